@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt.algorithms import Algorithm, Exact, Model, Progress
+from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
-from mpiopt.localwork import LocalWork, plan
+from mpiopt.local_steps import LocalSteps, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
@@ -38,7 +38,7 @@ class SagaState:
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
     control: Replicated  # (6,) see the properties of Control
-    work: Derived  # LocalWork: what the data and the anchor determine
+    steps: Derived  # LocalSteps: what the data and the anchor determine
 
 
 SCALE, VALUE, DECREMENT, SINCE, STALLED, CEILING = range(6)  # fields of `control`
@@ -84,39 +84,50 @@ class Saga(Algorithm[SagaState]):
         table = np.zeros((len(objective.shard), objective.outputs))
         control = np.zeros(6)
         return SagaState(
-            zeros(), zeros(), zeros(), zeros(), zeros(), table, np.zeros(2, np.int64), zeros(), zeros(), control, None
+            zeros(),
+            zeros(),
+            zeros(),
+            zeros(),
+            zeros(),
+            table,
+            np.full(2, -1, np.int64),
+            zeros(),
+            zeros(),
+            control,
+            None,
         )
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at w = 0 by one pass over the rows and one exchange."""
         state = self.blank(objective, channel.size)
         state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, math.inf)
-        self._refresh(state, objective, channel)
-        state.work = plan(self, state.anchor, objective, channel)
+        state.cursor[:] = 0
+        state.control[VALUE] = self._refresh(state, objective, channel).value
+        state.steps = plan(self, state.anchor, objective, channel)
         return state
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
-        state.work = plan(self, state.anchor, objective, channel)
-        total = channel.sum(state.own)
-        if not np.array_equal(total.reshape(state.average.shape), state.average) and not state.own.any():
+        state.steps = plan(self, state.anchor, objective, channel)
+        if state.cursor[0] < 0:  # per-rank fields were not loaded
+            state.cursor[:] = 0
             self._refresh(state, objective, channel)
 
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
         """Do H local steps and the exchange; then the refresh, if it is due."""
-        work: LocalWork = state.work
+        steps: LocalSteps = state.steps
         if self.overlap:
             self._overlapped_round(state, objective, channel)
         else:
-            work.run(state, objective, channel, scale=float(state.control[SCALE]))
+            steps.run(state, objective, channel)
             self._exchange(state, objective, channel)
-        state.control[SINCE] += work.epochs
-        if not (work.refresh and state.control[SINCE] >= work.refresh - 1e-9):
-            return Progress(work.epochs, work.step_size(state.control[SCALE]))
+        state.control[SINCE] += steps.epochs
+        if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
+            return Progress(steps.epochs, steps.step_size(state.control[SCALE]))
         exact = self._refresh(state, objective, channel)
         extra = 1.0 + self._judge(state, exact, objective, channel)
         exact = Exact(state.control[VALUE], state.average.copy())
-        return Progress(work.epochs + extra, work.step_size(state.control[SCALE]), exact)
+        return Progress(steps.epochs + extra, steps.step_size(state.control[SCALE]), exact)
 
     def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         part = len(objective.shard) / objective.shard.total
@@ -131,7 +142,7 @@ class Saga(Algorithm[SagaState]):
         part = len(objective.shard) / objective.shard.total
         sent, sent_own = state.local.copy(), state.own.copy()
         pending = channel.start_sum(sent * part, sent_own)
-        state.work.run(state, objective, channel, scale=float(state.control[SCALE]), poll=pending.poll)
+        state.steps.run(state, objective, channel, pending.poll)
         w, average = np.split(pending.wait(), 2)
         state.w[...] = w.reshape(state.w.shape)
         state.average[...] = average.reshape(state.w.shape)
@@ -157,7 +168,7 @@ class Saga(Algorithm[SagaState]):
             return self._reject(state, objective, channel)
         control[VALUE] = exact.value
         state.best[...] = state.w
-        return float(state.work.adapt(self, state, exact, objective, channel))
+        return float(state.steps.adapt(state, exact, objective, channel))
 
     def _reject(self, state: SagaState, objective: Objective, channel: Channel) -> float:
         control = state.control
