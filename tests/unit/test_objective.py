@@ -29,7 +29,9 @@ def problem(loss, n, form="dense", dtype=np.float64, width=24, density=0.3, feat
     rows = csr(x) if form == "csr" else DenseRows(x)
     y, s = labels(loss, n, 3), rng.random(n) + 0.5
     shard = Shard(rows, y, s, np.arange(n), 0, 2 * n + 1, features or width)
-    return Objective(loss, Penalty.make("elastic-net", {"l1": 0.01, "l2": 0.1}), shard, classes=3), x.astype(np.float64)
+    return Objective(loss, Penalty.make("elastic-net", {"l1": 0.01, "l2": 0.1}), shard, classes=3), x.astype(
+        np.float64
+    )
 
 
 def model(objective, scale=0.3):
