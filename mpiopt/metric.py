@@ -29,14 +29,16 @@ class Metric:
     share: float  # θ, the weight of this rank's own mean in its model of the whole
 
 
-def build(objective: Objective, w: Model, channel: Channel, largest_share: float) -> Metric:
+def build(objective: Objective, w: Model, channel: Channel, largest_share: float, damping: float) -> Metric:
     """Make the metric at `w`: one pass over the rows and one exchange of width² numbers; collective.
 
     θ = min(largest_share, 0.9/λ_max(P⁻¹ S_k)), so that S − θ S_k + R stays positive definite: a rank whose rows bend
-    the objective more than the whole does takes its own mean with less weight.
+    the objective more than the whole does takes its own mean with less weight. With damping > 0 the curvature of a
+    row is at least that part of its bound (of the largest mean curvature, where there is no bound): where the
+    loss bends more a little further on, as Huber's does, the metric must know.
     """
     width = objective.width
-    own = objective.curvature(w)
+    own = objective.curvature_with(_curvatures(objective, w, channel, damping))
     whole = channel.sum(own).reshape(width, width)
     rows = max(1, len(objective.shard))
     own *= objective.shard.total / rows
@@ -47,6 +49,16 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
     own *= -share
     own += whole
     return Metric(inverse, own, share)
+
+
+def _curvatures(objective: Objective, w: Model, channel: Channel, damping: float) -> NDArray[np.float64]:
+    c = objective.curvatures(w)
+    if damping == 0.0:
+        return c
+    bound = objective.loss.curvature_bound
+    if bound is None:
+        bound = float(channel.max(c.max(initial=0.0))[0])
+    return np.maximum(c, damping * bound * objective.shard.weight)
 
 
 def damped_inverse(p: Matrix) -> Matrix:

@@ -73,7 +73,7 @@ def blocks_dense(
         last = min(n, order[t] * block + block)
         for k in range(order[t] * block, last, BLOCK):
             count = min(BLOCK, last - k)
-            prefetch_rows(x, k + 2 * BLOCK)
+            prefetch_rows(x, k + 2 * BLOCK, BLOCK)
             for c in range(outputs):
                 margins(x, k, n - 1, w, c, z, outputs)
             call_block(slope_address, z, y, k, e, count, outputs)
