@@ -18,11 +18,11 @@ _AHEAD = 2  # blocks; hides the latency of memory, see DESIGN.md
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def prefetch_rows(x: Any, first: int) -> None:
-    """Ask for the 8 rows from `first` on; those past the end are left out."""
+def prefetch_rows(x: Any, first: int, count: int) -> None:
+    """Ask for `count` rows from `first` on; those past the end are left out."""
     width = x.shape[1]
     start = min(first, x.shape[0]) * width
-    for p in range(start, min(first + BLOCK, x.shape[0]) * width, 64 // x.itemsize):
+    for p in range(start, min(first + count, x.shape[0]) * width, 64 // x.itemsize):
         prefetch(x, p)
 
 
@@ -78,7 +78,7 @@ def pass_dense(
     total = 0.0
     for k in range(0, n, BLOCK):
         count = min(BLOCK, n - k)
-        prefetch_rows(x, k + _AHEAD * BLOCK)
+        prefetch_rows(x, k + _AHEAD * BLOCK, BLOCK)
         for c in range(outputs):
             margins(x, k, n - 1, w, c, z, outputs)
         call_block(value_address, z, y, k, values, count, outputs)

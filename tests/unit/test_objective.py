@@ -14,10 +14,6 @@ from mpiopt.shard import CsrRows, DenseRows, Shard
 SIZES = [0, 1, 7, 8, 9, 1001]
 
 
-class NoPenalty(Penalty):
-    smooth = True
-
-
 def csr(x):
     row, column = np.nonzero(x)
     indptr = np.concatenate([[0], np.cumsum(np.count_nonzero(x, axis=1))]).astype(np.int64)
@@ -33,7 +29,9 @@ def problem(loss, n, form="dense", dtype=np.float64, width=24, density=0.3, feat
     rows = csr(x) if form == "csr" else DenseRows(x)
     y, s = labels(loss, n, 3), rng.random(n) + 0.5
     shard = Shard(rows, y, s, np.arange(n), 0, 2 * n + 1, features or width)
-    return Objective(loss, NoPenalty(), shard, classes=3), x.astype(np.float64)
+    return Objective(loss, Penalty.make("elastic-net", {"l1": 0.01, "l2": 0.1}), shard, classes=3), x.astype(
+        np.float64
+    )
 
 
 def model(objective, scale=0.3):
@@ -114,3 +112,11 @@ def test_rows_may_be_read_only():
     objective, _ = problem(Loss.make("logistic"), 20)
     objective.shard.rows.values.flags.writeable = False
     objective.evaluate(objective.zeros())
+
+
+def test_padding_and_intercept_are_not_penalised():
+    objective, _ = problem(Loss.make("squared"), 9, features=21)
+    assert objective.ridge.tolist() == [0.1] * 21 + [0.0] * 3
+    assert objective.threshold.tolist() == [0.01] * 21 + [0.0] * 3
+    w = model(objective)
+    assert objective.penalty_value(w) == pytest.approx(objective.penalty.value(w[:, :21]), rel=1e-14)
