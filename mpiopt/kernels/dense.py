@@ -53,7 +53,7 @@ def margins(x: Any, k: int, last: int, w: Any, c: int, z: Any, outputs: int) -> 
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _accumulate(x: Any, k: int, last: int, e: Any, c: int, outputs: int, gradient: Any) -> None:
+def accumulate(x: Any, k: int, last: int, e: Any, c: int, outputs: int, gradient: Any) -> None:
     """Add Σ_b e[b * outputs + c] x[k + b] to gradient[c]."""
     i1, i2, i3, i4 = min(k + 1, last), min(k + 2, last), min(k + 3, last), min(k + 4, last)
     i5, i6, i7 = min(k + 5, last), min(k + 6, last), min(k + 7, last)
@@ -93,5 +93,5 @@ def pass_dense(
         total += part
         e[count * outputs :] = 0.0
         for c in range(outputs):
-            _accumulate(x, k, n - 1, e, c, outputs, gradient)
+            accumulate(x, k, n - 1, e, c, outputs, gradient)
     return total

@@ -40,6 +40,7 @@ class Loss(Plugin, ABC):
 
     target: ClassVar[str]
     curvature_bound: ClassVar[float | None] = None
+    quadratic: ClassVar[bool] = False  # loss'' does not depend on the margin
 
     def outputs(self, classes: int) -> int:
         """Weight vectors of the model: 1, or one per class."""

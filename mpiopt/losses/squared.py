@@ -30,6 +30,7 @@ class Squared(Loss):
     name = "squared"
     target = "real"
     curvature_bound = 1.0
+    quadratic = True
 
     @property
     def functions(self) -> BlockFunctions:

@@ -1,0 +1,143 @@
+"""The local work of distributed SAGA between two exchanges, in the common metric or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt import metric, randomness
+from mpiopt.algorithms import Exact, Model
+from mpiopt.channel import Channel
+from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
+from mpiopt.objective import Objective
+from mpiopt.shard import DenseRows
+
+if TYPE_CHECKING:
+    from mpiopt.algorithms.saga import Saga, SagaState
+
+Poll = Callable[[], bool]
+Integers = NDArray[np.int64]
+
+ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
+LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
+MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
+OWN_SHARE = 0.25  # largest θ, see DESIGN.md
+SLOW = 0.03  # the metric is taken anew where a refresh period reduced gᵀP⁻¹g by less than this
+
+
+class LocalSteps(Protocol):
+    """What `Saga` asks of its local work."""
+
+    epochs: float  # rows visited in a round over all ranks, divided by N
+    refresh: float  # epochs between two refreshes of the table
+
+    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+        """Do the local steps of one round on state.local, state.own, state.table; `poll` between pieces."""
+        ...
+
+    def step_size(self, scale: float) -> float:
+        """Give the step that the record shows."""
+        ...
+
+    def adapt(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
+        """React to an accepted exact evaluation at state.w; give the epochs that this cost."""
+        ...
+
+
+def plan(options: Saga, anchor: Model, objective: Objective, channel: Channel) -> LocalSteps:
+    """Choose the kind of local work: the full metric where it fits and the penalty is smooth."""
+    return MetricSteps.at(options, anchor, objective, channel)
+
+
+@dataclass
+class MetricSteps:
+    """Blocks of rows, steps η P⁻¹ v, with the model of the others' curvature; η = min(1, q scale / blocks)."""
+
+    metric: metric.Metric
+    block: int
+    epochs: float
+    refresh: float
+    seed: int
+    fixed: float  # η by hand; 0: chosen
+
+    @classmethod
+    def at(cls, options: Saga, anchor: Model, objective: Objective, channel: Channel) -> MetricSteps:
+        """Make the metric at `anchor` and choose block, round and refresh."""
+        rows, total = len(objective.shard), objective.shard.total
+        block = options.batch or block_size(rows, objective.width)
+        epochs = min(1.0, options.local_steps * channel.size / total) if options.local_steps else 1.0
+        refresh = 2.0 if options.refresh < 0.0 else options.refresh
+        own_share = OWN_SHARE if objective.outputs == 1 else 1.0
+        made = metric.build(objective, anchor, channel, own_share)
+        return cls(made, block, epochs, refresh, channel.seed, options.step_size)
+
+    def eta(self, blocks: int, scale: float) -> float:
+        """Give η for a rank of so many blocks."""
+        return scale * self.fixed if self.fixed else min(1.0, MOVE * scale / max(1, blocks))
+
+    def step_size(self, scale: float) -> float:
+        """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
+        return scale * (self.fixed or MOVE)
+
+    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+        """Visit the next blocks of the local order."""
+        shard = objective.shard
+        rows = len(shard)
+        if rows == 0:
+            return
+        blocks = -(-rows // self.block)
+        scale = shard.total / rows
+        theta = self.metric.share
+        numbers = (theta * blocks / rows, theta * scale, 1.0 / shard.total, self.eta(blocks, float(state.control[0])))
+        rest = state.average - theta * scale * state.shared
+        for order in self._orders(state.cursor, blocks, max(1, round(self.epochs * blocks)), channel.rank):
+            self._kernel(state, objective, rest, order, numbers)
+            if poll is not None:
+                poll()
+
+    def _orders(self, cursor: Integers, blocks: int, wanted: int, rank: int) -> list[Integers]:
+        """Give the next `wanted` blocks: pieces of the seeded permutations of the local epochs."""
+        pieces = []
+        while wanted > 0:
+            order = randomness.generator(self.seed, ORDER_STREAM, int(cursor[0]), rank).permutation(blocks)
+            piece = order[cursor[1] : cursor[1] + wanted]
+            pieces.append(piece)
+            wanted -= len(piece)
+            cursor[1] += len(piece)
+            if cursor[1] == blocks:
+                cursor[:] = cursor[0] + 1, 0
+        return pieces
+
+    def _kernel(
+        self, state: SagaState, objective: Objective, rest: Model, order: Integers, numbers: tuple[float, ...]
+    ) -> None:
+        shard, made = objective.shard, self.metric
+        before = (shard.label, shard.weight, state.table, state.local, state.w, state.own, rest, order, self.block)
+        after = (numbers, objective.ridge, made.inverse, made.others, objective.loss.slope_address)
+        if isinstance(shard.rows, DenseRows):
+            blocks_dense(shard.rows.values, *before, *after)
+        else:
+            blocks_csr(shard.rows.indptr, shard.rows.indices, shard.rows.values, *before, *after)
+
+    def adapt(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
+        """Take the metric anew where progress in its own terms was slow and the curvature can have changed."""
+        gradient = exact.gradient + objective.ridge * state.w
+        decrement = float((gradient * (gradient @ self.metric.inverse)).sum())
+        slow = decrement > SLOW * state.control[2]
+        state.control[2] = decrement
+        if not slow or objective.loss.quadratic:
+            return 0.0
+        state.anchor[...] = state.w
+        own_share = OWN_SHARE if objective.outputs == 1 else 1.0
+        self.metric = metric.build(objective, state.anchor, channel, own_share)
+        return 1.0
+
+
+def block_size(rows: int, width: int) -> int:
+    """Choose rows in a block: enough for the width² work of a step, few enough for many steps an epoch."""
+    wanted = min(max(64, width // 2), max(8, rows // 16))
+    return -(-wanted // 8) * 8
