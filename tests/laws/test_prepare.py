@@ -5,8 +5,8 @@ import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.dataset import DataOptions, Dataset, prepare
-from mpiopt.sequence import ORDERS
 from mpiopt.scaling import SCALES
+from mpiopt.sequence import ORDERS
 from mpiopt.shard import CsrRows, Shard
 
 SIZES = (1, 2, 3, 5)
