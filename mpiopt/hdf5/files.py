@@ -54,6 +54,8 @@ def cause(error: BaseException) -> str:
     system = re.search(r"error message = '([^']+)'", text)
     if system:
         return system.group(1)
+    if "MPI_File_write" in text:
+        return "MPI could not write (is the disk full, or a quota reached?)"
     strerror = getattr(error, "strerror", None)
     return str(strerror or text or type(error).__name__)
 
