@@ -76,7 +76,8 @@ class MetricSteps:
         block = options.batch or block_size(rows, objective.width)
         epochs = min(1.0, options.local_steps * channel.size / total) if options.local_steps else 1.0
         refresh = 2.0 if options.refresh < 0.0 else options.refresh
-        own_share = OWN_SHARE if objective.outputs == 1 else 1.0
+        exact_metric = objective.outputs == 1 or metric.coupled(objective)
+        own_share = OWN_SHARE if exact_metric else 1.0
         made = metric.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
         return cls(made, own_share, block, epochs, refresh, channel.seed, options.step_size)
 
@@ -137,7 +138,7 @@ class MetricSteps:
         """Take the metric anew where progress in its own terms was slow and the curvature can have changed."""
         control = state.control
         gradient = exact.gradient + objective.ridge * state.w
-        decrement = float((gradient * (gradient @ self.metric.inverse)).sum())
+        decrement = self.metric.decrement(gradient)
         slow = decrement > SLOW * control[DECREMENT]
         control[DECREMENT] = decrement
         control[SCALE] = 0.5 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
