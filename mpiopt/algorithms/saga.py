@@ -16,7 +16,7 @@ import numpy as np
 
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
-from mpiopt.local_steps import SCALE, SINCE, VALUE, LocalSteps, plan
+from mpiopt.local_steps import ROUND, SCALE, SINCE, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
@@ -37,7 +37,7 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (5,) step scale, F(best), decrement there, epochs since the refresh, damping
+    control: Replicated  # (7,) numbers that the rounds adapt, see mpiopt.local_steps
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
 
@@ -66,6 +66,7 @@ class Saga(Algorithm[SagaState]):
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
     overlap: bool = False  # go on with local steps while the exchange is under way
+    lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
@@ -79,7 +80,7 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         zeros = objective.zeros
         table = np.zeros((len(objective.shard), objective.outputs))
-        control = np.zeros(5)
+        control = np.zeros(7)
         return SagaState(
             zeros(),
             zeros(),
@@ -97,11 +98,17 @@ class Saga(Algorithm[SagaState]):
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at w = 0 by one pass over the rows and one exchange."""
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0)
+        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel))
         state.cursor[:] = 0
         state.control[VALUE] = self._refresh(state, objective, channel).value
         state.steps = plan(self, state, objective, channel)
         return state
+
+    def _round(self, objective: Objective, channel: Channel) -> float:
+        """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
+        if self.local_steps:
+            return self.local_steps * channel.size / objective.shard.total
+        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
@@ -118,13 +125,14 @@ class Saga(Algorithm[SagaState]):
         else:
             steps.run(state, objective, channel)
             self._exchange(state, objective, channel)
-        state.control[SINCE] += steps.epochs
+        epochs = float(state.control[ROUND])
+        state.control[SINCE] += epochs
         if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
-            return Progress(steps.epochs, steps.step_size(state.control[SCALE]))
+            return Progress(epochs, steps.step_size(state.control[SCALE]))
         exact = self._refresh(state, objective, channel)
         extra = 1.0 + self._judge(state, exact, objective, channel)
         exact = Exact(float(state.control[VALUE]), state.average.copy())
-        return Progress(steps.epochs + extra, steps.step_size(state.control[SCALE]), exact)
+        return Progress(epochs + extra, steps.step_size(state.control[SCALE]), exact)
 
     def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         part = len(objective.shard) / objective.shard.total
@@ -174,7 +182,7 @@ class Saga(Algorithm[SagaState]):
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
         control[VALUE] = exact.value
         state.best[...] = state.w
-        return tried + state.steps.adapt(state, exact, tried, objective, channel)
+        return tried + float(state.steps.adapt(state, exact, tried, objective, channel))
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -1,10 +1,9 @@
-"""The local work of distributed SAGA between two exchanges, in the common metric or without one."""
+"""Local work in the common metric: blocks of rows, steps η P⁻¹ v, the others' curvature modelled (metric.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,48 +12,17 @@ from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
+from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
-Poll = Callable[[], bool]
 Integers = NDArray[np.int64]
 
-ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
-LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
-SCALE, VALUE, DECREMENT, SINCE, DAMPING = range(5)  # fields of SagaState.control
-SLOW = 0.03  # the metric is taken anew where a refresh period reduced gᵀP⁻¹g by less than this
-
-
-class LocalSteps(Protocol):
-    """What `Saga` asks of its local work."""
-
-    epochs: float  # rows visited in a round over all ranks, divided by N
-    refresh: float  # epochs between two refreshes of the table
-
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
-        """Do the local steps of one round on state.local, state.own, state.table; `poll` between pieces."""
-        ...
-
-    def step_size(self, scale: float) -> float:
-        """Give the step that the record shows."""
-        ...
-
-    def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
-        """React to an exact evaluation at state.w; give the epochs that this cost.
-
-        `tried` says how often the way from the last good model had to be cut; above 2: all of it was given up.
-        """
-        ...
-
-
-def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel) -> LocalSteps:
-    """Choose the kind of local work: the full metric where it fits and the penalty is smooth."""
-    return MetricSteps.at(options, state, objective, channel)
 
 
 @dataclass
@@ -64,7 +32,6 @@ class MetricSteps:
     metric: metric.Metric
     own_share: float
     block: int
-    epochs: float
     refresh: float
     seed: int
     fixed: float  # η by hand; 0: chosen
@@ -72,14 +39,13 @@ class MetricSteps:
     @classmethod
     def at(cls, options: Saga, state: SagaState, objective: Objective, channel: Channel) -> MetricSteps:
         """Make the metric at `state.anchor` and choose block, round and refresh."""
-        rows, total = len(objective.shard), objective.shard.total
+        rows = len(objective.shard)
         block = options.batch or block_size(rows, objective.width)
-        epochs = min(1.0, options.local_steps * channel.size / total) if options.local_steps else 1.0
         refresh = 2.0 if options.refresh < 0.0 else options.refresh
         exact_metric = objective.outputs == 1 or metric.coupled(objective)
         own_share = OWN_SHARE if exact_metric else 1.0
         made = metric.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
-        return cls(made, own_share, block, epochs, refresh, channel.seed, options.step_size)
+        return cls(made, own_share, block, refresh, channel.seed, options.step_size)
 
     def eta(self, blocks: int, scale: float) -> float:
         """Give η for a rank of so many blocks."""
@@ -105,7 +71,9 @@ class MetricSteps:
             self.eta(blocks, float(state.control[SCALE])),
         )
         rest = state.average - theta * scale * state.shared
-        for order in self._orders(state.cursor, blocks, max(1, round(self.epochs * blocks)), channel.rank):
+        for order in self._orders(
+            state.cursor, blocks, max(1, round(float(state.control[ROUND]) * blocks)), channel.rank
+        ):
             self._kernel(state, objective, rest, order, numbers)
             if poll is not None:
                 poll()
