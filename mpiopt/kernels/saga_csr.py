@@ -1,9 +1,9 @@
 """Local SAGA steps on CSR rows, in blocks of up to 8 rows, in two forms (the step is that of `saga_dense`).
 
 * `saga_sparse`: sparse SAGA (Leblond, Pedregosa, Lacoste-Julien 2017). A row moves its own columns only; average,
-  ridge and prox act on column j scaled by the inverse of the rate at which a step meets it, implicitly in the ridge. In
-  expectation it is the dense step (with batch = 1 exactly so to first order in step_j ridge_j), nothing lags behind,
-  and it is the fast one.
+  ridge and prox act on column j scaled by the inverse of the rate at which a step meets it, implicitly in the ridge.
+  In expectation it is the dense step (with batch = 1 exactly so to first order in step_j ridge_j), nothing lags
+  behind, and it is the fast one.
 * `saga_lazy`: each column catches up, in closed form, with the steps it missed when it is next met, and all columns
   at the end: to rounding the iterates of the dense kernel.
 
