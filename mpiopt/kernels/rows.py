@@ -67,8 +67,10 @@ def squared_norms(rows: Rows) -> Vector:
     return out
 
 
-def column_counts(rows: CsrRows) -> NDArray[np.int64]:
+def column_counts(rows: Rows) -> NDArray[np.int64]:
     """Give in how many rows each column is stored, shape (width,)."""
+    if isinstance(rows, DenseRows):
+        return np.full(rows.width, len(rows))
     return np.bincount(rows.indices, minlength=rows.width)
 
 

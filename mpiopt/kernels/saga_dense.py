@@ -18,7 +18,8 @@ from numba import njit
 from mpiopt.kernels.block import FAST, call_block, prefetch
 from mpiopt.kernels.dense import BLOCK, margins, prefetch_rows
 
-_AHEAD = 2  # steps
+LINE = 8  # float64 numbers of a cache line
+_AHEAD_BYTES = 131072  # prefetched rows must not drive out one another from the second-level cache
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -76,14 +77,20 @@ def saga_dense(
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
     shrink, cut = 1.0 - step * ridge, step * threshold
     sharp = cut.max() > 0.0
+    distance = max(2, min(8, _AHEAD_BYTES // (batch * x.shape[1] * x.itemsize + 1)))
     for t in range(len(starts)):
         k = starts[t]
         count = min(batch, n - k)
-        ahead = starts[min(t + _AHEAD, len(starts) - 1)]
+        ahead = starts[min(t + distance, len(starts) - 1)]
         prefetch_rows(x, ahead, batch)
+        end = min(ahead + batch, n)
         prefetch(y, ahead)
+        prefetch(y, end - 1)
         prefetch(s, ahead)
-        prefetch(table, ahead * outputs)
+        prefetch(s, end - 1)
+        for p in range(ahead * outputs, end * outputs, LINE):
+            prefetch(table, p)
+        prefetch(table, end * outputs - 1)
         for c in range(outputs):
             if count == 1:
                 z[c] = _margin(x, k, w, c)
