@@ -16,7 +16,7 @@ import numpy as np
 
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
-from mpiopt.local_steps import LocalSteps, plan
+from mpiopt.local_steps import ROUND, SCALE, SINCE, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
@@ -37,11 +37,8 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (6,) see the properties of Control
+    control: Replicated  # (7,) numbers that the rounds adapt, see mpiopt.local_steps
     steps: Derived  # LocalSteps: what the data and the anchor determine
-
-
-SCALE, VALUE, DECREMENT, SINCE, STALLED, CEILING = range(6)  # fields of `control`
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,7 @@ class Saga(Algorithm[SagaState]):
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
     overlap: bool = False  # go on with local steps while the exchange is under way
+    lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
@@ -82,7 +80,7 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         zeros = objective.zeros
         table = np.zeros((len(objective.shard), objective.outputs))
-        control = np.zeros(6)
+        control = np.zeros(7)
         return SagaState(
             zeros(),
             zeros(),
@@ -100,15 +98,21 @@ class Saga(Algorithm[SagaState]):
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at w = 0 by one pass over the rows and one exchange."""
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, math.inf)
+        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel))
         state.cursor[:] = 0
         state.control[VALUE] = self._refresh(state, objective, channel).value
-        state.steps = plan(self, state.anchor, objective, channel)
+        state.steps = plan(self, state, objective, channel)
         return state
+
+    def _round(self, objective: Objective, channel: Channel) -> float:
+        """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
+        if self.local_steps:
+            return self.local_steps * channel.size / objective.shard.total
+        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
-        state.steps = plan(self, state.anchor, objective, channel)
+        state.steps = plan(self, state, objective, channel)
         if state.cursor[0] < 0:  # per-rank fields were not loaded
             state.cursor[:] = 0
             self._refresh(state, objective, channel)
@@ -121,13 +125,14 @@ class Saga(Algorithm[SagaState]):
         else:
             steps.run(state, objective, channel)
             self._exchange(state, objective, channel)
-        state.control[SINCE] += steps.epochs
+        epochs = float(state.control[ROUND])
+        state.control[SINCE] += epochs
         if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
-            return Progress(steps.epochs, steps.step_size(state.control[SCALE]))
+            return Progress(epochs, steps.step_size(state.control[SCALE]))
         exact = self._refresh(state, objective, channel)
         extra = 1.0 + self._judge(state, exact, objective, channel)
-        exact = Exact(state.control[VALUE], state.average.copy())
-        return Progress(steps.epochs + extra, steps.step_size(state.control[SCALE]), exact)
+        exact = Exact(float(state.control[VALUE]), state.average.copy())
+        return Progress(epochs + extra, steps.step_size(state.control[SCALE]), exact)
 
     def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         part = len(objective.shard) / objective.shard.total
@@ -161,25 +166,23 @@ class Saga(Algorithm[SagaState]):
         return Exact(float(total[-1]) + objective.penalty_value(state.w), state.average)
 
     def _judge(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
-        """Accept the refreshed model or go back to the last good one with half the step; give the extra epochs."""
-        control = state.control
-        rounding = 1e-13 * abs(control[VALUE]) if np.isfinite(control[VALUE]) else 0.0
-        if not exact.value <= control[VALUE] + rounding:
-            return self._reject(state, objective, channel)
-        control[VALUE] = exact.value
-        state.best[...] = state.w
-        return float(state.steps.adapt(state, exact, objective, channel))
+        """Accept the refreshed model, or a point on the way back to the last good one; give the extra epochs.
 
-    def _reject(self, state: SagaState, objective: Objective, channel: Channel) -> float:
-        control = state.control
-        control[CEILING] = 0.7 * control[SCALE]
-        control[SCALE] *= 0.5
-        control[STALLED] += 1.0
+        Where even a sixteenth of the way does not help, the last good model is kept, and the local steps are told.
+        """
+        control, tried = state.control, 0
+        far = state.w - state.best
+        while not exact.value <= control[VALUE] + 1e-13 * abs(control[VALUE]):
+            tried += 1
+            state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
+            exact = self._refresh(state, objective, channel)
+            if tried > 2:
+                break
         if control[SCALE] < 1e-9:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
-        state.w[...] = state.best
-        self._refresh(state, objective, channel)
-        return 1.0
+        control[VALUE] = exact.value
+        state.best[...] = state.w
+        return tried + float(state.steps.adapt(state, exact, tried, objective, channel))
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

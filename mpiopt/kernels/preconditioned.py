@@ -42,18 +42,20 @@ def _step(
             v[1, c, j] = w[c, j] - centre[c, j]
             own[c, j] += share * u[c, j]
             u[c, j] = 0.0
-    for i in range(width):
-        for c in range(outputs):
+    size = inverse.shape[0]
+    to, force, away = w.reshape(-1, size), v[0].reshape(-1, size), v[1].reshape(-1, size)
+    for i in range(size):
+        for g in range(to.shape[0]):
             bent = 0.0
-            for j in range(width):
-                bent += others[i, j] * v[1, c, j]
-            v[0, c, i] += bent
-    for i in range(width):
-        for c in range(outputs):
+            for j in range(size):
+                bent += others[i, j] * away[g, j]
+            force[g, i] += bent
+    for i in range(size):
+        for g in range(to.shape[0]):
             step = 0.0
-            for j in range(width):
-                step += inverse[i, j] * v[0, c, j]
-            w[c, i] -= eta * step
+            for j in range(size):
+                step += inverse[i, j] * force[g, j]
+            to[g, i] -= eta * step
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
@@ -73,7 +75,7 @@ def blocks_dense(
         last = min(n, order[t] * block + block)
         for k in range(order[t] * block, last, BLOCK):
             count = min(BLOCK, last - k)
-            prefetch_rows(x, k + 2 * BLOCK)
+            prefetch_rows(x, k + 2 * BLOCK, BLOCK)
             for c in range(outputs):
                 margins(x, k, n - 1, w, c, z, outputs)
             call_block(slope_address, z, y, k, e, count, outputs)

@@ -81,6 +81,10 @@ class Loss(Plugin, ABC):
         """Give the second derivative of each row's loss (several outputs: the bound c_i), shape (n,)."""
         return _call(self.curvature_address, z, y, (len(y),))
 
+    def mean_curvature(self, z: Vector, y: Vector) -> Vector:
+        """Give the mean of the Hessian's eigenvalues for each row, shape (n,), apart from directions it ignores."""
+        return self.curvature(z, y)
+
 
 def _call(address: int, z: Vector, y: Vector, shape: tuple[int, ...]) -> Vector:
     z, y = np.ascontiguousarray(z, np.float64), np.ascontiguousarray(y, np.float64)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mpiopt.kernels.block import exponential
 from mpiopt.losses import BlockFunctions, Loss
 
@@ -69,6 +71,12 @@ class Softmax(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions of this file."""
         return BlockFunctions(_value, _slope, _curvature)
+
+    def mean_curvature(self, z: Any, y: Any) -> Any:
+        """Give (1 - Σ_c p_c²)/(C - 1), the mean eigenvalue across the direction of equal margins."""
+        p = self.slope(z, y)
+        p[np.arange(len(y)), y.astype(np.int64)] += 1.0
+        return (1.0 - (p * p).sum(axis=1)) / max(1, z.shape[1] - 1)
 
     def outputs(self, classes: int) -> int:
         """Give one weight vector per class."""

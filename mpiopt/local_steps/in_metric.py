@@ -1,10 +1,9 @@
-"""The local work of distributed SAGA between two exchanges, in the common metric or without one."""
+"""Local work in the common metric: blocks of rows, steps η P⁻¹ v, the others' curvature modelled (metric.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,44 +12,17 @@ from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
+from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
-Poll = Callable[[], bool]
 Integers = NDArray[np.int64]
 
-ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
-LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
-SLOW = 0.03  # the metric is taken anew where a refresh period reduced gᵀP⁻¹g by less than this
-
-
-class LocalSteps(Protocol):
-    """What `Saga` asks of its local work."""
-
-    epochs: float  # rows visited in a round over all ranks, divided by N
-    refresh: float  # epochs between two refreshes of the table
-
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
-        """Do the local steps of one round on state.local, state.own, state.table; `poll` between pieces."""
-        ...
-
-    def step_size(self, scale: float) -> float:
-        """Give the step that the record shows."""
-        ...
-
-    def adapt(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
-        """React to an accepted exact evaluation at state.w; give the epochs that this cost."""
-        ...
-
-
-def plan(options: Saga, anchor: Model, objective: Objective, channel: Channel) -> LocalSteps:
-    """Choose the kind of local work: the full metric where it fits and the penalty is smooth."""
-    return MetricSteps.at(options, anchor, objective, channel)
 
 
 @dataclass
@@ -58,22 +30,22 @@ class MetricSteps:
     """Blocks of rows, steps η P⁻¹ v, with the model of the others' curvature; η = min(1, q scale / blocks)."""
 
     metric: metric.Metric
+    own_share: float
     block: int
-    epochs: float
     refresh: float
     seed: int
     fixed: float  # η by hand; 0: chosen
 
     @classmethod
-    def at(cls, options: Saga, anchor: Model, objective: Objective, channel: Channel) -> MetricSteps:
-        """Make the metric at `anchor` and choose block, round and refresh."""
-        rows, total = len(objective.shard), objective.shard.total
+    def at(cls, options: Saga, state: SagaState, objective: Objective, channel: Channel) -> MetricSteps:
+        """Make the metric at `state.anchor` and choose block, round and refresh."""
+        rows = len(objective.shard)
         block = options.batch or block_size(rows, objective.width)
-        epochs = min(1.0, options.local_steps * channel.size / total) if options.local_steps else 1.0
         refresh = 2.0 if options.refresh < 0.0 else options.refresh
-        own_share = OWN_SHARE if objective.outputs == 1 else 1.0
-        made = metric.build(objective, anchor, channel, own_share)
-        return cls(made, block, epochs, refresh, channel.seed, options.step_size)
+        exact_metric = objective.outputs == 1 or metric.coupled(objective)
+        own_share = OWN_SHARE if exact_metric else 1.0
+        made = metric.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
+        return cls(made, own_share, block, refresh, channel.seed, options.step_size)
 
     def eta(self, blocks: int, scale: float) -> float:
         """Give η for a rank of so many blocks."""
@@ -92,9 +64,16 @@ class MetricSteps:
         blocks = -(-rows // self.block)
         scale = shard.total / rows
         theta = self.metric.share
-        numbers = (theta * blocks / rows, theta * scale, 1.0 / shard.total, self.eta(blocks, float(state.control[0])))
+        numbers = (
+            theta * blocks / rows,
+            theta * scale,
+            1.0 / shard.total,
+            self.eta(blocks, float(state.control[SCALE])),
+        )
         rest = state.average - theta * scale * state.shared
-        for order in self._orders(state.cursor, blocks, max(1, round(self.epochs * blocks)), channel.rank):
+        for order in self._orders(
+            state.cursor, blocks, max(1, round(float(state.control[ROUND]) * blocks)), channel.rank
+        ):
             self._kernel(state, objective, rest, order, numbers)
             if poll is not None:
                 poll()
@@ -123,17 +102,19 @@ class MetricSteps:
         else:
             blocks_csr(shard.rows.indptr, shard.rows.indices, shard.rows.values, *before, *after)
 
-    def adapt(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
+    def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
         """Take the metric anew where progress in its own terms was slow and the curvature can have changed."""
+        control = state.control
         gradient = exact.gradient + objective.ridge * state.w
-        decrement = float((gradient * (gradient @ self.metric.inverse)).sum())
-        slow = decrement > SLOW * state.control[2]
-        state.control[2] = decrement
-        if not slow or objective.loss.quadratic:
+        decrement = self.metric.decrement(gradient)
+        slow = decrement > SLOW * control[DECREMENT]
+        control[DECREMENT] = decrement
+        control[SCALE] = 0.5 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
+        if not (slow or tried) or objective.loss.quadratic:
             return 0.0
+        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
         state.anchor[...] = state.w
-        own_share = OWN_SHARE if objective.outputs == 1 else 1.0
-        self.metric = metric.build(objective, state.anchor, channel, own_share)
+        self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(control[DAMPING]))
         return 1.0
 
 
