@@ -146,12 +146,12 @@ def number(text, i, bits, real):  # type: ignore[no-untyped-def]
             c = np.uint8(text[i] - np.uint8(48))
             if c > 9:
                 break
-            e = e * 10 + np.int64(c) if e < 10000000 else e
+            e = e * 10 + int(c) if e < 10000000 else e
             figures += 1
             i += 1
         if figures == 0:
             status = BAD
-        q += -e if down else e
+        q += -e if down else e  # type: ignore[assignment]
     if w < _EXACT and -22 <= q <= 22 and not dropped:
         value = np.float64(w) / TEN[-q] if q < 0 else np.float64(w) * TEN[q]
     else:
