@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt import warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
 from mpiopt.exact import evaluate_exact
@@ -65,9 +66,14 @@ class Lbfgs(Algorithm[State]):
         return State(w, np.zeros(1), w.copy(), history, history.copy(), np.zeros(1, np.int64))
 
     def init(self, objective: Objective, channel: Channel) -> State:
-        """Start at w = 0."""
+        """Start at the optimum of a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
         exact = evaluate_exact(objective, state.w, channel)
+        if exact.value > start.believed:
+            state.w[...] = 0.0
+            exact = evaluate_exact(objective, state.w, channel)
         state.value[0], state.gradient[...] = exact.value, exact.gradient
         return state
 
