@@ -16,8 +16,8 @@ from mpiopt.signals import Stop
 COMMANDS = {
     "train": ("mpiopt.train", "train", "fit a model to a data file: train DATA [job.toml] [flags]"),
     "predict": ("mpiopt.predict", "predict", "apply a model: predict MODEL.h5 DATA [--out FILE]"),
-    "inspect": ("mpiopt.inspect", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
-    "plot": ("mpiopt.plot", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
+    "inspect": ("mpiopt.commands", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
+    "plot": ("mpiopt.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.convert", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.generate", "generate", "make up a data set: generate OUT.h5 [options]"),

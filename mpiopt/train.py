@@ -19,11 +19,13 @@ from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, check_writable, write_result
 from mpiopt.job import Job, every
+from mpiopt.metrics import metrics, told
 from mpiopt.objective import Objective
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, progress
 from mpiopt.runner import Plan, Run, run
+from mpiopt.selection import written
 from mpiopt.signals import Stop
 
 SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
@@ -48,6 +50,10 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     lines.end()
     code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
     write(job, data, objective, now, code, comm)
+    if data.test is not None:
+        z = replace(objective, shard=data.test).predict(now.state.w)
+        quality = metrics(z, data.test.label, data.test.weight, data.target, comm)
+        say(job, comm, f"on {data.test.total} test rows: {told(quality)}")
     clock.add("communicate", channel.traffic.seconds_communicate)
     clock.add("wait", channel.traffic.seconds_wait)
     tables(job, objective, now, clock, time.perf_counter() - began, comm)
@@ -111,7 +117,8 @@ def described(data: Dataset, objective: Objective) -> str:
     """Say what was read and what is minimised, in one line."""
     shard, h = data.shard, objective.penalty
     kinds = f", {len(data.classes)} classes" if data.classes is not None else ""
-    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}; loss {objective.loss.name}, {h}"
+    model = f"{written(objective.loss)} loss, {written(h)} penalty"
+    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}; {model}"
 
 
 def say(job: Job, comm: Comm, *lines: str) -> None:
@@ -133,8 +140,8 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, co
         data=data.source,
         checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
-        loss=repr(objective.loss),
-        penalty=repr(objective.penalty),
+        loss=str(written(objective.loss)),
+        penalty=str(written(objective.penalty)),
     )
     where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
     write_result(job.out, model=model, history=now.rows, provenance=where, comm=comm)
