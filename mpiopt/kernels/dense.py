@@ -14,7 +14,7 @@ from numba import njit
 from mpiopt.kernels.block import FAST, call_block, prefetch
 
 BLOCK = 8
-_AHEAD = 2  # blocks; hides the latency of memory, see DESIGN.md
+_AHEAD = 2  # blocks that are asked for before they are needed: hides the latency of memory
 
 
 @njit(fastmath=FAST, error_model="numpy")
