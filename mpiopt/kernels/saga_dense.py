@@ -60,7 +60,7 @@ def _move_one(
 def _soften(w: Any, c: int, step: Any, features: int, threshold: float) -> None:
     """Soft-threshold w[c] by step_j threshold in the columns before `features`."""
     weights = w[c]
-    for j in range(features):
+    for j in range(min(features, w.shape[1])):
         cut = step[j] * threshold
         weights[j] -= min(max(weights[j], -cut), cut)
 

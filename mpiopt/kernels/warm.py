@@ -22,7 +22,7 @@ def warm(objective: Objective) -> None:
     """
     rows, one = _one_row(objective.shard.rows), np.ones(1)
     shard = dataclasses.replace(
-        objective.shard, rows=rows, label=one, weight=one, order=np.zeros(1, np.int64), start=0, total=1
+        objective.shard, rows=rows, label=one, weight=one, order=np.zeros(1, np.int64), start=0, total=1, features=8
     )
     small = dataclasses.replace(objective, shard=shard)
     w, table = small.zeros(), np.zeros((1, small.outputs))
