@@ -42,6 +42,10 @@ def _prefetch_row(indptr: Any, indices: Any, values: Any, i: int) -> None:
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_records(indptr: Any, indices: Any, records: Any, i: int) -> None:
     size = records.shape[1]
+    if size <= 8:
+        for p in range(indptr[i], indptr[i + 1]):
+            prefetch(records, np.int64(indices[p]) * size)
+        return
     for p in range(indptr[i], indptr[i + 1]):
         for q in range(0, size, 8):
             prefetch(records, np.int64(indices[p]) * size + q)
@@ -84,6 +88,51 @@ def _soft(x: float, cut: float) -> float:
     return x - min(max(x, -cut), cut)
 
 
+@njit(inline="always")
+def _place(j: Any, k: int) -> Any:
+    # Unsigned: a signed index would be tested for a count from the end.
+    return np.uint64(np.uint32(j)) * np.uint64(4) + np.uint64(k)
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _margin_one(indptr: Any, indices: Any, values: Any, flat: Any, i: int) -> float:
+    """Give w x_i from the records of one output."""
+    total = 0.0
+    for p in range(indptr[i], indptr[i + 1]):
+        total += values[p] * flat[_place(indices[p], 0)]
+    return total
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _scatter_one(
+    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
+    innovation: float, share: float,
+) -> None:  # fmt: skip
+    """Make the share of row i in a step, one output, no threshold."""
+    fresh, kept = innovation * e, share * e
+    for p in range(indptr[i], indptr[i + 1]):
+        j, x = indices[p], values[p]
+        w, average = flat[_place(j, 0)], flat[_place(j, 1)]
+        pulled = flat[_place(j, 3)] * (average + (ridge if j < features else 0.0) * w)
+        flat[_place(j, 0)] = w - flat[_place(j, 2)] * (fresh * x) - pulled
+        flat[_place(j, 1)] = average + kept * x
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _scatter_sharp(
+    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
+    threshold: float, innovation: float, share: float,
+) -> None:  # fmt: skip
+    """Do as `_scatter_one` with a threshold."""
+    for p in range(indptr[i], indptr[i + 1]):
+        j, x = indices[p], values[p]
+        w, average, pull = flat[_place(j, 0)], flat[_place(j, 1)], flat[_place(j, 3)]
+        inside = 1.0 if j < features else 0.0
+        moved = w - flat[_place(j, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
+        flat[_place(j, 0)] = _soft(moved, inside * pull * threshold)
+        flat[_place(j, 1)] = average + share * e * x
+
+
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def saga_sparse(
     indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, records: Any, starts: Any, batch: int,
@@ -95,11 +144,24 @@ def saga_sparse(
     """
     n, outputs = len(y), table.shape[1]
     step_at, pull_at = 2 * outputs + STEP, 2 * outputs + PULL
+    flat = records.reshape(records.size)
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
     for t in range(len(starts)):
         k = starts[t]
         count = min(batch, n - k)
         _prefetch_block(indptr, indices, values, y, s, table, records, starts, t, batch)
+        if outputs == 1:
+            for b in range(count):
+                z[b] = _margin_one(indptr, indices, values, flat, k + b)
+            _differences(y, s, table, k, count, z, e, outputs, slope_address)
+            for b in range(count):
+                if threshold > 0.0:
+                    _scatter_sharp(
+                        indptr, indices, values, flat, k + b, e[b], features, ridge, threshold, innovation, share
+                    )
+                else:
+                    _scatter_one(indptr, indices, values, flat, k + b, e[b], features, ridge, innovation, share)
+            continue
         for b in range(count):
             for c in range(outputs):
                 total = 0.0
