@@ -5,9 +5,9 @@ left is the penalty's part, Σ_j h(w_j) + h*(v_j) − v_j w_j >= F(w) − F*. Fo
 
     gap_j = l1 |w_j| + (l2/2) w_j² + (|v_j| − l1)₊² / (2 l2) − v_j w_j
 
-and for the ridge alone Σ_j |l2 w_j − v_j|²/(2 l2) = |∇F|²/(2 l2). Where a column has no l2 (an intercept, the lasso, no
-penalty) h* is an indicator and the gap infinite; then the norm of the prox-gradient map, relative to its value at
-the start, is the measure.
+and for the ridge alone Σ_j |l2 w_j − v_j|²/(2 l2) = |∇F|²/(2 l2). Where a column has no l2 (an intercept, the
+lasso, no penalty) h* is an indicator and the gap infinite; then the norm of the prox-gradient map, relative to its
+value at the start, is the measure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The metric of preconditioned dSAGA: the curvature of the whole objective, and each rank's part in it.
 
-At a model w_P let S_k = (1/n_k) Σ_{S_k} s_i loss_i'' x_i x_iᵀ be the curvature of rank k's mean, S = Σ (n_k/N) S_k that of
-the whole, R the ridge. All ranks step in the metric P = S + R. While rank k works alone, the gradient of the others
-would be stale; with P and its own S_k it knows how that gradient changes to first order, (S − θ S_k)(w − w̄), whatever
-the shards look like. DESIGN.md, "Why it stalls, and the cure", has the analysis.
+At a model w_P let S_k = (1/n_k) Σ_{S_k} s_i loss_i'' x_i x_iᵀ be the curvature of rank k's mean, S = Σ (n_k/N) S_k
+that of the whole, R the ridge. All ranks step in the metric P = S + R. While rank k works alone, the
+gradient of the others would be stale; with P and its own S_k it knows how that gradient changes to first order,
+(S − θ S_k)(w − w̄), whatever the shards look like. DESIGN.md, "Why it stalls, and the cure", has the analysis.
 """
 
 from __future__ import annotations

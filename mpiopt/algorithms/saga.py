@@ -51,9 +51,10 @@ class Saga(Algorithm[SagaState]):
         i in S_k:  new = s_i loss_i'(w_k x_i);  w_k -= γ (θ (new − table_i) x_i + corr);  g_k += (new − table_i) x_i/N
         exchange:  w̄ = Σ (n_k/N) w_k,  G = Σ g_k
 
-    variant: corr is A: g_k N/n_k + (G − g_k(s) N/n_k), B: G + (g_k − g_k(s)), C: as B with θ = n_k/N instead of 1, D: G,
-    E: g_k N/n_k (no correction: stalls; the negative control). Every `refresh` epochs the table is filled anew at w̄,
-    which gives an exact objective and gradient as well.
+    variant: corr is A: g_k N/n_k + (G − g_k(s) N/n_k), B: G + (g_k − g_k(s)), C: as B with θ = n_k/N instead of 1,
+    D: G, E: g_k N/n_k (no correction: stalls; the negative control). Every `refresh` epochs the table is filled anew
+    at w̄, which gives an exact objective and gradient as well. With the full preconditioner the steps are made on
+    blocks in a common metric, and the correction is that of metric.py instead of the variant's.
     """
 
     name: ClassVar[str] = "saga"

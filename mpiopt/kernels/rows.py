@@ -54,17 +54,43 @@ def gram(rows: Rows, c: Vector) -> Matrix:
     return total
 
 
-def squared_norms(rows: Rows) -> Vector:
-    """Give ‖x_i‖² for each row, shape (n,)."""
+def squared_norms(rows: Rows, column: Vector | None = None) -> Vector:
+    """Give Σ_j column_j x_ij² for each row (‖x_i‖² without `column`), shape (n,)."""
     out = np.empty(len(rows))
+    each = np.ones(rows.width) if column is None else column
     for start, stop in _ranges(len(rows)):
         if isinstance(rows, DenseRows):
             chunk = rows.values[start:stop].astype(np.float64)
-            out[start:stop] = np.einsum("ij,ij->i", chunk, chunk)
+            out[start:stop] = (chunk * chunk) @ each
         else:
-            row, _, values = _entries(rows, start, stop)
-            out[start:stop] = np.bincount(row, values * values, stop - start)
+            row, stored, values = _entries(rows, start, stop)
+            out[start:stop] = np.bincount(row, values * values * each[stored], stop - start)
     return out
+
+
+def column_squares(rows: Rows, c: Vector) -> Vector:
+    """Give Σ_i c_i x_ij² for each column, shape (width,)."""
+    total = np.zeros(rows.width)
+    for start, stop in _ranges(len(rows)):
+        if isinstance(rows, DenseRows):
+            chunk = rows.values[start:stop].astype(np.float64)
+            total += c[start:stop] @ (chunk * chunk)
+        else:
+            row, stored, values = _entries(rows, start, stop)
+            total += np.bincount(stored, values * values * c[start + row], rows.width)
+    return total
+
+
+def combined(rows: Rows, table: Matrix) -> Matrix:
+    """Give Σ_i table_i x_iᵀ for numbers (n, outputs), shape (outputs, width)."""
+    total = np.zeros((table.shape[1], rows.width))
+    for start, stop in _ranges(len(rows)):
+        if isinstance(rows, DenseRows):
+            total += table[start:stop].T @ rows.values[start:stop].astype(np.float64, copy=False)
+        else:
+            row, stored, values = _entries(rows, start, stop)
+            total += [np.bincount(stored, values * t[start + row], rows.width) for t in table.T]
+    return total
 
 
 def column_counts(rows: Rows) -> NDArray[np.int64]:

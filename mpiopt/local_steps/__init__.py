@@ -54,8 +54,7 @@ def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel
 
     if full_metric(options.preconditioner, objective):
         return MetricSteps.at(options, state, objective, channel)
-    diagonal = options.preconditioner in ("auto", "diagonal")
-    return PlainSteps.at(options, state, objective, channel, "diagonal" if diagonal else "none")
+    return PlainSteps.at(options, state, objective, channel, options.preconditioner)
 
 
 def full_metric(preconditioner: str, objective: Objective) -> bool:

@@ -14,7 +14,7 @@ from mpiopt.certificate import prox_gradient
 from mpiopt.channel import Channel
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
-from mpiopt.kernels.saga import Moves, local_steps
+from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import CEILING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Shard
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 SAMPLE = 2048  # rows of a rank from which the curvature of the mean is estimated
+UNEVEN = 1e3  # a column that bends so much more than the middle one calls for steps of their own
 PIECES = 8  # of a round, between which an exchange under way is polled
 
 
@@ -48,8 +49,10 @@ class PlainSteps:
         """Measure the smoothness constants and choose step, batch and refresh; collective."""
         batch = options.batch or (1 if options.sampling == "uniform" else 8)
         column = np.ones(objective.width)
-        if preconditioner == "diagonal":
-            column = scaling(objective, state.w, channel)
+        if preconditioner in ("auto", "diagonal"):
+            scaled = scaling(objective, state.w, channel)
+            if preconditioner == "diagonal" or _uneven(scaled[scaled > 0.0]):
+                column = scaled
         gamma = options.step_size or chosen_step(objective, state.w, batch, column, channel)
         if options.variant == "C" and not options.step_size:
             gamma *= channel.size
@@ -76,7 +79,7 @@ class PlainSteps:
         wanted = max(1, round(float(state.control[ROUND]) * blocks))
         for starts in self._starts(state.cursor, n, blocks, wanted, channel.rank):
             moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form)
-            local_steps(shard, objective.loss, objective.penalty, moves, state.local, average, state.table)
+            objective.local_steps(moves, state.local, average, state.table)
             if poll is not None:
                 poll()
         if self.variant == "D":
@@ -128,13 +131,17 @@ class PlainSteps:
         return 0.0
 
 
+def _uneven(scaled: Vector) -> bool:
+    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())
+
+
 def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
-    """Give γ = 1/(2 ((L_max + (b − 1) L)/b + λ)) with the largest row's and the mean's smoothness, scaled by `column`.
+    """Give γ = 1/(2 ((L_max + (b − 1) L)/b + λ)), from the smoothness of the largest row and the mean, scaled.
 
     L is estimated from a sample of each rank's rows, the largest of the ranks counts.
     """
     c = _bounds(objective, w)
-    row = float((c * scaled_norms(objective.shard.rows, column)).max(initial=0.0))
+    row = float((c * rows.squared_norms(objective.shard.rows, column)).max(initial=0.0))
     mean = _mean_smoothness(objective, c, column)
     row, mean = (float(v) for v in channel.max(np.array([row, mean])))
     ridge = float((objective.ridge * column).max(initial=0.0))
@@ -145,7 +152,7 @@ def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, chan
 def scaling(objective: Objective, w: Model, channel: Channel) -> Vector:
     """Give 1/D_j, D_j = (1/N) Σ s_i c_i x_ij² + l2; 0 where a column is empty; collective."""
     c = _bounds(objective, w)
-    whole = channel.sum(column_squares(objective.shard.rows, c) / objective.shard.total) + objective.ridge
+    whole = channel.sum(rows.column_squares(objective.shard.rows, c) / objective.shard.total) + objective.ridge
     column = np.zeros_like(whole)
     np.divide(1.0, whole, out=column, where=whole > 0.0)
     return column
@@ -155,16 +162,6 @@ def own_average(objective: Objective, table: Model) -> Model:
     """Give g_k = (1/N) Σ_i table_i x_iᵀ anew, one pass over the rows."""
     shard = objective.shard
     return rows.combined(shard.rows, table) / shard.total
-
-
-def scaled_norms(x: DenseRows | CsrRows, column: Vector) -> Vector:
-    """Give Σ_j column_j x_ij² for each row, shape (n,)."""
-    return rows.squared_norms(x, column)
-
-
-def column_squares(x: DenseRows | CsrRows, c: Vector) -> Vector:
-    """Give Σ_i c_i x_ij² for each column, shape (width,)."""
-    return rows.column_squares(x, c)
 
 
 def _bounds(objective: Objective, w: Model) -> Vector:
