@@ -67,10 +67,10 @@ def local_steps(objective: Objective, moves: Moves, w: Model, average: Model, ta
 
 
 def _dense(rows: DenseRows, objective: Objective, moves: Moves, w: Model, average: Model, table: Vector) -> None:
-    shard = objective.shard
+    shard, (l1, l2) = objective.shard, objective.penalty.strengths
     saga_dense(
         *(rows.values, shard.label, shard.weight, table, w, average, moves.starts, moves.batch, moves.step),
-        *(objective.ridge, objective.threshold, moves.innovation, moves.share, objective.loss.slope_address),
+        *(shard.features, l2, l1, moves.innovation, moves.share, objective.loss.slope_address),
     )
 
 
