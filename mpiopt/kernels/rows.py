@@ -78,6 +78,8 @@ def _pass(
     rows: Rows, y: Vector, s: Vector, w: Matrix, table: Matrix, addresses: tuple[int, int]
 ) -> tuple[float, Matrix]:
     w = np.ascontiguousarray(w, np.float64)
+    if w.shape[1] != rows.width or len(table) not in (0, len(rows)):
+        raise ValueError(f"model {w.shape} and table {table.shape} do not fit {len(rows)} rows of width {rows.width}")
     if isinstance(rows, DenseRows):
         gradient = np.zeros_like(w)
         return float(pass_dense(rows.values, y, s, w, gradient, table, *addresses)), gradient
