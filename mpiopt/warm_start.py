@@ -59,10 +59,10 @@ def find(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> S
     return Start(np.array(state.w), epochs, value + SURPRISE * used / part.shard.total * abs(value))
 
 
-def first_rows(objective: Objective, channel: Channel) -> Objective | None:
-    """Give the objective of the first eighth of each rank's rows in memory; None where a rank would have none."""
+def first_rows(objective: Objective, channel: Channel, factor: int = FACTOR) -> Objective | None:
+    """Give the objective of the first n_k/factor rows of each rank in memory; None where a rank would have none."""
     shard = objective.shard
-    count = len(shard) // FACTOR
+    count = len(shard) // factor
     total = channel.sum(float(count))[0]
     least = -channel.max(-float(count))[0]
     if least < 1:
