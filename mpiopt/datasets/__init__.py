@@ -48,6 +48,11 @@ class Source(ABC):
     names: list[str] | None  # of the features
     nbytes: int  # of the file that this rank reads
 
+    @property
+    def checksum(self) -> str | None:
+        """The checksum of the content, where the file states one."""
+        return None
+
     @abstractmethod
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         """Read this rank's rows, about `nbytes` at a time, in the order of the file; local, may be called again.

@@ -48,7 +48,7 @@ def unpacked(path: str) -> IO[bytes]:
 class Text:
     """A text file, surveyed by all ranks: `rows` of all, whether an index 0 was seen, where this rank begins."""
 
-    def __init__(self, path: str, comm: Comm, skip: int = 0) -> None:
+    def __init__(self, path: str, comm: Comm, skip: int = 0, skipped_lines: int = 0) -> None:
         self.path, self._comm, self._skip = path, comm, skip
         self._size = os.path.getsize(path)
         with open(path, "rb") as file:
@@ -57,7 +57,7 @@ class Text:
         all_ranks = comm.allgather(mine[None])
         counts = np.concatenate(all_ranks) if self.plain else all_ranks[0]
         before = counts[: comm.rank].sum(axis=0) if self.plain else np.zeros(4, np.int64)
-        self._line, self._row = int(before[0]), int(before[1])
+        self._line, self._row = int(before[0]) + skipped_lines, int(before[1])
         self.rows = int(counts[:, 1].sum())
         self.zero_seen = bool(counts[:, 3].sum())
         self.nbytes = self._size // comm.size if self.plain else self._size
@@ -123,14 +123,15 @@ def whole_lines(stream: IO[bytes], length: int, nbytes: int) -> Iterator[Bytes]:
         yield np.frombuffer(carried + b"\n", np.uint8)
 
 
-def place(path: str, block: Block, at: int) -> tuple[str, str]:
-    """Give `path, line …, column …` of byte `at` of a block, and the token found there."""
+def place(path: str, block: Block, at: int, separator: str = " ") -> tuple[str, str]:
+    """Give `path, line …, column …` of byte `at` of a block, and what is found there."""
     raw = block.text.tobytes()
     line = block.line + raw.count(b"\n", 0, at) + 1
     column = at - (raw.rfind(b"\n", 0, at) + 1) + 1
-    token = raw[at : at + 200].split(b"\n")[0].split() or [b""]
-    shown = token[0][:40].decode("ascii", "backslashreplace")
-    return f"{path}, line {line}, column {column}", shown if raw[at : at + 1].strip() else "end of line"
+    token = raw[at : at + 200].split(b"\n")[0].split(separator.encode() if separator.strip() else None) or [b""]
+    shown = token[0].strip()[:40].decode("ascii", "backslashreplace")
+    missing = "an empty field" if raw[at : at + 1] == separator.encode() else "the end of the line"
+    return f"{path}, line {line}, column {column}", repr(shown) if shown else missing
 
 
 def decide(block: Block, slow: NDArray[np.int64]) -> Iterator[tuple[int, float]]:
