@@ -57,6 +57,7 @@ class Dataset:
     mean: Vector  # (d,) the column used is (x - mean) / scale
     scale: Vector  # (d,)
     names: list[str] | None  # of the features
+    target: str  # what the labels were taken for: "binary", "multiclass", "real" or "count"
     checksum: str  # of the training file's content, the same on any number of ranks and in any format
     test: Shard | None
     source: str
@@ -69,7 +70,7 @@ def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm)
 
     Rows are dense if a quarter of their entries or more are nonzero (`loading.DENSE`), else CSR. The sequence, the
     classes, the scaling and the checksum do not depend on the number of ranks, to the last bit.
-    `target` is what the loss takes: "binary", "multiclass", "real" or "count".
+    `target` is what the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels look like.
 
     Raises
     ------
@@ -93,7 +94,9 @@ def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm)
     if source.checksum not in (None, checksum):
         raise ValueError(f"{path}: is damaged: its content has checksum {checksum}, not {source.checksum} as it says")
     seconds = time.perf_counter() - began
-    return Dataset(shard, plan.classes, plan.mean, plan.scale, source.names, checksum, test, path, nbytes, seconds)
+    return Dataset(
+        shard, plan.classes, plan.mean, plan.scale, source.names, plan.target, checksum, test, path, nbytes, seconds
+    )
 
 
 def stream(path: str, options: DataOptions, comm: Comm, nbytes: int = PIECE) -> Iterator[RawRows]:
@@ -138,7 +141,9 @@ class _Plan:
 
 def _plan(path: str, main: Loaded, held: Loaded | None, target: str, options: DataOptions, comm: Comm) -> _Plan:
     every = np.concatenate([main.label, held.label]) if held else main.label
-    classes = labels.classes(path, labels.distinct(every, comm), target)
+    distinct = labels.distinct(every, comm)
+    target = labels.guess(distinct) if target == "auto" else target
+    classes = labels.classes(path, distinct, target)
     mean, scale = scaling.statistics(options.scale, main.rows, main.features, main.total, comm)
     return _Plan(target, classes, mean, scale, options)
 

@@ -8,6 +8,7 @@ from mpiopt.comm import Comm
 from mpiopt.shard import Vector
 
 MOST_CLASSES = 65536
+MOST_GUESSED = 100
 FITS = {"binary": "two label values", "multiclass": "whole labels, at least two", "count": "no negative labels"}
 
 
@@ -35,6 +36,14 @@ def classes(path: str, values: Vector, target: str) -> Vector | None:
     if (target == "binary" and len(values) != 2) or (target == "multiclass" and not whole):
         raise ValueError(_misfit(path, values, target))
     return values
+
+
+def guess(values: Vector) -> str:
+    """Give what these distinct labels look like: two values, up to 100 whole numbers, or real targets."""
+    whole = bool((values == np.floor(values)).all())
+    if len(values) == 2:
+        return "binary"
+    return "multiclass" if whole and 2 < len(values) <= MOST_GUESSED else "real"
 
 
 def fitting(values: Vector) -> list[str]:

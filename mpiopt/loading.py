@@ -9,7 +9,7 @@ import numpy as np
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Source, together
-from mpiopt.kernels import rows as kernels
+from mpiopt.kernels import moving as kernels
 from mpiopt.randomness import generator
 from mpiopt.redistribute import CsrSink, DenseSink, Destination
 from mpiopt.sequence import Holdout, Order

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Array, Comm
 from mpiopt.datasets import RawRows
-from mpiopt.kernels.rows import gather, scatter
+from mpiopt.kernels.moving import gather, scatter
 from mpiopt.shaping import NO_ROWS, Numbers, aligned, take
 from mpiopt.shard import CsrRows, Vector, block
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiopt.comm import Comm
-from mpiopt.kernels import rows as kernels
+from mpiopt.kernels import moving as kernels
 from mpiopt.shard import CsrRows, DenseRows, Rows, Vector
 
 SCALES = ("none", "standard", "maxabs", "unit-rows")

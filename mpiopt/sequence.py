@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
-from mpiopt.kernels.rows import feistel, hashes
+from mpiopt.kernels.moving import feistel, hashes
 from mpiopt.randomness import seed_of
 from mpiopt.shard import Vector, block
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.kernels import rows as kernels
+from mpiopt.kernels import moving as kernels
 from mpiopt.shard import CsrRows, DenseRows, Rows
 
 Numbers = NDArray[np.int64]

@@ -1,192 +1,141 @@
-"""Loops over rows that are moved, permuted and summed up, in compiled code."""
+"""Sums over rows that look the same for dense and CSR rows: the fused pass, curvature matrices, norms, counts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
-_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+from mpiopt.kernels.block import address, identity_slope, identity_value
+from mpiopt.kernels.dense import pass_dense
+from mpiopt.kernels.sparse import gram_csr, pass_csr
+from mpiopt.losses import Loss
+from mpiopt.shard import CsrRows, DenseRows, Rows
 
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
-@njit(cache=True, nogil=True, inline="always")
-def _mix(x):  # type: ignore[no-untyped-def]
-    """Mix 64 bits (the finaliser of splitmix64)."""
-    x = (x ^ (x >> _30)) * _A
-    x = (x ^ (x >> _27)) * _B
-    return x ^ (x >> _31)
-
-
-@njit(cache=True, nogil=True)
-def hashes(start, n, seed):  # type: ignore[no-untyped-def]
-    """Give a 64-bit hash of each of the numbers start … start+n-1."""
-    out = np.empty(n, np.uint64)
-    for i in range(n):
-        out[i] = _mix(_mix(np.uint64(start + i) + _GOLDEN) ^ np.uint64(seed))
-    return out
+_CHUNK = 1024  # rows made float64 at a time
+_SCATTER = 16  # a multiply-add of the scatter loop costs about this many of a matrix product
 
 
-@njit(cache=True, nogil=True)
-def feistel(numbers, total, seed):  # type: ignore[no-untyped-def]
-    """Permute 0 … total-1 pseudo-randomly, point by point: a Feistel network of 6 rounds with cycle walking."""
-    half = 1
-    while np.int64(1) << (2 * half) < total:
-        half += 1
-    shift, mask = np.uint64(half), (np.uint64(1) << np.uint64(half)) - np.uint64(1)
-    out = np.empty(len(numbers), np.int64)
-    for i in range(len(numbers)):
-        x = np.uint64(numbers[i])
-        while True:
-            left, right = x >> shift, x & mask
-            for turn in range(6):
-                key = np.uint64(seed) + np.uint64(turn) * _GOLDEN
-                left, right = right, left ^ (_mix(right ^ key) & mask)
-            x = (left << shift) | right
-            if x < np.uint64(total):
-                break
-        out[i] = np.int64(x)
-    return out
+def fused(rows: Rows, y: Vector, s: Vector, loss: Loss, w: Matrix, table: Matrix) -> tuple[float, Matrix]:
+    """Give Σ s_i loss_i(w x_i) and its gradient (outputs, width); fill `table` (n, outputs) unless it has no rows."""
+    return _pass(rows, y, s, w, table, (loss.value_address, loss.slope_address))
 
 
-@njit(cache=True, nogil=True)
-def checksum_csr(start, label_bits, weight_bits, indptr, indices, bits):  # type: ignore[no-untyped-def]
-    """Sum, modulo 2^64, a hash of (row number, label, weight, nonzeros) over the rows; `bits` are of the values."""
-    total = np.uint64(0)
-    for i in range(len(label_bits)):
-        h = _mix(np.uint64(start + i) + _GOLDEN)
-        h = _mix(h ^ label_bits[i]) + weight_bits[i]
-        for q in range(indptr[i], indptr[i + 1]):
-            if bits[q] << np.uint64(1) != np.uint64(0):
-                h = _mix(h + bits[q] + _GOLDEN * np.uint64(indices[q] + 1))
-        total += _mix(h)
+def weighted(rows: Rows, c: Vector, p: Matrix) -> Matrix:
+    """Give Σ c_i (p x_i) x_iᵀ, shape (outputs, width): a Hessian times a vector."""
+    return _pass(rows, c, c, p, _nothing(p), (address(identity_value), address(identity_slope)))[1]
+
+
+def margins(rows: Rows, w: Matrix) -> Matrix:
+    """Give w x_i for each row, shape (n, outputs)."""
+    if isinstance(rows, DenseRows):
+        out = np.empty((len(rows), len(w)))
+        for start, chunk in _chunks(rows):
+            out[start : start + len(chunk)] = chunk @ w.T
+        return out
+    table, ones = np.empty((len(rows), len(w))), np.ones(len(rows))
+    _pass(rows, ones, ones, w, table, (address(identity_value), address(identity_slope)))
+    return table
+
+
+def gram(rows: Rows, c: Vector) -> Matrix:
+    """Give Σ c_i x_i x_iᵀ, shape (width, width), for numbers c_i >= 0."""
+    total = np.zeros((rows.width, rows.width))
+    if isinstance(rows, CsrRows) and len(rows.indices) ** 2 * _SCATTER < (len(rows) * rows.width) ** 2:
+        gram_csr(rows.indptr, rows.indices, rows.values, c, total)
+        return np.triu(total) + np.triu(total, 1).T
+    for start, chunk in _chunks(rows):
+        chunk = chunk * np.sqrt(c[start : start + len(chunk), None])
+        total += chunk.T @ chunk
     return total
 
 
-@njit(cache=True, nogil=True)
-def checksum_dense(start, label_bits, weight_bits, bits):  # type: ignore[no-untyped-def]
-    """Do as `checksum_csr` for dense rows, with the same result for the same content."""
-    total = np.uint64(0)
-    for i in range(len(label_bits)):
-        h = _mix(np.uint64(start + i) + _GOLDEN)
-        h = _mix(h ^ label_bits[i]) + weight_bits[i]
-        for k in range(bits.shape[1]):
-            if bits[i, k] << np.uint64(1) != np.uint64(0):
-                h = _mix(h + bits[i, k] + _GOLDEN * np.uint64(k + 1))
-        total += _mix(h)
-    return total
-
-
-@njit(cache=True, nogil=True)
-def gather(order, indptr, indices, values, starts, out_indices, out_values):  # type: ignore[no-untyped-def]
-    """Copy CSR row order[j] to the place starts[j] of the output, for every j."""
-    for j in range(len(order)):
-        q = starts[j]
-        for p in range(indptr[order[j]], indptr[order[j] + 1]):
-            out_indices[q] = indices[p]
-            out_values[q] = values[p]
-            q += 1
-
-
-@njit(cache=True, nogil=True)
-def scatter(rows, places, out):  # type: ignore[no-untyped-def]
-    """Write row i to the row places[i] of `out`, which may be wider."""
-    for i in range(rows.shape[0]):
-        for k in range(rows.shape[1]):
-            out[places[i], k] = rows[i, k]
-
-
-@njit(cache=True, nogil=True)
-def spread(indptr, indices, values, out):  # type: ignore[no-untyped-def]
-    """Write CSR rows into a dense array of zeros."""
-    for i in range(len(indptr) - 1):
-        for q in range(indptr[i], indptr[i + 1]):
-            out[i, indices[q]] = values[q]
-
-
-@njit(cache=True, nogil=True)
-def count_nonzeros(values):  # type: ignore[no-untyped-def]
-    """Count the nonzeros of each row of a dense array."""
-    out = np.zeros(values.shape[0], np.int64)
-    for i in range(values.shape[0]):
-        for k in range(values.shape[1]):
-            out[i] += values[i, k] != 0
+def squared_norms(rows: Rows, column: Vector | None = None) -> Vector:
+    """Give Σ_j column_j x_ij² for each row (‖x_i‖² without `column`), shape (n,)."""
+    out = np.empty(len(rows))
+    each = np.ones(rows.width) if column is None else column
+    for start, stop in _ranges(len(rows)):
+        if isinstance(rows, DenseRows):
+            chunk = rows.values[start:stop].astype(np.float64)
+            out[start:stop] = (chunk * chunk) @ each
+        else:
+            row, stored, values = _entries(rows, start, stop)
+            out[start:stop] = np.bincount(row, values * values * each[stored], stop - start)
     return out
 
 
-@njit(cache=True, nogil=True)
-def compress(values, indptr, out_indices, out_values):  # type: ignore[no-untyped-def]
-    """Write the nonzeros of dense rows into CSR arrays of the sizes that `indptr` says."""
-    for i in range(len(indptr) - 1):
-        q = indptr[i]
-        for k in range(values.shape[1]):
-            if values[i, k] != 0:
-                out_indices[q] = k
-                out_values[q] = values[i, k]
-                q += 1
+def column_squares(rows: Rows, c: Vector) -> Vector:
+    """Give Σ_i c_i x_ij² for each column, shape (width,)."""
+    total = np.zeros(rows.width)
+    for start, stop in _ranges(len(rows)):
+        if isinstance(rows, DenseRows):
+            chunk = rows.values[start:stop].astype(np.float64)
+            total += c[start:stop] @ (chunk * chunk)
+        else:
+            row, stored, values = _entries(rows, start, stop)
+            total += np.bincount(stored, values * values * c[start + row], rows.width)
+    return total
 
 
-@njit(cache=True, nogil=True)
-def largest_dense(values, mean, power, out):  # type: ignore[no-untyped-def]
-    """Raise out[k] to the largest |x - mean|^power of column k, for the columns that `mean` has."""
-    for i in range(values.shape[0]):
-        for k in range(len(mean)):
-            out[k] = max(out[k], abs(values[i, k] - mean[k]) ** power)
+def combined(rows: Rows, table: Matrix) -> Matrix:
+    """Give Σ_i table_i x_iᵀ for numbers (n, outputs), shape (outputs, width)."""
+    total = np.zeros((table.shape[1], rows.width))
+    for start, stop in _ranges(len(rows)):
+        if isinstance(rows, DenseRows):
+            total += table[start:stop].T @ rows.values[start:stop].astype(np.float64, copy=False)
+        else:
+            row, stored, values = _entries(rows, start, stop)
+            total += [np.bincount(stored, values * t[start + row], rows.width) for t in table.T]
+    return total
 
 
-@njit(cache=True, nogil=True)
-def largest_csr(indices, values, mean, power, out):  # type: ignore[no-untyped-def]
-    """Do as `largest_dense` for stored values."""
-    for q in range(len(values)):
-        k = indices[q]
-        out[k] = max(out[k], abs(values[q] - mean[k]) ** power)
+def column_counts(rows: Rows) -> NDArray[np.int64]:
+    """Give in how many rows each column is stored, shape (width,)."""
+    if isinstance(rows, DenseRows):
+        return np.full(rows.width, len(rows))
+    return np.bincount(rows.indices, minlength=rows.width)
 
 
-@njit(cache=True, nogil=True)
-def limbs_dense(values, mean, power, factor, high, low):  # type: ignore[no-untyped-def]
-    """Add factor · (x - mean)^power to its column, as integers: whole parts in `high`, 2^31-ths in `low`."""
-    for i in range(values.shape[0]):
-        for k in range(len(mean)):
-            gap = values[i, k] - mean[k]
-            t = factor[k] * (gap if power == 1 else gap * gap)
-            whole = np.floor(t)
-            high[k] += np.int64(whole)
-            low[k] += np.int64((t - whole) * 2147483648.0)
+def _pass(
+    rows: Rows, y: Vector, s: Vector, w: Matrix, table: Matrix, addresses: tuple[int, int]
+) -> tuple[float, Matrix]:
+    w = np.ascontiguousarray(w, np.float64)
+    if isinstance(rows, DenseRows):
+        gradient = np.zeros_like(w)
+        return float(pass_dense(rows.values, y, s, w, gradient, table, *addresses)), gradient
+    by_feature = np.ascontiguousarray(w.T)
+    gradient = np.zeros_like(by_feature)
+    arrays = (rows.indptr, rows.indices, rows.values)
+    value = pass_csr(*arrays, y, s, by_feature, gradient, table, *addresses)
+    return float(value), np.ascontiguousarray(gradient.T)
 
 
-@njit(cache=True, nogil=True)
-def limbs_csr(indices, values, mean, power, factor, high, low):  # type: ignore[no-untyped-def]
-    """Do as `limbs_dense` for stored values."""
-    for q in range(len(values)):
-        k = indices[q]
-        gap = values[q] - mean[k]
-        t = factor[k] * (gap if power == 1 else gap * gap)
-        whole = np.floor(t)
-        high[k] += np.int64(whole)
-        low[k] += np.int64((t - whole) * 2147483648.0)
+def _nothing(w: Matrix) -> Matrix:
+    return np.empty((0, len(w)))
 
 
-@njit(cache=True, nogil=True)
-def unit_rows_dense(values, columns):  # type: ignore[no-untyped-def]
-    """Divide each row by its Euclidean norm over the first `columns`; rows of zeros stay."""
-    for i in range(values.shape[0]):
-        total = 0.0
-        for k in range(columns):
-            total += values[i, k] * values[i, k]
-        if total > 0:
-            norm = np.sqrt(total)
-            for k in range(columns):
-                values[i, k] /= norm
+def _ranges(n: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
 
 
-@njit(cache=True, nogil=True)
-def unit_rows_csr(indptr, values):  # type: ignore[no-untyped-def]
-    """Do as `unit_rows_dense` for CSR rows."""
-    for i in range(len(indptr) - 1):
-        total = 0.0
-        for q in range(indptr[i], indptr[i + 1]):
-            total += values[q] * values[q]
-        if total > 0:
-            norm = np.sqrt(total)
-            for q in range(indptr[i], indptr[i + 1]):
-                values[q] /= norm
+def _entries(rows: CsrRows, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int32], Vector]:
+    """Give row number (from `start`), column and value of each nonzero of a range of rows."""
+    row = np.repeat(np.arange(stop - start), np.diff(rows.indptr[start : stop + 1]))
+    place = slice(int(rows.indptr[start]), int(rows.indptr[stop]))
+    return row, rows.indices[place], rows.values[place].astype(np.float64)
+
+
+def _chunks(rows: Rows) -> Iterator[tuple[int, Matrix]]:
+    """Give the rows as dense float64 matrices of at most _CHUNK rows, each with its first row's number."""
+    for start, stop in _ranges(len(rows)):
+        if isinstance(rows, DenseRows):
+            yield start, rows.values[start:stop].astype(np.float64, copy=False)
+        else:
+            chunk = np.zeros((stop - start, rows.width))
+            row, column, values = _entries(rows, start, stop)
+            chunk[row, column] = values
+            yield start, chunk

@@ -1,0 +1,18 @@
+"""Result files and checkpoints; with the readers under `datasets/` the only code that knows h5py."""
+
+from mpiopt.fitted import Fitted
+from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
+from mpiopt.hdf5.files import check_writable
+from mpiopt.hdf5.results import Result, read_result, write_result
+from mpiopt.provenance import Provenance
+
+__all__ = [
+    "Checkpoints",
+    "Fitted",
+    "Loaded",
+    "Provenance",
+    "Result",
+    "check_writable",
+    "read_result",
+    "write_result",
+]

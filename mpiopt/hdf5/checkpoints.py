@@ -1,0 +1,175 @@
+"""Checkpoints: all ranks save a state, and load it again on any number of ranks.
+
+On the same number of ranks what was saved comes back bit by bit. On another, sharded fields are cut anew, replicated
+fields come back, private ones do not. A death at any instant leaves the last committed checkpoint and the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mpiopt.comm import Comm
+from mpiopt.hdf5.files import on_first, open_read, share_text, sync
+from mpiopt.hdf5.head import Damaged, Head, Meta, parse, read_text, refuse_other_job
+from mpiopt.hdf5.slabs import Slab, checksum, slabs
+from mpiopt.hdf5.slots import Slots
+from mpiopt.hdf5.writers import write_parallel, write_sharded
+from mpiopt.shard import Shard
+from mpiopt.state import Layout
+
+FORMS = ("auto", "parallel", "sharded")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came back besides the state."""
+
+    k: int
+    meta: Meta
+    same_ranks: bool  # else private fields were not filled
+    notes: tuple[str, ...] = ()  # one line for each newer checkpoint that was damaged and passed over
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `folder`; every method is collective.
+
+    `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
+    the communicator and h5py have MPI. Either form is read whatever `form` says.
+    """
+
+    def __init__(self, folder: str | Path, comm: Comm, form: str = "auto") -> None:
+        if form not in FORMS:
+            raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
+        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi)
+        if form == "parallel" and not able:
+            raise ValueError("checkpoint form 'parallel' needs MPI and an h5py built with it; use 'sharded'")
+        self.form = "parallel" if able and form != "sharded" else "sharded"
+        self.folder = Path(folder)
+        self.comm = comm
+        self._slots = Slots(self.folder)
+
+    def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
+        """Save the state as it is before round k.
+
+        `meta["job"]` is the text of the job, which `load` compares; the rest is the caller's.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; on all ranks, one line. What was there before is untouched.
+        """
+        mine = slabs(state, shard, self.comm)
+        number = self._begin(mine)
+        path = self._slots.path(number)
+        write = write_parallel if self.form == "parallel" else write_sharded
+        try:
+            write(path, k, mine, shard.total, meta, self.comm)
+            on_first(self.comm, lambda: self._slots.commit(number))
+        except OSError:
+            if self.comm.rank == 0:
+                self._slots.abandon(number)
+            raise
+
+    def _begin(self, mine: list[Slab]) -> int:
+        """Agree on the number of the new checkpoint, once there is room for it."""
+        needed = int(self.comm.sum(np.array([sum(s.rows.nbytes for s in mine)], np.int64))[0])
+        numbers = [0]
+
+        def begin() -> None:
+            numbers[0] = self._slots.next()
+            sync(self.folder.parent)
+            free = shutil.disk_usage(self.folder).free
+            if free < needed:
+                raise OSError(f"cannot write in {self.folder}: needs {needed:,} bytes, {free:,} are free")
+
+        on_first(self.comm, begin)
+        return int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+
+    def load(self, blank_state: object, shard: Shard, job: str) -> Loaded | None:
+        """Fill the state, in place, from the newest checkpoint all of whose checksums hold; None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
+        """
+        numbers = json.loads(share_text(self.comm, json.dumps(self._slots.whole() if self.comm.rank == 0 else [])))
+        notes: list[str] = []
+        for number in numbers:
+            try:
+                head = self._load(number, blank_state, shard, job)
+            except Damaged as damage:
+                self._slots.damaged.add(number)
+                notes.append(f"checkpoint {self._slots.path(number)} is damaged: {damage}")
+                continue
+            return Loaded(head.k, head.meta, head.size == self.comm.size, tuple(notes))
+        if notes:
+            raise ValueError(f"{notes[0]}; no other is whole; remove {self.folder} to start anew")
+        return None
+
+    def _load(self, number: int, state: object, shard: Shard, job: str) -> Head:
+        path = self._slots.path(number)
+        head = self._head(path)
+        places = [_place(s, state) for s in slabs(state, shard, self.comm)]
+        refuse_other_job(head, job, places, shard.total, f"checkpoint {path}")
+        self._verify(path, head)
+        error: Exception | None = None
+        try:
+            with open_read(path) as f:
+                for place in places:
+                    if place.layout is not Layout.PER_RANK or head.size == self.comm.size:
+                        place.fill(f[f"state/{place.name}"])
+        except (OSError, RuntimeError, ValueError) as failure:
+            error = OSError(f"cannot read {path}: {failure}")
+        self.comm.agree(error)
+        return head
+
+    def _head(self, path: Path) -> Head:
+        """Give the head on all ranks, or raise Damaged or ValueError on all."""
+        words = ["", ""]
+
+        def read() -> None:
+            try:
+                words[0] = read_text(path)
+                missing = [n for n in parse(words[0]).files if not path.with_name(n).is_file()]
+                words[1] = f"{missing[0]} is missing" if missing else ""
+            except Damaged as damage:
+                words[1] = str(damage)
+
+        on_first(self.comm, read)
+        text, damage = json.loads(share_text(self.comm, json.dumps(words)))
+        if damage:
+            raise Damaged(damage)
+        return parse(text)
+
+    def _verify(self, path: Path, head: Head) -> None:
+        """Check every slab once, dealt over the ranks; raise Damaged on all ranks if a checksum does not hold."""
+        found = self.comm.allgather(np.frombuffer(self._damage(path, head).encode(), np.uint8).copy())
+        damages = [d.tobytes().decode() for d in found if len(d)]
+        if damages:
+            raise Damaged(damages[0])
+
+    def _damage(self, path: Path, head: Head) -> str:
+        try:
+            with open_read(path) as f:
+                for name, field in head.fields.items():
+                    for r in range(self.comm.rank, head.size, self.comm.size):
+                        if checksum(f[f"state/{name}"], field.starts[r], field.stops[r]) != field.checksums[r]:
+                            return f"the checksum of {name} from rank {r} does not hold"
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            return f"cannot be read ({' '.join(str(error).split())})"
+        return ""
+
+
+def _place(slab: Slab, state: object) -> Slab:
+    # Saving, rank 0 alone has the rows of a replicated field; loading, every rank fills its own.
+    if slab.layout is not Layout.REPLICATED:
+        return slab
+    array = getattr(state, slab.name)
+    return Slab(slab.name, slab.layout, array.reshape(slab.shape), slab.shape, 0)

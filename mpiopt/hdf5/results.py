@@ -1,0 +1,113 @@
+"""Result files: the model, the history, the job and the provenance of one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm import Comm
+from mpiopt.fitted import Fitted
+from mpiopt.hdf5.files import FORMAT, LIBVER, RESULT, check_format, on_first, open_read, write_whole
+from mpiopt.provenance import Provenance
+from mpiopt.recorder import UNITS, Row, table
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a result file holds."""
+
+    model: Fitted
+    history: NDArray[np.void]  # one row for each evaluation, fields as `recorder.Row`
+    job: str
+    provenance: dict[str, Any]
+
+    @property
+    def coef(self) -> NDArray[np.float64]:
+        """Coefficients (outputs, d) in the units of the input file."""
+        return self.model.coef
+
+    @property
+    def intercept(self) -> NDArray[np.float64]:
+        """Constants (outputs,)."""
+        return self.model.intercept
+
+
+def write_result(
+    path: str | Path, *, model: Fitted, history: Sequence[Row], provenance: Provenance, comm: Comm
+) -> None:
+    """Write the result file, all or nothing; collective, rank 0 writes.
+
+    Raises
+    ------
+    OSError
+        On all ranks, one line that names the file and the cause.
+    """
+    place = Path(path)
+    on_first(comm, lambda: write_whole(place, _image(model, history, provenance)))
+
+
+def read_result(path: str | Path) -> Result:
+    """Read a result file.
+
+    Raises
+    ------
+    ValueError
+        One line: missing, foreign or truncated file, unknown format number.
+    """
+    place = Path(path)
+    with open_read(place) as f:
+        check_format(f, place, RESULT)
+        try:
+            provenance = {k: v.item() if isinstance(v, np.generic) else v for k, v in f["provenance"].attrs.items()}
+            return Result(_model(f["model"]), f["history"][()], f["job"].asstr()[()], provenance)
+        except (KeyError, OSError, RuntimeError) as error:
+            raise ValueError(f"{place}: damaged {RESULT} ({' '.join(str(error).split())})") from None
+
+
+def _image(model: Fitted, history: Sequence[Row], provenance: Provenance) -> bytes:
+    # Made in memory, written as bytes: a full disk is then the system's plain error, not HDF5's at closing.
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=LIBVER) as f:
+        f.attrs.update({"kind": RESULT, "format": FORMAT})
+        _write_model(f.create_group("model"), model)
+        rows = f.create_dataset("history", data=table(history))
+        rows.attrs["units"] = ", ".join(f"{name}: {unit}" for name, unit in UNITS.items())
+        f["job"] = provenance.job
+        f.create_group("provenance").attrs.update(_attributes(provenance))
+    return image.getvalue()
+
+
+def _write_model(group: h5py.Group, model: Fitted) -> None:
+    for part in dataclasses.fields(model):
+        value = getattr(model, part.name)
+        if value is not None:
+            group[part.name] = _storable(value)
+    group.attrs["formula"] = "margins = coef · x + intercept, x in the units of the input file"
+
+
+def _model(group: h5py.Group) -> Fitted:
+    found = {part.name: group[part.name] for part in dataclasses.fields(Fitted) if part.name in group}
+    arrays = {name: d.asstr()[()] if h5py.check_string_dtype(d.dtype) else d[()] for name, d in found.items()}
+    if "feature_names" in arrays:
+        arrays["feature_names"] = arrays["feature_names"].tolist()
+    return Fitted(**arrays)
+
+
+def _storable(value: Any) -> Any:
+    """HDF5 knows no fixed-length Unicode: give text as variable-length UTF-8."""
+    array = np.asarray(value)
+    return array.astype(h5py.string_dtype()) if array.dtype.kind in "UO" else array
+
+
+def _attributes(provenance: Provenance) -> dict[str, Any]:
+    fields = dataclasses.asdict(provenance)
+    del fields["job"]
+    return {**fields.pop("versions"), "hdf5": h5py.version.hdf5_version, **fields}

@@ -1,0 +1,79 @@
+"""The folder of a run's checkpoints: numbered files of which the newest two are kept, and who may write there."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+from mpiopt.hdf5.files import cause, sync
+
+KEPT = 2
+_NAME = re.compile(r"(\d{6,})\.(h5|h5\.partial|shard-\d+-of-\d+\.h5)")
+
+
+class Slots:
+    """Files NUMBER.h5 of one folder, as rank 0 sees them. A number is never used again, so nothing is overwritten."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged: set[int] = set()  # found bad by a load: they count as no copy
+        self._token = ""
+
+    def whole(self) -> list[int]:
+        """Numbers of the committed checkpoints, the newest first."""
+        return sorted((n for n, suffix in self._files() if suffix == "h5"), reverse=True)
+
+    def path(self, number: int) -> Path:
+        """Give the file of this number."""
+        return self.folder / f"{number:06d}.h5"
+
+    def next(self) -> int:
+        """Give the number of the checkpoint to write next, making the folder and claiming it at the first time."""
+        try:
+            self._claim()
+        except OSError as error:
+            raise OSError(f"cannot write in {self.folder}: {cause(error)}") from None
+        return max((n for n, _ in self._files()), default=0) + 1
+
+    def commit(self, number: int) -> None:
+        """Put the written checkpoint in place; then, and only then, drop what is older than the last two."""
+        if self._owner().read_text() != self._token:
+            raise OSError(f"another run has taken over {self.folder}; this one stops writing there")
+        os.rename(f"{self.path(number)}.partial", self.path(number))
+        sync(self.folder)
+        kept = [n for n in self.whole() if n not in self.damaged][:KEPT]
+        self.drop(keep={*kept})
+
+    def drop(self, keep: set[int]) -> None:
+        """Remove the files of all other numbers, each one's manifest or shared file before its shards."""
+        doomed = [(suffix != "h5", n, suffix) for n, suffix in self._files() if n not in keep]
+        for _, n, suffix in sorted(doomed):
+            (self.folder / f"{n:06d}.{suffix}").unlink(missing_ok=True)
+
+    def abandon(self, number: int) -> None:
+        """Remove what a failed save has left."""
+        for n, suffix in self._files():
+            if n == number:
+                (self.folder / f"{n:06d}.{suffix}").unlink(missing_ok=True)
+
+    def _files(self) -> list[tuple[int, str]]:
+        if not self.folder.is_dir():
+            return []
+        found = (_NAME.fullmatch(name) for name in os.listdir(self.folder))
+        return [(int(m.group(1)), m.group(2)) for m in found if m]
+
+    def _owner(self) -> Path:
+        return self.folder / "owner"
+
+    def _claim(self) -> None:
+        # A requeued job may start while ranks of its former life still run: the last to claim the folder owns it.
+        if self._token:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        token = secrets.token_hex(16)
+        fresh = self.folder / "owner.partial"
+        fresh.write_text(token)
+        os.replace(fresh, self._owner())
+        self._token = token

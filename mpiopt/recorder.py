@@ -1,0 +1,167 @@
+"""The record of a run: rows for the history, a clock for each phase, lines while it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, TextIO, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+COLUMNS = 80
+PHASES = ("load", "compute", "communicate", "wait", "evaluate", "checkpoint")
+
+
+class Row(NamedTuple):
+    """One evaluation of the whole objective; seconds are counted from the start of the run, over all its lives."""
+
+    round: int
+    epoch: float
+    seconds: float
+    seconds_compute: float
+    seconds_communicate: float
+    seconds_wait: float
+    bytes_sent: int
+    objective: float
+    certificate: float
+    step_size: float
+
+
+UNITS = {
+    "round": "exchanges",
+    "epoch": "row gradients over all ranks / rows",
+    "seconds": "wall seconds, without loading",
+    "seconds_compute": "mean over ranks",
+    "seconds_communicate": "mean over ranks",
+    "seconds_wait": "mean over ranks",
+    "bytes_sent": "sum over ranks",
+    "objective": "F(w)",
+    "certificate": "relative duality gap, or norm of the gradient",
+    "step_size": "1/curvature",
+}
+
+
+def table(rows: Sequence[Row]) -> NDArray[np.void]:
+    """Give the rows as one structured array."""
+    kinds = {int: np.int64, float: np.float64}
+    columns = [(name, kinds[kind]) for name, kind in get_type_hints(Row).items()]
+    return np.array([tuple(row) for row in rows], dtype=columns)
+
+
+def rows_to_text(rows: Sequence[Row]) -> str:
+    """Give the rows as text for a checkpoint; `rows_from_text` gives back the same bits."""
+    return json.dumps(rows)
+
+
+def rows_from_text(text: str) -> list[Row]:
+    """Give the rows that `rows_to_text` wrote."""
+    return [Row(*row) for row in json.loads(text)]
+
+
+@dataclass
+class Clock:
+    """Seconds of this rank in each phase."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    now: Callable[[], float] = time.perf_counter
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time of the block to the phase `name`."""
+        begin = self.now()
+        try:
+            yield
+        finally:
+            self.add(name, self.now() - begin)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds measured elsewhere, such as a channel's waiting, to the phase `name`."""
+        if name not in self.seconds:
+            raise KeyError(f"unknown phase {name!r}; known: {', '.join(self.seconds)}")
+        self.seconds[name] += seconds
+
+
+class Progress:
+    """Prints how far a run has come; the same calls in a terminal, in a log file and for --quiet."""
+
+    def show(self, row: Row, tolerance: float) -> None:
+        """Say where the run is."""
+
+    def end(self) -> None:
+        """Leave the cursor at the start of a line."""
+
+
+class Terminal(Progress):
+    """One line, rewritten at most ten times a second."""
+
+    def __init__(self, out: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._now, self._next, self._open = out, now, -math.inf, False
+
+    def show(self, row: Row, tolerance: float) -> None:
+        """Rewrite the line."""
+        if self._now() >= self._next:
+            self._out.write("\r" + line(row, tolerance).ljust(COLUMNS - 1))
+            self._out.flush()
+            self._next, self._open = self._now() + 0.1, True
+
+    def end(self) -> None:
+        """Go to the next line."""
+        if self._open:
+            self._out.write("\n")
+            self._open = False
+
+
+class Log(Progress):
+    """Plain lines, at first each second, then ever more slowly: a day's run fits on two pages."""
+
+    def __init__(self, out: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._now = out, now
+        self._start = now()
+        self._next = self._start
+
+    def show(self, row: Row, tolerance: float) -> None:
+        """Print a line if it is time for one."""
+        if self._now() >= self._next:
+            self._out.write(line(row, tolerance) + "\n")
+            self._out.flush()
+            self._next = self._now() + min(1800.0, max(1.0, 0.2 * (self._now() - self._start)))
+
+
+def progress(rank: int, quiet: bool, out: TextIO) -> Progress:
+    """Choose what fits: rank 0 alone talks, and not when told to be quiet."""
+    if rank != 0 or quiet:
+        return Progress()
+    return Terminal(out) if out.isatty() else Log(out)
+
+
+def line(row: Row, tolerance: float) -> str:
+    """Give one row in less than 80 columns, with a bar for the decades of the certificate that are done."""
+    return (
+        f"[{bar(row.certificate, tolerance)}] {row.certificate:8.1e}  objective {row.objective:<14.9g}"
+        f" epoch {row.epoch:<7.4g} round {row.round:<6d} {duration(row.seconds):>7}"
+    )[: COLUMNS - 1]
+
+
+def bar(certificate: float, tolerance: float, width: int = 12) -> str:
+    """Fill `width` places in the measure in which log(certificate) goes from 0 to log(tolerance)."""
+    if not (certificate > 0.0 and 0.0 < tolerance < 1.0):
+        share = 1.0 if certificate == 0.0 else 0.0
+    else:
+        share = min(1.0, max(0.0, math.log(certificate) / math.log(tolerance)))
+    done = int(share * width)
+    return "#" * done + "." * (width - done)
+
+
+def duration(seconds: float) -> str:
+    """Give seconds for a reader: 3.21 s, 4m05s, 2h03m."""
+    if seconds < 99.95:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"

@@ -1,0 +1,74 @@
+"""The tables at the end of a run: what came out, and where the time and the memory went."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpiopt.comm import Comm
+from mpiopt.recorder import Clock, Row
+
+
+def result_table(row: Row, kind: str, tolerance: float, status: str, path: str) -> str:
+    """Say what came out; `kind` names the certificate, `status` the end in words."""
+    return _two_columns(
+        [
+            ("status", status),
+            ("objective", f"{row.objective:.15g}"),
+            (kind, f"{row.certificate:.3e} (tolerance {tolerance:.1e})"),
+            ("epochs", f"{row.epoch:.6g}"),
+            ("rounds", f"{row.round}"),
+            ("bytes sent", size(row.bytes_sent)),
+            ("seconds", f"{row.seconds:.3f}"),
+            ("result", path),
+        ]
+    )
+
+
+def time_table(clock: Clock, seconds: float, comm: Comm) -> str:
+    """Give min, mean and max over the ranks for each phase, and its share of the mean total; collective.
+
+    `seconds` is this rank's whole time; what no phase has counted is "other".
+    """
+    phases = {**clock.seconds, "other": max(0.0, seconds - sum(clock.seconds.values())), "total": seconds}
+    every = np.array(comm.allgather(np.array(list(phases.values()))))
+    whole = max(every[:, -1].mean(), 1e-300)
+    lines = [f"{'where the time went':<20} {'min s':>9} {'mean s':>9} {'max s':>9} {'share':>6}"]
+    for name, column in zip(phases, every.T, strict=True):
+        share = f"{100 * column.mean() / whole:.0f} %"
+        lines.append(f"  {name:<18} {column.min():9.3f} {column.mean():9.3f} {column.max():9.3f} {share:>6}")
+    return "\n".join(lines)
+
+
+def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
+    """Give bytes of each part (rows, table …) and the peak of the process, min and max over ranks; collective."""
+    named = [*parts, ("peak of the process", peak_nbytes())]
+    every = np.array(comm.allgather(np.array([nbytes for _, nbytes in named], np.int64)))
+    lines = [f"{'memory of a rank':<20} {'min':>10} {'max':>10} {'all ranks':>10}"]
+    for (name, _), column in zip(named, every.T, strict=True):
+        lines.append(f"  {name:<18} {size(column.min()):>10} {size(column.max()):>10} {size(column.sum()):>10}")
+    return "\n".join(lines)
+
+
+def peak_nbytes() -> int:
+    """Give the most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def size(nbytes: float) -> str:
+    """Give bytes for a reader: 512 B, 1.43 MB."""
+    number, unit = float(nbytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if number < 999.5 or unit == "PB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
+
+
+def _two_columns(pairs: Sequence[tuple[str, str]]) -> str:
+    widest = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{name:<{widest}}  {value}" for name, value in pairs)

@@ -1,0 +1,80 @@
+"""Signals set a flag, and the ranks agree on it at a round's end: a checkpoint is saved by all of them or by none.
+
+Installed before mpi4py is imported: a signal during the imports would otherwise kill all ranks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import numpy as np
+
+from mpiopt.channel import Channel
+
+# The level is what the ranks take the maximum of; the highest wins: a SIGTERM after a SIGUSR1 means that the
+# scheduler has decided, and 75 would make the batch script requeue a job that was cancelled.
+LEVELS = {signal.SIGUSR1: 1, signal.SIGINT: 2, signal.SIGTERM: 3}
+EXIT_CODES = {1: 75, 2: 130, 3: 143}
+NAMES = {1: "SIGUSR1", 2: "Ctrl-C", 3: "SIGTERM"}
+SECONDS_BETWEEN = 0.1  # how late a signal may be heard, so that rounds of microseconds need no exchange each
+
+
+class Stop:
+    """What signals have asked of this rank, and what the ranks have agreed on."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.level = 0
+        self._now = now
+        self._rounds, self._period, self._since = 0, 1, now()
+        self._agreed, self._start = 0, now()
+        self.elapsed = 0.0  # seconds at the last exchange, of the slowest rank: what the ranks may decide on
+
+    def install(self) -> None:
+        """Take over SIGINT, SIGTERM and SIGUSR1; only in the main thread."""
+        for number in LEVELS:
+            signal.signal(number, self._heard)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.level >= LEVELS[signal.SIGINT]:
+            # The second Ctrl-C: whoever types it wants the end now, not a checkpoint.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        self.level = max(self.level, LEVELS[signal.Signals(number)])
+
+    def agreed(self, channel: Channel) -> int:
+        """Give the highest level over the ranks, 0 for none; collective, called at the end of every round.
+
+        Exchanges only in some rounds, the same on all ranks: the slowest rank's time for a round, known to all
+        from the last exchange, says how many rounds fill SECONDS_BETWEEN.
+        """
+        self._rounds += 1
+        if self._agreed or self._rounds < self._period:
+            return self._agreed
+        seconds = (self._now() - self._since) / self._rounds
+        now = np.array([float(self.level), seconds, self._now() - self._start])
+        level, slowest, self.elapsed = channel.max(now).tolist()
+        self._agreed = int(level)
+        self._period = _next_period(self._period, slowest)
+        self._rounds, self._since = 0, self._now()
+        return self._agreed
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code for what was agreed on; 0 for nothing."""
+        return EXIT_CODES.get(self._agreed, 0)
+
+    @property
+    def reason(self) -> str:
+        """The signal that was agreed on, in words."""
+        return NAMES.get(self._agreed, "")
+
+
+def _next_period(period: int, seconds: float) -> int:
+    # At most doubled: a first round is often faster than the rest.
+    wanted = SECONDS_BETWEEN / max(seconds, 1e-9)
+    return max(1, min(2 * period, math.floor(wanted)))
