@@ -38,7 +38,7 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (8,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (9,) numbers that the rounds adapt, see mpiopt.local_steps
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
 
@@ -83,7 +83,7 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         zeros = objective.zeros
         table = np.zeros((len(objective.shard), objective.outputs))
-        control = np.zeros(8)
+        control = np.zeros(9)
         return SagaState(
             zeros(),
             zeros(),
@@ -101,7 +101,7 @@ class Saga(Algorithm[SagaState]):
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0)
+        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0)
         state.cursor[:] = 0
         value = self._begin(state, objective, channel)
         state.anchor[...] = state.w
@@ -128,6 +128,8 @@ class Saga(Algorithm[SagaState]):
         """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
         if self.local_steps:
             return self.local_steps * channel.size / objective.shard.total
+        if channel.size == 1:
+            return 1.0
         return 1.0 if full_metric(self.preconditioner, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
