@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 run: setup
 	@mkdir -p $(dir $(RESULT))
 	$(MPIEXEC) $(MPIFLAGS) -n $(RANKS) $(PYTHON) -m mpi4py -m mpiopt train $(DATA) $(FLAGS) --out $(RESULT)
-	@$(PYTHON) tools/plot_history.py $(RESULT) $(RESULT:.h5=.png)
+	@$(PYTHON) -m mpiopt plot $(RESULT) --out $(RESULT:.h5=.png)
 	@echo "result: $(RESULT)   picture: $(RESULT:.h5=.png)"
 
 setup:

@@ -8,7 +8,7 @@ NeurIPS 2016): to get so far on the rows of a part costs a part of an epoch.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,30 @@ from mpiopt.shard import CsrRows, DenseRows, Rows, Shard
 Model = NDArray[np.float64]
 
 FACTOR = 8
-FEWEST = 10  # rows for each unknown that a part must have
+FEWEST = 20  # rows for each unknown that a part must have
 ERROR = 0.1  # of the statistical error, at which a part is left
+SURPRISE = 10.0  # times unknowns/n: the largest relative loss from the part to all rows that is believed
 MOST_ROUNDS = 30
 
 
-def model(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> tuple[Model, float]:
-    """Give a model to start from and the epochs that it cost; 0 and 0 where the rows are few; collective."""
+class Start(NamedTuple):
+    """A model to start from; where F is above `believed` there, 0 is the better start.
+
+    The part's optimum is then much worse on all rows than statistics would have it: a few rows far from the others
+    bend the objective, and a start among them costs more than it saves.
+    """
+
+    w: Model
+    epochs: float  # that it cost
+    believed: float
+
+
+def find(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Start:
+    """Give the optimum of a part of the rows, nearly; 0 where the rows are few; collective."""
     part = first_rows(objective, channel)
     used = objective.outputs * (objective.shard.features + objective.shard.intercept)
     if part is None or part.shard.total < FEWEST * used:
-        return objective.zeros(), 0.0
+        return Start(objective.zeros(), 0.0, np.inf)
     state = algorithm.init(part, channel)
     epochs, value, allowed = 1.0, np.inf, ERROR * used / part.shard.total
     for k in range(MOST_ROUNDS):
@@ -39,16 +52,17 @@ def model(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> 
         epochs += progress.epochs
         if progress.exact is None:
             continue
-        if value - progress.exact.value <= allowed * abs(progress.exact.value):
+        gain, value = value - progress.exact.value, progress.exact.value
+        if gain <= allowed * abs(value):
             break
-        value = progress.exact.value
-    return np.array(state.w), epochs * part.shard.total / objective.shard.total
+    epochs *= part.shard.total / objective.shard.total
+    return Start(np.array(state.w), epochs, value + SURPRISE * used / part.shard.total * abs(value))
 
 
-def first_rows(objective: Objective, channel: Channel) -> Objective | None:
-    """Give the objective of the first eighth of each rank's rows in memory; None where a rank would have none."""
+def first_rows(objective: Objective, channel: Channel, factor: int = FACTOR) -> Objective | None:
+    """Give the objective of the first n_k/factor rows of each rank in memory; None where a rank would have none."""
     shard = objective.shard
-    count = len(shard) // FACTOR
+    count = len(shard) // factor
     total = channel.sum(float(count))[0]
     least = -channel.max(-float(count))[0]
     if least < 1:

@@ -103,14 +103,26 @@ class Saga(Algorithm[SagaState]):
         state = self.blank(objective, channel.size)
         state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0)
         state.cursor[:] = 0
-        if self.warm_start:
-            state.w[...], state.control[SPENT] = warm_start.model(self, objective, channel)
-            state.anchor[...] = state.w
+        value = self._begin(state, objective, channel)
+        state.anchor[...] = state.w
         state.best[...] = state.w
-        state.control[VALUE] = self._refresh(state, objective, channel).value
-        state.control[SPENT] += 1.0
+        state.control[VALUE] = value
         state.steps = plan(self, state, objective, channel)
         return state
+
+    def _begin(self, state: SagaState, objective: Objective, channel: Channel) -> float:
+        state.control[SPENT] = 1.0
+        if not self.warm_start:
+            return self._refresh(state, objective, channel).value
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
+        value = self._refresh(state, objective, channel).value
+        state.control[SPENT] += start.epochs
+        if value > start.believed:
+            state.w[...] = 0.0
+            value = self._refresh(state, objective, channel).value
+            state.control[SPENT] += 1.0
+        return value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
         """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
