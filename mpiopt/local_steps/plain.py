@@ -126,25 +126,24 @@ class PlainSteps:
         decrement = float((map_ * map_ * self.column).sum())
         rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
+        if tried:
+            self._shorten(control, tried, channel.size)
+        elif rate > 1.0 and control[GREW]:  # the longer step did not pay
+            control[SCALE] /= 1.5
+            control[CEILING], control[GREW] = control[SCALE], 0.0
+        elif rate > SLOW:
+            control[CEILING] *= 1.2  # what was too long far from the optimum need not be so near it
+            control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
+        return 0.0
+
+    def _shorten(self, control: Vector, tried: int, size: int) -> None:
         if tried > 2:
             control[SCALE] *= 0.1
             control[CEILING] = control[SCALE]
-        elif tried:
-            control[CEILING] = 0.7 * control[SCALE]
-            control[SCALE] *= 0.5
-            control[ROUND] = max(1 / 64, 0.5 * control[ROUND]) if channel.size > 1 else control[ROUND]
-        elif rate > 1.0 and control[GREW]:  # the longer step did not pay
-            control[SCALE] /= 1.5
-            control[CEILING] = control[SCALE]
-            control[GREW] = 0.0
-        elif rate > SLOW and control[SCALE] < control[CEILING]:
-            control[SCALE] = min(1.5 * control[SCALE], control[CEILING])
-            control[GREW] = 1.0
-        return 0.0
-
-
-def _uneven(scaled: Vector) -> bool:
-    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())
+            return
+        control[CEILING] = 0.7 * control[SCALE]
+        control[SCALE] *= 0.5
+        control[ROUND] = max(1 / 64, 0.5 * control[ROUND]) if size > 1 else control[ROUND]
 
 
 def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
@@ -206,3 +205,7 @@ def first_rows(shard: Shard, count: int) -> DenseRows | CsrRows:
         return DenseRows(x.values[:count])
     end = x.indptr[count]
     return CsrRows(x.indptr[: count + 1], x.indices[:end], x.values[:end], x.width)
+
+
+def _uneven(scaled: Vector) -> bool:
+    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())
