@@ -9,6 +9,7 @@ from mpiopt.certificate import certify, duality_gap
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import spmd
 from mpiopt.exact import evaluate_exact
+from mpiopt.extrapolation import extrapolated
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
@@ -60,6 +61,7 @@ OPTIONS = [
     {"overlap": True},
     {"preconditioner": "none", "overlap": True},
     {"warm_start": False},
+    {"preconditioner": "none", "extrapolate": 4},
 ]
 
 
@@ -176,3 +178,15 @@ def test_unknown_choices_are_refused_with_the_known_ones():
 def test_the_full_metric_refuses_l1():
     with pytest.raises(ValueError, match="needs a smooth penalty"):
         spmd(1, lambda c: Saga(preconditioner="full").init(made(c, l1=0.1), Channel(c)))
+
+
+def test_extrapolation_of_a_linear_sequence_finds_its_limit():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    limit = rng.normal(size=6)
+    step = basis @ np.diag([0.9, 0.8, 0.5, 0.0, 0.0, 0.0]) @ basis.T
+    points = [rng.normal(size=6)]
+    for _ in range(5):
+        points.append(limit + step @ (points[-1] - limit))
+    found = extrapolated(np.array(points)[:, None, :], 1e-14)[0]
+    assert np.linalg.norm(found - limit) < 1e-4 * np.linalg.norm(points[-1] - limit)
