@@ -17,7 +17,6 @@ from mpiopt.signals import Stop
 from mpiopt.state import pack, unpack
 from tests.problems import objective
 
-
 PLAIN = Lbfgs(sampled=False)
 
 
