@@ -1,0 +1,35 @@
+import pytest
+
+from mpiopt.choice import Size, choose
+
+ALL = ("lbfgs", "newton", "saga")
+SMALL = Size(20000, 9, 1, 180000, False, 2, 1e-6, True, True)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        (SMALL, "newton"),  # least squares in a few columns: the normal equations
+        (SMALL._replace(tol=1e-12), "newton"),
+        (SMALL._replace(unknowns=50_000, numbers=2_000_000, sparse=True, quadratic=False), "saga"),  # text
+        (SMALL._replace(unknowns=4000, numbers=20000 * 4000, quadratic=False), "saga"),  # d³ and N·d² are too much
+    ],
+)
+def test_the_cheapest_is_chosen(size, wanted):
+    name, why = choose(size, ALL)
+    assert name == wanted
+    assert why.startswith(f"algorithm {wanted}, by the estimates lbfgs ")
+
+
+def test_only_what_is_able_is_chosen():
+    assert choose(SMALL, ["lbfgs", "saga"])[0] != "newton"
+    assert choose(SMALL, ["saga"])[0] == "saga"
+
+
+def test_more_ranks_never_cost_more_work():
+    from mpiopt import choice
+
+    for name in ALL:
+        estimate = getattr(choice, name)
+        large = Size(10**8, 100, 1, 10**10, False, 1, 1e-6, False, True)
+        assert estimate(large._replace(ranks=64)) < estimate(large) / 50
