@@ -1,9 +1,58 @@
+# make run | test | check | bench | test-3 | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
+MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
+OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
+MPIFLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
+LIMIT = $(if $(OPEN_MPI),--timeout 600)
+RANKS ?= 2
+DATA ?= $(shell tools/example_data.sh)
+RESULT ?= runs/first.h5
+FLAGS ?= --loss softmax --l2 1e-4 --intercept
 
-check:
+ifndef MPICC
+# Open MPI from PyPI on one machine: as root, more ranks than cores, and a start five times as fast.
+export OMPI_ALLOW_RUN_AS_ROOT = 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+export OMPI_MCA_pml = ob1
+export OMPI_MCA_btl = self,sm
+export OMPI_MCA_mpi_yield_when_idle = 1
+endif
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup run test mpi-tests check bench clean
+
+run: setup
+	@mkdir -p $(dir $(RESULT))
+	$(MPIEXEC) $(MPIFLAGS) -n $(RANKS) $(PYTHON) -m mpi4py -m mpiopt train $(DATA) $(FLAGS) --out $(RESULT)
+	@$(PYTHON) -m mpiopt plot $(RESULT) --out $(RESULT:.h5=.png)
+	@echo "result: $(RESULT)   picture: $(RESULT:.h5=.png)"
+
+setup:
+	@tools/setup.sh
+
+# Everything: what needs no MPI, programs that the tests start with mpirun, MPI tests on 1 to 4 ranks; and at the end
+# that no MPI test was skipped on all of them.
+test: check
+	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws
+	@rm -rf .cache/ran
+	@$(MAKE) --no-print-directory mpi-tests MPIOPT_RAN=$(CURDIR)/.cache/ran
+	@$(PYTHON) tests/ran.py .cache/ran
+
+mpi-tests:
+	@for n in 1 2 3 4; do $(MAKE) --no-print-directory test-$$n || exit 1; done
+
+test-%: setup
+	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
+
+check: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/unit tests/laws
 
-.PHONY: check
+bench: setup
+	$(PYTHON) -m benchmarks.bench
+
+clean:
+	rm -rf build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +14,7 @@ from mpiopt.comm import Array, Comm, Pending
 
 @dataclass
 class Traffic:
-    """What crossed the wire from this rank, and what it cost."""
+    """What this rank sent through the channel, as its communicator counts it, and what it cost."""
 
     bytes_sent: int = 0
     messages: int = 0
@@ -43,30 +45,46 @@ class Channel:
         x = flat(*parts)
         begin = time.perf_counter()
         self.comm.barrier()
-        arrived = time.perf_counter()
-        total = self.comm.sum(x)
-        self._count(x, arrived - begin, time.perf_counter() - arrived)
-        return total
+        self.traffic.seconds_wait += time.perf_counter() - begin
+        with self._counted():
+            return self.comm.sum(x)
 
     def start_sum(self, *parts: Array | float) -> Pending:
         """Nonblocking twin of `sum`."""
-        x = flat(*parts)
-        pending = self.comm.start_sum(x)
-        self._count(x, 0.0, 0.0)
-        return pending
+        with self._counted():
+            return _Timed(self.comm.start_sum(flat(*parts)), self.traffic)
 
     def max(self, x: Array | float) -> Array:
         """Maximum over the ranks."""
-        vector = flat(x)
-        self._count(vector, 0.0, 0.0)
-        return self.comm.max(vector)
+        with self._counted():
+            return self.comm.max(flat(x))
 
-    def _count(self, x: Array, wait: float, communicate: float) -> None:
-        # Reduce-scatter and allgather: each rank sends (size - 1)/size of the vector twice.
-        self.traffic.bytes_sent += 2 * x.nbytes * (self.size - 1) // self.size
-        self.traffic.messages += 2 * (self.size - 1)
-        self.traffic.seconds_wait += wait
-        self.traffic.seconds_communicate += communicate
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        begin, sent, messages = time.perf_counter(), self.comm.bytes_sent, self.comm.messages
+        yield
+        self.traffic.bytes_sent += self.comm.bytes_sent - sent
+        self.traffic.messages += self.comm.messages - messages
+        self.traffic.seconds_communicate += time.perf_counter() - begin
+
+
+class _Timed:
+    """A sum under way whose polling and waiting count as communication."""
+
+    def __init__(self, pending: Pending, traffic: Traffic) -> None:
+        self._pending, self._traffic = pending, traffic
+
+    def poll(self) -> bool:
+        begin = time.perf_counter()
+        done = self._pending.poll()
+        self._traffic.seconds_communicate += time.perf_counter() - begin
+        return done
+
+    def wait(self) -> Array:
+        begin = time.perf_counter()
+        result = self._pending.wait()
+        self._traffic.seconds_communicate += time.perf_counter() - begin
+        return result
 
 
 def flat(*parts: Array | float) -> Array:

@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.kernels import rows
+from mpiopt.kernels.saga import Moves, local_steps
 from mpiopt.losses import Loss
 from mpiopt.penalties import Penalty
 from mpiopt.shard import Shard
@@ -63,20 +65,54 @@ class Objective:
 
     def evaluate(self, w: Model) -> tuple[float, Model]:
         """Give this rank's share of (1/N) Σ s_i loss_i and of its gradient, in one pass over the rows."""
-        raise RuntimeError("kernels are not here yet")
+        return self._share(w, np.empty((0, self.outputs)))
 
     def refresh(self, w: Model, table: Vector) -> tuple[float, Model]:
         """Do as `evaluate` and fill the SAGA table: table[i] = s_i loss_i'(W x_i), shape (n, outputs)."""
-        raise RuntimeError("kernels are not here yet")
+        return self._share(w, table)
+
+    def _share(self, w: Model, table: Vector) -> tuple[float, Model]:
+        shard = self.shard
+        value, gradient = rows.fused(shard.rows, shard.label, shard.weight, self.loss, w, table)
+        return value / shard.total, gradient / shard.total
+
+    def curvatures(self, w: Model) -> Vector:
+        """Give s_i loss_i''(W x_i) for each row of this rank (several outputs: the bound), shape (n,)."""
+        return self.shard.weight * self.loss.curvature(self.predict(w), self.shard.label)
 
     def curvature(self, w: Model) -> NDArray[np.float64]:
         """Give this rank's share of (1/N) Σ s_i loss_i''(W x_i) x_i x_iᵀ, shape (width, width)."""
-        raise RuntimeError("kernels are not here yet")
+        return self.curvature_with(self.curvatures(w))
+
+    def curvature_with(self, c: Vector) -> NDArray[np.float64]:
+        """Give this rank's share of (1/N) Σ c_i x_i x_iᵀ, shape (width, width), for c_i >= 0."""
+        return rows.gram(self.shard.rows, c) / self.shard.total
+
+    def hessian_vector(self, c: Vector, p: Model) -> Model:
+        """Give this rank's share of (1/N) Σ c_i (P x_i) x_iᵀ, shape (outputs, width), for any c_i."""
+        return rows.weighted(self.shard.rows, c, p) / self.shard.total
+
+    def row_norms(self) -> Vector:
+        """Give ‖x_i‖² for each row of this rank, shape (n,)."""
+        return rows.squared_norms(self.shard.rows)
 
     def row_smoothness(self) -> Vector:
-        """Give s_i curvature_bound ‖x_i‖² for each row of this rank, shape (n,)."""
-        raise RuntimeError("kernels are not here yet")
+        """Give s_i curvature_bound ‖x_i‖² for each row of this rank, shape (n,); inf where there is no bound."""
+        bound = self.loss.curvature_bound
+        return self.shard.weight * self.row_norms() * (np.inf if bound is None else bound)
+
+    @cached_property
+    def column_counts(self) -> NDArray[np.int64]:
+        """In how many of this rank's rows each column is stored, shape (width,); all of them for dense rows."""
+        return rows.column_counts(self.shard.rows)
+
+    def local_steps(self, moves: Moves, w: Model, average: Model, table: Vector) -> None:
+        """Make SAGA steps on this rank's rows in place, as `mpiopt.kernels.saga` says.
+
+        `w` and `average` (outputs, width), `table` (n, outputs), all C-contiguous float64.
+        """
+        local_steps(self, moves, w, average, table)
 
     def predict(self, w: Model) -> NDArray[np.float64]:
         """Give the margins of this rank's rows, shape (n, outputs)."""
-        raise RuntimeError("kernels are not here yet")
+        return rows.margins(self.shard.rows, w)

@@ -33,8 +33,9 @@ class Stop:
         self.level = 0
         self._now = now
         self._rounds, self._period, self._since = 0, 1, now()
-        self._agreed = 0
+        self._agreed, self._start = 0, now()
         self._interrupted = False
+        self.elapsed = 0.0  # seconds at the last exchange, of the slowest rank: what the ranks may decide on
 
     def install(self) -> None:
         """Take over SIGINT, SIGTERM and SIGUSR1; only in the main thread."""
@@ -58,10 +59,11 @@ class Stop:
         self._rounds += 1
         if self._agreed or self._rounds < self._period:
             return self._agreed
-        seconds = (self._now() - self._since) / self._rounds
-        level, slowest = channel.max(np.array([float(self.level), seconds]))
+        now = self._now()
+        mine = np.array([float(self.level), (now - self._since) / self._rounds, now - self._start])
+        level, slowest, self.elapsed = channel.max(mine).tolist()
         self._agreed = int(level)
-        self._period = _next_period(self._period, float(slowest))
+        self._period = _next_period(self._period, slowest)
         self._rounds, self._since = 0, self._now()
         return self._agreed
 

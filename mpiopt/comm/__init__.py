@@ -32,6 +32,8 @@ class Comm(Protocol):
 
     rank: int
     size: int
+    bytes_sent: int  # payload that this rank handed to others so far, each receiver counted once
+    messages: int
 
     def sum(self, x: Array) -> Array:
         """Sum over the ranks, elementwise; equal shapes and types everywhere."""
@@ -42,7 +44,7 @@ class Comm(Protocol):
         ...
 
     def max(self, x: Array) -> Array:
-        """Maximum over the ranks, elementwise."""
+        """Maximum over the ranks, elementwise, of a small vector; NaN wins."""
         ...
 
     def allgather(self, x: Array) -> list[Array]:
@@ -54,7 +56,7 @@ class Comm(Protocol):
         ...
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
-        """Give `root`'s array on all ranks; the others may pass None."""
+        """Give `root`'s array, whatever its shape and type, on all ranks; what the others pass is not looked at."""
         ...
 
     def barrier(self) -> None:

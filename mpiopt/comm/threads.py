@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mpiopt.comm import Array, Comm
+from mpiopt.comm.errors import raise_first
+from mpiopt.comm.reduction import Sent, in_order, signature
 
 R = TypeVar("R")
 
@@ -31,13 +33,18 @@ class _Done:
         return self.result
 
 
-class ThreadComm:
-    """One rank of `spmd`; all verbs are built on one swap of values at a barrier."""
+class ThreadComm(Sent):
+    """One rank of `spmd`; all verbs are built on one swap of values at a barrier.
+
+    Where the ranks disagree on the verb, or on shapes and types that must be equal, all of them raise RuntimeError.
+    """
 
     def __init__(self, rank: int, world: _World) -> None:
-        self.rank, self.size, self._world = rank, world.size, world
+        super().__init__(rank, world.size)
+        self._world = world
 
-    def _swap(self, verb: str, x: Any) -> list[Any]:
+    def swap(self, verb: str, x: Any) -> list[Any]:
+        """Give every rank's `x`; `verb` must be equal on all ranks."""
         w = self._world
         w.slots[self.rank] = (verb, x)
         w.barrier.wait()
@@ -49,66 +56,78 @@ class ThreadComm:
 
     def sum(self, x: Array) -> Array:
         """Sum over the ranks in rank order."""
-        parts = self._swap("sum", x.copy())
-        total: Array = parts[0].copy()
-        for part in parts[1:]:
-            total += part
-        return total
+        parts = self.swap(f"sum {x.dtype.str}{list(x.shape)}", x.copy())
+        self.count_sum(x)
+        return in_order(np.add, parts)
 
     def start_sum(self, x: Array) -> _Done:
         """Sum at once: between threads there is nothing to overlap."""
         return _Done(self.sum(x))
 
     def max(self, x: Array) -> Array:
-        """Maximum over the ranks."""
-        largest: Array = np.maximum.reduce(self._swap("max", x.copy()))
-        return largest
+        """Maximum over the ranks; NaN wins."""
+        parts = self.swap(f"max {x.dtype.str}{list(x.shape)}", x.copy())
+        self.count_to_all(x.nbytes)
+        return in_order(np.maximum, parts)
 
     def allgather(self, x: Array) -> list[Array]:
         """Every rank's array in rank order."""
-        return [part.copy() for part in self._swap("allgather", x.copy())]
+        x = np.atleast_1d(x)
+        parts = self.swap(f"allgather {signature(x)}", x.copy())
+        self.count_to_all(x.nbytes)
+        return [part.copy() for part in parts]
 
     def alltoall(self, parts: Sequence[Array]) -> list[Array]:
         """Exchange one array per pair of ranks."""
-        return [sent[self.rank] for sent in self._swap("alltoall", [p.copy() for p in parts])]
+        if len(parts) != self.size:
+            raise RuntimeError(f"alltoall takes one array for each of the {self.size} ranks, not {len(parts)}")
+        kinds = sorted({signature(np.atleast_1d(p)) for p in parts})
+        sent = self.swap(f"alltoall {kinds}", [np.atleast_1d(p).copy() for p in parts])
+        self.count_to_each([p.nbytes for p in parts])
+        return [theirs[self.rank] for theirs in sent]
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
         """Give root's array on all ranks."""
-        value = self._swap("broadcast", x)[root]
+        value = self.swap(f"broadcast {root}", x)[root]
+        if value is None:
+            raise RuntimeError("the root of a broadcast brings no array")
+        if self.rank == root:
+            self.count_to_all(value.nbytes)
         return np.array(value, copy=True)
 
     def barrier(self) -> None:
         """Wait for all."""
-        self._swap("barrier", None)
+        self.swap("barrier", None)
 
     def agree(self, error: Exception | None) -> None:
         """Raise the first rank's error on all ranks, or return."""
-        raise_first(self._swap("agree", error))
+        raise_first(self.swap("agree", error), error)
 
 
-def raise_first(errors: Sequence[Exception | None]) -> None:
-    """Raise the error of the lowest rank that has one; name the rank where not all of them failed alike."""
-    for rank, error in enumerate(errors):
-        if error is None:
-            continue
-        if all(e is not None and str(e) == str(error) for e in errors):
-            raise type(error)(str(error))
-        raise type(error)(f"rank {rank}: {error}")
+def single() -> ThreadComm:
+    """Give the only rank of a world of one: every verb returns at once."""
+    return ThreadComm(0, _World(1, 60.0))
 
 
 def spmd(size: int, main: Callable[[Comm], R], timeout: float = 60.0) -> list[R]:
-    """Run `main` as `size` ranks in threads and give their results by rank; the first error wins."""
+    """Run `main` as `size` ranks in threads and give their results by rank.
+
+    Where ranks raise, the error of the lowest of them is raised; a rank that returns while others still call verbs
+    is a mismatch, too.
+    """
     world = _World(size, timeout)
     results: list[Any] = [None] * size
-    errors: list[BaseException] = []
+    errors: dict[int, BaseException] = {}
 
     def run(rank: int) -> None:
+        comm = ThreadComm(rank, world)
         try:
-            results[rank] = main(ThreadComm(rank, world))
+            results[rank] = main(comm)
+            comm.swap("return", None)
         except threading.BrokenBarrierError as error:
-            errors.append(error)
+            errors[size + rank] = error  # the others' fault, or a timeout
         except BaseException as error:
-            errors.insert(0, error)
+            errors[rank] = error
             world.barrier.abort()
 
     threads = [threading.Thread(target=run, args=(r,)) for r in range(size)]
@@ -117,5 +136,5 @@ def spmd(size: int, main: Callable[[Comm], R], timeout: float = 60.0) -> list[R]
     for thread in threads:
         thread.join()
     if errors:
-        raise errors[0]
+        raise errors[min(errors)]
     return results

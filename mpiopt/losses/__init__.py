@@ -1,22 +1,32 @@
 """Losses of linear models: a function of the margins z = W x + b of one row and its label.
 
-One loss is one file: three block functions compiled by numba (`mpiopt.kernels.block`) and the constants below.
+One loss is one file: three block functions, compiled by `mpiopt.kernels.block` when wanted, and the constants below.
 A block function works on n rows at once, so that kernels call it through a plain address and need not know
 which loss it is; a new loss needs no change elsewhere.
 """
 
 from __future__ import annotations
 
+import ctypes
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.kernels.block import BlockFunction, address
 from mpiopt.plugin import Plugin
 
 Vector = NDArray[np.float64]
+
+
+class BlockFunctions(NamedTuple):
+    """What one loss is made of."""
+
+    value: BlockFunction
+    slope: BlockFunction
+    curvature: BlockFunction
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,8 @@ class Loss(Plugin, ABC):
     """
 
     target: ClassVar[str]
-    curvature_bound: float | None = None
+    curvature_bound: ClassVar[float | None] = None
+    quadratic: ClassVar[bool] = False  # loss'' does not depend on the margin
 
     def outputs(self, classes: int) -> int:
         """Weight vectors of the model: 1, or one per class."""
@@ -37,18 +48,48 @@ class Loss(Plugin, ABC):
 
     @property
     @abstractmethod
+    def functions(self) -> BlockFunctions:
+        """The three block functions, plain Python as `mpiopt.kernels.block` compiles it."""
+
+    @property
     def value_address(self) -> int:
         """Address of value(z, y, out, n, outputs): out[i] = loss of row i; z is (n, outputs), y and out (n,)."""
+        return address(self.functions.value)
 
     @property
-    @abstractmethod
     def slope_address(self) -> int:
         """Address of slope(z, y, out, n, outputs): out (n, outputs), the derivative by each margin."""
+        return address(self.functions.slope)
 
     @property
-    @abstractmethod
     def curvature_address(self) -> int:
         """Address of curvature(z, y, out, n, outputs): out (n,), the second derivative by the margin.
 
         With several outputs: a number c_i such that the Hessian of row i is at most c_i times the identity.
         """
+        return address(self.functions.curvature)
+
+    def value(self, z: Vector, y: Vector) -> Vector:
+        """Give the loss of each row, shape (n,), for margins z, shape (n, outputs), and labels y (n,)."""
+        return _call(self.value_address, z, y, (len(y),))
+
+    def slope(self, z: Vector, y: Vector) -> Vector:
+        """Give the derivative of each row's loss by its margins, shape (n, outputs)."""
+        return _call(self.slope_address, z, y, np.shape(z))
+
+    def curvature(self, z: Vector, y: Vector) -> Vector:
+        """Give the second derivative of each row's loss (several outputs: the bound c_i), shape (n,)."""
+        return _call(self.curvature_address, z, y, (len(y),))
+
+    def mean_curvature(self, z: Vector, y: Vector) -> Vector:
+        """Give the mean of the Hessian's eigenvalues for each row, shape (n,), apart from directions it ignores."""
+        return self.curvature(z, y)
+
+
+def _call(address: int, z: Vector, y: Vector, shape: tuple[int, ...]) -> Vector:
+    z, y = np.ascontiguousarray(z, np.float64), np.ascontiguousarray(y, np.float64)
+    out = np.empty(shape)
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    function = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, integer, integer)(address)
+    function(z.ctypes.data, y.ctypes.data, out.ctypes.data, *z.shape)
+    return out

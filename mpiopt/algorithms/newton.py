@@ -1,0 +1,128 @@
+"""Distributed exact Newton: the curvature summed over the ranks, a Cholesky factor, a line search on exact values.
+
+J. Nocedal, S. Wright, Numerical Optimization (2006), section 3.3; with l1 proximal Newton, J. D. Lee, Y. Sun,
+M. A. Saunders, SIAM J. Optim. 24 (2014), algorithm 1. A factor serves for further steps while they contract well
+(V. E. Shamanskii, Ukr. Math. J. 19 (1967)): for the squared loss these are iterative refinement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt import warm_start
+from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt.channel import Channel
+from mpiopt.curvature import curvature, used
+from mpiopt.exact import evaluate_exact
+from mpiopt.objective import Objective
+from mpiopt.quadratic import Quadratic
+from mpiopt.state import Replicated
+
+Model = NDArray[np.float64]
+ARMIJO = 1e-4
+ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
+CONTRACTION = 0.01  # of the expected decrease, from one use of a factor to the next
+
+
+@dataclass
+class State:
+    """The iterate with its exact value and gradient."""
+
+    w: Replicated  # (outputs, width)
+    value: Replicated  # (1,) F(w)
+    gradient: Replicated  # (outputs, width) of the loss part
+
+
+@dataclass(frozen=True)
+class Newton(Algorithm[State]):
+    """Distributed exact Newton: N·d² work and one exchange of d² numbers a round; quadratic at the end."""
+
+    name: ClassVar[str] = "newton"
+    needs: ClassVar[frozenset[str]] = frozenset({"small model"})
+    repeats: int = 10  # further steps with the same factor
+    limit: int = 5000  # largest outputs × columns
+
+    def __post_init__(self) -> None:
+        if self.repeats < 0 or self.limit < 1:
+            raise ValueError(f"newton: repeats >= 0 and limit >= 1, not {self.repeats} and {self.limit}")
+
+    def blank(self, objective: Objective, size: int) -> State:
+        """Make a state at w = 0 without an evaluation."""
+        unknowns = objective.outputs * used(objective)
+        if unknowns > self.limit:
+            raise ValueError(
+                f"newton: {unknowns} unknowns need a matrix of {8e-9 * unknowns**2:.1f} GB and are more than "
+                f"limit={self.limit}; use --algorithm lbfgs or saga, or newton[limit={unknowns}]"
+            )
+        return State(objective.zeros(), np.zeros(1), objective.zeros())
+
+    def init(self, objective: Objective, channel: Channel) -> State:
+        """Start at the optimum of a part of the rows, or at 0."""
+        state = self.blank(objective, channel.size)
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
+        exact = evaluate_exact(objective, state.w, channel)
+        if exact.value > start.believed:
+            state.w[...] = 0.0
+            exact = evaluate_exact(objective, state.w, channel)
+        state.value[0], state.gradient[...] = exact.value, exact.gradient
+        return state
+
+    def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
+        """Nothing to do: everything is replicated."""
+
+    def step(self, k: int, state: State, objective: Objective, channel: Channel) -> Progress:
+        """Sum the curvature, then step with its factor as long as the steps contract."""
+        model = Quadratic(curvature(objective, state.w, channel), flat(objective.threshold, objective))
+        passes, t, before = 1, 0.0, np.inf
+        for _ in range(1 + self.repeats):
+            p = self._direction(model, state, objective, channel)
+            decrease = -expected_change(objective, state, p)
+            if not 0 < decrease <= CONTRACTION * before:
+                break
+            t, trials = line_search(objective, channel, state, p, decrease)
+            passes, before = passes + trials, decrease
+            if t < 1 or decrease <= ROUNDING**2 * abs(float(state.value[0])):
+                break
+        return Progress(passes, t, Exact(float(state.value[0]), state.gradient.copy()))
+
+    def _direction(self, model: Quadratic, state: State, objective: Objective, channel: Channel) -> Model:
+        # Rank 0's answer, so that another processor's rounding can not part the ranks.
+        g = state.gradient + objective.ridge * state.w
+        p = model.minimise(flat(g, objective), flat(state.w, objective))
+        agreed = channel.sum(p if channel.rank == 0 else np.zeros_like(p))
+        full = objective.zeros()
+        full[:, : used(objective)] = agreed.reshape(objective.outputs, -1)
+        return full
+
+
+def flat(columns: Model, objective: Objective) -> Model:
+    """Give the used columns of a model, or of one vector for every output, as one vector (outputs · used,)."""
+    shaped = np.broadcast_to(columns, (objective.outputs, objective.width))
+    return np.ascontiguousarray(shaped[:, : used(objective)]).reshape(-1)
+
+
+def expected_change(objective: Objective, state: State, p: Model) -> float:
+    """Give the change of F's model to first order, l1 exactly: g·p + h(w + p) - h(w) <= 0."""
+    g = state.gradient + objective.ridge * state.w
+    sign = np.sign(state.w)
+    kink = objective.threshold * (np.abs(state.w + p) - np.abs(state.w))
+    same = sign * np.sign(state.w + p) > 0  # here g and l1 cancel: add them before the product
+    return float(np.where(same, (g + sign * objective.threshold) * p, g * p + kink).sum())
+
+
+def line_search(objective: Objective, channel: Channel, state: State, p: Model, decrease: float) -> tuple[float, int]:
+    """Move `state` by the first of p, p/2, p/4 … with sufficient decrease; give the fraction and the trials."""
+    t, value = 1.0, float(state.value[0])
+    for trial in range(1, 51):
+        w = state.w + t * p
+        exact = evaluate_exact(objective, w, channel)
+        if exact.value <= value - ARMIJO * t * decrease + ROUNDING * abs(value):
+            state.w[...], state.value[0], state.gradient[...] = w, exact.value, exact.gradient
+            return t, trial
+        t *= 0.5
+    return 0.0, 50

@@ -1,0 +1,229 @@
+"""Distributed SAGA: local tables, H local steps, corrected stale gradients, one exchange a round.
+
+Reconstructed from Calauzènes and Le Roux, "Distributed SAGA: maintaining linear convergence rate with limited
+communication", 2017 (arXiv 1705.10405); SAGA itself is Defazio, Bach and Lacoste-Julien, 2014, arXiv 1407.0202. What
+is ours: the refresh of the table at the averaged iterate, the common metric and the model of the others' curvature
+(metric.py), see DESIGN.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mpiopt import warm_start
+from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt.channel import Channel
+from mpiopt.exact import evaluate_exact
+from mpiopt.extrapolation import extrapolated
+from mpiopt.local_steps import ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
+from mpiopt.objective import Objective
+from mpiopt.state import Derived, PerRank, Replicated, Sharded
+
+VARIANTS = ("A", "B", "C", "D", "E")
+PRECONDITIONERS = ("auto", "none", "diagonal", "full")
+
+
+@dataclass
+class SagaState:
+    """Between two rounds. Averages are in units of the whole: g_k = (1/N) Σ_{S_k} α_i and G = Σ_k g_k."""
+
+    w: Replicated  # (outputs, width) w̄, the average of the ranks' iterates at the last exchange
+    average: Replicated  # (outputs, width) G at the last exchange
+    own: PerRank  # (outputs, width) g_k, kept up to date
+    shared: PerRank  # (outputs, width) g_k as it was in the last exchange
+    local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
+    table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
+    cursor: PerRank  # (2,) local epoch and position in its order of blocks
+    anchor: Replicated  # (outputs, width) where the metric was taken
+    best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
+    control: Replicated  # (10,) numbers that the rounds adapt, see mpiopt.local_steps
+    trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
+    steps: Derived  # LocalSteps: what the data and the anchor determine
+
+
+@dataclass(frozen=True)
+class Saga(Algorithm[SagaState]):
+    """Distributed SAGA; a step is H local steps on each rank and one exchange of (w_k, g_k).
+
+    letter – field – meaning
+    w̄ – w, G – average, g_k – own, g_k(s) – shared, w_k – local, γ – step size, n_k, N – rows here, everywhere.
+
+        i in S_k:  new = s_i loss_i'(w_k x_i);  w_k -= γ (θ (new − table_i) x_i + corr);  g_k += (new − table_i) x_i/N
+        exchange:  w̄ = Σ (n_k/N) w_k,  G = Σ g_k
+
+    variant: corr is A: g_k N/n_k + (G − g_k(s) N/n_k), B: G + (g_k − g_k(s)), C: as B with θ = n_k/N instead of 1,
+    D: G, E: g_k N/n_k (no correction: stalls; the negative control). Every `refresh` epochs the table is filled anew
+    at w̄, which gives an exact objective and gradient as well. With the full preconditioner the steps are made on
+    blocks in a common metric, and the correction is that of metric.py instead of the variant's.
+    """
+
+    name: ClassVar[str] = "saga"
+
+    variant: str = "B"
+    preconditioner: str = "auto"
+    local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen
+    step_size: float = 0.0  # γ for one row (none, diagonal) or η (full); 0: chosen
+    batch: int = 0  # rows in a step; 0: chosen
+    sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
+    refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
+    warm_start: bool = True  # begin on a part of the rows, where there are many for each unknown
+    overlap: bool = False  # go on with local steps while the exchange is under way
+    extrapolate: int = 0  # m, of the models at the last m + 1 refreshes, guarded by an exact evaluation; 0: off
+    lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
+
+    def __post_init__(self) -> None:
+        _one_of("variant", self.variant, VARIANTS)
+        _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
+        _one_of("sampling", self.sampling, ("permutation", "uniform"))
+        for field in ("local_steps", "step_size", "batch", "extrapolate"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
+
+    def blank(self, objective: Objective, size: int) -> SagaState:
+        """Make a state of zeros."""
+        w, rows = objective.zeros(), len(objective.shard)
+        trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(10)
+        models = {name: w.copy() for name in ("w", "average", "own", "shared", "local", "anchor", "best")}
+        return SagaState(table=table, cursor=cursor, control=control, trail=trail, steps=None, **models)
+
+    def init(self, objective: Objective, channel: Channel) -> SagaState:
+        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
+        state = self.blank(objective, channel.size)
+        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0)
+        state.cursor[:] = 0
+        value = self._begin(state, objective, channel)
+        state.anchor[...] = state.w
+        state.best[...] = state.w
+        state.control[VALUE] = value
+        state.steps = plan(self, state, objective, channel)
+        return state
+
+    def _begin(self, state: SagaState, objective: Objective, channel: Channel) -> float:
+        state.control[SPENT] = 1.0
+        if not self.warm_start:
+            return self._refresh(state, objective, channel).value
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
+        value = self._refresh(state, objective, channel).value
+        state.control[SPENT] += start.epochs
+        if value > start.believed:
+            state.w[...] = 0.0
+            value = self._refresh(state, objective, channel).value
+            state.control[SPENT] += 1.0
+        return value
+
+    def _round(self, objective: Objective, channel: Channel) -> float:
+        """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
+        if self.local_steps:
+            return self.local_steps * channel.size / objective.shard.total
+        if channel.size == 1:
+            return 1.0
+        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
+
+    def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
+        """Make the metric again at the anchor; on another number of ranks refill the table at w."""
+        state.steps = plan(self, state, objective, channel)
+        if state.cursor[0] < 0:  # per-rank fields were not loaded
+            state.cursor[:] = 0
+            self._refresh(state, objective, channel)
+
+    def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
+        """Do H local steps and the exchange; then the refresh, if it is due."""
+        steps: LocalSteps = state.steps
+        if self.overlap:
+            self._overlapped_round(state, objective, channel)
+        else:
+            steps.run(state, objective, channel)
+            self._exchange(state, objective, channel)
+        epochs = float(state.control[ROUND])
+        state.control[SINCE] += epochs
+        epochs += float(state.control[SPENT])
+        state.control[SPENT] = 0.0
+        if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
+            return Progress(epochs, steps.step_size(state.control[SCALE]))
+        exact = self._refresh(state, objective, channel)
+        extra = 1.0 + self._judge(state, exact, objective, channel)
+        exact = Exact(float(state.control[VALUE]), state.average.copy())
+        return Progress(epochs + extra, steps.step_size(state.control[SCALE]), exact)
+
+    def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
+        part = len(objective.shard) / objective.shard.total
+        w, average = np.split(channel.sum(state.local * part, state.own), 2)
+        state.w[...] = w.reshape(state.w.shape)
+        state.average[...] = average.reshape(state.w.shape)
+        state.local[...] = state.w
+        state.shared[...] = state.own
+
+    def _overlapped_round(self, state: SagaState, objective: Objective, channel: Channel) -> None:
+        """Post (w_k, g_k), go on with H steps, then merge: w_k += w̄(s) − w_k(s); G is that of the posted tables."""
+        part = len(objective.shard) / objective.shard.total
+        sent, sent_own = state.local.copy(), state.own.copy()
+        pending = channel.start_sum(sent * part, sent_own)
+        state.steps.run(state, objective, channel, pending.poll)
+        w, average = np.split(pending.wait(), 2)
+        state.w[...] = w.reshape(state.w.shape)
+        state.average[...] = average.reshape(state.w.shape)
+        state.local += state.w - sent
+        state.shared[...] = sent_own
+
+    def _refresh(self, state: SagaState, objective: Objective, channel: Channel) -> Exact:
+        """Fill the table at w̄: α_i = ∇f_i(w̄); all ranks then know the exact objective and gradient."""
+        value, own = objective.refresh(state.w, state.table)
+        total = channel.sum(own, value)
+        state.own[...] = own
+        state.shared[...] = own
+        state.local[...] = state.w
+        state.average[...] = total[:-1].reshape(state.w.shape)
+        state.control[SINCE] = 0.0
+        return Exact(float(total[-1]) + objective.penalty_value(state.w), state.average)
+
+    def _judge(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
+        """Accept the refreshed model, or a point on the way back to the last good one; give the extra epochs.
+
+        Where even a sixteenth of the way does not help, the last good model is kept, and the local steps are told.
+        """
+        control, tried = state.control, 0
+        far = state.w - state.best
+        while not exact.value <= control[VALUE] + 1e-13 * abs(control[VALUE]):
+            tried += 1
+            state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
+            exact = self._refresh(state, objective, channel)
+            if tried > 2:
+                break
+        if control[SCALE] < 1e-9:
+            raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
+        control[VALUE] = exact.value
+        state.best[...] = state.w
+        spent = self._extrapolate(state, objective, channel)
+        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel))
+
+    def _extrapolate(self, state: SagaState, objective: Objective, channel: Channel) -> int:
+        """Once in m refreshes try the extrapolated model, and take it if F is lower there; give the passes spent."""
+        trail = state.trail
+        if not len(trail):
+            return 0
+        trail[:-1] = trail[1:]
+        trail[-1] = state.w
+        state.control[TRAIL] += 1.0
+        if state.control[TRAIL] < len(trail):
+            return 0
+        state.control[TRAIL] = 1.0
+        tries = [extrapolated(trail, 10.0**-p) for p in (2, 5, 8)]
+        values = [evaluate_exact(objective, w, channel).value for w in tries]
+        best = int(np.argmin(values))
+        if not values[best] < state.control[VALUE]:
+            return len(tries)
+        state.w[...] = tries[best]
+        state.control[VALUE] = self._refresh(state, objective, channel).value
+        state.best[...] = trail[-1] = state.w
+        return len(tries) + 1
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{field} must be one of {', '.join(allowed)}, not {value!r}")

@@ -1,0 +1,59 @@
+"""A certificate that a model is near the optimum, from the exact objective and gradient there.
+
+With v = −∇loss(w) every w has the Fenchel dual point that makes the loss part of the duality gap vanish; what is
+left is the penalty's part, Σ_j h(w_j) + h*(v_j) − v_j w_j >= F(w) − F*. For h = l1|·| + (l2/2)|·|² it is
+
+    gap_j = l1 |w_j| + (l2/2) w_j² + (|v_j| − l1)₊² / (2 l2) − v_j w_j
+
+and for the ridge alone Σ_j |l2 w_j − v_j|²/(2 l2) = |∇F|²/(2 l2). Where a column has no l2 (an intercept, the
+lasso, no penalty) h* is an indicator and the gap infinite; then the norm of the prox-gradient map, relative to its
+value at the start, is the measure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.algorithms import Exact
+from mpiopt.objective import Objective
+
+Model = NDArray[np.float64]
+
+
+class Certificate(NamedTuple):
+    """How far the model is from the optimum at most, relative; compared with the tolerance."""
+
+    kind: str  # "duality gap" or "gradient norm"
+    value: float
+
+
+def certify(objective: Objective, w: Model, exact: Exact, start: Exact) -> Certificate:
+    """Certify `w`; `exact` is the objective there, `start` at the model 0."""
+    used = objective.shard.features + objective.shard.intercept
+    if (objective.ridge[:used] > 0.0).all():
+        gap = duality_gap(w[:, :used], -exact.gradient[:, :used], objective.threshold[:used], objective.ridge[:used])
+        return Certificate("duality gap", gap / max(abs(exact.value), 1e-9 * abs(start.value), 1e-300))
+    norm, first = (np.linalg.norm(prox_gradient(objective, m, e)) for m, e in ((w, exact), (np.zeros_like(w), start)))
+    return Certificate("gradient norm", float(norm / first) if first > 0.0 else 0.0)
+
+
+def duality_gap(w: Model, v: Model, l1: NDArray[np.float64], l2: NDArray[np.float64]) -> float:
+    """Give Σ_j h(w_j) + h*(v_j) − v_j w_j for l2 > 0; written as sums of terms that are not negative.
+
+    With u = soft(v, l1)/l2, the minimiser of the dual's side: (l2/2)(w − u)² + l1|w| − (v − l2 u) w.
+    """
+    u = np.sign(v) * np.maximum(np.abs(v) - l1, 0.0) / l2
+    rest = v - l2 * u  # |rest| <= l1, so that l1|w| - rest w >= 0
+    return float((0.5 * l2 * (w - u) ** 2 + (l1 * np.abs(w) - rest * w)).sum())
+
+
+def prox_gradient(objective: Objective, w: Model, exact: Exact) -> Model:
+    """Give w − prox_h(w − ∇loss(w)) in the smooth case: the gradient; zero exactly at the optimum."""
+    gradient = exact.gradient + objective.ridge * w
+    if not objective.threshold.any():
+        return np.asarray(gradient)
+    at = w - gradient
+    return np.asarray(w - np.sign(at) * np.maximum(np.abs(at) - objective.threshold, 0.0))

@@ -1,0 +1,53 @@
+"""Words of a command line to positional arguments and settings; an unknown flag is an error with the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from mpiopt.plugin import nearest
+
+Settings = list[tuple[str, str]]
+
+
+def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], Settings]:
+    """Split `words` into positional arguments and (flag, text) pairs.
+
+    `flags` has every known flag without its dashes; True where a value follows it (`--tol 1e-8` or `--tol=1e-8`).
+    A flag without a value has the text "true". After `--` everything is positional.
+
+    Raises
+    ------
+    ValueError
+        For an unknown flag, naming the nearest; for a missing or a superfluous value.
+    """
+    positional: list[str] = []
+    settings: Settings = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return positional + rest, settings
+        if not word.startswith("--"):
+            positional.append(word)
+            continue
+        flag, equals, text = word[2:].partition("=")
+        if flag not in flags:
+            raise ValueError(unknown(flag, flags))
+        if flags[flag] and not equals:
+            text = following(flag, rest)
+        settings.append((flag, text if flags[flag] or equals else "true"))
+    return positional, settings
+
+
+def unknown(flag: str, flags: Collection[str]) -> str:
+    """Say that a flag is unknown, which is the nearest, and which there are."""
+    listed = " ".join(f"--{f}" for f in sorted(flags))
+    near = nearest(flag, flags).replace("'", "--", 1).replace("'", "")
+    return f"unknown flag --{flag}{near}; the flags are {listed}"
+
+
+def following(flag: str, rest: list[str]) -> str:
+    """Take the value of a flag from the words after it."""
+    if not rest or rest[0].startswith("--"):
+        raise ValueError(f"--{flag} needs a value")
+    return rest.pop(0)

@@ -1,0 +1,123 @@
+"""A job: everything that decides what a run computes, from a TOML file and flags, as frozen dataclasses.
+
+Keys of the file are those of the flags, with _ for -; each may stand at the top or in the table of its part
+([data], [model], [stop]). `Job.text` writes the canonical form, which every output stores and every rank reads;
+`mpiopt.jobfile` reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpiopt.dataset import DataOptions
+from mpiopt.selection import Selection, read_value
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is minimised: (1/N) Σ s_i loss_i + l1 ‖w‖₁ + (l2/2) ‖w‖²."""
+
+    loss: Selection = field(default_factory=Selection)
+    l1: float = 0.0
+    l2: float | str = "1/N"
+
+    def __post_init__(self) -> None:
+        at_least("l1", self.l1, 0)
+        if isinstance(self.l2, str) and self.l2 != "1/N":
+            raise ValueError(f"l2 is a number >= 0 or 1/N, not {self.l2!r}")
+        if not isinstance(self.l2, str):
+            at_least("l2", self.l2, 0)
+
+    def ridge(self, total: int) -> float:
+        """Give l2 as a number, for `total` rows."""
+        return 1.0 / max(total, 1) if isinstance(self.l2, str) else self.l2
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to end: at the certificate, or where a budget is spent."""
+
+    tol: float = 1e-6
+    max_epochs: float = 1000.0
+    max_seconds: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not self.tol > 0:
+            raise ValueError(f"tol must be greater than 0, not {self.tol}")
+        at_least("max_epochs", self.max_epochs, 0)
+        at_least("max_seconds", self.max_seconds, 0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run."""
+
+    path: str = ""
+    data: DataOptions = field(default_factory=DataOptions)
+    model: Model = field(default_factory=Model)
+    stop: Stopping = field(default_factory=Stopping)
+    algorithm: Selection = field(default_factory=Selection)
+    seed: int = 0
+    out: str = ""
+    resume: str = ""
+    checkpoint_every: str = "10min"
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        every(self.checkpoint_every)
+
+    def text(self) -> str:
+        """Give the job as TOML, every key written out; `read` gives an equal job back."""
+        lines, tables = [], []
+        for name, value in shallow(self).items():
+            if dataclasses.is_dataclass(value) and not isinstance(value, Selection):
+                tables += ["", f"[{name}]", *(line(k, v) for k, v in shallow(value).items() if v is not None)]
+            else:
+                lines.append(line(name, value))
+        return "\n".join([*lines, *tables, ""])
+
+    def identity(self) -> str:
+        """Give the text of what a checkpoint must share with the run that goes on from it.
+
+        Not the budgets, the names of files, or what only decides how the run is shown and saved.
+        """
+        data = dataclasses.replace(self.data, test="", format="auto")
+        fixed = Job(data=data, model=self.model, algorithm=self.algorithm, seed=self.seed)
+        return fixed.text()
+
+
+def every(text: str) -> tuple[str, float]:
+    """Read `10min`, `30s`, `2h` or `50rounds` as ("seconds", 600.0) or ("rounds", 50.0)."""
+    for unit, (kind, factor) in {
+        "rounds": ("rounds", 1.0),
+        "round": ("rounds", 1.0),
+        "min": ("seconds", 60.0),
+        "s": ("seconds", 1.0),
+        "h": ("seconds", 3600.0),
+    }.items():
+        number = read_value(text.removesuffix(unit).strip()) if text.endswith(unit) else None
+        if isinstance(number, int | float) and number > 0:
+            return kind, factor * number
+    raise ValueError(f"checkpoint_every is like 10min, 30s, 2h or 50rounds, not {text!r}")
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Refuse a value below `least`, or NaN."""
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+
+
+def shallow(part: Any) -> dict[str, Any]:
+    """Give the fields of a dataclass by name."""
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def line(key: str, value: object) -> str:
+    """Write one key of TOML."""
+    if isinstance(value, str | Selection):
+        return f"{key} = {json.dumps(str(value), ensure_ascii=False)}"
+    return f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"

@@ -1,0 +1,165 @@
+"""Reading a job: TOML text and flags to a `Job`; every mistake is one line that names the nearest valid key."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any, cast, get_type_hints
+
+from mpiopt.job import Job
+from mpiopt.plugin import nearest
+from mpiopt.selection import Selection, fit, read_value, select
+
+Tree = dict[str, Any]
+OF_ALGORITHM = ("local_steps", "step_size")  # flags that are options of the algorithm
+SWITCHES = ("intercept", "float32", "quiet")  # flags without a value
+HELP = {
+    "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
+    "l1": "strength of the l1 penalty",
+    "l2": "strength of the ridge penalty, a number or 1/N",
+    "tol": "certified relative accuracy to reach",
+    "max_epochs": "budget of passes over the rows",
+    "max_seconds": "budget of wall time",
+    "algorithm": "saga, newton, lbfgs, with options as saga[variant=B]; auto: by a cost model",
+    "local_steps": "updates between two exchanges (saga)",
+    "step_size": "step size (saga)",
+    "seed": "of all randomness",
+    "intercept": "fit a constant, not penalised",
+    "scale": "none, standard, maxabs, unit-rows",
+    "features": "fix the number of features",
+    "float32": "hold the rows in float32 (sums stay float64)",
+    "shards": "shuffled, contiguous, sorted-by-label, round-robin",
+    "holdout": "fraction of the rows kept for testing",
+    "test": "a test file",
+    "format": "of the data file; auto: by suffix and content",
+    "out": "result file; default: the data file's stem and .h5, here",
+    "resume": "go on from the checkpoints of this result file; auto: if there are any",
+    "checkpoint_every": "10min, 30s, 2h, 50rounds",
+    "quiet": "print errors only",
+}
+
+
+def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "the job file") -> Job:
+    """Read a job from TOML and settings (key or key.path, value) that take precedence over it.
+
+    Raises
+    ------
+    ValueError
+        If the text is no TOML, a key is unknown (the nearest one is named), or a value is out of its range.
+    """
+    tree: Tree = {}
+    try:
+        parsed = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{source}: {error}") from None
+    try:
+        for key, value in leaves(parsed):
+            put(tree, key, value)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    for key, value in settings:
+        put(tree, key, value)
+    return cast(Job, build(Job, tree))
+
+
+def flags() -> dict[str, bool]:
+    """Give the flags of `train`, and whether a value follows."""
+    names = [name for name in (*keys(), *OF_ALGORITHM) if name != "path"]
+    return {"set": True} | {name.replace("_", "-"): name not in SWITCHES for name in names}
+
+
+def spread(settings: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Turn `--set key.path=value` into the setting that it stands for."""
+    for flag, text in settings:
+        key, equals, value = text.partition("=")
+        if flag == "set" and not equals:
+            raise ValueError(f"--set {text}: is not of the form key=value")
+        yield (key.strip(), value.strip()) if flag == "set" else (flag, text)
+
+
+def described_flags() -> str:
+    """Give one line for each flag, with its default."""
+    defaults = Job()
+    lines = []
+    for name, path in {**keys(), **{option: () for option in OF_ALGORITHM}}.items():
+        value: Any = defaults
+        for part in path:
+            value = getattr(value, part)
+        default = f" (default {value})" if path and value not in ("", None, False) else ""
+        if name != "path":
+            lines.append(f"  --{name.replace('_', '-'):<17} {HELP[name]}{default}")
+    return "\n".join([*lines, "  --set KEY=VALUE     any key of the job file"])
+
+
+def keys() -> dict[str, tuple[str, ...]]:
+    """Give every key of a job by its last name, with its path: {"l2": ("model", "l2"), "seed": ("seed",), …}."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, hint in get_type_hints(Job).items():
+        if dataclasses.is_dataclass(hint) and hint is not Selection:
+            found |= {f.name: (name, f.name) for f in dataclasses.fields(hint)}
+        else:
+            found[name] = (name,)
+    return found
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, object]]:
+    """Give the keys of nested tables as dotted paths; a table for a plug-in stays one value."""
+    for key, value in tree.items():
+        path = prefix + key.replace("-", "_")
+        if isinstance(value, Mapping) and path.split(".")[-1] not in ("loss", "algorithm"):
+            yield from leaves(value, path + ".")
+        else:
+            yield path, value
+
+
+def put(tree: Tree, key: str, value: object) -> None:
+    """Set one key of the nested tree; the key is a last name, a full path, or an option of the algorithm."""
+    known = keys()
+    path = tuple(key.replace("-", "_").split("."))
+    if path[-1] in OF_ALGORITHM and path[:-1] in ((), ("algorithm",)):
+        tree.setdefault("algorithm_options", {})[path[-1]] = read_value(value) if isinstance(value, str) else value
+        return
+    full = known.get(path[-1])
+    if full is None or path not in (full, full[-1:]):
+        names = [*known, *(".".join(p) for p in known.values())]
+        raise ValueError(f"unknown key {key!r}{nearest(key, names)}; the keys are {', '.join(sorted(known))}")
+    for part in full[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[full[-1]] = value
+
+
+def build(cls: type[Any], tree: Tree) -> Any:
+    """Make the dataclass from a tree of raw values."""
+    hints = get_type_hints(cls)
+    chosen: dict[str, object] = {}
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[f.name]) and hints[f.name] is not Selection:
+            chosen[f.name] = build(hints[f.name], tree.get(f.name, {}))
+        elif f.name in tree:
+            chosen[f.name] = value_of(f.name, tree[f.name], hints[f.name])
+    if cls is Job and "algorithm_options" in tree:
+        given = cast(Selection, chosen.get("algorithm", Selection()))
+        chosen["algorithm"] = Selection(given.name, {**given.options, **tree["algorithm_options"]})
+    return cls(**chosen)
+
+
+def value_of(name: str, raw: object, hint: Any) -> object:
+    """Give a raw value, from TOML or from a flag's text, in the type of its key."""
+    if hint is Selection:
+        if isinstance(raw, Mapping):
+            return Selection(str(raw.get("name", "auto")), {k: v for k, v in raw.items() if k != "name"})
+        return select(str(raw))
+    if hint is str:
+        return str(raw)
+    value = read_value(raw) if isinstance(raw, str) else raw
+    if hint == (float | str):
+        return float(value) if isinstance(value, int | float) else str(value)
+    kinds = {bool: ("true or false", False), int: ("a whole number", 0), float: ("a number", 0.0)}
+    kind, pattern = kinds.get(hint, ("a whole number or none", 0))
+    if value is None and hint not in kinds:
+        return None
+    try:
+        return fit(name, value, pattern)
+    except ValueError:
+        raise ValueError(f"{name} must be {kind}, not {raw!r}") from None

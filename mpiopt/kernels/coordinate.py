@@ -1,0 +1,54 @@
+"""Small dense kernels of Newton's method: triangular solves, coordinate descent on a quadratic model with l1."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+@njit(cache=True, nogil=True)
+def solve_cholesky(factor: Vector, b: Vector) -> Vector:
+    """Give x with L Lᵀ x = b for a lower triangular L (d, d), C-contiguous."""
+    d = len(b)
+    x = b.copy()
+    for i in range(d):
+        total = x[i]
+        for j in range(i):
+            total -= factor[i, j] * x[j]
+        x[i] = total / factor[i, i]
+    for i in range(d - 1, -1, -1):
+        x[i] /= factor[i, i]
+        for j in range(i):
+            x[j] -= factor[i, j] * x[i]
+    return x
+
+
+@njit(cache=True, nogil=True)
+def descend(h: Vector, g: Vector, w: Vector, threshold: Vector, p: Vector, hp: Vector, sweeps: int) -> float:
+    """Lower g·p + ½ pᵀh p + Σ threshold |w + p| by `sweeps` sweeps of exact coordinate steps, in place.
+
+    `hp` is h p and is kept so. Gives the largest |change| √h_jj of the last sweep: 0 at the minimum.
+    """
+    largest = 0.0
+    for _ in range(sweeps):
+        largest = 0.0
+        for j in range(len(g)):
+            curvature = h[j, j]
+            if curvature <= 0.0:
+                continue
+            old = w[j] + p[j]
+            free = old - (g[j] + hp[j]) / curvature
+            edge = threshold[j] / curvature
+            new = np.sign(free) * max(abs(free) - edge, 0.0)
+            if new != old:
+                p[j] = new - w[j]
+                change = new - old
+                for i in range(len(g)):
+                    hp[i] += change * h[j, i]
+                largest = max(largest, abs(change) * np.sqrt(curvature))
+        if largest == 0.0:
+            break
+    return largest

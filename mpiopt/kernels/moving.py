@@ -1,0 +1,192 @@
+"""Loops over rows that are moved, permuted and summed up, in compiled code."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mix(x):  # type: ignore[no-untyped-def]
+    """Mix 64 bits (the finaliser of splitmix64)."""
+    x = (x ^ (x >> _30)) * _A
+    x = (x ^ (x >> _27)) * _B
+    return x ^ (x >> _31)
+
+
+@njit(cache=True, nogil=True)
+def hashes(start, n, seed):  # type: ignore[no-untyped-def]
+    """Give a 64-bit hash of each of the numbers start … start+n-1."""
+    out = np.empty(n, np.uint64)
+    for i in range(n):
+        out[i] = _mix(_mix(np.uint64(start + i) + _GOLDEN) ^ np.uint64(seed))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def feistel(numbers, total, seed):  # type: ignore[no-untyped-def]
+    """Permute 0 … total-1 pseudo-randomly, point by point: a Feistel network of 6 rounds with cycle walking."""
+    half = 1
+    while np.int64(1) << (2 * half) < total:
+        half += 1
+    shift, mask = np.uint64(half), (np.uint64(1) << np.uint64(half)) - np.uint64(1)
+    out = np.empty(len(numbers), np.int64)
+    for i in range(len(numbers)):
+        x = np.uint64(numbers[i])
+        while True:
+            left, right = x >> shift, x & mask
+            for turn in range(6):
+                key = np.uint64(seed) + np.uint64(turn) * _GOLDEN
+                left, right = right, left ^ (_mix(right ^ key) & mask)
+            x = (left << shift) | right
+            if x < np.uint64(total):
+                break
+        out[i] = np.int64(x)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def checksum_csr(start, label_bits, weight_bits, indptr, indices, bits):  # type: ignore[no-untyped-def]
+    """Sum, modulo 2^64, a hash of (row number, label, weight, nonzeros) over the rows; `bits` are of the values."""
+    total = np.uint64(0)
+    for i in range(len(label_bits)):
+        h = _mix(np.uint64(start + i) + _GOLDEN)
+        h = _mix(h ^ label_bits[i]) + weight_bits[i]
+        for q in range(indptr[i], indptr[i + 1]):
+            if bits[q] << np.uint64(1) != np.uint64(0):
+                h = _mix(h + bits[q] + _GOLDEN * np.uint64(indices[q] + 1))
+        total += _mix(h)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def checksum_dense(start, label_bits, weight_bits, bits):  # type: ignore[no-untyped-def]
+    """Do as `checksum_csr` for dense rows, with the same result for the same content."""
+    total = np.uint64(0)
+    for i in range(len(label_bits)):
+        h = _mix(np.uint64(start + i) + _GOLDEN)
+        h = _mix(h ^ label_bits[i]) + weight_bits[i]
+        for k in range(bits.shape[1]):
+            if bits[i, k] << np.uint64(1) != np.uint64(0):
+                h = _mix(h + bits[i, k] + _GOLDEN * np.uint64(k + 1))
+        total += _mix(h)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def gather(order, indptr, indices, values, starts, out_indices, out_values):  # type: ignore[no-untyped-def]
+    """Copy CSR row order[j] to the place starts[j] of the output, for every j."""
+    for j in range(len(order)):
+        q = starts[j]
+        for p in range(indptr[order[j]], indptr[order[j] + 1]):
+            out_indices[q] = indices[p]
+            out_values[q] = values[p]
+            q += 1
+
+
+@njit(cache=True, nogil=True)
+def scatter(rows, places, out):  # type: ignore[no-untyped-def]
+    """Write row i to the row places[i] of `out`, which may be wider."""
+    for i in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            out[places[i], k] = rows[i, k]
+
+
+@njit(cache=True, nogil=True)
+def spread(indptr, indices, values, out):  # type: ignore[no-untyped-def]
+    """Write CSR rows into a dense array of zeros."""
+    for i in range(len(indptr) - 1):
+        for q in range(indptr[i], indptr[i + 1]):
+            out[i, indices[q]] = values[q]
+
+
+@njit(cache=True, nogil=True)
+def count_nonzeros(values):  # type: ignore[no-untyped-def]
+    """Count the nonzeros of each row of a dense array."""
+    out = np.zeros(values.shape[0], np.int64)
+    for i in range(values.shape[0]):
+        for k in range(values.shape[1]):
+            out[i] += values[i, k] != 0
+    return out
+
+
+@njit(cache=True, nogil=True)
+def compress(values, indptr, out_indices, out_values):  # type: ignore[no-untyped-def]
+    """Write the nonzeros of dense rows into CSR arrays of the sizes that `indptr` says."""
+    for i in range(len(indptr) - 1):
+        q = indptr[i]
+        for k in range(values.shape[1]):
+            if values[i, k] != 0:
+                out_indices[q] = k
+                out_values[q] = values[i, k]
+                q += 1
+
+
+@njit(cache=True, nogil=True)
+def largest_dense(values, mean, power, out):  # type: ignore[no-untyped-def]
+    """Raise out[k] to the largest |x - mean|^power of column k, for the columns that `mean` has."""
+    for i in range(values.shape[0]):
+        for k in range(len(mean)):
+            out[k] = max(out[k], abs(values[i, k] - mean[k]) ** power)
+
+
+@njit(cache=True, nogil=True)
+def largest_csr(indices, values, mean, power, out):  # type: ignore[no-untyped-def]
+    """Do as `largest_dense` for stored values."""
+    for q in range(len(values)):
+        k = indices[q]
+        out[k] = max(out[k], abs(values[q] - mean[k]) ** power)
+
+
+@njit(cache=True, nogil=True)
+def limbs_dense(values, mean, power, factor, high, low):  # type: ignore[no-untyped-def]
+    """Add factor · (x - mean)^power to its column, as integers: whole parts in `high`, 2^31-ths in `low`."""
+    for i in range(values.shape[0]):
+        for k in range(len(mean)):
+            gap = values[i, k] - mean[k]
+            t = factor[k] * (gap if power == 1 else gap * gap)
+            whole = np.floor(t)
+            high[k] += np.int64(whole)
+            low[k] += np.int64((t - whole) * 2147483648.0)
+
+
+@njit(cache=True, nogil=True)
+def limbs_csr(indices, values, mean, power, factor, high, low):  # type: ignore[no-untyped-def]
+    """Do as `limbs_dense` for stored values."""
+    for q in range(len(values)):
+        k = indices[q]
+        gap = values[q] - mean[k]
+        t = factor[k] * (gap if power == 1 else gap * gap)
+        whole = np.floor(t)
+        high[k] += np.int64(whole)
+        low[k] += np.int64((t - whole) * 2147483648.0)
+
+
+@njit(cache=True, nogil=True)
+def unit_rows_dense(values, columns):  # type: ignore[no-untyped-def]
+    """Divide each row by its Euclidean norm over the first `columns`; rows of zeros stay."""
+    for i in range(values.shape[0]):
+        total = 0.0
+        for k in range(columns):
+            total += values[i, k] * values[i, k]
+        if total > 0:
+            norm = np.sqrt(total)
+            for k in range(columns):
+                values[i, k] /= norm
+
+
+@njit(cache=True, nogil=True)
+def unit_rows_csr(indptr, values):  # type: ignore[no-untyped-def]
+    """Do as `unit_rows_dense` for CSR rows."""
+    for i in range(len(indptr) - 1):
+        total = 0.0
+        for q in range(indptr[i], indptr[i + 1]):
+            total += values[q] * values[q]
+        if total > 0:
+            norm = np.sqrt(total)
+            for q in range(indptr[i], indptr[i + 1]):
+                values[q] /= norm

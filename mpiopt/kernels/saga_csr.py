@@ -1,0 +1,277 @@
+"""Local SAGA steps on CSR rows, in blocks of up to 8 rows, in two forms (the step is that of `saga_dense`).
+
+* `saga_sparse`: sparse SAGA (Leblond, Pedregosa, Lacoste-Julien 2017). A row moves its own columns only; average,
+  ridge and prox act on column j scaled by the inverse of the rate at which a step meets it, implicitly in the ridge.
+  In expectation it is the dense step (with batch = 1 exactly so to first order in step_j ridge_j), nothing lags
+  behind, and it is the fast one.
+* `saga_lazy`: each column catches up, in closed form, with the steps it missed when it is next met, and all columns
+  at the end: to rounding the iterates of the dense kernel.
+
+What a step needs of a column lies in one record, so that a nonzero costs one cache line: `records` is (width, …).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from mpiopt.kernels.block import FAST, call_block, exponential, prefetch
+from mpiopt.kernels.sparse import margin, place
+
+BLOCK = 8
+AHEAD = 8  # rows for the records of a row's columns; twice that for the row itself
+
+# Records of saga_sparse: pairs (w, average) of each output, then step_j and the share of average, ridge and
+# threshold that one nonzero stands for.
+STEP, PULL = 0, 1
+# Records of saga_lazy: triples (w, average, u) of each output, then step_j, 1 - step_j ridge_j, its logarithm, and
+# the step that the column has reached. With one output they are padded to a cache line.
+DECAY, LOG_DECAY, REACHED = 1, 2, 3
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _prefetch_row(indptr: Any, indices: Any, values: Any, i: int) -> None:
+    for p in range(indptr[i], indptr[i + 1], 16):
+        prefetch(indices, p)
+    for p in range(indptr[i], indptr[i + 1], 64 // values.itemsize):
+        prefetch(values, p)
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _prefetch_records(indptr: Any, indices: Any, records: Any, i: int) -> None:
+    size = records.shape[1]
+    if size <= 8:
+        for p in range(indptr[i], indptr[i + 1]):
+            prefetch(records, np.int64(indices[p]) * size)
+        return
+    for p in range(indptr[i], indptr[i + 1]):
+        for q in range(0, size, 8):
+            prefetch(records, np.int64(indices[p]) * size + q)
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _prefetch_block(
+    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, starts: Any, t: int, batch: int
+) -> Any:
+    """Ask for what the steps after step t need, except records: AHEAD rows ahead, the rows themselves twice as far.
+
+    Gives the first row whose records should be asked for while step t is made.
+    """
+    n, steps = len(y), len(starts)
+    distance = max(1, AHEAD // batch)
+    far = starts[min(t + 2 * distance, steps - 1)]
+    for i in range(far, min(far + batch, n)):
+        _prefetch_row(indptr, indices, values, i)
+    near = starts[min(t + distance, steps - 1)]
+    prefetch(y, near)
+    prefetch(s, near)
+    prefetch(table, near * table.shape[1])
+    prefetch(indptr, starts[min(t + 4 * distance, steps - 1)])
+    return near
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _differences(
+    y: Any, s: Any, table: Any, k: int, count: int, z: Any, e: Any, outputs: int, slope_address: int
+) -> None:
+    """Put Δ of the block's rows into e and the new slopes into the table."""
+    call_block(slope_address, z, y, k, e, count, outputs)
+    for b in range(count):
+        for c in range(outputs):
+            new = s[k + b] * e[b * outputs + c]
+            e[b * outputs + c] = new - table[k + b, c]
+            table[k + b, c] = new
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _soft(x: float, cut: float) -> float:
+    return x - min(max(x, -cut), cut)
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _scatter_one(
+    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
+    innovation: float, share: float,
+) -> None:  # fmt: skip
+    """Make the share of row i in a step, one output, no threshold."""
+    fresh, kept = innovation * e, share * e
+    for p in range(indptr[i], indptr[i + 1]):
+        j, x = indices[p], values[p]
+        w, average = flat[place(j, 4, 0)], flat[place(j, 4, 1)]
+        pulled = flat[place(j, 4, 3)] * (average + (ridge if j < features else 0.0) * w)
+        flat[place(j, 4, 0)] = w - flat[place(j, 4, 2)] * (fresh * x) - pulled
+        flat[place(j, 4, 1)] = average + kept * x
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _scatter_sharp(
+    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
+    threshold: float, innovation: float, share: float,
+) -> None:  # fmt: skip
+    """Do as `_scatter_one` with a threshold."""
+    for p in range(indptr[i], indptr[i + 1]):
+        j, x = indices[p], values[p]
+        w, average, pull = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 3)]
+        inside = 1.0 if j < features else 0.0
+        moved = w - flat[place(j, 4, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
+        flat[place(j, 4, 0)] = _soft(moved, inside * pull * threshold)
+        flat[place(j, 4, 1)] = average + share * e * x
+
+
+@njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
+def saga_sparse(
+    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, records: Any, starts: Any, batch: int,
+    features: int, ridge: float, threshold: float, innovation: float, share: float, slope_address: int,
+) -> None:  # fmt: skip
+    """Make one step for each block that begins at a row of `starts`; changes table and records.
+
+    Ridge and threshold are those of the columns before `features`; the others are not penalised.
+    """
+    n, outputs = len(y), table.shape[1]
+    step_at, pull_at = 2 * outputs + STEP, 2 * outputs + PULL
+    flat = records.reshape(records.size)
+    z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
+    for t in range(len(starts)):
+        k = starts[t]
+        count = min(batch, n - k)
+        near = _prefetch_block(indptr, indices, values, y, s, table, starts, t, batch)
+        if outputs == 1:
+            # Half of the records before each phase, row by row: one long burst would stall the arithmetic.
+            for b in range(count):
+                if b % 2 == 0:
+                    _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+                z[b] = margin(indptr, indices, values, flat, 4, k + b)
+            _differences(y, s, table, k, count, z, e, outputs, slope_address)
+            for b in range(count):
+                if b % 2 == 1:
+                    _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+                if threshold > 0.0:
+                    _scatter_sharp(
+                        indptr, indices, values, flat, k + b, e[b], features, ridge, threshold, innovation, share
+                    )
+                else:
+                    _scatter_one(indptr, indices, values, flat, k + b, e[b], features, ridge, innovation, share)
+            continue
+        for b in range(count):
+            _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+            for c in range(outputs):
+                total = 0.0
+                for p in range(indptr[k + b], indptr[k + b + 1]):
+                    total += values[p] * records[indices[p], 2 * c]
+                z[b * outputs + c] = total
+        _differences(y, s, table, k, count, z, e, outputs, slope_address)
+        for b in range(count):
+            for p in range(indptr[k + b], indptr[k + b + 1]):
+                j, x = indices[p], values[p]
+                step, pull = innovation * records[j, step_at], records[j, pull_at]
+                decay = ridge if j < features else 0.0
+                for c in range(outputs):
+                    w, average, u = records[j, 2 * c], records[j, 2 * c + 1], e[b * outputs + c] * x
+                    w -= step * u + pull * (average + decay * w)
+                    if threshold > 0.0 and j < features:
+                        w = _soft(w, pull * threshold)
+                    records[j, 2 * c] = w
+                    records[j, 2 * c + 1] = average + share * u
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _affine(w: float, drift: float, m: float, decay: float, log_decay: float) -> float:
+    """Do w <- decay w - drift for m times, 0 < decay."""
+    if decay == 1.0:
+        return w - m * drift
+    x = m * log_decay
+    if x > -0.03:  # 1 - exp(x) without cancellation
+        lost = -x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6 * (1 + x / 7))))))
+    else:
+        lost = 1.0 - exponential(x)
+    return (1.0 - lost) * w - drift * (lost / (1.0 - decay))
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _caught_up(w: float, drift: float, m: float, decay: float, log_decay: float, cut: float) -> float:
+    """Do w <- soft(decay w - drift, cut) for m times, in as few pieces as w changes its sign."""
+    if not (abs(w) + abs(drift) < np.inf):
+        return w - drift
+    if cut == 0.0 and decay > 0.0:
+        return _affine(w, drift, m, decay, log_decay)
+    while m > 0.0:
+        if w == 0.0 and abs(drift) <= cut:
+            return 0.0
+        if decay > 0.0:
+            # While |w| > 0 it goes |w| <- decay |w| - fall.
+            sign = 1.0 if w > 0.0 or (w == 0.0 and drift < 0.0) else -1.0
+            fall = sign * drift + cut
+            if fall <= 0.0:
+                return sign * _affine(sign * w, fall, m, decay, log_decay)
+            pieces = sign * w / fall if decay == 1.0 else -math.log1p(sign * w * (1.0 - decay) / fall) / log_decay
+            whole = min(m, math.floor(pieces) - 1.0)  # one less: the step over 0 is made as it stands
+            if whole > 0.0:
+                w = sign * _affine(sign * w, fall, whole, decay, log_decay)
+                m -= whole
+        if m > 0.0:
+            w = _soft(decay * w - drift, cut)
+            m -= 1.0
+    return w
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _catch_up(records: Any, j: int, outputs: int, t: float, threshold: float) -> None:
+    """Bring column j to the start of step t."""
+    tail = 3 * outputs
+    missed = t - records[j, tail + REACHED]
+    if missed > 0.0:
+        step, decay, log_decay = records[j, tail], records[j, tail + DECAY], records[j, tail + LOG_DECAY]
+        for c in range(outputs):
+            drift = step * records[j, 3 * c + 1]
+            records[j, 3 * c] = _caught_up(records[j, 3 * c], drift, missed, decay, log_decay, step * threshold)
+        records[j, tail + REACHED] = t
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _move(records: Any, j: int, outputs: int, t: float, threshold: float, innovation: float, share: float) -> None:
+    """Make step t for column j, once however many rows of the block have it."""
+    tail = 3 * outputs
+    if records[j, tail + REACHED] == t:
+        step, decay = records[j, tail], records[j, tail + DECAY]
+        for c in range(outputs):
+            average, u = records[j, 3 * c + 1], records[j, 3 * c + 2]
+            records[j, 3 * c] = _soft(decay * records[j, 3 * c] - step * (innovation * u + average), step * threshold)
+            records[j, 3 * c + 1] = average + share * u
+            records[j, 3 * c + 2] = 0.0
+        records[j, tail + REACHED] = t + 1.0
+
+
+@njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
+def saga_lazy(
+    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, records: Any, starts: Any, batch: int,
+    features: int, threshold: float, innovation: float, share: float, slope_address: int,
+) -> None:  # fmt: skip
+    """Make one step for each block that begins at a row of `starts`; changes table and records."""
+    n, outputs, steps = len(y), table.shape[1], len(starts)
+    z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
+    for t in range(steps):
+        k = starts[t]
+        count = min(batch, n - k)
+        near = _prefetch_block(indptr, indices, values, y, s, table, starts, t, batch)
+        z[:] = 0.0
+        for b in range(count):
+            _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+            for p in range(indptr[k + b], indptr[k + b + 1]):
+                j = indices[p]
+                _catch_up(records, j, outputs, float(t), threshold if j < features else 0.0)
+                for c in range(outputs):
+                    z[b * outputs + c] += values[p] * records[j, 3 * c]
+        _differences(y, s, table, k, count, z, e, outputs, slope_address)
+        for b in range(count):
+            for p in range(indptr[k + b], indptr[k + b + 1]):
+                for c in range(outputs):
+                    records[indices[p], 3 * c + 2] += e[b * outputs + c] * values[p]
+        for b in range(count):
+            for p in range(indptr[k + b], indptr[k + b + 1]):
+                j = indices[p]
+                _move(records, j, outputs, float(t), threshold if j < features else 0.0, innovation, share)
+    for j in range(records.shape[0]):
+        _catch_up(records, j, outputs, float(steps), threshold if j < features else 0.0)

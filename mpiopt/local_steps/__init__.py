@@ -1,0 +1,66 @@
+"""The local work of distributed SAGA between two exchanges: what `Saga` asks of it, and how its kind is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from mpiopt.algorithms import Exact
+from mpiopt.channel import Channel
+from mpiopt.objective import Objective
+
+if TYPE_CHECKING:
+    from mpiopt.algorithms.saga import Saga, SagaState
+
+Poll = Callable[[], bool]
+
+# Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
+# damping of the metric, largest step scale that may be tried, epochs of local work in a round,
+# epochs spent before the first round, whether the step was just lengthened, models in the trail.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
+ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
+LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
+SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
+
+
+class LocalSteps(Protocol):
+    """What `Saga` asks of its local work."""
+
+    refresh: float  # epochs between two refreshes of the table
+
+    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+        """Do the local steps of one round on state.local, state.own, state.table; `poll` between pieces."""
+        ...
+
+    def step_size(self, scale: float) -> float:
+        """Give the step that the record shows."""
+        ...
+
+    def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
+        """React to an exact evaluation at state.w; give the epochs that this cost.
+
+        `tried` says how often the way from the last good model had to be cut; above 2: all of it was given up.
+        """
+        ...
+
+
+def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel) -> LocalSteps:
+    """Choose the kind of local work; collective.
+
+    The full metric where its width² numbers fit and the penalty is smooth (the prox in a full metric is no longer
+    one of each coordinate); else blocks of 8 rows and one step for each column.
+    """
+    from mpiopt.local_steps.in_metric import MetricSteps
+    from mpiopt.local_steps.plain import PlainSteps
+
+    if full_metric(options.preconditioner, objective):
+        return MetricSteps.at(options, state, objective, channel)
+    return PlainSteps.at(options, state, objective, channel, options.preconditioner)
+
+
+def full_metric(preconditioner: str, objective: Objective) -> bool:
+    """Say whether the local steps are to be made in the full metric."""
+    smooth = objective.penalty.strengths[0] == 0.0
+    if preconditioner == "full" and not smooth:
+        raise ValueError("preconditioner 'full' needs a smooth penalty; with l1 use 'diagonal' or 'none'")
+    return preconditioner == "full" or (preconditioner == "auto" and smooth and objective.width <= LARGEST_FULL)

@@ -1,0 +1,124 @@
+"""Local work in the common metric: blocks of rows, steps η P⁻¹ v, the others' curvature modelled (metric.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt import metric, randomness
+from mpiopt.algorithms import Exact, Model
+from mpiopt.channel import Channel
+from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
+from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
+from mpiopt.objective import Objective
+from mpiopt.shard import DenseRows
+
+if TYPE_CHECKING:
+    from mpiopt.algorithms.saga import Saga, SagaState
+
+Integers = NDArray[np.int64]
+
+MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
+OWN_SHARE = 0.25  # largest θ, see DESIGN.md
+
+
+@dataclass
+class MetricSteps:
+    """Blocks of rows, steps η P⁻¹ v, with the model of the others' curvature; η = min(1, q scale / blocks)."""
+
+    metric: metric.Metric
+    own_share: float
+    block: int
+    refresh: float
+    seed: int
+    fixed: float  # η by hand; 0: chosen
+
+    @classmethod
+    def at(cls, options: Saga, state: SagaState, objective: Objective, channel: Channel) -> MetricSteps:
+        """Make the metric at `state.anchor` and choose block, round and refresh."""
+        rows = len(objective.shard)
+        block = options.batch or block_size(rows, objective.width)
+        refresh = 2.0 if options.refresh < 0.0 else options.refresh
+        exact_metric = objective.outputs == 1 or metric.coupled(objective)
+        own_share = OWN_SHARE if exact_metric else 1.0
+        made = metric.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
+        return cls(made, own_share, block, refresh, channel.seed, options.step_size)
+
+    def eta(self, blocks: int, scale: float) -> float:
+        """Give η for a rank of so many blocks."""
+        return scale * self.fixed if self.fixed else min(1.0, MOVE * scale / max(1, blocks))
+
+    def step_size(self, scale: float) -> float:
+        """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
+        return scale * (self.fixed or MOVE)
+
+    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+        """Visit the next blocks of the local order."""
+        shard = objective.shard
+        rows = len(shard)
+        if rows == 0:
+            return
+        blocks = -(-rows // self.block)
+        scale = shard.total / rows
+        theta = self.metric.share
+        numbers = (
+            theta * blocks / rows,
+            theta * scale,
+            1.0 / shard.total,
+            self.eta(blocks, float(state.control[SCALE])),
+        )
+        rest = state.average - theta * scale * state.shared
+        for order in self._orders(
+            state.cursor, blocks, max(1, round(float(state.control[ROUND]) * blocks)), channel.rank
+        ):
+            self._kernel(state, objective, rest, order, numbers)
+            if poll is not None:
+                poll()
+
+    def _orders(self, cursor: Integers, blocks: int, wanted: int, rank: int) -> list[Integers]:
+        """Give the next `wanted` blocks: pieces of the seeded permutations of the local epochs."""
+        pieces = []
+        while wanted > 0:
+            order = randomness.generator(self.seed, ORDER_STREAM, int(cursor[0]), rank).permutation(blocks)
+            piece = order[cursor[1] : cursor[1] + wanted]
+            pieces.append(piece)
+            wanted -= len(piece)
+            cursor[1] += len(piece)
+            if cursor[1] == blocks:
+                cursor[:] = cursor[0] + 1, 0
+        return pieces
+
+    def _kernel(
+        self, state: SagaState, objective: Objective, rest: Model, order: Integers, numbers: tuple[float, ...]
+    ) -> None:
+        shard, made = objective.shard, self.metric
+        before = (shard.label, shard.weight, state.table, state.local, state.w, state.own, rest, order, self.block)
+        after = (numbers, objective.ridge, made.inverse, made.others, objective.loss.slope_address)
+        if isinstance(shard.rows, DenseRows):
+            blocks_dense(shard.rows.values, *before, *after)
+        else:
+            blocks_csr(shard.rows.indptr, shard.rows.indices, shard.rows.values, *before, *after)
+
+    def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
+        """Take the metric anew where progress in its own terms was slow and the curvature can have changed."""
+        control = state.control
+        gradient = exact.gradient + objective.ridge * state.w
+        decrement = self.metric.decrement(gradient)
+        slow = decrement > SLOW * control[DECREMENT]
+        control[DECREMENT] = decrement
+        control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
+        if not (slow or tried) or objective.loss.quadratic:
+            return 0.0
+        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
+        state.anchor[...] = state.w
+        self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(control[DAMPING]))
+        return 1.0
+
+
+def block_size(rows: int, width: int) -> int:
+    """Choose rows in a block: enough for the width² work of a step, few enough for many steps an epoch."""
+    wanted = min(max(64, 2 * width), max(8, rows // 16))
+    return -(-wanted // 8) * 8

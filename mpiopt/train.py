@@ -1,0 +1,187 @@
+"""The command `train`: from a data file to a certified model in a result file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpiopt import jobfile, report
+from mpiopt.channel import Channel
+from mpiopt.comm import Comm
+from mpiopt.dataset import Dataset, prepare
+from mpiopt.fitted import in_file_units
+from mpiopt.flags import parse
+from mpiopt.hdf5 import Checkpoints, check_writable, write_result
+from mpiopt.job import Job, every
+from mpiopt.kernels.warm import warm
+from mpiopt.metrics import metrics
+from mpiopt.objective import Objective
+from mpiopt.problem import pick, pose, target_of
+from mpiopt.provenance import Provenance, gather
+from mpiopt.recorder import Clock, progress
+from mpiopt.runner import Plan, Run, run
+from mpiopt.selection import written
+from mpiopt.signals import Stop
+
+SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
+EXIT = {"certified": 0, "budget": 3}
+STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "signal": "NOT certified, stopped"}
+
+
+def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Train as the command line and the job file say; give the exit code."""
+    began = time.perf_counter()
+    job = agreed_job(words, comm)
+    clock, channel = Clock(), Channel(comm, job.seed)
+    check_writable(job.out, comm)
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
+    clock.add("load", time.perf_counter() - began)
+    objective = pose(job.model, data.shard, data.target, data.classes)
+    plan = make_plan(job, data, comm)
+    algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm)
+    say(job, comm, described(data, objective), why)
+    warm_up(objective, comm)
+    lines = progress(comm.rank, job.quiet, sys.stdout)
+    started = time.perf_counter()
+    now = run(plan, objective, algorithm, channel, stop, clock, lambda row: lines.show(row, job.stop.tol))
+    spent = time.perf_counter() - started
+    lines.end()
+    code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
+    write(job, data, objective, now, code, comm)
+    if data.test is not None:
+        z = replace(objective, shard=data.test).predict(now.state.w)
+        quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
+        say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
+    account(clock, channel, spent)
+    tables(job, objective, now, clock, time.perf_counter() - began, comm)
+    return code
+
+
+def agreed_job(words: Sequence[str], comm: Comm) -> Job:
+    """Read the job on rank 0 and share its text, so that all ranks have the same one.
+
+    Raises
+    ------
+    ValueError
+        On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
+    """
+    told = {"job": "", "error": ""}
+    if comm.rank == 0:
+        try:
+            told["job"] = job_of(words).text()
+        except (ValueError, OSError) as failure:
+            told["error"] = str(failure)
+    shared = json.loads(comm.broadcast(np.frombuffer(json.dumps(told).encode(), np.uint8)).tobytes())
+    if shared["error"]:
+        raise ValueError(shared["error"])
+    return jobfile.read(shared["job"])
+
+
+def job_of(words: Sequence[str]) -> Job:
+    """Give the job of a command line: DATA [job.toml] [flags], or job.toml with a path in it."""
+    positional, settings = parse(words, jobfile.flags())
+    files = [w for w in positional if w.endswith(".toml")]
+    paths = [w for w in positional if not w.endswith(".toml")]
+    if len(files) > 1 or len(paths) > 1:
+        raise ValueError(f"train takes one data file and at most one job file, not {' '.join(positional)}")
+    text = Path(files[0]).read_text() if files else ""
+    job = jobfile.read(text, [*(("path", p) for p in paths), *jobfile.spread(settings)], *files)
+    if not job.path:
+        raise ValueError("train needs a data file: mpiopt train DATA [job.toml] [flags]")
+    return replace(job, out=job.out or result_name(job.path))
+
+
+def result_name(path: str) -> str:
+    """Give the default name of the result: the stem of the data file and .h5, in the working folder."""
+    stem = Path(path.rstrip("/"))
+    while stem.suffix in SUFFIXES:
+        stem = stem.with_suffix("")
+    name = f"{stem.name}.h5"
+    return f"{stem.name}-fit.h5" if Path(name).absolute() == Path(path).absolute() else name
+
+
+def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
+    """Say when the run stops, saves, and whether it goes on from a checkpoint."""
+    folder = Path(job.out).with_suffix(".ckpt")
+    if job.resume not in ("", "auto"):
+        folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
+        comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
+    meta: dict[str, str | int | float] = {"job": f"{job.identity()}\n# data {data.checksum}\n"}
+    store = Checkpoints(folder, comm)
+    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+
+
+def account(clock: Clock, channel: Channel, spent: float) -> None:
+    """Share out the seconds of the loop that are not counted yet."""
+    traffic = channel.traffic
+    clock.add("communicate", traffic.seconds_communicate)
+    clock.add("wait", traffic.seconds_wait)
+    others = sum(clock.seconds[name] for name in ("communicate", "wait", "evaluate", "checkpoint"))
+    clock.add("compute", max(0.0, spent - others))
+
+
+def warm_up(objective: Objective, comm: Comm) -> None:
+    """Compile the kernels on rank 0, then let the others find them in the cache."""
+    if comm.rank == 0:
+        warm(objective)
+    comm.barrier()
+
+
+def described(data: Dataset, objective: Objective) -> str:
+    """Say what was read and what is minimised, in one line."""
+    shard, h = data.shard, objective.penalty
+    kinds = f", {len(data.classes)} classes" if data.classes is not None else ""
+    model = f"{written(objective.loss)} loss, {written(h)} penalty"
+    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}; {model}"
+
+
+def say(job: Job, comm: Comm, *lines: str) -> None:
+    """Print on rank 0, unless told to be quiet."""
+    if comm.rank == 0 and not job.quiet:
+        print("\n".join(lines), flush=True)
+
+
+def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, comm: Comm) -> None:
+    """Write the result file."""
+    shard = data.shard
+    model = in_file_units(
+        now.state.w, shard.features, shard.intercept, data.mean, data.scale, data.classes, data.names
+    )
+    where: Provenance = gather(
+        comm,
+        job=job.text(),
+        seed=job.seed,
+        data=data.source,
+        checksum=data.checksum,
+        objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
+        loss=str(written(objective.loss)),
+        penalty=str(written(objective.penalty)),
+    )
+    where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
+    write_result(job.out, model=model, history=now.rows, provenance=where, comm=comm)
+
+
+def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: float, comm: Comm) -> None:
+    """Print what came out, and where the time and the memory went; collective."""
+    status = f"{STATUS[now.ending]}: {now.reason}"
+    row = now.rows[-1]
+    parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
+    say(
+        job,
+        comm,
+        report.result_table(row, now.certificate.kind, job.stop.tol, status, job.out),
+        report.time_table(clock, seconds, comm),
+        report.memory_table(parts, comm),
+    )
+
+
+def state_nbytes(state: Any) -> int:
+    """Give the memory of a state's arrays."""
+    return sum(a.nbytes for a in vars(state).values() if isinstance(a, np.ndarray))

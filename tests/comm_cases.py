@@ -1,0 +1,190 @@
+"""What every communicator must do; each case is called on all ranks."""
+
+import numpy as np
+import pytest
+
+from mpiopt.comm.reduction import SMALL
+
+
+def vector(rank, n, dtype=np.float64):
+    """Numbers of many magnitudes, so that another order of adding gives other bits."""
+    rng = np.random.default_rng(1000 + rank)
+    return (rng.standard_normal(n) * 10.0 ** rng.integers(-12, 12, n)).astype(dtype)
+
+
+def expected_sum(size, n, dtype=np.float64):
+    total = vector(0, n, dtype)
+    for rank in range(1, size):
+        total = total + vector(rank, n, dtype)
+    return total
+
+
+LENGTHS = [0, 1, 3, 1000, SMALL // 8, SMALL // 8 + 1, SMALL // 4 + 5]
+
+
+def sum_is_in_rank_order(comm):
+    for n in LENGTHS:
+        for dtype in (np.float64, np.float32, np.int64):
+            x = vector(comm.rank, n, dtype) if dtype != np.int64 else np.arange(n) + comm.rank
+            kept = x.copy()
+            want = (
+                expected_sum(comm.size, n, dtype)
+                if dtype != np.int64
+                else sum(np.arange(n) + r for r in range(comm.size))
+            )
+            got = comm.sum(x)
+            assert got.dtype == dtype
+            assert got.tobytes() == want.tobytes(), (n, dtype)
+            assert x.tobytes() == kept.tobytes()
+
+
+def sum_keeps_the_shape(comm):
+    x = vector(comm.rank, 24).reshape(2, 3, 4)
+    assert comm.sum(x).shape == (2, 3, 4)
+    assert comm.sum(x.T).tobytes() == np.ascontiguousarray(comm.sum(x).T).tobytes()
+    assert comm.start_sum(x.T).wait().shape == (4, 3, 2)
+    assert comm.sum(np.array(1.5)).shape == ()
+    assert comm.sum(np.array(1.5)) == 1.5 * comm.size
+
+
+def started_sum_is_the_sum(comm):
+    for n in LENGTHS:
+        x = vector(comm.rank, n)
+        pending = comm.start_sum(x)
+        x[...] = np.nan  # the verb has copied it
+        while comm.rank % 2 and not pending.poll():
+            pass
+        got = pending.wait()
+        assert got.tobytes() == expected_sum(comm.size, n).tobytes()
+        assert pending.poll()
+        assert pending.wait() is got
+
+
+def sums_under_way_may_mix_with_other_verbs(comm):
+    """Ranks poll at different times and in different orders; nothing else may notice."""
+    lengths = (5, SMALL, 100, SMALL // 2)
+    pending = [comm.start_sum(vector(comm.rank, n)) for n in lengths]
+    if comm.rank == 0:
+        pending[-1].poll()
+    assert comm.max(np.array([float(comm.rank)]))[0] == comm.size - 1
+    big = comm.sum(vector(comm.rank, SMALL))
+    if comm.rank == comm.size - 1:
+        pending[2].wait()
+    comm.barrier()
+    order = range(len(lengths)) if comm.rank % 2 else reversed(range(len(lengths)))
+    for i in order:
+        assert pending[i].wait().tobytes() == expected_sum(comm.size, lengths[i]).tobytes()
+    assert big.tobytes() == expected_sum(comm.size, SMALL).tobytes()
+
+
+def max_is_elementwise_and_nan_wins(comm):
+    x = np.array([float(comm.rank), -float(comm.rank), np.nan if comm.rank == comm.size - 1 else 1.0])
+    got = comm.max(x)
+    np.testing.assert_array_equal(got, [comm.size - 1, 0.0, np.nan])
+
+
+def allgather_takes_any_length(comm):
+    for tail, dtype in (((), np.float64), ((3,), np.float32), ((2, 2), np.int32), ((), np.bool_)):
+        x = np.full((comm.rank * 2 % 5, *tail), comm.rank, dtype)
+        got = comm.allgather(x)
+        assert [len(p) for p in got] == [r * 2 % 5 for r in range(comm.size)]
+        assert all(p.dtype == dtype and p.shape[1:] == tail and np.all(p == dtype(r)) for r, p in enumerate(got))
+    for part in comm.allgather(np.arange(3.0)):
+        part += 1  # the receiver's own
+    strided = comm.allgather(np.arange(10.0)[::2])
+    assert all(np.array_equal(p, [0, 2, 4, 6, 8]) for p in strided)
+
+
+def alltoall_takes_any_length(comm):
+    for tail, dtype in (((), np.float64), ((4,), np.float32), ((), [("a", "<i4"), ("b", "<f8")])):
+        parts = [np.zeros(((comm.rank + 2 * r) % 4, *tail), dtype) for r in range(comm.size)]
+        for r, part in enumerate(parts):
+            part.view(np.uint8)[...] = 16 * comm.rank + r
+        got = comm.alltoall(parts)
+        assert [len(p) for p in got] == [(r + 2 * comm.rank) % 4 for r in range(comm.size)]
+        for r, part in enumerate(got):
+            assert part.dtype == np.dtype(dtype)
+            assert part.shape[1:] == tail
+            assert np.all(part.view(np.uint8) == 16 * r + comm.rank)
+    parts = [np.arange(3.0) for _ in range(comm.size)]
+    got = comm.alltoall(parts)
+    got[comm.rank] += 1
+    assert parts[comm.rank][0] == 0.0
+
+
+def broadcast_tells_shape_and_type(comm):
+    history = np.zeros(3, [("round", "<i8"), ("objective", "<f8"), ("certificate", "<f8")])
+    history["round"] = 7
+    for x in (np.arange(6.0).reshape(2, 3), np.array(2.5), np.empty((0, 4), np.int32), history, np.arange(8)[::2]):
+        for root in {0, comm.size - 1}:
+            got = comm.broadcast(x if comm.rank == root else None, root)
+            assert got.dtype == x.dtype
+            assert got.shape == x.shape
+            assert np.array_equal(got, x)
+    with pytest.raises(RuntimeError, match="no array"):
+        comm.broadcast(None)
+
+
+def agreed_errors_are_everywhere_the_same(comm):
+    comm.agree(None)
+    last = comm.size - 1
+    for error, kind in (
+        (ValueError("a.svm:3: bad number 'x'"), ValueError),
+        (FileNotFoundError(2, "No such file or directory", "a.svm"), FileNotFoundError),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), ValueError),
+        (KeyError("w"), RuntimeError),
+        (MemoryError("ä" * 10000), MemoryError),
+    ):
+        with pytest.raises(kind) as caught:
+            comm.agree(error if comm.rank == last else None)
+        assert type(caught.value) is kind
+        assert str(caught.value).startswith(f"rank {last}: " if comm.size > 1 else "")
+        assert len(str(caught.value)) < 9000
+    with pytest.raises(ValueError, match=r"^all alike$"):
+        comm.agree(ValueError("all alike"))
+    with pytest.raises(OSError, match=r"^rank 0: full on 0$" if comm.size > 1 else r"^full on 0$"):
+        comm.agree(OSError(f"full on {comm.rank}"))
+    comm.agree(None)
+
+
+def what_is_sent_is_counted(comm):
+    def sent(call):
+        bytes_before, messages_before = comm.bytes_sent, comm.messages
+        call()
+        return comm.bytes_sent - bytes_before, comm.messages - messages_before
+
+    others = comm.size - 1
+    assert sent(lambda: comm.sum(np.zeros(10))) == (80 * others, others)
+    assert sent(lambda: comm.allgather(np.zeros(3))) == (24 * others, others)
+    assert sent(comm.barrier) == (0, 0)
+    # this rank gets nothing, itself is not counted
+    parts = [np.zeros(0 if r == comm.rank else 2) for r in range(comm.size)]
+    assert sent(lambda: comm.alltoall(parts)) == (16 * others, others)
+    root = comm.rank == 0
+    assert sent(lambda: comm.broadcast(np.zeros(5) if root else None)) == ((40 * others, others) if root else (0, 0))
+    n = SMALL * comm.size  # a multiple of size: slices are equal
+    for verb in (comm.sum, lambda x: comm.start_sum(x).wait()):
+        expected = (8 * n * others, others) if comm.size == 1 else (2 * 8 * n // comm.size * others, 2 * others)
+        assert sent(lambda verb=verb: verb(np.zeros(n))) == expected
+
+
+CASES = [
+    sum_is_in_rank_order,
+    sum_keeps_the_shape,
+    started_sum_is_the_sum,
+    sums_under_way_may_mix_with_other_verbs,
+    max_is_elementwise_and_nan_wins,
+    allgather_takes_any_length,
+    alltoall_takes_any_length,
+    broadcast_tells_shape_and_type,
+    agreed_errors_are_everywhere_the_same,
+    what_is_sent_is_counted,
+]
+MISMATCHES = {
+    "other type in allgather": lambda comm: comm.allgather(np.zeros(2, np.float32 if comm.rank else np.float64)),
+    "other shape in allgather": lambda comm: comm.allgather(np.zeros((2, 3 if comm.rank else 4))),
+    "other type in alltoall": lambda comm: comm.alltoall(
+        [np.zeros(2, np.int32 if comm.rank else np.int64) for _ in range(comm.size)]
+    ),
+    "too few parts": lambda comm: comm.alltoall([np.zeros(1)] * (comm.size - 1)),
+}

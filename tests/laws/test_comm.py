@@ -1,0 +1,85 @@
+"""Laws of the verbs between threads."""
+
+import threading
+
+import numpy as np
+import pytest
+from comm_cases import CASES, MISMATCHES
+
+from mpiopt.channel import Channel
+from mpiopt.comm import Comm
+from mpiopt.comm.threads import spmd
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_verb(case, size):
+    spmd(size, case)
+
+
+def test_threads_keep_the_protocol():
+    assert all(spmd(2, lambda comm: isinstance(comm, Comm)))
+
+
+@pytest.mark.parametrize("mismatch", MISMATCHES)
+def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch):
+    def main(comm):
+        with pytest.raises(RuntimeError):
+            MISMATCHES[mismatch](comm)
+
+    spmd(3, main)
+
+
+def test_mismatched_verbs_are_an_error_on_all_ranks():
+    def main(comm):
+        with pytest.raises(RuntimeError, match="disagree on the verb"):
+            comm.barrier() if comm.rank == 1 else comm.sum(np.zeros(1))
+
+    spmd(3, main)
+
+
+def test_mismatched_shapes_of_a_sum_are_an_error():
+    with pytest.raises(RuntimeError, match="disagree"):
+        spmd(2, lambda comm: comm.sum(np.zeros(2 + comm.rank)))
+
+
+def test_a_rank_that_returns_early_is_an_error_not_a_hang():
+    with pytest.raises(RuntimeError, match="return"):
+        spmd(3, lambda comm: None if comm.rank == 2 else comm.barrier())
+
+
+def test_the_error_of_the_lowest_rank_is_raised():
+    both = threading.Barrier(2)
+
+    def main(comm):
+        both.wait()
+        raise ValueError(f"from {comm.rank}")
+
+    with pytest.raises(ValueError, match="from 0"):
+        spmd(2, main)
+
+
+def test_an_error_on_one_rank_ends_the_others():
+    def main(comm):
+        if comm.rank == 1:
+            raise ValueError("alone")
+        comm.barrier()
+
+    with pytest.raises(ValueError, match="alone"):
+        spmd(3, main)
+
+
+def test_the_channel_counts_what_the_communicator_counts():
+    def main(comm):
+        channel = Channel(comm)
+        comm.barrier()
+        comm.allgather(np.zeros(100))  # not through the channel
+        channel.sum(np.zeros(4), 1.0)
+        pending = channel.start_sum(np.zeros(5))
+        assert channel.traffic.messages == 2 * (comm.size - 1)
+        pending.wait()
+        channel.max(3.0)
+        assert channel.traffic.bytes_sent == 8 * (5 + 5 + 1) * (comm.size - 1)
+        assert channel.traffic.seconds_communicate > 0
+
+    spmd(3, main)

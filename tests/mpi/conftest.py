@@ -1,0 +1,13 @@
+"""A communicator of its own for each MPI test."""
+
+import pytest
+
+
+@pytest.fixture
+def comm():
+    """Give an MpiComm over all ranks."""
+    from mpi4py import MPI
+
+    from mpiopt.comm.mpi import MpiComm
+
+    return MpiComm(MPI.COMM_WORLD.Dup())

@@ -1,0 +1,62 @@
+"""The verbs over MPI: the same cases as between threads, and the same bits."""
+
+import numpy as np
+import pytest
+from comm_cases import CASES, MISMATCHES, vector
+
+from mpiopt.comm import Comm
+from mpiopt.comm.reduction import SMALL
+from mpiopt.comm.threads import spmd
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_verb(case, comm):
+    assert isinstance(comm, Comm)
+    case(comm)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_verb_in_small_pieces(case, comm):
+    from mpiopt.comm.mpi import MpiComm
+
+    case(MpiComm(comm.raw, piece=SMALL if "sum" in case.__name__ or "count" in case.__name__ else 40))
+
+
+def everything(comm):
+    """Many verbs in a row; their results as bytes."""
+    results = [comm.sum(vector(comm.rank, n)) for n in (1, 17, SMALL // 8, SMALL // 2 + 3)]
+    results += [comm.start_sum(vector(comm.rank, n)).wait() for n in (3, SMALL + 1)]
+    results += [comm.max(vector(comm.rank, 9))]
+    results += comm.allgather(vector(comm.rank, comm.rank + 1))
+    results += comm.alltoall([vector(comm.rank, r + 2 * comm.rank) for r in range(comm.size)])
+    results += [comm.broadcast(vector(comm.rank, 5), comm.size - 1)]
+    return [r.tobytes() for r in results], comm.bytes_sent, comm.messages
+
+
+def test_threads_give_the_same_bits_and_counts(comm):
+    assert everything(comm) == spmd(comm.size, everything)[comm.rank]
+
+
+@pytest.mark.mpi(min_size=2)
+@pytest.mark.parametrize("mismatch", MISMATCHES)
+def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch, comm):
+    with pytest.raises(RuntimeError):
+        MISMATCHES[mismatch](comm)
+    comm.barrier()
+
+
+@pytest.mark.mpi(min_size=2)
+def test_the_callers_communicator_stays_free(comm):
+    """Messages on the communicator that was duplicated do not meet ours."""
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    token = np.array([world.rank])
+    request = world.Isend(token, (world.rank + 1) % world.size)
+    comm.alltoall([np.arange(5.0)] * comm.size)
+    got = np.empty_like(token)
+    world.Recv(got, (world.rank - 1) % world.size)
+    request.Wait()
+    assert got[0] == (world.rank - 1) % world.size
