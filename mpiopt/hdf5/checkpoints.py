@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from mpiopt.comm import Comm
-from mpiopt.hdf5.files import on_first, open_read, share_text, sync
+from mpiopt.hdf5.files import on_first, open_read, share_text, sync, try_size
 from mpiopt.hdf5.head import Damaged, Head, Meta, parse, read_text, refuse_other_job
 from mpiopt.hdf5.slabs import Slab, checksum, slabs
 from mpiopt.hdf5.slots import Slots
@@ -93,6 +93,8 @@ class Checkpoints:
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise OSError(f"cannot write in {self.folder}: needs {needed:,} bytes, {free:,} are free")
+            if self.form == "parallel":
+                try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
 
         on_first(self.comm, begin)
         return int(self.comm.broadcast(np.array(numbers, np.int64))[0])
