@@ -26,8 +26,9 @@ from mpiopt.state import Derived, Replicated
 Model = NDArray[np.float64]
 ARMIJO, WOLFE = 1e-4, 0.9
 LARGEST = 2000  # columns of a model whose curvature is sampled
-ENOUGH = 40  # rows of a sample for each unknown
-SLOW = 0.1
+ENOUGH = 10  # rows of a sample for each unknown
+PASSES = 27  # columns of a curvature that costs as much as two passes over the same rows
+SLOW = 0.2
 ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 
 
@@ -90,12 +91,10 @@ class Lbfgs(Algorithm[State]):
         return state
 
     def _sample(self, objective: Objective) -> float:
-        """Choose 1/64, 1/8 or all of the rows: the smallest part with ENOUGH rows for each unknown; 0: no sample."""
-        unknowns = objective.outputs * used(objective)
-        fits = used(objective) <= LARGEST and not objective.threshold.any()
-        if not self.sampled or not fits:
+        """Choose the part 1/f of the rows that has ENOUGH rows for each unknown, and give f; 0: no sample."""
+        if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
             return 0.0
-        return next((f for f in (64.0, 8.0) if objective.shard.total >= f * ENOUGH * unknowns), 1.0)
+        return float(max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective))))
 
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
         """Take the curvature of the sample at the anchor again."""
@@ -122,7 +121,8 @@ class Lbfgs(Algorithm[State]):
     def _refined(self, state: State, g: Model, objective: Objective, channel: Channel) -> float:
         """Take the curvature anew, of more rows, where gᵀH₀g fell by less than SLOW; give the epochs.
 
-        With a block for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
+        No sample is taken that costs more than about two passes over all rows: the pairs do the rest. With a block
+        for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
         optimum of rows that are told apart well it is too small, and the first step much too long.
         """
         if not state.control[0]:
@@ -130,9 +130,11 @@ class Lbfgs(Algorithm[State]):
         size = float((g * _times(state.inverse, g)).sum())
         slow = size > SLOW * state.control[1]
         state.control[1] = size
-        if not slow or len(state.inverse) > 1 or (objective.loss.quadratic and state.control[0] == 1.0):
+        dearest = max(1.0, state.inverse.shape[1] / PASSES)
+        known = objective.loss.quadratic and state.control[0] == 1.0
+        if not slow or known or len(state.inverse) > 1 or state.control[0] < dearest:
             return 0.0
-        state.control[0] = max(1.0, state.control[0] / 8.0)
+        state.control[0] = max(dearest, state.control[0] // 8.0)
         state.anchor[...] = state.w
         state.pairs[0] = 0
         self.rebuild(state, objective, channel)
