@@ -35,7 +35,7 @@ def metrics(target: str, margins: Margins, label: Vector, weight: Vector, comm: 
 
 
 def accuracy(margins: Margins, label: Vector, weight: Vector, comm: Comm) -> float:
-    """Give the share of rows whose predicted class (the sign, or the largest margin; a margin of 0 is +1) is right."""
+    """Give the share of rows whose predicted class is right: the sign (0 is +1) or the largest margin."""
     if _single(margins):
         right = np.where(margins.reshape(-1) >= 0, 1.0, -1.0) == label
     else:
@@ -73,7 +73,7 @@ def auc(margins: Margins, label: Vector, weight: Vector, comm: Comm) -> float:
     Equal margins are united, the margins are dealt out by ranges (a sample sort), and each rank counts its pairs.
     """
     scores, where = np.unique(margins.reshape(-1) + 0.0, return_inverse=True)
-    sides = [np.bincount(where, weight * (label == side), len(scores)) for side in (1.0, -1.0)]
+    sides = [_sums(where, weight * (label == side), len(scores)) for side in (1.0, -1.0)]
     scores, plus, minus = _dealt(scores, sides[0], sides[1], comm)
     totals = comm.allgather(np.array([[plus.sum(), minus.sum()]]))
     below = float(sum(t[0, 1] for t in totals[: comm.rank]))
@@ -91,7 +91,11 @@ def _dealt(scores: Vector, plus: Vector, minus: Vector, comm: Comm) -> tuple[Vec
     ends = np.searchsorted(scores, splitters) if len(sampled) else np.zeros(comm.size - 1, np.int64)
     came = [np.concatenate(comm.alltoall(np.split(x, ends))) for x in (scores, plus, minus)]
     united, where = np.unique(came[0], return_inverse=True)
-    return united, np.bincount(where, came[1], len(united)), np.bincount(where, came[2], len(united))
+    return united, _sums(where, came[1], len(united)), _sums(where, came[2], len(united))
+
+
+def _sums(where: NDArray[np.int64], x: Vector, n: int) -> Vector:
+    return np.asarray(np.bincount(where, x, n), np.float64)
 
 
 def _single(margins: Margins) -> bool:

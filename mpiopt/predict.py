@@ -48,7 +48,7 @@ def predict(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)
     labelled = comm.max(np.array([0.0, float(np.isnan(label).any())]))[1] == 0 and sum_rows(label, comm) > 0
-    quality = metrics(z, as_trained(label, result.model, target), weight, target, comm) if labelled else {}
+    quality = metrics(target, z, as_trained(label, result.model, target), weight, comm) if labelled else {}
     if comm.rank == 0 and "quiet" not in chosen:
         print(
             f"{path}: {told(quality) or 'no labels'}" + (f"; written to {chosen['out']}" if "out" in chosen else "")

@@ -214,7 +214,7 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
     meta: Meta = {
         **plan.meta,
         "epochs": now.epochs,
-        "seconds": now.before[0] + time.perf_counter() - watch.began,
+        "seconds": now.before[0] + watch.stop.elapsed - watch.first,  # not this rank's own: all must save the same
         "history": rows_to_text(now.rows),
     }
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, check_writable, write_result
 from mpiopt.job import Job, every
+from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics, told
 from mpiopt.objective import Objective
 from mpiopt.problem import pick, pose, target_of
@@ -45,17 +47,19 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     plan = make_plan(job, data, comm)
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm)
     say(job, comm, described(data, objective), why)
+    warm_up(objective, comm)
     lines = progress(comm.rank, job.quiet, sys.stdout)
+    started = time.perf_counter()
     now = run(plan, objective, algorithm, channel, stop, clock, lambda row: lines.show(row, job.stop.tol))
+    spent = time.perf_counter() - started
     lines.end()
     code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
     write(job, data, objective, now, code, comm)
     if data.test is not None:
         z = replace(objective, shard=data.test).predict(now.state.w)
-        quality = metrics(z, data.test.label, data.test.weight, data.target, comm)
-        say(job, comm, f"on {data.test.total} test rows: {told(quality)}")
-    clock.add("communicate", channel.traffic.seconds_communicate)
-    clock.add("wait", channel.traffic.seconds_wait)
+        quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
+        say(job, comm, f"{data.test.total} test rows: {told(quality)}")
+    account(clock, channel, spent)
     tables(job, objective, now, clock, time.perf_counter() - began, comm)
     return code
 
@@ -65,18 +69,19 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
 
     Raises
     ------
-    ValueError, OSError
+    ValueError
         On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
     """
-    text, error = "", None
+    told = {"job": "", "error": ""}
     if comm.rank == 0:
         try:
-            text = job_of(words).text()
+            told["job"] = job_of(words).text()
         except (ValueError, OSError) as failure:
-            error = failure
-    comm.agree(error)
-    shared = comm.broadcast(np.frombuffer(text.encode(), np.uint8))
-    return jobfile.read(shared.tobytes().decode())
+            told["error"] = str(failure)
+    shared = json.loads(comm.broadcast(np.frombuffer(json.dumps(told).encode(), np.uint8)).tobytes())
+    if shared["error"]:
+        raise ValueError(shared["error"])
+    return jobfile.read(shared["job"])
 
 
 def job_of(words: Sequence[str]) -> Job:
@@ -111,6 +116,22 @@ def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
     meta: dict[str, str | int | float] = {"job": f"{job.identity()}\n# data {data.checksum}\n"}
     store = Checkpoints(folder, comm)
     return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+
+
+def account(clock: Clock, channel: Channel, spent: float) -> None:
+    """Share out the seconds of the loop that are not counted yet."""
+    traffic = channel.traffic
+    clock.add("communicate", traffic.seconds_communicate)
+    clock.add("wait", traffic.seconds_wait)
+    others = sum(clock.seconds[name] for name in ("communicate", "wait", "evaluate", "checkpoint"))
+    clock.add("compute", max(0.0, spent - others))
+
+
+def warm_up(objective: Objective, comm: Comm) -> None:
+    """Compile the kernels on rank 0, then let the others find them in the cache."""
+    if comm.rank == 0:
+        warm(objective)
+    comm.barrier()
 
 
 def described(data: Dataset, objective: Objective) -> str:

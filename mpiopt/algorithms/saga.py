@@ -14,9 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from mpiopt import warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
-from mpiopt.local_steps import ROUND, SCALE, SINCE, VALUE, LocalSteps, full_metric, plan
+from mpiopt.local_steps import ROUND, SCALE, SINCE, SPENT, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
@@ -37,7 +38,7 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (7,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (8,) numbers that the rounds adapt, see mpiopt.local_steps
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
 
@@ -66,6 +67,7 @@ class Saga(Algorithm[SagaState]):
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
+    warm_start: bool = True  # begin on a part of the rows, where there are many for each unknown
     overlap: bool = False  # go on with local steps while the exchange is under way
     lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
@@ -81,7 +83,7 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         zeros = objective.zeros
         table = np.zeros((len(objective.shard), objective.outputs))
-        control = np.zeros(7)
+        control = np.zeros(8)
         return SagaState(
             zeros(),
             zeros(),
@@ -97,13 +99,30 @@ class Saga(Algorithm[SagaState]):
         )
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
-        """Fill the table at w = 0 by one pass over the rows and one exchange."""
+        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel))
+        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0)
         state.cursor[:] = 0
-        state.control[VALUE] = self._refresh(state, objective, channel).value
+        value = self._begin(state, objective, channel)
+        state.anchor[...] = state.w
+        state.best[...] = state.w
+        state.control[VALUE] = value
         state.steps = plan(self, state, objective, channel)
         return state
+
+    def _begin(self, state: SagaState, objective: Objective, channel: Channel) -> float:
+        state.control[SPENT] = 1.0
+        if not self.warm_start:
+            return self._refresh(state, objective, channel).value
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
+        value = self._refresh(state, objective, channel).value
+        state.control[SPENT] += start.epochs
+        if value > start.believed:
+            state.w[...] = 0.0
+            value = self._refresh(state, objective, channel).value
+            state.control[SPENT] += 1.0
+        return value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
         """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
@@ -128,6 +147,8 @@ class Saga(Algorithm[SagaState]):
             self._exchange(state, objective, channel)
         epochs = float(state.control[ROUND])
         state.control[SINCE] += epochs
+        epochs += float(state.control[SPENT])
+        state.control[SPENT] = 0.0
         if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
             return Progress(epochs, steps.step_size(state.control[SCALE]))
         exact = self._refresh(state, objective, channel)

@@ -11,7 +11,8 @@ import numpy as np
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, check_width, together
 from mpiopt.datasets.columns import Columns, choose
-from mpiopt.datasets.text import Block, Text, decide, place, unpacked
+from mpiopt.datasets.packed import unpacked
+from mpiopt.datasets.text import Block, Text, decide, place
 from mpiopt.kernels import parse
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "blank": " "}

@@ -138,7 +138,7 @@ class _Model:
     def _labels(self, margins: NDArray[np.float64], rng: np.random.Generator) -> Vector:
         task, noise = self._made.task, self._made.noise
         if task == "multiclass":
-            return np.argmax(margins + noise * rng.gumbel(size=margins.shape), axis=1).astype(np.float64)
+            return np.asarray(np.argmax(margins + noise * rng.gumbel(size=margins.shape), axis=1), np.float64)
         margin = margins[:, 0]
         if task == "count":
             return np.asarray(rng.poisson(np.exp(np.clip(margin, -5, 5))), np.float64)

@@ -33,11 +33,13 @@ def opened(path: str) -> h5py.File:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise ValueError(f"{path}: is not a whole HDF5 file: {error}") from None
-    if file.attrs.get("format", FORMAT) != FORMAT:
-        raise ValueError(f"{path}: is a file of format {file.attrs['format']!r}; a data set is needed")
-    if file.attrs.get("version", VERSION) != VERSION:
-        raise ValueError(f"{path}: has version {file.attrs['version']}; this program reads version {VERSION}")
-    return file
+    form, version = file.attrs.get("format", FORMAT), file.attrs.get("version", VERSION)
+    if form == FORMAT and version == VERSION:
+        return file
+    file.close()
+    if form != FORMAT:
+        raise ValueError(f"{path}: is a file of format {form!r}; a data set is needed")
+    raise ValueError(f"{path}: has version {version}; this program reads version {VERSION}")
 
 
 def is_csr(path: str) -> bool:

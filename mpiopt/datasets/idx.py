@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, check_width, spans, together
-from mpiopt.datasets.text import unpacked
+from mpiopt.datasets.packed import unpacked
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

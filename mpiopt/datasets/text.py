@@ -7,8 +7,6 @@ and needs no sending, and keeps each size-th block.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import os
 import zlib
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, together
+from mpiopt.datasets.packed import unpacked
 from mpiopt.kernels.parse import survey
 
 Bytes = NDArray[np.uint8]
@@ -34,15 +33,6 @@ class Block:
     row: int  # number of the first row, from 0
     rows: int
     colons: int
-
-
-def unpacked(path: str) -> IO[bytes]:
-    """Open a plain, gz or bz2 file, told by its first bytes, as a stream of its content."""
-    with open(path, "rb") as file:
-        magic = file.read(3)
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return bz2.open(path, "rb") if magic == b"BZh" else open(path, "rb")
 
 
 class Text:

@@ -81,11 +81,12 @@ def pass_dense(
     total = 0.0
     for k in range(0, n, BLOCK):
         count = min(BLOCK, n - k)
-        prefetch_rows(x, k + _AHEAD * BLOCK, BLOCK)
+        prefetch_rows(x, k + _AHEAD * BLOCK, BLOCK // 2)
         for c in range(outputs):
             margins(x, k, n - 1, w, c, z, outputs)
         call_block(value_address, z, y, k, values, count, outputs)
         call_block(slope_address, z, y, k, e, count, outputs)
+        prefetch_rows(x, k + _AHEAD * BLOCK + BLOCK // 2, BLOCK // 2)
         part = 0.0
         for b in range(count):
             part += s[k + b] * values[b]

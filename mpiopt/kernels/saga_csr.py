@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 
 from mpiopt.kernels.block import FAST, call_block, exponential, prefetch
+from mpiopt.kernels.sparse import place
 
 BLOCK = 8
 AHEAD = 8  # rows for the records of a row's columns; twice that for the row itself
@@ -88,18 +89,12 @@ def _soft(x: float, cut: float) -> float:
     return x - min(max(x, -cut), cut)
 
 
-@njit(inline="always")
-def _place(j: Any, k: int) -> Any:
-    # Unsigned: a signed index would be tested for a count from the end.
-    return np.uint64(np.uint32(j)) * np.uint64(4) + np.uint64(k)
-
-
 @njit(fastmath=FAST, error_model="numpy")
 def _margin_one(indptr: Any, indices: Any, values: Any, flat: Any, i: int) -> float:
     """Give w x_i from the records of one output."""
     total = 0.0
     for p in range(indptr[i], indptr[i + 1]):
-        total += values[p] * flat[_place(indices[p], 0)]
+        total += values[p] * flat[place(indices[p], 4, 0)]
     return total
 
 
@@ -112,10 +107,10 @@ def _scatter_one(
     fresh, kept = innovation * e, share * e
     for p in range(indptr[i], indptr[i + 1]):
         j, x = indices[p], values[p]
-        w, average = flat[_place(j, 0)], flat[_place(j, 1)]
-        pulled = flat[_place(j, 3)] * (average + (ridge if j < features else 0.0) * w)
-        flat[_place(j, 0)] = w - flat[_place(j, 2)] * (fresh * x) - pulled
-        flat[_place(j, 1)] = average + kept * x
+        w, average = flat[place(j, 4, 0)], flat[place(j, 4, 1)]
+        pulled = flat[place(j, 4, 3)] * (average + (ridge if j < features else 0.0) * w)
+        flat[place(j, 4, 0)] = w - flat[place(j, 4, 2)] * (fresh * x) - pulled
+        flat[place(j, 4, 1)] = average + kept * x
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -126,11 +121,11 @@ def _scatter_sharp(
     """Do as `_scatter_one` with a threshold."""
     for p in range(indptr[i], indptr[i + 1]):
         j, x = indices[p], values[p]
-        w, average, pull = flat[_place(j, 0)], flat[_place(j, 1)], flat[_place(j, 3)]
+        w, average, pull = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 3)]
         inside = 1.0 if j < features else 0.0
-        moved = w - flat[_place(j, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
-        flat[_place(j, 0)] = _soft(moved, inside * pull * threshold)
-        flat[_place(j, 1)] = average + share * e * x
+        moved = w - flat[place(j, 4, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
+        flat[place(j, 4, 0)] = _soft(moved, inside * pull * threshold)
+        flat[place(j, 4, 1)] = average + share * e * x
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")

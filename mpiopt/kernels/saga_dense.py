@@ -89,7 +89,8 @@ def saga_dense(
         k = starts[t]
         count = min(batch, n - k)
         ahead = starts[min(t + distance, len(starts) - 1)]
-        prefetch_rows(x, ahead, batch)
+        # In two halves, before each phase of arithmetic: one long burst would stall it instead of passing beside it.
+        prefetch_rows(x, ahead, batch // 2)
         end = min(ahead + batch, n)
         prefetch(y, ahead)
         prefetch(y, end - 1)
@@ -104,6 +105,7 @@ def saga_dense(
             else:
                 margins(x, k, k + count - 1, w, c, z, outputs)
         call_block(slope_address, z, y, k, e, count, outputs)
+        prefetch_rows(x, ahead + batch // 2, batch - batch // 2)
         for b in range(count):
             for c in range(outputs):
                 new = s[k + b] * e[b * outputs + c]

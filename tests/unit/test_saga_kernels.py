@@ -185,3 +185,15 @@ def test_warm_compiles_what_a_job_calls(loss, form):
         objective.refresh(w, table)
         objective.local_steps(moves_for(n, 24, 8, epochs=1), w, average, table)
         assert counted == [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
+
+
+def test_what_does_not_fit_is_refused_before_a_kernel_sees_it():
+    objective, x = problem(Loss.make("logistic"), 20)
+    w, average, table = start(objective, x)
+    for starts in ([-8], [0, 20]):
+        with pytest.raises(ValueError, match=r"rows in 0 … 19"):
+            objective.local_steps(Moves(np.array(starts), np.ones(24), 1.0, 1.0), w, average, table)
+    with pytest.raises(ValueError, match="shapes of w, average, table, step"):
+        objective.local_steps(Moves(np.array([0]), np.ones(24), 1.0, 1.0), w, average, table[:-1])
+    with pytest.raises(ValueError, match="do not fit 20 rows of width 24"):
+        objective.evaluate(w[:, :-1])
