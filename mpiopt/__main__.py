@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 
@@ -17,7 +18,7 @@ def main() -> int:
     if told is not None and told.ranks > 1:
         for name in THREAD_VARIABLES:  # before numpy is loaded; what the user has set stays
             os.environ.setdefault(name, "1")
-    from mpiopt.signals import Stop
+    from mpiopt.signals import LEVELS, Stop
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
@@ -36,6 +37,8 @@ def main() -> int:
     code = run(words, MpiComm(MPI.COMM_WORLD.Dup()), stop, library)
     end(code)
     MPI.Finalize()  # else mpi4py takes a code other than 0 for a crash and aborts the other ranks
+    for number in LEVELS:  # all is written; Python's own end would make a late signal deadly
+        signal.signal(number, signal.SIG_IGN)
     return code
 
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def inspect(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Print what is in a file."""
-    from mpiopt import show
-
     paths, _ = parse(words, {})
     if not paths:
         raise ValueError("inspect needs a file: mpiopt inspect FILE.h5 …")
+    from mpiopt import show
+
     text = together(comm, lambda: "\n\n".join(show.inspect(path) for path in paths) if comm.rank == 0 else "")
     if comm.rank == 0:
         print(text)
@@ -31,11 +31,11 @@ def inspect(words: Sequence[str], comm: Comm, stop: Stop) -> int:
 
 def plot(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Draw the convergence of results into one picture."""
-    from mpiopt import plot as drawing
-
     paths, settings = parse(words, {"out": True})
     if not paths:
         raise ValueError("plot needs results: mpiopt plot RUN.h5 … [--out FILE.png]")
+    from mpiopt import plot as drawing
+
     out = dict(settings).get("out", str(Path(paths[0]).with_suffix(".png")))
     together(comm, lambda: drawing.plot(paths, out) if comm.rank == 0 else None)
     if comm.rank == 0:

@@ -214,7 +214,8 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
     meta: Meta = {
         **plan.meta,
         "epochs": now.epochs,
-        "seconds": now.before[0] + watch.stop.elapsed - watch.first,  # not this rank's own: all must save the same
+        # Not this rank's own clock: all must save the same.
+        "seconds": max(now.rows[-1].seconds, now.before[0] + watch.stop.elapsed - watch.first),
         "history": rows_to_text(now.rows),
     }
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))
