@@ -1,7 +1,6 @@
-"""What a user would take instead, each with a ladder of settings from coarse to fine; logistic with ridge, no intercept.
+"""What a user would take instead, each with a ladder of settings from coarse to fine; logistic, ridge, no intercept.
 
-A solver is a function (problem, setting) -> w. What it needs to import it imports when it is made, so that a peer that
-is not installed is left out.
+A solver is a function (problem, setting) -> w. A peer that is not installed is left out, and said so.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Solver:
     prepare: Callable[[Problem], None] = lambda problem: None  # not timed: to the peer's own form of the data
 
 
-EPOCHS = [4, 6, 8, 12, 16, 22, 30, 42, 60, 85, 120, 170, 240, 340, 480, 700, 1000]
+EPOCHS = [5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 190, 270, 380, 540, 760, 1000]
 LBFGS = [8, 12, 16, 20, 26, 34, 44, 58, 75, 100, 130, 170, 220, 290, 380, 500, 700, 1000, 1500, 2500]
 NEWTON = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30]
 TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]

@@ -71,6 +71,7 @@ def race(
 ) -> list[Times]:
     """Time all of them; ours are measured anew after each peer, so that a busy machine is busy for both."""
     result = [climb(solver, problem, optimum, limit, repeats) for solver in mine]
+    print("\n".join(line(times) for times in result), flush=True)
     for other in others:
         result.append(climb(other, problem, optimum, limit, repeats))
         for solver, times in zip(mine, result, strict=False):
