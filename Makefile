@@ -42,7 +42,7 @@ mpi-tests:
 	@for n in 1 2 3 4; do $(MAKE) --no-print-directory test-$$n || exit 1; done
 
 test-%: setup
-	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no --only-mpi tests/mpi
+	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
 
 check: setup
 	$(PYTHON) -m ruff format --check .

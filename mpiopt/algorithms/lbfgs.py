@@ -42,9 +42,7 @@ class State:
     changes: Replicated  # (m, outputs, width) change of the smooth part's gradient along each step
     pairs: Replicated  # (1,) how many of the m are filled
     anchor: Replicated  # (outputs, width) where the curvature of the sample was taken
-    control: (
-        Replicated  # (3,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded
-    )
+    control: Replicated  # (3,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded
     inverse: Derived  # (size, size) H₀, the inverse curvature of the sample
 
 
