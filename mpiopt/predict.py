@@ -17,8 +17,9 @@ from mpiopt.flags import parse
 from mpiopt.hdf5 import check_writable, read_result
 from mpiopt.jobfile import read
 from mpiopt.kernels.rows import margins, squared_norms
-from mpiopt.metrics import metrics, told
+from mpiopt.metrics import metrics
 from mpiopt.problem import make_loss
+from mpiopt.report import metrics_line
 from mpiopt.selection import select
 from mpiopt.shard import CsrRows, DenseRows
 from mpiopt.signals import Stop
@@ -51,7 +52,8 @@ def predict(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     quality = metrics(target, z, as_trained(label, result.model, target), weight, comm) if labelled else {}
     if comm.rank == 0 and "quiet" not in chosen:
         print(
-            f"{path}: {told(quality) or 'no labels'}" + (f"; written to {chosen['out']}" if "out" in chosen else "")
+            f"{path}: {metrics_line(quality) or 'no labels'}"
+            + (f"; written to {chosen['out']}" if "out" in chosen else "")
         )
     return 0
 

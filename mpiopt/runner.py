@@ -94,6 +94,9 @@ def run(
     if not now.rows:
         note(now, 0.0, watch, report)
     decide(plan, now, watch)
+    if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the record does
+        now.exact = evaluate_exact(objective, now.state.w, channel)
+        now.certificate = certify(objective, now.state.w, now.exact, now.start)
     while not now.ending:
         progress = algorithm.step(now.round, now.state, objective, channel)
         now.round += 1

@@ -21,7 +21,7 @@ from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, check_writable, write_result
 from mpiopt.job import Job, every
 from mpiopt.kernels.warm import warm
-from mpiopt.metrics import metrics, told
+from mpiopt.metrics import metrics
 from mpiopt.objective import Objective
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
@@ -58,7 +58,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     if data.test is not None:
         z = replace(objective, shard=data.test).predict(now.state.w)
         quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
-        say(job, comm, f"{data.test.total} test rows: {told(quality)}")
+        say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     account(clock, channel, spent)
     tables(job, objective, now, clock, time.perf_counter() - began, comm)
     return code

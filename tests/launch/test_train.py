@@ -48,7 +48,7 @@ def test_a_users_error_ends_all_ranks_with_one_line_and_code_2(mpirun, data):
 
 
 def test_cut_by_a_budget_and_resumed_on_the_same_ranks_it_is_bitwise_the_whole_run(mpirun, data):
-    words = ["train", data, "--algorithm", "lbfgs", "--tol", "1e-10", "--quiet"]
+    words = ["train", data, "--algorithm", "lbfgs[sampled=false]", "--tol", "1e-10", "--quiet"]
     assert mpirun(2, *PROGRAM, *words, "--out", "whole.h5", cwd=data.parent).returncode == 0
     assert mpirun(2, *PROGRAM, *words, "--out", "cut.h5", "--max-epochs", "6", cwd=data.parent).returncode == 3
     assert mpirun(2, *PROGRAM, *words, "--out", "cut.h5", "--resume", "auto", cwd=data.parent).returncode == 0
@@ -71,7 +71,14 @@ def test_the_module_alone_is_one_rank(data):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_so_by_its_code(tmp_path, number, code):
-    words = ["train", "generate:n=30000,d=60,condition=1e8,task=binary", "--algorithm", "lbfgs", "--out", "long.h5"]
+    words = [
+        "train",
+        "generate:n=30000,d=60,condition=1e8,task=binary",
+        "--algorithm",
+        "lbfgs[sampled=false]",
+        "--out",
+        "long.h5",
+    ]
     words += ["--tol", "1e-300", "--max-epochs", "1e9"]
     with subprocess.Popen(
         [sys.executable, "-m", "mpiopt", *words],
