@@ -114,7 +114,7 @@ class Report:
             "# make bench" + (" --quick: sizes too small to judge by" if self.quick else ""),
             "",
             f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load up to {self.load:.1f}; "
-            f"one thread for BLAS and compiled loops{removed}. Logistic loss, λ = 1/N, no intercept; default options. "
+            f"BLAS and compiled loops in one thread{removed}. Logistic, λ = 1/N, no intercept, default options. "
             "Suboptimality is (F − F*)/(F(0) − F*); in brackets the tolerance, or the iterations, that reached it.",
             *(f"{line}." for line in sorted(self.missing)),
         ]
