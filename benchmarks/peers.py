@@ -105,7 +105,7 @@ def peers(problem: Problem) -> tuple[list[Solver], list[str]]:
         try:
             __import__(module)
         except ImportError:
-            missing.append(f"{module} is not installed: left out")
+            missing.append(f"{module} is not installed: left out (pip install '.[bench]')")
         else:
             found += make(problem)
     return found, missing
