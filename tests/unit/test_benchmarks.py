@@ -8,7 +8,7 @@ from benchmarks.ours import Optimum
 from benchmarks.peers import Solver
 from benchmarks.race import Times
 
-MADE = ["syn_c10", "syn_c1e4", "syn_wide", "cov_like", "uniform", "text"]
+MADE = ["syn_c10", "syn_c1e4", "cov_like", "uniform", "text"]
 
 
 @pytest.mark.parametrize("name", MADE)
