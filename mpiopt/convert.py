@@ -13,11 +13,12 @@ import numpy as np
 
 from mpiopt import labels
 from mpiopt.comm import Array, Comm
-from mpiopt.datasets import PIECE, RawRows, Source, find, together
-from mpiopt.loading import DENSE, Seen, checked, note, of_all
+from mpiopt.datasets import RawRows, Source, find, together
+from mpiopt.loading import DENSE, checked
 from mpiopt.plugin import nearest
-from mpiopt.shaping import Numbers, compressed, spread, without_zeros
-from mpiopt.shard import CsrRows, Vector
+from mpiopt.shaping import compressed, spread, without_zeros
+from mpiopt.shard import CsrRows
+from mpiopt.surveying import Survey, piece_of, survey
 
 FORMS = ("auto", "dense", "csr")
 
@@ -61,15 +62,15 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
     opened = reader.open(source, comm, options.features)
     if opened.total == 0:
         raise ValueError(f"{source}: has no rows")
-    survey = _survey(source, opened, comm)
-    d = options.features or opened.features or survey.seen.features
+    found = survey(source, opened, comm)
+    d = options.features or opened.features or found.seen.features
     if d == 0:
         raise ValueError(f"{source}: no row has a feature")
-    dense = survey.seen.nonzeros >= DENSE * d * opened.total if options.form == "auto" else options.form == "dense"
+    dense = found.seen.nonzeros >= DENSE * d * opened.total if options.form == "auto" else options.form == "dense"
     result = Converted(
-        opened.total, d, survey.seen.nonzeros, "dense" if dense else "csr", f"{survey.seen.checksum:016x}"
+        opened.total, d, found.seen.nonzeros, "dense" if dense else "csr", f"{found.seen.checksum:016x}"
     )
-    _write(source, opened, out, survey, result, np.float32 if options.float32 else np.float64, comm)
+    _write(source, opened, out, found, result, np.float32 if options.float32 else np.float64, comm)
     return result
 
 
@@ -78,51 +79,17 @@ def generate(recipe: str, out: str, comm: Comm, options: ConvertOptions | None =
     return convert(f"generate:{recipe.removeprefix('generate:')}", out, comm, options)
 
 
-@dataclass(frozen=True, eq=False)
-class _Survey:
-    seen: Seen
-    starts: Numbers  # of all pieces, ascending
-    before: Numbers  # nonzeros before each of them
-    labels: Vector  # distinct, ascending
-
-
-def _survey(path: str, source: Source, comm: Comm) -> _Survey:
-    """Read everything once: sizes, checksum, labels, and where the nonzeros of each piece will lie."""
-    seen, counts, values = together(comm, lambda: _count(path, source, comm))
-    table = np.concatenate(comm.allgather(counts))
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    distinct = labels.distinct(values, comm)
-    return _Survey(of_all(seen, comm), table[:, 0], np.cumsum(table[:, 1]) - table[:, 1], distinct)
-
-
-def _count(path: str, source: Source, comm: Comm) -> tuple[Seen, Numbers, Vector]:
-    seen = Seen(features=source.features or 0)
-    counts: list[tuple[int, int]] = []
-    values = np.empty(0)
-    for piece in checked(path, source.pieces(_piece(comm))):
-        before = seen.nonzeros
-        note(piece, seen)
-        counts.append((piece.start, seen.nonzeros - before))
-        values = np.unique(np.concatenate([values, piece.label]))[: labels.MOST_CLASSES + 1]
-    return seen, np.array(counts, np.int64).reshape(-1, 2), values
-
-
-def _piece(comm: Comm) -> int:
-    """Give the size of a piece: those of all ranks may meet on rank 0."""
-    return max(PIECE // comm.size, 1 << 16)
-
-
 def _write(
-    path: str, source: Source, out: str, survey: _Survey, result: Converted, dtype: type[Any], comm: Comm
+    path: str, source: Source, out: str, known: Survey, result: Converted, dtype: type[Any], comm: Comm
 ) -> None:
     from mpiopt.datasets import hdf5
 
     partial = out + ".partial"
     together(comm, lambda: _writable(out, partial, comm.rank))
-    pieces = _parts(path, source, survey, result, dtype, comm)
+    pieces = _parts(path, source, known, result, dtype, comm)
     try:
         hdf5.write(
-            partial, _plan(source, survey, result, dtype), lambda: together(comm, lambda: next(pieces, None)), comm
+            partial, _plan(source, known, result, dtype), lambda: together(comm, lambda: next(pieces, None)), comm
         )
     except OSError as error:
         _remove(partial, comm.rank)
@@ -133,7 +100,7 @@ def _write(
     together(comm, lambda: _rename(partial, out, comm.rank))
 
 
-def _plan(source: Source, survey: _Survey, result: Converted, dtype: type[Any]) -> Any:
+def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) -> Any:
     from mpiopt.datasets import hdf5
 
     n, d = result.rows, result.features
@@ -142,42 +109,42 @@ def _plan(source: Source, survey: _Survey, result: Converted, dtype: type[Any]) 
     else:
         stored = (result.nonzeros,)
         datasets = {"indptr": ((n + 1,), np.int64), "indices": (stored, np.int32), "data": (stored, dtype)}
-    if not survey.seen.unlabelled:
+    if not known.seen.unlabelled:
         datasets["y"] = ((n,), np.float64)
-    if survey.seen.weighted:
+    if known.seen.weighted:
         datasets["weight"] = ((n,), np.float64)
-    whole = len(survey.labels) <= labels.MOST_CLASSES and bool((survey.labels == np.floor(survey.labels)).all())
+    whole = len(known.labels) <= labels.MOST_CLASSES and bool((known.labels == np.floor(known.labels)).all())
     attributes: dict[str, Any] = {"shape": np.array([n, d], np.int64)}
     if dtype == np.float64:
         attributes["checksum"] = np.bytes_(result.checksum)
-    return hdf5.Plan(datasets, attributes, source.names, survey.labels if whole else None)
+    return hdf5.Plan(datasets, attributes, source.names, known.labels if whole else None)
 
 
 def _parts(
-    path: str, source: Source, survey: _Survey, result: Converted, dtype: type[Any], comm: Comm
+    path: str, source: Source, known: Survey, result: Converted, dtype: type[Any], comm: Comm
 ) -> Iterator[Sequence[tuple[str, int, Array]]]:
     """Give for each piece of this rank the slabs that it fills."""
     if result.form == "csr" and comm.rank == 0:
         yield [("indptr", 0, np.zeros(1, np.int64))]
-    for piece in checked(path, source.pieces(_piece(comm))):
+    for piece in checked(path, source.pieces(piece_of(comm))):
         slabs: list[tuple[str, int, Array]] = []
         if result.form == "dense":
             rows = spread(piece.rows, result.features).values if isinstance(piece.rows, CsrRows) else piece.rows
             missing = result.features - rows.shape[1]
             slabs.append(("X", piece.start, np.pad(rows, ((0, 0), (0, missing))).astype(dtype)))
         else:
-            slabs += _sparse_slabs(piece, survey, dtype)
-        if not survey.seen.unlabelled:
+            slabs += _sparse_slabs(piece, known, dtype)
+        if not known.seen.unlabelled:
             slabs.append(("y", piece.start, piece.label))
-        if survey.seen.weighted:
+        if known.seen.weighted:
             slabs.append(("weight", piece.start, np.ones(len(piece)) if piece.weight is None else piece.weight))
         yield slabs
 
 
-def _sparse_slabs(piece: RawRows, survey: _Survey, dtype: type[Any]) -> list[tuple[str, int, Array]]:
+def _sparse_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[tuple[str, int, Array]]:
     rows = piece.rows if isinstance(piece.rows, CsrRows) else compressed(piece.rows, 0)
     rows = without_zeros(rows)
-    first = int(survey.before[np.searchsorted(survey.starts, piece.start)])
+    first = int(known.before[np.searchsorted(known.starts, piece.start)])
     return [
         ("indptr", piece.start + 1, rows.indptr[1:] + first),
         ("indices", first, rows.indices),

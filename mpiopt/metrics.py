@@ -105,3 +105,8 @@ def _single(margins: Margins) -> bool:
 def _mean(x: Vector, weight: Vector, comm: Comm) -> float:
     total, whole = comm.sum(np.array([(x * weight).sum(), weight.sum()]))
     return float(total / whole)
+
+
+def told(found: dict[str, float]) -> str:
+    """Give the metrics in one line."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in found.items())

@@ -96,21 +96,36 @@ class Text:
 
 
 def whole_lines(stream: IO[bytes], length: int, nbytes: int) -> Iterator[Bytes]:
-    """Read `length` bytes in blocks of about `nbytes` that end with a newline, added where it lacks."""
-    carried = b""
-    while length > 0:
-        fresh = stream.read(min(nbytes, length))
-        if not fresh:
+    """Read `length` bytes in blocks of about `nbytes` that end with a newline, added where it lacks.
+
+    A block is a view of one buffer and good until the next is asked for.
+    """
+    buffer, kept = np.empty(nbytes + 1, np.uint8), 0
+    while True:
+        if kept == len(buffer) - 1:
+            buffer = np.concatenate([buffer, np.empty(len(buffer), np.uint8)])  # a line longer than a block
+        room = min(len(buffer) - 1 - kept, length)
+        got: int = stream.readinto(buffer[kept : kept + room].data)  # type: ignore[attr-defined]
+        if not got:
             break
-        length -= len(fresh)
-        cut = fresh.rfind(b"\n") + 1
-        if cut == 0:
-            carried += fresh
-            continue
-        yield np.frombuffer(carried + fresh[:cut] if carried else memoryview(fresh)[:cut], np.uint8)
-        carried = fresh[cut:]
-    if carried:
-        yield np.frombuffer(carried + b"\n", np.uint8)
+        length, filled = length - got, kept + got
+        cut = _after_last_newline(buffer, kept, filled)
+        if cut > 0:
+            yield buffer[:cut]
+            buffer[: filled - cut] = buffer[cut:filled].copy()
+        kept = filled - cut
+    if kept:
+        buffer[kept] = 10
+        yield buffer[: kept + 1]
+
+
+def _after_last_newline(buffer: Bytes, start: int, stop: int) -> int:
+    """Give the place after the last newline in buffer[start:stop], or 0."""
+    for low in (max(start, stop - 4096), start):
+        found = buffer[low:stop].tobytes().rfind(b"\n")
+        if found >= 0:
+            return low + found + 1
+    return 0
 
 
 def place(path: str, block: Block, at: int, separator: str = " ") -> tuple[str, str]:
