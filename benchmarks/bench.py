@@ -1,6 +1,6 @@
 """`make bench`: the targets side by side with the peers, in one run, into one table.
 
-python -m benchmarks.bench [--quick] [--only NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
+python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
 NAME is a data set, or kernels, ranks, program. Times are processor seconds of one thread, the least of N; ratios are
 what counts, since ours are measured anew after each peer.
@@ -44,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes: does it all work?")
     parser.add_argument("--only", default="", help="data sets and parts, with commas")
+    parser.add_argument("--peers", default="", help="only peers whose names begin so, with commas")
     parser.add_argument("--limit", type=float, default=20.0, help="processor seconds for a ladder")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", default="benchmarks/results.md")
@@ -74,6 +75,7 @@ def one_set(name: str, part: float, asked: argparse.Namespace, report: Report) -
         print("  is not there: left out (MPIOPT_DATA names the folder of the real sets)")
         return
     others, missing = peers.peers(problem)
+    others = [solver for solver in others if solver.name.startswith(tuple(asked.peers.split(",")))]
     report.missing.update(missing)
     results = race.race(problem, ours.ours(), others, ours.optimum(problem), asked.limit, asked.repeats)
     report.races[f"{name} {problem.x.shape[0]:,} × {problem.x.shape[1]:,}"] = results

@@ -22,6 +22,7 @@ class Times:
     seconds: dict[float, float] = field(default_factory=dict)  # by level
     setting: dict[float, float] = field(default_factory=dict)  # that reached it
     last: float = 1.0  # suboptimality at the end of the ladder
+    longest: float = 0.0  # seconds of the last fit: what a level that was not reached takes at least
     note: str = ""
 
 
@@ -43,7 +44,7 @@ def climb(solver: Solver, problem: Problem, optimum: Optimum, limit: float, repe
         begin = time.process_time()
         for setting in solver.ladder:
             seconds, value = timed(solver, problem, setting)
-            times.last = optimum.rest(value)
+            times.last, times.longest = optimum.rest(value), seconds
             reached = [level for level in LEVELS if times.last < level and level not in times.seconds]
             for level in reached:
                 times.seconds[level], times.setting[level] = seconds, setting

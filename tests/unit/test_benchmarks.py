@@ -60,9 +60,10 @@ def test_a_peer_that_fails_ends_with_a_note():
 
 def test_ratios_are_of_the_goals():
     problem = data.Problem("dense", np.zeros((20_000, 2)), np.ones(20_000))
-    mine = [Times("mpiopt auto", True, {1e-6: 0.2}), Times("mpiopt saga", True, {1e-6: 0.1})]
+    mine = [Times("mpiopt auto", True, {1e-6: 0.1}), Times("mpiopt saga", True, {1e-6: 0.01})]
     others = [Times("sklearn saga", False, {1e-6: 5.0}), Times("sklearn lbfgs", False, {1e-6: 0.1})]
-    found = targets.against(problem, [*mine, *others, Times("cyanure", False, {})])
-    assert [t.ratio for t in found] == pytest.approx([2.0, 0.5])
+    found = targets.against(problem, [*mine, *others, Times("cyanure", False, {}, longest=0.3)])
+    assert [t.ratio for t in found] == pytest.approx([2.0, 0.5, 3.0])
+    assert [t.figure for t in found] == ["50.0×", "1.0×", "> 3.0×"]
     small = data.Problem("small", np.zeros((20, 2)), np.ones(20))
     assert all(np.isnan(t.ratio) for t in targets.against(small, [*mine, *others]))
