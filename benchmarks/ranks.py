@@ -58,9 +58,9 @@ def share(problem: Problem, comm: Comm) -> Problem:
     return Problem(problem.name, problem.x[first:last], problem.y[first:last])
 
 
-def solve(problem: Problem, comm: Comm, tolerance: float) -> Fit:
+def solve(problem: Problem, comm: Comm, tolerance: float, algorithm: str = "auto") -> Fit:
     """Fit this rank's rows with default options; few epochs, so that a stall ends."""
-    return fit(problem.x, problem.y, comm, intercept=False, tol=tolerance, max_epochs=150)
+    return fit(problem.x, problem.y, comm, intercept=False, algorithm=algorithm, tol=tolerance, max_epochs=150)
 
 
 def seconds(name: str, part: float, tolerance: float, ranks: int, repeats: int) -> float:
@@ -100,12 +100,12 @@ class Effort:
 
 
 def efforts(problem: Problem, start: float, best: float, levels: tuple[float, ...], size: int) -> list[Effort]:
-    """Fit on `size` label-sorted ranks in threads; read from the history when each level was reached."""
+    """Fit by SAGA on `size` label-sorted ranks in threads; read from the history when each level was reached."""
     from mpiopt.comm.threads import spmd
 
     order = np.argsort(problem.y, kind="stable")
     ordered = Problem(problem.name, problem.x[order], problem.y[order]) if size > 1 else problem
-    history = spmd(size, lambda comm: solve(share(ordered, comm), comm, 1e-11), 600.0)[0].history
+    history = spmd(size, lambda comm: solve(share(ordered, comm), comm, 1e-11, "saga"), 600.0)[0].history
     found = []
     for level in levels:
         row = next((r for r in history if (r.objective - best) / (start - best) < level), None)

@@ -106,7 +106,7 @@ def efforts(problem: Problem, best: Optimum) -> list[Target]:
     """Compare epochs and rounds on 16 label-sorted ranks with one."""
     alone, many = (ranks.efforts(problem, best.start, best.value, (1e-6, 1e-9), size) for size in (1, 16))
     more = many[0].epochs / alone[0].epochs
-    title = f"{problem.name}, 16 label-sorted ranks"
+    title = f"{problem.name}, saga on 16 label-sorted ranks"
     figure = f"{many[0].epochs:.3g} / {alone[0].epochs:.3g}"
     found = [Target(f"{title}: epochs to 1e-6 against 1 rank", "<= 1.5×", figure, 1.5 / more)]
     for level, effort, limit in ((1e-6, many[0], 15), (1e-9, many[1], 30)):
