@@ -144,9 +144,11 @@ class Report:
 
 
 def verdict(target: Target) -> str:
-    """Give the ratio, marked where the goal is missed."""
+    """Give the ratio, marked where the goal is missed; open where the peer did not get there within the limit."""
     if target.ratio != target.ratio:
         return "–"
+    if target.ratio < 1 and target.figure.startswith(">"):
+        return f"> {target.ratio:.2f}, open"
     return f"{target.ratio:.2f}" + ("" if target.ratio >= 1 else " MISSED")
 
 

