@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 run: setup
 	@mkdir -p $(dir $(RESULT))
 	$(MPIEXEC) $(MPIFLAGS) -n $(RANKS) $(PYTHON) -m mpi4py -m mpiopt train $(DATA) $(FLAGS) --out $(RESULT)
-	@$(PYTHON) tools/plot_history.py $(RESULT) $(RESULT:.h5=.png)
+	@$(PYTHON) -m mpiopt plot $(RESULT) --out $(RESULT:.h5=.png)
 	@echo "result: $(RESULT)   picture: $(RESULT:.h5=.png)"
 
 setup:
@@ -42,7 +42,7 @@ mpi-tests:
 	@for n in 1 2 3 4; do $(MAKE) --no-print-directory test-$$n || exit 1; done
 
 test-%: setup
-	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no --only-mpi tests/mpi
+	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
 
 check: setup
 	$(PYTHON) -m ruff format --check .

@@ -1,3 +1,28 @@
-"""Distributed SAGA over MPI: fit convex models to data spread over many machines, to a certified optimum."""
+"""Distributed SAGA over MPI: fit convex models to data spread over many machines, to a certified optimum.
+
+In Python: `mpiopt.fit(x, y, comm)` from rows that each rank already holds, or `mpiopt.Classifier` and
+`mpiopt.Regressor` in the manner of scikit-learn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["Classifier", "Fit", "Regressor", "fit"]
+
+_HOMES = {
+    "fit": "mpiopt.fitting",
+    "Fit": "mpiopt.fitting",
+    "Classifier": "mpiopt.estimator",
+    "Regressor": "mpiopt.estimator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the Python interface when it is first asked for: the command line needs none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpiopt' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

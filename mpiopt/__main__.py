@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMBA_NUM_THREADS")
-LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+from mpiopt.launch import THREAD_VARIABLES, launched
+
+PATIENCE = 20.0  # seconds that a rank which failed alone waits for the others
 
 
 def main() -> int:
     """Run the command of this process's arguments as one rank of MPI's world; give the exit code."""
-    launched = any(name in os.environ for name in LAUNCHED)
-    if launched:
-        for name in THREADS:  # before numpy is loaded; what the user has set stays
+    told = launched(os.environ)
+    if told is not None and told.ranks > 1:
+        for name in THREAD_VARIABLES:  # before numpy is loaded; what the user has set stays
             os.environ.setdefault(name, "1")
-    words = sys.argv[1:]
-    from mpiopt.signals import Stop
+    from mpiopt.signals import LEVELS, Stop
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
     from mpiopt.cli import alone, run
 
-    if alone(words) and not launched:
+    words = sys.argv[1:]
+    if alone(words) and told is None:
         from mpiopt.comm.threads import single
 
         return run(words, single(), stop)
@@ -30,9 +33,21 @@ def main() -> int:
 
     from mpiopt.comm.mpi import MpiComm
 
-    code = run(words, MpiComm(MPI.COMM_WORLD.Dup()), stop)
+    library = MPI.Get_library_version()
+    code = run(words, MpiComm(MPI.COMM_WORLD.Dup()), stop, library)
+    end(code)
     MPI.Finalize()  # else mpi4py takes a code other than 0 for a crash and aborts the other ranks
+    for number in LEVELS:  # all is written; Python's own end would make a late signal deadly
+        signal.signal(number, signal.SIG_IGN)
     return code
+
+
+def end(code: int) -> None:
+    """See to it that a rank which alone ends with an error does not wait for ever for the others."""
+    if code == 2:
+        watchdog = threading.Timer(PATIENCE, os._exit, [code])
+        watchdog.daemon = True
+        watchdog.start()
 
 
 if __name__ == "__main__":

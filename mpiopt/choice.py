@@ -6,8 +6,10 @@ byte in it. Passes are those of measured runs: they grow with the digits asked f
 
 * newton: 2 rounds for a quadratic, else 5, each N·d² multiply-adds (sparse: the pairs in each row), a Cholesky factor
   d³/3, an exchange of d² numbers, and 3 passes for the line search and the steps that reuse the factor;
-* saga: 4 + 1.7 passes a digit, each at 3 times the price of an evaluation, with 2 exchanges of d numbers;
-* lbfgs: 40 passes a digit, each with an exchange of d numbers: conditioning decides, and ill is the rule.
+* lbfgs: 4 + 0.8 passes a digit where the curvature of a sample starts it (at most 2000 columns, a smooth penalty),
+  with two such curvatures and inverses; else 40 passes a digit: conditioning decides, and ill is the rule;
+* saga: 8 + 1.2 epochs a digit in the full metric, with three curvatures of all rows, else 6 + 4 epochs a digit; an
+  epoch costs 2.5 evaluations, and an exchange of 2 d numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Size(NamedTuple):
     sparse: bool
     ranks: int
     tol: float
-    quadratic: bool
+    quadratic: bool  # a constant curvature and no l1
+    smooth: bool  # no l1
 
 
 def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
@@ -44,23 +47,42 @@ def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
 def newton(size: Size) -> float:
     """Estimate the seconds of Newton's method."""
     rounds = 2 if size.quadratic else 5
-    columns = size.unknowns / size.outputs
-    per_row = size.numbers / max(size.rows, 1)
-    pairs = SPARSE * per_row**2 if size.sparse and size.outputs == 1 else MULTIPLY * columns**2
-    products = size.rows * pairs * (size.outputs * (size.outputs + 1)) / 2 / size.ranks
-    factor = MULTIPLY * size.unknowns**3 / 3
-    return rounds * (products + factor + exchange(size, size.unknowns**2) + 3 * evaluation(size))
+    return rounds * (curvature(size, size.rows, size.unknowns) + 3 * evaluation(size))
 
 
 def saga(size: Size) -> float:
     """Estimate the seconds of distributed SAGA."""
-    passes = 4 + 1.7 * digits(size)
-    return passes * (3 * evaluation(size) + exchange(size, 2 * size.unknowns))
+    epoch = 2.5 * evaluation(size) + exchange(size, 2 * size.unknowns)
+    if not in_metric(size):
+        return (6 + 4 * digits(size)) * epoch
+    builds = 1 if size.quadratic else 3
+    return (8 + 1.2 * digits(size)) * epoch + builds * curvature(size, size.rows, metric_size(size))
 
 
 def lbfgs(size: Size) -> float:
     """Estimate the seconds of L-BFGS."""
-    return 40 * digits(size) * evaluation(size)
+    if not in_metric(size):
+        return 40 * digits(size) * evaluation(size)
+    sample = max(size.rows / 64, min(size.rows, 40 * size.unknowns))
+    return (4 + 0.8 * digits(size)) * evaluation(size) + 2 * curvature(size, sample, metric_size(size))
+
+
+def in_metric(size: Size) -> bool:
+    """Say whether saga and lbfgs work in a full metric (mpiopt.metric)."""
+    return size.smooth and size.unknowns / size.outputs <= 2000
+
+
+def metric_size(size: Size) -> float:
+    """Give the rows of the matrix of that metric: of all outputs together where it fits, else of one."""
+    return size.unknowns if size.unknowns <= 2600 else size.unknowns / size.outputs
+
+
+def curvature(size: Size, rows: float, matrix: float) -> float:
+    """Seconds of the curvature of so many rows, its exchange, and the factor of the matrix."""
+    columns, per_row = size.unknowns / size.outputs, size.numbers / max(size.rows, 1)
+    pairs = SPARSE * per_row**2 if size.sparse and matrix == columns else MULTIPLY * columns**2
+    blocks = (matrix / columns) * (matrix / columns + 1) / 2
+    return rows * pairs * blocks / size.ranks + MULTIPLY * matrix**3 / 3 + exchange(size, matrix**2)
 
 
 def evaluation(size: Size) -> float:

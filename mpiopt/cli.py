@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mpiopt import __version__
 from mpiopt.comm import Comm
+from mpiopt.launch import refuse_mismatch
 from mpiopt.plugin import nearest
 from mpiopt.signals import Stop
 
@@ -16,11 +17,11 @@ from mpiopt.signals import Stop
 COMMANDS = {
     "train": ("mpiopt.train", "train", "fit a model to a data file: train DATA [job.toml] [flags]"),
     "predict": ("mpiopt.predict", "predict", "apply a model: predict MODEL.h5 DATA [--out FILE]"),
-    "inspect": ("mpiopt.inspect", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
-    "plot": ("mpiopt.plot", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
+    "inspect": ("mpiopt.commands", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
+    "plot": ("mpiopt.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
-    "convert": ("mpiopt.convert", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
-    "generate": ("mpiopt.generate", "generate", "make up a data set: generate OUT.h5 [options]"),
+    "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
+    "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
@@ -37,13 +38,15 @@ def alone(words: Sequence[str]) -> bool:
     return not words or words[0] in ALONE or "--help" in words
 
 
-def run(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
     """Run one command on this rank; give the exit code.
 
     0 certified or done, 2 user error, 3 budget spent, 75, 130 and 143 stopped by a signal. Whatever else is raised
     is our fault and is left to end all ranks with its traceback.
     """
     try:
+        if words[:1] != ["doctor"]:
+            refuse_mismatch(os.environ, comm.size, library)
         return dispatch(words, comm, stop)
     except (ValueError, OSError) as error:
         if os.environ.get("MPIOPT_TRACEBACK"):

@@ -91,6 +91,8 @@ def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm)
     test = plan.shard(path, held, seen.weighted, comm) if held else _test(options, plan, main, seed, comm)
     nbytes = int(comm.sum(np.array([source.nbytes]))[0])
     checksum = f"{seen.checksum:016x}"
+    if source.checksum not in (None, checksum):
+        raise ValueError(f"{path}: is damaged: its content has checksum {checksum}, not {source.checksum} as it says")
     seconds = time.perf_counter() - began
     return Dataset(
         shard, plan.classes, plan.mean, plan.scale, source.names, plan.target, checksum, test, path, nbytes, seconds

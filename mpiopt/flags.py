@@ -42,7 +42,8 @@ def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], S
 def unknown(flag: str, flags: Collection[str]) -> str:
     """Say that a flag is unknown, which is the nearest, and which there are."""
     listed = " ".join(f"--{f}" for f in sorted(flags))
-    return f"unknown flag --{flag}{nearest(flag, flags)}; the flags are {listed}"
+    near = nearest(flag, flags).replace("'", "--", 1).replace("'", "")
+    return f"unknown flag --{flag}{near}; the flags are {listed}"
 
 
 def following(flag: str, rest: list[str]) -> str:

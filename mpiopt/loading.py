@@ -122,9 +122,9 @@ def _travel(
     while True:
         piece = together(comm, lambda: next(pieces, None))
         if not comm.max(np.array([piece is not None]))[0]:
-            return _of_all(seen, comm)
+            return of_all(seen, comm)
         if piece is not None:
-            piece = _note(piece, seen)
+            piece = note(piece, seen)
         _deliver(piece, order, holdout, targets)
 
 
@@ -137,7 +137,7 @@ def _deliver(piece: RawRows | None, order: Order, holdout: Holdout, targets: lis
         targets[1].deliver(piece, rows, number[rows])
 
 
-def _note(piece: RawRows, seen: Seen) -> RawRows:
+def note(piece: RawRows, seen: Seen) -> RawRows:
     """Add a piece to what is seen; give it without stored zeros."""
     label_bits = (piece.label + 0.0).view(np.uint64)
     weight = np.ones(len(piece)) if piece.weight is None else piece.weight + 0.0
@@ -159,7 +159,8 @@ def _note(piece: RawRows, seen: Seen) -> RawRows:
     return piece
 
 
-def _of_all(seen: Seen, comm: Comm) -> Seen:
+def of_all(seen: Seen, comm: Comm) -> Seen:
+    """Unite what the ranks saw; collective."""
     checksum = comm.sum(np.array([seen.checksum], np.uint64))[0]
     features, weighted, unlabelled = comm.max(np.array([seen.features, seen.weighted, seen.unlabelled], np.int64))
     nonzeros = comm.sum(np.array([seen.nonzeros]))[0]

@@ -45,17 +45,28 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
     row is at least that part of its bound (of the largest mean curvature, where there is no bound): where the
     loss bends more a little further on, as Huber's does, the metric must know.
     """
-    across = coupled(objective)
-    own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
     columns = used(objective)
-    whole = channel.sum(own).reshape(own.shape)
+    own, whole, inverse = _curvature(objective, w, channel, damping)
     own *= objective.shard.total / max(1, len(objective.shard))
-    ridge = np.tile(objective.ridge[:columns], len(own) // columns)
-    inverse = damped_inverse(whole + np.diag(ridge) + (_common_part(whole, columns) if across else 0.0))
     share = min(largest_share, 0.9 / max(0.9, largest_ratio(inverse, own)))
     own *= -share
     own += whole
     return Metric(_padded(inverse, columns, objective.width), _padded(own, columns, objective.width), share)
+
+
+def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matrix:
+    """Give P⁻¹ alone, as in `Metric`; collective."""
+    return _padded(_curvature(objective, w, channel, 0.0)[2], used(objective), objective.width)
+
+
+def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Matrix]:
+    """Give this rank's share of S, S, and P⁻¹, without padding."""
+    across, columns = coupled(objective), used(objective)
+    own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
+    whole = channel.sum(own).reshape(own.shape)
+    ridge = np.tile(objective.ridge[:columns], len(own) // columns)
+    common = _common_part(whole, columns) if across else 0.0
+    return own, whole, damped_inverse(whole + np.diag(ridge) + common)
 
 
 def _common_part(whole: Matrix, columns: int) -> Matrix:

@@ -60,7 +60,10 @@ class Plugin:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Suggest the nearest of `words`, as a clause for an error message, or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1)
+    known = list(words)
+    close = difflib.get_close_matches(word, known, n=1) or [
+        w for w in known if word and (word.startswith(w) or w.startswith(word))
+    ]
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

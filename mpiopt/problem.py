@@ -99,5 +99,6 @@ def measure(objective: Objective, tol: float, comm: Comm) -> Size:
         sparse=isinstance(rows, CsrRows),
         ranks=comm.size,
         tol=tol,
-        quadratic=objective.loss.name == "squared" and not objective.threshold.any(),
+        quadratic=objective.loss.quadratic and not objective.threshold.any(),
+        smooth=not objective.threshold.any(),
     )

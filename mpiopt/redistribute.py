@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Array, Comm
 from mpiopt.datasets import RawRows
-from mpiopt.kernels.moving import gather
+from mpiopt.kernels.moving import gather, scatter
 from mpiopt.shaping import NO_ROWS, Numbers, aligned, take
 from mpiopt.shard import CsrRows, Vector, block
 
@@ -23,7 +23,7 @@ class DenseSink:
     def add(self, memory: Numbers, parts: Sequence[Array]) -> None:
         """Write received rows to their places."""
         (rows,) = parts
-        self.values[memory, : self.columns] = rows
+        scatter(rows, memory, self.values)
 
 
 class CsrSink:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,6 +57,11 @@ def peak_nbytes() -> int:
     """Give the most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def metrics_line(found: Mapping[str, float]) -> str:
+    """Give metrics by name in one line."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in found.items())
 
 
 def size(nbytes: float) -> str:

@@ -94,6 +94,9 @@ def run(
     if not now.rows:
         note(now, 0.0, watch, report)
     decide(plan, now, watch)
+    if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the record does
+        now.exact = evaluate_exact(objective, now.state.w, channel)
+        now.certificate = certify(objective, now.state.w, now.exact, now.start)
     while not now.ending:
         progress = algorithm.step(now.round, now.state, objective, channel)
         now.round += 1
@@ -214,7 +217,8 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
     meta: Meta = {
         **plan.meta,
         "epochs": now.epochs,
-        "seconds": now.before[0] + time.perf_counter() - watch.began,
+        # Not this rank's own clock: all must save the same.
+        "seconds": max(now.rows[-1].seconds, now.before[0] + watch.stop.elapsed - watch.first),
         "history": rows_to_text(now.rows),
     }
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))

@@ -20,7 +20,7 @@ class Selection:
     options: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        inner = ",".join(f"{key}={written(value)}" for key, value in self.options.items())
+        inner = ",".join(f"{key}={text_of(value)}" for key, value in self.options.items())
         return f"{self.name}[{inner}]" if inner else self.name
 
     def fitted(self, family: Mapping[str, type[Plugin]]) -> dict[str, object]:
@@ -50,6 +50,11 @@ def select(text: str) -> Selection:
     return Selection(match[1], options)
 
 
+def written(plugin: Plugin) -> Selection:
+    """Give the selection that makes this plug-in."""
+    return Selection(plugin.name, {name: getattr(plugin, name) for name in plugin.options()})
+
+
 def read_value(text: str) -> object:
     """Read a number, a word such as true, or text."""
     if text.lower() in WORDS:
@@ -62,7 +67,7 @@ def read_value(text: str) -> object:
     return text
 
 
-def written(value: object) -> str:
+def text_of(value: object) -> str:
     """Write what `read_value` reads back."""
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
@@ -79,5 +84,5 @@ def fit(where: str, value: object, default: object) -> object:
     else:
         same = isinstance(value, type(default))
     if not same:
-        raise ValueError(f"{where} is like {written(default)}, not {written(value)}")
+        raise ValueError(f"{where} is like {text_of(default)}, not {text_of(value)}")
     return value

@@ -55,9 +55,9 @@ class Stop:
         self._rounds += 1
         if self._agreed or self._rounds < self._period:
             return self._agreed
-        seconds = (self._now() - self._since) / self._rounds
-        now = np.array([float(self.level), seconds, self._now() - self._start])
-        level, slowest, self.elapsed = channel.max(now).tolist()
+        now = self._now()
+        mine = np.array([float(self.level), (now - self._since) / self._rounds, now - self._start])
+        level, slowest, self.elapsed = channel.max(mine).tolist()
         self._agreed = int(level)
         self._period = _next_period(self._period, slowest)
         self._rounds, self._since = 0, self._now()

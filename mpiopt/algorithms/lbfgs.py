@@ -3,7 +3,8 @@
 D. C. Liu, J. Nocedal, On the limited memory BFGS method for large scale optimization, Math. Prog. 45 (1989),
 algorithm 2.1; the line search is the bisection of A. S. Lewis, M. L. Overton, Nonsmooth optimization via
 quasi-Newton methods, Math. Prog. 141 (2013), algorithm 2.6. With l1: G. Andrew, J. Gao, Scalable training of
-L1-regularized log-linear models, ICML 2007 (OWL-QN).
+L1-regularized log-linear models, ICML 2007 (OWL-QN). Where it fits, the first matrix is the inverse curvature of a
+sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Optim. 21 (2011)).
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt import metric, warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
+from mpiopt.curvature import used
 from mpiopt.exact import evaluate_exact
 from mpiopt.objective import Objective
-from mpiopt.state import Replicated
+from mpiopt.state import Derived, Replicated
 
 Model = NDArray[np.float64]
 ARMIJO, WOLFE = 1e-4, 0.9
+LARGEST = 2000  # columns of a model whose curvature is sampled
+ENOUGH = 40  # rows of a sample for each unknown
+SLOW = 0.1
 ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 
 
@@ -35,6 +41,9 @@ class State:
     steps: Replicated  # (m, outputs, width) the newest last
     changes: Replicated  # (m, outputs, width) change of the smooth part's gradient along each step
     pairs: Replicated  # (1,) how many of the m are filled
+    anchor: Replicated  # (outputs, width) where the curvature of the sample was taken
+    control: Replicated  # (3,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded
+    inverse: Derived  # (size, size) H₀, the inverse curvature of the sample
 
 
 class Point(NamedTuple):
@@ -53,6 +62,7 @@ class Lbfgs(Algorithm[State]):
     name: ClassVar[str] = "lbfgs"
     memory: int = 20
     max_trials: int = 40
+    sampled: bool = True  # start from the curvature of a sample of the rows, where the unknowns are few
 
     def __post_init__(self) -> None:
         if self.memory < 1 or self.max_trials < 1:
@@ -62,30 +72,67 @@ class Lbfgs(Algorithm[State]):
         """Make a state at w = 0 without an evaluation."""
         w = objective.zeros()
         history = np.zeros((self.memory, *w.shape))
-        return State(w, np.zeros(1), w.copy(), history, history.copy(), np.zeros(1, np.int64))
+        pairs, control = np.zeros(1, np.int64), np.array([0.0, np.inf, 0.0])
+        return State(w, np.zeros(1), w.copy(), history, history.copy(), pairs, w.copy(), control, None)
 
     def init(self, objective: Objective, channel: Channel) -> State:
-        """Start at w = 0."""
+        """Start at the optimum of a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
         exact = evaluate_exact(objective, state.w, channel)
+        if exact.value > start.believed:
+            state.w[...] = 0.0
+            exact = evaluate_exact(objective, state.w, channel)
         state.value[0], state.gradient[...] = exact.value, exact.gradient
+        state.control[0], state.control[2] = self._sample(objective), start.epochs
+        self.rebuild(state, objective, channel)
         return state
 
+    def _sample(self, objective: Objective) -> float:
+        """Choose 1/64, 1/8 or all of the rows: the smallest part with ENOUGH rows for each unknown; 0: no sample."""
+        unknowns = objective.outputs * used(objective)
+        fits = used(objective) <= LARGEST and not objective.threshold.any()
+        if not self.sampled or not fits:
+            return 0.0
+        return next((f for f in (64.0, 8.0) if objective.shard.total >= f * ENOUGH * unknowns), 1.0)
+
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
-        """Nothing to do: everything is replicated."""
+        """Take the curvature of the sample at the anchor again."""
+        if not state.control[0]:
+            return
+        part = warm_start.first_rows(objective, channel, int(state.control[0])) or objective
+        state.inverse = metric.inverse_curvature(part, state.anchor, channel)
 
     def step(self, k: int, state: State, objective: Objective, channel: Channel) -> Progress:
         """Move along the quasi-Newton direction to a point of sufficient decrease."""
         g = steepest(objective, state.w, state.gradient)
+        spent = float(state.control[2]) + self._refined(state, g, objective, channel)
+        state.control[2] = 0.0
         p = self._direction(state, g, objective)
         search = orthant_search if objective.threshold.any() else wolfe_search
         point, trials = search(objective, channel, state, p, g, self._first_trial(state, g), self.max_trials)
         if point is None:  # rounding or stale curvature: forget the pairs and try the plain gradient next
             state.pairs[0] = 0
-            return Progress(trials, 0.0, Exact(float(state.value[0]), state.gradient.copy()))
+            return Progress(spent + trials, 0.0, Exact(float(state.value[0]), state.gradient.copy()))
         self._remember(state, point, objective)
         state.w[...], state.value[0], state.gradient[...] = point.w, point.exact.value, point.exact.gradient
-        return Progress(trials, point.t, point.exact)
+        return Progress(spent + trials, point.t, point.exact)
+
+    def _refined(self, state: State, g: Model, objective: Objective, channel: Channel) -> float:
+        """Take the curvature anew, of more rows, where gᵀH₀g fell by less than SLOW; give the epochs."""
+        if not state.control[0]:
+            return 0.0
+        size = float((g * _times(state.inverse, g)).sum())
+        slow = size > SLOW * state.control[1]
+        state.control[1] = size
+        if not slow or (objective.loss.quadratic and state.control[0] == 1.0):
+            return 0.0
+        state.control[0] = max(1.0, state.control[0] / 8.0)
+        state.anchor[...] = state.w
+        state.pairs[0] = 0
+        self.rebuild(state, objective, channel)
+        return float(1.0 / state.control[0])
 
     def _direction(self, state: State, g: Model, objective: Objective) -> Model:
         p = two_loop(state, g)
@@ -94,10 +141,10 @@ class Lbfgs(Algorithm[State]):
         if float((p * g).sum()) < 0:
             return p
         state.pairs[0] = 0
-        return -g
+        return -_times(state.inverse, g) if state.control[0] else -g
 
     def _first_trial(self, state: State, g: Model) -> float:
-        return 1.0 if state.pairs[0] else 1.0 / max(float(np.sqrt((g * g).sum())), 1e-300)
+        return 1.0 if state.pairs[0] or state.control[0] else 1.0 / max(float(np.sqrt((g * g).sum())), 1e-300)
 
     def _remember(self, state: State, point: Point, objective: Objective) -> None:
         s = point.w - state.w
@@ -126,11 +173,18 @@ def two_loop(state: State, g: Model) -> Model:
     for i in newest_first:
         weights[i] = (s[i] * q).sum() / (s[i] * y[i]).sum()
         q -= weights[i] * y[i]
-    if state.pairs[0]:
+    if state.control[0]:
+        q = _times(state.inverse, q)
+    elif state.pairs[0]:
         q *= (s[-1] * y[-1]).sum() / (y[-1] * y[-1]).sum()
     for i in reversed(newest_first):
         q += (weights[i] - (y[i] * q).sum() / (s[i] * y[i]).sum()) * s[i]
     return -q
+
+
+def _times(inverse: Model, g: Model) -> Model:
+    """Give H₀ g, one H₀ for all outputs together or the same for each."""
+    return (g.reshape(-1, len(inverse)) @ inverse).reshape(g.shape)
 
 
 def wolfe_search(

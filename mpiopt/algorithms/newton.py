@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt import warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
 from mpiopt.curvature import curvature, used
@@ -60,9 +61,14 @@ class Newton(Algorithm[State]):
         return State(objective.zeros(), np.zeros(1), objective.zeros())
 
     def init(self, objective: Objective, channel: Channel) -> State:
-        """Start at w = 0."""
+        """Start at the optimum of a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
         exact = evaluate_exact(objective, state.w, channel)
+        if exact.value > start.believed:
+            state.w[...] = 0.0
+            exact = evaluate_exact(objective, state.w, channel)
         state.value[0], state.gradient[...] = exact.value, exact.gradient
         return state
 

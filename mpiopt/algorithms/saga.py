@@ -14,9 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from mpiopt import warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
-from mpiopt.local_steps import ROUND, SCALE, SINCE, VALUE, LocalSteps, full_metric, plan
+from mpiopt.exact import evaluate_exact
+from mpiopt.extrapolation import extrapolated
+from mpiopt.local_steps import ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
@@ -37,7 +40,8 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (7,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (10,) numbers that the rounds adapt, see mpiopt.local_steps
+    trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
 
@@ -66,49 +70,59 @@ class Saga(Algorithm[SagaState]):
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
+    warm_start: bool = True  # begin on a part of the rows, where there are many for each unknown
     overlap: bool = False  # go on with local steps while the exchange is under way
+    extrapolate: int = 0  # m, of the models at the last m + 1 refreshes, guarded by an exact evaluation; 0: off
     lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
         _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
         _one_of("sampling", self.sampling, ("permutation", "uniform"))
-        for field in ("local_steps", "step_size", "batch"):
+        for field in ("local_steps", "step_size", "batch", "extrapolate"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
 
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
-        zeros = objective.zeros
-        table = np.zeros((len(objective.shard), objective.outputs))
-        control = np.zeros(7)
-        return SagaState(
-            zeros(),
-            zeros(),
-            zeros(),
-            zeros(),
-            zeros(),
-            table,
-            np.full(2, -1, np.int64),
-            zeros(),
-            zeros(),
-            control,
-            None,
-        )
+        w, rows = objective.zeros(), len(objective.shard)
+        trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(10)
+        models = {name: w.copy() for name in ("w", "average", "own", "shared", "local", "anchor", "best")}
+        return SagaState(table=table, cursor=cursor, control=control, trail=trail, steps=None, **models)
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
-        """Fill the table at w = 0 by one pass over the rows and one exchange."""
+        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel))
+        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0)
         state.cursor[:] = 0
-        state.control[VALUE] = self._refresh(state, objective, channel).value
+        value = self._begin(state, objective, channel)
+        state.anchor[...] = state.w
+        state.best[...] = state.w
+        state.control[VALUE] = value
         state.steps = plan(self, state, objective, channel)
         return state
+
+    def _begin(self, state: SagaState, objective: Objective, channel: Channel) -> float:
+        state.control[SPENT] = 1.0
+        if not self.warm_start:
+            return self._refresh(state, objective, channel).value
+        start = warm_start.find(self, objective, channel)
+        state.w[...] = start.w
+        value = self._refresh(state, objective, channel).value
+        state.control[SPENT] += start.epochs
+        if value > start.believed:
+            state.w[...] = 0.0
+            value = self._refresh(state, objective, channel).value
+            state.control[SPENT] += 1.0
+        return value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
         """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
         if self.local_steps:
             return self.local_steps * channel.size / objective.shard.total
+        if channel.size == 1:
+            return 1.0
         return 1.0 if full_metric(self.preconditioner, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
@@ -128,6 +142,8 @@ class Saga(Algorithm[SagaState]):
             self._exchange(state, objective, channel)
         epochs = float(state.control[ROUND])
         state.control[SINCE] += epochs
+        epochs += float(state.control[SPENT])
+        state.control[SPENT] = 0.0
         if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
             return Progress(epochs, steps.step_size(state.control[SCALE]))
         exact = self._refresh(state, objective, channel)
@@ -183,7 +199,29 @@ class Saga(Algorithm[SagaState]):
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
         control[VALUE] = exact.value
         state.best[...] = state.w
-        return tried + float(state.steps.adapt(state, exact, tried, objective, channel))
+        spent = self._extrapolate(state, objective, channel)
+        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel))
+
+    def _extrapolate(self, state: SagaState, objective: Objective, channel: Channel) -> int:
+        """Once in m refreshes try the extrapolated model, and take it if F is lower there; give the passes spent."""
+        trail = state.trail
+        if not len(trail):
+            return 0
+        trail[:-1] = trail[1:]
+        trail[-1] = state.w
+        state.control[TRAIL] += 1.0
+        if state.control[TRAIL] < len(trail):
+            return 0
+        state.control[TRAIL] = 1.0
+        tries = [extrapolated(trail, 10.0**-p) for p in (2, 5, 8)]
+        values = [evaluate_exact(objective, w, channel).value for w in tries]
+        best = int(np.argmin(values))
+        if not values[best] < state.control[VALUE]:
+            return len(tries)
+        state.w[...] = tries[best]
+        state.control[VALUE] = self._refresh(state, objective, channel).value
+        state.best[...] = trail[-1] = state.w
+        return len(tries) + 1
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -22,11 +22,12 @@ class MpiComm(Sent):
     """The ranks of an MPI communicator that nobody else uses: pass a duplicate, `MPI.COMM_WORLD.Dup()`.
 
     Types: numbers are summed in their own type; everything else may hold any type without Python objects.
+    `raw` is the MPI communicator, for parallel HDF5.
     """
 
     def __init__(self, comm: MPI.Intracomm, piece: int = PIECE) -> None:
         super().__init__(comm.rank, comm.size)
-        self._comm, self._piece = comm, piece
+        self.raw, self._piece = comm, piece
         self._lane = Lane(comm.Dup(), piece)
 
     def sum(self, x: Array) -> Array:
@@ -48,7 +49,7 @@ class MpiComm(Sent):
 
     def _reduce_small(self, operation: Callable[..., Array], x: Array) -> Array:
         every = np.empty((self.size, *x.shape), x.dtype)
-        self._comm.Allgather(np.ascontiguousarray(x), every)
+        self.raw.Allgather(np.ascontiguousarray(x), every)
         return in_order(operation, list(every)).reshape(x.shape)
 
     def allgather(self, x: Array) -> list[Array]:
@@ -60,7 +61,7 @@ class MpiComm(Sent):
         parts: list[Array] = np.split(every, np.cumsum(lengths)[:-1])
         if every.nbytes <= self._piece:
             sizes = [part.nbytes for part in parts]
-            self._comm.Allgatherv([_bytes(x), MPI.BYTE], [_bytes(every), (sizes, None), MPI.BYTE])
+            self.raw.Allgatherv([_bytes(x), MPI.BYTE], [_bytes(every), (sizes, None), MPI.BYTE])
         else:
             self._pairwise([x] * self.size, parts)
         return parts
@@ -80,7 +81,7 @@ class MpiComm(Sent):
         kinds = [zlib.crc32(signature(p).encode()) for p in parts]
         mine = np.array([[len(p), k] for p, k in zip(parts, kinds, strict=True)], np.int64)
         theirs = np.empty_like(mine)
-        self._comm.Alltoall(mine, theirs)
+        self.raw.Alltoall(mine, theirs)
         wrong = [r for r in range(self.size) if theirs[r, 1] != kinds[self.rank] or kinds[r] != kinds[self.rank]]
         text = f"ranks disagree on types or shapes: {signature(parts[self.rank])} here, rank {wrong} differs"
         self.agree(RuntimeError(text) if wrong else None)
@@ -90,8 +91,8 @@ class MpiComm(Sent):
         incoming[self.rank][...] = outgoing[self.rank]
         for hop in range(1, self.size):
             to, source = (self.rank + hop) % self.size, (self.rank - hop) % self.size
-            receives = [self._comm.Irecv([p, MPI.BYTE], source) for p in self._pieces(incoming[source])]
-            sends = [self._comm.Isend([p, MPI.BYTE], to) for p in self._pieces(outgoing[to])]
+            receives = [self.raw.Irecv([p, MPI.BYTE], source) for p in self._pieces(incoming[source])]
+            sends = [self.raw.Isend([p, MPI.BYTE], to) for p in self._pieces(outgoing[to])]
             MPI.Request.Waitall(receives + sends)
 
     def _pieces(self, x: Array) -> Iterator[Array]:
@@ -102,32 +103,32 @@ class MpiComm(Sent):
         """Give root's array on all ranks; its shape and type travel before it."""
         told = _described(x if self.rank == root else None)
         length = np.array([told.size])
-        self._comm.Bcast(length, root)
+        self.raw.Bcast(length, root)
         told = np.resize(told, length[0]) if self.rank == root else np.empty(length[0], np.uint8)
-        self._comm.Bcast(told, root)
+        self.raw.Bcast(told, root)
         result = _like(told)
         if x is not None and self.rank == root:
             result[...] = x
             self.count_to_all(result.nbytes)
         for piece in self._pieces(result):
-            self._comm.Bcast([piece, MPI.BYTE], root)
+            self.raw.Bcast([piece, MPI.BYTE], root)
         return result
 
     def barrier(self) -> None:
         """Wait for all."""
-        self._comm.Barrier()
+        self.raw.Barrier()
 
     def agree(self, error: Exception | None) -> None:
         """Raise the lowest rank's error on all ranks, or return: one reduction of one number where all is well."""
         failed = np.array([0 if error is None else 1])
-        self._comm.Allreduce(MPI.IN_PLACE, failed, MPI.MAX)
+        self.raw.Allreduce(MPI.IN_PLACE, failed, MPI.MAX)
         if not failed[0]:
             return
         told = encode(error)
         lengths = np.empty(self.size, np.int64)
-        self._comm.Allgather(np.array([told.size]), lengths)
+        self.raw.Allgather(np.array([told.size]), lengths)
         every = np.empty(int(lengths.sum()), np.uint8)
-        self._comm.Allgatherv([told, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
+        self.raw.Allgatherv([told, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
         raise_first([decode(wire) for wire in np.split(every, np.cumsum(lengths)[:-1])], error)
 
 

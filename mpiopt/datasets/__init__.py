@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
+from mpiopt.datasets.packed import unpacked
 from mpiopt.plugin import Plugin
 from mpiopt.shard import CsrRows, Vector, block
 
@@ -47,6 +48,11 @@ class Source(ABC):
     sparse: bool  # whether the pieces are CSR
     names: list[str] | None  # of the features
     nbytes: int  # of the file that this rank reads
+
+    @property
+    def checksum(self) -> str | None:
+        """The checksum of the content, where the file states one."""
+        return None
 
     @abstractmethod
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
@@ -116,8 +122,6 @@ def _head(path: str) -> bytes:
         raise ValueError(f"{path}: no such file" + (f" (did you mean {near[0]!r}?)" if near else ""))
     if Path(path).is_dir():
         raise ValueError(f"{path}: is a folder, not a file")
-    from mpiopt.datasets.text import unpacked
-
     with unpacked(path) as stream:
         return stream.read(4096)
 

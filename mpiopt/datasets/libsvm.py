@@ -37,8 +37,10 @@ class Libsvm(Reader):
         if stem.endswith(self.suffixes):
             return True
         lines = [line for line in head.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]
-        whole = lines[0] if len(lines) > 1 or len(head) < 4096 else lines[0].rsplit(None, 1)[0] if lines else b""
-        return b":" in whole and _FIRST_LINE.match(whole) is not None
+        first = lines[0] if lines else b""
+        if len(lines) == 1 and len(head) == 4096:
+            first = first[: first.rfind(b" ") + 1]  # the last field may be cut
+        return b":" in first and _FIRST_LINE.match(first) is not None
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Count the rows and look for an index 0, each rank in its part."""
@@ -84,4 +86,4 @@ class _Source(Source):
             parse.BEYOND: f"indices from {lowest} to {highest} are allowed (--features {self.limit})",
             parse.RANGE: "the number is too large for float64",
         }[code]
-        return f"{where}: found {found!r}; {allowed}"
+        return f"{where}: found {found}; {allowed}"

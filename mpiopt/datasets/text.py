@@ -7,8 +7,6 @@ and needs no sending, and keeps each size-th block.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import os
 import zlib
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, together
+from mpiopt.datasets.packed import unpacked
 from mpiopt.kernels.parse import survey
 
 Bytes = NDArray[np.uint8]
@@ -36,19 +35,10 @@ class Block:
     colons: int
 
 
-def unpacked(path: str) -> IO[bytes]:
-    """Open a plain, gz or bz2 file, told by its first bytes, as a stream of its content."""
-    with open(path, "rb") as file:
-        magic = file.read(3)
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return bz2.open(path, "rb") if magic == b"BZh" else open(path, "rb")
-
-
 class Text:
     """A text file, surveyed by all ranks: `rows` of all, whether an index 0 was seen, where this rank begins."""
 
-    def __init__(self, path: str, comm: Comm, skip: int = 0) -> None:
+    def __init__(self, path: str, comm: Comm, skip: int = 0, skipped_lines: int = 0) -> None:
         self.path, self._comm, self._skip = path, comm, skip
         self._size = os.path.getsize(path)
         with open(path, "rb") as file:
@@ -57,7 +47,7 @@ class Text:
         all_ranks = comm.allgather(mine[None])
         counts = np.concatenate(all_ranks) if self.plain else all_ranks[0]
         before = counts[: comm.rank].sum(axis=0) if self.plain else np.zeros(4, np.int64)
-        self._line, self._row = int(before[0]), int(before[1])
+        self._line, self._row = int(before[0]) + skipped_lines, int(before[1])
         self.rows = int(counts[:, 1].sum())
         self.zero_seen = bool(counts[:, 3].sum())
         self.nbytes = self._size // comm.size if self.plain else self._size
@@ -106,31 +96,47 @@ class Text:
 
 
 def whole_lines(stream: IO[bytes], length: int, nbytes: int) -> Iterator[Bytes]:
-    """Read `length` bytes in blocks of about `nbytes` that end with a newline, added where it lacks."""
-    carried = b""
-    while length > 0:
-        fresh = stream.read(min(nbytes, length))
-        if not fresh:
+    """Read `length` bytes in blocks of about `nbytes` that end with a newline, added where it lacks.
+
+    A block is a view of one buffer and good until the next is asked for.
+    """
+    buffer, kept = np.empty(nbytes + 1, np.uint8), 0
+    while True:
+        if kept == len(buffer) - 1:
+            buffer = np.concatenate([buffer, np.empty(len(buffer), np.uint8)])  # a line longer than a block
+        room = min(len(buffer) - 1 - kept, length)
+        got: int = stream.readinto(buffer[kept : kept + room].data)  # type: ignore[attr-defined]
+        if not got:
             break
-        length -= len(fresh)
-        cut = fresh.rfind(b"\n") + 1
-        if cut == 0:
-            carried += fresh
-            continue
-        yield np.frombuffer(carried + fresh[:cut] if carried else memoryview(fresh)[:cut], np.uint8)
-        carried = fresh[cut:]
-    if carried:
-        yield np.frombuffer(carried + b"\n", np.uint8)
+        length, filled = length - got, kept + got
+        cut = _after_last_newline(buffer, kept, filled)
+        if cut > 0:
+            yield buffer[:cut]
+            buffer[: filled - cut] = buffer[cut:filled].copy()
+        kept = filled - cut
+    if kept:
+        buffer[kept] = 10
+        yield buffer[: kept + 1]
 
 
-def place(path: str, block: Block, at: int) -> tuple[str, str]:
-    """Give `path, line …, column …` of byte `at` of a block, and the token found there."""
+def _after_last_newline(buffer: Bytes, start: int, stop: int) -> int:
+    """Give the place after the last newline in buffer[start:stop], or 0."""
+    for low in (max(start, stop - 4096), start):
+        found = buffer[low:stop].tobytes().rfind(b"\n")
+        if found >= 0:
+            return low + found + 1
+    return 0
+
+
+def place(path: str, block: Block, at: int, separator: str = " ") -> tuple[str, str]:
+    """Give `path, line …, column …` of byte `at` of a block, and what is found there."""
     raw = block.text.tobytes()
     line = block.line + raw.count(b"\n", 0, at) + 1
     column = at - (raw.rfind(b"\n", 0, at) + 1) + 1
-    token = raw[at : at + 200].split(b"\n")[0].split() or [b""]
-    shown = token[0][:40].decode("ascii", "backslashreplace")
-    return f"{path}, line {line}, column {column}", shown if raw[at : at + 1].strip() else "end of line"
+    token = raw[at : at + 200].split(b"\n")[0].split(separator.encode() if separator.strip() else None) or [b""]
+    shown = token[0].strip()[:40].decode("ascii", "backslashreplace")
+    missing = "an empty field" if raw[at : at + 1] == separator.encode() else "the end of the line"
+    return f"{path}, line {line}, column {column}", repr(shown) if shown else missing
 
 
 def decide(block: Block, slow: NDArray[np.int64]) -> Iterator[tuple[int, float]]:

@@ -14,7 +14,7 @@ from numba import njit
 from mpiopt.kernels.block import FAST, call_block, prefetch
 
 BLOCK = 8
-_AHEAD = 2  # blocks; hides the latency of memory, see DESIGN.md
+_AHEAD = 2  # blocks that are asked for before they are needed: hides the latency of memory
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -32,16 +32,18 @@ def margins(x: Any, k: int, last: int, w: Any, c: int, z: Any, outputs: int) -> 
     i1, i2, i3, i4 = min(k + 1, last), min(k + 2, last), min(k + 3, last), min(k + 4, last)
     i5, i6, i7 = min(k + 5, last), min(k + 6, last), min(k + 7, last)
     z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = 0.0
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[k], x[i1], x[i2], x[i3], x[i4], x[i5], x[i6], x[i7]
+    weights = w[c]
     for j in range(x.shape[1]):
-        wj = w[c, j]
-        z0 += x[k, j] * wj
-        z1 += x[i1, j] * wj
-        z2 += x[i2, j] * wj
-        z3 += x[i3, j] * wj
-        z4 += x[i4, j] * wj
-        z5 += x[i5, j] * wj
-        z6 += x[i6, j] * wj
-        z7 += x[i7, j] * wj
+        wj = weights[j]
+        z0 += x0[j] * wj
+        z1 += x1[j] * wj
+        z2 += x2[j] * wj
+        z3 += x3[j] * wj
+        z4 += x4[j] * wj
+        z5 += x5[j] * wj
+        z6 += x6[j] * wj
+        z7 += x7[j] * wj
     z[c] = z0
     z[outputs + c] = z1
     z[2 * outputs + c] = z2
@@ -59,10 +61,11 @@ def accumulate(x: Any, k: int, last: int, e: Any, c: int, outputs: int, gradient
     i5, i6, i7 = min(k + 5, last), min(k + 6, last), min(k + 7, last)
     e0, e1, e2, e3 = e[c], e[outputs + c], e[2 * outputs + c], e[3 * outputs + c]
     e4, e5, e6, e7 = e[4 * outputs + c], e[5 * outputs + c], e[6 * outputs + c], e[7 * outputs + c]
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[k], x[i1], x[i2], x[i3], x[i4], x[i5], x[i6], x[i7]
+    total = gradient[c]
     for j in range(x.shape[1]):
-        low = e0 * x[k, j] + e1 * x[i1, j] + e2 * x[i2, j] + e3 * x[i3, j]
-        high = e4 * x[i4, j] + e5 * x[i5, j] + e6 * x[i6, j] + e7 * x[i7, j]
-        gradient[c, j] += low + high
+        low = e0 * x0[j] + e1 * x1[j] + e2 * x2[j] + e3 * x3[j]
+        total[j] += low + (e4 * x4[j] + e5 * x5[j] + e6 * x6[j] + e7 * x7[j])
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
@@ -78,11 +81,12 @@ def pass_dense(
     total = 0.0
     for k in range(0, n, BLOCK):
         count = min(BLOCK, n - k)
-        prefetch_rows(x, k + _AHEAD * BLOCK, BLOCK)
+        prefetch_rows(x, k + _AHEAD * BLOCK, BLOCK // 2)
         for c in range(outputs):
             margins(x, k, n - 1, w, c, z, outputs)
         call_block(value_address, z, y, k, values, count, outputs)
         call_block(slope_address, z, y, k, e, count, outputs)
+        prefetch_rows(x, k + _AHEAD * BLOCK + BLOCK // 2, BLOCK // 2)
         part = 0.0
         for b in range(count):
             part += s[k + b] * values[b]
@@ -91,7 +95,8 @@ def pass_dense(
                 if table.shape[0]:
                     table[k + b, c] = e[b * outputs + c]
         total += part
-        e[count * outputs :] = 0.0
+        for q in range(count * outputs, BLOCK * outputs):
+            e[q] = 0.0
         for c in range(outputs):
             accumulate(x, k, n - 1, e, c, outputs, gradient)
     return total

@@ -89,6 +89,14 @@ def gather(order, indptr, indices, values, starts, out_indices, out_values):  # 
 
 
 @njit(cache=True, nogil=True)
+def scatter(rows, places, out):  # type: ignore[no-untyped-def]
+    """Write row i to the row places[i] of `out`, which may be wider."""
+    for i in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            out[places[i], k] = rows[i, k]
+
+
+@njit(cache=True, nogil=True)
 def spread(indptr, indices, values, out):  # type: ignore[no-untyped-def]
     """Write CSR rows into a dense array of zeros."""
     for i in range(len(indptr) - 1):

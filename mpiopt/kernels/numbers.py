@@ -6,11 +6,16 @@ Clinger's fast path, then the algorithm of Eisel and Lemire (D. Lemire, "Number 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 LOWEST, HIGHEST = -342, 308  # powers of ten beyond which a 19-digit number is 0 or infinite
-GOOD, BAD, SLOW = 0, 1, 2  # a number; none; one with more than 19 digits that `float` must decide
+GOOD, BAD, SLOW, HUGE = 0, 1, 2, 3  # a number; none; one with more digits than 19 for `float` to decide; too large
+NOTHING = -(1 << 30)
 
 
 def _power_of_five(q: int) -> tuple[int, int]:
@@ -34,6 +39,30 @@ _MASK9 = np.uint64(0x1FF)
 _HIDDEN = np.uint64(1 << 52)
 _INFINITE = np.uint64(0x7FF << 52)
 _EXACT = np.uint64(1 << 53)
+
+
+def _byte(typing, address):  # type: ignore[no-untyped-def]
+    """Load the byte at an address: arrays handed to functions would be reference-counted, twice a number."""
+
+    def load(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.load(builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
+
+    return types.uint8(types.int64), load
+
+
+byte: Any = intrinsic(_byte)
+
+
+def _cast(typing, bits):  # type: ignore[no-untyped-def]
+    """See 64 bits as a float64."""
+
+    def cast(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.uint64), cast
+
+
+_as_float: Any = intrinsic(_cast)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -96,67 +125,95 @@ def _subnormal(mantissa, power):  # type: ignore[no-untyped-def]
     return (mantissa + (mantissa & _U1)) >> _U1  # the carry into the exponent is the right smallest normal number
 
 
-@njit(cache=True, nogil=True, inline="always")
-def number(text, i, bits, real):  # type: ignore[no-untyped-def]
-    """Read a decimal number at text[i]; the text must hold a byte that ends any number.
-
-    Gives the value, the place after it, and GOOD, BAD or SLOW. `bits` and `real` are one scratch word seen as
-    uint64 and as float64. Letters (nan, inf) and hexadecimal digits are BAD; too large gives infinity.
-    """
-    negative = text[i] == 45
-    if negative or text[i] == 43:
-        i += 1
-    w = np.uint64(0)
-    kept, seen, q = 0, 0, 0
-    dropped = False
+@njit(cache=True, nogil=True)
+def _many_digits(i):  # type: ignore[no-untyped-def]
+    """Give the first 19 significant digits of the digits at x of ten, and whether any were dropped."""
+    w, kept, q = np.uint64(0), 0, 0
+    dropped, after = False, False
     while True:
-        c = np.uint8(text[i] - np.uint8(48))
+        c = np.uint8(byte(i) - np.uint8(48))
         if c > 9:
-            break
-        if kept < 19:
+            if after or byte(i) != 46:
+                return w, q, dropped
+            after = True
+        elif kept < 19:
             w = w * np.uint64(10) + np.uint64(c)
             kept += w != _U0
+            q -= after
         else:
-            q += 1
-            dropped = True
-        seen += 1
+            q += not after
+            dropped |= c != 0
         i += 1
-    if text[i] == 46:
+
+
+@njit(cache=True, nogil=True)
+def _hard(begin, w, digits, q, exponent):  # type: ignore[no-untyped-def]
+    """Give value and status of a number for which one multiplication is not enough."""
+    dropped = False
+    if digits > 19:
+        w, q, dropped = _many_digits(begin)
+    bits = nearest_bits(w, q + exponent)
+    if dropped and nearest_bits(w + _U1, q + exponent) != bits:
+        return _as_float(bits), SLOW
+    return _as_float(bits), (GOOD if bits < _INFINITE else HUGE)
+
+
+@njit(cache=True, nogil=True)
+def _exponent(i):  # type: ignore[no-untyped-def]
+    """Read the exponent after an e: its value (0 digits: none, as -2^30) and the place after it."""
+    down = byte(i) == 45
+    if down or byte(i) == 43:
         i += 1
+    begin, e = i, np.int64(0)
+    while True:
+        c = np.uint8(byte(i) - np.uint8(48))
+        if c > 9:
+            break
+        e = e * 10 + np.int64(c) if e < 10000000 else e
+        i += 1
+    if i == begin:
+        return NOTHING, i
+    return (-e if down else e), i
+
+
+@njit(cache=True, nogil=True, inline="always")
+def number(i):  # type: ignore[no-untyped-def]
+    """Read a decimal number at address `i`; a byte that ends any number must follow.
+
+    Gives the value, the place after it, and GOOD, BAD, SLOW or HUGE. Letters (nan, inf) are BAD.
+    """
+    negative = byte(i) == 45
+    if negative or byte(i) == 43:
+        i += 1
+    w, begin, q, exponent = np.uint64(0), i, 0, np.int64(0)
+    while True:
+        c = np.uint8(byte(i) - np.uint8(48))
+        if c > 9:
+            break
+        w = w * np.uint64(10) + np.uint64(c)
+        i += 1
+    digits = i - begin
+    if byte(i) == 46:
+        i += 1
+        point = i
         while True:
-            c = np.uint8(text[i] - np.uint8(48))
+            c = np.uint8(byte(i) - np.uint8(48))
             if c > 9:
                 break
-            if kept < 19:
-                w = w * np.uint64(10) + np.uint64(c)
-                kept += w != _U0
-                q -= 1
-            else:
-                dropped = True
-            seen += 1
+            w = w * np.uint64(10) + np.uint64(c)
             i += 1
-    status = GOOD if seen > 0 else BAD
-    if text[i] | 32 == 101 and seen > 0:
-        i += 1
-        down = text[i] == 45
-        if down or text[i] == 43:
-            i += 1
-        e, figures = np.int64(0), 0
-        while True:
-            c = np.uint8(text[i] - np.uint8(48))
-            if c > 9:
-                break
-            e = e * 10 + int(c) if e < 10000000 else e
-            figures += 1
-            i += 1
-        if figures == 0:
+        q = point - i
+        digits -= q
+    status = GOOD if digits > 0 else BAD
+    if byte(i) | 32 == 101:
+        exponent, i = _exponent(i + 1)
+        if exponent == NOTHING:
             status = BAD
-        q += -e if down else e  # type: ignore[assignment]
-    if w < _EXACT and -22 <= q <= 22 and not dropped:
-        value = np.float64(w) / TEN[-q] if q < 0 else np.float64(w) * TEN[q]
+    power = q + exponent
+    if digits <= 19 and w < _EXACT and -22 <= power <= 22:
+        value = np.float64(w) / TEN[-power] if power < 0 else np.float64(w) * TEN[power]
+    elif status == GOOD:
+        value, status = _hard(begin, w, digits, q, exponent)
     else:
-        bits[0] = nearest_bits(w, q)
-        if dropped and status == GOOD and nearest_bits(w + _U1, q) != bits[0]:
-            status = SLOW
-        value = real[0]
+        value = 0.0
     return (-value if negative else value), i, status

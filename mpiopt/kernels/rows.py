@@ -104,14 +104,16 @@ def _pass(
     rows: Rows, y: Vector, s: Vector, w: Matrix, table: Matrix, addresses: tuple[int, int]
 ) -> tuple[float, Matrix]:
     w = np.ascontiguousarray(w, np.float64)
+    if w.shape[1] != rows.width or len(table) not in (0, len(rows)):
+        raise ValueError(f"model {w.shape} and table {table.shape} do not fit {len(rows)} rows of width {rows.width}")
     if isinstance(rows, DenseRows):
         gradient = np.zeros_like(w)
         return float(pass_dense(rows.values, y, s, w, gradient, table, *addresses)), gradient
-    by_feature = np.ascontiguousarray(w.T)
-    gradient = np.zeros_like(by_feature)
+    records = np.zeros((rows.width, 2, len(w)))
+    records[:, 0] = w.T
     arrays = (rows.indptr, rows.indices, rows.values)
-    value = pass_csr(*arrays, y, s, by_feature, gradient, table, *addresses)
-    return float(value), np.ascontiguousarray(gradient.T)
+    value = pass_csr(*arrays, y, s, records, table, *addresses)
+    return float(value), np.ascontiguousarray(records[:, 1].T)
 
 
 def _nothing(w: Matrix) -> Matrix:

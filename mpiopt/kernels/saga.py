@@ -54,9 +54,16 @@ class Moves:
 
 
 def local_steps(objective: Objective, moves: Moves, w: Model, average: Model, table: Vector) -> None:
-    """Make the steps in place: `w` and `average` (outputs, width), `table` (n, outputs)."""
+    """Make the steps in place: `w` and `average` (outputs, width), `table` (n, outputs).
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit or a start is no row: the kernels themselves do not look.
+    """
     if len(moves.starts) == 0:
         return
+    _check(objective, moves, w, average, table)
     rows = objective.shard.rows
     if isinstance(rows, DenseRows):
         _dense(rows, objective, moves, w, average, table)
@@ -66,11 +73,20 @@ def local_steps(objective: Objective, moves: Moves, w: Model, average: Model, ta
         _lazy(rows, objective, moves, w, average, table)
 
 
+def _check(objective: Objective, moves: Moves, w: Model, average: Model, table: Vector) -> None:
+    n, model = len(objective.shard), (objective.outputs, objective.width)
+    shapes = (w.shape, average.shape, table.shape, moves.step.shape)
+    if shapes != (model, model, (n, objective.outputs), model[1:]):
+        raise ValueError(f"shapes of w, average, table, step are {shapes}; model {model}, {n} rows")
+    if not 0 <= moves.starts.min() <= moves.starts.max() < n:
+        raise ValueError(f"starts lie in {moves.starts.min()} … {moves.starts.max()}, rows in 0 … {n - 1}")
+
+
 def _dense(rows: DenseRows, objective: Objective, moves: Moves, w: Model, average: Model, table: Vector) -> None:
-    shard = objective.shard
+    shard, (l1, l2) = objective.shard, objective.penalty.strengths
     saga_dense(
         *(rows.values, shard.label, shard.weight, table, w, average, moves.starts, moves.batch, moves.step),
-        *(objective.ridge, objective.threshold, moves.innovation, moves.share, objective.loss.slope_address),
+        *(shard.features, l2, l1, moves.innovation, moves.share, objective.loss.slope_address),
     )
 
 

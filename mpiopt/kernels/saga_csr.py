@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 
 from mpiopt.kernels.block import FAST, call_block, exponential, prefetch
+from mpiopt.kernels.sparse import margin, place
 
 BLOCK = 8
 AHEAD = 8  # rows for the records of a row's columns; twice that for the row itself
@@ -53,21 +54,23 @@ def _prefetch_records(indptr: Any, indices: Any, records: Any, i: int) -> None:
 
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_block(
-    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, records: Any, starts: Any, t: int, batch: int
-) -> None:
-    """Ask for what the steps after step t need: rows two steps (or AHEAD rows) ahead, records half as far."""
+    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, starts: Any, t: int, batch: int
+) -> Any:
+    """Ask for what the steps after step t need, except records: AHEAD rows ahead, the rows themselves twice as far.
+
+    Gives the first row whose records should be asked for while step t is made.
+    """
     n, steps = len(y), len(starts)
     distance = max(1, AHEAD // batch)
     far = starts[min(t + 2 * distance, steps - 1)]
     for i in range(far, min(far + batch, n)):
         _prefetch_row(indptr, indices, values, i)
     near = starts[min(t + distance, steps - 1)]
-    for i in range(near, min(near + batch, n)):
-        _prefetch_records(indptr, indices, records, i)
     prefetch(y, near)
     prefetch(s, near)
     prefetch(table, near * table.shape[1])
     prefetch(indptr, starts[min(t + 4 * distance, steps - 1)])
+    return near
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -88,21 +91,6 @@ def _soft(x: float, cut: float) -> float:
     return x - min(max(x, -cut), cut)
 
 
-@njit(inline="always")
-def _place(j: Any, k: int) -> Any:
-    # Unsigned: a signed index would be tested for a count from the end.
-    return np.uint64(np.uint32(j)) * np.uint64(4) + np.uint64(k)
-
-
-@njit(fastmath=FAST, error_model="numpy")
-def _margin_one(indptr: Any, indices: Any, values: Any, flat: Any, i: int) -> float:
-    """Give w x_i from the records of one output."""
-    total = 0.0
-    for p in range(indptr[i], indptr[i + 1]):
-        total += values[p] * flat[_place(indices[p], 0)]
-    return total
-
-
 @njit(fastmath=FAST, error_model="numpy")
 def _scatter_one(
     indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
@@ -112,10 +100,10 @@ def _scatter_one(
     fresh, kept = innovation * e, share * e
     for p in range(indptr[i], indptr[i + 1]):
         j, x = indices[p], values[p]
-        w, average = flat[_place(j, 0)], flat[_place(j, 1)]
-        pulled = flat[_place(j, 3)] * (average + (ridge if j < features else 0.0) * w)
-        flat[_place(j, 0)] = w - flat[_place(j, 2)] * (fresh * x) - pulled
-        flat[_place(j, 1)] = average + kept * x
+        w, average = flat[place(j, 4, 0)], flat[place(j, 4, 1)]
+        pulled = flat[place(j, 4, 3)] * (average + (ridge if j < features else 0.0) * w)
+        flat[place(j, 4, 0)] = w - flat[place(j, 4, 2)] * (fresh * x) - pulled
+        flat[place(j, 4, 1)] = average + kept * x
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -126,11 +114,11 @@ def _scatter_sharp(
     """Do as `_scatter_one` with a threshold."""
     for p in range(indptr[i], indptr[i + 1]):
         j, x = indices[p], values[p]
-        w, average, pull = flat[_place(j, 0)], flat[_place(j, 1)], flat[_place(j, 3)]
+        w, average, pull = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 3)]
         inside = 1.0 if j < features else 0.0
-        moved = w - flat[_place(j, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
-        flat[_place(j, 0)] = _soft(moved, inside * pull * threshold)
-        flat[_place(j, 1)] = average + share * e * x
+        moved = w - flat[place(j, 4, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
+        flat[place(j, 4, 0)] = _soft(moved, inside * pull * threshold)
+        flat[place(j, 4, 1)] = average + share * e * x
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
@@ -149,12 +137,17 @@ def saga_sparse(
     for t in range(len(starts)):
         k = starts[t]
         count = min(batch, n - k)
-        _prefetch_block(indptr, indices, values, y, s, table, records, starts, t, batch)
+        near = _prefetch_block(indptr, indices, values, y, s, table, starts, t, batch)
         if outputs == 1:
+            # Half of the records before each phase, row by row: one long burst would stall the arithmetic.
             for b in range(count):
-                z[b] = _margin_one(indptr, indices, values, flat, k + b)
+                if b % 2 == 0:
+                    _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+                z[b] = margin(indptr, indices, values, flat, 4, k + b)
             _differences(y, s, table, k, count, z, e, outputs, slope_address)
             for b in range(count):
+                if b % 2 == 1:
+                    _prefetch_records(indptr, indices, records, min(near + b, n - 1))
                 if threshold > 0.0:
                     _scatter_sharp(
                         indptr, indices, values, flat, k + b, e[b], features, ridge, threshold, innovation, share
@@ -163,6 +156,7 @@ def saga_sparse(
                     _scatter_one(indptr, indices, values, flat, k + b, e[b], features, ridge, innovation, share)
             continue
         for b in range(count):
+            _prefetch_records(indptr, indices, records, min(near + b, n - 1))
             for c in range(outputs):
                 total = 0.0
                 for p in range(indptr[k + b], indptr[k + b + 1]):
@@ -261,9 +255,10 @@ def saga_lazy(
     for t in range(steps):
         k = starts[t]
         count = min(batch, n - k)
-        _prefetch_block(indptr, indices, values, y, s, table, records, starts, t, batch)
+        near = _prefetch_block(indptr, indices, values, y, s, table, starts, t, batch)
         z[:] = 0.0
         for b in range(count):
+            _prefetch_records(indptr, indices, records, min(near + b, n - 1))
             for p in range(indptr[k + b], indptr[k + b + 1]):
                 j = indices[p]
                 _catch_up(records, j, outputs, float(t), threshold if j < features else 0.0)

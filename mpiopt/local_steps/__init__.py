@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 Poll = Callable[[], bool]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, largest step scale that may be tried, epochs of local work in a round.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND = range(7)
+# damping of the metric, largest step scale that may be tried, epochs of local work in a round,
+# epochs spent before the first round, whether the step was just lengthened, models in the trail.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow

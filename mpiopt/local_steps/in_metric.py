@@ -109,7 +109,7 @@ class MetricSteps:
         decrement = self.metric.decrement(gradient)
         slow = decrement > SLOW * control[DECREMENT]
         control[DECREMENT] = decrement
-        control[SCALE] = 0.5 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
+        control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
         if not (slow or tried) or objective.loss.quadratic:
             return 0.0
         control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
@@ -120,5 +120,5 @@ class MetricSteps:
 
 def block_size(rows: int, width: int) -> int:
     """Choose rows in a block: enough for the width² work of a step, few enough for many steps an epoch."""
-    wanted = min(max(64, width // 2), max(8, rows // 16))
+    wanted = min(max(64, 2 * width), max(8, rows // 16))
     return -(-wanted // 8) * 8

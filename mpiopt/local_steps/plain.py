@@ -15,7 +15,7 @@ from mpiopt.channel import Channel
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps import CEILING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
+from mpiopt.local_steps import CEILING, DECREMENT, GREW, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Shard
 
@@ -56,7 +56,8 @@ class PlainSteps:
         gamma = options.step_size or chosen_step(objective, state.w, batch, column, channel)
         if options.variant == "C" and not options.step_size:
             gamma *= channel.size
-        refresh = 2.0 if options.refresh < 0.0 else options.refresh
+        chosen = 2.0 if channel.size > 1 else 3.0
+        refresh = chosen if options.refresh < 0.0 else options.refresh
         form = "lazy" if options.lazy else "sparse"
         return cls(options.variant, batch, options.sampling, form, refresh, channel.seed, gamma, column)
 
@@ -77,7 +78,10 @@ class PlainSteps:
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
         step = self.column * self.gamma * state.control[SCALE]
         wanted = max(1, round(float(state.control[ROUND]) * blocks))
-        for starts in self._starts(state.cursor, n, blocks, wanted, channel.rank):
+        found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
+        if poll is not None:
+            found = [part for piece in found for part in np.array_split(piece, PIECES) if len(part)]
+        for starts in found:
             moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form)
             objective.local_steps(moves, state.local, average, state.table)
             if poll is not None:
@@ -110,7 +114,7 @@ class PlainSteps:
             cursor[1] += len(piece)
             if cursor[1] == blocks:
                 cursor[:] = cursor[0] + 1, 0
-        return [part for piece in found for part in np.array_split(piece, PIECES) if len(part)]
+        return found
 
     def _seed(self, epoch: int, rank: int) -> int:
         return randomness.seed_of(self.seed, ORDER_STREAM, epoch, rank)
@@ -120,19 +124,26 @@ class PlainSteps:
         control = state.control
         map_ = prox_gradient(objective, state.w, exact)
         decrement = float((map_ * map_ * self.column).sum())
-        slow = decrement > SLOW * control[DECREMENT]
+        rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
         if tried:
-            control[CEILING] = 0.7 * control[SCALE]
-            control[SCALE] *= 0.5
-            control[ROUND] = max(1 / 64, 0.5 * control[ROUND]) if channel.size > 1 else control[ROUND]
-        elif slow:
-            control[SCALE] = min(1.5 * control[SCALE], control[CEILING])
+            self._shorten(control, tried, channel.size)
+        elif rate > 1.0 and control[GREW]:  # the longer step did not pay
+            control[SCALE] /= 1.5
+            control[CEILING], control[GREW] = control[SCALE], 0.0
+        elif rate > SLOW:
+            control[CEILING] *= 1.2  # what was too long far from the optimum need not be so near it
+            control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
         return 0.0
 
-
-def _uneven(scaled: Vector) -> bool:
-    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())
+    def _shorten(self, control: Vector, tried: int, size: int) -> None:
+        if tried > 2:
+            control[SCALE] *= 0.1
+            control[CEILING] = control[SCALE]
+            return
+        control[CEILING] = 0.7 * control[SCALE]
+        control[SCALE] *= 0.5
+        control[ROUND] = max(1 / 64, 0.5 * control[ROUND]) if size > 1 else control[ROUND]
 
 
 def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
@@ -194,3 +205,7 @@ def first_rows(shard: Shard, count: int) -> DenseRows | CsrRows:
         return DenseRows(x.values[:count])
     end = x.indptr[count]
     return CsrRows(x.indptr[: count + 1], x.indices[:end], x.values[:end], x.width)
+
+
+def _uneven(scaled: Vector) -> bool:
+    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())

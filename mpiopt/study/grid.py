@@ -16,7 +16,7 @@ from mpiopt.job import at_least
 from mpiopt.plugin import nearest
 from mpiopt.selection import fit
 
-PLAIN = Saga(preconditioner="none", batch=1, sampling="uniform", refresh=0.0)
+PLAIN = Saga(preconditioner="none", batch=1, sampling="uniform", refresh=0.0, warm_start=False)
 METHODS = {
     **{variant: replace(PLAIN, variant=variant) for variant in "ABCDE"},
     "refresh": replace(PLAIN, refresh=2.0),  # B with the table filled anew at w̄ every two epochs, adaptive steps

@@ -21,7 +21,7 @@ def test_verb(case, comm):
 def test_verb_in_small_pieces(case, comm):
     from mpiopt.comm.mpi import MpiComm
 
-    case(MpiComm(comm._comm, piece=SMALL if "sum" in case.__name__ or "count" in case.__name__ else 40))
+    case(MpiComm(comm.raw, piece=SMALL if "sum" in case.__name__ or "count" in case.__name__ else 40))
 
 
 def everything(comm):

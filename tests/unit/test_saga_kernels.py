@@ -5,7 +5,12 @@ import pytest
 from test_objective import csr, model, problem
 
 from mpiopt.kernels import orders
+from mpiopt.kernels.dense import pass_dense
 from mpiopt.kernels.saga import Moves
+from mpiopt.kernels.saga_csr import saga_sparse
+from mpiopt.kernels.saga_dense import saga_dense
+from mpiopt.kernels.sparse import pass_csr
+from mpiopt.kernels.warm import warm
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
@@ -168,3 +173,27 @@ def test_bad_moves_are_refused():
         Moves(np.arange(3), np.ones(8), 1.0, 1.0, 9)
     with pytest.raises(ValueError, match="form must be one of sparse, lazy, not 'csr'"):
         Moves(np.arange(3), np.ones(8), 1.0, 1.0, 8, "csr")
+
+
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_warm_compiles_what_a_job_calls(loss, form):
+    for n in (0, 20):
+        objective, x = problem(loss, n, form, np.float32)
+        warm(objective)
+        counted = [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
+        w, average, table = start(objective, x)
+        objective.refresh(w, table)
+        objective.local_steps(moves_for(n, 24, 8, epochs=1), w, average, table)
+        assert counted == [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
+
+
+def test_what_does_not_fit_is_refused_before_a_kernel_sees_it():
+    objective, x = problem(Loss.make("logistic"), 20)
+    w, average, table = start(objective, x)
+    for starts in ([-8], [0, 20]):
+        with pytest.raises(ValueError, match=r"rows in 0 … 19"):
+            objective.local_steps(Moves(np.array(starts), np.ones(24), 1.0, 1.0), w, average, table)
+    with pytest.raises(ValueError, match="shapes of w, average, table, step"):
+        objective.local_steps(Moves(np.array([0]), np.ones(24), 1.0, 1.0), w, average, table[:-1])
+    with pytest.raises(ValueError, match="do not fit 20 rows of width 24"):
+        objective.evaluate(w[:, :-1])

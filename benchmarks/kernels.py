@@ -1,0 +1,114 @@
+"""Time of the SAGA and pass kernels beside the machine's own limit: streaming one row in float64 from memory.
+
+Everything is measured in turn within one run and the minimum is taken, so that a busy machine spoils a figure rather
+than a ratio. Processor time, one thread: OPENBLAS_NUM_THREADS=1 python benchmarks/kernels.py [repeats]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from mpiopt.kernels import orders
+from mpiopt.kernels.saga import Moves
+from mpiopt.losses import Loss
+from mpiopt.objective import Objective
+from mpiopt.penalties import Penalty
+from mpiopt.shard import CsrRows, DenseRows, Rows, Shard
+
+
+@njit(fastmath=True, cache=True)
+def stream(x):
+    """Read x once: the bound of every kernel that must see all rows."""
+    total = 0.0
+    for i in range(x.size):
+        total += x[i]
+    return total
+
+
+def aligned(n: int, width: int, dtype: type) -> np.ndarray:
+    """Give an array that begins at a page, as large arrays of a run do."""
+    nbytes = n * width * np.dtype(dtype).itemsize
+    raw = np.empty(nbytes + 4096, np.uint8)
+    first = -raw.ctypes.data % 4096
+    return raw[first : first + nbytes].view(dtype).reshape(n, width)
+
+
+def problem(rows: Rows, features: int) -> Objective:
+    """Give a logistic objective with the ridge 1/n."""
+    n = len(rows)
+    y = np.random.default_rng(1).choice([-1.0, 1.0], n)
+    shard = Shard(rows, y, np.ones(n), np.arange(n), 0, n, features)
+    return Objective(Loss.make("logistic"), Penalty.make("ridge", {"l2": 1 / n}), shard)
+
+
+def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[str, Callable[[], object]]:
+    """Give one epoch of SAGA and one fused pass."""
+    n = len(objective.shard)
+    w, table = objective.zeros(), np.empty((n, 1))
+    average = objective.refresh(w, table)[1]
+    step = np.full(objective.width, 1e-3)
+    moves = Moves(orders.shuffled(n, batch, 1), step, 1 / batch, 1 / n, batch, form)
+    return {
+        "saga": lambda: objective.local_steps(moves, w, average, table),
+        "pass": lambda: objective.evaluate(w),
+    }
+
+
+def fastest(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Give the least processor time of each function, measured in turn."""
+    best = {name: np.inf for name in functions}
+    for _ in range(repeats + 1):
+        for name, function in functions.items():
+            begin = time.process_time()
+            function()
+            best[name] = min(best[name], time.process_time() - begin)
+    return best
+
+
+def dense(n: int, d: int, dtype: type, goal: int, repeats: int) -> None:
+    """Print one line for dense rows."""
+    width = -(-d // 8) * 8
+    x = aligned(n, width, dtype)
+    x[...] = np.random.default_rng(0).standard_normal((n, width), np.float32)
+    x[:, d:] = 0
+    probe = np.ones(n * d)
+    functions = {"stream": lambda: stream(probe)} | calls(problem(DenseRows(x), d))
+    ns = {name: 1e9 * seconds / n for name, seconds in fastest(functions, repeats).items()}
+    share = {name: 100 * ns["stream"] / ns[name] for name in ("saga", "pass")}
+    print(
+        f"dense {n:>7,} x {d:<5} {np.dtype(dtype).name:8} stream {ns['stream']:6.1f} ns/row   "
+        f"saga {ns['saga']:6.1f} = {share['saga']:3.0f} % (goal {goal} %)   "
+        f"pass {ns['pass']:6.1f} = {share['pass']:3.0f} %"
+    )
+
+
+def sparse(n: int, d: int, nonzeros: int, dtype: type, repeats: int) -> None:
+    """Print one line for CSR rows; column popularity falls as in text."""
+    rng = np.random.default_rng(0)
+    columns = np.sort((d * rng.random((n, nonzeros)) ** 2).astype(np.int32), axis=1)
+    values = rng.standard_normal(n * nonzeros).astype(dtype)
+    rows = CsrRows(np.arange(0, n * nonzeros + 1, nonzeros), columns.reshape(-1), values, d)
+    objective = problem(rows, d)
+    functions = calls(objective) | {"lazy": calls(objective, form="lazy")["saga"]}
+    functions["saga b=1"] = calls(objective, batch=1)["saga"]
+    ns = {name: 1e9 * seconds / (n * nonzeros) for name, seconds in fastest(functions, repeats).items()}
+    figures = "   ".join(f"{name} {ns[name]:5.2f}" for name in ("saga", "saga b=1", "lazy", "pass"))
+    print(f"csr   {n:>7,} x {d:,} {np.dtype(dtype).name:8} ns per nonzero: {figures}   (goal: saga 3.5)")
+
+
+def main() -> None:
+    """Print the table."""
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    dense(20_000, 1000, np.float64, 65, repeats)
+    dense(200_000, 100, np.float32, 40, repeats)
+    sparse(100_000, 50_000, 77, np.float64, max(2, repeats // 2))
+    sparse(100_000, 50_000, 77, np.float32, max(2, repeats // 2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The small commands: from words to the functions that do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from mpiopt.comm import Comm
+from mpiopt.datasets import together
+from mpiopt.flags import Settings, parse
+from mpiopt.jobfile import value_of
+from mpiopt.signals import Stop
+
+if TYPE_CHECKING:
+    from mpiopt.convert import Converted
+
+
+def inspect(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Print what is in a file."""
+    paths, _ = parse(words, {})
+    if not paths:
+        raise ValueError("inspect needs a file: mpiopt inspect FILE.h5 …")
+    from mpiopt import show
+
+    text = together(comm, lambda: "\n\n".join(show.inspect(path) for path in paths) if comm.rank == 0 else "")
+    if comm.rank == 0:
+        print(text)
+    return 0
+
+
+def plot(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Draw the convergence of results into one picture."""
+    paths, settings = parse(words, {"out": True})
+    if not paths:
+        raise ValueError("plot needs results: mpiopt plot RUN.h5 … [--out FILE.png]")
+    from mpiopt import plot as drawing
+
+    out = dict(settings).get("out", str(Path(paths[0]).with_suffix(".png")))
+    together(comm, lambda: drawing.plot(paths, out) if comm.rank == 0 else None)
+    if comm.rank == 0:
+        print(f"drawn: {out}")
+    return 0
+
+
+def convert(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Write a data file in the HDF5 form."""
+    from mpiopt import convert as conversion
+
+    positional, settings = parse(words, {"format": True, "features": True, "form": True, "float32": False})
+    if len(positional) != 2:
+        raise ValueError("convert IN OUT.h5 [--format NAME] [--features D] [--form auto|dense|csr] [--float32]")
+    options = conversion.ConvertOptions(**typed(conversion.ConvertOptions, settings))
+    report(comm, positional[1], conversion.convert(positional[0], positional[1], comm, options))
+    return 0
+
+
+def generate(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Write made-up data: generate OUT.h5 --n 1e6 --d 100 --condition 1e4 …."""
+    from mpiopt import convert as conversion
+    from mpiopt.datasets.generated import Generated
+
+    flags = {**dict.fromkeys(Generated.options(), True), "form": True, "float32": False}
+    positional, settings = parse(words, flags)
+    if len(positional) != 1:
+        listed = " ".join(f"--{f.name} {f.default}" for f in Generated.options().values())
+        raise ValueError(f"generate OUT.h5 [--form auto|dense|csr] [--float32], and with their defaults {listed}")
+    ours = [(key, value) for key, value in settings if key in ("form", "float32")]
+    recipe = ",".join(f"{key}={value}" for key, value in settings if key not in ("form", "float32"))
+    options = conversion.ConvertOptions(**typed(conversion.ConvertOptions, ours))
+    report(comm, positional[0], conversion.generate(recipe, positional[0], comm, options))
+    return 0
+
+
+def report(comm: Comm, path: str, done: Converted) -> None:
+    """Say what was written."""
+    if comm.rank == 0:
+        shape = f"{done.rows} rows, {done.features} features, {done.nonzeros} nonzeros"
+        print(f"{path}: {shape}, {done.form}, checksum {done.checksum}")
+
+
+def typed(options: type[Any], settings: Settings) -> dict[str, Any]:
+    """Give flags in the types of the fields of a dataclass of options."""
+    hints = get_type_hints(options)
+    return {key: value_of(key, text, hints[key]) for key, text in settings}

@@ -1,0 +1,128 @@
+"""Estimators in the manner of scikit-learn (its conventions, not its code), on each rank's own rows.
+
+Parameters are those of `mpiopt.fit`. Every rank of `comm` calls `fit` with its own rows; the model is then equal on
+all ranks, and `predict` is local.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mpiopt.fitting import Fit, fit
+from mpiopt.predict import expected, probabilities
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Linear:
+    """What both estimators share; after `fit`: `fit_` (with history and certificate), `n_features_in_`."""
+
+    loss: str = "auto"
+    l1: float = 0.0
+    l2: float | str = "1/N"
+    intercept: bool = True
+    scale: str = "none"
+    algorithm: str = "auto"
+    tol: float = 1e-6
+    max_epochs: float = 1000.0
+    seed: int = 0
+    comm: Any = None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Give the parameters by name; `deep` is there for scikit-learn, nothing here is nested."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def fit(self, x: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to the rows of all ranks; collective."""
+        self.fit_: Fit = fit(
+            x,
+            y,
+            self.comm,
+            sample_weight=sample_weight,
+            loss=self.loss,
+            l1=self.l1,
+            l2=self.l2,
+            intercept=self.intercept,
+            scale=self.scale,
+            algorithm=self.algorithm,
+            tol=self.tol,
+            max_epochs=self.max_epochs,
+            seed=self.seed,
+        )
+        self.n_features_in_ = self.fit_.coef.shape[1]
+        return self
+
+    def decision_function(self, x: Any) -> Vector:
+        """Give the margins x · coef + intercept, (n,) for one output, else (n, outputs)."""
+        z = np.asarray(x @ self.fit_.coef.T) + self.fit_.intercept
+        return z[:, 0] if z.shape[1] == 1 else z
+
+
+@dataclass(eq=False)
+class Regressor(Linear):
+    """A linear model of numbers: the loss squared, huber[delta=…] or poisson (which predicts expected counts)."""
+
+    loss: str = "squared"
+
+    @property
+    def coef_(self) -> Vector:
+        """Coefficients (d,)."""
+        return np.asarray(self.fit_.coef[0])
+
+    @property
+    def intercept_(self) -> float:
+        """The constant."""
+        return float(self.fit_.intercept[0])
+
+    def predict(self, x: Any) -> Vector:
+        """Give the expected target of each row."""
+        return expected(self.decision_function(x), self.fit_.loss)
+
+    def score(self, x: Any, y: ArrayLike) -> float:
+        """Give R² on these rows alone."""
+        target = np.asarray(y, dtype=np.float64)
+        return float(1.0 - ((target - self.predict(x)) ** 2).sum() / ((target - target.mean()) ** 2).sum())
+
+
+@dataclass(eq=False)
+class Classifier(Linear):
+    """A linear classifier: the loss logistic, softmax or squared-hinge; auto: by the number of classes."""
+
+    loss: str = "auto"
+
+    def fit(self, x: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to the rows of all ranks; collective. Labels may be of any kind that sorts."""
+        super().fit(x, y, sample_weight)
+        if self.fit_.classes is None:
+            raise ValueError(f"the loss {self.fit_.loss} is for numbers, not for classes: use Regressor")
+        self.classes_ = self.fit_.classes
+        return self
+
+    @property
+    def coef_(self) -> Vector:
+        """Coefficients (1, d) for two classes, else (classes, d)."""
+        return self.fit_.coef
+
+    @property
+    def intercept_(self) -> Vector:
+        """Constants (1,) or (classes,)."""
+        return self.fit_.intercept
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Give the label of each row."""
+        z = self.decision_function(x)
+        return np.asarray(np.take(self.classes_, z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(int)))
+
+    def predict_proba(self, x: Any) -> Vector:
+        """Give the probability of each class, (n, classes); for logistic and softmax."""
+        z = self.decision_function(x)
+        return probabilities(z if z.ndim == 2 else z[:, None], self.fit_.loss)
+
+    def score(self, x: Any, y: ArrayLike) -> float:
+        """Give the accuracy on these rows alone."""
+        return float((self.predict(x) == np.asarray(y)).mean())

@@ -1,0 +1,85 @@
+"""What the launcher around this process says, from environment variables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Launched(NamedTuple):
+    """How many ranks a launcher started, as told by one environment variable."""
+
+    variable: str
+    launcher: str
+    ranks: int
+
+
+# In order of trust: an mpirun inside a Slurm job leaves Slurm's variables of the job, and of its own daemons, around.
+_TOLD = {
+    "OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun",
+    "PMI_SIZE": "MPICH's or Intel's mpiexec",
+    "MV2_COMM_WORLD_SIZE": "MVAPICH's mpirun",
+    "PALS_NRANKS": "PALS's mpiexec",
+    "SLURM_STEP_NUM_TASKS": "srun",
+    "SLURM_NTASKS": "Slurm",
+}
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+def launched(environment: Mapping[str, str]) -> Launched | None:
+    """Give what the nearest launcher says, or None where there is none."""
+    for variable, launcher in _TOLD.items():
+        if environment.get(variable, "").isdigit():
+            return Launched(variable, launcher, int(environment[variable]))
+    return None
+
+
+def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = "") -> None:
+    """Refuse a launcher that started several ranks of which each is alone: they would all do the whole work.
+
+    `size` is that of MPI's world, `library` what MPI says of itself.
+
+    Raises
+    ------
+    ValueError
+        With one line that says what to try.
+    """
+    told = launched(environment)
+    if told is None or told.ranks <= 1 or size > 1:
+        return
+    raise ValueError(
+        f"{told.launcher} counts {told.ranks} tasks ({told.variable}={told.ranks}), but MPI's world has size 1: "
+        f"{_advice(told, library)}"
+    )
+
+
+def _advice(told: Launched, library: str) -> str:
+    if told.variable == "SLURM_NTASKS":
+        return "start it with srun or mpirun inside the job (or with srun -n 1 to run alone)"
+    if told.variable == "SLURM_STEP_NUM_TASKS":
+        flavour = "pmi2" if "MPICH" in library or "Intel" in library else "pmix"
+        return f"try srun --mpi={flavour} (srun --mpi=list shows what there is), or mpirun inside the job"
+    name = library.split(",")[0].strip() or "another MPI"
+    return (
+        f"the program uses {name}, which that launcher does not start; call the mpirun that belongs to it by its path"
+    )
+
+
+def open_mpi_settings(environment: Mapping[str, str], root: bool) -> dict[str, str]:
+    """Give the variables that a program must add before it calls Open MPI's mpirun on this machine."""
+    wanted = {"OMPI_MCA_mpi_yield_when_idle": "1"}
+    if root:
+        wanted |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return {name: value for name, value in wanted.items() if name not in environment}
+
+
+def threads_per_rank(environment: Mapping[str, str], cores: int) -> int:
+    """Give the threads that the numerical libraries will start in one rank: all `cores` where nothing is set."""
+    told = [int(environment[name]) for name in THREAD_VARIABLES if environment.get(name, "").isdigit()]
+    return max(told) if told else cores

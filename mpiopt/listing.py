@@ -1,0 +1,43 @@
+"""The command `list`: every plug-in in one line, with its options and their defaults."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from mpiopt.comm import Comm
+from mpiopt.flags import parse
+from mpiopt.plugin import Plugin, nearest
+from mpiopt.signals import Stop
+
+FAMILIES = {
+    "losses": ("mpiopt.losses", "Loss"),
+    "penalties": ("mpiopt.penalties", "Penalty"),
+    "algorithms": ("mpiopt.algorithms", "Algorithm"),
+    "datasets": ("mpiopt.datasets", "Reader"),
+}
+
+
+def listing(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Print the plug-ins of one family or of all."""
+    wanted, _ = parse(words, {})
+    for name in wanted:
+        if name not in FAMILIES:
+            raise ValueError(f"unknown family {name!r}{nearest(name, FAMILIES)}; known: {', '.join(FAMILIES)}")
+    if comm.rank == 0:
+        print("\n\n".join(described(name) for name in wanted or FAMILIES))
+    return 0
+
+
+def described(family: str) -> str:
+    """Give the members of a family, one line each and one for the options."""
+    module, cls = FAMILIES[family]
+    members: dict[str, type[Plugin]] = getattr(importlib.import_module(module), cls).known()
+    return "\n".join([family, *(member(name, kind) for name, kind in members.items())])
+
+
+def member(name: str, kind: type[Plugin]) -> str:
+    """Give one plug-in: the first line of its docstring, its options with their defaults."""
+    first = (kind.__doc__ or "").strip().partition("\n")[0]
+    options = ", ".join(f"{f.name}={f.default}" for f in kind.options().values())
+    return f"  {name:<14} {first}" + (f"\n{'':17}[{options}]" if options else "")

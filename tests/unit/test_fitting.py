@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+import mpiopt
+from mpiopt.comm.threads import spmd
+
+RNG = np.random.default_rng(4)
+X = RNG.normal(size=(120, 5)) * (RNG.random((120, 5)) < 0.6)
+MARGIN = X @ np.array([1.0, -2.0, 0.0, 0.5, 3.0]) + 0.4
+NOISY = MARGIN + RNG.normal(size=120)
+LABELS = {
+    "text": np.where(NOISY > 0, "yes", "no"),
+    "numbers": np.where(NOISY > 0, 5, 2),
+    "classes": np.digitize(NOISY, [-1, 1]) * 10,
+    "real": NOISY,
+}
+
+
+def gradient(fit, y, l2, weight=None):
+    """The gradient of the objective by its formula, without the package's kernels."""
+    s = np.ones(len(X)) if weight is None else weight / weight.mean()
+    z = X @ fit.coef.T + fit.intercept
+    if fit.loss == "squared":
+        slope = z - y[:, None]
+    elif fit.loss == "logistic":
+        sign = np.where(y == fit.classes[1], 1.0, -1.0)[:, None]
+        slope = -sign / (1 + np.exp(sign * z))
+    else:
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        slope = p / p.sum(axis=1, keepdims=True) - (y[:, None] == fit.classes)
+    slope = slope * s[:, None] / len(X)
+    return np.concatenate([(slope.T @ X + l2 * fit.coef).ravel(), slope.sum(axis=0)])
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_the_optimality_conditions_hold(kind):
+    fit = mpiopt.fit(X, LABELS[kind], tol=1e-11, l2=0.01)
+    assert fit.certified
+    assert np.abs(gradient(fit, LABELS[kind], 0.01)).max() < 1e-9
+    assert fit.history[-1].certificate == fit.certificate <= 1e-11
+
+
+def test_weights_count_as_repeated_rows():
+    weight = RNG.integers(1, 4, len(X)).astype(float)
+    fit = mpiopt.fit(X, LABELS["text"], sample_weight=weight, tol=1e-11, l2=0.01)
+    again = mpiopt.fit(
+        np.repeat(X, weight.astype(int), axis=0), np.repeat(LABELS["text"], weight.astype(int)), tol=1e-11, l2=0.01
+    )
+    np.testing.assert_allclose(fit.coef, again.coef, atol=1e-8)
+    assert np.abs(gradient(fit, LABELS["text"], 0.01, weight)).max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["text", "classes", "real"])
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_ranks_with_unequal_and_no_rows_give_the_same_model(kind, form):
+    whole = mpiopt.fit(X, LABELS[kind], tol=1e-11)
+    for size in (2, 3, 5):
+
+        def main(comm, size=size):
+            mine = np.arange(len(X)) % (size + 1) == comm.rank
+            mine |= (comm.rank == 0) & (np.arange(len(X)) % (size + 1) == size)
+            mine &= comm.rank != 4
+            mine |= (comm.rank == 0) & (size == 5) & (np.arange(len(X)) % 6 == 4)
+            x = sparse.csr_matrix(X[mine]) if form == "sparse" else X[mine]
+            return mpiopt.fit(x, LABELS[kind][mine], comm, tol=1e-11)
+
+        fits = spmd(size, main)
+        assert all((f.coef == fits[0].coef).all() for f in fits)
+        np.testing.assert_allclose(fits[0].coef, whole.coef, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": X[:5]}, "x has 5 rows, y the shape (120,)"),
+        ({"x": X[0]}, "x has the shape (5,)"),
+        ({"x": np.where(X[0, 0] == X, np.nan, X) + 0 * X}, "NaN"),
+        ({"y": np.full(120, np.nan), "loss": "squared"}, "y holds what is no finite number"),
+        ({"y": LABELS["text"], "loss": "squared"}, "y holds what is no finite number"),
+        ({"y": np.ones(120), "loss": "logistic"}, "at least two classes"),
+        ({"y": LABELS["classes"], "loss": "logistic"}, "losses that fit: "),
+        ({"sample_weight": -np.ones(120)}, "sample_weight holds negative"),
+        ({"sample_weight": np.zeros(120)}, "all sample weights are zero"),
+        ({"scale": "unit-rows"}, "scale must be one of none, standard, maxabs"),
+        ({"comm": 3}, "not int"),
+        ({"tol": 0}, "tol must be greater than 0"),
+        ({"algorithm": "sagaa"}, "did you mean 'saga'?"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    arguments = {"x": X, "y": LABELS["text"], **change}
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        mpiopt.fit(**arguments)
+    assert message in str(caught.value)
+
+
+def test_a_bad_rank_is_an_error_on_all():
+    def main(comm):
+        with pytest.raises(ValueError, match="x holds NaN"):
+            mpiopt.fit(X * (np.nan if comm.rank == 1 else 1.0), LABELS["text"], comm)
+        with pytest.raises(ValueError, match="different numbers of columns"):
+            mpiopt.fit(X[:, : 4 + comm.rank], LABELS["text"], comm)
+        return True
+
+    assert all(spmd(2, main))
+
+
+def test_the_classifier_agrees_with_scikit_learn():
+    from sklearn.base import clone
+    from sklearn.linear_model import LogisticRegression
+
+    for kind in ("text", "classes"):
+        ours = clone(mpiopt.Classifier(tol=1e-12)).fit(X, LABELS[kind])
+        theirs = LogisticRegression(C=1.0, tol=1e-12, max_iter=5000).fit(X, LABELS[kind])
+        assert list(ours.classes_) == list(theirs.classes_)
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+        assert (ours.predict(X) == theirs.predict(X)).mean() > 0.99
+        assert ours.score(X, LABELS[kind]) == pytest.approx(theirs.score(X, LABELS[kind]), abs=0.02)
+
+
+def test_the_regressor_agrees_with_scikit_learn():
+    from sklearn.linear_model import PoissonRegressor, Ridge
+
+    ours = mpiopt.Regressor(tol=1e-12, scale="standard", l2=0.0).fit(X, NOISY)
+    theirs = Ridge(alpha=1e-12).fit(X, NOISY)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
+    assert ours.intercept_ == pytest.approx(theirs.intercept_, abs=1e-6)
+    assert ours.score(X, NOISY) == pytest.approx(theirs.score(X, NOISY))
+    counts = RNG.poisson(np.exp(MARGIN / 4)).astype(float)
+    ours = mpiopt.Regressor("poisson", l2=0.1, tol=1e-12).fit(X, counts)
+    theirs = PoissonRegressor(alpha=0.1, tol=1e-12, max_iter=5000).fit(X, counts)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-5)
+
+
+def test_a_classifier_refuses_a_loss_for_numbers():
+    with pytest.raises(ValueError, match="use Regressor"):
+        mpiopt.Classifier("squared").fit(X, LABELS["numbers"])
