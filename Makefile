@@ -7,7 +7,7 @@ LIMIT = $(if $(OPEN_MPI),--timeout 600)
 RANKS ?= 2
 DATA ?= $(shell tools/example_data.sh)
 RESULT ?= runs/first.h5
-FLAGS ?= --loss softmax --l2 1e-4 --intercept
+FLAGS ?= --loss softmax --scale maxabs --l2 1e-3 --intercept --algorithm saga
 
 ifndef MPICC
 # Open MPI from PyPI on one machine: as root, more ranks than cores, and a start five times as fast.

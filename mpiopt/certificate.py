@@ -47,7 +47,7 @@ def duality_gap(w: Model, v: Model, l1: NDArray[np.float64], l2: NDArray[np.floa
     """
     u = np.sign(v) * np.maximum(np.abs(v) - l1, 0.0) / l2
     rest = v - l2 * u  # |rest| <= l1, so that l1|w| - rest w >= 0
-    return float((0.5 * l2 * (w - u) ** 2 + (l1 * np.abs(w) - rest * w)).sum())
+    return float((0.5 * l2 * (w - u) ** 2 + np.maximum(l1 * np.abs(w) - rest * w, 0.0)).sum())
 
 
 def prox_gradient(objective: Objective, w: Model, exact: Exact) -> Model:

@@ -1,15 +1,16 @@
 """Which algorithm: a cost model of seconds to the tolerance, from sizes alone.
 
-Rates are of one core of a present machine and matter only in their ratios: 5e9 multiply-adds a second in products of
-matrices, 1 ns for each stored number in a pass over the rows (2 ns sparse), 20 µs for an exchange and 1 ns for each
-byte in it. Passes are those of measured runs: they grow with the digits asked for.
+Rates are of one core of a present machine (measured on AVX-512 at 2.5 GHz) and matter only in their ratios: a pass
+over the rows costs 0.35 ns a stored number (5 ns sparse) and 10 ns a row; the curvature a pass and 0.03 ns a
+multiply-add (sparse: 2 ns for each pair of nonzeros of a row); a factor or an inverse 0.1 ns a multiply-add; an
+exchange 20 µs and 1 ns a byte. Counts are those of measured runs to 1e-6 and 1e-10:
 
-* newton: 2 rounds for a quadratic, else 5, each N·d² multiply-adds (sparse: the pairs in each row), a Cholesky factor
-  d³/3, an exchange of d² numbers, and 3 passes for the line search and the steps that reuse the factor;
-* lbfgs: 4 + 0.8 passes a digit where the curvature of a sample starts it (at most 2000 columns, a smooth penalty),
-  with two such curvatures and inverses; else 40 passes a digit: conditioning decides, and ill is the rule;
-* saga: 8 + 1.2 epochs a digit in the full metric, with three curvatures of all rows, else 6 + 4 epochs a digit; an
-  epoch costs 2.5 evaluations, and an exchange of 2 d numbers.
+* newton: 1 round for a quadratic, else 4 (6 with l1); each a curvature, d³/3 multiply-adds, an exchange of d²
+  numbers and 3 passes;
+* saga: 8 + 1.3 passes a digit where the common metric fits (2.5 curvatures for it), else 10 + 4 a digit; each at 3
+  times the price of an evaluation;
+* lbfgs: 6 + 0.6 passes a digit where the curvature of a sample fits (1.5 curvatures) and the penalty is smooth, else
+  50 a digit: then conditioning decides, and ill is the rule.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import math
 from collections.abc import Collection
 from typing import NamedTuple
 
-MULTIPLY, NUMBER, SPARSE, LATENCY, BYTE = 0.2e-9, 1e-9, 2e-9, 20e-6, 1e-9
+MULTIPLY, NUMBER, SPARSE, PAIR, ROW, LATENCY, BYTE = 0.03e-9, 0.35e-9, 5e-9, 2e-9, 10e-9, 20e-6, 1e-9
+FACTOR = 0.1e-9
+COUPLED = 2600  # unknowns up to which that matrix couples the outputs
+METRIC = 2000  # columns up to which saga and lbfgs hold a matrix of curvature
 
 
 class Size(NamedTuple):
@@ -31,7 +35,7 @@ class Size(NamedTuple):
     sparse: bool
     ranks: int
     tol: float
-    quadratic: bool  # a constant curvature and no l1
+    quadratic: bool
     smooth: bool  # no l1
 
 
@@ -46,49 +50,46 @@ def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
 
 def newton(size: Size) -> float:
     """Estimate the seconds of Newton's method."""
-    rounds = 2 if size.quadratic else 5
-    return rounds * (curvature(size, size.rows, size.unknowns) + 3 * evaluation(size))
+    rounds = (1 if size.quadratic else 4) if size.smooth else 6
+    across = (size.outputs + 1) / 2 * curvature(size)
+    return rounds * (across + FACTOR * size.unknowns**3 / 3 + exchange(size, size.unknowns**2) + 3 * evaluation(size))
 
 
 def saga(size: Size) -> float:
     """Estimate the seconds of distributed SAGA."""
-    epoch = 2.5 * evaluation(size) + exchange(size, 2 * size.unknowns)
-    if not in_metric(size):
-        return (6 + 4 * digits(size)) * epoch
-    builds = 1 if size.quadratic else 3
-    return (8 + 1.2 * digits(size)) * epoch + builds * curvature(size, size.rows, metric_size(size))
+    metric = size.smooth and size.unknowns / size.outputs <= METRIC
+    passes = 8 + 1.3 * digits(size) if metric else 10 + 4 * digits(size)
+    return passes * 3 * evaluation(size) + (2.5 * held_curvature(size) if metric else 0.0)
 
 
 def lbfgs(size: Size) -> float:
     """Estimate the seconds of L-BFGS."""
-    if not in_metric(size):
-        return 40 * digits(size) * evaluation(size)
-    sample = max(size.rows / 64, min(size.rows, 40 * size.unknowns))
-    return (4 + 0.8 * digits(size)) * evaluation(size) + 2 * curvature(size, sample, metric_size(size))
-
-
-def in_metric(size: Size) -> bool:
-    """Say whether saga and lbfgs work in a full metric (mpiopt.metric)."""
-    return size.smooth and size.unknowns / size.outputs <= 2000
-
-
-def metric_size(size: Size) -> float:
-    """Give the rows of the matrix of that metric: of all outputs together where it fits, else of one."""
-    return size.unknowns if size.unknowns <= 2600 else size.unknowns / size.outputs
-
-
-def curvature(size: Size, rows: float, matrix: float) -> float:
-    """Seconds of the curvature of so many rows, its exchange, and the factor of the matrix."""
-    columns, per_row = size.unknowns / size.outputs, size.numbers / max(size.rows, 1)
-    pairs = SPARSE * per_row**2 if size.sparse and matrix == columns else MULTIPLY * columns**2
-    blocks = (matrix / columns) * (matrix / columns + 1) / 2
-    return rows * pairs * blocks / size.ranks + MULTIPLY * matrix**3 / 3 + exchange(size, matrix**2)
+    if size.unknowns / size.outputs > METRIC or not size.smooth:
+        return 50 * digits(size) * evaluation(size)
+    return (6 + 0.6 * digits(size)) * evaluation(size) + 1.5 * held_curvature(size)
 
 
 def evaluation(size: Size) -> float:
     """Seconds of one exact evaluation: a pass over the rows and an exchange of d numbers."""
-    work = size.numbers * (SPARSE if size.sparse else NUMBER) + 5e-9 * size.rows
+    work = size.numbers * (SPARSE if size.sparse else NUMBER) + ROW * size.rows
     return size.outputs * work / size.ranks + exchange(size, size.unknowns)
+
+
+def curvature(size: Size) -> float:
+    """Seconds of the curvature for every output on its own."""
+    if size.sparse:
+        products = PAIR * size.numbers**2 / max(size.rows, 1)
+    else:
+        products = MULTIPLY * size.numbers * size.unknowns / size.outputs
+    return size.outputs * products / size.ranks + evaluation(size)
+
+
+def held_curvature(size: Size) -> float:
+    """Seconds to make and invert the matrix that saga and lbfgs hold: for all outputs at once where that is small."""
+    columns = size.unknowns / size.outputs
+    if size.outputs > 1 and size.unknowns <= COUPLED:
+        return (size.outputs + 1) / 2 * curvature(size) + 3 * FACTOR * size.unknowns**3
+    return curvature(size) / size.outputs + 3 * FACTOR * columns**3
 
 
 def exchange(size: Size, numbers: float) -> float:

@@ -55,8 +55,21 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
 
 
 def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matrix:
-    """Give P⁻¹ alone, as in `Metric`; collective."""
-    return _padded(_curvature(objective, w, channel, 0.0)[2], used(objective), objective.width)
+    """Give P⁻¹ as a stack (blocks, size, size): one block for all outputs together, or one each; collective.
+
+    Apart from each other the outputs have the curvature s_i p_c (1 − p_c) x_i x_iᵀ, the blocks on the diagonal.
+    """
+    if objective.outputs == 1 or coupled(objective):
+        return _padded(_curvature(objective, w, channel, 0.0)[2], used(objective), objective.width)[None]
+    p = objective.loss.slope(objective.predict(w), objective.shard.label)
+    p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
+    columns, blocks = used(objective), []
+    for q in p.T:
+        own = objective.curvature_with(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
+        whole = channel.sum(np.ascontiguousarray(own)).reshape(own.shape)
+        inverse = damped_inverse(whole + np.diag(objective.ridge[:columns]))
+        blocks.append(_padded(inverse, columns, objective.width))
+    return np.stack(blocks)
 
 
 def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Matrix]:

@@ -99,6 +99,6 @@ def measure(objective: Objective, tol: float, comm: Comm) -> Size:
         sparse=isinstance(rows, CsrRows),
         ranks=comm.size,
         tol=tol,
-        quadratic=objective.loss.quadratic and not objective.threshold.any(),
+        quadratic=objective.loss.quadratic,
         smooth=not objective.threshold.any(),
     )

@@ -21,7 +21,9 @@ from mpiopt.channel import Channel
 LEVELS = {signal.SIGUSR1: 1, signal.SIGINT: 2, signal.SIGTERM: 3}
 EXIT_CODES = {1: 75, 2: 130, 3: 143}
 NAMES = {1: "SIGUSR1", 2: "Ctrl-C", 3: "SIGTERM"}
-SECONDS_BETWEEN = 0.1  # how late a signal may be heard, so that rounds of microseconds need no exchange each
+# How late a signal may be heard, so that rounds of microseconds need no exchange each. Open MPI 5's mpirun turns a
+# Ctrl-C or SIGTERM of its own into SIGTERM for the ranks, and kills them 0.25 s later whatever its options say.
+SECONDS_BETWEEN = 0.05
 
 
 class Stop:
@@ -32,6 +34,7 @@ class Stop:
         self._now = now
         self._rounds, self._period, self._since = 0, 1, now()
         self._agreed, self._start = 0, now()
+        self._interrupted = False
         self.elapsed = 0.0  # seconds at the last exchange, of the slowest rank: what the ranks may decide on
 
     def install(self) -> None:
@@ -40,10 +43,11 @@ class Stop:
             signal.signal(number, self._heard)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.level >= LEVELS[signal.SIGINT]:
+        if number == signal.SIGINT and self._interrupted:
             # The second Ctrl-C: whoever types it wants the end now, not a checkpoint.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
+        self._interrupted |= number == signal.SIGINT
         self.level = max(self.level, LEVELS[signal.Signals(number)])
 
     def agreed(self, channel: Channel) -> int:

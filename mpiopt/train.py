@@ -113,8 +113,8 @@ def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
-    meta: dict[str, str | int | float] = {"job": f"{job.identity()}\n# data {data.checksum}\n"}
-    store = Checkpoints(folder, comm)
+    meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
+    store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line))
     return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
 
 

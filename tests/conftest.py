@@ -42,22 +42,45 @@ def real_data():
 
 
 @pytest.fixture
-def mpirun():
-    """Give a function that runs Python with these arguments on n ranks, in `cwd`, for at most `seconds`."""
+def launch():
+    """Give a function from ranks, arguments and variables to the command line and the environment of a run."""
     beside = Path(sys.executable).with_name("mpirun")
     launcher = os.environ.get("MPIEXEC") or (str(beside) if beside.exists() else shutil.which("mpirun"))
     if launcher is None:
         pytest.fail("no mpirun beside this Python or in PATH; set MPIEXEC")
 
-    def run(ranks, *arguments, cwd=ROOT, seconds=60, environment=None):
+    def prepare(ranks, arguments, environment=None):
         command = [*launcher.split(), "--bind-to", "none", "-n", str(ranks), sys.executable, *map(str, arguments)]
         variables = clean(os.environ) | (LAUNCH if beside.exists() else {}) | (environment or {})
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return command, variables
+
+    return prepare
+
+
+@pytest.fixture
+def mpirun(launch):
+    """Give a function that runs Python with these arguments on n ranks, in `cwd`, for at most `seconds`."""
+
+    def run(ranks, *arguments, cwd=ROOT, seconds=60, environment=None):
+        command, variables = launch(ranks, arguments, environment)
         return subprocess.run(
             command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
         )
 
     return run
+
+
+@pytest.fixture
+def mpirun_started(launch):
+    """Give a function that starts Python with these arguments on n ranks and gives the launcher's process."""
+
+    def start(ranks, *arguments):
+        command, variables = launch(ranks, arguments)
+        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=ROOT, env=variables, **silent)
+
+    return start
 
 
 def clean(environment):

@@ -26,8 +26,9 @@ from mpiopt.state import Derived, Replicated
 Model = NDArray[np.float64]
 ARMIJO, WOLFE = 1e-4, 0.9
 LARGEST = 2000  # columns of a model whose curvature is sampled
-ENOUGH = 40  # rows of a sample for each unknown
-SLOW = 0.1
+ENOUGH = 10  # rows of a sample for each unknown
+PASSES = 27  # columns of a curvature that costs as much as two passes over the same rows
+SLOW = 0.2
 ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 
 
@@ -43,7 +44,7 @@ class State:
     pairs: Replicated  # (1,) how many of the m are filled
     anchor: Replicated  # (outputs, width) where the curvature of the sample was taken
     control: Replicated  # (3,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded
-    inverse: Derived  # (size, size) H₀, the inverse curvature of the sample
+    inverse: Derived  # (blocks, size, size) H₀, the inverse curvature of the sample
 
 
 class Point(NamedTuple):
@@ -60,7 +61,7 @@ class Lbfgs(Algorithm[State]):
     """Distributed L-BFGS (orthant-wise with l1): one pass and one exchange of d numbers a trial point."""
 
     name: ClassVar[str] = "lbfgs"
-    memory: int = 20
+    memory: int = 40
     max_trials: int = 40
     sampled: bool = True  # start from the curvature of a sample of the rows, where the unknowns are few
 
@@ -90,12 +91,10 @@ class Lbfgs(Algorithm[State]):
         return state
 
     def _sample(self, objective: Objective) -> float:
-        """Choose 1/64, 1/8 or all of the rows: the smallest part with ENOUGH rows for each unknown; 0: no sample."""
-        unknowns = objective.outputs * used(objective)
-        fits = used(objective) <= LARGEST and not objective.threshold.any()
-        if not self.sampled or not fits:
+        """Choose the part 1/f of the rows that has ENOUGH rows for each unknown, and give f; 0: no sample."""
+        if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
             return 0.0
-        return next((f for f in (64.0, 8.0) if objective.shard.total >= f * ENOUGH * unknowns), 1.0)
+        return float(max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective))))
 
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
         """Take the curvature of the sample at the anchor again."""
@@ -120,15 +119,22 @@ class Lbfgs(Algorithm[State]):
         return Progress(spent + trials, point.t, point.exact)
 
     def _refined(self, state: State, g: Model, objective: Objective, channel: Channel) -> float:
-        """Take the curvature anew, of more rows, where gᵀH₀g fell by less than SLOW; give the epochs."""
+        """Take the curvature anew, of more rows, where gᵀH₀g fell by less than SLOW; give the epochs.
+
+        No sample is taken that costs more than about two passes over all rows: the pairs do the rest. With a block
+        for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
+        optimum of rows that are told apart well it is too small, and the first step much too long.
+        """
         if not state.control[0]:
             return 0.0
         size = float((g * _times(state.inverse, g)).sum())
         slow = size > SLOW * state.control[1]
         state.control[1] = size
-        if not slow or (objective.loss.quadratic and state.control[0] == 1.0):
+        dearest = max(1.0, state.inverse.shape[1] / PASSES)
+        known = objective.loss.quadratic and state.control[0] == 1.0
+        if not slow or known or len(state.inverse) > 1 or state.control[0] < dearest:
             return 0.0
-        state.control[0] = max(1.0, state.control[0] / 8.0)
+        state.control[0] = max(dearest, state.control[0] // 8.0)
         state.anchor[...] = state.w
         state.pairs[0] = 0
         self.rebuild(state, objective, channel)
@@ -183,8 +189,14 @@ def two_loop(state: State, g: Model) -> Model:
 
 
 def _times(inverse: Model, g: Model) -> Model:
-    """Give H₀ g, one H₀ for all outputs together or the same for each."""
-    return (g.reshape(-1, len(inverse)) @ inverse).reshape(g.shape)
+    """Give H₀ g, one block of H₀ for all outputs together or one for each.
+
+    With one for each, what all outputs have in common is left out: softmax does not see it, and the ridge keeps it 0.
+    """
+    if len(inverse) == 1:
+        return np.asarray(inverse[0] @ g.reshape(-1)).reshape(g.shape)
+    p = np.einsum("cij,cj->ci", inverse, g - g.mean(axis=0))
+    return np.asarray(p - p.mean(axis=0))
 
 
 def wolfe_search(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 
 from mpiopt.comm import Comm
-from mpiopt.hdf5.files import on_first, open_read, share_text, sync
+from mpiopt.hdf5.files import on_first, open_read, share_text, sync, try_size
 from mpiopt.hdf5.head import Damaged, Head, Meta, parse, read_text, refuse_other_job
 from mpiopt.hdf5.slabs import Slab, checksum, slabs
 from mpiopt.hdf5.slots import Slots
@@ -41,9 +42,12 @@ class Checkpoints:
 
     `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
     the communicator and h5py have MPI. Either form is read whatever `form` says.
+    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over.
     """
 
-    def __init__(self, folder: str | Path, comm: Comm, form: str = "auto") -> None:
+    def __init__(
+        self, folder: str | Path, comm: Comm, form: str = "auto", warn: Callable[[str], object] = lambda line: None
+    ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
         able = hasattr(comm, "raw") and bool(h5py.get_config().mpi)
@@ -52,12 +56,14 @@ class Checkpoints:
         self.form = "parallel" if able and form != "sharded" else "sharded"
         self.folder = Path(folder)
         self.comm = comm
+        self._warn = warn
         self._slots = Slots(self.folder)
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state as it is before round k.
 
-        `meta["job"]` is the text of the job, which `load` compares; the rest is the caller's.
+        `meta["job"]` is the job as TOML, with the data's checksum as one of its keys: `load` compares all keys but
+        those that a resumed run may change, and no comments. The rest of `meta` is the caller's.
 
         Raises
         ------
@@ -87,6 +93,8 @@ class Checkpoints:
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise OSError(f"cannot write in {self.folder}: needs {needed:,} bytes, {free:,} are free")
+            if self.form == "parallel":
+                try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
 
         on_first(self.comm, begin)
         return int(self.comm.broadcast(np.array(numbers, np.int64))[0])
@@ -108,6 +116,8 @@ class Checkpoints:
                 self._slots.damaged.add(number)
                 notes.append(f"checkpoint {self._slots.path(number)} is damaged: {damage}")
                 continue
+            for note in notes:
+                self._warn(f"{note}; going on from {self._slots.path(number)} of round {head.k}")
             return Loaded(head.k, head.meta, head.size == self.comm.size, tuple(notes))
         if notes:
             raise ValueError(f"{notes[0]}; no other is whole; remove {self.folder} to start anew")

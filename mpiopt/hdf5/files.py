@@ -112,6 +112,21 @@ def on_first(comm: Comm, work: Callable[[], None]) -> None:
     comm.agree({0: None, 1: OSError(words), 2: ValueError(words)}[int(message[0])])
 
 
+def try_size(path: Path, nbytes: int) -> None:
+    """Find out with one byte whether a file may be so large; OSError, one line, if not.
+
+    No disk space is taken. HDF5 1.10 crashes when a limit on the size of files stops it while closing.
+    """
+    try:
+        with open(path, "wb") as trial:
+            trial.seek(nbytes)
+            trial.write(b"\0")
+        path.unlink()
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path} of {nbytes:,} bytes: {cause(error)}") from None
+
+
 def share_text(comm: Comm, text: str) -> str:
     """Give rank 0's text on all ranks."""
     wire = np.frombuffer(text.encode(), np.uint8).copy() if comm.rank == 0 else None

@@ -41,7 +41,8 @@ class Slab:
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Give (first position within the slab, rows in the order of the sequence), a few MB at a time."""
         for a, b in cuts(self.rows):
-            chosen = self.rows[a:b] if self.inverse is None else self.rows[self.inverse[a:b]]
+            # take: four times as fast as indexing where a row has several columns
+            chosen = self.rows[a:b] if self.inverse is None else np.take(self.rows, self.inverse[a:b], axis=0)
             yield a, np.ascontiguousarray(chosen)
 
     def fill(self, dataset: h5py.Dataset) -> None:

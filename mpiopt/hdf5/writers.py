@@ -17,6 +17,7 @@ import numpy as np
 from mpiopt.comm import Comm
 from mpiopt.hdf5.files import LIBVER, cause, sync
 from mpiopt.hdf5.head import Field, Head, Meta, write_head
+from mpiopt.hdf5.outlet import Outlet
 from mpiopt.hdf5.slabs import Slab, write
 from mpiopt.state import Layout
 
@@ -59,9 +60,11 @@ def _shard_name(path: Path, rank: int, size: int) -> str:
 
 
 def _write_shard(path: Path, slabs: list[Slab]) -> list[int]:
-    with h5py.File(path, "w", libver=LIBVER) as f:
-        datasets = [f.create_dataset(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
-        checksums = [write(d, s, 0) for d, s in zip(datasets, slabs, strict=True)]
+    with Outlet(path) as out:
+        with h5py.File(out, "w", libver=LIBVER) as f:
+            datasets = [f.create_dataset(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
+            checksums = [write(d, s, 0) for d, s in zip(datasets, slabs, strict=True)]
+        out.check()
     sync(path)
     return checksums
 

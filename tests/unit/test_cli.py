@@ -85,7 +85,7 @@ def test_training_writes_a_model_that_predicts(here, capsys):
     assert mpiopt("train", data, "--intercept", "--tol", "1e-8", "--test", "more") == 0
     shown = capsys.readouterr().out
     assert "logistic loss" in shown  # chosen by the labels
-    assert "by the estimates" in shown
+    assert "by the estimates lbfgs" in shown
     assert "60 test rows: accuracy" in shown
     result = read_result("points.h5")
     assert result.coef.shape == (1, 4)

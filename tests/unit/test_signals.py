@@ -91,7 +91,7 @@ while True:
     time.sleep(0.01)
     if stop.level:
         print("heard", flush=True)
-        stop.level and time.sleep(30)
+        time.sleep(30)
 """
 
 

@@ -1,0 +1,126 @@
+"""`mpiopt inspect FILE.h5`: what is in a result, a checkpoint or a converted data file, as a table."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mpiopt.hdf5 import Head, Result, contents, read_head, read_result
+from mpiopt.recorder import duration
+from mpiopt.report import size
+
+ROWS_SHOWN = 12
+
+
+def inspect(path: str | Path) -> str:
+    """Give the table; ValueError, in one line, for a file that cannot be read."""
+    found = contents(path)
+    if found.kind == "mpiopt result":
+        return show_result(str(path), read_result(path))
+    if found.kind == "mpiopt checkpoint":
+        return show_checkpoint(str(path), read_head(path))
+    attributes = pairs(list(found.attributes.items()))
+    parts = [(p.name, _shape(p.shape), p.dtype, size(p.nbytes), p.storage) for p in found.parts]
+    listed = columns(("dataset", "shape", "type", "size", "storage"), parts)
+    return "\n".join([f"{path}: {found.kind or 'HDF5 file'}", *([attributes] if attributes else []), "", listed])
+
+
+def show_result(path: str, result: Result) -> str:
+    """Give the table of a result."""
+    model, told = result.model, result.provenance
+    found = [
+        ("model", f"{_shape(model.coef.shape)} coefficients, {np.count_nonzero(model.coef)} not zero"),
+        ("intercept", _few(model.intercept)),
+        ("classes", _few(model.classes) if model.classes is not None else "real targets"),
+        ("scaled", "columns were scaled in training" if model.feature_scale is not None else "no"),
+        *_summary(result),
+        *((name, str(value)) for name, value in sorted(told.items()) if str(value) and name not in _SHOWN),
+    ]
+    job = textwrap.indent(result.job.strip() or "(empty)", "  ")
+    return "\n".join([f"{path}: mpiopt result", pairs(found), "", history(result), "", "job", job])
+
+
+_SHOWN = frozenset({"certificate", "certificate_kind"})
+
+
+def _summary(result: Result) -> list[tuple[str, str]]:
+    if len(result.history) == 0:
+        return []
+    last = result.history[-1]
+    kind = str(result.provenance.get("certificate_kind") or "certificate")
+    return [
+        ("objective value", f"{last['objective']:.15g}"),
+        (kind, f"{last['certificate']:.3e}"),
+        ("cost", f"{last['epoch']:.6g} epochs, {last['round']} rounds, {size(last['bytes_sent'])} sent"),
+        ("time", duration(float(last["seconds"]))),
+    ]
+
+
+def history(result: Result) -> str:
+    """Give the history, a dozen rows of it."""
+    rows = result.history
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(ROWS_SHOWN, len(rows))).round().astype(int))
+    names = ("round", "epoch", "seconds", "objective", "certificate", "step_size")
+    forms = ("{}", "{:.4g}", "{:.4g}", "{:.12g}", "{:.2e}", "{:.3g}")
+    cells = [[form.format(r[name]) for name, form in zip(names, forms, strict=True)] for r in rows[chosen]]
+    return f"history, {len(cells)} of {len(rows)} rows\n" + columns(names, cells)
+
+
+def show_checkpoint(path: str, head: Head) -> str:
+    """Give the table of a checkpoint."""
+    form = f"one file for each of {head.size} ranks" if head.files else "one file shared by all ranks"
+    told = [(k, str(v)) for k, v in head.meta.items() if k != "job" and len(str(v)) <= 60]
+    fields = [
+        (
+            name,
+            f.layout.lower().replace("_", " "),
+            f.dtype.lstrip("<=|"),
+            _shape(f.shape),
+            size(_nbytes(f.dtype, f.shape)),
+        )
+        for name, f in head.fields.items()
+    ]
+    top = pairs(
+        [("round", str(head.k)), ("ranks", str(head.size)), ("rows", f"{head.total:,}"), ("form", form), *told]
+    )
+    listed = columns(("field", "over the ranks", "type", "shape", "size"), fields)
+    job = textwrap.indent(str(head.meta.get("job", "")).strip() or "(empty)", "  ")
+    return "\n".join([f"{path}: mpiopt checkpoint", top, "", listed, "", "job", job])
+
+
+def pairs(found: Sequence[tuple[str, str]]) -> str:
+    """Give names and values in two columns, long values wrapped."""
+    widest = max((len(name) for name, _ in found), default=0)
+    lines = []
+    for name, value in found:
+        wrapped = textwrap.wrap(value, 78 - widest, break_long_words=False) or [""]
+        lines.append(f"  {name:<{widest}}  {wrapped[0]}")
+        lines += [" " * (widest + 4) + more for more in wrapped[1:]]
+    return "\n".join(lines)
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table; columns of numbers to the right, the first column to the left."""
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    right = [i > 0 and all(row[i][:1].isdigit() or row[i][:1] in "-+" for row in rows) for i in range(len(heads))]
+    lines = []
+    for row in [heads, *rows]:
+        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def _few(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], most: int = 10) -> str:
+    shown = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values[:most].tolist()]
+    return ", ".join(shown) + (f", … ({len(values)})" if len(values) > most else "")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in shape) or "1"
+
+
+def _nbytes(dtype: str, shape: Sequence[int]) -> int:
+    return np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
