@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from mpiopt import metric
 from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
 from mpiopt.objective import Objective
@@ -63,4 +64,6 @@ def full_metric(preconditioner: str, objective: Objective) -> bool:
     smooth = objective.penalty.strengths[0] == 0.0
     if preconditioner == "full" and not smooth:
         raise ValueError("preconditioner 'full' needs a smooth penalty; with l1 use 'diagonal' or 'none'")
-    return preconditioner == "full" or (preconditioner == "auto" and smooth and objective.width <= LARGEST_FULL)
+    exact = objective.outputs == 1 or metric.coupled(objective)  # a metric of one class alone misleads the others
+    fits = smooth and exact and objective.width <= LARGEST_FULL
+    return preconditioner == "full" or (preconditioner == "auto" and fits)
