@@ -2,15 +2,16 @@
 
 Rates are of one core of a present machine (measured on AVX-512 at 2.5 GHz) and matter only in their ratios: a pass
 over the rows costs 0.35 ns a stored number (5 ns sparse) and 10 ns a row; the curvature a pass and 0.03 ns a
-multiply-add (sparse: 2 ns for each pair of nonzeros of a row); a factor or an inverse 0.1 ns a multiply-add; an
-exchange 20 µs and 1 ns a byte. Counts are those of measured runs to 1e-6 and 1e-10:
+multiply-add (sparse: 2 ns for each pair of nonzeros of a row); a factor 0.1 ns a multiply-add, an inverse three times
+as much; an exchange 20 µs and 1 ns a byte. Counts are those of measured runs to 1e-6 and 1e-10:
 
 * newton: 1 round for a quadratic, else 4 (6 with l1); each a curvature, d³/3 multiply-adds, an exchange of d²
   numbers and 3 passes;
-* saga: 8 + 1.3 passes a digit where the common metric fits (2.5 curvatures for it), else 10 + 4 a digit; each at 3
-  times the price of an evaluation;
-* lbfgs: 6 + 0.6 passes a digit where the curvature of a sample fits (1.5 curvatures) and the penalty is smooth, else
-  50 a digit: then conditioning decides, and ill is the rule.
+* saga: 8 + 1.3 passes a digit where the common metric fits (2.5 curvatures for it), each at 3 times the price of an
+  evaluation; else 5 + 2 a digit of sparse rows, 5 + 7 of dense ones, at 1.5 times;
+* lbfgs with the curvature of a sample, where that fits and the penalty is smooth: 6 + 0.6 passes a digit and 1.5 such
+  curvatures; without, 4 + 2 a digit of sparse rows (text: 16 to 1e-6), 4 + 8 of dense ones (1000 columns, condition
+  100: 46 to 1e-5); it changes to the sample when it has spent as much as that costs. With l1 50 a digit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 MULTIPLY, NUMBER, SPARSE, PAIR, ROW, LATENCY, BYTE = 0.03e-9, 0.35e-9, 5e-9, 2e-9, 10e-9, 20e-6, 1e-9
-FACTOR = 0.1e-9
+FACTOR, INVERSE = 0.1e-9, 0.3e-9
 COUPLED = 2600  # unknowns up to which that matrix couples the outputs
 METRIC = 2000  # columns up to which saga and lbfgs hold a matrix of curvature
 
@@ -57,16 +58,20 @@ def newton(size: Size) -> float:
 
 def saga(size: Size) -> float:
     """Estimate the seconds of distributed SAGA."""
-    metric = size.smooth and size.unknowns / size.outputs <= METRIC
-    passes = 8 + 1.3 * digits(size) if metric else 10 + 4 * digits(size)
-    return passes * 3 * evaluation(size) + (2.5 * held_curvature(size) if metric else 0.0)
+    if size.smooth and size.unknowns / size.outputs <= METRIC:
+        return (8 + 1.3 * digits(size)) * 3 * evaluation(size) + 2.5 * held_curvature(size)
+    return (5 + (2 if size.sparse else 7) * digits(size)) * 1.5 * evaluation(size)
 
 
 def lbfgs(size: Size) -> float:
     """Estimate the seconds of L-BFGS."""
-    if size.unknowns / size.outputs > METRIC or not size.smooth:
+    if not size.smooth:
         return 50 * digits(size) * evaluation(size)
-    return (6 + 0.6 * digits(size)) * evaluation(size) + 1.5 * held_curvature(size)
+    plain = (4 + (2 if size.sparse else 8) * digits(size)) * evaluation(size)
+    if size.unknowns / size.outputs > METRIC:
+        return plain
+    sampled = (6 + 0.6 * digits(size)) * evaluation(size) + 1.5 * held_curvature(size)
+    return min(plain, sampled)
 
 
 def evaluation(size: Size) -> float:
@@ -88,8 +93,8 @@ def held_curvature(size: Size) -> float:
     """Seconds to make and invert the matrix that saga and lbfgs hold: for all outputs at once where that is small."""
     columns = size.unknowns / size.outputs
     if size.outputs > 1 and size.unknowns <= COUPLED:
-        return (size.outputs + 1) / 2 * curvature(size) + 3 * FACTOR * size.unknowns**3
-    return curvature(size) / size.outputs + 3 * FACTOR * columns**3
+        return (size.outputs + 1) / 2 * curvature(size) + INVERSE * size.unknowns**3
+    return curvature(size) / size.outputs + INVERSE * columns**3
 
 
 def exchange(size: Size, numbers: float) -> float:

@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from mpiopt import metric, warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
+from mpiopt.choice import INVERSE, MULTIPLY, NUMBER, SPARSE
 from mpiopt.curvature import used
 from mpiopt.exact import evaluate_exact
 from mpiopt.kernels import rows
 from mpiopt.objective import Objective
+from mpiopt.shard import CsrRows
 from mpiopt.state import Derived, Replicated
 
 Model = NDArray[np.float64]
 ARMIJO, WOLFE = 1e-4, 0.9
 LARGEST = 2000  # columns of a model whose curvature is sampled
+CHEAP = 10.0  # passes: a sample that costs no more is taken at once, another when as many are spent without it
 ENOUGH = 10  # rows of a sample for each unknown
 PASSES = 27  # columns of a curvature that costs as much as two passes over the same rows
 SLOW = 0.2
@@ -46,7 +49,8 @@ class State:
     changes: Replicated  # (m, outputs, width) change of the smooth part's gradient along each step
     pairs: Replicated  # (1,) how many of the m are filled
     anchor: Replicated  # (outputs, width) where the curvature of the sample was taken
-    control: Replicated  # (3,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded
+    control: Replicated  # (4,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded;
+    # epochs until a sample is taken
     inverse: Derived  # H₀: (blocks, size, size) inverse curvature of the sample, or (1, width) of each column
 
 
@@ -76,7 +80,7 @@ class Lbfgs(Algorithm[State]):
         """Make a state at w = 0 without an evaluation."""
         w = objective.zeros()
         history = np.zeros((self.memory, *w.shape))
-        pairs, control = np.zeros(1, np.int64), np.array([0.0, np.inf, 0.0])
+        pairs, control = np.zeros(1, np.int64), np.array([0.0, np.inf, 0.0, np.inf])
         return State(w, np.zeros(1), w.copy(), history, history.copy(), pairs, w.copy(), control, None)
 
     def init(self, objective: Objective, channel: Channel) -> State:
@@ -89,15 +93,29 @@ class Lbfgs(Algorithm[State]):
             state.w[...] = 0.0
             exact = evaluate_exact(objective, state.w, channel)
         state.value[0], state.gradient[...] = exact.value, exact.gradient
-        state.control[0], state.control[2] = self._sample(objective), start.epochs
+        price = self._price(objective, channel)
+        state.control[2:] = start.epochs, price
+        if price <= CHEAP:
+            self._sample(state, objective)
         self.rebuild(state, objective, channel)
         return state
 
-    def _sample(self, objective: Objective) -> float:
-        """Choose the part 1/f of the rows that has ENOUGH rows for each unknown, and give f; 0: no sample."""
+    def _price(self, objective: Objective, channel: Channel) -> float:
+        """Give the price of the curvature of a sample and its inverse in passes over the rows; collective."""
         if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
-            return 0.0
-        return float(max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective))))
+            return np.inf
+        shard, unknowns = objective.shard, objective.outputs * used(objective)
+        blocks = 1 if objective.outputs == 1 or metric.coupled(objective) else objective.outputs
+        sample = min(shard.total, ENOUGH * unknowns)
+        matrix = blocks * (unknowns / blocks) ** 2 * (MULTIPLY * sample + INVERSE * unknowns / blocks)
+        number = SPARSE if isinstance(shard.rows, CsrRows) else NUMBER
+        stored = channel.sum(float(shard.rows.values.size))[0]
+        return float(matrix / (number * objective.outputs * stored))
+
+    def _sample(self, state: State, objective: Objective) -> None:
+        """Choose the part 1/f of the rows that has ENOUGH rows for each unknown."""
+        state.control[0] = max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective)))
+        state.control[1], state.control[3], state.pairs[0] = np.inf, np.inf, 0
 
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
         """Take the curvature of the sample, or of each column over all rows, at the anchor again."""
@@ -117,6 +135,7 @@ class Lbfgs(Algorithm[State]):
         first, looked = self._first_trial(state, p, objective, channel)
         point, trials = search(objective, channel, state, p, g, first, self.max_trials)
         spent += looked
+        state.control[3] -= trials + looked
         if point is None:  # rounding or stale curvature: forget the pairs and try the plain gradient next
             state.pairs[0] = 0
             return Progress(spent + trials, 0.0, Exact(float(state.value[0]), state.gradient.copy()))
@@ -131,8 +150,14 @@ class Lbfgs(Algorithm[State]):
         for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
         optimum of rows that are told apart well it is too small, and the first step much too long.
         """
-        if not state.control[0]:
+        if not state.control[0] and state.control[3] > 0.0:
             return 0.0
+        if not state.control[0]:
+            if objective.outputs == 1 or metric.coupled(objective):
+                state.anchor[...] = state.w
+            self._sample(state, objective)
+            self.rebuild(state, objective, channel)
+            return float(1.0 / state.control[0])
         size = float((g * _times(state.inverse, g)).sum())
         slow = size > SLOW * state.control[1]
         state.control[1] = size

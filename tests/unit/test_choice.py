@@ -11,8 +11,9 @@ SMALL = Size(20000, 9, 1, 180000, False, 2, 1e-6, True, True)
     [
         (SMALL, "newton"),  # least squares in a few columns: the normal equations
         (SMALL._replace(tol=1e-12), "newton"),
-        (SMALL._replace(unknowns=50_000, numbers=2_000_000, sparse=True, quadratic=False), "saga"),  # text
-        (SMALL._replace(unknowns=4000, numbers=20000 * 4000, quadratic=False), "saga"),  # d³ and N·d² are too much
+        (SMALL._replace(unknowns=50_000, numbers=2_000_000, sparse=True, quadratic=False), "lbfgs"),  # text
+        (SMALL._replace(unknowns=50_000, numbers=2_000_000, sparse=True, smooth=False), "saga"),  # text with l1
+        (SMALL._replace(unknowns=1000, numbers=20000 * 1000, quadratic=False), "lbfgs"),  # d³ and N·d² are too much
     ],
 )
 def test_the_cheapest_is_chosen(size, wanted):
