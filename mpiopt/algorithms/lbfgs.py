@@ -213,19 +213,18 @@ def steepest(objective: Objective, w: Model, gradient: Model) -> Model:
 
 def two_loop(state: State, g: Model) -> Model:
     """Give -H g, H the inverse BFGS matrix of the remembered pairs."""
-    q, m = g.copy(), len(state.steps)
-    newest_first = range(m - 1, m - 1 - int(state.pairs[0]), -1)
-    s, y = state.steps, state.changes
-    weights = np.zeros(m)
-    for i in newest_first:
-        weights[i] = (s[i] * q).sum() / (s[i] * y[i]).sum()
+    filled = slice(len(state.steps) - int(state.pairs[0]), None)
+    s, y = (pairs[filled].reshape(-1, g.size) for pairs in (state.steps, state.changes))
+    q, bends, weights = g.reshape(-1).copy(), np.einsum("ij,ij->i", s, y), np.zeros(len(s))
+    for i in reversed(range(len(s))):
+        weights[i] = s[i] @ q / bends[i]
         q -= weights[i] * y[i]
-    q = _times(state.inverse, q)
-    if state.pairs[0] and not state.control[0]:
-        q *= (s[-1] * y[-1]).sum() / (y[-1] * _times(state.inverse, y[-1])).sum()
-    for i in reversed(newest_first):
-        q += (weights[i] - (y[i] * q).sum() / (s[i] * y[i]).sum()) * s[i]
-    return -q
+    q = _times(state.inverse, q.reshape(g.shape)).reshape(-1)
+    if len(s) and not state.control[0]:
+        q *= bends[-1] / float(y[-1] @ _times(state.inverse, y[-1].reshape(g.shape)).reshape(-1))
+    for i in range(len(s)):
+        q += (weights[i] - y[i] @ q / bends[i]) * s[i]
+    return -q.reshape(g.shape)
 
 
 def _of_columns(objective: Objective, w: Model, channel: Channel) -> Model:
