@@ -16,6 +16,7 @@ from mpiopt.comm.threads import single
 from mpiopt.datasets import together
 from mpiopt.fitted import in_file_units
 from mpiopt.job import Model, Stopping
+from mpiopt.kernels.moving import gather
 from mpiopt.labels import MOST_CLASSES, classes, guess
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.randomness import generator
@@ -158,15 +159,15 @@ def padded(x: NDArray[Any], intercept: bool, order: NDArray[np.int64]) -> DenseR
 
 def compressed(x: Any, intercept: bool, order: NDArray[np.int64]) -> CsrRows:
     """Copy CSR rows in the given order, with room for the intercept's 1 at the end of each."""
-    n, d = x.shape
-    x = x[order]
-    x.sort_indices()
-    indptr, indices = x.indptr.astype(np.int64), x.indices.astype(np.int32, copy=False)
+    d, x = x.shape[1], x if x.has_sorted_indices else x.sorted_indices()
     values = x.data if x.data.dtype in (np.float32, np.float64) else x.data.astype(np.float64)
+    begins, indices = x.indptr.astype(np.int64, copy=False), x.indices.astype(np.int32, copy=False)
+    indptr = np.concatenate([[0], np.cumsum(np.diff(begins)[order] + intercept)])
+    rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], values.dtype), d + intercept)
+    gather(order, begins, indices, values, indptr[:-1], rows.indices, rows.values)
     if intercept:
-        indices, values = np.insert(indices, indptr[1:], d), np.insert(values, indptr[1:], 0.0)
-        indptr = indptr + np.arange(n + 1)
-    return CsrRows(indptr, indices, values, d + intercept)
+        rows.indices[indptr[1:] - 1], rows.values[indptr[1:] - 1] = d, 0.0
+    return rows
 
 
 def same_columns(ranks: Comm, d: int, n: int) -> ValueError | None:

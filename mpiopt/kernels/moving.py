@@ -81,11 +81,12 @@ def checksum_dense(start, label_bits, weight_bits, bits):  # type: ignore[no-unt
 def gather(order, indptr, indices, values, starts, out_indices, out_values):  # type: ignore[no-untyped-def]
     """Copy CSR row order[j] to the place starts[j] of the output, for every j."""
     for j in range(len(order)):
-        q = starts[j]
-        for p in range(indptr[order[j]], indptr[order[j] + 1]):
-            out_indices[q] = indices[p]
-            out_values[q] = values[p]
-            q += 1
+        begin, end, q = indptr[order[j]], indptr[order[j] + 1], starts[j]
+        of_row, of_values = indices[begin:end], values[begin:end]
+        to, to_values = out_indices[q : q + end - begin], out_values[q : q + end - begin]
+        for k in range(len(of_row)):  # of slices: counted from 0, a loop becomes a copy
+            to[k] = of_row[k]
+            to_values[k] = of_values[k]
 
 
 @njit(cache=True, nogil=True)
