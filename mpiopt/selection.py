@@ -74,6 +74,8 @@ def text_of(value: object) -> str:
 
 def fit(where: str, value: object, default: object) -> object:
     """Give `value` in the kind of the option's default (a whole number serves as a real one), or refuse it."""
+    if value is None and isinstance(default, str):
+        return text_of(value)  # the word none, which an option of text may mean
     if isinstance(value, bool) or default is None or value is None:
         same = default is None or value is None or isinstance(default, bool)
     elif isinstance(default, float):
