@@ -73,7 +73,7 @@ def compare(case, path, out, algorithm, ranks, table):
     difference = (last["objective"] - best) / best
     table.append((case, algorithm, ranks, last["epoch"], last["round"], difference, last["certificate"]))
     assert abs(difference) <= AGREE, (case, algorithm, ranks, difference)
-    scale = 1.0 if result.feature_scale is None else result.feature_scale
+    scale = 1.0 if result.model.feature_scale is None else result.model.feature_scale
     value = problem.value(result.coef * scale)
     assert abs(value - best) <= AGREE * best, (case, algorithm, ranks, value)
     assert last["epoch"] <= EPOCHS, (case, algorithm, ranks)

@@ -1,0 +1,47 @@
+"""Kill and resume under mpirun on 4 ranks; `MPIOPT_KILLS=50` kills as often as the acceptance asks for."""
+
+import os
+import random
+import subprocess
+
+import pytest
+
+from tests.kill.campaign import PLAIN, TRAIN, WORDS, Campaign, children
+
+RANKS = 4
+KILLS = int(os.environ.get("MPIOPT_KILLS", "6"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return tmp_path_factory.mktemp("undisturbed") / "run.h5"
+
+
+@pytest.fixture
+def start(launch):
+    """Give a function that starts `train … --out run.h5 --resume auto` in a folder, with its output in `log`."""
+
+    def run(folder, ranks=RANKS, more=()):
+        words = [*TRAIN, *WORDS, *PLAIN, "--out", "run.h5", "--resume", "auto", *more]
+        command, variables = launch(ranks, words)
+        with (folder / "log").open("w") as log:
+            return subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    return run
+
+
+@pytest.fixture
+def whole(undisturbed, start):
+    """Give the result of a run that nobody kills, on 4 ranks."""
+    if not undisturbed.exists():
+        with start(undisturbed.parent) as process:
+            assert process.wait(timeout=240) == 0, (undisturbed.parent / "log").read_text()
+    return undisturbed
+
+
+def test_runs_that_are_killed_end_as_if_nothing_had_been(tmp_path, whole, start):
+    chance = random.Random(os.environ.get("MPIOPT_KILL_SEED", "0"))
+    tally = Campaign(tmp_path, start, whole, chance).go(KILLS)
+    print(tally)
+    assert tally.kills.total() == KILLS
+    assert tally.runs >= 1
