@@ -2,32 +2,17 @@
 
 import os
 import random
-import subprocess
 
 import pytest
 
-from tests.kill.campaign import PLAIN, TRAIN, WORDS, Campaign, children
+from tests.kill.campaign import Campaign
 
-RANKS = 4
 KILLS = int(os.environ.get("MPIOPT_KILLS", "6"))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     return tmp_path_factory.mktemp("undisturbed") / "run.h5"
-
-
-@pytest.fixture
-def start(launch):
-    """Give a function that starts `train … --out run.h5 --resume auto` in a folder, with its output in `log`."""
-
-    def run(folder, ranks=RANKS, more=()):
-        words = [*TRAIN, *WORDS, *PLAIN, "--out", "run.h5", "--resume", "auto", *more]
-        command, variables = launch(ranks, words)
-        with (folder / "log").open("w") as log:
-            return subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    return run
 
 
 @pytest.fixture
