@@ -3,8 +3,8 @@
 A run is plain SAGA on real or made-up rows with a checkpoint after every round, so that most of its time is writing
 and a kill often falls into a write. Each life is killed at a random instant after its checkpoints have begun to come:
 one rank, all ranks, or the instant at which an unfinished file is seen. The next life must go on from the newest
-whole checkpoint or the one before; a run that ends must be certified, and its coefficients and history must be bit for
-bit those of a run that nobody disturbed.
+whole checkpoint or the one before; a run that ends must be certified, and its coefficients and history must be bit
+for bit those of a run that nobody disturbed.
 """
 
 from __future__ import annotations

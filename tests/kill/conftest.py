@@ -17,6 +17,8 @@ def start(launch):
         words = [*TRAIN, *WORDS, *PLAIN, "--out", "run.h5", "--resume", "auto"]
         command, variables = launch(ranks, words)
         with (folder / "log").open("w") as log:
-            return subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     return run
