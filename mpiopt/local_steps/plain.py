@@ -41,6 +41,7 @@ class PlainSteps:
     seed: int
     gamma: float  # γ
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
+    fixed: bool  # H is given by hand
 
     @classmethod
     def at(
@@ -58,8 +59,9 @@ class PlainSteps:
             gamma *= channel.size
         chosen = 2.0 if channel.size > 1 else 3.0
         refresh = chosen if options.refresh < 0.0 else options.refresh
+        fixed = options.local_steps > 0
         form = "lazy" if options.lazy else "sparse"
-        return cls(options.variant, batch, options.sampling, form, refresh, channel.seed, gamma, column)
+        return cls(options.variant, batch, options.sampling, form, refresh, channel.seed, gamma, column, fixed)
 
     def step_size(self, scale: float) -> float:
         """Give γ·scale."""
@@ -143,7 +145,8 @@ class PlainSteps:
             return
         control[CEILING] = 0.7 * control[SCALE]
         control[SCALE] *= 0.5
-        control[ROUND] = max(1 / 64, 0.5 * control[ROUND]) if size > 1 else control[ROUND]
+        if size > 1 and not self.fixed:
+            control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 
 
 def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
