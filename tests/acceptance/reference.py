@@ -88,7 +88,8 @@ def read(path, loss, scale="none", l1=0.0, delta=1.0):
         x = (x - x.mean(axis=0)) / x.std(axis=0)
     elif scale == "maxabs":
         x = x.toarray()
-        x = x / np.abs(x).max(axis=0)
+        largest = np.abs(x).max(axis=0)
+        x = x / np.where(largest == 0, 1, largest)
     elif x.nnz > 0.3 * np.prod(x.shape):
         x = x.toarray()
     return Problem(x, label, loss, l1, 1.0 / len(label), delta)
