@@ -64,8 +64,15 @@ class Objective:
         return float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
 
     def evaluate(self, w: Model) -> tuple[float, Model]:
-        """Give this rank's share of (1/N) Σ s_i loss_i and of its gradient, in one pass over the rows."""
-        return self._share(w, np.empty((0, self.outputs)))
+        """Give this rank's share of (1/N) Σ s_i loss_i and its gradient: a pass over the rows; one in all for 0."""
+        if w.any():
+            return self._share(w, np.empty((0, self.outputs)))
+        value, gradient = self._at_zero
+        return value, gradient.copy()
+
+    @cached_property
+    def _at_zero(self) -> tuple[float, Model]:
+        return self._share(self.zeros(), np.empty((0, self.outputs)))
 
     def refresh(self, w: Model, table: Vector) -> tuple[float, Model]:
         """Do as `evaluate` and fill the SAGA table: table[i] = s_i loss_i'(W x_i), shape (n, outputs)."""
