@@ -68,7 +68,7 @@ class Dataset:
 def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm) -> Dataset:
     """Read a data set and give this rank its shard; collective.
 
-    Rows are dense if a quarter of their entries or more are nonzero (`loading.DENSE`), else CSR. The sequence, the
+    Rows are dense if enough of their entries are nonzero (`loading.dense_from`), else CSR. The sequence, the
     classes, the scaling and the checksum do not depend on the number of ranks, to the last bit.
     `target` is what the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels look like.
 

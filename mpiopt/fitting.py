@@ -18,6 +18,7 @@ from mpiopt.fitted import in_file_units
 from mpiopt.job import Model, Stopping
 from mpiopt.labels import MOST_CLASSES, classes, guess
 from mpiopt.problem import pick, pose, target_of
+from mpiopt.randomness import generator
 from mpiopt.recorder import Clock, Row
 from mpiopt.runner import Plan, run
 from mpiopt.selection import select
@@ -25,6 +26,9 @@ from mpiopt.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.signals import Stop
 
 Matrix = NDArray[np.float64]
+
+SHUFFLE = 2  # stream of randomness: the order of the caller's rows
+PIECE = 4096  # rows copied at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +78,10 @@ def fit(
     """
     ranks = communicator(comm)
     model, stopping = Model(select(loss), l1, l2), Stopping(tol, max_epochs, max_seconds)
-    rows, d, weight = together(ranks, lambda: checked(x, y, sample_weight, intercept))
+    order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
+    rows, d, weight = together(ranks, lambda: checked(x, y, sample_weight, intercept, order))
     ranks.agree(same_columns(ranks, d, len(rows)))
-    target, classes, label = labelled(np.asarray(y), target_of(model), ranks)
+    target, classes, label = labelled(np.asarray(y)[order], target_of(model), ranks)
     if scale not in scaling.SCALES[:3]:
         raise ValueError(f"scale must be one of {', '.join(scaling.SCALES[:3])}; not {scale!r}")
     shard = placed(rows, d, intercept, label, weight, ranks)
@@ -115,9 +120,17 @@ def communicator(comm: Any) -> Comm:
     return MpiComm(comm.Dup())
 
 
-def checked(x: Any, y: ArrayLike, weight: ArrayLike | None, intercept: bool) -> tuple[Rows, int, Vector]:
-    """Give this rank's rows in the form of a shard, its columns and weights; ValueError for what does not fit."""
-    matrix = x.tocsr().sorted_indices() if hasattr(x, "tocsr") else np.asarray(x)
+def checked(
+    x: Any, y: ArrayLike, weight: ArrayLike | None, intercept: bool, order: NDArray[np.int64]
+) -> tuple[Rows, int, Vector]:
+    """Give this rank's rows in the form of a shard and in a random order, which blocks of rows need, and weights.
+
+    Raises
+    ------
+    ValueError
+        For what does not fit.
+    """
+    matrix = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x)
     if matrix.ndim != 2:
         raise ValueError(f"x has the shape {matrix.shape}; it must be (rows, columns)")
     n, d = matrix.shape
@@ -125,7 +138,8 @@ def checked(x: Any, y: ArrayLike, weight: ArrayLike | None, intercept: bool) -> 
     weights = np.ones(n) if weight is None else np.array(weight, dtype=np.float64)
     if label.shape != (n,) or weights.shape != (n,):
         raise ValueError(f"x has {n} rows, y the shape {label.shape}, sample_weight {weights.shape}")
-    rows = compressed(matrix, intercept) if hasattr(x, "tocsr") else padded(matrix, intercept)
+    rows = compressed(matrix, intercept, order) if hasattr(x, "tocsr") else padded(matrix, intercept, order)
+    weights = weights[order]
     if not np.isfinite(rows.values).all():
         raise ValueError("x holds NaN or infinite values")
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
@@ -133,18 +147,22 @@ def checked(x: Any, y: ArrayLike, weight: ArrayLike | None, intercept: bool) -> 
     return rows, d, weights
 
 
-def padded(x: NDArray[Any], intercept: bool) -> DenseRows:
-    """Copy dense rows, with a column for the intercept and zeros up to a multiple of 8."""
+def padded(x: NDArray[Any], intercept: bool, order: NDArray[np.int64]) -> DenseRows:
+    """Copy dense rows in the given order, with a column for the intercept and zeros up to a multiple of 8."""
     n, d = x.shape
     values = shaping.aligned(n, shaping.padded(d + intercept), np.float32 if x.dtype == np.float32 else np.float64)
-    values[:, :d] = x
+    for start in range(0, n, PIECE):
+        values[start : start + PIECE, :d] = x[order[start : start + PIECE]]
     return DenseRows(values)
 
 
-def compressed(x: Any, intercept: bool) -> CsrRows:
-    """Copy CSR rows, with room for the intercept's 1 at the end of each."""
+def compressed(x: Any, intercept: bool, order: NDArray[np.int64]) -> CsrRows:
+    """Copy CSR rows in the given order, with room for the intercept's 1 at the end of each."""
     n, d = x.shape
-    indptr, indices, values = x.indptr.astype(np.int64), x.indices.astype(np.int32), x.data * 1.0
+    x = x[order]
+    x.sort_indices()
+    indptr, indices = x.indptr.astype(np.int64), x.indices.astype(np.int32, copy=False)
+    values = x.data if x.data.dtype in (np.float32, np.float64) else x.data.astype(np.float64)
     if intercept:
         indices, values = np.insert(indices, indptr[1:], d), np.insert(values, indptr[1:], 0.0)
         indptr = indptr + np.arange(n + 1)

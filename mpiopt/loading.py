@@ -17,7 +17,13 @@ from mpiopt.shaping import Numbers, compressed, padded, spread, without_zeros
 from mpiopt.shard import CsrRows, DenseRows, Rows, Vector, block
 
 DENSE = 0.25  # rows are stored dense if this fraction of their entries, or more, are nonzero
+SHORT, SHORT_DENSE = 128, 0.08  # and this for so few columns: the dense kernels win on short rows
 _MEMORY = 103  # stream of randomness
+
+
+def dense_from(columns: int) -> float:
+    """Give the fraction of nonzeros from which on rows are stored dense."""
+    return SHORT_DENSE if columns <= SHORT else DENSE
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def load(
     d = arrangement.features if arrangement.features is not None else source.features or seen.features
     if d == 0:
         raise ValueError(f"{path}: no row has a feature")
-    dense = seen.nonzeros >= DENSE * d * source.total if arrangement.dense is None else arrangement.dense
+    dense = seen.nonzeros >= dense_from(d) * d * source.total if arrangement.dense is None else arrangement.dense
     main, held = together(comm, lambda: [_finish(t, d, dense, arrangement) for t in targets])
     return main, held if holdout.held else None, seen
 

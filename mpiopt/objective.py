@@ -64,8 +64,15 @@ class Objective:
         return float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
 
     def evaluate(self, w: Model) -> tuple[float, Model]:
-        """Give this rank's share of (1/N) Σ s_i loss_i and of its gradient, in one pass over the rows."""
-        return self._share(w, np.empty((0, self.outputs)))
+        """Give this rank's share of (1/N) Σ s_i loss_i and its gradient: a pass over the rows; one in all for 0."""
+        if w.any():
+            return self._share(w, np.empty((0, self.outputs)))
+        value, gradient = self._at_zero
+        return value, gradient.copy()
+
+    @cached_property
+    def _at_zero(self) -> tuple[float, Model]:
+        return self._share(self.zeros(), np.empty((0, self.outputs)))
 
     def refresh(self, w: Model, table: Vector) -> tuple[float, Model]:
         """Do as `evaluate` and fill the SAGA table: table[i] = s_i loss_i'(W x_i), shape (n, outputs)."""
@@ -92,9 +99,13 @@ class Objective:
         """Give this rank's share of (1/N) Σ c_i (P x_i) x_iᵀ, shape (outputs, width), for any c_i."""
         return rows.weighted(self.shard.rows, c, p) / self.shard.total
 
-    def row_norms(self) -> Vector:
-        """Give ‖x_i‖² for each row of this rank, shape (n,)."""
-        return rows.squared_norms(self.shard.rows)
+    def row_norms(self, column: Vector | None = None) -> Vector:
+        """Give Σ_j column_j x_ij² for each row of this rank, shape (n,); ‖x_i‖² without `column`."""
+        return rows.squared_norms(self.shard.rows, column)
+
+    def row_sum(self, c: Vector) -> Vector:
+        """Give Σ c_i x_i over this rank's rows, shape (width,)."""
+        return np.asarray(rows.combined(self.shard.rows, c[:, None])[0])
 
     def row_smoothness(self) -> Vector:
         """Give s_i curvature_bound ‖x_i‖² for each row of this rank, shape (n,); inf where there is no bound."""

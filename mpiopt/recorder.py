@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, TextIO, get_type_hints
@@ -136,18 +137,32 @@ def progress(rank: int, quiet: bool, out: TextIO) -> Progress:
     """Choose what fits: rank 0 alone talks, and not when told to be quiet."""
     if rank != 0 or quiet:
         return Progress()
-    return Terminal(out) if out.isatty() else Log(out)
+    return Terminal(out) if out.isatty() and _seen_by_a_terminal(os.environ) else Log(out)
+
+
+def _seen_by_a_terminal(environment: Mapping[str, str]) -> bool:
+    # Open MPI's mpirun gives ranks a pseudo-terminal even where its own output goes to a file: ask for its own.
+    if not {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"} & environment.keys():
+        return True
+    try:
+        launcher = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return os.isatty(launcher)
+    finally:
+        os.close(launcher)
 
 
 def line(row: Row, tolerance: float) -> str:
     """Give one row in less than 80 columns, with a bar for the decades of the certificate that are done."""
     return (
-        f"[{bar(row.certificate, tolerance)}] {row.certificate:8.1e}  objective {row.objective:<14.9g}"
-        f" epoch {row.epoch:<7.4g} round {row.round:<6d} {duration(row.seconds):>7}"
+        f"[{bar(row.certificate, tolerance)}] {row.certificate:8.1e} objective {row.objective:<12.8g}"
+        f" epoch {row.epoch:<6.{1 if row.epoch < 1000 else 0}f} round {row.round:<7d} {duration(row.seconds):>7}"
     )[: COLUMNS - 1]
 
 
-def bar(certificate: float, tolerance: float, width: int = 12) -> str:
+def bar(certificate: float, tolerance: float, width: int = 10) -> str:
     """Fill `width` places in the measure in which log(certificate) goes from 0 to log(tolerance)."""
     if not (certificate > 0.0 and 0.0 < tolerance < 1.0):
         share = 1.0 if certificate == 0.0 else 0.0

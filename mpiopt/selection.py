@@ -46,7 +46,7 @@ def select(text: str) -> Selection:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{text!r}: {part.strip()!r} is not of the form option=value")
-        options[key.strip().replace("-", "_")] = read_value(value.strip())
+        options[key.strip().replace("-", "_")] = read_value(value.strip())  # `fit` gives it the option's kind
     return Selection(match[1], options)
 
 
@@ -74,8 +74,8 @@ def text_of(value: object) -> str:
 
 def fit(where: str, value: object, default: object) -> object:
     """Give `value` in the kind of the option's default (a whole number serves as a real one), or refuse it."""
-    if value is None and isinstance(default, str):
-        return text_of(value)  # the word none, which an option of text may mean
+    if isinstance(default, str) and value is None:
+        return "none"
     if isinstance(value, bool) or default is None or value is None:
         same = default is None or value is None or isinstance(default, bool)
     elif isinstance(default, float):

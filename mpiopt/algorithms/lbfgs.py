@@ -3,8 +3,8 @@
 D. C. Liu, J. Nocedal, On the limited memory BFGS method for large scale optimization, Math. Prog. 45 (1989),
 algorithm 2.1; the line search is the bisection of A. S. Lewis, M. L. Overton, Nonsmooth optimization via
 quasi-Newton methods, Math. Prog. 141 (2013), algorithm 2.6. With l1: G. Andrew, J. Gao, Scalable training of
-L1-regularized log-linear models, ICML 2007 (OWL-QN). Where it fits, the first matrix is the inverse curvature of a
-sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Optim. 21 (2011)).
+L1-regularized log-linear models, ICML 2007 (OWL-QN). Where it pays, the first matrix is the inverse curvature of a
+sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Optim. 21 (2011)), elsewhere a diagonal.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
 from mpiopt.curvature import used
 from mpiopt.exact import evaluate_exact
+from mpiopt.kernels import rows
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, Replicated
 
 Model = NDArray[np.float64]
 ARMIJO, WOLFE = 1e-4, 0.9
 LARGEST = 2000  # columns of a model whose curvature is sampled
-ENOUGH = 40  # rows of a sample for each unknown
-SLOW = 0.1
+ENOUGH = 10  # rows of a sample for each unknown
+PASSES = 27  # columns of a curvature that costs as much as two passes over the same rows
+SLOW = 0.2
+BENT = 0.1
+LOOK = 8  # part 1/LOOK of the rows tells how long the first step is
 ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 
 
@@ -43,7 +47,7 @@ class State:
     pairs: Replicated  # (1,) how many of the m are filled
     anchor: Replicated  # (outputs, width) where the curvature of the sample was taken
     control: Replicated  # (3,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded
-    inverse: Derived  # (blocks, size, size) H₀, the inverse curvature of the sample
+    inverse: Derived  # H₀: (blocks, size, size) inverse curvature of the sample, or (1, width) of each column
 
 
 class Point(NamedTuple):
@@ -90,16 +94,15 @@ class Lbfgs(Algorithm[State]):
         return state
 
     def _sample(self, objective: Objective) -> float:
-        """Choose 1/64, 1/8 or all of the rows: the smallest part with ENOUGH rows for each unknown; 0: no sample."""
-        unknowns = objective.outputs * used(objective)
-        fits = used(objective) <= LARGEST and not objective.threshold.any()
-        if not self.sampled or not fits:
+        """Choose the part 1/f of the rows that has ENOUGH rows for each unknown, and give f; 0: no sample."""
+        if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
             return 0.0
-        return next((f for f in (64.0, 8.0) if objective.shard.total >= f * ENOUGH * unknowns), 1.0)
+        return float(max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective))))
 
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
-        """Take the curvature of the sample at the anchor again."""
+        """Take the curvature of the sample, or of each column over all rows, at the anchor again."""
         if not state.control[0]:
+            state.inverse = _of_columns(objective, state.anchor, channel)
             return
         part = warm_start.first_rows(objective, channel, int(state.control[0])) or objective
         state.inverse = metric.inverse_curvature(part, state.anchor, channel)
@@ -111,7 +114,9 @@ class Lbfgs(Algorithm[State]):
         state.control[2] = 0.0
         p = self._direction(state, g, objective)
         search = orthant_search if objective.threshold.any() else wolfe_search
-        point, trials = search(objective, channel, state, p, g, self._first_trial(state, g), self.max_trials)
+        first, looked = self._first_trial(state, p, objective, channel)
+        point, trials = search(objective, channel, state, p, g, first, self.max_trials)
+        spent += looked
         if point is None:  # rounding or stale curvature: forget the pairs and try the plain gradient next
             state.pairs[0] = 0
             return Progress(spent + trials, 0.0, Exact(float(state.value[0]), state.gradient.copy()))
@@ -122,7 +127,8 @@ class Lbfgs(Algorithm[State]):
     def _refined(self, state: State, g: Model, objective: Objective, channel: Channel) -> float:
         """Take the curvature anew, of more rows, where gᵀH₀g fell by less than SLOW; give the epochs.
 
-        With a block for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
+        No sample is taken that costs more than about two passes over all rows: the pairs do the rest. With a block
+        for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
         optimum of rows that are told apart well it is too small, and the first step much too long.
         """
         if not state.control[0]:
@@ -130,9 +136,11 @@ class Lbfgs(Algorithm[State]):
         size = float((g * _times(state.inverse, g)).sum())
         slow = size > SLOW * state.control[1]
         state.control[1] = size
-        if not slow or len(state.inverse) > 1 or (objective.loss.quadratic and state.control[0] == 1.0):
+        dearest = max(1.0, state.inverse.shape[1] / PASSES)
+        known = objective.loss.quadratic and state.control[0] == 1.0
+        if not slow or known or len(state.inverse) > 1 or state.control[0] < dearest:
             return 0.0
-        state.control[0] = max(1.0, state.control[0] / 8.0)
+        state.control[0] = max(dearest, state.control[0] // 8.0)
         state.anchor[...] = state.w
         state.pairs[0] = 0
         self.rebuild(state, objective, channel)
@@ -145,20 +153,30 @@ class Lbfgs(Algorithm[State]):
         if float((p * g).sum()) < 0:
             return p
         state.pairs[0] = 0
-        return -_times(state.inverse, g) if state.control[0] else -g
+        return -_times(state.inverse, g)
 
-    def _first_trial(self, state: State, g: Model) -> float:
-        return 1.0 if state.pairs[0] or state.control[0] else 1.0 / max(float(np.sqrt((g * g).sum())), 1e-300)
+    def _first_trial(self, state: State, p: Model, objective: Objective, channel: Channel) -> tuple[float, float]:
+        """Give the length to try first, and epochs: 1, or the minimum along p by the curvature of some rows."""
+        if state.pairs[0] or state.control[0]:
+            return 1.0, 0.0
+        part = warm_start.first_rows(objective, channel, LOOK) or objective
+        bend = part.curvatures(state.w) @ (part.predict(p) ** 2).sum(axis=1) / part.shard.total
+        bend = float(channel.sum(bend)[0]) + float((objective.ridge * p * p).sum())
+        slope = float((p * steepest(objective, state.w, state.gradient)).sum())
+        size = float(np.sqrt((p * p).sum()))
+        t = -slope / bend if bend > 0 else 1.0 / max(size, 1e-300)
+        return t, 2.0 * part.shard.total / objective.shard.total
 
     def _remember(self, state: State, point: Point, objective: Objective) -> None:
         s = point.w - state.w
         y = point.exact.gradient - state.gradient + objective.ridge * s
         if float((s * y).sum()) <= 1e-16 * float((y * y).sum()):
             return
+        kept = min(int(state.pairs[0]), self.memory - 1)
         for history, newest in ((state.steps, s), (state.changes, y)):
-            history[:-1] = history[1:]
+            history[-kept - 1 : -1] = history[len(history) - kept :]
             history[-1] = newest
-        state.pairs[0] = min(int(state.pairs[0]) + 1, self.memory)
+        state.pairs[0] = kept + 1
 
 
 def steepest(objective: Objective, w: Model, gradient: Model) -> Model:
@@ -177,13 +195,23 @@ def two_loop(state: State, g: Model) -> Model:
     for i in newest_first:
         weights[i] = (s[i] * q).sum() / (s[i] * y[i]).sum()
         q -= weights[i] * y[i]
-    if state.control[0]:
-        q = _times(state.inverse, q)
-    elif state.pairs[0]:
-        q *= (s[-1] * y[-1]).sum() / (y[-1] * y[-1]).sum()
+    q = _times(state.inverse, q)
+    if state.pairs[0] and not state.control[0]:
+        q *= (s[-1] * y[-1]).sum() / (y[-1] * _times(state.inverse, y[-1])).sum()
     for i in reversed(newest_first):
         q += (weights[i] - (y[i] * q).sum() / (s[i] * y[i]).sum()) * s[i]
     return -q
+
+
+def _of_columns(objective: Objective, w: Model, channel: Channel) -> Model:
+    """Give 1/((1/N) Σ c_i x_ij² + l2) for each column, shape (1, width); 0 for a column that is empty.
+
+    A row counts with BENT of its largest curvature at least: Huber's loss has none where it is far from its target.
+    """
+    c, least = objective.curvatures(w), BENT * (objective.loss.curvature_bound or 0.0)
+    squares = rows.column_squares(objective.shard.rows, np.maximum(c, least * objective.shard.weight))
+    bend = channel.sum(squares / objective.shard.total) + objective.ridge
+    return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)[None]
 
 
 def _times(inverse: Model, g: Model) -> Model:
@@ -191,6 +219,8 @@ def _times(inverse: Model, g: Model) -> Model:
 
     With one for each, what all outputs have in common is left out: softmax does not see it, and the ridge keeps it 0.
     """
+    if inverse.ndim == 2:
+        return inverse * g
     if len(inverse) == 1:
         return np.asarray(inverse[0] @ g.reshape(-1)).reshape(g.shape)
     p = np.einsum("cij,cj->ci", inverse, g - g.mean(axis=0))

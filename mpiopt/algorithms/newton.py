@@ -20,26 +20,30 @@ from mpiopt.curvature import curvature, used
 from mpiopt.exact import evaluate_exact
 from mpiopt.objective import Objective
 from mpiopt.quadratic import Quadratic
-from mpiopt.state import Replicated
+from mpiopt.state import Derived, Replicated
 
 Model = NDArray[np.float64]
 ARMIJO = 1e-4
 ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 CONTRACTION = 0.01  # of the expected decrease, from one use of a factor to the next
+USES, DECREASE = range(2)  # places in State.control
 
 
 @dataclass
 class State:
-    """The iterate with its exact value and gradient."""
+    """The iterate with its exact value and gradient, and where the factor in use was made."""
 
     w: Replicated  # (outputs, width)
     value: Replicated  # (1,) F(w)
     gradient: Replicated  # (outputs, width) of the loss part
+    anchor: Replicated  # (outputs, width) where the curvature was taken
+    control: Replicated  # (2,) steps made with its factor, 0: none is held; expected decrease of the last of them
+    model: Derived  # Quadratic, the curvature at the anchor with its factor
 
 
 @dataclass(frozen=True)
 class Newton(Algorithm[State]):
-    """Distributed exact Newton: N·d² work and one exchange of d² numbers a round; quadratic at the end."""
+    """Distributed exact Newton: N·d² work and one exchange of d² numbers a factor; quadratic at the end."""
 
     name: ClassVar[str] = "newton"
     needs: ClassVar[frozenset[str]] = frozenset({"small model"})
@@ -58,7 +62,8 @@ class Newton(Algorithm[State]):
                 f"newton: {unknowns} unknowns need a matrix of {8e-9 * unknowns**2:.1f} GB and are more than "
                 f"limit={self.limit}; use --algorithm lbfgs or saga, or newton[limit={unknowns}]"
             )
-        return State(objective.zeros(), np.zeros(1), objective.zeros())
+        w = objective.zeros()
+        return State(w, np.zeros(1), w.copy(), w.copy(), np.array([0.0, np.inf]), None)
 
     def init(self, objective: Objective, channel: Channel) -> State:
         """Start at the optimum of a part of the rows, or at 0."""
@@ -73,31 +78,35 @@ class Newton(Algorithm[State]):
         return state
 
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
-        """Nothing to do: everything is replicated."""
+        """Take the curvature at the anchor again."""
+        if state.control[USES]:
+            self._factor(state, objective, channel)
 
     def step(self, k: int, state: State, objective: Objective, channel: Channel) -> Progress:
-        """Sum the curvature, then step with its factor as long as the steps contract."""
-        model = Quadratic(curvature(objective, state.w, channel), flat(objective.threshold, objective))
-        passes, t, before = 1, 0.0, np.inf
-        for _ in range(1 + self.repeats):
-            p = self._direction(model, state, objective, channel)
-            decrease = -expected_change(objective, state, p)
-            if not 0 < decrease <= CONTRACTION * before:
-                break
-            t, trials = line_search(objective, channel, state, p, decrease)
-            passes, before = passes + trials, decrease
-            if t < 1 or decrease <= ROUNDING**2 * abs(float(state.value[0])):
-                break
-        return Progress(passes, t, Exact(float(state.value[0]), state.gradient.copy()))
+        """Step with the factor that is held, or with a new one where that would not contract well."""
+        passes, before = 0, float(state.control[DECREASE])
+        p, decrease = self._direction(state, objective, channel) if state.control[USES] else (None, 0.0)
+        if p is None or not (0 < decrease <= CONTRACTION * before or objective.loss.quadratic):
+            state.anchor[...], passes = state.w, 1
+            self._factor(state, objective, channel)
+            p, decrease = self._direction(state, objective, channel)
+        t, trials = line_search(objective, channel, state, p, decrease) if decrease > 0 else (0.0, 0)
+        uses = int(state.control[USES]) * (passes == 0) + 1
+        kept = objective.loss.quadratic or (t == 1.0 and uses <= self.repeats)
+        state.control[:] = uses * kept, decrease
+        return Progress(passes + trials, t, Exact(float(state.value[0]), state.gradient.copy()))
 
-    def _direction(self, model: Quadratic, state: State, objective: Objective, channel: Channel) -> Model:
+    def _factor(self, state: State, objective: Objective, channel: Channel) -> None:
+        state.model = Quadratic(curvature(objective, state.anchor, channel), flat(objective.threshold, objective))
+
+    def _direction(self, state: State, objective: Objective, channel: Channel) -> tuple[Model, float]:
         # Rank 0's answer, so that another processor's rounding can not part the ranks.
         g = state.gradient + objective.ridge * state.w
-        p = model.minimise(flat(g, objective), flat(state.w, objective))
+        p = state.model.minimise(flat(g, objective), flat(state.w, objective))
         agreed = channel.sum(p if channel.rank == 0 else np.zeros_like(p))
         full = objective.zeros()
         full[:, : used(objective)] = agreed.reshape(objective.outputs, -1)
-        return full
+        return full, -expected_change(objective, state, full)
 
 
 def flat(columns: Model, objective: Objective) -> Model:

@@ -15,11 +15,31 @@ from mpiopt.comm.reduction import Sent, in_order, signature
 R = TypeVar("R")
 
 
-class _World:
+class World:
+    """Where the ranks of one process meet: all threads run at once, and wait for one another at a barrier."""
+
     def __init__(self, size: int, timeout: float) -> None:
         self.size = size
         self.slots: list[Any] = [None] * size
         self.barrier = threading.Barrier(size, timeout=timeout)
+
+    def enter(self, rank: int) -> None:
+        """Begin the work of a rank."""
+
+    def meet(self, rank: int, brought: Any) -> list[Any]:
+        """Give what all ranks bring; raise BrokenBarrierError where one of them does not come."""
+        self.slots[rank] = brought
+        self.barrier.wait()
+        seen = list(self.slots)
+        self.barrier.wait()
+        return seen
+
+    def leave(self, rank: int) -> None:
+        """End the work of a rank."""
+
+    def abort(self) -> None:
+        """Let all ranks fail that wait or will wait."""
+        self.barrier.abort()
 
 
 class _Done:
@@ -39,17 +59,13 @@ class ThreadComm(Sent):
     Where the ranks disagree on the verb, or on shapes and types that must be equal, all of them raise RuntimeError.
     """
 
-    def __init__(self, rank: int, world: _World) -> None:
+    def __init__(self, rank: int, world: World) -> None:
         super().__init__(rank, world.size)
         self._world = world
 
     def swap(self, verb: str, x: Any) -> list[Any]:
         """Give every rank's `x`; `verb` must be equal on all ranks."""
-        w = self._world
-        w.slots[self.rank] = (verb, x)
-        w.barrier.wait()
-        seen = list(w.slots)
-        w.barrier.wait()
+        seen = self._world.meet(self.rank, (verb, x))
         if len({v for v, _ in seen}) > 1:
             raise RuntimeError(f"ranks disagree on the verb: {[v for v, _ in seen]}")
         return [value for _, value in seen]
@@ -106,7 +122,7 @@ class ThreadComm(Sent):
 
 def single() -> ThreadComm:
     """Give the only rank of a world of one: every verb returns at once."""
-    return ThreadComm(0, _World(1, 60.0))
+    return ThreadComm(0, World(1, 60.0))
 
 
 def spmd(size: int, main: Callable[[Comm], R], timeout: float = 60.0) -> list[R]:
@@ -115,20 +131,28 @@ def spmd(size: int, main: Callable[[Comm], R], timeout: float = 60.0) -> list[R]
     Where ranks raise, the error of the lowest of them is raised; a rank that returns while others still call verbs
     is a mismatch, too.
     """
-    world = _World(size, timeout)
+    return run_in(World(size, timeout), main)
+
+
+def run_in(world: World, main: Callable[[Comm], R]) -> list[R]:
+    """Do as `spmd` in a world of one's own."""
+    size = world.size
     results: list[Any] = [None] * size
     errors: dict[int, BaseException] = {}
 
     def run(rank: int) -> None:
         comm = ThreadComm(rank, world)
         try:
+            world.enter(rank)
             results[rank] = main(comm)
             comm.swap("return", None)
         except threading.BrokenBarrierError as error:
             errors[size + rank] = error  # the others' fault, or a timeout
         except BaseException as error:
             errors[rank] = error
-            world.barrier.abort()
+            world.abort()
+        finally:
+            world.leave(rank)
 
     threads = [threading.Thread(target=run, args=(r,)) for r in range(size)]
     for thread in threads:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.kernels import squares
 from mpiopt.kernels.block import address, identity_slope, identity_value
 from mpiopt.kernels.dense import pass_dense
 from mpiopt.kernels.sparse import gram_csr, pass_csr
@@ -57,27 +58,21 @@ def gram(rows: Rows, c: Vector) -> Matrix:
 def squared_norms(rows: Rows, column: Vector | None = None) -> Vector:
     """Give Σ_j column_j x_ij² for each row (‖x_i‖² without `column`), shape (n,)."""
     out = np.empty(len(rows))
-    each = np.ones(rows.width) if column is None else column
-    for start, stop in _ranges(len(rows)):
-        if isinstance(rows, DenseRows):
-            chunk = rows.values[start:stop].astype(np.float64)
-            out[start:stop] = (chunk * chunk) @ each
-        else:
-            row, stored, values = _entries(rows, start, stop)
-            out[start:stop] = np.bincount(row, values * values * each[stored], stop - start)
+    each = np.ones(rows.width) if column is None else np.ascontiguousarray(column, np.float64)
+    if isinstance(rows, DenseRows):
+        squares.norms_dense(rows.values, each, out)
+    else:
+        squares.norms_csr(rows.indptr, rows.indices, rows.values, each, out)
     return out
 
 
 def column_squares(rows: Rows, c: Vector) -> Vector:
     """Give Σ_i c_i x_ij² for each column, shape (width,)."""
-    total = np.zeros(rows.width)
-    for start, stop in _ranges(len(rows)):
-        if isinstance(rows, DenseRows):
-            chunk = rows.values[start:stop].astype(np.float64)
-            total += c[start:stop] @ (chunk * chunk)
-        else:
-            row, stored, values = _entries(rows, start, stop)
-            total += np.bincount(stored, values * values * c[start + row], rows.width)
+    total, c = np.zeros(rows.width), np.ascontiguousarray(c, np.float64)
+    if isinstance(rows, DenseRows):
+        squares.columns_dense(rows.values, c, total)
+    else:
+        squares.columns_csr(rows.indptr, rows.indices, rows.values, c, total)
     return total
 
 
@@ -97,7 +92,9 @@ def column_counts(rows: Rows) -> NDArray[np.int64]:
     """Give in how many rows each column is stored, shape (width,)."""
     if isinstance(rows, DenseRows):
         return np.full(rows.width, len(rows))
-    return np.bincount(rows.indices, minlength=rows.width)
+    counts = np.zeros(rows.width, np.int64)
+    squares.count(rows.indices, counts)
+    return counts
 
 
 def _pass(

@@ -1,28 +1,33 @@
-"""Laws of the verbs between threads."""
+"""Laws of the verbs between threads that run at once, and between threads that take turns."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
 from comm_cases import CASES, MISMATCHES
 
 from mpiopt.channel import Channel
-from mpiopt.comm import Comm
-from mpiopt.comm.threads import spmd
+from mpiopt.comm import Comm, lockstep, threads
+
+
+@pytest.fixture(params=[threads.spmd, lockstep.spmd], ids=["threads", "lockstep"])
+def spmd(request):
+    return request.param
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_verb(case, size):
+def test_verb(case, size, spmd):
     spmd(size, case)
 
 
-def test_threads_keep_the_protocol():
+def test_threads_keep_the_protocol(spmd):
     assert all(spmd(2, lambda comm: isinstance(comm, Comm)))
 
 
 @pytest.mark.parametrize("mismatch", MISMATCHES)
-def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch):
+def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch, spmd):
     def main(comm):
         with pytest.raises(RuntimeError):
             MISMATCHES[mismatch](comm)
@@ -30,7 +35,7 @@ def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch):
     spmd(3, main)
 
 
-def test_mismatched_verbs_are_an_error_on_all_ranks():
+def test_mismatched_verbs_are_an_error_on_all_ranks(spmd):
     def main(comm):
         with pytest.raises(RuntimeError, match="disagree on the verb"):
             comm.barrier() if comm.rank == 1 else comm.sum(np.zeros(1))
@@ -38,12 +43,12 @@ def test_mismatched_verbs_are_an_error_on_all_ranks():
     spmd(3, main)
 
 
-def test_mismatched_shapes_of_a_sum_are_an_error():
+def test_mismatched_shapes_of_a_sum_are_an_error(spmd):
     with pytest.raises(RuntimeError, match="disagree"):
         spmd(2, lambda comm: comm.sum(np.zeros(2 + comm.rank)))
 
 
-def test_a_rank_that_returns_early_is_an_error_not_a_hang():
+def test_a_rank_that_returns_early_is_an_error_not_a_hang(spmd):
     with pytest.raises(RuntimeError, match="return"):
         spmd(3, lambda comm: None if comm.rank == 2 else comm.barrier())
 
@@ -56,10 +61,10 @@ def test_the_error_of_the_lowest_rank_is_raised():
         raise ValueError(f"from {comm.rank}")
 
     with pytest.raises(ValueError, match="from 0"):
-        spmd(2, main)
+        threads.spmd(2, main)
 
 
-def test_an_error_on_one_rank_ends_the_others():
+def test_an_error_on_one_rank_ends_the_others(spmd):
     def main(comm):
         if comm.rank == 1:
             raise ValueError("alone")
@@ -69,7 +74,7 @@ def test_an_error_on_one_rank_ends_the_others():
         spmd(3, main)
 
 
-def test_the_channel_counts_what_the_communicator_counts():
+def test_the_channel_counts_what_the_communicator_counts(spmd):
     def main(comm):
         channel = Channel(comm)
         comm.barrier()
@@ -83,3 +88,28 @@ def test_the_channel_counts_what_the_communicator_counts():
         assert channel.traffic.seconds_communicate > 0
 
     spmd(3, main)
+
+
+def test_ranks_that_take_turns_run_one_at_a_time():
+    busy, most = set(), []
+
+    def main(comm):
+        for _ in range(50):
+            busy.add(comm.rank)
+            most.append(len(busy))
+            time.sleep(1e-5)  # lets any other thread run that may
+            busy.remove(comm.rank)
+            comm.barrier()
+
+    lockstep.spmd(3, main)
+    assert max(most) == 1
+
+
+def test_a_rank_that_never_comes_is_an_error_not_a_hang(spmd):
+    def main(comm):
+        if comm.rank == 1:
+            time.sleep(0.5)
+        comm.barrier()
+
+    with pytest.raises(threading.BrokenBarrierError):
+        spmd(2, main, timeout=0.1)

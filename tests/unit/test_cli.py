@@ -154,7 +154,7 @@ def test_a_spent_budget_is_code_3_and_resume_goes_on(here, capsys):
 
 def test_resume_on_another_number_of_ranks_reaches_the_same_optimum(here):
     data = libsvm(here / "data", signs)
-    words = ["train", data, "--algorithm", "lbfgs[sampled=false]", "--tol", "1e-9", "--quiet"]
+    words = ["train", data, "--algorithm", "lbfgs[sampled=false]", "--tol", "1e-12", "--quiet"]
     assert set(spmd(3, lambda c: run([*words, "--max-epochs", "4"], c, Stop()))) == {3}
     assert set(spmd(2, lambda c: run([*words, "--resume", "auto"], c, Stop()))) == {0}
     assert mpiopt(*words, "--out", "whole.h5") == 0

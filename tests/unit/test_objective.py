@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_losses import labels
 
+from mpiopt.kernels.rows import column_squares, squared_norms
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
@@ -93,6 +94,11 @@ def test_margins_norms_and_smoothness(loss, form, dtype, n):
     np.testing.assert_allclose(objective.predict(w), x @ w.T, rtol=1e-11, atol=1e-13)
     norms = (x**2).sum(axis=1)
     np.testing.assert_allclose(objective.row_norms(), norms, rtol=1e-12)
+    column, c = np.arange(x.shape[1]) - 3.0, objective.shard.weight
+    np.testing.assert_allclose(squared_norms(objective.shard.rows, column), x**2 @ column, rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(column_squares(objective.shard.rows, c), c @ x**2, rtol=1e-12)
+    stored = np.full(x.shape[1], n) if form == "dense" else np.count_nonzero(x, axis=0)
+    assert objective.column_counts.tolist() == stored.tolist()
     if loss.curvature_bound is not None:
         expected = objective.shard.weight * loss.curvature_bound * norms
         np.testing.assert_allclose(objective.row_smoothness(), expected, rtol=1e-12)

@@ -1,6 +1,9 @@
 import io
 import math
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +54,7 @@ def test_table_has_the_types_and_units_of_a_row():
 def test_a_line_fits_a_terminal():
     for row in (ROW, Row(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, math.nan, math.nan, math.nan)):
         assert len(line(row, 1e-10)) < 80
+    assert line(ROW._replace(objective=0.123456789012, round=9_999_999), 1e-10).endswith(" 20m34s")
 
 
 def test_bar():
@@ -86,6 +90,27 @@ def test_only_rank_0_talks_and_not_when_quiet():
     assert type(progress(1, False, io.StringIO())) is Progress
     assert type(progress(0, True, io.StringIO())) is Progress
     assert type(progress(0, False, io.StringIO())) is Log
+
+
+class Pretended(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_pseudo_terminal_of_a_launcher_that_writes_to_a_file_gets_a_log(monkeypatch, tmp_path):
+    for name in ("PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert type(progress(0, False, Pretended())) is Terminal
+    program = (
+        "import os, pty\nfrom mpiopt.recorder import progress\n"
+        "out = os.fdopen(pty.openpty()[1], 'w')\nprint(type(progress(0, False, out)).__name__)\n"
+    )
+    # A shell whose output is a file, as mpirun's may be, and Python below it as a rank.
+    command = f'"$PYTHON" -c "$PROGRAM" > {tmp_path}/shown; exit'
+    variables = {**os.environ, "PMIX_RANK": "0", "PYTHON": sys.executable, "PROGRAM": program}
+    with open(tmp_path / "log", "w") as log:
+        subprocess.run(["sh", "-c", command], env=variables, stdout=log, check=True)
+    assert (tmp_path / "shown").read_text() == "Log\n"
 
 
 def test_duration_and_size():

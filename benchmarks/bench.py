@@ -1,0 +1,156 @@
+"""`make bench`: the targets side by side with the peers, in one run, into one table.
+
+python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
+
+NAME is a data set, or kernels, ranks, program. Times are processor seconds of one thread, the least of N; ratios are
+what counts, since ours are measured anew after each peer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import benchmarks
+from benchmarks import data, ours, peers, race, targets
+from benchmarks.race import LEVELS, Times
+from benchmarks.targets import Target
+
+PARTS = ("kernels", "ranks", "program")
+
+
+def main() -> None:
+    """Measure what was asked for, and write the table after each part, so that a cut run leaves what it has."""
+    asked = arguments()
+    part = 0.02 if asked.quick else 1.0
+    names = asked.only.split(",") if asked.only else [*data.recipes(part), *PARTS]
+    report = Report(Path(asked.out), asked.quick)
+    for name in names:
+        print(f"\n{name}", flush=True)
+        if name in PARTS:
+            report.add(name, other(name, part, asked.repeats))
+        else:
+            one_set(name, part, asked, report)
+    print(f"\n{report.text()}")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes: does it all work?")
+    parser.add_argument("--only", default="", help="data sets and parts, with commas")
+    parser.add_argument("--peers", default="", help="only peers whose names begin so, with commas")
+    parser.add_argument("--limit", type=float, default=20.0, help="processor seconds for a ladder")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", default="benchmarks/results.md")
+    return parser.parse_args()
+
+
+def other(name: str, part: float, repeats: int) -> list[Target]:
+    """Measure what needs no peer; where that fails, a line says so."""
+    try:
+        return measured(name, part, repeats)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return [Target(f"{name}: {' '.join(str(error).split())[-200:]}", "", "failed", 0.0)]
+
+
+def measured(name: str, part: float, repeats: int) -> list[Target]:
+    """Measure kernels, ranks or the program."""
+    if name == "kernels":
+        return targets.of_kernels(2 * repeats)
+    if name == "ranks":
+        return targets.of_ranks(part, ("syn_c10", "syn_c1e4", "cov_like"), repeats)
+    return targets.of_program(part)
+
+
+def one_set(name: str, part: float, asked: argparse.Namespace, report: Report) -> None:
+    """Race on one set."""
+    problem = data.load(name, part)
+    if problem is None:
+        print("  is not there: left out (MPIOPT_DATA names the folder of the real sets)")
+        return
+    others, missing = peers.peers(problem)
+    others = [solver for solver in others if solver.name.startswith(tuple(asked.peers.split(",")))]
+    report.missing.update(missing)
+    results = race.race(problem, ours.ours(), others, ours.optimum(problem), asked.limit, asked.repeats)
+    report.races[f"{name} {problem.x.shape[0]:,} × {problem.x.shape[1]:,}"] = results
+    report.add(name, targets.against(problem, results))
+
+
+class Report:
+    """The tables, in Markdown and JSON."""
+
+    def __init__(self, path: Path, quick: bool) -> None:
+        self.path, self.quick, self.load = path, quick, os.getloadavg()[0]
+        self.races: dict[str, list[Times]] = {}
+        self.targets: list[Target] = []
+        self.missing: set[str] = set()
+
+    def add(self, name: str, found: list[Target]) -> None:
+        """Take lines in, print them and write the files."""
+        self.targets += found
+        self.load = max(self.load, os.getloadavg()[0])
+        for target in found:
+            print("  " + " | ".join((target.what, target.goal, target.figure, verdict(target))), flush=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(self.text())
+        content = {
+            "targets": [t._asdict() for t in self.targets],
+            "races": {k: [vars(t) for t in v] for k, v in self.races.items()},
+        }
+        self.path.with_suffix(".json").write_text(json.dumps(content, indent=1, default=str))
+
+    def text(self) -> str:
+        """Give the tables as Markdown."""
+        return "\n".join([*self.head(), *self.goals(), *self.seconds(), ""])
+
+    def head(self) -> list[str]:
+        """Say how it was measured."""
+        removed = f"; {', '.join(benchmarks.REMOVED)} removed from the environment" if benchmarks.REMOVED else ""
+        return [
+            "# make bench" + (" --quick: sizes too small to judge by" if self.quick else ""),
+            "",
+            f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load up to {self.load:.1f}; "
+            f"BLAS and compiled loops in one thread{removed}. Logistic, λ = 1/N, no intercept, default options. "
+            "Suboptimality is (F − F*)/(F(0) − F*); in brackets the tolerance, or the iterations, that reached it.",
+            *(f"{line}." for line in sorted(self.missing)),
+        ]
+
+    def goals(self) -> list[str]:
+        """Give goal, figure and ratio; a ratio of 1 or more is a goal reached."""
+        reached = sum(t.ratio >= 1 for t in self.targets)
+        lines = [f"| {t.what} | {t.goal} | {t.figure} | {verdict(t)} |" for t in self.targets]
+        head = ["", f"## Goals: {reached} of {sum(t.ratio == t.ratio for t in self.targets)} reached", ""]
+        return [*head, "| | goal | figure | figure against goal |", "|---|---|---|---|", *lines]
+
+    def seconds(self) -> list[str]:
+        """Give the processor seconds of the races."""
+        lines = ["", "## Processor seconds to a suboptimality of " + " / ".join(f"{level:g}" for level in LEVELS)]
+        for title, results in self.races.items():
+            lines += [
+                "",
+                f"| {title} | {' | '.join(f'{level:g}' for level in LEVELS)} | last | |",
+                "|---|---|---|---|---|---|",
+            ]
+            for t in results:
+                cells = [f"{t.seconds[k]:.3f} ({t.setting[k]:g})" if k in t.seconds else "–" for k in LEVELS]
+                lines.append(f"| {t.name} | {' | '.join(cells)} | {t.last:.0e} | {t.note} |")
+        return lines
+
+
+def verdict(target: Target) -> str:
+    """Give the ratio, marked where the goal is missed; open where the peer did not get there within the limit."""
+    if target.ratio != target.ratio:
+        return "–"
+    if target.ratio < 1 and target.figure.startswith(">"):
+        return f"> {target.ratio:.2f}, open"
+    return f"{target.ratio:.2f}" + ("" if target.ratio >= 1 else " MISSED")
+
+
+if __name__ == "__main__":
+    main()

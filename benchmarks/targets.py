@@ -1,0 +1,130 @@
+"""From measurements to lines of the table: what, goal, figure, ratio of figure to goal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks import kernels, program, ranks
+from benchmarks.data import Problem, load
+from benchmarks.ours import Optimum, optimum
+from benchmarks.race import Times
+from mpiopt.shard import CsrRows, DenseRows
+
+OURS, SAGA = "mpiopt auto", "sklearn saga"
+DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0
+SMALL = 10_000  # rows; below, a start-up decides and no goal is set
+
+
+class Target(NamedTuple):
+    """One line of the table; `ratio` is at least 1 where the goal is reached."""
+
+    what: str
+    goal: str
+    figure: str
+    ratio: float
+
+
+def against(problem: Problem, results: list[Times], level: float = 1e-6) -> list[Target]:
+    """Compare the program's own choice with each peer, at one suboptimality.
+
+    A peer that did not get there took at least as long as its last fit; its line then says "> ".
+    """
+    n, d = problem.x.shape
+    mine = next((t.seconds.get(level, math.inf) for t in results if t.name == OURS), math.inf)
+    found = []
+    for t in (t for t in results if not t.ours and not t.note):
+        times = t.seconds.get(level, t.longest) / mine
+        goal = needed(t.name, problem.sparse)
+        figure = f"{'' if level in t.seconds else '> '}{times:.1f}×"
+        what = f"{problem.name} {n:,} × {d:,} to {level:g}: {t.name} / ours"
+        found.append(Target(what, f">= {goal:g}×", figure, times / goal))
+    return found if n >= SMALL else [t._replace(goal="–", ratio=math.nan) for t in found]
+
+
+def needed(peer: str, sparse: bool) -> float:
+    """How many times as long as ours a peer is to take."""
+    if peer == SAGA:
+        return SPARSE_GOAL if sparse else DENSE_GOAL
+    return OTHER_GOAL if peer.startswith("sklearn") else 1.0
+
+
+def of_kernels(repeats: int) -> list[Target]:
+    """Measure one epoch of SAGA beside the stream of the rows."""
+    found = []
+    for n, d, dtype, goal in ((20_000, 1000, np.float64, 65.0), (200_000, 100, np.float32, 40.0)):
+        x = kernels.aligned(n, -(-d // 8) * 8, dtype)
+        x[...] = np.random.default_rng(0).standard_normal(x.shape, np.float32)
+        probe = np.ones(n * d)
+        functions = {"stream": lambda probe=probe: kernels.stream(probe)}
+        functions |= kernels.calls(kernels.problem(DenseRows(x), d))
+        best = kernels.fastest(functions, repeats)
+        for name in ("saga", "pass"):
+            share = 100.0 * best["stream"] / best[name]
+            label = f"kernel {name}, dense {n:,} × {d} {np.dtype(dtype).name}: {1e9 * best[name] / n:.0f} ns a row"
+            found.append(Target(label, f">= {goal:g} % of stream", f"{share:.0f} %", share / goal))
+    return found + [sparse_kernel(dtype, repeats) for dtype in (np.float64, np.float32)]
+
+
+def sparse_kernel(dtype: type, repeats: int) -> Target:
+    """Measure an epoch of sparse SAGA."""
+    n, d, nonzeros = 100_000, 50_000, 77
+    rng = np.random.default_rng(0)
+    columns = np.sort(rng.integers(0, d, (n, nonzeros), dtype=np.int32), axis=1)
+    values = rng.standard_normal(n * nonzeros).astype(dtype)
+    rows = CsrRows(np.arange(0, n * nonzeros + 1, nonzeros), columns.reshape(-1), values, d)
+    best = kernels.fastest({"saga": kernels.calls(kernels.problem(rows, d))["saga"]}, repeats)
+    ns = 1e9 * best["saga"] / (n * nonzeros)
+    what = f"kernel saga, csr {n:,} × {d:,} {np.dtype(dtype).name}, {nonzeros} a row"
+    return Target(what, "<= 3.5 ns a nonzero", f"{ns:.2f}", 3.5 / ns)
+
+
+def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
+    """Measure speed-up of 2 ranks and the effort on 16 label-sorted ones."""
+    found = []
+    for name in names:
+        problem = load(name, part)
+        if problem is not None:
+            found += efforts(problem, optimum(problem))
+            del problem
+            one, two = (ranks.seconds(name, part, 1e-6, size, repeats) for size in (1, 2))
+            found.append(
+                Target(
+                    f"{name}: 2 ranks, wall {one:.3f} s → {two:.3f} s",
+                    ">= 1.8×",
+                    f"{one / two:.2f}×",
+                    one / two / 1.8,
+                )
+            )
+    return found
+
+
+def efforts(problem: Problem, best: Optimum) -> list[Target]:
+    """Compare epochs and rounds on 16 label-sorted ranks with one."""
+    alone, many = (ranks.efforts(problem, best.start, best.value, (1e-6, 1e-9), size) for size in (1, 16))
+    more = many[0].epochs / alone[0].epochs
+    title = f"{problem.name}, saga on 16 label-sorted ranks"
+    figure = f"{many[0].epochs:.3g} / {alone[0].epochs:.3g}"
+    found = [Target(f"{title}: epochs to 1e-6 against 1 rank", "<= 1.5×", figure, 1.5 / more)]
+    for level, effort, limit in ((1e-6, many[0], 15), (1e-9, many[1], 30)):
+        found.append(
+            Target(f"{title}: rounds to {level:g}", f"<= {limit}", f"{effort.rounds:g}", limit / effort.rounds)
+        )
+    return found
+
+
+def of_program(part: float) -> list[Target]:
+    """Measure reading, start and memory."""
+    found = [
+        Target(f"text, {what}", ">= 500 MB/s", f"{rate:.0f}", rate / 500.0)
+        for what, rate in program.parsing(part).items()
+    ]
+    seconds = program.first_round()
+    found.append(
+        Target("start to first round, 2 ranks, warm (the whole command)", "<= 2 s", f"{seconds:.2f} s", 2 / seconds)
+    )
+    more = program.memory(part)
+    return [*found, Target("memory over rows + table + 8 vectors", "<= 1.15×", f"{more:.2f}×", 1.15 / more)]

@@ -1,0 +1,151 @@
+"""One cell: runs with several step sizes, the best of them, and the linear rate fitted to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.algorithms.saga import Saga
+from mpiopt.channel import Channel
+from mpiopt.comm import Comm
+from mpiopt.comm.lockstep import spmd
+from mpiopt.exact import evaluate_exact
+from mpiopt.objective import Objective
+from mpiopt.study.grid import CHOSEN, METHODS, Cell, Study
+from mpiopt.study.made_up import MadeUp
+
+EVERY = 0.25  # epochs between two looks at the objective, which are not counted
+LOST = 10.0  # times the first suboptimality: the run diverged
+DIVERGED = 1e300  # instead of a gap that is no finite number
+PATIENCE = 3600.0  # seconds that a rank may wait for its turn
+FIRST_PASS = 1.0  # epochs in the first round's account that fill the table: all methods need it, none is charged
+RUN_SEED = 1  # added to the seed of the data
+
+
+class Point(NamedTuple):
+    """A look at the objective."""
+
+    epochs: float  # row gradients of all ranks / N
+    rounds: int
+    gap: float  # (F − F*)/(F(0) − F*)
+
+
+Trace = list[Point]
+
+
+class Rate(NamedTuple):
+    """The line ln gap = a + slope · epochs through a trace, by least squares."""
+
+    slope: float  # per epoch
+    error: float  # its standard error
+    r2: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The median run of a cell with its best step."""
+
+    cell: Cell
+    visits: int  # H
+    multiple: float  # γ in units of 1/(3L); 0: chosen by the program
+    trace: Trace
+    reached: bool
+    lowest: float  # gap that any of the runs ever saw
+    spread: tuple[float, float]  # least and most epochs of the repeats that reached the tolerance
+
+    @property
+    def last(self) -> Point:
+        """Where the best run ended."""
+        return self.trace[-1]
+
+    @property
+    def rate(self) -> Rate:
+        """The linear rate over the whole run."""
+        return fitted([(p.epochs, p.gap) for p in self.trace])
+
+
+def solve(cell: Cell, study: Study, problem: MadeUp) -> Outcome:
+    """Find the best step size, then repeat with other random orders at that step; the median run is the outcome."""
+    multiple, first, lowest = search(cell, study, problem)
+    runs = [first] + [run(cell, multiple, study, problem, study.max_epochs, r) for r in range(1, study.repeats)]
+    runs.sort(key=lambda trace: standing(trace, study.tol))
+    lowest = min(lowest, *(p.gap for trace in runs for p in trace))
+    median = runs[len(runs) // 2]
+    ends = [standing(trace, study.tol)[1] for trace in runs if trace[-1].gap <= study.tol]
+    spread = (ends[0], ends[-1]) if ends else (0.0, 0.0)
+    return Outcome(cell, cell.visits(study.rows), multiple, median, median[-1].gap <= study.tol, lowest, spread)
+
+
+def search(cell: Cell, study: Study, problem: MadeUp) -> tuple[float, Trace, float]:
+    """Give the step with the fewest epochs, else the lowest gap at the end, its run, and the lowest gap of all runs.
+
+    Once a step has reached the tolerance, the others get no more epochs than it took.
+    """
+    found = []
+    cap = study.max_epochs
+    for multiple in multiples(cell, study):
+        trace = run(cell, multiple, study, problem, cap, 0)
+        found.append((multiple, trace))
+        if trace[-1].gap <= study.tol:
+            cap = min(cap, trace[-1].epochs)
+    best = min(found, key=lambda one: standing(one[1], study.tol))
+    return *best, min(p.gap for _, trace in found for p in trace)
+
+
+def multiples(cell: Cell, study: Study) -> list[float]:
+    """Give the step sizes to try; for C, whose innovation counts 1/K only, those K times as long as well."""
+    if cell.method in CHOSEN:
+        return [0.0]
+    longer = [cell.ranks * m for m in study.steps] if cell.method == "C" else []
+    return list(dict.fromkeys([*longer, *study.steps]))
+
+
+def standing(trace: Trace, tol: float) -> tuple[float, float]:
+    """Give what is less for a better run."""
+    last = trace[-1]
+    return (0.0, last.epochs) if last.gap <= tol else (1.0, last.gap)
+
+
+def run(cell: Cell, multiple: float, study: Study, problem: MadeUp, cap: float, repeat: int) -> Trace:
+    """Make one run on ranks that take turns; it ends at the tolerance, after `cap` epochs, or when it diverges."""
+    step, seed = multiple / (3.0 * problem.smoothness), study.seed + RUN_SEED + repeat
+    algorithm = replace(METHODS[cell.method], local_steps=cell.visits(study.rows), step_size=step)
+
+    def main(comm: Comm) -> Trace:
+        channel = Channel(comm, seed)
+        return follow(algorithm, problem.objective(cell.shards, comm), problem, channel, study.tol, cap)
+
+    return spmd(cell.ranks, main, PATIENCE)[0]
+
+
+def follow(algorithm: Saga, objective: Objective, problem: MadeUp, channel: Channel, tol: float, cap: float) -> Trace:
+    """Do the rounds of one rank and look at the objective about every quarter of an epoch; collective."""
+    state = algorithm.init(objective, channel)
+    trace, epochs, rounds = [Point(0.0, 0, 1.0)], -FIRST_PASS, 0
+    while not done(trace[-1], tol, cap):
+        epochs += algorithm.step(rounds, state, objective, channel).epochs
+        rounds += 1
+        if epochs - trace[-1].epochs >= EVERY - 1e-9:
+            gap = problem.gap(evaluate_exact(objective, state.w, channel).value)
+            trace.append(Point(epochs, rounds, gap if np.isfinite(gap) else DIVERGED))
+    return trace
+
+
+def done(now: Point, tol: float, cap: float) -> bool:
+    """Say whether a run is over."""
+    return now.gap <= tol or now.gap >= LOST or now.epochs >= cap - 1e-9
+
+
+def fitted(points: list[tuple[float, float]]) -> Rate:
+    """Fit a straight line through ln gap over epochs; NaN where fewer than three gaps are positive."""
+    x, gap = np.array([p for p in points if p[1] > 0.0], float).reshape(-1, 2).T
+    if len(x) < 3:
+        return Rate(np.nan, np.nan, np.nan)
+    y = np.log(gap)
+    dx, dy = x - x.mean(), y - y.mean()
+    spread, total = float(dx @ dx), float(dy @ dy)
+    slope = float(dx @ dy) / spread
+    rest = float(((dy - slope * dx) ** 2).sum())
+    return Rate(slope, float(np.sqrt(rest / (len(x) - 2) / spread)), 1.0 - rest / total if total > 0.0 else 0.0)

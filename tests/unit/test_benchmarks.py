@@ -1,0 +1,69 @@
+"""The bench's own arithmetic: data, the optimum's bound, who is faster at what."""
+
+import numpy as np
+import pytest
+
+from benchmarks import data, race, targets
+from benchmarks.ours import Optimum
+from benchmarks.peers import Solver
+from benchmarks.race import Times
+
+MADE = ["syn_c10", "syn_c1e4", "cov_like", "uniform", "text"]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_recipe_is_the_same_each_time_and_its_gradient_fits_its_value(name):
+    one, two = data.load(name, 0.002), data.load(name, 0.002)
+    assert set(one.y) == {-1.0, 1.0}
+    assert abs(one.x - two.x).sum() == 0
+    rng = np.random.default_rng(0)
+    w, p = rng.standard_normal((2, one.x.shape[1])) * 0.1
+    slope = (one.value(w + 1e-5 * p) - one.value(w - 1e-5 * p)) / 2e-5
+    assert slope == pytest.approx(one.gradient(w) @ p, rel=1e-6, abs=1e-9)
+
+
+def test_text_has_unit_rows_and_gaussian_the_condition_asked_for():
+    text = data.load("text", 0.01)
+    assert np.sqrt(text.x.multiply(text.x).sum(axis=1)) == pytest.approx(1.0)
+    assert 50 < text.x.nnz / len(text.y) < 90
+    wanted = np.linalg.eigvalsh(np.cov(data.gaussian(20_000, 10, 1e4, 0)[0].T))
+    assert wanted[-1] / wanted[0] == pytest.approx(1e4, rel=0.1)
+
+
+def test_a_set_that_is_not_there_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIOPT_DATA", str(tmp_path))
+    assert data.load("a9a", 1.0) is None
+
+
+def test_the_climb_notes_the_first_setting_that_reached_each_level():
+    problem = data.Problem("ones", np.ones((4, 1)), np.ones(4))
+    best = Optimum(1.0, 0.0, 0.0)
+    rests = {1: 1e-2, 2: 1e-5, 3: 1e-12}
+    solver = Solver("made up", lambda p, setting: rests[setting], [1, 2, 3])
+    monkey = data.Problem.value
+    try:
+        data.Problem.value = lambda self, w: w
+        times = race.climb(solver, problem, best, 10.0, 2)
+    finally:
+        data.Problem.value = monkey
+    assert times.setting == {1e-3: 2, 1e-6: 3, 1e-9: 3}
+    assert times.last == 1e-12
+
+
+def test_a_peer_that_fails_ends_with_a_note():
+    def broken(problem, setting):
+        raise MemoryError("too little")
+
+    times = race.climb(Solver("broken", broken, [1]), None, Optimum(1.0, 0.0, 0.0), 1.0, 1)
+    assert times.note == "MemoryError: too little"
+
+
+def test_ratios_are_of_the_goals():
+    problem = data.Problem("dense", np.zeros((20_000, 2)), np.ones(20_000))
+    mine = [Times("mpiopt auto", True, {1e-6: 0.1}), Times("mpiopt saga", True, {1e-6: 0.01})]
+    others = [Times("sklearn saga", False, {1e-6: 5.0}), Times("sklearn lbfgs", False, {1e-6: 0.1})]
+    found = targets.against(problem, [*mine, *others, Times("cyanure", False, {}, longest=0.3)])
+    assert [t.ratio for t in found] == pytest.approx([2.0, 0.5, 3.0])
+    assert [t.figure for t in found] == ["50.0×", "1.0×", "> 3.0×"]
+    small = data.Problem("small", np.zeros((20, 2)), np.ones(20))
+    assert all(np.isnan(t.ratio) for t in targets.against(small, [*mine, *others]))
