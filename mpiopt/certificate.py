@@ -5,9 +5,15 @@ left is the penalty's part, Σ_j h(w_j) + h*(v_j) − v_j w_j >= F(w) − F*. Fo
 
     gap_j = l1 |w_j| + (l2/2) w_j² + (|v_j| − l1)₊² / (2 l2) − v_j w_j
 
-and for the ridge alone Σ_j |l2 w_j − v_j|²/(2 l2) = |∇F|²/(2 l2). Where a column has no l2 (an intercept, the
-lasso, no penalty) h* is an indicator and the gap infinite; then the norm of the prox-gradient map, relative to its
-value at the start, is the measure.
+and for the ridge alone Σ_j |l2 w_j − v_j|²/(2 l2) = |∇F|²/(2 l2). Without l2 h* is an indicator and the gap infinite,
+unless the optimum is known to lie in a bounded set, which may be added to h: with the lasso in that of
+‖w*‖₁ <= r = (F(w) − floor)/l1,
+
+    gap = Σ_j (l1 |w_j| − v_j w_j) + r max_j (|v_j| − l1)₊
+
+and with an intercept |b*| <= R (reach.py): |v_b| (|b| + R). Without any penalty the norm of the prox-gradient map,
+relative to its value at the start, is the measure. A gap is relative to F(w) − floor, floor being a lower bound of
+the loss part (0 but for Poisson).
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import Exact
 from mpiopt.objective import Objective
+from mpiopt.reach import Labels
 
 Model = NDArray[np.float64]
 
@@ -30,14 +37,40 @@ class Certificate(NamedTuple):
     value: float
 
 
-def certify(objective: Objective, w: Model, exact: Exact, start: Exact) -> Certificate:
-    """Certify `w`; `exact` is the objective there, `start` at the model 0."""
-    used = objective.shard.features + objective.shard.intercept
-    if (objective.ridge[:used] > 0.0).all():
-        gap = duality_gap(w[:, :used], -exact.gradient[:, :used], objective.threshold[:used], objective.ridge[:used])
-        return Certificate("duality gap", gap / max(abs(exact.value), 1e-9 * abs(start.value), 1e-300))
+def certify(objective: Objective, w: Model, exact: Exact, start: Exact, labels: Labels | None = None) -> Certificate:
+    """Certify `w`; `exact` is the objective there, `start` at the model 0, `labels` what `reach.measure` gave.
+
+    Without `labels` there is a gap only where every column has an l2.
+    """
+    floor = labels.floor if labels is not None else 0.0
+    gap = _gap(objective, w, exact, labels)
+    if np.isfinite(gap):
+        scale = max(exact.value - floor, 1e-9 * (start.value - floor), 1e-300)
+        return Certificate("duality gap", gap / scale)
     norm, first = (np.linalg.norm(prox_gradient(objective, m, e)) for m, e in ((w, exact), (np.zeros_like(w), start)))
     return Certificate("gradient norm", float(norm / first) if first > 0.0 else 0.0)
+
+
+def _gap(objective: Objective, w: Model, exact: Exact, labels: Labels | None) -> float:
+    """Give the gap, inf where nothing bounds the optimum."""
+    d, v, (l1, l2) = objective.shard.features, -exact.gradient, objective.penalty.strengths
+    if objective.shard.intercept and labels is None:
+        return np.inf
+    above = exact.value - (labels.floor if labels is not None else 0.0)
+    if l2 > 0.0:
+        size = float(np.sqrt(2.0 * above / l2))
+        gap = duality_gap(w[:, :d], v[:, :d], objective.threshold[:d], objective.ridge[:d])
+    elif l1 > 0.0 and labels is not None:
+        size = above / l1
+        outside = max(float(np.abs(v[:, :d]).max(initial=0.0)) - l1, 0.0)
+        gap = float((l1 * np.abs(w[:, :d]) - v[:, :d] * w[:, :d]).sum()) + size * outside
+    else:
+        return np.inf
+    if labels is None or not objective.shard.intercept:
+        return gap
+    reach = objective.loss.intercept_reach(labels, above, size)
+    b = w[:, d] - (w[:, d].mean() if objective.outputs > 1 else 0.0)
+    return gap + float((np.abs(v[:, d]) * (np.abs(b) + reach)).sum())
 
 
 def duality_gap(w: Model, v: Model, l1: NDArray[np.float64], l2: NDArray[np.float64]) -> float:

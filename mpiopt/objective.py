@@ -99,9 +99,13 @@ class Objective:
         """Give this rank's share of (1/N) Σ c_i (P x_i) x_iᵀ, shape (outputs, width), for any c_i."""
         return rows.weighted(self.shard.rows, c, p) / self.shard.total
 
-    def row_norms(self) -> Vector:
-        """Give ‖x_i‖² for each row of this rank, shape (n,)."""
-        return rows.squared_norms(self.shard.rows)
+    def row_norms(self, column: Vector | None = None) -> Vector:
+        """Give Σ_j column_j x_ij² for each row of this rank, shape (n,); ‖x_i‖² without `column`."""
+        return rows.squared_norms(self.shard.rows, column)
+
+    def row_sum(self, c: Vector) -> Vector:
+        """Give Σ c_i x_i over this rank's rows, shape (width,)."""
+        return np.asarray(rows.combined(self.shard.rows, c[:, None])[0])
 
     def row_smoothness(self) -> Vector:
         """Give s_i curvature_bound ‖x_i‖² for each row of this rank, shape (n,); inf where there is no bound."""

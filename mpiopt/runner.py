@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mpiopt import reach
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.certificate import Certificate, certify
 from mpiopt.channel import Channel
 from mpiopt.exact import evaluate_exact
 from mpiopt.job import Stopping
 from mpiopt.objective import Objective
+from mpiopt.reach import Labels
 from mpiopt.recorder import Clock, Row, rows_from_text, rows_to_text
 from mpiopt.shard import Shard
 from mpiopt.signals import Stop
@@ -65,6 +67,7 @@ class Run:
     start: Exact  # at w = 0
     exact: Exact
     certificate: Certificate
+    labels: Labels  # what a gap needs to know of labels and rows
     round: int = 0
     epochs: float = 0.0
     rows: list[Row] = field(default_factory=list)
@@ -96,7 +99,7 @@ def run(
     decide(plan, now, watch)
     if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the record does
         now.exact = evaluate_exact(objective, now.state.w, channel)
-        now.certificate = certify(objective, now.state.w, now.exact, now.start)
+        now.certificate = certify(objective, now.state.w, now.exact, now.start, now.labels)
     while not now.ending:
         progress = algorithm.step(now.round, now.state, objective, channel)
         now.round += 1
@@ -149,6 +152,7 @@ def begin(plan: Plan, objective: Objective, algorithm: Algorithm[Any], watch: Wa
     """Start at w = 0, or where the newest checkpoint was made."""
     channel, zero = watch.channel, objective.zeros()
     start = watch.measure("evaluate", lambda: evaluate_exact(objective, zero, channel))
+    labels = watch.measure("evaluate", lambda: reach.measure(objective, channel))
     if plan.resume and plan.store is not None:
         state = algorithm.blank(objective, channel.size)
         loaded = plan.store.load(state, objective.shard, str(plan.meta["job"]))
@@ -156,11 +160,13 @@ def begin(plan: Plan, objective: Objective, algorithm: Algorithm[Any], watch: Wa
             algorithm.rebuild(state, objective, channel)
             exact = evaluate_exact(objective, state.w, channel)
             rows = rows_from_text(str(loaded.meta["history"]))
-            certificate = certify(objective, state.w, exact, start)
+            certificate = certify(objective, state.w, exact, start, labels)
             spent = (float(loaded.meta["seconds"]), *(float(x) for x in rows[-1][3:7]))
             watch.saved_round = loaded.k
-            return Run(state, start, exact, certificate, loaded.k, float(loaded.meta["epochs"]), rows, spent)
-    return Run(algorithm.init(objective, channel), start, start, certify(objective, zero, start, start))
+            return Run(state, start, exact, certificate, labels, loaded.k, float(loaded.meta["epochs"]), rows, spent)
+    return Run(
+        algorithm.init(objective, channel), start, start, certify(objective, zero, start, start, labels), labels
+    )
 
 
 def look(now: Run, progress: Progress, objective: Objective, watch: Watch, report: Callable[[Row], None]) -> None:
@@ -175,7 +181,7 @@ def look(now: Run, progress: Progress, objective: Objective, watch: Watch, repor
             f"the objective became {exact.value} in round {now.round}: the steps are too long for these data; "
             "try --scale standard, or leave --step-size to the program"
         )
-    now.exact, now.certificate = exact, certify(objective, now.state.w, exact, now.start)
+    now.exact, now.certificate = exact, certify(objective, now.state.w, exact, now.start, now.labels)
     note(now, progress.step_size, watch, report)
 
 

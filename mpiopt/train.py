@@ -156,6 +156,7 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, co
     )
     where: Provenance = gather(
         comm,
+        mpi=comm.library,
         job=job.text(),
         seed=job.seed,
         data=data.source,

@@ -4,12 +4,14 @@ Runs under mpirun are told by --only-mpi. In them a failure on one rank ends all
 tests that ran are noted in the folder MPIOPT_RAN, so that `python tests/ran.py` finds those that never ran.
 """
 
+import atexit
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -142,9 +144,18 @@ class Ranks:
             (folder / f"{world().size}.json").write_text(json.dumps(self.seen))
 
 
+def own_folder(config):
+    """Give this process a folder of temporary files of its own: pytest clears old ones, where ranks would meet."""
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="mpiopt-rank-")
+        atexit.register(shutil.rmtree, config.option.basetemp, ignore_errors=True)
+        config._tmp_path_factory._given_basetemp = Path(config.option.basetemp).resolve()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if under_mpi(config):
+        own_folder(config)
         config.pluginmanager.register(Ranks(config), "mpiopt-ranks")
 
 

@@ -9,7 +9,7 @@ is ours: the refresh of the table at the averaged iterate, the common metric and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -107,7 +107,7 @@ class Saga(Algorithm[SagaState]):
         state.control[SPENT] = 1.0
         if not self.warm_start:
             return self._refresh(state, objective, channel).value
-        start = warm_start.find(self, objective, channel)
+        start = warm_start.find(replace(self, local_steps=0), objective, channel)
         state.w[...] = start.w
         value = self._refresh(state, objective, channel).value
         state.control[SPENT] += start.epochs

@@ -32,6 +32,7 @@ class Comm(Protocol):
 
     rank: int
     size: int
+    library: str  # the words of the MPI library, if there is one
     bytes_sent: int  # payload that this rank handed to others so far, each receiver counted once
     messages: int
 

@@ -28,6 +28,7 @@ class MpiComm(Sent):
     def __init__(self, comm: MPI.Intracomm, piece: int = PIECE) -> None:
         super().__init__(comm.rank, comm.size)
         self.raw, self._piece = comm, piece
+        self.library = MPI.Get_library_version()
         self._lane = Lane(comm.Dup(), piece)
 
     def sum(self, x: Array) -> Array:

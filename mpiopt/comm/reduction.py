@@ -41,6 +41,8 @@ class Sent:
     How an MPI library forwards inside a collective, and the few bytes of headers, are not counted.
     """
 
+    library: str = ""  # the words of the MPI library, if there is one
+
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
         self.bytes_sent = 0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mpiopt import metric
 from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
 Poll = Callable[[], bool]
+Integers = NDArray[np.int64]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
 # damping of the metric, largest step scale that may be tried, epochs of local work in a round,
@@ -21,6 +25,7 @@ Poll = Callable[[], bool]
 SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
+PIECES = 8  # of a local epoch, between which an exchange under way is polled
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
 
 
@@ -43,6 +48,24 @@ class LocalSteps(Protocol):
         `tried` says how often the way from the last good model had to be cut; above 2: all of it was given up.
         """
         ...
+
+
+def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int], Integers]) -> list[Integers]:
+    """Give the next `wanted` blocks, epoch by epoch, each in its own order; moves the cursor (epoch, position)."""
+    pieces = []
+    while wanted > 0:
+        piece = order_of(int(cursor[0]))[cursor[1] : cursor[1] + wanted]
+        pieces.append(piece)
+        wanted -= len(piece)
+        cursor[1] += len(piece)
+        if cursor[1] == blocks:
+            cursor[:] = cursor[0] + 1, 0
+    return pieces
+
+
+def polled(pieces: list[Integers]) -> list[Integers]:
+    """Cut pieces smaller, for an exchange under way to be polled between them."""
+    return [part for piece in pieces for part in np.array_split(piece, PIECES) if len(part)]
 
 
 def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel) -> LocalSteps:

@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
-from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
+from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Integers, Poll, polled, upcoming
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
-Integers = NDArray[np.int64]
 
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
@@ -71,25 +67,15 @@ class MetricSteps:
             self.eta(blocks, float(state.control[SCALE])),
         )
         rest = state.average - theta * scale * state.shared
-        for order in self._orders(
-            state.cursor, blocks, max(1, round(float(state.control[ROUND]) * blocks)), channel.rank
-        ):
+        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
+        for order in orders if poll is None else polled(orders):
             self._kernel(state, objective, rest, order, numbers)
             if poll is not None:
                 poll()
 
-    def _orders(self, cursor: Integers, blocks: int, wanted: int, rank: int) -> list[Integers]:
-        """Give the next `wanted` blocks: pieces of the seeded permutations of the local epochs."""
-        pieces = []
-        while wanted > 0:
-            order = randomness.generator(self.seed, ORDER_STREAM, int(cursor[0]), rank).permutation(blocks)
-            piece = order[cursor[1] : cursor[1] + wanted]
-            pieces.append(piece)
-            wanted -= len(piece)
-            cursor[1] += len(piece)
-            if cursor[1] == blocks:
-                cursor[:] = cursor[0] + 1, 0
-        return pieces
+    def _order(self, epoch: int, blocks: int, rank: int) -> Integers:
+        return randomness.generator(self.seed, ORDER_STREAM, epoch, rank).permutation(blocks)
 
     def _kernel(
         self, state: SagaState, objective: Objective, rest: Model, order: Integers, numbers: tuple[float, ...]

@@ -15,7 +15,7 @@ from mpiopt.channel import Channel
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps import CEILING, DECREMENT, GREW, ORDER_STREAM, ROUND, SCALE, SLOW, Poll
+from mpiopt.local_steps import CEILING, DECREMENT, GREW, ORDER_STREAM, ROUND, SCALE, SLOW, Poll, polled, upcoming
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Shard
 
@@ -26,7 +26,6 @@ Vector = NDArray[np.float64]
 
 SAMPLE = 2048  # rows of a rank from which the curvature of the mean is estimated
 UNEVEN = 1e3  # a column that bends so much more than the middle one calls for steps of their own
-PIECES = 8  # of a round, between which an exchange under way is polled
 
 
 @dataclass
@@ -41,6 +40,7 @@ class PlainSteps:
     seed: int
     gamma: float  # γ
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
+    fixed: bool  # H is given by hand
 
     @classmethod
     def at(
@@ -58,8 +58,9 @@ class PlainSteps:
             gamma *= channel.size
         chosen = 2.0 if channel.size > 1 else 3.0
         refresh = chosen if options.refresh < 0.0 else options.refresh
+        fixed = options.local_steps > 0
         form = "lazy" if options.lazy else "sparse"
-        return cls(options.variant, batch, options.sampling, form, refresh, channel.seed, gamma, column)
+        return cls(options.variant, batch, options.sampling, form, refresh, channel.seed, gamma, column, fixed)
 
     def step_size(self, scale: float) -> float:
         """Give γ·scale."""
@@ -79,9 +80,7 @@ class PlainSteps:
         step = self.column * self.gamma * state.control[SCALE]
         wanted = max(1, round(float(state.control[ROUND]) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
-        if poll is not None:
-            found = [part for piece in found for part in np.array_split(piece, PIECES) if len(part)]
-        for starts in found:
+        for starts in found if poll is None else polled(found):
             moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form)
             objective.local_steps(moves, state.local, average, state.table)
             if poll is not None:
@@ -101,20 +100,10 @@ class PlainSteps:
 
     def _starts(self, cursor: NDArray[np.int64], n: int, blocks: int, wanted: int, rank: int) -> list[Starts]:
         """Give the next `wanted` blocks in pieces: of seeded permutations, one a local epoch, or drawn uniformly."""
-        found = []
         if self.sampling == "uniform":
-            found.append(drawn(n, self.batch, wanted, self._seed(int(cursor[0]), rank)))
             cursor[0] += 1
-            wanted = 0
-        while wanted > 0:
-            order = shuffled(n, self.batch, self._seed(int(cursor[0]), rank))
-            piece = order[cursor[1] : cursor[1] + wanted]
-            found.append(piece)
-            wanted -= len(piece)
-            cursor[1] += len(piece)
-            if cursor[1] == blocks:
-                cursor[:] = cursor[0] + 1, 0
-        return found
+            return [drawn(n, self.batch, wanted, self._seed(int(cursor[0]) - 1, rank))]
+        return upcoming(cursor, blocks, wanted, lambda epoch: shuffled(n, self.batch, self._seed(epoch, rank)))
 
     def _seed(self, epoch: int, rank: int) -> int:
         return randomness.seed_of(self.seed, ORDER_STREAM, epoch, rank)
@@ -143,7 +132,8 @@ class PlainSteps:
             return
         control[CEILING] = 0.7 * control[SCALE]
         control[SCALE] *= 0.5
-        control[ROUND] = max(1 / 64, 0.5 * control[ROUND]) if size > 1 else control[ROUND]
+        if size > 1 and not self.fixed:
+            control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 
 
 def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:

@@ -8,9 +8,10 @@ which loss it is; a new loss needs no change elsewhere.
 from __future__ import annotations
 
 import ctypes
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,30 @@ from mpiopt.kernels.block import BlockFunction, address
 from mpiopt.plugin import Plugin
 
 Vector = NDArray[np.float64]
+
+
+class Reach(Protocol):
+    """What `intercept_reach` asks of labels and rows; `mpiopt.reach.Labels` has it."""
+
+    @property
+    def largest(self) -> float:
+        """The largest |y_i|."""
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean of the labels."""
+
+    @property
+    def rarest(self) -> float:
+        """The smallest share of the weight that one class has."""
+
+    @property
+    def row(self) -> float:
+        """The largest ‖x_i‖."""
+
+    @property
+    def mean_row(self) -> float:
+        """The norm of the weighted mean row."""
 
 
 class BlockFunctions(NamedTuple):
@@ -80,6 +105,17 @@ class Loss(Plugin, ABC):
     def curvature(self, z: Vector, y: Vector) -> Vector:
         """Give the second derivative of each row's loss (several outputs: the bound c_i), shape (n,)."""
         return _call(self.curvature_address, z, y, (len(y),))
+
+    def lowest(self, y: Vector) -> Vector:
+        """Give min_z loss(z, y) for each label, shape (n,)."""
+        return np.zeros(len(y))
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Give a bound on |b*| of an optimum with ‖w*‖ <= size and a loss of at most floor + above; inf: none known.
+
+        Of several outputs: on the difference of any two.
+        """
+        return math.inf
 
     def mean_curvature(self, z: Vector, y: Vector) -> Vector:
         """Give the mean of the Hessian's eigenvalues for each row, shape (n,), apart from directions it ignores."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpiopt.kernels.block import BlockFunction
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.losses import BlockFunctions, Loss, Reach
 
 
 @functools.cache
@@ -60,3 +60,7 @@ class Huber(Loss):
         """The block functions of this file."""
         delta = float(self.delta)
         return BlockFunctions(_value(delta), _slope(delta), _curvature(delta))
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: beyond max |y| + max |w·x| all slopes have one sign."""
+        return labels.largest + size * labels.row

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from mpiopt.kernels.block import exponential, log1p_unit
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.losses import BlockFunctions, Loss, Reach
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -38,3 +39,7 @@ class Logistic(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions of this file."""
         return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: a margin of −t costs the rarer class t a row at least."""
+        return size * labels.row + above / labels.rarest if labels.rarest > 0.0 else math.inf

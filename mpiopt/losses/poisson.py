@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mpiopt.kernels.block import exponential
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.losses import BlockFunctions, Loss, Reach
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -36,3 +39,11 @@ class Poisson(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions of this file."""
         return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: the mean of exp(z) is that of y."""
+        return abs(math.log(labels.mean)) + size * labels.row if labels.mean > 0.0 else math.inf
+
+    def lowest(self, y: Any) -> Any:
+        """Give y − y log y, at z = log y."""
+        return y - y * np.log(np.where(y > 0.0, y, 1.0))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpiopt.kernels.block import exponential
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.losses import BlockFunctions, Loss, Reach
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -81,3 +81,7 @@ class Softmax(Loss):
     def outputs(self, classes: int) -> int:
         """Give one weight vector per class."""
         return classes
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: a class t behind another costs its rows t at least."""
+        return 2.0 * size * labels.row + above / labels.rarest if labels.rarest > 0.0 else math.inf

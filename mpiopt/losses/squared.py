@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.losses import BlockFunctions, Loss, Reach
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -36,3 +36,7 @@ class Squared(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions of this file."""
         return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: b* is the mean of y − w·x."""
+        return labels.largest + size * labels.mean_row

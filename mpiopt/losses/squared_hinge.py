@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.losses import BlockFunctions, Loss, Reach
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -37,3 +38,7 @@ class SquaredHinge(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions of this file."""
         return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: a margin of −t costs the rarer class t² a row at least."""
+        return size * labels.row + math.sqrt(above / labels.rarest) if labels.rarest > 0.0 else math.inf

@@ -116,3 +116,11 @@ def test_options_take_the_kind_of_their_default():
     assert Loss.make("huber", select("huber[delta=2]").fitted(Loss.known())).delta == 2.0
     with pytest.raises(ValueError, match=r"huber\[delta\] is like 1.0, not wide"):
         select("huber[delta=wide]").fitted(Loss.known())
+
+
+def test_the_word_none_is_text_where_the_option_is_text():
+    from mpiopt.algorithms import Algorithm
+
+    saga = select("saga[preconditioner=none]")
+    assert saga.fitted(Algorithm.known())["preconditioner"] == "none"
+    assert select(str(saga)) == saga
