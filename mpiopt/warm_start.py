@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Algorithm
+from mpiopt.algorithms import Algorithm, Exact
 from mpiopt.channel import Channel
+from mpiopt.exact import evaluate_exact
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Rows, Shard
 
@@ -37,6 +38,24 @@ class Start(NamedTuple):
     w: Model
     epochs: float  # that it cost
     believed: float
+
+
+class Begun(NamedTuple):
+    """Where an algorithm that knows exact values begins."""
+
+    w: Model
+    exact: Exact
+    epochs: float
+
+
+def begin(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Begun:
+    """Give the optimum of a part of the rows, or 0 where that is the better start, evaluated; collective."""
+    start = find(algorithm, objective, channel)
+    exact = evaluate_exact(objective, start.w, channel)
+    if exact.value <= start.believed:
+        return Begun(start.w, exact, start.epochs + 1.0)
+    zero = objective.zeros()
+    return Begun(zero, evaluate_exact(objective, zero, channel), start.epochs + 2.0)
 
 
 def find(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Start:

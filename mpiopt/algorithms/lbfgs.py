@@ -86,13 +86,8 @@ class Lbfgs(Algorithm[State]):
     def init(self, objective: Objective, channel: Channel) -> State:
         """Start at the optimum of a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
-        start = warm_start.find(self, objective, channel)
-        state.w[...] = start.w
-        exact = evaluate_exact(objective, state.w, channel)
-        if exact.value > start.believed:
-            state.w[...] = 0.0
-            exact = evaluate_exact(objective, state.w, channel)
-        state.value[0], state.gradient[...] = exact.value, exact.gradient
+        start = warm_start.begin(self, objective, channel)
+        state.w[...], state.value[0], state.gradient[...] = start.w, start.exact.value, start.exact.gradient
         price = self._price(objective, channel)
         state.control[2:] = start.epochs, price
         if price <= CHEAP:

@@ -26,7 +26,7 @@ Model = NDArray[np.float64]
 ARMIJO = 1e-4
 ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 CONTRACTION = 0.01  # of the expected decrease, from one use of a factor to the next
-USES, DECREASE = range(2)  # places in State.control
+USES, DECREASE, SPENT = range(3)  # places in State.control
 
 
 @dataclass
@@ -37,7 +37,7 @@ class State:
     value: Replicated  # (1,) F(w)
     gradient: Replicated  # (outputs, width) of the loss part
     anchor: Replicated  # (outputs, width) where the curvature was taken
-    control: Replicated  # (2,) steps made with its factor, 0: none is held; expected decrease of the last of them
+    control: Replicated  # (3,) steps made with its factor, 0: none is held; expected decrease then; epochs unrecorded
     model: Derived  # Quadratic, the curvature at the anchor with its factor
 
 
@@ -63,18 +63,14 @@ class Newton(Algorithm[State]):
                 f"limit={self.limit}; use --algorithm lbfgs or saga, or newton[limit={unknowns}]"
             )
         w = objective.zeros()
-        return State(w, np.zeros(1), w.copy(), w.copy(), np.array([0.0, np.inf]), None)
+        return State(w, np.zeros(1), w.copy(), w.copy(), np.array([0.0, np.inf, 0.0]), None)
 
     def init(self, objective: Objective, channel: Channel) -> State:
         """Start at the optimum of a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
-        start = warm_start.find(self, objective, channel)
-        state.w[...] = start.w
-        exact = evaluate_exact(objective, state.w, channel)
-        if exact.value > start.believed:
-            state.w[...] = 0.0
-            exact = evaluate_exact(objective, state.w, channel)
-        state.value[0], state.gradient[...] = exact.value, exact.gradient
+        start = warm_start.begin(self, objective, channel)
+        state.w[...], state.value[0], state.gradient[...] = start.w, start.exact.value, start.exact.gradient
+        state.control[SPENT] = start.epochs
         return state
 
     def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
@@ -84,7 +80,7 @@ class Newton(Algorithm[State]):
 
     def step(self, k: int, state: State, objective: Objective, channel: Channel) -> Progress:
         """Step with the factor that is held, or with a new one where that would not contract well."""
-        passes, before = 0, float(state.control[DECREASE])
+        passes, before, spent = 0, float(state.control[DECREASE]), float(state.control[SPENT])
         p, decrease = self._direction(state, objective, channel) if state.control[USES] else (None, 0.0)
         if p is None or not (0 < decrease <= CONTRACTION * before or objective.loss.quadratic):
             state.anchor[...], passes = state.w, 1
@@ -93,8 +89,8 @@ class Newton(Algorithm[State]):
         t, trials = line_search(objective, channel, state, p, decrease) if decrease > 0 else (0.0, 0)
         uses = int(state.control[USES]) * (passes == 0) + 1
         kept = objective.loss.quadratic or (t == 1.0 and uses <= self.repeats)
-        state.control[:] = uses * kept, decrease
-        return Progress(passes + trials, t, Exact(float(state.value[0]), state.gradient.copy()))
+        state.control[:] = uses * kept, decrease, 0.0
+        return Progress(spent + passes + trials, t, Exact(float(state.value[0]), state.gradient.copy()))
 
     def _factor(self, state: State, objective: Objective, channel: Channel) -> None:
         state.model = Quadratic(curvature(objective, state.anchor, channel), flat(objective.threshold, objective))
