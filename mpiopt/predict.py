@@ -18,6 +18,7 @@ from mpiopt.hdf5 import check_writable, read_result
 from mpiopt.jobfile import read
 from mpiopt.kernels.rows import margins, squared_norms
 from mpiopt.metrics import metrics
+from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import make_loss
 from mpiopt.report import metrics_line
 from mpiopt.selection import select
@@ -37,6 +38,7 @@ def predict(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     if len(positional) != 2 or kind not in KINDS:
         raise ValueError(f"predict MODEL.h5 DATA [--out FILE] [--format NAME] [--kind {'|'.join(KINDS)}]")
     model_path, path = positional
+    together(comm, lambda: refuse_onto(chosen.get("out", ""), model_path, path))
     result = together(comm, lambda: read_result(model_path))
     if "out" in chosen:
         check_writable(chosen["out"], comm)
