@@ -68,4 +68,4 @@ def refuse_infinite(h: Matrix) -> None:
         If there is one; on all ranks, where `h` is a sum over the ranks.
     """
     if not np.isfinite(h).all():
-        raise ValueError("the curvature is not finite: columns or margins are too large; try --scale standard")
+        raise ValueError("the curvature is not finite: columns or margins are too large; try --scale maxabs")

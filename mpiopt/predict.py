@@ -51,13 +51,20 @@ def predict(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)
     labelled = comm.max(np.array([0.0, float(np.isnan(label).any())]))[1] == 0 and sum_rows(label, comm) > 0
-    quality = metrics(target, z, as_trained(label, result.model, target), weight, comm) if labelled else {}
+    mapped = as_trained(label, result.model, target)
+    foreign = float(comm.sum(np.array([float(np.isnan(mapped).sum())]))[0]) if labelled else 0.0
+    quality = metrics(target, z, mapped, weight, comm) if labelled and not foreign else {}
     if comm.rank == 0 and "quiet" not in chosen:
         print(
-            f"{path}: {metrics_line(quality) or 'no labels'}"
+            f"{path}: {metrics_line(quality) or unmeasured(foreign)}"
             + (f"; written to {chosen['out']}" if "out" in chosen else "")
         )
     return 0
+
+
+def unmeasured(foreign: float) -> str:
+    """Say why there is no measure of quality."""
+    return f"not measured, {foreign:g} rows have labels that the model was not trained on" if foreign else "no labels"
 
 
 def sum_rows(label: Matrix, comm: Comm) -> int:
