@@ -15,6 +15,7 @@ from mpiopt import labels
 from mpiopt.comm import Array, Comm
 from mpiopt.datasets import RawRows, Source, find, together
 from mpiopt.loading import DENSE, checked
+from mpiopt.overwriting import refuse_onto
 from mpiopt.plugin import nearest
 from mpiopt.shaping import compressed, spread, without_zeros
 from mpiopt.shard import CsrRows
@@ -55,9 +56,10 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
     Raises
     ------
     ValueError
-        If the source is not well formed; OSError if `out` cannot be written.
+        If the source is not well formed, or `out` is the source; OSError if `out` cannot be written.
     """
     options = options or ConvertOptions()
+    together(comm, lambda: refuse_onto(out, source))
     reader = together(comm, lambda: find(source, options.format))
     opened = reader.open(source, comm, options.features)
     if opened.total == 0:

@@ -57,3 +57,15 @@ def dense(rows: Rows, cut: slice, columns: int) -> Matrix:
     stored = slice(rows.indptr[cut.start], rows.indptr[cut.stop])
     x[np.repeat(np.arange(len(x)), lengths), rows.indices[stored]] = rows.values[stored]
     return x
+
+
+def refuse_infinite(h: Matrix) -> None:
+    """Refuse a curvature with a number beyond float64: no damping would let it be factored.
+
+    Raises
+    ------
+    ValueError
+        If there is one; on all ranks, where `h` is a sum over the ranks.
+    """
+    if not np.isfinite(h).all():
+        raise ValueError("the curvature is not finite: columns or margins are too large; try --scale maxabs")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.channel import Channel
-from mpiopt.curvature import across_classes, used
+from mpiopt.curvature import across_classes, refuse_infinite, used
 from mpiopt.objective import Objective
 
 Matrix = NDArray[np.float64]
@@ -125,8 +125,9 @@ def damped_inverse(p: Matrix) -> Matrix:
     """Give (P + ε diag P)⁻¹ with the smallest ε = 1e-14, 1e-12 … that lets P be factored.
 
     Working on P scaled to a unit diagonal makes the result independent of the units of the columns; a column
-    without any curvature gets a zero row, so that it never moves.
+    without any curvature gets a zero row, so that it never moves. Raises ValueError where P is not finite.
     """
+    refuse_infinite(p)
     diagonal = p.diagonal()
     scale = np.zeros_like(diagonal)
     np.divide(1.0, np.sqrt(np.maximum(diagonal, 0.0)), out=scale, where=diagonal > 0.0)

@@ -18,6 +18,7 @@ from mpiopt.hdf5 import check_writable, read_result
 from mpiopt.jobfile import read
 from mpiopt.kernels.rows import margins, squared_norms
 from mpiopt.metrics import metrics
+from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import make_loss
 from mpiopt.report import metrics_line
 from mpiopt.selection import select
@@ -37,6 +38,7 @@ def predict(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     if len(positional) != 2 or kind not in KINDS:
         raise ValueError(f"predict MODEL.h5 DATA [--out FILE] [--format NAME] [--kind {'|'.join(KINDS)}]")
     model_path, path = positional
+    together(comm, lambda: refuse_onto(chosen.get("out", ""), model_path, path))
     result = together(comm, lambda: read_result(model_path))
     if "out" in chosen:
         check_writable(chosen["out"], comm)
@@ -49,13 +51,20 @@ def predict(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)
     labelled = comm.max(np.array([0.0, float(np.isnan(label).any())]))[1] == 0 and sum_rows(label, comm) > 0
-    quality = metrics(target, z, as_trained(label, result.model, target), weight, comm) if labelled else {}
+    mapped = as_trained(label, result.model, target)
+    foreign = float(comm.sum(np.array([float(np.isnan(mapped).sum())]))[0]) if labelled else 0.0
+    quality = metrics(target, z, mapped, weight, comm) if labelled and not foreign else {}
     if comm.rank == 0 and "quiet" not in chosen:
         print(
-            f"{path}: {metrics_line(quality) or 'no labels'}"
+            f"{path}: {metrics_line(quality) or unmeasured(foreign)}"
             + (f"; written to {chosen['out']}" if "out" in chosen else "")
         )
     return 0
+
+
+def unmeasured(foreign: float) -> str:
+    """Say why there is no measure of quality."""
+    return f"not measured, {foreign:g} rows have labels that the model was not trained on" if foreign else "no labels"
 
 
 def sum_rows(label: Matrix, comm: Comm) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.curvature import refuse_infinite
 from mpiopt.kernels.coordinate import descend, solve_cholesky
 
 Vector = NDArray[np.float64]
@@ -42,6 +43,7 @@ class Quadratic:
     """The model with one H for several g: the factor is made once."""
 
     def __init__(self, h: Vector, threshold: Vector) -> None:
+        refuse_infinite(h)
         self.h, self.threshold = h, threshold
         self.factor = None if threshold.any() else Factor(h)
 

@@ -23,6 +23,7 @@ from mpiopt.job import Job, every
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
 from mpiopt.objective import Objective
+from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, progress
@@ -95,7 +96,9 @@ def job_of(words: Sequence[str]) -> Job:
     job = jobfile.read(text, [*(("path", p) for p in paths), *jobfile.spread(settings)], *files)
     if not job.path:
         raise ValueError("train needs a data file: mpiopt train DATA [job.toml] [flags]")
-    return replace(job, out=job.out or result_name(job.path))
+    out = job.out or result_name(job.path)
+    refuse_onto(out, job.path, job.data.test)
+    return replace(job, out=out)
 
 
 def result_name(path: str) -> str:

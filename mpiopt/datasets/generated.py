@@ -24,6 +24,8 @@ PREFIX = "generate:"
 TASKS = ("regression", "binary", "multiclass", "count")
 _ROWS, _MODEL, _SHIFT = 104, 105, 106  # streams of randomness
 
+LARGEST = 10**15  # of a whole number, far from the end of an int64; n rows of d columns may still not fit the disk
+
 
 @dataclass(frozen=True)
 class Generated(Reader):
@@ -46,6 +48,8 @@ class Generated(Reader):
         for key, least in lowest.items():
             if not least <= getattr(self, key) < math.inf:
                 raise ValueError(f"generate: {key} must be at least {least}, not {getattr(self, key)!r}")
+            if isinstance(getattr(self, key), int) and getattr(self, key) > LARGEST:
+                raise ValueError(f"generate: {key} must be at most 1e15, not {getattr(self, key):g}")
         if not 0 < self.density <= 1:
             raise ValueError(f"generate: density must be above 0 and at most 1, not {self.density!r}")
         if self.task not in TASKS:

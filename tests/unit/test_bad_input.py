@@ -213,3 +213,19 @@ def test_nothing_half_written_is_left(tmp_path):
     with pytest.raises(OSError, match="cannot be written: No such file or directory"):
         spmd(3, lambda c: convert("generate:n=5", str(tmp_path / "no" / "o.h5"), c), timeout=20)
     assert [p.name for p in tmp_path.iterdir()] == ["f.svm"]
+
+
+def test_a_data_file_is_not_converted_onto_itself(tmp_path):
+    source = tmp_path / "f.svm"
+    source.write_text("1 1:1\n0 2:1\n")
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, tmp_path / "link"):
+        with pytest.raises(ValueError, match=r"is the data file itself; give the output another name$"):
+            spmd(2, lambda c, out=out: convert(str(source), str(out), c), timeout=20)
+    assert source.read_text() == "1 1:1\n0 2:1\n"
+
+
+@pytest.mark.parametrize("key", ["n", "d", "blocks", "classes"])
+def test_made_up_data_of_absurd_size_are_refused(tmp_path, key):
+    with pytest.raises(ValueError, match=f"generate: {key} must be at most 1e15"):
+        spmd(2, lambda c: convert(f"generate:{key}=1e30", str(tmp_path / "o.h5"), c), timeout=20)

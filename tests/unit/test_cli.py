@@ -214,3 +214,20 @@ def test_convert_and_generate(here, capsys):
     assert mpiopt("train", "data-set.h5", "--quiet") == 0
     assert mpiopt("train", data, "--quiet") == 0
     np.testing.assert_allclose(read_result("data-set-fit.h5").coef, read_result("data.h5").coef, atol=1e-12)
+
+
+def test_the_result_is_not_written_over_what_is_read(here, capsys):
+    data = libsvm(here / "data.svm", signs)
+    text = (here / "data.svm").read_text()
+    for words in (["--out", data], ["--test", "data.svm", "--out", "./data.svm"]):
+        assert mpiopt("train", data, *words) == 2
+        assert "is the data file itself; give the output another name" in capsys.readouterr().err
+    assert (here / "data.svm").read_text() == text
+
+
+def test_labels_that_the_model_does_not_know_are_said(here, capsys):
+    assert mpiopt("train", libsvm(here / "data.svm", signs), "--quiet") == 0
+    other = libsvm(here / "other.svm", lambda m: np.where(m > 0.2, 1, 7))
+    assert mpiopt("predict", "data.h5", other, "--out", "p.txt") == 0
+    assert "rows have labels that the model was not trained on; written to p.txt" in capsys.readouterr().out
+    assert len((here / "p.txt").read_text().split()) == 60
