@@ -85,6 +85,16 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     return jobfile.read(shared["job"])
 
 
+def job_text(path: str) -> str:
+    """Read a job file; ValueError, in one line, where that cannot be."""
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise ValueError(f"{path}: the job file cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: the job file is not text") from None
+
+
 def job_of(words: Sequence[str]) -> Job:
     """Give the job of a command line: DATA [job.toml] [flags], or job.toml with a path in it."""
     positional, settings = parse(words, jobfile.flags())
@@ -92,7 +102,7 @@ def job_of(words: Sequence[str]) -> Job:
     paths = [w for w in positional if not w.endswith(".toml")]
     if len(files) > 1 or len(paths) > 1:
         raise ValueError(f"train takes one data file and at most one job file, not {' '.join(positional)}")
-    text = Path(files[0]).read_text() if files else ""
+    text = job_text(files[0]) if files else ""
     job = jobfile.read(text, [*(("path", p) for p in paths), *jobfile.spread(settings)], *files)
     if not job.path:
         raise ValueError("train needs a data file: mpiopt train DATA [job.toml] [flags]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, check_width, spans, together
 from mpiopt.datasets.columns import Columns, choose
 from mpiopt.shard import block
+
+# numpy reads a header with ast.literal_eval, which is not safe between threads in CPython 3.11 (gh-106905).
+_HEADER = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Npy(Reader):
             check_width(path, shape[1], features)
             return _Archive(shape[0], shape[1], False, None, nbytes, path, comm)
         try:
-            table = np.load(path, mmap_mode="r", allow_pickle=False)
+            with _HEADER:
+                table = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise ValueError(f"{path}: is not a whole .npy file of numbers: {error}") from None
         _check(path, "the array", table.shape, table.dtype, 2)
@@ -89,7 +94,8 @@ def _header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dty
     try:
         version = npy_format.read_magic(stream)
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        return read(stream)
+        with _HEADER:
+            return read(stream)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: is damaged: {error}") from None
 

@@ -231,3 +231,13 @@ def test_labels_that_the_model_does_not_know_are_said(here, capsys):
     assert mpiopt("predict", "data.h5", other, "--out", "p.txt") == 0
     assert "rows have labels that the model was not trained on; written to p.txt" in capsys.readouterr().out
     assert len((here / "p.txt").read_text().split()) == 60
+
+
+def test_a_job_file_that_is_not_there_or_no_text_is_one_line(here, capsys):
+    data = libsvm(here / "data", signs)
+    (here / "bad.toml").write_bytes(b"\xff\xfe\x00")
+    for name, words in (("none.toml", "cannot be read: no such file"), ("bad.toml", "is not text")):
+        assert mpiopt("train", data, name) == 2
+        shown = capsys.readouterr().err
+        assert words in shown
+        assert shown.count("\n") == 1
