@@ -1,0 +1,115 @@
+"""Compressors: a vector to few bytes and back; one file each.
+
+    unbiased:  E C(x) = x,  E‖C(x) − x‖² <= ω ‖x‖²,  ω = variance(d)
+    biased:    E‖C(x) − x‖² <= ω ‖x‖² with ω < 1
+
+so that s C with s = shrink(d) is a contraction in either case: E‖s C(x) − x‖² <= (1 − α) ‖x‖², α = contraction(d).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.plugin import Plugin
+
+Vector = NDArray[np.float64]
+Wire = NDArray[np.uint8]
+SEED = 8  # bytes of a seed on the wire
+
+
+@dataclass(frozen=True)
+class Compressor(Plugin, ABC):
+    """A plug-in that turns a vector into bytes that say all that is needed to decode them, but its dimension d.
+
+    A compressor has no state; its randomness is a function of the seed. The wire format is in the class's docstring,
+    little-endian, and never changes: `tests/golden` holds bytes of every member.
+    """
+
+    unbiased: ClassVar[bool]
+    summable: ClassVar[bool] = False  # see `Summable`
+
+    @abstractmethod
+    def encode(self, x: Vector, seed: int) -> Wire:
+        """Give C(x) as bytes; `x` is flat, finite, of any d >= 0; `seed` is a whole number in [0, 2⁶³).
+
+        The same x and seed give the same bytes on any machine.
+        """
+
+    @abstractmethod
+    def decode(self, wire: Wire, d: int) -> Vector:
+        """Give C(x), a vector of d numbers, from what `encode` gave.
+
+        Raises
+        ------
+        ValueError
+            If the wire cannot be that of a vector of d numbers.
+        """
+
+    @abstractmethod
+    def variance(self, d: int) -> float:
+        """Give the smallest known ω with E‖C(x) − x‖² <= ω ‖x‖² for all x in d dimensions."""
+
+    @abstractmethod
+    def nbytes(self, d: int) -> float:
+        """Give the expected length of the wire of a vector of d numbers."""
+
+    def shrink(self, d: int) -> float:
+        """Give s, by which C(x) is multiplied where a contraction is needed: 1/(1 + ω) if unbiased, else 1."""
+        return 1.0 / (1.0 + self.variance(d)) if self.unbiased else 1.0
+
+    def contraction(self, d: int) -> float:
+        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖², s = shrink(d): 1/(1 + ω) if unbiased, else 1 − ω."""
+        omega = self.variance(d)
+        return 1.0 / (1.0 + omega) if self.unbiased else 1.0 - omega
+
+    def second_moment(self, m: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Give E[C(x) C(x)ᵀ] for a Gaussian x of mean 0 and covariance m, shape (d, d); None where no form is known."""
+        return None
+
+
+@dataclass(frozen=True)
+class Summable(Compressor):
+    """A compressor that is linear once its seed is drawn: C(x) = lift(project(x)).
+
+    Where all ranks use one seed, Σ C(x_k) = lift(Σ project(x_k)): the small vectors can be added on their way.
+
+    Wire: the seed as uint64, then project(x) as float32; as float64 where a number is beyond float32. The length
+    tells which of the two it is.
+    """
+
+    summable: ClassVar[bool] = True
+
+    @abstractmethod
+    def project(self, x: Vector, seed: int) -> Vector:
+        """Give the numbers that travel, shape (h,); h depends on d and the seed alone."""
+
+    @abstractmethod
+    def lift(self, values: Vector, d: int, seed: int) -> Vector:
+        """Give C(x), shape (d,), from the sum of what `project` gave."""
+
+    @abstractmethod
+    def count(self, d: int, seed: int) -> int:
+        """Give h."""
+
+    def encode(self, x: Vector, seed: int) -> Wire:
+        """Give the seed and the projected numbers."""
+        values = self.project(x, seed)
+        with np.errstate(over="ignore"):
+            short = values.astype("<f4")
+        kept = short if np.isfinite(short).all() else values.astype("<f8")
+        return np.concatenate([np.array([seed], "<u8").view(np.uint8), kept.view(np.uint8)])
+
+    def decode(self, wire: Wire, d: int) -> Vector:
+        """Lift what was projected."""
+        seed = int(wire[:SEED].view("<u8")[0]) if wire.size >= SEED else -1
+        h = self.count(d, seed) if seed >= 0 else -1
+        kinds = {SEED + 4 * h: "<f4", SEED + 8 * h: "<f8"}
+        if wire.size not in kinds:
+            raise ValueError(f"{self.name}: a wire of {wire.size} bytes is not one of {d} numbers")
+        values = wire[SEED:].copy().view(kinds[wire.size]).astype(np.float64)
+        return self.lift(values, d, seed)
