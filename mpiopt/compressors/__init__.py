@@ -68,7 +68,7 @@ class Compressor(Plugin, ABC):
         return 1.0 / (1.0 + omega) if self.unbiased else 1.0 - omega
 
     def second_moment(self, m: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Give E[C(x) C(x)ᵀ] for a Gaussian x of mean 0 and covariance m, shape (d, d); None where no form is known."""
+        """Give E[C(x) C(x)ᵀ] for a Gaussian x of mean 0 and covariance m, (d, d); None if no form is known."""
         return None
 
 
