@@ -155,7 +155,7 @@ def what_is_sent_is_received(comm):
         lambda: comm.start_sum(np.zeros(7)).wait(),
         lambda: comm.max(np.zeros(2)),
         lambda: comm.allgather(np.zeros(comm.rank)),
-        lambda: comm.alltoall([np.zeros(r * comm.rank) for r in range(comm.size)]),
+        lambda: comm.alltoall([np.zeros(r + comm.rank) for r in range(comm.size)]),
         lambda: comm.broadcast(np.zeros(5), comm.size - 1),
     ):
         sent, received = comm.bytes_sent, comm.bytes_received
