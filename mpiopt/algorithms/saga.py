@@ -105,7 +105,7 @@ class Saga(Algorithm[SagaState]):
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
         control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
-        control[MIX] = channel.shrink(state.w.size)
+        control[MIX] = channel.shrink_of_sum(state.w.size)
         start = warm_start.Start(state.w, 0.0, math.inf)
         if self.warm_start and not (channel.compresses and full_metric(self.preconditioner, objective)):
             start = warm_start.find(replace(self, local_steps=0), objective, channel)
@@ -126,12 +126,16 @@ class Saga(Algorithm[SagaState]):
         return self._refresh(0, state, objective, channel).value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
-        """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without."""
+        """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without.
+
+        Less where a compressor lets through only a small part α of what a rank found.
+        """
         if self.local_steps:
             return self.local_steps * channel.size / objective.shard.total
         if channel.size == 1:
             return 1.0
-        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        whole = 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        return max(whole / 16, whole * min(1.0, 2.0 * channel.contraction(objective.zeros().size)))
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""

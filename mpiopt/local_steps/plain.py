@@ -17,7 +17,19 @@ from mpiopt.curvature import used
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps import CEILING, DECREMENT, GREW, ORDER_STREAM, ROUND, SCALE, SLOW, Poll, polled, upcoming
+from mpiopt.local_steps import (
+    CEILING,
+    DECREMENT,
+    GREW,
+    ORDER_STREAM,
+    ROUND,
+    SCALE,
+    SLOW,
+    Poll,
+    mixed,
+    polled,
+    upcoming,
+)
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Shard
 
@@ -133,6 +145,7 @@ class PlainSteps:
         decrement = float((map_ * map_ * self.column).sum())
         rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
+        mixed(control, tried, state.w.size, channel)
         if tried:
             self._shorten(control, tried, channel.size)
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay
