@@ -26,7 +26,7 @@ from mpiopt.recorder import (
 )
 from mpiopt.report import memory_table, result_table, size, time_table
 
-ROW = Row(1234567, 12345.678, 1234.5, 1000.1, 30.2, 4.5, 10**15, -1.23456789012e-300, 1.23e-7, 1e-3)
+ROW = Row(1234567, 12345.678, 1234.5, 1000.1, 30.2, 4.5, 10**15, 10**15, -1.23456789012e-300, 1.23e-7, 1e-3)
 
 
 class Ticks:
