@@ -31,7 +31,7 @@ class Participation(Compressor):
 
     def encode(self, x: Vector, seed: int) -> Wire:
         """Give all or nothing."""
-        if subsets.each(self.share, 1, seed).size == 0:
+        if subsets.count(1, seed, self.share) == 0:
             return np.empty(0, np.uint8)
         k = rounding.exponent(x)
         a, b = rounding.factors(-k)
@@ -43,7 +43,7 @@ class Participation(Compressor):
             return np.zeros(d)
         k, rest = opened(self.name, wire, d, HEADER + 4 * d)
         a, b = rounding.factors(k)
-        return rest.view("<f4") * (a / self.share) * b
+        return rest.view("<f4").astype(np.float64) * (a / self.share) * b
 
     def variance(self, d: int) -> float:
         """Give (1 - p)/p; 0 for nothing."""

@@ -13,7 +13,7 @@ from mpiopt.compressors import Compressor, Vector, Wire, check_one_of, check_who
 from mpiopt.compressors.header import HEADER, closed, opened
 from mpiopt.kernels import bits, rounding
 
-MOST = 2**30
+MOST = 2**29
 ROUNDED = 1.0 + 2.0**-23  # by how much a norm can grow when it is rounded up to float32
 NORMS = {"max": rounding.MAX, "l2": rounding.EUCLID}
 

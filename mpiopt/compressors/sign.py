@@ -37,7 +37,9 @@ class Sign(Compressor):
         a, b = rounding.factors(k)
         mean = rest[:MEAN].view("<f8")[0] * a * b
         negative = np.unpackbits(rest[MEAN:], count=d, bitorder="little")
-        return np.array([mean, -mean])[negative]
+        x = np.empty(d)
+        rounding.signed(negative, mean, x)
+        return x
 
     def variance(self, d: int) -> float:
         """Give 1 - 1/d; 0 for nothing."""

@@ -30,17 +30,20 @@ class Sparsified(Summable):
 
     def project(self, x: Vector, seed: int) -> Vector:
         """Give the drawn coordinates."""
-        return x[subsets.each(self.share, x.size, seed)]
+        values = np.empty(self.count(x.size, seed))
+        if values.size:
+            subsets.gather(x, seed, self.share, values)
+        return values
 
     def lift(self, values: Vector, d: int, seed: int) -> Vector:
         """Put values/p where they were drawn."""
-        x = np.zeros(d)
-        x[subsets.each(self.share, d, seed)] = values / self.share
+        x = np.empty(d)
+        subsets.scatter(values, seed, self.share, x)
         return x
 
     def count(self, d: int, seed: int) -> int:
         """Give how many are drawn."""
-        return subsets.each(self.share, d, seed).size
+        return int(subsets.count(d, seed, self.share))
 
     def variance(self, d: int) -> float:
         """Give (1 - p)/p; 0 for nothing."""

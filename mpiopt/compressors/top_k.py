@@ -31,10 +31,11 @@ class TopK(Compressor):
 
     def encode(self, x: Vector, seed: int) -> Wire:
         """Give places and numbers."""
-        k = rounding.exponent(x)
-        a, b = rounding.factors(-k)
         places = largest.largest(x, kept(self.share, x.size))
-        return closed(k, largest.code(places, x.size), (x[places] * a * b).astype("<f4"))
+        values = x[places]
+        k = rounding.exponent(values)
+        a, b = rounding.factors(-k)
+        return closed(k, largest.code(places, x.size), (values * a * b).astype("<f4"))
 
     def decode(self, wire: Wire, d: int) -> Vector:
         """Put the numbers in their places."""
@@ -45,7 +46,7 @@ class TopK(Compressor):
             raise ValueError(f"{self.name}: the places in the wire are not {n} rising ones below {d}")
         a, b = rounding.factors(k)
         x = np.zeros(d)
-        x[places] = rest[rest.size - 4 * n :].copy().view("<f4") * a * b
+        x[places] = rest[rest.size - 4 * n :].copy().view("<f4").astype(np.float64) * a * b
         return x
 
     def variance(self, d: int) -> float:
