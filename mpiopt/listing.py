@@ -48,10 +48,11 @@ def member(name: str, kind: type[Plugin]) -> str:
 def table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Give a line for each member and one for the headings; nothing for a family without figures."""
     headings = list(dict.fromkeys(heading for row in figures.values() for heading in row))
-    rows = [[name, *(row.get(heading, "") for heading in headings)] for name, row in figures.items()]
-    widths = [max(map(len, column)) for column in zip(["", *headings], *rows, strict=True)]
-    lines = [
-        "   ".join([f"  {row[0]:<14}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))])
-        for row in [["", *headings], *rows]
+    rows = [
+        ["", *headings],
+        *([name, *(row.get(heading, "") for heading in headings)] for name, row in figures.items()),
     ]
-    return ["", *lines] if headings else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[0] = max(widths[0], 14)
+    lines = ["   ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return ["", *(f"  {line.rstrip()}" for line in lines)] if headings else []

@@ -83,8 +83,8 @@ class Compressor(Plugin, ABC):
         sizes = {"d = 100": 100, "d = 1e6": 1_000_000}
         omega = {f"ω, {at}": f"{plain.variance(d):.3g}" for at, d in sizes.items()}
         bits = {f"bits, {at}": f"{8 * plain.nbytes(d) / d:.3g}" for at, d in sizes.items()}
-        kinds = {"": "unbiased" if cls.unbiased else "biased", "sum": "summable" if cls.summable else "–"}
-        return omega | bits | kinds
+        kind = ("unbiased" if cls.unbiased else "biased") + (", summable" if cls.summable else "")
+        return omega | bits | {"kind": kind}
 
 
 @dataclass(frozen=True)

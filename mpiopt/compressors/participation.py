@@ -13,7 +13,7 @@ from mpiopt.kernels import rounding, subsets
 
 @dataclass(frozen=True)
 class Participation(Compressor):
-    """C(x) = x/p with probability p, else 0, for the whole vector (Philippenko, Dieuleveut 2024; p is `share`).
+    """C(x) = x/p with probability p = share, else 0: all or nothing (Philippenko, Dieuleveut 2024).
 
     ω = (1 - p)/p for every x. E[C(x) C(x)ᵀ] = M/p.
 

@@ -20,9 +20,10 @@ NORMS = {"max": rounding.MAX, "l2": rounding.EUCLID}
 
 @dataclass(frozen=True)
 class Quantised(Compressor):
-    """C(x)_i = (n/s) ⌊s x_i/n + u_i⌋, u_i uniform in [0, 1): one of 2s + 1 levels; s is `levels`, n the block's norm.
+    """C(x)_i = (n/s) ⌊s x_i/n + u_i⌋: one of 2s + 1 levels up to the norm n of a block (Alistarh et al. 2017).
 
-    `norm=max` is the largest magnitude, `norm=l2` the Euclidean norm; blocks have `block` numbers, 0 for all of x.
+    s is `levels`, u_i uniform in [0, 1). `norm=max` is the largest magnitude, `norm=l2` the Euclidean norm; blocks
+    have `block` numbers, 0 for all of x.
     `quantised[levels=s,norm=l2,block=0]` is the quantisation of Alistarh et al. (2017) and of Philippenko and
     Dieuleveut (2024). Over long vectors it is poor: blocks and the largest magnitude buy far less noise per bit.
 

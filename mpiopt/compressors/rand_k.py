@@ -12,7 +12,7 @@ from mpiopt.kernels import subsets
 
 @dataclass(frozen=True)
 class RandK(Summable):
-    """C(x)_i = (d/k) x_i on k coordinates, else 0 (Konečný, Richtárik 2018); k = share · d, every set as likely.
+    """C(x)_i = (d/k) x_i on k = share · d coordinates, else 0; every set as likely (Konečný, Richtárik 2018).
 
     ω = d/k - 1 for every x. E[C(x) C(x)ᵀ] = (d/k) (r M + (1 - r) Diag(M)) with r = (k - 1)/(d - 1) (Philippenko,
     Dieuleveut 2024, who draw with replacement in their code, which is biased).

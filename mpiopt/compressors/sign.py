@@ -15,7 +15,7 @@ MEAN = 8  # bytes
 
 @dataclass(frozen=True)
 class Sign(Compressor):
-    """C(x)_i = ± ‖x‖₁/d, with the sign of x_i, + for 0; biased (Karimireddy, Rebjock, Stich, Jaggi 2019).
+    """C(x)_i = ± ‖x‖₁/d, with the sign of x_i, + for 0 (Karimireddy, Rebjock, Stich, Jaggi 2019).
 
     ‖C(x) - x‖² = ‖x‖² - ‖x‖₁²/d <= ω ‖x‖², ω = 1 - 1/d, attained by vectors of one coordinate.
 

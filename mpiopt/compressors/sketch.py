@@ -16,10 +16,10 @@ SMALL = 256  # numbers up to which `auto` draws a Gaussian projector
 
 @dataclass(frozen=True)
 class Sketch(Summable):
-    """C(x) = (d/h) P x with a random projector P of rank h = share · d (Philippenko, Dieuleveut 2024: (d/h) Φ⁺Φ x).
+    """C(x) = (d/h) P x with a random projector P of rank h = share · d (Philippenko, Dieuleveut 2024).
 
-    `projector=gaussian`: on the span of h Gaussian vectors. `hadamard`: on h coordinates, drawn without replacement,
-    of the vector turned by random signs and Hadamard matrices. `auto`: Gaussian up to d = 256.
+    `projector=gaussian`: on the span of h Gaussian vectors, P = Φ⁺Φ. `hadamard`: on h coordinates, drawn without
+    replacement, of the vector turned by random signs and Hadamard matrices. `auto`: Gaussian up to d = 256.
 
     ω = d/h - 1 for every x, with either. Gaussian: E[C(x) C(x)ᵀ] = (d/h)² ((a - b) M + b Tr(M) I), with
     a = h (h + 2)/(d (d + 2)), b = h (d - h)/(d (d - 1) (d + 2)) (Philippenko, Dieuleveut 2024).

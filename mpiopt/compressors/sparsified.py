@@ -12,7 +12,7 @@ from mpiopt.kernels import subsets
 
 @dataclass(frozen=True)
 class Sparsified(Summable):
-    """C(x)_i = x_i/p with probability p, else 0, each coordinate by itself (Wangni et al. 2018; p is `share`).
+    """C(x)_i = x_i/p with probability p = share, else 0, each coordinate by itself (Wangni et al. 2018).
 
     ω = (1 - p)/p for every x. E[C(x) C(x)ᵀ] = M + (1 - p)/p Diag(M) (Philippenko, Dieuleveut 2024).
 

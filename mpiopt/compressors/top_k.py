@@ -13,7 +13,7 @@ from mpiopt.kernels import largest, rounding
 
 @dataclass(frozen=True)
 class TopK(Compressor):
-    """C(x)_i = x_i on the k = share · d largest magnitudes, else 0; biased (Stich, Cordonnier, Jaggi 2018).
+    """C(x)_i = x_i on the k = share · d largest magnitudes, else 0 (Stich, Cordonnier, Jaggi 2018).
 
     ω = 1 - k/d, attained by vectors of equal magnitudes. Of equal magnitudes the first are kept.
 

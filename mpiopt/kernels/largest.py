@@ -14,6 +14,7 @@ from mpiopt.kernels.words import bits_of, float_of
 
 Places = NDArray[np.int64]
 SHORT, SAMPLE = 512, 4096  # numbers of a vector that is taken whole; most that are looked at for a threshold
+CHUNK = 16  # numbers that are looked at together
 _MAGNITUDE = np.uint64((1 << 63) - 1)
 
 
@@ -35,14 +36,16 @@ def _count(x: Any, threshold: float) -> int:
 def _collect(x: Any, threshold: float, places: Any) -> None:
     """Put the rising places of numbers at or above the threshold, as many as `places` has room for, into it."""
     n, last = 0, len(places) - 1
-    for begin in range(0, len(x), 16):
-        part, hits = x[begin : begin + 16], 0
-        for i in range(len(part)):
-            hits += abs(part[i]) >= threshold
-        if hits > 0:
-            for i in range(len(part)):
-                places[min(n, last)] = begin + i  # written over unless it reaches the threshold
-                n += abs(part[i]) >= threshold
+    for begin in range(0, len(x), CHUNK):
+        part, hits = x[begin : begin + CHUNK], 0
+        if len(part) == CHUNK:
+            for i in range(CHUNK):
+                hits += abs(part[i]) >= threshold
+        else:
+            hits = 1
+        for i in range(len(part) if hits > 0 else 0):
+            places[min(n, last)] = begin + i  # written over unless it reaches the threshold
+            n += abs(part[i]) >= threshold
         if n > last:
             break
 
