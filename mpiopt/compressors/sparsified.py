@@ -30,10 +30,9 @@ class Sparsified(Summable):
 
     def project(self, x: Vector, seed: int) -> Vector:
         """Give the drawn coordinates."""
-        values = np.empty(self.count(x.size, seed))
-        if values.size:
-            subsets.gather(x, seed, self.share, values)
-        return values
+        values = np.empty(self.count(x.size, seed) + 1)
+        subsets.gather(x, seed, self.share, values)
+        return values[:-1]
 
     def lift(self, values: Vector, d: int, seed: int) -> Vector:
         """Put values/p where they were drawn."""

@@ -34,8 +34,8 @@ def _count(x: Any, threshold: float) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _collect(x: Any, threshold: float, places: Any) -> None:
-    """Put the rising places of numbers at or above the threshold, as many as `places` has room for, into it."""
-    n, last = 0, len(places) - 1
+    """Put the rising places of numbers at or above the threshold into `places`, which has one more."""
+    n = 0
     for begin in range(0, len(x), CHUNK):
         part, hits = x[begin : begin + CHUNK], 0
         if len(part) == CHUNK:
@@ -44,10 +44,8 @@ def _collect(x: Any, threshold: float, places: Any) -> None:
         else:
             hits = 1
         for i in range(len(part) if hits > 0 else 0):
-            places[min(n, last)] = begin + i  # written over unless it reaches the threshold
+            places[n] = begin + i  # written over unless it reaches the threshold
             n += abs(part[i]) >= threshold
-        if n > last:
-            break
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -79,9 +77,9 @@ def _candidates(x: NDArray[np.float64], k: int) -> Places:
     n = _count(x, threshold) if threshold > 0.0 else 0
     if not k <= n < x.size:
         return np.arange(x.size)
-    places = np.empty(n, np.int64)
+    places = np.empty(n + 1, np.int64)
     _collect(x, threshold, places)
-    return places
+    return places[:n]
 
 
 def _threshold(x: NDArray[np.float64], k: int) -> float:

@@ -52,13 +52,11 @@ def count(d: int, seed: Any, share: float) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gather(x: Any, seed: Any, share: float, out: Any) -> None:
-    """Put the numbers at the drawn places into `out`, rising."""
-    key, n, last = key_of(seed), 0, len(out) - 1
+    """Put the numbers at the drawn places into `out`, which has one more, in rising order."""
+    key, n = key_of(seed), 0
     for i in range(len(x)):
-        out[min(n, last)] = x[i]  # written over unless it was drawn
+        out[n] = x[i]  # written over unless it was drawn
         n += uniform(key, i) < share
-        if n > last:
-            break
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
