@@ -16,7 +16,6 @@ FAMILIES = {
     "compressors": ("mpiopt.compressors", "Compressor"),
     "algorithms": ("mpiopt.algorithms", "Algorithm"),
     "datasets": ("mpiopt.datasets", "Reader"),
-    "compressors": ("mpiopt.compressors", "Compressor"),
 }
 
 
