@@ -25,7 +25,7 @@ HELP = {
     "compress": "what exchanges send: none, quantised[levels=7], rand-k[share=0.1] …; auto: by measured speeds",
     "memory": "of compressed exchanges: none, difference, error-feedback; auto: the algorithm's own",
     "downlink": "compress the way back from a sum as well",
-    "local_steps": "updates between two exchanges (saga)",
+    "local_steps": "rows that a rank visits between two exchanges (saga); auto: by measured speeds",
     "step_size": "step size (saga)",
     "seed": "of all randomness",
     "intercept": "fit a constant, not penalised",
@@ -121,7 +121,8 @@ def put(tree: Tree, key: str, value: object) -> None:
     known = keys()
     path = tuple(key.replace("-", "_").split("."))
     if path[-1] in OF_ALGORITHM and path[:-1] in ((), ("algorithm",)):
-        tree.setdefault("algorithm_options", {})[path[-1]] = read_value(value) if isinstance(value, str) else value
+        given = -1 if (path[-1], value) == ("local_steps", "auto") else value
+        tree.setdefault("algorithm_options", {})[path[-1]] = read_value(given) if isinstance(given, str) else given
         return
     full = known.get(path[-1])
     if full is None or path not in (full, full[-1:]):

@@ -70,7 +70,8 @@ class Saga(Algorithm[SagaState]):
 
     variant: str = "B"
     preconditioner: str = "auto"
-    local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen
+    local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen, -1: by measured speeds
+    stretch: float = 1.0  # times longer rounds than chosen
     step_size: float = 0.0  # γ for one row (none, diagonal) or η (full); 0: chosen
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
@@ -84,9 +85,11 @@ class Saga(Algorithm[SagaState]):
         _one_of("variant", self.variant, VARIANTS)
         _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
         _one_of("sampling", self.sampling, ("permutation", "uniform"))
-        for field in ("local_steps", "step_size", "batch", "extrapolate"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
+        for field, least in {"local_steps": -1, "step_size": 0, "batch": 0, "extrapolate": 0}.items():
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} must be at least {least}, not {getattr(self, field)}")
+        if not self.stretch > 0:
+            raise ValueError(f"stretch must be greater than 0, not {self.stretch}")
 
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
@@ -145,12 +148,16 @@ class Saga(Algorithm[SagaState]):
 
         Less where a compressor lets through only a small part α of what a rank found.
         """
-        if self.local_steps:
+        if self.local_steps > 0:
             return self.local_steps * channel.size / objective.shard.total
         if channel.size == 1:
             return 1.0
-        whole = 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        whole = self.stretch * self.share(objective)
         return max(whole / 16, whole * min(1.0, 2.0 * channel.through(objective.zeros().size)))
+
+    def share(self, objective: Objective) -> float:
+        """Give the part of a local epoch that a round is: one in the metric, a quarter without."""
+        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
