@@ -51,7 +51,8 @@ def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: 
         free = free[:1]
     elif job.compress.name != "auto":
         free = [speeds.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
-    share, stretches = 1.0, speeds.STRETCHES[:1]
+    share = 1.0
+    stretches: tuple[float, ...] = (1.0,)
     if isinstance(algorithm, Saga):
         share = algorithm.share(objective)
         stretches = speeds.STRETCHES if measures_rounds(algorithm) and share < 1.0 else stretches
