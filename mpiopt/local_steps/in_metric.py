@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
+from mpiopt.kernels.pace import Integers, Poll, paced
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
-from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Integers, Poll, polled, upcoming
+from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, upcoming
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows
 
@@ -69,10 +70,9 @@ class MetricSteps:
         rest = state.average - theta * scale * state.shared
         wanted = max(1, round(float(state.control[ROUND]) * blocks))
         orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
-        for order in orders if poll is None else polled(orders):
-            self._kernel(state, objective, rest, order, numbers)
-            if poll is not None:
-                poll()
+        for order in orders:
+            for piece in paced(order, poll):
+                self._kernel(state, objective, rest, piece, numbers)
 
     def _order(self, epoch: int, blocks: int, rank: int) -> Integers:
         return randomness.generator(self.seed, ORDER_STREAM, epoch, rank).permutation(blocks)
