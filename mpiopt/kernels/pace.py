@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Poll = Callable[[], bool]
 
-PAUSE = 5e-4  # seconds of work between two polls; see DESIGN.md
+PAUSE = 5e-4  # seconds of work between two polls: a socket buffer fills more slowly at 1 Gbit/s
 FIRST = 1  # steps in the first piece: nobody knows yet how long a step takes
 
 
