@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mpiopt import metric
 from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Coordinates
 from mpiopt.kernels.pace import Integers, Poll
 from mpiopt.objective import Objective
 
@@ -16,9 +20,11 @@ if TYPE_CHECKING:
 
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, largest step scale that may be tried, epochs of local work in a round,
-# epochs spent before the first round, whether the step was just lengthened, models in the trail.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
+# damping of the metric, largest step scale that may be tried (compressed, in a metric: the squared gradient where the
+# metric was taken), epochs of local work in a round,
+# epochs spent before the first round, whether the step was just lengthened, models in the trail, the part of the
+# way to the average of the ranks' models that a compressed exchange goes.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
@@ -35,6 +41,10 @@ class LocalSteps(Protocol):
 
     def step_size(self, scale: float) -> float:
         """Give the step that the record shows."""
+        ...
+
+    def coordinates(self) -> Coordinates:
+        """Give the coordinates in which differences of models and of gradients are compressed."""
         ...
 
     def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
@@ -56,6 +66,12 @@ def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int
         if cursor[1] == blocks:
             cursor[:] = cursor[0] + 1, 0
     return pieces
+
+
+def mixed(control: NDArray[np.float64], tried: int, d: int, channel: Channel) -> None:
+    """Go a smaller part of the way to the compressed average where F rose, a larger one again where it fell."""
+    most = channel.shrink_of_sum(d)
+    control[MIX] = max(most / 64, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
 
 
 def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel) -> LocalSteps:
