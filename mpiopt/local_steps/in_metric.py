@@ -10,6 +10,7 @@ from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
 from mpiopt.exchange import start_over
+from mpiopt.kernels.pace import Integers, Poll, paced
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
 from mpiopt.local_steps import (
     CEILING,
@@ -20,10 +21,7 @@ from mpiopt.local_steps import (
     ROUND,
     SCALE,
     SLOW,
-    Integers,
-    Poll,
     mixed,
-    polled,
     upcoming,
 )
 from mpiopt.objective import Objective
@@ -92,10 +90,9 @@ class MetricSteps:
         rest = state.average - theta * scale * state.shared
         wanted = max(1, round(float(state.control[ROUND]) * blocks))
         orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
-        for order in orders if poll is None else polled(orders):
-            self._kernel(state, objective, rest, order, numbers)
-            if poll is not None:
-                poll()
+        for order in orders:
+            for piece in paced(order, poll):
+                self._kernel(state, objective, rest, piece, numbers)
 
     def _order(self, epoch: int, blocks: int, rank: int) -> Integers:
         return randomness.generator(self.seed, ORDER_STREAM, epoch, rank).permutation(blocks)

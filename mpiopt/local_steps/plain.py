@@ -16,6 +16,7 @@ from mpiopt.coordinates import Coordinates, Scaled
 from mpiopt.curvature import used
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
+from mpiopt.kernels.pace import Poll
 from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
     CEILING,
@@ -25,9 +26,7 @@ from mpiopt.local_steps import (
     ROUND,
     SCALE,
     SLOW,
-    Poll,
     mixed,
-    polled,
     upcoming,
 )
 from mpiopt.objective import Objective
@@ -110,11 +109,9 @@ class PlainSteps:
         step = self.column * self.gamma * state.control[SCALE]
         wanted = max(1, round(float(state.control[ROUND]) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
-        for starts in found if poll is None else polled(found):
-            moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form)
+        for starts in found:
+            moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form, poll)
             objective.local_steps(moves, state.local, average, state.table)
-            if poll is not None:
-                poll()
         if self.variant == "D":
             state.own[...] = own_average(objective, state.table)
         else:
