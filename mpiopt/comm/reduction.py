@@ -53,6 +53,12 @@ class Sent:
         self.bytes_sent += nbytes * (self.size - 1)
         self.messages += self.size - 1
 
+    def count_to_one(self, nbytes: int, to: int) -> None:
+        """Count a message to one rank, nothing where that is this rank itself."""
+        if to != self.rank:
+            self.bytes_sent += nbytes
+            self.messages += 1
+
     def count_to_each(self, nbytes: Sequence[int]) -> None:
         """Count `nbytes[r]` sent to rank r, nothing where it is 0 or this rank itself."""
         away = [n for r, n in enumerate(nbytes) if r != self.rank and n]
