@@ -285,7 +285,9 @@ def mail_is_counted(comm):
         comm.post(np.zeros(11, np.uint8), to)
     others = comm.size - 1
     assert (comm.bytes_sent - before[0], comm.messages - before[1]) == (11 * others, others)
+    received = comm.bytes_received
     assert len(comm.flush()) == comm.size
+    assert comm.bytes_received - received == 11 * others
 
 
 CASES = [

@@ -17,12 +17,14 @@ import numpy as np
 from mpiopt import warm_start
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
+from mpiopt.exchanges import asynchronous, timed
 from mpiopt.exact import evaluate_exact
 from mpiopt.extrapolation import extrapolated
 from mpiopt.local_steps import ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
+EXCHANGES = ("sync", "overlap", "timed", "async")
 VARIANTS = ("A", "B", "C", "D", "E")
 PRECONDITIONERS = ("auto", "none", "diagonal", "full")
 
@@ -37,6 +39,8 @@ class SagaState:
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
+    place: PerRank  # (1, outputs, width) where the table's rows were visited last, on average; (0, …) unless async
+    work: PerRank  # (4,) rows visited, the pace of this rank and of its rounds, see mpiopt.local_steps
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
@@ -71,15 +75,18 @@ class Saga(Algorithm[SagaState]):
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
     warm_start: bool = True  # begin on a part of the rows, where there are many for each unknown
-    overlap: bool = False  # go on with local steps while the exchange is under way
+    exchange: str = "sync"  # or "overlap", "timed", "async", see the class
+    round_seconds: float = 0.0  # of a timed round; 0: what the median rank needs for H rows
+    staleness: int = 0  # exchanges that a rank of an async run may be ahead of the slowest; 0: any number
     extrapolate: int = 0  # m, of the models at the last m + 1 refreshes, guarded by an exact evaluation; 0: off
     lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
         _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
+        _one_of("exchange", self.exchange, EXCHANGES)
         _one_of("sampling", self.sampling, ("permutation", "uniform"))
-        for field in ("local_steps", "step_size", "batch", "extrapolate"):
+        for field in ("local_steps", "step_size", "batch", "extrapolate", "round_seconds", "staleness"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
 
@@ -88,8 +95,9 @@ class Saga(Algorithm[SagaState]):
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
         table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(10)
+        place = np.zeros((1 if self.exchange == "async" else 0, *w.shape))
         models = {name: w.copy() for name in ("w", "average", "own", "shared", "local", "anchor", "best")}
-        return SagaState(table=table, cursor=cursor, control=control, trail=trail, steps=None, **models)
+        return SagaState(table=table, cursor=cursor, control=control, trail=trail, place=place, work=np.zeros(4), steps=None, **models)
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
@@ -107,7 +115,7 @@ class Saga(Algorithm[SagaState]):
         state.control[SPENT] = 1.0
         if not self.warm_start:
             return self._refresh(state, objective, channel).value
-        start = warm_start.find(replace(self, local_steps=0), objective, channel)
+        start = warm_start.find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
         state.w[...] = start.w
         value = self._refresh(state, objective, channel).value
         state.control[SPENT] += start.epochs
@@ -135,12 +143,18 @@ class Saga(Algorithm[SagaState]):
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
         """Do H local steps and the exchange; then the refresh, if it is due."""
         steps: LocalSteps = state.steps
-        if self.overlap:
+        if self.exchange == "async":
+            return self._asynchronous_period(state, objective, channel)
+        epochs = float(state.control[ROUND])
+        if self.exchange == "overlap":
             self._overlapped_round(state, objective, channel)
+        elif self.exchange == "timed":
+            timed.work(self.round_seconds, state, objective, channel)
+            self._exchange(state, objective, channel)
+            epochs = timed.agree(state, objective, channel)
         else:
             steps.run(state, objective, channel)
             self._exchange(state, objective, channel)
-        epochs = float(state.control[ROUND])
         state.control[SINCE] += epochs
         epochs += float(state.control[SPENT])
         state.control[SPENT] = 0.0
@@ -150,6 +164,16 @@ class Saga(Algorithm[SagaState]):
         extra = 1.0 + self._judge(state, exact, objective, channel)
         exact = Exact(float(state.control[VALUE]), state.average.copy())
         return Progress(epochs + extra, steps.step_size(state.control[SCALE]), exact)
+
+    def _asynchronous_period(self, state: SagaState, objective: Objective, channel: Channel) -> Progress:
+        """Work without a common clock until an exact evaluation is done; at the end nothing is under way."""
+        live = asynchronous.Live(self.staleness, state, objective, channel)
+        extra = self._judge(state, live.evaluate(state), objective, live.background, live.restart)
+        live.end()
+        epochs = live.epochs + extra + float(state.control[SPENT])
+        state.control[SPENT] = 0.0
+        exact = Exact(float(state.control[VALUE]), state.average.copy())
+        return Progress(epochs, state.steps.step_size(state.control[SCALE]), exact)
 
     def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         part = len(objective.shard) / objective.shard.total
@@ -179,10 +203,13 @@ class Saga(Algorithm[SagaState]):
         state.shared[...] = own
         state.local[...] = state.w
         state.average[...] = total[:-1].reshape(state.w.shape)
+        state.place[...] = state.w
         state.control[SINCE] = 0.0
         return Exact(float(total[-1]) + objective.penalty_value(state.w), state.average)
 
-    def _judge(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
+    def _judge(
+        self, state: SagaState, exact: Exact, objective: Objective, channel: Channel, refresh: Callable[..., Exact]
+    ) -> float:
         """Accept the refreshed model, or a point on the way back to the last good one; give the extra epochs.
 
         Where even a sixteenth of the way does not help, the last good model is kept, and the local steps are told.

@@ -129,11 +129,11 @@ class MpiComm(Sent):
 
     def arrived(self) -> list[Letter]:
         """Take the messages that are here."""
-        return self._mail.arrived()
+        return self.count_letters(self._mail.arrived())
 
     def flush(self) -> list[Letter]:
         """Take the messages that are under way; collective."""
-        return self._mail.flush()
+        return self.count_letters(self._mail.flush())
 
     def barrier(self) -> None:
         """Wait for all."""

@@ -124,12 +124,12 @@ class ThreadComm(Sent):
     def arrived(self) -> list[Letter]:
         """Empty this rank's box, after the others had a chance to run."""
         self._world.pause(self.rank)
-        return self._world.boxes.take(self.rank)
+        return self.count_letters(self._world.boxes.take(self.rank))
 
     def flush(self) -> list[Letter]:
         """Empty the box when all have posted."""
         self.swap("flush", None)
-        return self._world.boxes.take(self.rank)
+        return self.count_letters(self._world.boxes.take(self.rank))
 
     def barrier(self) -> None:
         """Wait for all."""

@@ -23,6 +23,9 @@ Integers = NDArray[np.int64]
 # damping of the metric, largest step scale that may be tried, epochs of local work in a round,
 # epochs spent before the first round, whether the step was just lengthened, models in the trail.
 SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
+# Fields of SagaState.work: rows visited, those of them that are in the count of epochs, epochs a second, and the
+# seconds of the next round of exchange "timed".
+VISITED, COUNTED, SPEED, LENGTH = range(4)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 PIECES = 8  # of a local epoch, between which an exchange under way is polled
@@ -34,8 +37,13 @@ class LocalSteps(Protocol):
 
     refresh: float  # epochs between two refreshes of the table
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
-        """Do the local steps of one round on state.local, state.own, state.table; `poll` between pieces."""
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
+        """Do the local steps of one round, or of so many `epochs`, on state.local, own and table; count the rows.
+
+        `poll` is called between pieces.
+        """
         ...
 
     def step_size(self, scale: float) -> float:
@@ -61,6 +69,11 @@ def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int
         if cursor[1] == blocks:
             cursor[:] = cursor[0] + 1, 0
     return pieces
+
+
+def rows_from(starts: Integers, block: int, rows: int) -> int:
+    """Give how many rows the blocks of `block` rows that begin at `starts` have; the last one may be shorter."""
+    return int(np.minimum(block, rows - starts).sum())
 
 
 def polled(pieces: list[Integers]) -> list[Integers]:

@@ -9,7 +9,20 @@ from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
-from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Integers, Poll, polled, upcoming
+from mpiopt.local_steps import (
+    DAMPING,
+    DECREMENT,
+    ORDER_STREAM,
+    ROUND,
+    SCALE,
+    SLOW,
+    VISITED,
+    Integers,
+    Poll,
+    polled,
+    rows_from,
+    upcoming,
+)
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows
 
@@ -51,7 +64,9 @@ class MetricSteps:
         """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
         return scale * (self.fixed or MOVE)
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
         """Visit the next blocks of the local order."""
         shard = objective.shard
         rows = len(shard)
@@ -67,10 +82,11 @@ class MetricSteps:
             self.eta(blocks, float(state.control[SCALE])),
         )
         rest = state.average - theta * scale * state.shared
-        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
         for order in orders if poll is None else polled(orders):
             self._kernel(state, objective, rest, order, numbers)
+            state.work[VISITED] += rows_from(order * self.block, self.block, rows)
             if poll is not None:
                 poll()
 

@@ -15,7 +15,20 @@ from mpiopt.channel import Channel
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps import CEILING, DECREMENT, GREW, ORDER_STREAM, ROUND, SCALE, SLOW, Poll, polled, upcoming
+from mpiopt.local_steps import (
+    CEILING,
+    DECREMENT,
+    GREW,
+    ORDER_STREAM,
+    ROUND,
+    SCALE,
+    SLOW,
+    VISITED,
+    Poll,
+    polled,
+    rows_from,
+    upcoming,
+)
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Shard
 
@@ -66,7 +79,9 @@ class PlainSteps:
         """Give γ·scale."""
         return self.gamma * scale
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
         """Visit the next blocks of the local order, with the correction of the variant."""
         shard = objective.shard
         n = len(shard)
@@ -78,11 +93,12 @@ class PlainSteps:
         theta = part if self.variant == "C" else 1.0
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
         step = self.column * self.gamma * state.control[SCALE]
-        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
         for starts in found if poll is None else polled(found):
             moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form)
             objective.local_steps(moves, state.local, average, state.table)
+            state.work[VISITED] += rows_from(starts, self.batch, n)
             if poll is not None:
                 poll()
         if self.variant == "D":
