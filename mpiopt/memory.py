@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.channel import Channel
+from mpiopt.channel import Channel, Parts
 
 Vector = NDArray[np.float64]
 
@@ -28,17 +28,22 @@ def update(
 ) -> Vector:
     """Give the estimate of Σ x_k in round k, the same bits on all ranks; collective.
 
-    `own` (h_k) and `whole` (H) are updated in place; all have the shape of `x`. Without compression all memories give
-    the exact sum and leave h_k = x_k. `residual`: see `Channel.compress`.
+    `own` (h_k) and `whole` (H) are updated in place; both have the shape of `x` and begin as zeros. Without
+    compression every memory gives the exact sum. `residual`: see `Channel.compress`.
     """
-    memory = channel.memory
-    if memory == "none" or not channel.compresses:
-        sent = channel.compress(x.reshape(-1), k, stream, residual)
-        own[...], whole[...] = sent.own.reshape(x.shape), sent.total.reshape(x.shape)
-        return np.array(whole)
     sent = channel.compress((x - own).reshape(-1), k, stream, residual)
-    s, total = channel.shrink(x.size), sent.total.reshape(x.shape)
-    estimate = whole + (total if memory == "difference" else s * total)
-    own += s * sent.own.reshape(x.shape)
-    whole += s * total
-    return np.asarray(estimate)
+    parts = Parts(*(part.reshape(x.shape) for part in sent))
+    return absorb(parts, own, whole, channel).total
+
+
+def absorb(sent: Parts, own: Vector, whole: Vector, channel: Channel) -> Parts:
+    """Put C(x_k − h_k) and its sum into the memory; give what x_k and Σ x_k are now taken for."""
+    memory = channel.memory if channel.compresses else "error-feedback"
+    s = channel.shrink(own.size)
+    if memory == "none":
+        return sent
+    if memory == "difference":
+        estimate = Parts(own + sent.own, whole + sent.total)
+    own += s * sent.own
+    whole += s * sent.total
+    return estimate if memory == "difference" else Parts(own.copy(), whole.copy())

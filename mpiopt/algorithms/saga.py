@@ -14,14 +14,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt import warm_start
-from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt import exchange, warm_start
+from mpiopt.algorithms import Algorithm, Exact, Model, Progress
 from mpiopt.channel import Channel
-from mpiopt.exchanges import asynchronous, timed
 from mpiopt.exact import evaluate_exact
 from mpiopt.extrapolation import extrapolated
-from mpiopt.local_steps import ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
+from mpiopt.local_steps import AWAY, MIX, ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, full_metric, plan
 from mpiopt.objective import Objective
+from mpiopt.rounds import asynchronous, timed
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 
 EXCHANGES = ("sync", "overlap", "timed", "async")
@@ -37,14 +37,16 @@ class SagaState:
     average: Replicated  # (outputs, width) G at the last exchange
     own: PerRank  # (outputs, width) g_k, kept up to date
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
+    known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without
+    known: Replicated  # (outputs, width) Σ h_k
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
-    place: PerRank  # (1, outputs, width) where the table's rows were visited last, on average; (0, …) unless async
-    work: PerRank  # (4,) rows visited, the pace of this rank and of its rounds, see mpiopt.local_steps
+    place: PerRank  # (2, outputs, width) where the table's rows were visited last, on average, and s = Σ p_k of these
+    work: PerRank  # (6,) rows visited, and the pace of this rank and of its rounds, see mpiopt.local_steps
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (10,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (11,) numbers that the rounds adapt, see mpiopt.local_steps
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
@@ -75,9 +77,9 @@ class Saga(Algorithm[SagaState]):
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
     warm_start: bool = True  # begin on a part of the rows, where there are many for each unknown
-    exchange: str = "sync"  # or "overlap", "timed", "async", see the class
+    exchange: str = "sync"  # or "overlap", "timed", "async"
     round_seconds: float = 0.0  # of a timed round; 0: what the median rank needs for H rows
-    staleness: int = 0  # exchanges that a rank of an async run may be ahead of the slowest; 0: any number
+    staleness: int = 0  # rounds that a rank of an async run may be ahead of the slowest; 0: any number
     extrapolate: int = 0  # m, of the models at the last m + 1 refreshes, guarded by an exact evaluation; 0: off
     lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
@@ -89,44 +91,57 @@ class Saga(Algorithm[SagaState]):
         for field in ("local_steps", "step_size", "batch", "extrapolate", "round_seconds", "staleness"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
+        if self.exchange == "async" and (self.extrapolate or not self.refresh):
+            raise ValueError(
+                "exchange 'async' needs refreshes and no extrapolation: leave out refresh and extrapolate"
+            )
 
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
-        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(10)
-        place = np.zeros((1 if self.exchange == "async" else 0, *w.shape))
-        models = {name: w.copy() for name in ("w", "average", "own", "shared", "local", "anchor", "best")}
-        return SagaState(table=table, cursor=cursor, control=control, trail=trail, place=place, work=np.zeros(4), steps=None, **models)
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(11)
+        models = {
+            name: w.copy()
+            for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
+        }
+        place, work = np.zeros((2 if self.exchange in ("timed", "async") else 0, *w.shape)), np.zeros(6)
+        own = {"table": table, "cursor": cursor, "place": place, "work": work}
+        return SagaState(control=control, trail=trail, steps=None, **own, **models)
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
-        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
+        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange.
+
+        Where exchanges are compressed and steps are made in the full metric, its curvature is what is dear: it is
+        taken once, at 0, and a start on a part of the rows would want another.
+        """
+        if self.exchange == "async" and channel.compresses:
+            raise ValueError("exchange 'async' does not compress: use --compress none, or --exchange timed")
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0)
-        state.cursor[:] = 0
-        value = self._begin(state, objective, channel)
-        state.anchor[...] = state.w
-        state.best[...] = state.w
-        state.control[VALUE] = value
-        state.steps = plan(self, state, objective, channel)
+        state.cursor[:], control = 0, state.control
+        control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
+        control[MIX] = channel.shrink(state.w.size)
+        start = warm_start.Start(state.w, 0.0, math.inf)
+        if self.warm_start and not (channel.compresses and full_metric(self.preconditioner, objective)):
+            start = warm_start.find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
+        value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
+        if value > start.believed:
+            value, spent = self._start_at(objective.zeros(), state, objective, channel), spent + 1.0
+        control[VALUE], control[SPENT] = value, spent
+        if state.steps is None:
+            state.steps = plan(self, state, objective, channel)
         return state
 
-    def _begin(self, state: SagaState, objective: Objective, channel: Channel) -> float:
-        state.control[SPENT] = 1.0
-        if not self.warm_start:
-            return self._refresh(state, objective, channel).value
-        start = warm_start.find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
-        state.w[...] = start.w
-        value = self._refresh(state, objective, channel).value
-        state.control[SPENT] += start.epochs
-        if value > start.believed:
-            state.w[...] = 0.0
-            value = self._refresh(state, objective, channel).value
-            state.control[SPENT] += 1.0
-        return value
+    def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
+        """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before."""
+        for model in (state.w, state.anchor, state.best):
+            model[...] = w
+        if channel.compresses:
+            state.steps = plan(self, state, objective, channel)
+        return self._refresh(0, state, objective, channel).value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
-        """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
+        """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without."""
         if self.local_steps:
             return self.local_steps * channel.size / objective.shard.total
         if channel.size == 1:
@@ -138,50 +153,43 @@ class Saga(Algorithm[SagaState]):
         state.steps = plan(self, state, objective, channel)
         if state.cursor[0] < 0:  # per-rank fields were not loaded
             state.cursor[:] = 0
-            self._refresh(state, objective, channel)
+            state.known[...] = 0.0
+            self._refresh(0, state, objective, channel)
 
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
         """Do H local steps and the exchange; then the refresh, if it is due."""
-        steps: LocalSteps = state.steps
+        epochs, state.control[SPENT] = float(state.control[SPENT]), 0.0
         if self.exchange == "async":
-            return self._asynchronous_period(state, objective, channel)
+            spent, exact = asynchronous.period(self.staleness, state, objective, channel)
+            return Progress(epochs + spent, state.steps.step_size(state.control[SCALE]), exact)
+        epochs += self._work_and_exchange(k + 1, state, objective, channel)
+        if not self._is_due(state):
+            return Progress(epochs, state.steps.step_size(state.control[SCALE]))
+        exact = self._refresh(k + 1, state, objective, channel)
+        extra, exact = self._judge(k + 1, state, exact, objective, channel)
+        return Progress(epochs + 1.0 + extra, state.steps.step_size(state.control[SCALE]), exact)
+
+    def _work_and_exchange(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> float:
+        """Do the local steps of a round and its exchange; give the epochs over all ranks."""
         epochs = float(state.control[ROUND])
-        if self.exchange == "overlap":
+        if self.exchange == "timed":
+            epochs = timed.work(self.round_seconds, state, objective, channel)
+        elif self.exchange == "overlap":
             self._overlapped_round(state, objective, channel)
-        elif self.exchange == "timed":
-            timed.work(self.round_seconds, state, objective, channel)
-            self._exchange(state, objective, channel)
-            epochs = timed.agree(state, objective, channel)
         else:
-            steps.run(state, objective, channel)
-            self._exchange(state, objective, channel)
+            state.steps.run(state, objective, channel)
         state.control[SINCE] += epochs
-        epochs += float(state.control[SPENT])
-        state.control[SPENT] = 0.0
-        if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
-            return Progress(epochs, steps.step_size(state.control[SCALE]))
-        exact = self._refresh(state, objective, channel)
-        extra = 1.0 + self._judge(state, exact, objective, channel)
-        exact = Exact(float(state.control[VALUE]), state.average.copy())
-        return Progress(epochs + extra, steps.step_size(state.control[SCALE]), exact)
+        if self.exchange == "overlap":
+            return epochs
+        if self._is_due(state):  # the refresh brings the tables
+            exchange.models(k, state, objective, channel)
+        else:
+            exchange.models_and_tables(k, state, objective, channel)
+        return epochs
 
-    def _asynchronous_period(self, state: SagaState, objective: Objective, channel: Channel) -> Progress:
-        """Work without a common clock until an exact evaluation is done; at the end nothing is under way."""
-        live = asynchronous.Live(self.staleness, state, objective, channel)
-        extra = self._judge(state, live.evaluate(state), objective, live.background, live.restart)
-        live.end()
-        epochs = live.epochs + extra + float(state.control[SPENT])
-        state.control[SPENT] = 0.0
-        exact = Exact(float(state.control[VALUE]), state.average.copy())
-        return Progress(epochs, state.steps.step_size(state.control[SCALE]), exact)
-
-    def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
-        part = len(objective.shard) / objective.shard.total
-        w, average = np.split(channel.sum(state.local * part, state.own), 2)
-        state.w[...] = w.reshape(state.w.shape)
-        state.average[...] = average.reshape(state.w.shape)
-        state.local[...] = state.w
-        state.shared[...] = state.own
+    def _is_due(self, state: SagaState) -> bool:
+        refresh = state.steps.refresh
+        return bool(refresh) and state.control[SINCE] >= refresh - 1e-9 and timed.allows(state)
 
     def _overlapped_round(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Post (w_k, g_k), go on with H steps, then merge: w_k += w̄(s) − w_k(s); G is that of the posted tables."""
@@ -195,21 +203,19 @@ class Saga(Algorithm[SagaState]):
         state.local += state.w - sent
         state.shared[...] = sent_own
 
-    def _refresh(self, state: SagaState, objective: Objective, channel: Channel) -> Exact:
-        """Fill the table at w̄: α_i = ∇f_i(w̄); all ranks then know the exact objective and gradient."""
+    def _refresh(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Exact:
+        """Fill the table at w̄: α_i = ∇f_i(w̄); all ranks then know the objective and, to an error, its gradient."""
         value, own = objective.refresh(state.w, state.table)
-        total = channel.sum(own, value)
         state.own[...] = own
-        state.shared[...] = own
         state.local[...] = state.w
-        state.average[...] = total[:-1].reshape(state.w.shape)
         state.place[...] = state.w
-        state.control[SINCE] = 0.0
-        return Exact(float(total[-1]) + objective.penalty_value(state.w), state.average)
+        state.control[SINCE] = state.work[AWAY] = 0.0
+        value, error = exchange.refreshed(k, value, state, channel)
+        return Exact(value + objective.penalty_value(state.w), state.average.copy(), error)
 
     def _judge(
-        self, state: SagaState, exact: Exact, objective: Objective, channel: Channel, refresh: Callable[..., Exact]
-    ) -> float:
+        self, k: int, state: SagaState, exact: Exact, objective: Objective, channel: Channel
+    ) -> tuple[float, Exact]:
         """Accept the refreshed model, or a point on the way back to the last good one; give the extra epochs.
 
         Where even a sixteenth of the way does not help, the last good model is kept, and the local steps are told.
@@ -219,36 +225,39 @@ class Saga(Algorithm[SagaState]):
         while not exact.value <= control[VALUE] + 1e-13 * abs(control[VALUE]):
             tried += 1
             state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
-            exact = self._refresh(state, objective, channel)
+            exact = self._refresh(k, state, objective, channel)
             if tried > 2:
                 break
         if control[SCALE] < 1e-9:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
         control[VALUE] = exact.value
         state.best[...] = state.w
-        spent = self._extrapolate(state, objective, channel)
-        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel))
+        spent, exact = self._extrapolate(k, state, exact, objective, channel)
+        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel)), exact
 
-    def _extrapolate(self, state: SagaState, objective: Objective, channel: Channel) -> int:
+    def _extrapolate(
+        self, k: int, state: SagaState, exact: Exact, objective: Objective, channel: Channel
+    ) -> tuple[int, Exact]:
         """Once in m refreshes try the extrapolated model, and take it if F is lower there; give the passes spent."""
         trail = state.trail
         if not len(trail):
-            return 0
+            return 0, exact
         trail[:-1] = trail[1:]
         trail[-1] = state.w
         state.control[TRAIL] += 1.0
         if state.control[TRAIL] < len(trail):
-            return 0
+            return 0, exact
         state.control[TRAIL] = 1.0
         tries = [extrapolated(trail, 10.0**-p) for p in (2, 5, 8)]
         values = [evaluate_exact(objective, w, channel).value for w in tries]
         best = int(np.argmin(values))
         if not values[best] < state.control[VALUE]:
-            return len(tries)
+            return len(tries), exact
         state.w[...] = tries[best]
-        state.control[VALUE] = self._refresh(state, objective, channel).value
+        exact = self._refresh(k, state, objective, channel)
+        state.control[VALUE] = exact.value
         state.best[...] = trail[-1] = state.w
-        return len(tries) + 1
+        return len(tries) + 1, exact
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mpiopt import metric
 from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Coordinates
 from mpiopt.objective import Objective
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ Integers = NDArray[np.int64]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
 # damping of the metric, largest step scale that may be tried, epochs of local work in a round,
-# epochs spent before the first round, whether the step was just lengthened, models in the trail.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
-# Fields of SagaState.work: rows visited, those of them that are in the count of epochs, epochs a second, and the
-# seconds of the next round of exchange "timed".
-VISITED, COUNTED, SPEED, LENGTH = range(4)
+# epochs spent before the first round, whether the step was just lengthened, models in the trail, the part of the
+# way to the average of the ranks' models that a compressed exchange goes.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
+# Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed, epochs
+# a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
+VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS = range(6)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 PIECES = 8  # of a local epoch, between which an exchange under way is polled
@@ -48,6 +50,10 @@ class LocalSteps(Protocol):
 
     def step_size(self, scale: float) -> float:
         """Give the step that the record shows."""
+        ...
+
+    def coordinates(self) -> Coordinates:
+        """Give the coordinates in which differences of models and of gradients are compressed."""
         ...
 
     def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Coordinates
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
 from mpiopt.local_steps import (
     DAMPING,
@@ -63,6 +64,12 @@ class MetricSteps:
     def step_size(self, scale: float) -> float:
         """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
         return scale * (self.fixed or MOVE)
+
+    def coordinates(self) -> Coordinates:
+        """Give those in which the metric is the identity."""
+        if self.metric.coordinates is None:
+            raise RuntimeError("this metric was made for exact sums")
+        return self.metric.coordinates
 
     def run(
         self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
