@@ -12,7 +12,13 @@ from mpiopt.plugin import nearest
 from mpiopt.selection import Selection, fit, read_value, select
 
 Tree = dict[str, Any]
-OF_ALGORITHM = ("local_steps", "step_size")  # flags that are options of the algorithm
+OF_ALGORITHM = (
+    "local_steps",
+    "step_size",
+    "exchange",
+    "round_seconds",
+    "staleness",
+)  # flags that are options of the algorithm
 SWITCHES = ("intercept", "float32", "quiet")  # flags without a value
 HELP = {
     "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
@@ -24,6 +30,9 @@ HELP = {
     "algorithm": "saga, newton, lbfgs, with options as saga[variant=B]; auto: by a cost model",
     "local_steps": "updates between two exchanges (saga)",
     "step_size": "step size (saga)",
+    "exchange": "sync, overlap, timed, async (saga)",
+    "round_seconds": "of a timed round; 0: as the median rank needs (saga)",
+    "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
     "seed": "of all randomness",
     "intercept": "fit a constant, not penalised",
     "scale": "none, standard, maxabs, unit-rows",

@@ -25,8 +25,8 @@ Integers = NDArray[np.int64]
 # epochs spent before the first round, whether the step was just lengthened, models in the trail, the part of the
 # way to the average of the ranks' models that a compressed exchange goes.
 SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
-# Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed, epochs
-# a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
+# Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
+# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
 VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS = range(6)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save

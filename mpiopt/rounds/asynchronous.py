@@ -9,8 +9,8 @@ changes that it has made or heard of:
 
 After a round of its own a rank posts the changes of its parts, and goes on; between pieces of a round it takes in
 what has come, into its iterate too. So a slow rank's move, begun long ago, is corrected by its own later steps, and
-its old g_k is read at the old s_k, not at the iterate of today. Changes, not values, so that a rank holds O(d) and not
-O(P d) numbers; a rank that has not yet answered to WINDOW messages gets no more until it does, then all at once.
+its old g_k is read at the old s_k, not at the iterate of today. Changes, not values: a rank holds O(d) and not O(P d)
+numbers. Who has not yet answered to WINDOW messages gets no more until then, and then all changes in one.
 
 A period ends with an exact evaluation in the background: Σ p_k w_k by a sum that nobody waits for, then each rank's
 pass over its rows at that model, then the sum of values and gradients (`background.py`).

@@ -60,6 +60,9 @@ OPTIONS = [
     {"preconditioner": "none", "local_steps": 40},
     {"exchange": "overlap"},
     {"preconditioner": "none", "exchange": "overlap"},
+    {"exchange": "timed"},
+    {"exchange": "async"},
+    {"preconditioner": "diagonal", "exchange": "async"},
     {"warm_start": False},
     {"preconditioner": "none", "extrapolate": 4},
 ]
