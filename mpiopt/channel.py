@@ -75,12 +75,10 @@ class Channel:
             self.traffic.bytes_plain += routes.plain(x.size, self.size)
             return self.comm.sum(x)
 
-    def short_sum(self, x: Vector) -> Vector:
-        """Sum over the ranks of x as float32; as float64 where that is beyond float32, which all ranks see alike."""
-        with np.errstate(over="ignore"):
-            total = self._exchange(x.astype(np.float32))
+    def whole_sum(self, x: Array) -> Array:
+        """Sum over the ranks of short whole numbers, in their own type."""
         self.traffic.bytes_plain += routes.plain(x.size, self.size)
-        return (total if np.isfinite(total).all() else self._exchange(x)).astype(np.float64)
+        return self._exchange(x)
 
     def start_sum(self, *parts: Array | float) -> Pending:
         """Nonblocking twin of `sum`."""
@@ -102,10 +100,23 @@ class Channel:
         """Give ω of vectors of d numbers as they travel here; 0 without compression."""
         return self.compressor.variance(self._piece(d)) if self.compressor and self.compresses else 0.0
 
+    def contraction(self, d: int) -> float:
+        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖², s = shrink(d); 1 without compression."""
+        return self.compressor.contraction(self._piece(d)) if self.compressor and self.compresses else 1.0
+
+    def shrink_of_sum(self, d: int) -> float:
+        """Give s for a sum of as many like vectors, whose noise averages out unless all ranks draw the same."""
+        if not (self.compressor and self.compresses):
+            return 1.0
+        omega = 1.0 / self.shrink(d) - 1.0
+        return 1.0 / (1.0 + omega / (1 if self._route(d) is Route.SUM else self.size))
+
+    def _route(self, d: int) -> Route | None:
+        return routes.choose(self.compressor, d, self.size, self.downlink) if self.compressor else None
+
     def _piece(self, d: int) -> int:
         """Give how many numbers are compressed together."""
-        cut = self.compressor and routes.choose(self.compressor, d, self.size, self.downlink) is Route.SLICES
-        return -(-d // self.size) if cut else d
+        return -(-d // self.size) if self._route(d) is Route.SLICES else d
 
     def compress(self, x: Vector, k: int, stream: int, residual: Vector | None = None) -> Parts:
         """Give C(x) of this rank and Σ C(x_k), for the flat vector `x` of round k; collective.
@@ -117,7 +128,7 @@ class Channel:
             total = self.sum(x)
             return Parts(np.array(x), total)
         self.traffic.bytes_plain += routes.plain(x.size, self.size)
-        route = routes.choose(self.compressor, x.size, self.size, self.downlink)
+        route = self._route(x.size)
         if route is Route.SUM and isinstance(self.compressor, Summable):
             return self._by_sum(self.compressor, x, k, stream)
         if route is Route.GATHER:

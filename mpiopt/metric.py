@@ -18,6 +18,7 @@ from mpiopt.channel import Channel
 from mpiopt.coordinates import Whitened
 from mpiopt.curvature import across_classes, refuse_infinite, used
 from mpiopt.objective import Objective
+from mpiopt.rounded import curvature_sum, symmetric_sum
 
 Matrix = NDArray[np.float64]
 Model = NDArray[np.float64]
@@ -83,24 +84,10 @@ def _curvature(objective: Objective, w: Model, channel: Channel, damping: float)
     """Give this rank's share of S, S, and the root of P, without padding."""
     across, columns = coupled(objective), used(objective)
     own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
-    whole = symmetric_sum(own, channel)
-    ridge = np.tile(objective.ridge[:columns], len(own) // columns)
+    ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
+    whole = curvature_sum(own, ridge, channel)
     common = _common_part(whole, columns) if across else 0.0
-    return own, whole, root_of(whole + np.diag(ridge) + common)
-
-
-def symmetric_sum(own: Matrix, channel: Channel) -> Matrix:
-    """Sum symmetric matrices over the ranks: one half travels; in float32 where the channel compresses.
-
-    Steps in a metric that is off by 1e-7 of itself have the same fixed point.
-    """
-    cuts = np.cumsum(np.arange(1, len(own)))
-    half = np.concatenate([row[: i + 1] for i, row in enumerate(own)])
-    total = channel.short_sum(half) if channel.compresses else channel.sum(half)
-    whole = np.empty_like(own)
-    for i, row in enumerate(np.split(total, cuts)):
-        whole[i, : i + 1] = whole[: i + 1, i] = row
-    return whole
+    return own, whole, root_of(whole + ridge + common)
 
 
 def _common_part(whole: Matrix, columns: int) -> Matrix:

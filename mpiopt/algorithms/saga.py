@@ -39,6 +39,7 @@ class SagaState:
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
     known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without
     known: Replicated  # (outputs, width) Σ h_k
+    residual: PerRank  # (outputs · width,) what the compressed way back still owes of this rank's slice of G
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
     place: PerRank  # (2, outputs, width) where the table's rows were visited last, on average, and s = Σ p_k of these
@@ -68,6 +69,7 @@ class Saga(Algorithm[SagaState]):
     """
 
     name: ClassVar[str] = "saga"
+    compressed_memory: ClassVar[str] = "error-feedback"
 
     variant: str = "B"
     preconditioner: str = "auto"
@@ -106,7 +108,7 @@ class Saga(Algorithm[SagaState]):
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
         }
         place, work = np.zeros((2 if self.exchange in ("timed", "async") else 0, *w.shape)), np.zeros(6)
-        own = {"table": table, "cursor": cursor, "place": place, "work": work}
+        own = {"table": table, "cursor": cursor, "place": place, "work": work, "residual": np.zeros(w.size)}
         return SagaState(control=control, trail=trail, steps=None, **own, **models)
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
@@ -120,7 +122,7 @@ class Saga(Algorithm[SagaState]):
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
         control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
-        control[MIX] = channel.shrink(state.w.size)
+        control[MIX] = channel.shrink_of_sum(state.w.size)
         start = warm_start.Start(state.w, 0.0, math.inf)
         if self.warm_start and not (channel.compresses and full_metric(self.preconditioner, objective)):
             start = warm_start.find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
@@ -141,12 +143,16 @@ class Saga(Algorithm[SagaState]):
         return self._refresh(0, state, objective, channel).value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
-        """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without."""
+        """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without.
+
+        Less where a compressor lets through only a small part α of what a rank found.
+        """
         if self.local_steps:
             return self.local_steps * channel.size / objective.shard.total
         if channel.size == 1:
             return 1.0
-        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        whole = 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        return max(whole / 16, whole * min(1.0, 2.0 * channel.contraction(objective.zeros().size)))
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""

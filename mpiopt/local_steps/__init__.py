@@ -21,7 +21,8 @@ Poll = Callable[[], bool]
 Integers = NDArray[np.int64]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, largest step scale that may be tried, epochs of local work in a round,
+# damping of the metric, largest step scale that may be tried (compressed, in a metric: the squared gradient where the
+# metric was taken), epochs of local work in a round,
 # epochs spent before the first round, whether the step was just lengthened, models in the trail, the part of the
 # way to the average of the ranks' models that a compressed exchange goes.
 SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
@@ -80,6 +81,12 @@ def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int
 def rows_from(starts: Integers, block: int, rows: int) -> int:
     """Give how many rows the blocks of `block` rows that begin at `starts` have; the last one may be shorter."""
     return int(np.minimum(block, rows - starts).sum())
+
+
+def mixed(control: NDArray[np.float64], tried: int, d: int, channel: Channel) -> None:
+    """Go a smaller part of the way to the compressed average where F rose, a larger one again where it fell."""
+    most = channel.shrink_of_sum(d)
+    control[MIX] = max(most / 64, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
 
 
 def polled(pieces: list[Integers]) -> list[Integers]:

@@ -9,8 +9,10 @@ from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
+from mpiopt.exchange import start_over
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
 from mpiopt.local_steps import (
+    CEILING,
     DAMPING,
     DECREMENT,
     ORDER_STREAM,
@@ -20,6 +22,7 @@ from mpiopt.local_steps import (
     VISITED,
     Integers,
     Poll,
+    mixed,
     polled,
     rows_from,
     upcoming,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
+HARDLY = 0.5  # a refresh period that left more of the decrement than this is worth a metric of many bytes
 
 
 @dataclass
@@ -116,15 +120,37 @@ class MetricSteps:
         control = state.control
         gradient = exact.gradient + objective.ridge * state.w
         decrement = self.metric.decrement(gradient)
-        slow = decrement > SLOW * control[DECREMENT]
+        rate = decrement / control[DECREMENT]
+        slow = rate > SLOW
         control[DECREMENT] = decrement
+        if channel.compresses:
+            return self._adapt_compressed(state, rate, tried, objective, channel)
         control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
         if not (slow or tried) or objective.loss.quadratic:
             return 0.0
         control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
+        return self._renew(state, objective, channel)
+
+    def _renew(self, state: SagaState, objective: Objective, channel: Channel) -> float:
         state.anchor[...] = state.w
-        self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(control[DAMPING]))
+        self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(state.control[DAMPING]))
+        start_over(state, channel)
         return 1.0
+
+    def _adapt_compressed(
+        self, state: SagaState, rate: float, tried: int, objective: Objective, channel: Channel
+    ) -> float:
+        """A metric costs as many bytes as dozens of rounds: take it anew only where they hardly help any more."""
+        control = state.control
+        mixed(control, tried, state.w.size, channel)
+        rounds = self.refresh / control[ROUND]
+        expected = (1.0 - channel.contraction(state.w.size)) ** rounds
+        hardly = rate > max(HARDLY, expected) and control[DECREMENT] < 0.1 * control[CEILING]
+        if objective.loss.quadratic or not (hardly or tried > 2):
+            return 0.0
+        control[CEILING] = control[DECREMENT]
+        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried > 2 else control[DAMPING] / 4.0
+        return self._renew(state, objective, channel)
 
 
 def block_size(rows: int, width: int) -> int:

@@ -27,6 +27,7 @@ from mpiopt.local_steps import (
     SLOW,
     VISITED,
     Poll,
+    mixed,
     polled,
     rows_from,
     upcoming,
@@ -149,6 +150,7 @@ class PlainSteps:
         decrement = float((map_ * map_ * self.column).sum())
         rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
+        mixed(control, tried, state.w.size, channel)
         if tried:
             self._shorten(control, tried, channel.size)
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay

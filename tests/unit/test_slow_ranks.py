@@ -178,3 +178,27 @@ def test_in_the_background_a_sum_is_a_sum_and_a_maximum_a_maximum():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         replace(Saga(), **options)
+
+
+@pytest.mark.parametrize("keeps", [{Layout.PER_RANK}, set()], ids=["same ranks", "other ranks"])
+@pytest.mark.parametrize("exchange", ["timed", "async"])
+def test_a_run_goes_on_from_what_was_saved(exchange, keeps):
+    saga = Saga(exchange=exchange)
+
+    def main(comm):
+        target, channel = made(comm, rows=1200, by_label=True), Channel(comm, seed=1)
+        start = evaluate_exact(target, target.zeros(), channel)
+        state, other = saga.init(target, channel), saga.blank(target, comm.size)
+        for k in range(3):
+            saga.step(k, state, target, channel)
+        for field, layout in layouts(state).items():
+            if layout in {Layout.REPLICATED, Layout.SHARDED} | keeps:
+                getattr(other, field)[...] = getattr(state, field)
+        saga.rebuild(other, target, channel)
+        for k in range(3, 100):
+            exact = saga.step(k, other, target, channel).exact
+            if exact is not None and certify(target, other.w, exact, start).value <= TOL:
+                return True
+        return False
+
+    assert all(spmd(3, main))
