@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -134,16 +134,14 @@ class Kept(NamedTuple):
     seconds: float  # to the target, to sync without
 
 
-def compare() -> list[Kept]:
+def compare() -> Iterator[Kept]:
     """Measure all exchanges, in the metric and without."""
-    found = []
     for preconditioner in ("full", "none"):
         even = {exchange: run(exchange, preconditioner, 1.0) for exchange in EXCHANGES}
         for exchange in EXCHANGES:
             slow = run(exchange, preconditioner, 10.0)
             rate, ahead = slow["rate"] / even[exchange]["rate"], slow["fast"] / slow["slow"]
-            found.append(Kept(preconditioner, exchange, rate, ahead, slow["seconds"] / even["sync"]["seconds"]))
-    return found
+            yield Kept(preconditioner, exchange, rate, ahead, slow["seconds"] / even["sync"]["seconds"])
 
 
 def run(exchange: str, preconditioner: str, slow: float) -> dict[str, float]:

@@ -202,3 +202,18 @@ def test_a_run_goes_on_from_what_was_saved(exchange, keeps):
         return False
 
     assert all(spmd(3, main))
+
+
+def test_two_ranks_that_have_both_sent_all_they_may_still_answer():
+    def main(comm):
+        target, channel = made(comm), Channel(comm, seed=1)
+        live = asynchronous.Live(0, Saga(exchange="async", warm_start=False).init(target, channel), target, channel)
+        for _ in range(asynchronous.WINDOW):
+            live.give()
+        comm.barrier()
+        live.take(channel.arrived())
+        comm.barrier()
+        live.give()
+        return len(channel.flush())
+
+    assert spmd(2, main) == [1, 1]
