@@ -69,8 +69,8 @@ class Saga(Algorithm[SagaState]):
     blocks in a common metric, and the correction is that of metric.py instead of the variant's.
 
     exchange: sync: all ranks wait for each other; overlap: they go on while the sum is under way; timed: all exchange
-    at the same time, each having visited what rows it could (rounds/timed.py); async: nobody waits, a step is the time
-    from one exact evaluation in the background to the next (rounds/asynchronous.py).
+    at the same time, each having visited what rows it could (rounds/timed.py); async: nobody waits, and a step is the
+    time from one exact evaluation in the background to the next (rounds/asynchronous.py).
     """
 
     name: ClassVar[str] = "saga"
