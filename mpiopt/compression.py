@@ -17,6 +17,9 @@ from mpiopt.objective import Objective
 from mpiopt.selection import Selection, written
 
 
+EXACT = ("overlap", "async")  # ways to exchange that do not compress
+
+
 class Opened(NamedTuple):
     """The channel of a job, the algorithm with the length of its rounds, and what to say of both, if anything."""
 
@@ -49,6 +52,8 @@ def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: 
     free = speeds.candidates(d, comm)
     if job.compress.name == "none":
         free = free[:1]
+    elif isinstance(algorithm, Saga) and algorithm.exchange in EXACT:
+        free = free[:1]
     elif job.compress.name != "auto":
         free = [speeds.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
     share = 1.0
@@ -74,6 +79,8 @@ def refuse(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
     compressor = make_compressor(job.compress)
     if not algorithm.compressed_memory:
         raise ValueError(f"--compress {job.compress}: {algorithm.name} sends exact sums only; with it go {able()}")
+    if isinstance(algorithm, Saga) and algorithm.exchange in EXACT:
+        raise ValueError(f"--compress {job.compress}: --exchange {algorithm.exchange} sends exact sums only")
     if not compressor.unbiased and memory != "error-feedback":
         raise ValueError(f"--memory {memory} needs an unbiased compressor, one of {unbiased()}; not {job.compress}")
 

@@ -12,7 +12,8 @@ from mpiopt.plugin import nearest
 from mpiopt.selection import Selection, fit, read_value, select
 
 Tree = dict[str, Any]
-OF_ALGORITHM = ("local_steps", "step_size")  # flags that are options of the algorithm
+# Flags that are options of the algorithm.
+OF_ALGORITHM = ("local_steps", "step_size", "exchange", "round_seconds", "staleness")
 SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
 HELP = {
     "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
@@ -27,6 +28,9 @@ HELP = {
     "downlink": "compress the way back from a sum as well",
     "local_steps": "rows that a rank visits between two exchanges (saga); auto: by measured speeds",
     "step_size": "step size (saga)",
+    "exchange": "sync, overlap, timed, async (saga)",
+    "round_seconds": "of a timed round; 0: as the median rank needs (saga)",
+    "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
     "seed": "of all randomness",
     "intercept": "fit a constant, not penalised",
     "scale": "none, standard, maxabs, unit-rows",

@@ -200,10 +200,12 @@ def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: floa
     status = f"{STATUS[now.ending]}: {now.reason}"
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
+    work = [report.work_line(float(now.state.work[0]), comm)] if hasattr(now.state, "work") else []
     say(
         job,
         comm,
         report.result_table(row, now.certificate.kind, job.stop.tol, status, job.out),
+        *work,
         report.time_table(clock, seconds, comm),
         report.memory_table(parts, comm),
     )

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Letter = tuple[int, Array]  # who sent it, and what
 
 
 class Pending(Protocol):
@@ -24,7 +25,7 @@ class Pending(Protocol):
 
 @runtime_checkable
 class Comm(Protocol):
-    """Ranks 0 … size-1 of one program. Every verb is collective: all ranks call it in the same order.
+    """Ranks 0 … size-1 of one program. All ranks call the verbs in the same order, but for `post` and `arrived`.
 
     `sum` adds in the order of the ranks, so that its result is the same bits on all ranks, in every run on the
     same number of ranks, over threads and over MPI. (MPI_Allreduce promises none of this.)
@@ -59,6 +60,21 @@ class Comm(Protocol):
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
         """Give `root`'s array, whatever its shape and type, on all ranks; what the others pass is not looked at."""
+        ...
+
+    def post(self, wire: Array, to: int) -> None:
+        """Send a copy of `wire` (uint8) to one rank, which need not wait for it, nor this rank for that one.
+
+        Between two ranks the order is kept; other verbs do not meet these messages.
+        """
+        ...
+
+    def arrived(self) -> list[Letter]:
+        """Take the messages posted to this rank that are here by now, maybe none: (source, wire)."""
+        ...
+
+    def flush(self) -> list[Letter]:
+        """Take all messages still under way to this rank; collective. Afterwards nothing is under way anywhere."""
         ...
 
     def barrier(self) -> None:

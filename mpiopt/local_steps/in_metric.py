@@ -21,7 +21,9 @@ from mpiopt.local_steps import (
     ROUND,
     SCALE,
     SLOW,
+    VISITED,
     mixed,
+    rows_from,
     upcoming,
 )
 from mpiopt.objective import Objective
@@ -72,7 +74,9 @@ class MetricSteps:
             raise RuntimeError("this metric was made for exact sums")
         return self.metric.coordinates
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
         """Visit the next blocks of the local order."""
         shard = objective.shard
         rows = len(shard)
@@ -88,11 +92,12 @@ class MetricSteps:
             self.eta(blocks, float(state.control[SCALE])),
         )
         rest = state.average - theta * scale * state.shared
-        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
         for order in orders:
             for piece in paced(order, poll):
                 self._kernel(state, objective, rest, piece, numbers)
+            state.work[VISITED] += rows_from(order * self.block, self.block, rows)
 
     def _order(self, epoch: int, blocks: int, rank: int) -> Integers:
         return randomness.generator(self.seed, ORDER_STREAM, epoch, rank).permutation(blocks)

@@ -26,7 +26,9 @@ from mpiopt.local_steps import (
     ROUND,
     SCALE,
     SLOW,
+    VISITED,
     mixed,
+    rows_from,
     upcoming,
 )
 from mpiopt.objective import Objective
@@ -95,7 +97,9 @@ class PlainSteps:
         """Give those in which the scaled columns bend alike."""
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
         """Visit the next blocks of the local order, with the correction of the variant."""
         shard = objective.shard
         n = len(shard)
@@ -107,11 +111,12 @@ class PlainSteps:
         theta = part if self.variant == "C" else 1.0
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
         step = self.column * self.gamma * state.control[SCALE]
-        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
         for starts in found:
             moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form, poll)
             objective.local_steps(moves, state.local, average, state.table)
+            state.work[VISITED] += rows_from(starts, self.batch, n)
         if self.variant == "D":
             state.own[...] = own_average(objective, state.table)
         else:
