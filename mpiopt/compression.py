@@ -16,7 +16,6 @@ from mpiopt.memory import MEMORIES
 from mpiopt.objective import Objective
 from mpiopt.selection import Selection, written
 
-
 EXACT = ("overlap", "async")  # ways to exchange that do not compress
 
 
@@ -50,9 +49,7 @@ def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: 
     """Choose what the job leaves open by the speeds of this machine; collective."""
     now, d = speeds.measure(objective, comm), objective.zeros().size
     free = speeds.candidates(d, comm)
-    if job.compress.name == "none":
-        free = free[:1]
-    elif isinstance(algorithm, Saga) and algorithm.exchange in EXACT:
+    if job.compress.name == "none" or (isinstance(algorithm, Saga) and algorithm.exchange in EXACT):
         free = free[:1]
     elif job.compress.name != "auto":
         free = [speeds.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
