@@ -63,7 +63,7 @@ def tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> 
     away = here.of_gradient(state.own - state.known_own)
     sent = channel.compress(away.reshape(-1), k, TABLES, state.residual)
     parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
-    taken = memory.absorb(parts, state.known_own, state.known, channel)
+    taken = memory.absorb(parts, state.known_own, state.known, channel, away.size)
     state.shared[...], state.average[...] = taken
 
 

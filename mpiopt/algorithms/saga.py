@@ -133,9 +133,11 @@ class Saga(Algorithm[SagaState]):
         return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
 
     def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
-        """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before."""
+        """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before, and no memory."""
         for model in (state.w, state.anchor, state.best):
             model[...] = w
+        for memory in (state.known_own, state.known, state.residual):  # of a start that was given up
+            memory[...] = 0.0
         if channel.compresses:
             state.steps = plan(self, state, objective, channel)
         return self._refresh(0, state, objective, channel).value
