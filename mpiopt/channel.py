@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpiopt import randomness, routes
 from mpiopt.comm import Array, Comm, Letter, Pending
+from mpiopt.comm.reduction import is_small
 from mpiopt.compressors import Compressor, Summable
 from mpiopt.routes import Route
 from mpiopt.shard import block
@@ -65,7 +66,7 @@ class Channel:
     @property
     def compresses(self) -> bool:
         """Say whether `compress` is anything but an exact sum."""
-        return self.compressor is not None and self.size > 1
+        return self.compressor is not None and self.compressor.name != "none" and self.size > 1
 
     def sum(self, *parts: Array | float) -> Array:
         """Sum over the ranks in one exchange; several arguments travel as one flat vector."""
@@ -90,7 +91,9 @@ class Channel:
     def max(self, x: Array | float) -> Array:
         """Maximum over the ranks."""
         with self._counted():
-            return self.comm.max(flat(x))
+            y = flat(x)
+            self.traffic.bytes_plain += y.nbytes * (self.size - 1)
+            return self.comm.max(y)
 
     def shrink(self, d: int) -> float:
         """Give s with E‖s C(x) − x‖² < ‖x‖² for vectors of d numbers as they travel here; 1 without compression."""
@@ -124,7 +127,7 @@ class Channel:
         The route is that with the fewest bytes (`mpiopt.routes`). With `downlink` and a `residual` (of x's size; this
         rank's slice of it is used) what the way back loses is added to the next sum: error feedback.
         """
-        if self.compressor is None or self.size == 1:
+        if self.compressor is None or not self.compresses:
             total = self.sum(x)
             return Parts(np.array(x), total)
         self.traffic.bytes_plain += routes.plain(x.size, self.size)
@@ -138,14 +141,35 @@ class Channel:
     def _by_sum(self, compressor: Summable, x: Vector, k: int, stream: int) -> Parts:
         """Add the projected vectors on their way, in float32; in float64 where that overflows, which all see."""
         seed = self._seed(k, stream, 0)
-        values = compressor.project(x, seed)
-        with np.errstate(over="ignore"):
+        with self._compressing(), np.errstate(over="ignore"):
+            values = compressor.project(x, seed)
             short = values.astype(np.float32)
-        total = self._exchange(short)
-        own = short.astype(np.float64)
+        own, total = self._short_sum(short)
         if not np.isfinite(total).all():
             own, total = values, self._exchange(values)
-        return Parts(compressor.lift(own, x.size, seed), compressor.lift(total.astype(np.float64), x.size, seed))
+        with self._compressing():
+            return Parts(compressor.lift(own, x.size, seed), compressor.lift(total, x.size, seed))
+
+    def _short_sum(self, x: NDArray[np.float32]) -> tuple[Vector, Vector]:
+        """Give what this rank's float32 numbers are taken for, and their sum.
+
+        The sum is rounded to float32 by the rank that adds, and what that changes is put down to its own numbers:
+        without it a memory would drift away from the sum of the memories, which nothing would ever bring back.
+        """
+        own = x.astype(np.float64)
+        self._wait()
+        with np.errstate(over="ignore", invalid="ignore"):
+            if is_small(x.nbytes, self.size):
+                with self._counted():
+                    return own, _added(self.comm.allgather(x))
+            cuts = self._cuts(x.size)
+            with self._counted():
+                found = self.comm.alltoall([x[cut] for cut in cuts])
+            whole = _added(found)
+            told = whole.astype(np.float32)
+            own[cuts[self.rank]] += told - whole
+            with self._counted():
+                return own, np.concatenate(self.comm.allgather(told)).astype(np.float64)
 
     def _exchange(self, x: Array) -> Array:
         self._wait()
@@ -165,7 +189,7 @@ class Channel:
 
     def _by_slices(self, compressor: Compressor, x: Vector, k: int, stream: int, residual: Vector | None) -> Parts:
         """Send slice r to rank r, which adds up and sends the sum to all: as it is, or compressed again."""
-        cuts = [slice(*block(x.size, self.size, r)) for r in range(self.size)]
+        cuts = self._cuts(x.size)
         with self._compressing():
             seed = self._seed(k, stream, self.rank)
             wires = [compressor.encode(x[cut], seed + r) for r, cut in enumerate(cuts)]
@@ -190,6 +214,9 @@ class Channel:
             s = [1.0 if residual is None else compressor.shrink(_length(cut)) for cut in cuts]
             pieces = [f * compressor.decode(w, _length(cut)) for f, w, cut in zip(s, back, cuts, strict=True)]
         return Parts(own, np.concatenate(pieces))
+
+    def _cuts(self, d: int) -> list[slice]:
+        return [slice(*block(d, self.size, r)) for r in range(self.size)]
 
     def _seed(self, k: int, stream: int, rank: int) -> int:
         return randomness.seed_of(self.seed, stream, k, rank) >> 1  # room for a few more after it
@@ -234,9 +261,9 @@ class Channel:
         traffic.seconds_communicate += time.perf_counter() - begin
 
 
-def _added(parts: Sequence[Vector]) -> Vector:
-    """Add in the order of the ranks: the same bits wherever it is done."""
-    total = np.array(parts[0])
+def _added(parts: Sequence[Array]) -> Vector:
+    """Add in float64 in the order of the ranks: the same bits wherever it is done."""
+    total = np.array(parts[0], np.float64)
     for part in parts[1:]:
         total += part
     return total

@@ -33,13 +33,16 @@ def update(
     """
     sent = channel.compress((x - own).reshape(-1), k, stream, residual)
     parts = Parts(*(part.reshape(x.shape) for part in sent))
-    return absorb(parts, own, whole, channel).total
+    return absorb(parts, own, whole, channel, x.size).total
 
 
-def absorb(sent: Parts, own: Vector, whole: Vector, channel: Channel) -> Parts:
-    """Put C(x_k − h_k) and its sum into the memory; give what x_k and Σ x_k are now taken for."""
+def absorb(sent: Parts, own: Vector, whole: Vector, channel: Channel, d: int) -> Parts:
+    """Put C(x_k − h_k) and its sum into the memory; give what x_k and Σ x_k are now taken for.
+
+    `d` is how many numbers travelled: other than those of `own` where padding stayed at home.
+    """
     memory = channel.memory if channel.compresses else "error-feedback"
-    s = channel.shrink(own.size)
+    s = channel.shrink(d)
     if memory == "none":
         return sent
     if memory == "difference":

@@ -19,6 +19,7 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 LARGEST = 32000  # sums of so many units fit 16 bits, with room for the rounding of every rank
+MOST_RANKS = 1000  # whose roundings, half a unit each, still fit beside it
 ENOUGH = 0.5  # largest error of the curvature, in the metric that it makes
 
 
@@ -29,7 +30,7 @@ def symmetric_sum(own: Matrix, channel: Channel) -> Matrix:
 
 def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
     """Sum positive semi-definite matrices over the ranks, to an error that is small in the metric sum + `extra`."""
-    if not channel.compresses or channel.size > LARGEST // 8:
+    if not channel.compresses or channel.size > MOST_RANKS:
         return symmetric_sum(own, channel)
     diagonal = channel.sum(own.diagonal())
     size = np.sqrt(np.maximum(diagonal, 0.0))

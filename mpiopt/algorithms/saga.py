@@ -153,9 +153,11 @@ class Saga(Algorithm[SagaState]):
         return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
 
     def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
-        """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before."""
+        """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before, and no memory."""
         for model in (state.w, state.anchor, state.best):
             model[...] = w
+        for memory in (state.known_own, state.known, state.residual):  # of a start that was given up
+            memory[...] = 0.0
         if channel.compresses:
             state.steps = plan(self, state, objective, channel)
         return self._refresh(0, state, objective, channel).value
@@ -255,6 +257,7 @@ class Saga(Algorithm[SagaState]):
             state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
             exact = self._refresh(k, state, objective, channel)
             if tried > 2:
+                exact = exchange.refined(k, exact, state, objective, channel)
                 break
         if control[SCALE] < 1e-9:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")

@@ -149,7 +149,7 @@ class PlainSteps:
         control[DECREMENT] = decrement
         mixed(control, tried, state.w.size, channel)
         if tried:
-            self._shorten(control, tried, channel.size)
+            self._shorten(control, tried, channel)
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay
             control[SCALE] /= 1.5
             control[CEILING], control[GREW] = control[SCALE], 0.0
@@ -158,14 +158,14 @@ class PlainSteps:
             control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
         return 0.0
 
-    def _shorten(self, control: Vector, tried: int, size: int) -> None:
+    def _shorten(self, control: Vector, tried: int, channel: Channel) -> None:
         if tried > 2:
-            control[SCALE] *= 0.1
+            control[SCALE] *= 0.5 if channel.compresses else 0.1  # what is exchanged may be at fault as well
             control[CEILING] = control[SCALE]
             return
         control[CEILING] = 0.7 * control[SCALE]
         control[SCALE] *= 0.5
-        if size > 1 and not self.fixed:
+        if channel.size > 1 and not self.fixed:
             control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 
 
