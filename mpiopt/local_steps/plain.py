@@ -27,7 +27,6 @@ from mpiopt.local_steps import (
     SCALE,
     SLOW,
     VISITED,
-    mixed,
     rows_from,
     upcoming,
 )
@@ -147,7 +146,6 @@ class PlainSteps:
         decrement = float((map_ * map_ * self.column).sum())
         rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
-        mixed(control, tried, state.w.size, channel)
         if tried:
             self._shorten(control, tried, channel)
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay
