@@ -10,8 +10,8 @@ from mpiopt.study.compression.panel import COLUMNS
 from mpiopt.study.files import aligned
 
 HEAD = f"""log10 excess risk of the averaged iterate at the end: measured / predicted ± tolerance (authors' figure).
-The tolerance is {ERRORS:g} standard errors of the mean of the runs, by the predicted spread of a run, and {NEGLECTED:.0%} of
-the prediction; x marks a cell that is off by more; * an authors' figure of another number of steps."""
+The tolerance is {ERRORS:g} standard errors of the mean of the runs, by the predicted spread of a run, and
+{NEGLECTED:.0%} of the prediction; x: off by more; *: an authors' figure of another number of steps."""
 
 
 def table(cells: Sequence[Cell]) -> str:
