@@ -5,8 +5,8 @@ C. Philippenko, A. Dieuleveut, "Compressed and distributed least-squares regress
     g_i = mean over the batch of x (x·w − y)  (or client i's whole gradient),  m_i = C(g_i − h_i) + h_i
     w ← w − γ (1/N) Σ m_i,   h_i ← h_i + α C(g_i − h_i),   w̄ ← the mean of all w so far
 
-A client's compressor is drawn anew each step, by the law that it has for the vector at hand, so the
-iterates have the law of the algorithm's. The sketch uses this: a random projector P of rank h takes x to
+A client's compressor is drawn anew each step (kernels/compressed.py), so only its law for the vector at hand counts.
+The sketch uses this, which saves h d normal numbers: a random projector P of rank h takes x to
 ‖x‖ (b u + √(b (1 − b)) v), u = x/‖x‖, b ~ Beta(h/2, (d − h)/2), v uniform on the unit sphere orthogonal to u.
 """
 
@@ -18,26 +18,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-NONE, QUANTISED, SPARSIFIED, SKETCH, RAND_K, PARTICIPATION = range(6)
+from mpiopt.kernels.compressed import SKETCH, apply
+
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; infinities and NaN stay what they are
-
-
-@njit(inline="always")
-def _mix(z):  # type: ignore[no-untyped-def]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@njit(inline="always")
-def _uniform(state, i):  # type: ignore[no-untyped-def]
-    """Give the i-th number in [0, 1) after `state` of splitmix64 (Steele, Lea, Flood 2014)."""
-    return np.float64(_mix(state + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
-
-
-@njit(inline="always")
-def _skip(state, n):  # type: ignore[no-untyped-def]
-    return state + np.uint64(n) * np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -46,31 +29,6 @@ def _norm(g):  # type: ignore[no-untyped-def]
     for j in range(len(g)):
         total += g[j] * g[j]
     return math.sqrt(total)
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _quantised(g, levels, state, out):  # type: ignore[no-untyped-def]
-    norm = _norm(g)
-    up, down = (levels / norm, norm / levels) if norm > 0.0 else (0.0, 0.0)
-    for j in range(len(g)):
-        out[j] = math.copysign(math.floor(abs(g[j]) * up + _uniform(state, j)) * down, g[j])
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _sparsified(g, p, state, out):  # type: ignore[no-untyped-def]
-    for j in range(len(g)):
-        out[j] = g[j] / p if _uniform(state, j) < p else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _rand_k(g, k, state, order, out):  # type: ignore[no-untyped-def]
-    """Keep k coordinates, drawn without replacement by the first k swaps of a shuffle of `order`."""
-    d = len(g)
-    out[:] = 0.0
-    for j in range(k):
-        at = j + int(_uniform(state, j) * (d - j))
-        order[j], order[at] = order[at], order[j]
-        out[order[j]] = g[order[j]] * (d / k)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -95,23 +53,12 @@ def _sketch(g, rank, normal, part, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def compress(kind, option, g, state, order, normal, part, out):  # type: ignore[no-untyped-def]
-    """Write C(g) to `out` and give the new state; `option` is s, p, h or k; `order` a permutation of 0 … d − 1."""
-    if kind == QUANTISED:
-        _quantised(g, option, state, out)
-    elif kind == SPARSIFIED:
-        _sparsified(g, option, state, out)
-    elif kind == SKETCH:
+def compress(kind, option, g, seed, scratch, normal, part, out):  # type: ignore[no-untyped-def]
+    """Write C(g) to `out`; `scratch` as `compressed.scratch` gives it; normal, part: what a sketch draws."""
+    if kind == SKETCH:
         _sketch(g, option, normal, part, out)
-    elif kind == RAND_K:
-        _rand_k(g, int(option), state, order, out)
     else:
-        scale = 1.0
-        if kind == PARTICIPATION:
-            scale = 1.0 / option if _uniform(state, 0) < option else 0.0
-        for j in range(len(g)):
-            out[j] = g[j] * scale
-    return _skip(state, len(g))
+        apply(kind, option, g, seed, out, scratch)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -155,11 +102,13 @@ def _move(w, mean, total, step, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def streamed(x: Any, y: Any, method: Any, w: Any, mean: Any, memory: Any, order: Any, state: Any, drawn: Any) -> None:
+def streamed(
+    x: Any, y: Any, method: Any, w: Any, mean: Any, memory: Any, seed: Any, scratch: Any, drawn: Any
+) -> None:
     """Do one step for each of the K batches x (K, N, b, d), y (K, N, b) in place.
 
     method: (kind, option, γ, α or 0, steps done so far); drawn: for a sketch standard normal (K, N, d) and Beta
-    (K, N), else empty; w, mean (d,), memory (N, d), order (d,) int64, state (1,) uint64.
+    (K, N), else empty; w, mean (d,), memory (N, d); seed (1,) int64 grows by one for each vector sent.
     """
     kind, option, gamma, rate, done = method
     normals, parts = drawn
@@ -172,14 +121,15 @@ def streamed(x: Any, y: Any, method: Any, w: Any, mean: Any, memory: Any, order:
             if rate > 0.0:
                 g -= memory[i]
             normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
-            state[0] = compress(kind, option, g, state[0], order, normal, part, sent)
+            compress(kind, option, g, seed[0], scratch, normal, part, sent)
+            seed[0] += 1
             _send(g, memory[i], rate, total, sent)
         _move(w, mean, total, gamma / clients, done + k + 1)
 
 
 @njit(cache=True, nogil=True)
 def whole(
-    steps: int, h: Any, aims: Any, method: Any, w: Any, mean: Any, memory: Any, order: Any, state: Any, drawn: Any
+    steps: int, h: Any, aims: Any, method: Any, w: Any, mean: Any, memory: Any, seed: Any, scratch: Any, drawn: Any
 ) -> None:
     """Do as `streamed` with the whole gradients H w − a_i of clients that share H; aims: a_i = H w_i (N, d)."""
     kind, option, gamma, rate, done = method
@@ -193,7 +143,8 @@ def whole(
             for j in range(d):
                 g[j] = common[j] - aims[i, j] - (memory[i, j] if rate > 0.0 else 0.0)
             normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
-            state[0] = compress(kind, option, g, state[0], order, normal, part, sent)
+            compress(kind, option, g, seed[0], scratch, normal, part, sent)
+            seed[0] += 1
             _send(g, memory[i], rate, total, sent)
         _move(w, mean, total, gamma / clients, done + k + 1)
 

@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.kernels import averaged
+from mpiopt.kernels import compressed
 
 Matrix = NDArray[np.float64]
 KINDS = {
-    "none": averaged.NONE,
-    "quantised": averaged.QUANTISED,
-    "sparsified": averaged.SPARSIFIED,
-    "sketch": averaged.SKETCH,
-    "rand-k": averaged.RAND_K,
-    "participation": averaged.PARTICIPATION,
+    "none": compressed.NONE,
+    "quantised": compressed.QUANTISED,
+    "sparsified": compressed.SPARSIFIED,
+    "sketch": compressed.SKETCH,
+    "rand-k": compressed.RAND_K,
+    "participation": compressed.PARTICIPATION,
 }
 
 

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.kernels import averaged
+from mpiopt import randomness
+from mpiopt.kernels import averaged, compressed
 from mpiopt.study.compression.methods import Matrix, Method, matched
 from mpiopt.study.compression.panel import Panel
 from mpiopt.study.compression.prediction import Clients
@@ -36,8 +37,8 @@ class Lane:
     w: Vector
     mean: Vector
     held: Matrix  # (N, d) h_i
-    order: NDArray[np.int64]
-    state: NDArray[np.uint64]  # (1,) of the draws
+    seed: NDArray[np.int64]  # (1,) of the next draw
+    scratch: Vector  # of the compressor
     curve: list[float] = field(default_factory=list)  # excess risk of w̄ at the marks
 
     @property
@@ -70,9 +71,10 @@ def lanes_of(panel: Panel, source: Clients, seed: int, run: int) -> list[Lane]:
     methods = {m.name: m for m in matched(d, panel.levels)}
     made = []
     for i, (name, memory) in enumerate(panel.lanes()):
-        state = np.random.SeedSequence((seed, METHOD_SEED, run, i)).generate_state(1, np.uint64).astype(np.uint64)
-        zero = (np.zeros(d), np.zeros(d), np.zeros((clients, d)), np.arange(d))
-        made.append(Lane(methods[name], memory, gamma_of(panel, source, methods[name]), *zero, state))
+        method, first = methods[name], randomness.seed_of(seed, METHOD_SEED + i, run, 0) >> 1
+        zero = (np.zeros(d), np.zeros(d), np.zeros((clients, d)), np.array([first]))
+        scratch = compressed.scratch(method.kind, method.option, d)
+        made.append(Lane(method, memory, gamma_of(panel, source, method), *zero, scratch))
     return made
 
 
@@ -102,7 +104,7 @@ def advance(panel: Panel, source: Source, lanes: list[Lane], count: int, done: i
     x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, rng)
     for lane in lanes:
         mine = drawn if lane.method.name == "sketch" else none
-        rest = (lane.call(done), lane.w, lane.mean, lane.held, lane.order, lane.state, mine)
+        rest = (lane.call(done), lane.w, lane.mean, lane.held, lane.seed, lane.scratch, mine)
         if whole:
             averaged.whole(count, source.hessian, aims(source), *rest)
         else:
