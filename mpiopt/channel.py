@@ -108,8 +108,8 @@ class Channel:
         """Give s for a sum of as many like vectors, whose noise averages out unless all ranks draw the same."""
         if not (self.compressor and self.compresses):
             return 1.0
-        alike = self._route(d) is Route.SUM
-        return 1.0 / (1.0 + self.variance(d) / (1 if alike else self.size)) if self.compressor.unbiased else 1.0
+        omega = 1.0 / self.shrink(d) - 1.0
+        return 1.0 / (1.0 + omega / (1 if self._route(d) is Route.SUM else self.size))
 
     def _route(self, d: int) -> Route | None:
         return routes.choose(self.compressor, d, self.size, self.downlink) if self.compressor else None

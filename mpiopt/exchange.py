@@ -12,6 +12,7 @@ coordinates in which the curvature is near the identity (`mpiopt.coordinates`), 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,7 @@ def tables(k: int, state: SagaState, channel: Channel) -> None:
         return
     here = state.steps.coordinates()
     away = here.of_gradient(state.own - state.known_own)
-    sent = channel.compress(away.reshape(-1), k, TABLES)
+    sent = channel.compress(away.reshape(-1), k, TABLES, state.residual)
     parts = Parts(*(here.gradient(part.reshape(away.shape)) for part in sent))
     taken = memory.absorb(parts, state.known_own, state.known, channel)
     state.shared[...], state.average[...] = taken
@@ -72,9 +73,28 @@ def refreshed(k: int, value: float, state: SagaState, channel: Channel) -> tuple
         state.average[...] = total[:-1].reshape(state.w.shape)
         state.shared[...] = state.own
         return float(total[-1]), 0.0
+    before = lost(state)
     tables(k, state, channel)
-    total = channel.sum(value, float(np.linalg.norm(state.own - state.shared)))
+    error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
+    error += 0.0 if channel.memory == "error-feedback" else before
+    total = channel.sum(value, error)
     return float(total[0]), float(total[1])
+
+
+def lost(state: SagaState) -> float:
+    """Give the 2-norm of what the way back has kept from the others of this rank's slice of G so far."""
+    if not state.residual.any():
+        return 0.0
+    here = state.steps.coordinates()
+    shape = here.of_gradient(state.own).shape
+    return float(np.linalg.norm(here.gradient(state.residual[: math.prod(shape)].reshape(shape))))
+
+
+def start_over(state: SagaState, channel: Channel) -> None:
+    """Make the memory exact in new coordinates, where the way back is compressed: one plain exchange; collective."""
+    if channel.compresses and channel.downlink:
+        state.known[...] = channel.sum(state.known_own).reshape(state.w.shape)
+        state.residual[:] = 0.0
 
 
 def _part(objective: Objective) -> float:

@@ -13,6 +13,7 @@ from mpiopt.signals import Stop
 FAMILIES = {
     "losses": ("mpiopt.losses", "Loss"),
     "penalties": ("mpiopt.penalties", "Penalty"),
+    "compressors": ("mpiopt.compressors", "Compressor"),
     "algorithms": ("mpiopt.algorithms", "Algorithm"),
     "datasets": ("mpiopt.datasets", "Reader"),
 }

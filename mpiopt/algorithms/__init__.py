@@ -52,6 +52,7 @@ class Algorithm(Plugin, ABC, Generic[S]):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    compressed_memory: ClassVar[str] = ""  # that --memory auto stands for; "": all exchanges are exact sums
 
     @abstractmethod
     def init(self, objective: Objective, channel: Channel) -> S:

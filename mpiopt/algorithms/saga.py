@@ -37,6 +37,7 @@ class SagaState:
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
     known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without
     known: Replicated  # (outputs, width) Σ h_k
+    residual: PerRank  # (outputs · width,) what the compressed way back still owes of this rank's slice of G
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
@@ -64,6 +65,7 @@ class Saga(Algorithm[SagaState]):
     """
 
     name: ClassVar[str] = "saga"
+    compressed_memory: ClassVar[str] = "error-feedback"
 
     variant: str = "B"
     preconditioner: str = "auto"
@@ -94,7 +96,10 @@ class Saga(Algorithm[SagaState]):
             name: w.copy()
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
         }
-        return SagaState(table=table, cursor=cursor, control=control, trail=trail, steps=None, **models)
+        kept = np.zeros(w.size)
+        return SagaState(
+            table=table, cursor=cursor, control=control, trail=trail, residual=kept, steps=None, **models
+        )
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange.

@@ -64,13 +64,16 @@ class Compressor(Plugin, ABC):
         """Give the expected length of the wire of a vector of d numbers."""
 
     def shrink(self, d: int) -> float:
-        """Give s, by which C(x) is multiplied where a contraction is needed: 1/(1 + ω) if unbiased, else 1."""
+        """Give s, by which C(x) is multiplied where a contraction is needed: 1/(1 + ω) if unbiased, else 1.
+
+        Where ω is the worst case and most vectors are far from it, a larger s, up to 2/(1 + ω), is a contraction too.
+        """
         return 1.0 / (1.0 + self.variance(d)) if self.unbiased else 1.0
 
     def contraction(self, d: int) -> float:
-        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖², s = shrink(d): 1/(1 + ω) if unbiased, else 1 − ω."""
-        omega = self.variance(d)
-        return 1.0 / (1.0 + omega) if self.unbiased else 1.0 - omega
+        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖², s = shrink(d): s (2 − s (1 + ω)) if unbiased, else 1 − ω."""
+        omega, s = self.variance(d), self.shrink(d)
+        return s * (2.0 - s * (1.0 + omega)) if self.unbiased else 1.0 - omega
 
     def second_moment(self, m: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Give E[C(x) C(x)ᵀ] for a Gaussian x of mean 0 and covariance m, (d, d); None if no form is known."""

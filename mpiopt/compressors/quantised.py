@@ -88,6 +88,15 @@ class Quantised(Compressor):
             return (math.sqrt(1.0 + (b - 1) * (ROUNDED / s) ** 2) - 1.0) / 2.0 + ROUNDED * (ROUNDED - 1.0) / s
         return ROUNDED * math.sqrt(b) / s - 1.0 if 2 * s <= math.sqrt(b) else ROUNDED**2 * b / (4.0 * s * s)
 
+    def shrink(self, d: int) -> float:
+        """Give 1/(1 + ω) with the ω of Gaussian vectors, as long as that is a contraction for all others, too.
+
+        Rounding to levels n/s apart has the variance (n/s)²/6 on average, and n² is about 2 ‖x‖² ln(b)/b.
+        """
+        b, worst = max(2, min(self._block(d), d)), self.variance(d)
+        typical = (2.0 * math.log(b) if self.norm == "max" else b) / (6.0 * self.levels**2)
+        return min(1.0 / (1.0 + min(typical, worst)), 1.8 / (1.0 + worst))
+
     def nbytes(self, d: int) -> float:
         """Give header, norms and levels."""
         return float(self._length(d))

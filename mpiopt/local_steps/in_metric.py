@@ -9,6 +9,7 @@ from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
+from mpiopt.exchange import start_over
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
 from mpiopt.local_steps import (
     CEILING,
@@ -128,6 +129,7 @@ class MetricSteps:
     def _renew(self, state: SagaState, objective: Objective, channel: Channel) -> float:
         state.anchor[...] = state.w
         self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(state.control[DAMPING]))
+        start_over(state, channel)
         return 1.0
 
     def _adapt_compressed(
