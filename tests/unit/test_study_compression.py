@@ -10,11 +10,12 @@ import pytest
 
 from mpiopt.cli import run as run_command
 from mpiopt.comm import threads
+from mpiopt.compressors import Compressor
 from mpiopt.kernels import averaged
 from mpiopt.kernels import compressed as kernels
 from mpiopt.signals import Stop
 from mpiopt.study.command import read
-from mpiopt.study.compression import rows, streams
+from mpiopt.study.compression import covariances, rows, streams
 from mpiopt.study.compression.cells import Cell, pairs
 from mpiopt.study.compression.kind import cells
 from mpiopt.study.compression.methods import matched
@@ -51,6 +52,35 @@ def test_compressors_have_the_moments_that_the_predictions_use(name, levels):
     assert (np.abs(found.mean(axis=0) - x) <= 5 * error + 1e-12).all()
     np.testing.assert_allclose(found.T @ found / len(found), second, atol=0.06 * np.abs(second).max())
     assert ((found - x) ** 2).sum(axis=1).mean() <= 1.05 * method.omega * (x @ x) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("quantised", covariances.PAPER),
+        ("sparsified", {"share": 0.25}),
+        ("sketch", {"share": 0.25}),
+        ("rand-k", {"share": 0.25}),
+        ("participation", {"share": 0.25}),
+    ],
+)
+def test_the_formulas_are_those_of_the_compressors(name, options):
+    """The study's moments, written for any client, against the family's, for Gaussian vectors."""
+    from mpiopt.study.compression.methods import Method, Moments
+
+    half = streams.root(12, 1.0, "rotated", 3)
+    h, x = half.T @ half, np.random.default_rng(0).standard_normal((200000, 12)) @ half
+    method = Method(name, 12, {"quantised": 1.0, "sketch": 3.0, "rand-k": 3.0}.get(name, 0.25), 0.0)
+    want = Compressor.make(name, options).second_moment(h)
+    np.testing.assert_allclose(method.moment(Moments(h, x)), want, atol=0.01 * np.abs(want).max())
+
+
+def test_the_covariances_of_the_family_are_measured(monkeypatch):
+    found = {c.name.partition("[")[0]: c for c in covariances.measure(1500)}
+    assert found.keys() == Compressor.known().keys()
+    assert {c.verdict for c in found.values()} == {"agrees", "no formula"}
+    monkeypatch.setattr(type(Compressor.make("rand-k")), "second_moment", lambda self, m: 1.5 * m)
+    assert {c.name[:6]: c.verdict for c in covariances.measure(1500)}["rand-k"] == "DIFFERS"
 
 
 def test_the_sketch_is_a_random_projector():
@@ -189,7 +219,7 @@ def test_what_is_measured_is_what_is_predicted(change):
     source = streams.make(panel, 0)
     runs = [[lane.curve for lane in simulate(panel, source, 1, r)] for r in range(panel.runs)]
     for cell in cells(panel, source, runs, 0):
-        assert cell.agrees, (cell.method, cell.memory, cell.measured, cell.predicted, cell.tolerance)
+        assert cell.agrees, (cell.method, cell.memory, cell.measured, cell.predicted, cell.low, cell.high)
 
 
 def cell(panel, method, measured, predicted, memory="none"):
@@ -201,10 +231,12 @@ def test_verdicts_and_orderings_are_by_the_numbers():
     figures = {"authors": (-3.0, -2.0, -1.0, -1.0, -1.1, -2.5), "authors_iterations": 10}
     panel = Panel(name="p", iterations=10, runs=4, ahead=("quantised",), behind=("sketch",), **figures)
     good, bad = cell(panel, "none", -3.1, -3.0), cell(panel, "quantised", -2.3, -2.0)
-    assert good.tolerance == pytest.approx(math.log10(1 + 3 * 0.2 / 2 + 0.05))
+    draws = np.random.default_rng(0).chisquare(200, 400000) / 200  # 4 runs with a spread of 0.2: m = 200
+    want = np.log10(np.quantile(draws, (0.00135, 0.99865)) * (0.95, 1.05))
+    np.testing.assert_allclose((good.low, good.high), want, atol=0.005)
     assert good.verdict == "agrees, authors' too"
     assert bad.verdict == "DIFFERS, authors' too"
-    far = cell(panel, "sketch", -2.35, -2.3)
+    far = cell(panel, "sketch", -2.45, -2.4)
     assert far.verdict == "agrees, authors' DIFFERS"
     held = {(p.better.method, p.worse.method, p.source): p.holds for p in pairs([good, bad, far])}
     assert held == {

@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiopt.study.compression.panel import Panel
 
-ERRORS = 3.0  # standard errors of the mean of the runs that a cell may be off
+ERRORS = 3.0  # standard deviations of a normal number to which the quantiles of a cell's tolerance belong
 NEGLECTED = 0.05  # relative: directions that the noise couples, rows that are not Gaussian
 READ = 0.1  # log10, how well the authors' pictures can be read
 TOLD = 0.25  # log10, by which two of the authors' figures must differ to be an ordering
@@ -43,14 +43,19 @@ class Cell:
         return math.log10(self.grown[-1])
 
     @property
-    def tolerance(self) -> float:
-        """In log10: three standard errors of the mean of the runs, and what the prediction neglects."""
-        return math.log10(1.0 + ERRORS * self.spread / math.sqrt(len(self.curves)) + NEGLECTED)
+    def low(self) -> float:
+        """By how much less than predicted may be measured, in log10, <= 0."""
+        return math.log10(quantile(-ERRORS, self.spread, len(self.curves)) * (1.0 - NEGLECTED))
+
+    @property
+    def high(self) -> float:
+        """By how much more than predicted may be measured, in log10, >= 0."""
+        return math.log10(quantile(ERRORS, self.spread, len(self.curves)) * (1.0 + NEGLECTED))
 
     @property
     def agrees(self) -> bool:
         """Whether measured and predicted agree."""
-        return abs(self.measured - self.predicted) <= self.tolerance
+        return self.low <= self.measured - self.predicted <= self.high
 
     @property
     def authors(self) -> float:
@@ -62,7 +67,7 @@ class Cell:
         """Whether theirs agrees with ours, within both tolerances and the reading; None where K is another."""
         if math.isnan(self.authors) or self.panel.iterations != self.panel.authors_iterations:
             return None
-        return abs(self.measured - self.authors) <= 2.0 * self.tolerance + READ
+        return 2.0 * self.low - READ <= self.measured - self.authors <= 2.0 * self.high + READ
 
     @property
     def verdict(self) -> str:
@@ -85,10 +90,25 @@ class Pair:
         return self.better.measured < self.worse.measured
 
     @property
+    def tied(self) -> bool:
+        """Whether the runs can not tell them apart."""
+        return abs(self.better.measured - self.worse.measured) <= max(self.better.high, self.worse.high)
+
+    @property
     def text(self) -> str:
         """Name it."""
         a, b = self.better, self.worse
         return f"{a.panel.name}: {label(a)} {a.measured:.2f} < {label(b)} {b.measured:.2f}"
+
+
+def quantile(z: float, spread: float, runs: int) -> float:
+    """Give the quantile of the mean of the runs / its expectation that belongs to z of a normal number.
+
+    The excess risk is a sum of squares of nearly normal numbers: χ² with m = 2 runs/spread² degrees of freedom
+    (E. B. Wilson, M. M. Hilferty, PNAS 17 (1931)).
+    """
+    part = spread**2 / (9.0 * runs)  # 2/(9 m)
+    return float(max(1.0 - part + z * math.sqrt(part), 0.1) ** 3)
 
 
 def label(cell: Cell) -> str:
@@ -105,7 +125,7 @@ def pairs(cells: list[Cell]) -> Iterator[Pair]:
     for a, b in itertools.permutations(cells, 2):
         if a.panel != b.panel:
             continue
-        told = b.predicted - a.predicted > a.tolerance + b.tolerance
+        told = b.predicted - a.predicted > a.high - b.low
         if told:
             yield Pair(a, b, "predicted")
             if b.authors - a.authors > TOLD:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mpiopt.comm import Comm
 from mpiopt.signals import Stop
 from mpiopt.study import files
-from mpiopt.study.compression import rows, streams, tables
+from mpiopt.study.compression import covariances, rows, streams, tables
 from mpiopt.study.compression.cells import Cell, pairs
 from mpiopt.study.compression.methods import matched
 from mpiopt.study.compression.panel import Job, Panel, build
@@ -89,6 +89,8 @@ def show(job: Job, found: list[Cell]) -> list[str]:
         print("no panel could be run")
         return []
     print(f"\n{tables.HEAD}\n\n{tables.table(found)}\n\n{tables.verdicts(found)}\n")
+    if job.covariances:
+        print(f"{covariances.table(covariances.measure(job.covariances), job.covariances)}\n")
     from mpiopt.study.compression.picture import draw
 
     return files.write(job.out, tree_of(job, found), lambda path: draw(found, path))
@@ -102,10 +104,10 @@ def tree_of(job: Job, found: list[Cell]) -> dict[str, Any]:
         "cells": [
             vars(c)
             | {"panel": c.panel.name, "measured": c.measured, "predicted": c.predicted}
-            | {"tolerance": c.tolerance, "verdict": c.verdict}
+            | {"low": c.low, "high": c.high, "verdict": c.verdict}
             for c in found
         ],
-        "orderings": [{"source": p.source, "holds": p.holds, "text": p.text} for p in pairs(found)],
+        "orderings": [{"source": p.source, "holds": p.holds, "tied": p.tied, "text": p.text} for p in pairs(found)],
     }
 
 

@@ -89,11 +89,13 @@ class Job:
     threads: int = 0  # on each rank; 0: its share of the cores
     out: str = "compression"  # .json and .png
     folder: str = "."  # of the files of rows
+    covariances: int = 0  # draws with which every compressor's covariance is compared with its formula; 0: none
     panels: tuple[Panel, ...] = ()
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
         at_least("threads", self.threads, 0)
+        at_least("covariances", self.covariances, 0)
         if not self.panels:
             raise ValueError("a study of compression needs at least one [[panel]]")
         names = [p.name for p in self.panels]

@@ -9,8 +9,8 @@ from mpiopt.study.compression.cells import ERRORS, NEGLECTED, Cell, pairs, trans
 from mpiopt.study.compression.panel import COLUMNS
 from mpiopt.study.files import aligned
 
-HEAD = f"""log10 excess risk of the averaged iterate at the end: measured / predicted ± tolerance (authors' figure).
-The tolerance is {ERRORS:g} standard errors of the mean of the runs, by the predicted spread of a run, and
+HEAD = f"""log10 excess risk of the averaged iterate at the end: measured / predicted -low+high (authors' figure).
+The tolerance belongs to {ERRORS:g} standard deviations of the mean of the runs, by the predicted spread of a run, and
 {NEGLECTED:.0%} of the prediction; x: off by more; *: an authors' figure of another number of steps."""
 
 
@@ -28,7 +28,7 @@ def shown(c: Cell) -> str:
     """Give a cell as text."""
     star = "" if c.panel.iterations == c.panel.authors_iterations else "*"
     theirs = "" if math.isnan(c.authors) else f" ({c.authors:.2f}{star})"
-    return f"{'' if c.agrees else 'x '}{c.measured:.2f}/{c.predicted:.2f}±{c.tolerance:.2f}{theirs}"
+    return f"{'' if c.agrees else 'x '}{c.measured:.2f}/{c.predicted:.2f}{c.low:+.2f}{c.high:+.2f}{theirs}"
 
 
 def verdicts(cells: Sequence[Cell]) -> str:
@@ -45,8 +45,9 @@ def verdicts(cells: Sequence[Cell]) -> str:
     found = list(pairs(list(cells)))
     for source in dict.fromkeys(p.source for p in found):
         some = [p for p in found if p.source == source]
-        lines.append(f"orderings {source}: {sum(p.holds for p in some)} of {len(some)} hold")
-        lines += [f"  x {p.text}" for p in some if not p.holds]
+        ties = [p for p in some if not p.holds and p.tied]
+        lines.append(f"orderings {source}: {sum(p.holds for p in some)} of {len(some)} hold, {len(ties)} are ties")
+        lines += [f"  x {p.text}" for p in some if not p.holds and not p.tied]
     late = transient(list(cells))
     if late:
         lines.append(f"{late} more orderings of the authors' figures are not to be told apart at this K and runs")
