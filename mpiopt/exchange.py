@@ -33,7 +33,7 @@ def models_and_tables(k: int, state: SagaState, objective: Objective, channel: C
     """Make w̄ from w_k and G from g_k; all ranks go on from w̄; collective."""
     if channel.compresses:
         models(k, state, objective, channel)
-        tables(k, state, channel)
+        tables(k, state, objective, channel)
         return
     w, average = np.split(channel.sum(state.local * _part(objective), state.own), 2)
     _go_on(state, w.reshape(state.w.shape))
@@ -49,10 +49,11 @@ def models(k: int, state: SagaState, objective: Objective, channel: Channel) -> 
     here = state.steps.coordinates()
     away = here.of_model((state.local - state.w) * _part(objective))
     moved = channel.compress(away.reshape(-1), k, MODELS).total.reshape(away.shape)
-    _go_on(state, state.w + here.model(state.control[MIX] * moved))
+    step = here.model(state.control[MIX] * moved)
+    _go_on(state, state.w + (_centred(step, objective) if not objective.threshold.any() else step))
 
 
-def tables(k: int, state: SagaState, channel: Channel) -> None:
+def tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
     """Make G from g_k; collective."""
     if not channel.compresses:
         state.average[...] = channel.sum(state.own).reshape(state.w.shape)
@@ -61,12 +62,12 @@ def tables(k: int, state: SagaState, channel: Channel) -> None:
     here = state.steps.coordinates()
     away = here.of_gradient(state.own - state.known_own)
     sent = channel.compress(away.reshape(-1), k, TABLES, state.residual)
-    parts = Parts(*(here.gradient(part.reshape(away.shape)) for part in sent))
+    parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
     taken = memory.absorb(parts, state.known_own, state.known, channel)
     state.shared[...], state.average[...] = taken
 
 
-def refreshed(k: int, value: float, state: SagaState, channel: Channel) -> tuple[float, float]:
+def refreshed(k: int, value: float, state: SagaState, objective: Objective, channel: Channel) -> tuple[float, float]:
     """Make G from the refreshed g_k; give the sum of the values and a bound on G's error; collective."""
     if not channel.compresses:
         total = channel.sum(state.own, value)
@@ -74,7 +75,7 @@ def refreshed(k: int, value: float, state: SagaState, channel: Channel) -> tuple
         state.shared[...] = state.own
         return float(total[-1]), 0.0
     before = lost(state)
-    tables(k, state, channel)
+    tables(k, state, objective, channel)
     error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
     error += 0.0 if channel.memory == "error-feedback" else before
     total = channel.sum(value, error)
@@ -99,6 +100,14 @@ def start_over(state: SagaState, channel: Channel) -> None:
 
 def _part(objective: Objective) -> float:
     return len(objective.shard) / objective.shard.total
+
+
+def _centred(x: Model, objective: Objective) -> Model:
+    """Take out of a decoded difference what no true one has: a part that is alike in all classes of softmax.
+
+    Nothing but the ridge would bring such noise back.
+    """
+    return np.asarray(x - x.mean(axis=0)) if objective.loss.centred else x
 
 
 def _go_on(state: SagaState, w: Model) -> None:

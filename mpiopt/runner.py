@@ -136,7 +136,7 @@ class Watch:
         t, spent = self.channel.traffic, self.clock.seconds
         elapsed = time.perf_counter() - self.began
         compute = elapsed - (self._exchanging() - self.busy_before) - spent["evaluate"] - spent["checkpoint"]
-        slowest = float(self.channel.max(elapsed)[0])
+        slowest = float(self.channel.comm.max(np.array([elapsed]))[0])
         mine = np.array([compute, t.seconds_communicate, t.seconds_wait, t.bytes_sent, t.bytes_plain])
         total = self.channel.comm.sum(mine)
         return (slowest, *(float(x) / self.channel.size for x in total[:3]), *(float(x) for x in total[3:]))

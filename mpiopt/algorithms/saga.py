@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt import exchange, warm_start
+from mpiopt import exchange
 from mpiopt.algorithms import Algorithm, Exact, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.exact import evaluate_exact
@@ -22,6 +22,7 @@ from mpiopt.extrapolation import extrapolated
 from mpiopt.local_steps import MIX, ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
+from mpiopt.warm_start import Start, approach, find
 
 VARIANTS = ("A", "B", "C", "D", "E")
 PRECONDITIONERS = ("auto", "none", "diagonal", "full")
@@ -102,18 +103,12 @@ class Saga(Algorithm[SagaState]):
         )
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
-        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange.
-
-        Where exchanges are compressed and steps are made in the full metric, its curvature is what is dear: it is
-        taken once, at 0, and a start on a part of the rows would want another.
-        """
+        """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
         control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
         control[MIX] = channel.shrink_of_sum(state.w.size)
-        start = warm_start.Start(state.w, 0.0, math.inf)
-        if self.warm_start and not (channel.compresses and full_metric(self.preconditioner, objective)):
-            start = warm_start.find(replace(self, local_steps=0), objective, channel)
+        start = self._start(objective, channel)
         value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
         if value > start.believed:
             value, spent = self._start_at(objective.zeros(), state, objective, channel), spent + 1.0
@@ -121,6 +116,21 @@ class Saga(Algorithm[SagaState]):
         if state.steps is None:
             state.steps = plan(self, state, objective, channel)
         return state
+
+    def _start(self, objective: Objective, channel: Channel) -> Start:
+        """Choose where to start: by a part of the rows, or at 0.
+
+        Where exchanges are compressed and steps are made in the full metric, its curvature is what is dear: it is
+        taken once, where steps without it have led; or at 0, where it is the same everywhere.
+        """
+        zero = Start(objective.zeros(), 0.0, math.inf)
+        if not self.warm_start:
+            return zero
+        if not (channel.compresses and full_metric(self.preconditioner, objective)):
+            return find(replace(self, local_steps=0), objective, channel)
+        if objective.loss.quadratic:
+            return zero
+        return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
 
     def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
         """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before."""
@@ -140,7 +150,7 @@ class Saga(Algorithm[SagaState]):
         if channel.size == 1:
             return 1.0
         whole = 1.0 if full_metric(self.preconditioner, objective) else 0.25
-        return max(whole / 16, whole * min(1.0, 2.0 * channel.contraction(objective.zeros().size)))
+        return max(whole / 16, whole * min(1.0, 2.0 * channel.through(objective.zeros().size)))
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
@@ -190,7 +200,7 @@ class Saga(Algorithm[SagaState]):
         state.own[...] = own
         state.local[...] = state.w
         state.control[SINCE] = 0.0
-        value, error = exchange.refreshed(k, value, state, channel)
+        value, error = exchange.refreshed(k, value, state, objective, channel)
         return Exact(value + objective.penalty_value(state.w), state.average.copy(), error)
 
     def _judge(

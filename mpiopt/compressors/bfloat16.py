@@ -9,7 +9,7 @@ from mpiopt.compressors.short import Short
 
 @dataclass(frozen=True)
 class Bfloat16(Short):
-    """C(x)_i = x_i rounded at random to a neighbouring bfloat16, 8 digits (stochastic rounding: Gupta et al. 2015).
+    """C(x)_i = x_i rounded at random to a neighbouring bfloat16 (stochastic rounding: Gupta et al. 2015).
 
     ω = (ε/(2 + ε))² with ε = 2⁻⁷: 1.5e-5, attained by vectors of ± (1 + ε/2) 2ᵉ.
 

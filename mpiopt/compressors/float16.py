@@ -9,7 +9,7 @@ from mpiopt.compressors.short import Short
 
 @dataclass(frozen=True)
 class Float16(Short):
-    """C(x)_i = x_i rounded at random to a neighbouring float16, 11 digits (stochastic rounding: Gupta et al. 2015).
+    """C(x)_i = x_i rounded at random to a neighbouring float16 (stochastic rounding: Gupta et al. 2015).
 
     ω = (ε/(2 + ε))² + (d/4) 4⁻³⁸ with ε = 2⁻¹⁰: 2.4e-7, attained by vectors of ± (1 + ε/2) 2ᵉ.
 

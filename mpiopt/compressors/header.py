@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mpiopt.compressors import Wire
 
 HEADER = 2  # bytes
+LARGEST = 1074  # magnitude of a float64's exponent
 
 
 def closed(k: int, *parts: NDArray[Any]) -> Wire:
@@ -26,8 +27,11 @@ def opened(name: str, wire: Wire, d: int, nbytes: int) -> tuple[int, Wire]:
     Raises
     ------
     ValueError
-        If the wire does not have `nbytes` bytes.
+        If the wire does not have `nbytes` bytes, or the exponent is that of no number.
     """
     if wire.size != nbytes:
         raise ValueError(f"{name}: a wire of {wire.size} bytes is not one of {d} numbers, which has {nbytes}")
-    return int(wire[:HEADER].copy().view("<i2")[0]), wire[HEADER:].copy()
+    k = int(wire[:HEADER].copy().view("<i2")[0])
+    if abs(k) > LARGEST:
+        raise ValueError(f"{name}: the wire is damaged: an exponent of {k} for {d} numbers")
+    return k, wire[HEADER:].copy()

@@ -13,7 +13,7 @@ from mpiopt.kernels import bits, rounding
 
 @dataclass(frozen=True)
 class Natural(Compressor):
-    """C(x)_i = sign(x_i) 2ᵉ or 2ᵉ⁺¹, 2ᵉ <= |x_i| < 2ᵉ⁺¹, so that the mean is x_i (Horváth et al. 2019).
+    """C(x)_i = x_i rounded at random to a neighbouring ± 2ᵉ (Horváth et al. 2019).
 
     With `bits` a coordinate there are L = 2^(bits - 1) - 1 powers of two, the largest next above max |x_i|; what is
     below the least, m, becomes 0 or ± m.

@@ -13,7 +13,7 @@ from mpiopt.kernels import rounding, subsets
 
 @dataclass(frozen=True)
 class Participation(Compressor):
-    """C(x) = x/p with probability p, else 0, for the whole vector (Philippenko, Dieuleveut 2024; p is `share`).
+    """C(x) = x/p with probability p = share, else 0: all or nothing (Philippenko, Dieuleveut 2024).
 
     ω = (1 - p)/p for every x. E[C(x) C(x)ᵀ] = M/p.
 
@@ -31,7 +31,7 @@ class Participation(Compressor):
 
     def encode(self, x: Vector, seed: int) -> Wire:
         """Give all or nothing."""
-        if subsets.each(self.share, 1, seed).size == 0:
+        if subsets.count(1, seed, self.share) == 0:
             return np.empty(0, np.uint8)
         k = rounding.exponent(x)
         a, b = rounding.factors(-k)
@@ -43,7 +43,7 @@ class Participation(Compressor):
             return np.zeros(d)
         k, rest = opened(self.name, wire, d, HEADER + 4 * d)
         a, b = rounding.factors(k)
-        return rest.view("<f4") * (a / self.share) * b
+        return rest.view("<f4").astype(np.float64) * (a / self.share) * b
 
     def variance(self, d: int) -> float:
         """Give (1 - p)/p; 0 for nothing."""

@@ -13,16 +13,17 @@ from mpiopt.compressors import Compressor, Vector, Wire, check_one_of, check_who
 from mpiopt.compressors.header import HEADER, closed, opened
 from mpiopt.kernels import bits, rounding
 
-MOST = 2**30
+MOST = 2**29
 ROUNDED = 1.0 + 2.0**-23  # by how much a norm can grow when it is rounded up to float32
 NORMS = {"max": rounding.MAX, "l2": rounding.EUCLID}
 
 
 @dataclass(frozen=True)
 class Quantised(Compressor):
-    """C(x)_i = (n/s) ⌊s x_i/n + u_i⌋, u_i uniform in [0, 1): one of 2s + 1 levels; s is `levels`, n the block's norm.
+    """C(x)_i = (n/s) ⌊s x_i/n + u_i⌋: one of 2s + 1 levels up to the norm n of a block (Alistarh et al. 2017).
 
-    `norm=max` is the largest magnitude, `norm=l2` the Euclidean norm; blocks have `block` numbers, 0 for all of x.
+    s is `levels`, u_i uniform in [0, 1). `norm=max` is the largest magnitude, `norm=l2` the Euclidean norm; blocks
+    have `block` numbers, 0 for all of x.
     `quantised[levels=s,norm=l2,block=0]` is the quantisation of Alistarh et al. (2017) and of Philippenko and
     Dieuleveut (2024). Over long vectors it is poor: blocks and the largest magnitude buy far less noise per bit.
 

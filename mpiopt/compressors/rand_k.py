@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.compressors import SEED, Summable, Vector, check_share, kept
+from mpiopt.compressors import Vector, kept
+from mpiopt.compressors.subspace import Subspace
 from mpiopt.kernels import subsets
 
 
 @dataclass(frozen=True)
-class RandK(Summable):
-    """C(x)_i = (d/k) x_i on k coordinates, else 0 (Konečný, Richtárik 2018); k = share · d, every set as likely.
+class RandK(Subspace):
+    """C(x)_i = (d/k) x_i on k = share · d coordinates, else 0; every set as likely (Konečný, Richtárik 2018).
 
     ω = d/k - 1 for every x. E[C(x) C(x)ᵀ] = (d/k) (r M + (1 - r) Diag(M)) with r = (k - 1)/(d - 1) (Philippenko,
     Dieuleveut 2024, who draw with replacement in their code, which is biased).
@@ -22,12 +23,6 @@ class RandK(Summable):
     """
 
     name = "rand-k"
-    unbiased = True
-
-    share: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_share(self.name, self.share)
 
     def project(self, x: Vector, seed: int) -> Vector:
         """Give the drawn coordinates."""
@@ -39,18 +34,6 @@ class RandK(Summable):
         k = kept(self.share, d)
         x[subsets.exactly(k, d, seed)] = values * (d / max(k, 1))
         return x
-
-    def count(self, d: int, seed: int) -> int:
-        """Give k."""
-        return kept(self.share, d)
-
-    def variance(self, d: int) -> float:
-        """Give d/k - 1; 0 for nothing."""
-        return d / kept(self.share, d) - 1.0 if d else 0.0
-
-    def nbytes(self, d: int) -> float:
-        """Give the seed and 4 k."""
-        return SEED + 4.0 * kept(self.share, d)
 
     def second_moment(self, m: Vector) -> Vector:
         """Give (d/k) (r M + (1 - r) Diag(M)), r = (k - 1)/(d - 1)."""

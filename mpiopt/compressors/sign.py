@@ -15,7 +15,7 @@ MEAN = 8  # bytes
 
 @dataclass(frozen=True)
 class Sign(Compressor):
-    """C(x)_i = ± ‖x‖₁/d, with the sign of x_i, + for 0; biased (Karimireddy, Rebjock, Stich, Jaggi 2019).
+    """C(x)_i = ± ‖x‖₁/d, with the sign of x_i, + for 0 (Karimireddy, Rebjock, Stich, Jaggi 2019).
 
     ‖C(x) - x‖² = ‖x‖² - ‖x‖₁²/d <= ω ‖x‖², ω = 1 - 1/d, attained by vectors of one coordinate.
 
@@ -37,7 +37,9 @@ class Sign(Compressor):
         a, b = rounding.factors(k)
         mean = rest[:MEAN].view("<f8")[0] * a * b
         negative = np.unpackbits(rest[MEAN:], count=d, bitorder="little")
-        return np.array([mean, -mean])[negative]
+        x = np.empty(d)
+        rounding.signed(negative, mean, x)
+        return x
 
     def variance(self, d: int) -> float:
         """Give 1 - 1/d; 0 for nothing."""

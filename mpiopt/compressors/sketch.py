@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.compressors import SEED, Summable, Vector, check_one_of, check_share, kept
+from mpiopt.compressors import Vector, check_one_of, kept
+from mpiopt.compressors.subspace import Subspace
 from mpiopt.kernels import hadamard, subsets
 from mpiopt.kernels.haar import reflections, turn, turn_back
 from mpiopt.kernels.words import other_seed
@@ -15,11 +16,11 @@ SMALL = 256  # numbers up to which `auto` draws a Gaussian projector
 
 
 @dataclass(frozen=True)
-class Sketch(Summable):
-    """C(x) = (d/h) P x with a random projector P of rank h = share · d (Philippenko, Dieuleveut 2024: (d/h) Φ⁺Φ x).
+class Sketch(Subspace):
+    """C(x) = (d/h) P x with a random projector P of rank h = share · d (Philippenko, Dieuleveut 2024).
 
-    `projector=gaussian`: on the span of h Gaussian vectors. `hadamard`: on h coordinates, drawn without replacement,
-    of the vector turned by random signs and Hadamard matrices. `auto`: Gaussian up to d = 256.
+    `projector=gaussian`: on the span of h Gaussian vectors, P = Φ⁺Φ. `hadamard`: on h coordinates, drawn without
+    replacement, of the vector turned by random signs and Hadamard matrices. `auto`: Gaussian up to d = 256.
 
     ω = d/h - 1 for every x, with either. Gaussian: E[C(x) C(x)ᵀ] = (d/h)² ((a - b) M + b Tr(M) I), with
     a = h (h + 2)/(d (d + 2)), b = h (d - h)/(d (d - 1) (d + 2)) (Philippenko, Dieuleveut 2024).
@@ -29,13 +30,11 @@ class Sketch(Summable):
     """
 
     name = "sketch"
-    unbiased = True
 
-    share: float = 0.1
     projector: str = "auto"
 
     def __post_init__(self) -> None:
-        check_share(self.name, self.share)
+        super().__post_init__()
         check_one_of(self.name, "projector", self.projector, ("auto", "gaussian", "hadamard"))
 
     def project(self, x: Vector, seed: int) -> Vector:
@@ -57,18 +56,6 @@ class Sketch(Summable):
         x[subsets.exactly(h, d, other_seed(seed))] = values * (d / max(h, 1))
         hadamard.rotate_back(x, seed)
         return x
-
-    def count(self, d: int, seed: int) -> int:
-        """Give h."""
-        return kept(self.share, d)
-
-    def variance(self, d: int) -> float:
-        """Give d/h - 1; 0 for nothing."""
-        return d / kept(self.share, d) - 1.0 if d else 0.0
-
-    def nbytes(self, d: int) -> float:
-        """Give the seed and 4 h."""
-        return SEED + 4.0 * kept(self.share, d)
 
     def second_moment(self, m: Vector) -> Vector | None:
         """Give (d/h)² ((a - b) M + b Tr(M) I) for the Gaussian projector."""

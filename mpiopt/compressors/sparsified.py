@@ -12,7 +12,7 @@ from mpiopt.kernels import subsets
 
 @dataclass(frozen=True)
 class Sparsified(Summable):
-    """C(x)_i = x_i/p with probability p, else 0, each coordinate by itself (Wangni et al. 2018; p is `share`).
+    """C(x)_i = x_i/p with probability p = share, else 0, each coordinate by itself (Wangni et al. 2018).
 
     ω = (1 - p)/p for every x. E[C(x) C(x)ᵀ] = M + (1 - p)/p Diag(M) (Philippenko, Dieuleveut 2024).
 
@@ -30,17 +30,19 @@ class Sparsified(Summable):
 
     def project(self, x: Vector, seed: int) -> Vector:
         """Give the drawn coordinates."""
-        return x[subsets.each(self.share, x.size, seed)]
+        values = np.empty(self.count(x.size, seed) + 1)
+        subsets.gather(x, seed, self.share, values)
+        return values[:-1]
 
     def lift(self, values: Vector, d: int, seed: int) -> Vector:
         """Put values/p where they were drawn."""
-        x = np.zeros(d)
-        x[subsets.each(self.share, d, seed)] = values / self.share
+        x = np.empty(d)
+        subsets.scatter(values, seed, self.share, x)
         return x
 
     def count(self, d: int, seed: int) -> int:
         """Give how many are drawn."""
-        return subsets.each(self.share, d, seed).size
+        return int(subsets.count(d, seed, self.share))
 
     def variance(self, d: int) -> float:
         """Give (1 - p)/p; 0 for nothing."""

@@ -13,7 +13,7 @@ from mpiopt.kernels import largest, rounding
 
 @dataclass(frozen=True)
 class TopK(Compressor):
-    """C(x)_i = x_i on the k = share · d largest magnitudes, else 0; biased (Stich, Cordonnier, Jaggi 2018).
+    """C(x)_i = x_i on the k = share · d largest magnitudes, else 0 (Stich, Cordonnier, Jaggi 2018).
 
     ω = 1 - k/d, attained by vectors of equal magnitudes. Of equal magnitudes the first are kept.
 
@@ -31,10 +31,11 @@ class TopK(Compressor):
 
     def encode(self, x: Vector, seed: int) -> Wire:
         """Give places and numbers."""
-        k = rounding.exponent(x)
-        a, b = rounding.factors(-k)
         places = largest.largest(x, kept(self.share, x.size))
-        return closed(k, largest.code(places, x.size), (x[places] * a * b).astype("<f4"))
+        values = x[places]
+        k = rounding.exponent(values)
+        a, b = rounding.factors(-k)
+        return closed(k, largest.code(places, x.size), (values * a * b).astype("<f4"))
 
     def decode(self, wire: Wire, d: int) -> Vector:
         """Put the numbers in their places."""
@@ -45,7 +46,7 @@ class TopK(Compressor):
             raise ValueError(f"{self.name}: the places in the wire are not {n} rising ones below {d}")
         a, b = rounding.factors(k)
         x = np.zeros(d)
-        x[places] = rest[rest.size - 4 * n :].copy().view("<f4") * a * b
+        x[places] = rest[rest.size - 4 * n :].copy().view("<f4").astype(np.float64) * a * b
         return x
 
     def variance(self, d: int) -> float:

@@ -21,26 +21,59 @@ _63, _ONE = np.uint64(63), np.uint64(1023 << 52)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _eights(x: Any, begin: int, c: int) -> None:
+    """Make the stages of steps 1, 2 and 4."""
+    for i in range(begin, begin + c, 8):
+        a, b, p, q = x[i] + x[i + 1], x[i] - x[i + 1], x[i + 2] + x[i + 3], x[i + 2] - x[i + 3]
+        e, f, u, v = x[i + 4] + x[i + 5], x[i + 4] - x[i + 5], x[i + 6] + x[i + 7], x[i + 6] - x[i + 7]
+        a, b, p, q = a + p, b + q, a - p, b - q
+        e, f, u, v = e + u, f + v, e - u, f - v
+        x[i], x[i + 1], x[i + 2], x[i + 3] = a + e, b + f, p + u, q + v
+        x[i + 4], x[i + 5], x[i + 6], x[i + 7] = a - e, b - f, p - u, q - v
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _twos(x: Any, begin: int, c: int, h: int) -> None:
+    """Make the stage of step h."""
+    for i in range(begin, begin + c, 2 * h):
+        for j in range(i, i + h):
+            x[j], x[j + h] = x[j] + x[j + h], x[j] - x[j + h]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fours(x: Any, begin: int, end: int, h: int) -> None:
+    """Make the stages of steps h and 2 h."""
+    for i in range(begin, end, 4 * h):
+        a, b, c, d = x[i : i + h], x[i + h : i + 2 * h], x[i + 2 * h : i + 3 * h], x[i + 3 * h : i + 4 * h]
+        for j in range(h):
+            p, q, r, s = a[j] + b[j], a[j] - b[j], c[j] + d[j], c[j] - d[j]
+            a[j], b[j], c[j], d[j] = p + r, q + s, p - r, q - s
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _butterflies(x: Any, begin: int, c: int) -> None:
-    """Multiply x[begin : begin + c] by the Hadamard matrix of ±1, two stages at a time."""
+    """Multiply x[begin : begin + c] by the Hadamard matrix of ±1."""
     h = 1
-    if c & 0xAAAAAAAAAAAA:  # an odd number of stages
-        for i in range(begin, begin + c, 2):
-            x[i], x[i + 1] = x[i] + x[i + 1], x[i] - x[i + 1]
-        h = 2
+    if c >= 8:
+        _eights(x, begin, c)
+        h = 8
     while h < c:
-        for i in range(begin, begin + c, 4 * h):
-            for j in range(i, i + h):
-                p, q, r, s = x[j], x[j + h], x[j + 2 * h], x[j + 3 * h]
-                x[j], x[j + h] = (p + q) + (r + s), (p - q) + (r - s)
-                x[j + 2 * h], x[j + 3 * h] = (p + q) - (r + s), (p - q) - (r - s)
-        h *= 4
+        if 4 * h <= c:
+            _fours(x, begin, begin + c, h)
+            h *= 4
+        else:
+            _twos(x, begin, c, h)
+            h *= 2
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _signs(x: Any, begin: int, c: int, key: Any, place: int, factor: float) -> None:
-    for i in range(c):
-        x[begin + i] *= factor * float_of((word(key, place + i) >> _63 << _63) | _ONE)
+    """Multiply by ± factor; a word of the stream, from `place` on, has the signs of 64 numbers."""
+    for i in range(0, c, 64):
+        bits = word(key, place + i // 64)
+        part = x[begin + i : begin + min(i + 64, c)]
+        for j in range(len(part)):
+            part[j] *= factor * float_of(((bits >> np.uint64(j)) << _63) | _ONE)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

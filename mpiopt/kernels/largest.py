@@ -13,7 +13,8 @@ from mpiopt.kernels import bits
 from mpiopt.kernels.words import bits_of, float_of
 
 Places = NDArray[np.int64]
-SAMPLE = 4096  # numbers looked at for a first threshold
+SHORT, SAMPLE = 512, 4096  # numbers of a vector that is taken whole; most that are looked at for a threshold
+CHUNK = 16  # numbers that are looked at together
 _MAGNITUDE = np.uint64((1 << 63) - 1)
 
 
@@ -33,12 +34,18 @@ def _count(x: Any, threshold: float) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _collect(x: Any, threshold: float, places: Any) -> None:
-    """Put the rising places of numbers at or above the threshold, as many as `places` has room for, into it."""
+    """Put the rising places of numbers at or above the threshold into `places`, which has one more."""
     n = 0
-    for i in range(len(x)):
-        if abs(x[i]) >= threshold:
-            places[n] = i
-            n += 1
+    for begin in range(0, len(x), CHUNK):
+        part, hits = x[begin : begin + CHUNK], 0
+        if len(part) == CHUNK:
+            for i in range(CHUNK):
+                hits += abs(part[i]) >= threshold
+        else:
+            hits = 1
+        for i in range(len(part) if hits > 0 else 0):
+            places[n] = begin + i  # written over unless it reaches the threshold
+            n += abs(part[i]) >= threshold
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -66,18 +73,22 @@ def largest(x: NDArray[np.float64], k: int) -> Places:
 
 def _candidates(x: NDArray[np.float64], k: int) -> Places:
     """Give at least k places that hold the k largest, rising; few more where x looks like its sample."""
-    if x.size > 4 * SAMPLE and 2 * k < x.size:
-        sample = np.empty(SAMPLE)
-        _magnitudes(x, sample)
-        expected = SAMPLE * k / x.size
-        place = SAMPLE - math.ceil(expected + 4.0 * math.sqrt(expected) + 4.0)
-        threshold = float(np.partition(sample, place)[place])
-        n = _count(x, threshold)
-        if k <= n < x.size:
-            places = np.empty(n, np.int64)
-            _collect(x, threshold, places)
-            return places
-    return np.arange(x.size)
+    threshold = _threshold(x, k) if x.size > SHORT and 2 * k < x.size else 0.0
+    n = _count(x, threshold) if threshold > 0.0 else 0
+    if not k <= n < x.size:
+        return np.arange(x.size)
+    places = np.empty(n + 1, np.int64)
+    _collect(x, threshold, places)
+    return places[:n]
+
+
+def _threshold(x: NDArray[np.float64], k: int) -> float:
+    """Give a number that a little more than k magnitudes are likely to reach, from every so manieth."""
+    sample = np.empty(min(SAMPLE, x.size // 8))
+    _magnitudes(x, sample)
+    expected = sample.size * k / x.size
+    place = max(0, sample.size - math.ceil(expected + 4.0 * math.sqrt(expected) + 4.0))
+    return float(np.partition(sample, place)[place])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

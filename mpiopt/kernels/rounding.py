@@ -23,7 +23,7 @@ _MAGNITUDE = np.uint64((1 << 63) - 1)
 
 def exponent(x: NDArray[np.float64]) -> int:
     """Give k with 2ᵏ <= max |x_i| < 2ᵏ⁺¹; 0 where all are 0."""
-    largest = max(float(x.max()), -float(x.min())) if x.size else 0.0
+    largest = _largest(x)
     return math.frexp(largest)[1] - 1 if largest > 0.0 else 0
 
 
@@ -33,11 +33,11 @@ def factors(k: int) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _largest(x: Any, a: float, b: float, begin: int, end: int) -> float:
-    top = np.uint64(0)
-    for i in range(begin, end):
-        top = max(top, bits_of(x[i]) & _MAGNITUDE)  # in the order of magnitudes
-    return float(float_of(top) * a * b)
+def _largest(x: Any) -> float:
+    top = np.int64(0)
+    for i in range(len(x)):
+        top = max(top, np.int64(bits_of(x[i]) & _MAGNITUDE))  # in the order of magnitudes
+    return float(float_of(np.uint64(top)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -61,7 +61,15 @@ def norms(x: Any, a: float, b: float, block: int, norm: int, out: Any) -> None:
     """Put the norms of the blocks of a b x into `out`."""
     for k in range(len(out)):
         begin, end = k * block, min((k + 1) * block, len(x))
-        out[k] = _euclid(x, a, b, begin, end) if norm == EUCLID else _largest(x, a, b, begin, end)
+        out[k] = _euclid(x, a, b, begin, end) if norm == EUCLID else _largest(x[begin:end]) * a * b
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _levels(x: Any, a: float, b: float, up: float, levels: float, key: Any, place: int, out: Any) -> None:
+    top = 2.0 * levels
+    for i in range(len(x)):
+        level = levels + x[i] * a * b * up + uniform(key, place + i)  # not below 0; but rounded it may be 2s + 1
+        out[i] = np.int32(level if level < top else top)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -69,19 +77,19 @@ def quantise(x: Any, a: float, b: float, block: int, scales: Any, levels: int, s
     """Put levels + ⌊levels a b x_i / scale + u_i⌋, a whole number in [0, 2 levels], into out[i]."""
     key = key_of(seed)
     for k in range(len(scales)):
+        begin, end = k * block, min((k + 1) * block, len(x))
         up = levels / np.float64(scales[k]) if scales[k] > 0 else 0.0
-        for i in range(k * block, min((k + 1) * block, len(x))):
-            level = np.int64(levels + x[i] * a * b * up + uniform(key, i))
-            out[i] = min(max(level, 0), 2 * levels)
+        _levels(x[begin:end], a, b, up, np.float64(levels), key, begin, out[begin:end])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def dequantise(symbols: Any, a: float, b: float, block: int, scales: Any, levels: int, out: Any) -> None:
     """Undo `quantise` but for the rounding; a b is one over its a b."""
     for k in range(len(scales)):
-        step = np.float64(scales[k]) / levels
-        for i in range(k * block, min((k + 1) * block, len(out))):
-            out[i] = (np.int64(symbols[i]) - levels) * step * a * b
+        begin, end = k * block, min((k + 1) * block, len(out))
+        step, source, target = np.float64(scales[k]) / levels, symbols[begin:end], out[begin:end]
+        for i in range(len(target)):
+            target[i] = (np.float64(np.int32(source[i])) - levels) * step * a * b
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -151,12 +159,22 @@ def from_short(symbols: Any, a: float, b: float, mantissa: int, one: int, out: A
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def magnitudes(x: Any, a: float, b: float) -> float:
-    """Give Σ |a b x_i| in eight sums: the same bits on every machine."""
-    whole = len(x) // 8 * 8
-    s = np.zeros(8)
-    for i in range(0, whole, 8):
-        for j in range(8):
-            s[j] += abs(x[i + j] * a * b)
+    """Give Σ |a b x_i|, in 64 sums for long x: the same bits on every machine."""
+    sums, whole = np.zeros(64), len(x) // 64 * 64
+    for i in range(0, whole, 64):
+        part = x[i : i + 64]
+        for j in range(64):
+            sums[j] += abs(part[j] * a * b)
+    total = 0.0
+    for j in range(64):
+        total += sums[j]
     for i in range(whole, len(x)):
-        s[0] += abs(x[i] * a * b)
-    return float(((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7])))
+        total += abs(x[i] * a * b)
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def signed(negative: Any, size: float, out: Any) -> None:
+    """Put size, negative where that is 1, into `out`."""
+    for i in range(len(out)):
+        out[i] = size - 2.0 * size * negative[i]

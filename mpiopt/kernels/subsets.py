@@ -42,13 +42,33 @@ def floyd(d: int, seed: Any, marks: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def bernoulli(d: int, seed: Any, share: float, out: Any) -> int:
-    """Put the places that are drawn with probability `share` each into `out`, (d,), rising; give how many."""
+def count(d: int, seed: Any, share: float) -> int:
+    """Give how many of d places are drawn with probability `share` each."""
     key, n = key_of(seed), 0
     for i in range(d):
-        out[n] = i
         n += uniform(key, i) < share
     return n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def gather(x: Any, seed: Any, share: float, out: Any) -> None:
+    """Put the numbers at the drawn places into `out`, which has one more, in rising order."""
+    key, n = key_of(seed), 0
+    for i in range(len(x)):
+        out[n] = x[i]  # written over unless it was drawn
+        n += uniform(key, i) < share
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scatter(values: Any, seed: Any, share: float, out: Any) -> None:
+    """Put values/share to the drawn places, 0 elsewhere."""
+    key, n = key_of(seed), 0
+    for i in range(len(out)):
+        if uniform(key, i) < share:
+            out[i] = values[n] / share
+            n += 1
+        else:
+            out[i] = 0.0
 
 
 def exactly(k: int, d: int, seed: int) -> Places:
@@ -56,9 +76,3 @@ def exactly(k: int, d: int, seed: int) -> Places:
     out = np.empty(k, np.int64)
     floyd(d, seed, np.zeros((d + 63) // 64, np.uint64), out)
     return out
-
-
-def each(share: float, d: int, seed: int) -> Places:
-    """Give the places that are drawn, each with probability `share`, rising."""
-    out = np.empty(d, np.int64)
-    return out[: bernoulli(d, seed, share, out)].copy()

@@ -22,9 +22,9 @@ Integers = NDArray[np.int64]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
 # damping of the metric, largest step scale that may be tried (compressed, in a metric: the squared gradient where the
-# metric was taken), epochs of local work in a round,
-# epochs spent before the first round, whether the step was just lengthened, models in the trail, the part of the
-# way to the average of the ranks' models that a compressed exchange goes.
+# metric was taken), epochs of local work in a round, epochs spent before the first round, whether the step was just
+# lengthened (compressed, in a metric: the rate of progress before the metric was taken), models in the trail, the
+# part of the way to the average of the ranks' models that a compressed exchange goes.
 SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save

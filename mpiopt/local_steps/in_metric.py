@@ -15,6 +15,7 @@ from mpiopt.local_steps import (
     CEILING,
     DAMPING,
     DECREMENT,
+    GREW,
     ORDER_STREAM,
     ROUND,
     SCALE,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
-HARDLY = 0.5  # a refresh period that left more of the decrement than this is worth a metric of many bytes
+HARDLY = 0.7  # a refresh period that left more of the decrement than this is worth a metric of many bytes
 
 
 @dataclass
@@ -139,11 +140,14 @@ class MetricSteps:
         control = state.control
         mixed(control, tried, state.w.size, channel)
         rounds = self.refresh / control[ROUND]
-        expected = (1.0 - channel.contraction(state.w.size)) ** rounds
+        expected = (1.0 - channel.through(state.w.size)) ** rounds
+        if control[GREW] and rate > 0.8 * control[GREW]:  # the last renewal did not help
+            control[CEILING] *= 0.01
+        control[GREW] = 0.0
         hardly = rate > max(HARDLY, expected) and control[DECREMENT] < 0.1 * control[CEILING]
         if objective.loss.quadratic or not (hardly or tried > 2):
             return 0.0
-        control[CEILING] = control[DECREMENT]
+        control[CEILING], control[GREW] = control[DECREMENT], rate
         control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried > 2 else control[DAMPING] / 4.0
         return self._renew(state, objective, channel)
 
