@@ -103,6 +103,10 @@ class Channel:
         """Give ω of vectors of d numbers as they travel here; 0 without compression."""
         return self.compressor.variance(self._piece(d)) if self.compressor and self.compresses else 0.0
 
+    def contraction(self, d: int) -> float:
+        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖² for all x, s = shrink(d); 1 without compression."""
+        return self.compressor.contraction(self._piece(d)) if self.compressor and self.compresses else 1.0
+
     def through(self, d: int) -> float:
         """Give the part of a usual vector of d numbers that gets through; 1 without compression."""
         return self.compressor.through(self._piece(d)) if self.compressor and self.compresses else 1.0
