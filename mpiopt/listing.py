@@ -16,6 +16,7 @@ FAMILIES = {
     "algorithms": ("mpiopt.algorithms", "Algorithm"),
     "datasets": ("mpiopt.datasets", "Reader"),
     "topologies": ("mpiopt.topologies", "Topology"),
+    "coordinators": ("mpiopt.consensus", "Coordinator"),
 }
 
 
