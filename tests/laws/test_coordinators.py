@@ -276,6 +276,13 @@ def test_ranks_that_end_in_different_rounds_are_an_error():
         together([maximum(np.ones(1), site) for site in sites], graph)
 
 
+def test_a_diameter_that_is_too_small_is_noticed_where_numbers_are_missing():
+    graph = Topology.make("ring").graph(4)
+    protocols = [Coordinator.make("flooding").sum(np.ones(1), 4, Site(rank, 4, 1, 1), None) for rank in range(4)]
+    with pytest.raises(RuntimeError, match="the numbers of 2 of 4 ranks"):
+        together(protocols, graph)
+
+
 def test_messages_carry_the_protocol_and_the_round():
     def main(comm):
         graph = Topology.make("complete").graph(comm.size)
