@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import kernels, program, ranks
+from benchmarks import compressors, kernels, program, ranks
 from benchmarks.data import Problem, load
 from benchmarks.ours import Optimum, optimum
 from benchmarks.race import Times
@@ -80,6 +80,20 @@ def sparse_kernel(dtype: type, repeats: int) -> Target:
     ns = 1e9 * best["saga"] / (n * nonzeros)
     what = f"kernel saga, csr {n:,} × {d:,} {np.dtype(dtype).name}, {nonzeros} a row"
     return Target(what, "<= 3.5 ns a nonzero", f"{ns:.2f}", 3.5 / ns)
+
+
+def of_compressors(sizes: Collection[int], repeats: int) -> list[Target]:
+    """Measure compressors beside memcpy; the goals are for the largest vectors."""
+    found = []
+    for d in sorted(sizes):
+        memcpy, *others = compressors.figures(d, repeats)
+        found.append(Target(f"memcpy, d = {d:,}", "–", f"{8 / memcpy.ns:.1f} GB/s", math.nan))
+        for f in others:
+            goal = f.goal if d == max(sizes) else 0.0
+            figure = f"{f.ns:.2f} ns, {8 / f.ns:.1f} GB/s, {memcpy.ns / f.ns:.2f} of memcpy"
+            wanted = f"<= {goal:g} ns a number" if goal else "–"
+            found.append(Target(f"{f.what}, d = {d:,}", wanted, figure, goal / f.ns if goal else math.nan))
+    return found
 
 
 def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:

@@ -13,7 +13,7 @@ unless the optimum is known to lie in a bounded set, which may be added to h: wi
 
 and with an intercept |b*| <= R (reach.py): |v_b| (|b| + R). Without any penalty the norm of the prox-gradient map,
 relative to its value at the start, is the measure. A gap is relative to F(w) − floor, floor being a lower bound of
-the loss part (0 but for Poisson).
+the loss part (0 but for Poisson). Where the gradient was compressed, the bound on its error is added.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def certify(objective: Objective, w: Model, exact: Exact, start: Exact, labels: 
         scale = max(exact.value - floor, 1e-9 * (start.value - floor), 1e-300)
         return Certificate("duality gap", gap / scale)
     norm, first = (np.linalg.norm(prox_gradient(objective, m, e)) for m, e in ((w, exact), (np.zeros_like(w), start)))
-    return Certificate("gradient norm", float(norm / first) if first > 0.0 else 0.0)
+    return Certificate("gradient norm", float((norm + exact.error) / first) if first > 0.0 else 0.0)
 
 
 def _gap(objective: Objective, w: Model, exact: Exact, labels: Labels | None) -> float:
@@ -59,28 +59,32 @@ def _gap(objective: Objective, w: Model, exact: Exact, labels: Labels | None) ->
     above = exact.value - (labels.floor if labels is not None else 0.0)
     if l2 > 0.0:
         size = float(np.sqrt(2.0 * above / l2))
-        gap = duality_gap(w[:, :d], v[:, :d], objective.threshold[:d], objective.ridge[:d])
+        gap = duality_gap(w[:, :d], v[:, :d], objective.threshold[:d], objective.ridge[:d], exact.error)
     elif l1 > 0.0 and labels is not None:
         size = above / l1
         outside = max(float(np.abs(v[:, :d]).max(initial=0.0)) - l1, 0.0)
         gap = float((l1 * np.abs(w[:, :d]) - v[:, :d] * w[:, :d]).sum()) + size * outside
+        gap += exact.error * (float(np.linalg.norm(w[:, :d])) + size)
     else:
         return np.inf
     if labels is None or not objective.shard.intercept:
         return gap
     reach = objective.loss.intercept_reach(labels, above, size)
     b = w[:, d] - (w[:, d].mean() if objective.outputs > 1 else 0.0)
-    return gap + float((np.abs(v[:, d]) * (np.abs(b) + reach)).sum())
+    away = np.abs(b) + reach
+    return gap + float((np.abs(v[:, d]) * away).sum()) + exact.error * float(np.linalg.norm(away))
 
 
-def duality_gap(w: Model, v: Model, l1: NDArray[np.float64], l2: NDArray[np.float64]) -> float:
+def duality_gap(w: Model, v: Model, l1: NDArray[np.float64], l2: NDArray[np.float64], error: float = 0.0) -> float:
     """Give Σ_j h(w_j) + h*(v_j) − v_j w_j for l2 > 0; written as sums of terms that are not negative.
 
-    With u = soft(v, l1)/l2, the minimiser of the dual's side: (l2/2)(w − u)² + l1|w| − (v − l2 u) w.
+    With u = soft(v, l1)/l2, the minimiser of the dual's side: (l2/2)(w − u)² + l1|w| − (v − l2 u) w. The gap has the
+    slope u − w in v, which is 1/l2-Lipschitz: a v that is off by `error` adds ‖u − w‖ error + error²/(2 l2) at most.
     """
     u = np.sign(v) * np.maximum(np.abs(v) - l1, 0.0) / l2
     rest = v - l2 * u  # |rest| <= l1, so that l1|w| - rest w >= 0
-    return float((0.5 * l2 * (w - u) ** 2 + np.maximum(l1 * np.abs(w) - rest * w, 0.0)).sum())
+    gap = float((0.5 * l2 * (w - u) ** 2 + np.maximum(l1 * np.abs(w) - rest * w, 0.0)).sum())
+    return gap if error == 0.0 else gap + error * (float(np.linalg.norm(u - w)) + 0.5 * error / float(l2.min()))
 
 
 def prox_gradient(objective: Objective, w: Model, exact: Exact) -> Model:

@@ -1,25 +1,44 @@
-"""A channel is all that an algorithm sees of the other ranks; it counts bytes and times waiting."""
+"""A channel is all that an algorithm sees of the other ranks: exact sums, compressed sums, and what they cost."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mpiopt import randomness, routes
 from mpiopt.comm import Array, Comm, Pending
+from mpiopt.compressors import Compressor, Summable
+from mpiopt.routes import Route
+from mpiopt.shard import block
+
+Vector = NDArray[np.float64]
 
 
 @dataclass
 class Traffic:
-    """What this rank sent through the channel, as its communicator counts it, and what it cost."""
+    """What this rank sent and received through the channel, as its communicator counts it, and what it cost."""
 
     bytes_sent: int = 0
+    bytes_received: int = 0
+    bytes_plain: int = 0  # that the same exchanges would have sent with sums of float64 instead of compressed ones
     messages: int = 0
+    exchanges: int = 0
     seconds_wait: float = 0.0  # for the slowest rank, before an exchange starts
     seconds_communicate: float = 0.0
+    seconds_compress: float = 0.0
+
+
+class Parts(NamedTuple):
+    """A compressed sum: what this rank's vector became on the wire, and the sum over the ranks."""
+
+    own: Vector  # C(x_k)
+    total: Vector  # Σ C(x_k), the same bits on all ranks; compressed again on the way back where that was asked for
 
 
 @dataclass
@@ -28,6 +47,9 @@ class Channel:
 
     comm: Comm
     seed: int = 0
+    compressor: Compressor | None = None  # None: `compress` is `sum`
+    memory: str = "error-feedback"  # what `mpiopt.memory.update` does
+    downlink: bool = False  # compress the way back from a sum, too
     traffic: Traffic = field(default_factory=Traffic)
 
     @property
@@ -40,32 +62,171 @@ class Channel:
         """How many ranks there are."""
         return self.comm.size
 
+    @property
+    def compresses(self) -> bool:
+        """Say whether `compress` is anything but an exact sum."""
+        return self.compressor is not None and self.size > 1
+
     def sum(self, *parts: Array | float) -> Array:
         """Sum over the ranks in one exchange; several arguments travel as one flat vector."""
         x = flat(*parts)
-        begin = time.perf_counter()
-        self.comm.barrier()
-        self.traffic.seconds_wait += time.perf_counter() - begin
+        self._wait()
         with self._counted():
+            self.traffic.bytes_plain += routes.plain(x.size, self.size)
             return self.comm.sum(x)
+
+    def whole_sum(self, x: Array) -> Array:
+        """Sum over the ranks of short whole numbers, in their own type."""
+        self.traffic.bytes_plain += routes.plain(x.size, self.size)
+        return self._exchange(x)
 
     def start_sum(self, *parts: Array | float) -> Pending:
         """Nonblocking twin of `sum`."""
         with self._counted():
-            return _Timed(self.comm.start_sum(flat(*parts)), self.traffic)
+            x = flat(*parts)
+            self.traffic.bytes_plain += routes.plain(x.size, self.size)
+            return _Timed(self.comm.start_sum(x), self.traffic)
 
     def max(self, x: Array | float) -> Array:
         """Maximum over the ranks."""
         with self._counted():
             return self.comm.max(flat(x))
 
+    def shrink(self, d: int) -> float:
+        """Give s with E‖s C(x) − x‖² < ‖x‖² for vectors of d numbers as they travel here; 1 without compression."""
+        return self.compressor.shrink(self._piece(d)) if self.compressor and self.compresses else 1.0
+
+    def variance(self, d: int) -> float:
+        """Give ω of vectors of d numbers as they travel here; 0 without compression."""
+        return self.compressor.variance(self._piece(d)) if self.compressor and self.compresses else 0.0
+
+    def through(self, d: int) -> float:
+        """Give the part of a usual vector of d numbers that gets through; 1 without compression."""
+        return self.compressor.through(self._piece(d)) if self.compressor and self.compresses else 1.0
+
+    def shrink_of_sum(self, d: int) -> float:
+        """Give s for a sum of as many like vectors, whose noise averages out unless all ranks draw the same."""
+        if not (self.compressor and self.compresses):
+            return 1.0
+        omega = 1.0 / self.shrink(d) - 1.0
+        return 1.0 / (1.0 + omega / (1 if self._route(d) is Route.SUM else self.size))
+
+    def _route(self, d: int) -> Route | None:
+        return routes.choose(self.compressor, d, self.size, self.downlink) if self.compressor else None
+
+    def _piece(self, d: int) -> int:
+        """Give how many numbers are compressed together."""
+        return -(-d // self.size) if self._route(d) is Route.SLICES else d
+
+    def compress(self, x: Vector, k: int, stream: int, residual: Vector | None = None) -> Parts:
+        """Give C(x) of this rank and Σ C(x_k), for the flat vector `x` of round k; collective.
+
+        The route is that with the fewest bytes (`mpiopt.routes`). With `downlink` and a `residual` (of x's size; this
+        rank's slice of it is used) what the way back loses is added to the next sum: error feedback.
+        """
+        if self.compressor is None or self.size == 1:
+            total = self.sum(x)
+            return Parts(np.array(x), total)
+        self.traffic.bytes_plain += routes.plain(x.size, self.size)
+        route = self._route(x.size)
+        if route is Route.SUM and isinstance(self.compressor, Summable):
+            return self._by_sum(self.compressor, x, k, stream)
+        if route is Route.GATHER:
+            return self._by_gather(self.compressor, x, k, stream)
+        return self._by_slices(self.compressor, x, k, stream, residual)
+
+    def _by_sum(self, compressor: Summable, x: Vector, k: int, stream: int) -> Parts:
+        """Add the projected vectors on their way, in float32; in float64 where that overflows, which all see."""
+        seed = self._seed(k, stream, 0)
+        values = compressor.project(x, seed)
+        with np.errstate(over="ignore"):
+            short = values.astype(np.float32)
+        total = self._exchange(short)
+        own = short.astype(np.float64)
+        if not np.isfinite(total).all():
+            own, total = values, self._exchange(values)
+        return Parts(compressor.lift(own, x.size, seed), compressor.lift(total.astype(np.float64), x.size, seed))
+
+    def _exchange(self, x: Array) -> Array:
+        self._wait()
+        with self._counted(), np.errstate(over="ignore", invalid="ignore"):
+            return self.comm.sum(x)
+
+    def _by_gather(self, compressor: Compressor, x: Vector, k: int, stream: int) -> Parts:
+        """Give everyone every wire."""
+        with self._compressing():
+            wire = compressor.encode(x, self._seed(k, stream, self.rank))
+        self._wait()
+        with self._counted():
+            wires = self.comm.allgather(wire)
+        with self._compressing():
+            decoded = [compressor.decode(w, x.size) for w in wires]
+            return Parts(decoded[self.rank], _added(decoded))
+
+    def _by_slices(self, compressor: Compressor, x: Vector, k: int, stream: int, residual: Vector | None) -> Parts:
+        """Send slice r to rank r, which adds up and sends the sum to all: as it is, or compressed again."""
+        cuts = [slice(*block(x.size, self.size, r)) for r in range(self.size)]
+        with self._compressing():
+            seed = self._seed(k, stream, self.rank)
+            wires = [compressor.encode(x[cut], seed + r) for r, cut in enumerate(cuts)]
+            own = np.concatenate([compressor.decode(w, _length(cut)) for w, cut in zip(wires, cuts, strict=True)])
+        self._wait()
+        with self._counted():
+            found = self.comm.alltoall(wires)
+        mine = cuts[self.rank]
+        with self._compressing():
+            total = _added([compressor.decode(w, _length(mine)) for w in found])
+        if not self.downlink:
+            with self._counted():
+                return Parts(own, np.concatenate(self.comm.allgather(total)))
+        with self._compressing():
+            wanted = total if residual is None else total + residual[mine]
+            wire = compressor.encode(wanted, seed + self.size)
+            if residual is not None:
+                residual[mine] = wanted - compressor.shrink(total.size) * compressor.decode(wire, total.size)
+        with self._counted():
+            back = self.comm.allgather(wire)
+        with self._compressing():
+            s = [1.0 if residual is None else compressor.shrink(_length(cut)) for cut in cuts]
+            pieces = [f * compressor.decode(w, _length(cut)) for f, w, cut in zip(s, back, cuts, strict=True)]
+        return Parts(own, np.concatenate(pieces))
+
+    def _seed(self, k: int, stream: int, rank: int) -> int:
+        return randomness.seed_of(self.seed, stream, k, rank) >> 1  # room for a few more after it
+
+    def _wait(self) -> None:
+        begin = time.perf_counter()
+        self.comm.barrier()
+        self.traffic.seconds_wait += time.perf_counter() - begin
+
+    @contextmanager
+    def _compressing(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.traffic.seconds_compress += time.perf_counter() - begin
+
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        begin, sent, messages = time.perf_counter(), self.comm.bytes_sent, self.comm.messages
+        comm, traffic = self.comm, self.traffic
+        begin, sent, received, messages = time.perf_counter(), comm.bytes_sent, comm.bytes_received, comm.messages
         yield
-        self.traffic.bytes_sent += self.comm.bytes_sent - sent
-        self.traffic.messages += self.comm.messages - messages
-        self.traffic.seconds_communicate += time.perf_counter() - begin
+        traffic.bytes_sent += comm.bytes_sent - sent
+        traffic.bytes_received += comm.bytes_received - received
+        traffic.messages += comm.messages - messages
+        traffic.exchanges += 1
+        traffic.seconds_communicate += time.perf_counter() - begin
+
+
+def _added(parts: Sequence[Vector]) -> Vector:
+    """Add in the order of the ranks: the same bits wherever it is done."""
+    total = np.array(parts[0])
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def _length(cut: slice) -> int:
+    return int(cut.stop - cut.start)
 
 
 class _Timed:

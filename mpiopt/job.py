@@ -60,6 +60,9 @@ class Job:
     model: Model = field(default_factory=Model)
     stop: Stopping = field(default_factory=Stopping)
     algorithm: Selection = field(default_factory=Selection)
+    compress: Selection = field(default_factory=lambda: Selection("none"))
+    memory: str = "auto"
+    downlink: bool = False
     seed: int = 0
     out: str = ""
     resume: str = ""
@@ -86,8 +89,9 @@ class Job:
         Not the budgets, the names of files, or what only decides how the run is shown and saved.
         """
         data = dataclasses.replace(self.data, test="", format="auto")
-        fixed = Job(data=data, model=self.model, algorithm=self.algorithm, seed=self.seed)
-        return fixed.text()
+        names = ("model", "algorithm", "compress", "memory", "downlink", "seed")
+        fixed: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return Job(data=data, **fixed).text()
 
 
 def every(text: str) -> tuple[str, float]:

@@ -13,7 +13,7 @@ from mpiopt.selection import Selection, fit, read_value, select
 
 Tree = dict[str, Any]
 OF_ALGORITHM = ("local_steps", "step_size")  # flags that are options of the algorithm
-SWITCHES = ("intercept", "float32", "quiet")  # flags without a value
+SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
 HELP = {
     "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
     "l1": "strength of the l1 penalty",
@@ -22,6 +22,9 @@ HELP = {
     "max_epochs": "budget of passes over the rows",
     "max_seconds": "budget of wall time",
     "algorithm": "saga, newton, lbfgs, with options as saga[variant=B]; auto: by a cost model",
+    "compress": "what exchanges send: none, quantised[levels=7], rand-k[share=0.1] …; auto: by measured speeds",
+    "memory": "of compressed exchanges: none, difference, error-feedback; auto: the algorithm's own",
+    "downlink": "compress the way back from a sum as well",
     "local_steps": "updates between two exchanges (saga)",
     "step_size": "step size (saga)",
     "seed": "of all randomness",
@@ -107,7 +110,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, obj
     """Give the keys of nested tables as dotted paths; a table for a plug-in stays one value."""
     for key, value in tree.items():
         path = prefix + key.replace("-", "_")
-        if isinstance(value, Mapping) and path.split(".")[-1] not in ("loss", "algorithm"):
+        if isinstance(value, Mapping) and path.split(".")[-1] not in ("loss", "algorithm", "compress"):
             yield from leaves(value, path + ".")
         else:
             yield path, value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mpiopt.comm import Comm
 from mpiopt.flags import parse
@@ -13,6 +13,7 @@ from mpiopt.signals import Stop
 FAMILIES = {
     "losses": ("mpiopt.losses", "Loss"),
     "penalties": ("mpiopt.penalties", "Penalty"),
+    "compressors": ("mpiopt.compressors", "Compressor"),
     "algorithms": ("mpiopt.algorithms", "Algorithm"),
     "datasets": ("mpiopt.datasets", "Reader"),
     "topologies": ("mpiopt.topologies", "Topology"),
@@ -36,10 +37,11 @@ def listing(words: Sequence[str], comm: Comm, stop: Stop) -> int:
 
 
 def described(family: str) -> str:
-    """Give the members of a family, one line each and one for the options."""
+    """Give the members of a family, one line each and one for the options; then the table of their figures."""
     module, cls = FAMILIES[family]
     members: dict[str, type[Plugin]] = getattr(importlib.import_module(module), cls).known()
-    return "\n".join([family, *(member(name, kind) for name, kind in members.items())])
+    lines = [member(name, kind) for name, kind in members.items()]
+    return "\n".join([family, *lines, *table({name: kind.figures() for name, kind in members.items()})])
 
 
 def member(name: str, kind: type[Plugin]) -> str:
@@ -47,3 +49,16 @@ def member(name: str, kind: type[Plugin]) -> str:
     first = (kind.__doc__ or "").strip().partition("\n")[0]
     options = ", ".join(f"{f.name}={f.default}" for f in kind.options().values())
     return f"  {name:<14} {first}" + (f"\n{'':17}[{options}]" if options else "")
+
+
+def table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Give a line for each member and one for the headings; nothing for a family without figures."""
+    headings = list(dict.fromkeys(heading for row in figures.values() for heading in row))
+    rows = [
+        ["", *headings],
+        *([name, *(row.get(heading, "") for heading in headings)] for name, row in figures.items()),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[0] = max(widths[0], 14)
+    lines = ["   ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return ["", *(f"  {line.rstrip()}" for line in lines)] if headings else []

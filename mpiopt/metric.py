@@ -9,13 +9,16 @@ gradient of the others would be stale; with P and its own S_k it knows how that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Whitened
 from mpiopt.curvature import across_classes, refuse_infinite, used
 from mpiopt.objective import Objective
+from mpiopt.rounded import curvature_sum, symmetric_sum
 
 Matrix = NDArray[np.float64]
 Model = NDArray[np.float64]
@@ -30,6 +33,7 @@ class Metric:
     inverse: Matrix  # (m, m) P⁻¹, the same on all ranks, zero at padding; m = width or outputs · width
     others: Matrix  # (m, m) S − θ S_k, the curvature that this rank models
     share: float  # θ, the weight of this rank's own mean in its model of the whole
+    coordinates: Whitened | None  # where differences are compressed; None where nothing is
 
     def decrement(self, gradient: Model) -> float:
         """Give gᵀP⁻¹g, twice what a Newton step would gain."""
@@ -46,12 +50,15 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
     loss bends more a little further on, as Huber's does, the metric must know.
     """
     columns = used(objective)
-    own, whole, inverse = _curvature(objective, w, channel, damping)
+    own, whole, root = _curvature(objective, w, channel, damping)
+    inverse = np.asarray(root.inverse.T @ root.inverse)
     own *= objective.shard.total / max(1, len(objective.shard))
     share = min(largest_share, 0.9 / max(0.9, largest_ratio(inverse, own)))
     own *= -share
     own += whole
-    return Metric(_padded(inverse, columns, objective.width), _padded(own, columns, objective.width), share)
+    inverse, own = (_padded(m, columns, objective.width) for m in (inverse, own))
+    whitened = Whitened(root.lower, root.inverse, columns, objective.width) if channel.compresses else None
+    return Metric(inverse, own, share, whitened)
 
 
 def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matrix:
@@ -60,26 +67,27 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
     Apart from each other the outputs have the curvature s_i p_c (1 − p_c) x_i x_iᵀ, the blocks on the diagonal.
     """
     if objective.outputs == 1 or coupled(objective):
-        return _padded(_curvature(objective, w, channel, 0.0)[2], used(objective), objective.width)[None]
+        root = _curvature(objective, w, channel, 0.0)[2].inverse
+        return _padded(root.T @ root, used(objective), objective.width)[None]
     p = objective.loss.slope(objective.predict(w), objective.shard.label)
     p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
     columns, blocks = used(objective), []
     for q in p.T:
         own = objective.curvature_with(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
-        whole = channel.sum(np.ascontiguousarray(own)).reshape(own.shape)
-        inverse = damped_inverse(whole + np.diag(objective.ridge[:columns]))
-        blocks.append(_padded(inverse, columns, objective.width))
+        whole = symmetric_sum(own, channel)
+        inverse = root_of(whole + np.diag(objective.ridge[:columns])).inverse
+        blocks.append(_padded(inverse.T @ inverse, columns, objective.width))
     return np.stack(blocks)
 
 
-def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Matrix]:
-    """Give this rank's share of S, S, and P⁻¹, without padding."""
+def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Root]:
+    """Give this rank's share of S, S, and the root of P, without padding."""
     across, columns = coupled(objective), used(objective)
     own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
-    whole = channel.sum(own).reshape(own.shape)
-    ridge = np.tile(objective.ridge[:columns], len(own) // columns)
+    ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
+    whole = curvature_sum(own, ridge, channel)
     common = _common_part(whole, columns) if across else 0.0
-    return own, whole, damped_inverse(whole + np.diag(ridge) + common)
+    return own, whole, root_of(whole + ridge + common)
 
 
 def _common_part(whole: Matrix, columns: int) -> Matrix:
@@ -121,27 +129,32 @@ def _curvatures(objective: Objective, w: Model, channel: Channel, damping: float
     return np.maximum(c, damping * bound * objective.shard.weight)
 
 
-def damped_inverse(p: Matrix) -> Matrix:
-    """Give (P + ε diag P)⁻¹ with the smallest ε = 1e-14, 1e-12 … that lets P be factored.
+class Root(NamedTuple):
+    """P = L Lᵀ, nearly; both factors are zero where a column has no curvature."""
+
+    lower: Matrix  # L
+    inverse: Matrix  # L⁻¹
+
+
+def root_of(p: Matrix) -> Root:
+    """Factor P + ε diag P with the smallest ε = 1e-14, 1e-12 … that allows it.
 
     Working on P scaled to a unit diagonal makes the result independent of the units of the columns; a column
-    without any curvature gets a zero row, so that it never moves. Raises ValueError where P is not finite.
+    without any curvature gets zeros, so that it never moves. Raises ValueError where P is not finite.
     """
     refuse_infinite(p)
-    diagonal = p.diagonal()
-    scale = np.zeros_like(diagonal)
-    np.divide(1.0, np.sqrt(np.maximum(diagonal, 0.0)), out=scale, where=diagonal > 0.0)
+    size = np.sqrt(np.maximum(p.diagonal(), 0.0))
+    scale = np.zeros_like(size)
+    np.divide(1.0, size, out=scale, where=size > 0.0)
     unit = p * scale * scale[:, None]
     unit[np.diag_indices_from(unit)] = 1.0
     damping = 1e-14
     while True:
         try:
-            root = np.linalg.inv(np.linalg.cholesky(unit + damping * np.eye(len(unit))))
-            break
+            lower = np.linalg.cholesky(unit + damping * np.eye(len(unit)))
+            return Root(np.asarray(lower * size[:, None]), np.asarray(np.linalg.inv(lower) * scale))
         except np.linalg.LinAlgError:
             damping *= 100.0
-    root *= scale
-    return np.asarray(root.T @ root)
 
 
 def largest_ratio(inverse: Matrix, own: Matrix) -> float:

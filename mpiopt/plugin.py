@@ -57,6 +57,11 @@ class Plugin:
         """Give the options of this plug-in: its dataclass fields by name."""
         return {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
+    @classmethod
+    def figures(cls) -> dict[str, str]:
+        """Give what the family's table in `mpiopt list` says of this plug-in, by heading; most families have none."""
+        return {}
+
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Suggest the nearest of `words`, as a clause for an error message, or nothing."""

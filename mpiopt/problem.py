@@ -40,8 +40,10 @@ def pose(model: Model, shard: Shard, target: str, classes: NDArray[Any] | None) 
     return Objective(make_loss(chosen), h, shard, 2 if classes is None else len(classes))
 
 
-def pick(selection: Selection, objective: Objective, tol: float, comm: Comm) -> tuple[Algorithm[Any], str]:
-    """Give the algorithm and one line that says why; collective.
+def pick(
+    selection: Selection, objective: Objective, tol: float, comm: Comm, compressor: str = "none"
+) -> tuple[Algorithm[Any], str]:
+    """Give the algorithm and one line that says why; collective. With a compressor, one that can use it.
 
     Raises
     ------
@@ -59,7 +61,9 @@ def pick(selection: Selection, objective: Objective, tol: float, comm: Comm) -> 
     able = {
         name
         for name, member in known.items()
-        if not unmet(member.needs, objective) and selection.options.keys() <= member.options().keys()
+        if not unmet(member.needs, objective)
+        and selection.options.keys() <= member.options().keys()
+        and (compressor == "none" or member.compressed_memory)
     }
     if not able:
         raise ValueError(f"no algorithm fits this job with the options {', '.join(selection.options)}")

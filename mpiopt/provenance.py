@@ -34,6 +34,7 @@ class Provenance:
     objective: str  # the formula
     loss: str
     penalty: str
+    compression: str = "none"  # the compressor with its options, the memory, the ways that are compressed
     mpi: str = ""  # the MPI library's own words
     git_revision: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -53,6 +54,7 @@ def gather(
     objective: str,
     loss: str,
     penalty: str,
+    compression: str = "none",
     mpi: str = "",
 ) -> Provenance:
     """Ask the machine for the rest; collective, the same on all ranks."""
@@ -67,6 +69,7 @@ def gather(
         objective=objective,
         loss=loss,
         penalty=penalty,
+        compression=compression,
         mpi=" ".join(mpi.replace("\0", "").split()),
         git_revision=git_revision(Path(__file__).resolve().parents[1]),
         versions=versions(),

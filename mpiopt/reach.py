@@ -28,7 +28,7 @@ class Labels:
     mean: float  # (1/N) Σ s_i y_i
     rarest: float  # the smallest share of the weight that one class has; 0 where a class is absent
     row: float  # max ‖x_i‖ without the intercept's column
-    mean_row: float  # ‖(1/N) Σ s_i x_i‖
+    mean_row: float  # ‖(1/N) Σ s_i x_i‖; 0 without an intercept
 
 
 def measure(objective: Objective, channel: Channel) -> Labels:
@@ -41,12 +41,17 @@ def measure(objective: Objective, channel: Channel) -> Labels:
     largest, row = (float(v) for v in channel.max(np.array([np.abs(y).max(initial=0.0), row])))
     shares = _shares(objective, s)
     sums = channel.sum(
-        float((s * objective.loss.lowest(y)).sum()), float((s * y).sum()), shares, objective.row_sum(s)
+        float((s * objective.loss.lowest(y)).sum()), float((s * y).sum()), shares, _row_sum(objective, s)
     )
     floor, mean = sums[:2]
     rarest = float(sums[2 : 2 + len(shares)].min(initial=np.inf))
     mean_row = float(np.linalg.norm(sums[2 + len(shares) :][:features]))
     return Labels(float(floor), largest, float(mean), rarest, row, mean_row)
+
+
+def _row_sum(objective: Objective, s: Vector) -> Vector:
+    """Give this rank's share of (1/N) Σ s_i x_i; nothing where there is no intercept that would need it."""
+    return objective.row_sum(s) if objective.shard.intercept else np.empty(0)
 
 
 def _shares(objective: Objective, s: Vector) -> Vector:

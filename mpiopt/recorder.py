@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLUMNS = 80
-PHASES = ("load", "compute", "communicate", "wait", "evaluate", "checkpoint")
+PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint")
 
 
 class Row(NamedTuple):
@@ -28,6 +28,7 @@ class Row(NamedTuple):
     seconds_communicate: float
     seconds_wait: float
     bytes_sent: int
+    bytes_plain: int
     objective: float
     certificate: float
     step_size: float
@@ -41,6 +42,7 @@ UNITS = {
     "seconds_communicate": "mean over ranks",
     "seconds_wait": "mean over ranks",
     "bytes_sent": "sum over ranks",
+    "bytes_plain": "sum over ranks, had the same exchanges sent float64 numbers",
     "objective": "F(w)",
     "certificate": "relative duality gap, or norm of the gradient",
     "step_size": "1/curvature",

@@ -21,11 +21,16 @@ def result_table(row: Row, kind: str, tolerance: float, status: str, path: str) 
             (kind, f"{row.certificate:.3e} (tolerance {tolerance:.1e})"),
             ("epochs", f"{row.epoch:.6g}"),
             ("rounds", f"{row.round}"),
-            ("bytes sent", size(row.bytes_sent)),
+            ("bytes sent", saved(row.bytes_sent, row.bytes_plain)),
             ("seconds", f"{row.seconds:.3f}"),
             ("result", path),
         ]
     )
+
+
+def saved(sent: int, plain: int) -> str:
+    """Give the bytes sent, and what part they are of those of exchanges without compression."""
+    return size(sent) if plain <= 1.01 * sent else f"{size(sent)}, 1/{plain / sent:.3g} of {size(plain)}"
 
 
 def time_table(clock: Clock, seconds: float, comm: Comm) -> str:

@@ -71,7 +71,7 @@ class Run:
     round: int = 0
     epochs: float = 0.0
     rows: list[Row] = field(default_factory=list)
-    before: tuple[float, ...] = (0.0,) * 5  # seconds … bytes_sent of earlier lives
+    before: tuple[float, ...] = (0.0,) * 6  # seconds … bytes_plain of earlier lives
     ending: str = ""  # "certified", "budget" or "signal"
     reason: str = ""
 
@@ -132,13 +132,14 @@ class Watch:
         return result
 
     def costs(self) -> tuple[float, ...]:
-        """Give seconds (the slowest rank's), computing, communicating, waiting (means), bytes (sum); collective."""
+        """Give seconds (the slowest rank's), computing, communicating, waiting (means), bytes (sums); collective."""
         t, spent = self.channel.traffic, self.clock.seconds
         elapsed = time.perf_counter() - self.began
         compute = elapsed - (self._exchanging() - self.busy_before) - spent["evaluate"] - spent["checkpoint"]
-        slowest = float(self.channel.max(elapsed)[0])
-        total = self.channel.comm.sum(np.array([compute, t.seconds_communicate, t.seconds_wait, t.bytes_sent]))
-        return (slowest, *(float(x) / self.channel.size for x in total[:3]), float(total[3]))
+        slowest = float(self.channel.comm.max(np.array([elapsed]))[0])
+        mine = np.array([compute, t.seconds_communicate, t.seconds_wait, t.bytes_sent, t.bytes_plain])
+        total = self.channel.comm.sum(mine)
+        return (slowest, *(float(x) / self.channel.size for x in total[:3]), *(float(x) for x in total[3:]))
 
     def save_is_due(self, plan: Plan, now: Run) -> bool:
         """Say whether the rounds or the time between two checkpoints have passed; the same on all ranks."""
@@ -161,7 +162,7 @@ def begin(plan: Plan, objective: Objective, algorithm: Algorithm[Any], watch: Wa
             exact = evaluate_exact(objective, state.w, channel)
             rows = rows_from_text(str(loaded.meta["history"]))
             certificate = certify(objective, state.w, exact, start, labels)
-            spent = (float(loaded.meta["seconds"]), *(float(x) for x in rows[-1][3:7]))
+            spent = (float(loaded.meta["seconds"]), *(float(x) for x in rows[-1][3:8]))
             watch.saved_round = loaded.k
             return Run(state, start, exact, certificate, labels, loaded.k, float(loaded.meta["epochs"]), rows, spent)
     return Run(
@@ -187,9 +188,13 @@ def look(now: Run, progress: Progress, objective: Objective, watch: Watch, repor
 
 def note(now: Run, step_size: float, watch: Watch, report: Callable[[Row], None]) -> None:
     """Add a row to the history and report it."""
-    seconds, compute, communicate, wait, sent = np.add(now.before, watch.costs()).tolist()
+    *spent, sent, plain = np.add(now.before, watch.costs()).tolist()
     value, certificate = now.exact.value, now.certificate.value
-    row = Row(now.round, now.epochs, seconds, compute, communicate, wait, round(sent), value, certificate, step_size)
+    seconds, compute, communicate, wait = spent
+    row = Row(
+        now.round, now.epochs, seconds, compute, communicate, wait, round(sent), round(plain), value, certificate,
+        step_size,
+    )  # fmt: skip
     now.rows.append(row)
     report(row)
 

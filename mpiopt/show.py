@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiopt.hdf5 import Head, Result, contents, read_head, read_result
 from mpiopt.recorder import duration
-from mpiopt.report import size
+from mpiopt.report import saved, size
 
 ROWS_SHOWN = 12
 
@@ -54,7 +54,8 @@ def _summary(result: Result) -> list[tuple[str, str]]:
     return [
         ("objective value", f"{last['objective']:.15g}"),
         (kind, f"{last['certificate']:.3e}"),
-        ("cost", f"{last['epoch']:.6g} epochs, {last['round']} rounds, {size(last['bytes_sent'])} sent"),
+        ("cost", f"{last['epoch']:.6g} epochs, {last['round']} rounds"),
+        ("bytes sent", saved(last["bytes_sent"], last["bytes_plain"])),
         ("time", duration(float(last["seconds"]))),
     ]
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt import jobfile, report
+from mpiopt import compression, jobfile, report
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
+from mpiopt.compression import open_channel
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
@@ -40,14 +41,15 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Train as the command line and the job file say; give the exit code."""
     began = time.perf_counter()
     job = agreed_job(words, comm)
-    clock, channel = Clock(), Channel(comm, job.seed)
+    clock = Clock()
     check_writable(job.out, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
     plan = make_plan(job, data, comm)
-    algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm)
-    say(job, comm, described(data, objective), why)
+    algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
+    channel, how = open_channel(job, objective, algorithm, comm)
+    say(job, comm, described(data, objective), why, *([how] if how else []))
     warm_up(objective, comm)
     lines = progress(comm.rank, job.quiet, sys.stdout)
     started = time.perf_counter()
@@ -55,7 +57,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     spent = time.perf_counter() - started
     lines.end()
     code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
-    write(job, data, objective, now, code, comm)
+    write(job, data, objective, now, code, channel)
     if data.test is not None:
         z = replace(objective, shard=data.test).predict(now.state.w)
         quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
@@ -135,8 +137,9 @@ def account(clock: Clock, channel: Channel, spent: float) -> None:
     """Share out the seconds of the loop that are not counted yet."""
     traffic = channel.traffic
     clock.add("communicate", traffic.seconds_communicate)
+    clock.add("compress", traffic.seconds_compress)
     clock.add("wait", traffic.seconds_wait)
-    others = sum(clock.seconds[name] for name in ("communicate", "wait", "evaluate", "checkpoint"))
+    others = sum(clock.seconds[name] for name in ("compress", "communicate", "wait", "evaluate", "checkpoint"))
     clock.add("compute", max(0.0, spent - others))
 
 
@@ -161,9 +164,9 @@ def say(job: Job, comm: Comm, *lines: str) -> None:
         print("\n".join(lines), flush=True)
 
 
-def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, comm: Comm) -> None:
+def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, channel: Channel) -> None:
     """Write the result file."""
-    shard = data.shard
+    shard, comm = data.shard, channel.comm
     model = in_file_units(
         now.state.w, shard.features, shard.intercept, data.mean, data.scale, data.classes, data.names
     )
@@ -177,6 +180,7 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, co
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
         loss=str(written(objective.loss)),
         penalty=str(written(objective.penalty)),
+        compression=compression.described(channel),
     )
     where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
     write_result(job.out, model=model, history=now.rows, provenance=where, comm=comm)

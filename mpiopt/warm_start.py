@@ -26,6 +26,7 @@ FEWEST = 20  # rows for each unknown that a part must have
 ERROR = 0.1  # of the statistical error, at which a part is left
 SURPRISE = 10.0  # times unknowns/n: the largest relative loss from the part to all rows that is believed
 MOST_ROUNDS = 30
+LITTLE, MOST_ROUNDS_NEAR = 0.003, 200  # of the objective, gained between two exact values
 
 
 class Start(NamedTuple):
@@ -76,6 +77,20 @@ def find(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> S
             break
     epochs *= part.shard.total / objective.shard.total
     return Start(np.array(state.w), epochs, value + SURPRISE * used / part.shard.total * abs(value))
+
+
+def approach(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Start:
+    """Give a model near the optimum of all rows, by an algorithm that is left when it gains little; collective."""
+    state = algorithm.init(objective, channel)
+    epochs, value = 0.0, np.inf
+    for k in range(MOST_ROUNDS_NEAR):
+        progress = algorithm.step(k, state, objective, channel)
+        epochs += progress.epochs
+        if progress.exact is not None:
+            gain, value = value - progress.exact.value, progress.exact.value
+            if gain <= LITTLE * abs(value):
+                break
+    return Start(np.array(state.w), epochs, np.inf)
 
 
 def first_rows(objective: Objective, channel: Channel, factor: int = FACTOR) -> Objective | None:

@@ -147,6 +147,25 @@ def agreed_errors_are_everywhere_the_same(comm):
     comm.agree(None)
 
 
+def what_is_sent_is_received(comm):
+    """Over all ranks every byte sent has been received, by the ranks for which it was meant."""
+    for call in (
+        lambda: comm.sum(np.zeros(10)),
+        lambda: comm.sum(np.zeros(SMALL + 3)),
+        lambda: comm.start_sum(np.zeros(7)).wait(),
+        lambda: comm.max(np.zeros(2)),
+        lambda: comm.allgather(np.zeros(comm.rank)),
+        lambda: comm.alltoall([np.zeros(r + comm.rank) for r in range(comm.size)]),
+        lambda: comm.broadcast(np.zeros(5), comm.size - 1),
+    ):
+        sent, received = comm.bytes_sent, comm.bytes_received
+        call()
+        counts = comm.bytes_sent - sent, comm.bytes_received - received
+        every = np.array([part for part in comm.allgather(np.array([counts]))]).reshape(-1, 2)
+        assert every[:, 0].sum() == every[:, 1].sum()
+        assert comm.size == 1 or every[:, 1].sum() > 0
+
+
 def what_is_sent_is_counted(comm):
     def sent(call):
         bytes_before, messages_before = comm.bytes_sent, comm.messages
@@ -179,6 +198,7 @@ CASES = [
     broadcast_tells_shape_and_type,
     agreed_errors_are_everywhere_the_same,
     what_is_sent_is_counted,
+    what_is_sent_is_received,
 ]
 MISMATCHES = {
     "other type in allgather": lambda comm: comm.allgather(np.zeros(2, np.float32 if comm.rank else np.float64)),

@@ -31,6 +31,9 @@ class Exact(NamedTuple):
 
     value: float  # F(w) = (1/N) Σ s_i loss_i + penalty
     gradient: Model  # of the loss part alone: (1/N) Σ s_i ∇loss_i(w)
+    error: float = (
+        0.0  # at most so far, in the 2-norm, is `gradient` from what it says it is: where it was compressed
+    )
 
 
 class Progress(NamedTuple):
@@ -49,6 +52,7 @@ class Algorithm(Plugin, ABC, Generic[S]):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    compressed_memory: ClassVar[str] = ""  # that --memory auto stands for; "": all exchanges are exact sums
 
     @abstractmethod
     def init(self, objective: Objective, channel: Channel) -> S:

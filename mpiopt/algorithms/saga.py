@@ -14,14 +14,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from mpiopt import warm_start
-from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt import exchange
+from mpiopt.algorithms import Algorithm, Exact, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.exact import evaluate_exact
 from mpiopt.extrapolation import extrapolated
-from mpiopt.local_steps import ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
+from mpiopt.local_steps import MIX, ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
 from mpiopt.objective import Objective
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
+from mpiopt.warm_start import Start, approach, find
 
 VARIANTS = ("A", "B", "C", "D", "E")
 PRECONDITIONERS = ("auto", "none", "diagonal", "full")
@@ -35,12 +36,15 @@ class SagaState:
     average: Replicated  # (outputs, width) G at the last exchange
     own: PerRank  # (outputs, width) g_k, kept up to date
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
+    known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without
+    known: Replicated  # (outputs, width) Σ h_k
+    residual: PerRank  # (outputs · width,) what the compressed way back still owes of this rank's slice of G
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (10,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (11,) numbers that the rounds adapt, see mpiopt.local_steps
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
@@ -62,6 +66,7 @@ class Saga(Algorithm[SagaState]):
     """
 
     name: ClassVar[str] = "saga"
+    compressed_memory: ClassVar[str] = "error-feedback"
 
     variant: str = "B"
     preconditioner: str = "auto"
@@ -87,77 +92,95 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
-        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(10)
-        models = {name: w.copy() for name in ("w", "average", "own", "shared", "local", "anchor", "best")}
-        return SagaState(table=table, cursor=cursor, control=control, trail=trail, steps=None, **models)
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(11)
+        models = {
+            name: w.copy()
+            for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
+        }
+        kept = np.zeros(w.size)
+        return SagaState(
+            table=table, cursor=cursor, control=control, trail=trail, residual=kept, steps=None, **models
+        )
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
         state = self.blank(objective, channel.size)
-        state.control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0)
-        state.cursor[:] = 0
-        value = self._begin(state, objective, channel)
-        state.anchor[...] = state.w
-        state.best[...] = state.w
-        state.control[VALUE] = value
-        state.steps = plan(self, state, objective, channel)
+        state.cursor[:], control = 0, state.control
+        control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
+        control[MIX] = channel.shrink_of_sum(state.w.size)
+        start = self._start(objective, channel)
+        value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
+        if value > start.believed:
+            value, spent = self._start_at(objective.zeros(), state, objective, channel), spent + 1.0
+        control[VALUE], control[SPENT] = value, spent
+        if state.steps is None:
+            state.steps = plan(self, state, objective, channel)
         return state
 
-    def _begin(self, state: SagaState, objective: Objective, channel: Channel) -> float:
-        state.control[SPENT] = 1.0
+    def _start(self, objective: Objective, channel: Channel) -> Start:
+        """Choose where to start: by a part of the rows, or at 0.
+
+        Where exchanges are compressed and steps are made in the full metric, its curvature is what is dear: it is
+        taken once, where steps without it have led; or at 0, where it is the same everywhere.
+        """
+        zero = Start(objective.zeros(), 0.0, math.inf)
         if not self.warm_start:
-            return self._refresh(state, objective, channel).value
-        start = warm_start.find(replace(self, local_steps=0), objective, channel)
-        state.w[...] = start.w
-        value = self._refresh(state, objective, channel).value
-        state.control[SPENT] += start.epochs
-        if value > start.believed:
-            state.w[...] = 0.0
-            value = self._refresh(state, objective, channel).value
-            state.control[SPENT] += 1.0
-        return value
+            return zero
+        if not (channel.compresses and full_metric(self.preconditioner, objective)):
+            return find(replace(self, local_steps=0), objective, channel)
+        if objective.loss.quadratic:
+            return zero
+        return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
+
+    def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
+        """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before."""
+        for model in (state.w, state.anchor, state.best):
+            model[...] = w
+        if channel.compresses:
+            state.steps = plan(self, state, objective, channel)
+        return self._refresh(0, state, objective, channel).value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
-        """Epochs of local work in a round: H size/N by hand; else a whole epoch in the metric, a quarter without."""
+        """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without.
+
+        Less where a compressor lets through only a small part α of what a rank found.
+        """
         if self.local_steps:
             return self.local_steps * channel.size / objective.shard.total
         if channel.size == 1:
             return 1.0
-        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        whole = 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        return max(whole / 16, whole * min(1.0, 2.0 * channel.through(objective.zeros().size)))
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
         state.steps = plan(self, state, objective, channel)
         if state.cursor[0] < 0:  # per-rank fields were not loaded
             state.cursor[:] = 0
-            self._refresh(state, objective, channel)
+            state.known[...] = 0.0
+            self._refresh(0, state, objective, channel)
 
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
         """Do H local steps and the exchange; then the refresh, if it is due."""
         steps: LocalSteps = state.steps
+        epochs = float(state.control[ROUND])
+        state.control[SINCE] += epochs
+        due = bool(steps.refresh) and state.control[SINCE] >= steps.refresh - 1e-9
         if self.overlap:
             self._overlapped_round(state, objective, channel)
         else:
             steps.run(state, objective, channel)
-            self._exchange(state, objective, channel)
-        epochs = float(state.control[ROUND])
-        state.control[SINCE] += epochs
+            if due:  # the refresh brings the tables
+                exchange.models(k + 1, state, objective, channel)
+            else:
+                exchange.models_and_tables(k + 1, state, objective, channel)
         epochs += float(state.control[SPENT])
         state.control[SPENT] = 0.0
-        if not (steps.refresh and state.control[SINCE] >= steps.refresh - 1e-9):
+        if not due:
             return Progress(epochs, steps.step_size(state.control[SCALE]))
-        exact = self._refresh(state, objective, channel)
-        extra = 1.0 + self._judge(state, exact, objective, channel)
-        exact = Exact(float(state.control[VALUE]), state.average.copy())
-        return Progress(epochs + extra, steps.step_size(state.control[SCALE]), exact)
-
-    def _exchange(self, state: SagaState, objective: Objective, channel: Channel) -> None:
-        part = len(objective.shard) / objective.shard.total
-        w, average = np.split(channel.sum(state.local * part, state.own), 2)
-        state.w[...] = w.reshape(state.w.shape)
-        state.average[...] = average.reshape(state.w.shape)
-        state.local[...] = state.w
-        state.shared[...] = state.own
+        exact = self._refresh(k + 1, state, objective, channel)
+        extra, exact = self._judge(k + 1, state, exact, objective, channel)
+        return Progress(epochs + 1.0 + extra, steps.step_size(state.control[SCALE]), exact)
 
     def _overlapped_round(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Post (w_k, g_k), go on with H steps, then merge: w_k += w̄(s) − w_k(s); G is that of the posted tables."""
@@ -171,18 +194,18 @@ class Saga(Algorithm[SagaState]):
         state.local += state.w - sent
         state.shared[...] = sent_own
 
-    def _refresh(self, state: SagaState, objective: Objective, channel: Channel) -> Exact:
-        """Fill the table at w̄: α_i = ∇f_i(w̄); all ranks then know the exact objective and gradient."""
+    def _refresh(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Exact:
+        """Fill the table at w̄: α_i = ∇f_i(w̄); all ranks then know the objective and, to an error, its gradient."""
         value, own = objective.refresh(state.w, state.table)
-        total = channel.sum(own, value)
         state.own[...] = own
-        state.shared[...] = own
         state.local[...] = state.w
-        state.average[...] = total[:-1].reshape(state.w.shape)
         state.control[SINCE] = 0.0
-        return Exact(float(total[-1]) + objective.penalty_value(state.w), state.average)
+        value, error = exchange.refreshed(k, value, state, objective, channel)
+        return Exact(value + objective.penalty_value(state.w), state.average.copy(), error)
 
-    def _judge(self, state: SagaState, exact: Exact, objective: Objective, channel: Channel) -> float:
+    def _judge(
+        self, k: int, state: SagaState, exact: Exact, objective: Objective, channel: Channel
+    ) -> tuple[float, Exact]:
         """Accept the refreshed model, or a point on the way back to the last good one; give the extra epochs.
 
         Where even a sixteenth of the way does not help, the last good model is kept, and the local steps are told.
@@ -192,36 +215,39 @@ class Saga(Algorithm[SagaState]):
         while not exact.value <= control[VALUE] + 1e-13 * abs(control[VALUE]):
             tried += 1
             state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
-            exact = self._refresh(state, objective, channel)
+            exact = self._refresh(k, state, objective, channel)
             if tried > 2:
                 break
         if control[SCALE] < 1e-9:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
         control[VALUE] = exact.value
         state.best[...] = state.w
-        spent = self._extrapolate(state, objective, channel)
-        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel))
+        spent, exact = self._extrapolate(k, state, exact, objective, channel)
+        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel)), exact
 
-    def _extrapolate(self, state: SagaState, objective: Objective, channel: Channel) -> int:
+    def _extrapolate(
+        self, k: int, state: SagaState, exact: Exact, objective: Objective, channel: Channel
+    ) -> tuple[int, Exact]:
         """Once in m refreshes try the extrapolated model, and take it if F is lower there; give the passes spent."""
         trail = state.trail
         if not len(trail):
-            return 0
+            return 0, exact
         trail[:-1] = trail[1:]
         trail[-1] = state.w
         state.control[TRAIL] += 1.0
         if state.control[TRAIL] < len(trail):
-            return 0
+            return 0, exact
         state.control[TRAIL] = 1.0
         tries = [extrapolated(trail, 10.0**-p) for p in (2, 5, 8)]
         values = [evaluate_exact(objective, w, channel).value for w in tries]
         best = int(np.argmin(values))
         if not values[best] < state.control[VALUE]:
-            return len(tries)
+            return len(tries), exact
         state.w[...] = tries[best]
-        state.control[VALUE] = self._refresh(state, objective, channel).value
+        exact = self._refresh(k, state, objective, channel)
+        state.control[VALUE] = exact.value
         state.best[...] = trail[-1] = state.w
-        return len(tries) + 1
+        return len(tries) + 1, exact
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -74,6 +74,7 @@ class Comm(Protocol):
     size: int
     library: str  # the words of the MPI library, if there is one
     bytes_sent: int  # payload that this rank handed to others so far, each receiver counted once
+    bytes_received: int
     messages: int
 
     def sum(self, x: Array) -> Array:

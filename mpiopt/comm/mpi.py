@@ -47,6 +47,7 @@ class MpiComm(Sent):
     def max(self, x: Array) -> Array:
         """Maximum over the ranks, for small vectors; NaN wins."""
         self.count_to_all(x.nbytes)
+        self.count_from_each([x.nbytes] * self.size)
         return self._reduce_small(np.maximum, x)
 
     def _reduce_small(self, operation: Callable[..., Array], x: Array) -> Array:
@@ -61,6 +62,7 @@ class MpiComm(Sent):
         lengths = self._lengths([x] * self.size)
         every = np.empty((sum(lengths), *x.shape[1:]), x.dtype)
         parts: list[Array] = np.split(every, np.cumsum(lengths)[:-1])
+        self.count_from_each([part.nbytes for part in parts])
         if every.nbytes <= self._piece:
             sizes = [part.nbytes for part in parts]
             self.raw.Allgatherv([_bytes(x), MPI.BYTE], [_bytes(every), (sizes, None), MPI.BYTE])
@@ -75,6 +77,7 @@ class MpiComm(Sent):
         parts = [np.ascontiguousarray(np.atleast_1d(p)) for p in parts]
         self.count_to_each([p.nbytes for p in parts])
         found = [np.empty((n, *parts[0].shape[1:]), parts[0].dtype) for n in self._lengths(parts)]
+        self.count_from_each([part.nbytes for part in found])
         self._pairwise(parts, found)
         return found
 
@@ -112,6 +115,8 @@ class MpiComm(Sent):
         if x is not None and self.rank == root:
             result[...] = x
             self.count_to_all(result.nbytes)
+        else:
+            self.bytes_received += result.nbytes
         for piece in self._pieces(result):
             self.raw.Bcast([piece, MPI.BYTE], root)
         return result

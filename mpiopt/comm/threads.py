@@ -85,6 +85,7 @@ class ThreadComm(Sent):
         """Maximum over the ranks; NaN wins."""
         parts = self.swap(f"max {x.dtype.str}{list(x.shape)}", x.copy())
         self.count_to_all(x.nbytes)
+        self.count_from_each([x.nbytes] * self.size)
         return in_order(np.maximum, parts)
 
     def allgather(self, x: Array) -> list[Array]:
@@ -92,6 +93,7 @@ class ThreadComm(Sent):
         x = np.atleast_1d(x)
         parts = self.swap(f"allgather {signature(x)}", x.copy())
         self.count_to_all(x.nbytes)
+        self.count_from_each([part.nbytes for part in parts])
         return [part.copy() for part in parts]
 
     def alltoall(self, parts: Sequence[Array]) -> list[Array]:
@@ -101,7 +103,9 @@ class ThreadComm(Sent):
         kinds = sorted({signature(np.atleast_1d(p)) for p in parts})
         sent = self.swap(f"alltoall {kinds}", [np.atleast_1d(p).copy() for p in parts])
         self.count_to_each([p.nbytes for p in parts])
-        return [theirs[self.rank] for theirs in sent]
+        found = [theirs[self.rank] for theirs in sent]
+        self.count_from_each([part.nbytes for part in found])
+        return found
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
         """Give root's array on all ranks."""
@@ -110,6 +114,8 @@ class ThreadComm(Sent):
             raise RuntimeError("the root of a broadcast brings no array")
         if self.rank == root:
             self.count_to_all(value.nbytes)
+        else:
+            self.bytes_received += value.nbytes
         return np.array(value, copy=True)
 
     def barrier(self) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mpiopt import metric
 from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Coordinates
 from mpiopt.objective import Objective
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ Poll = Callable[[], bool]
 Integers = NDArray[np.int64]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, largest step scale that may be tried, epochs of local work in a round,
-# epochs spent before the first round, whether the step was just lengthened, models in the trail.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL = range(10)
+# damping of the metric, largest step scale that may be tried (compressed, in a metric: the squared gradient where the
+# metric was taken), epochs of local work in a round, epochs spent before the first round, whether the step was just
+# lengthened (compressed, in a metric: the rate of progress before the metric was taken), models in the trail, the
+# part of the way to the average of the ranks' models that a compressed exchange goes.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 PIECES = 8  # of a local epoch, between which an exchange under way is polled
@@ -40,6 +43,10 @@ class LocalSteps(Protocol):
 
     def step_size(self, scale: float) -> float:
         """Give the step that the record shows."""
+        ...
+
+    def coordinates(self) -> Coordinates:
+        """Give the coordinates in which differences of models and of gradients are compressed."""
         ...
 
     def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
@@ -61,6 +68,12 @@ def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int
         if cursor[1] == blocks:
             cursor[:] = cursor[0] + 1, 0
     return pieces
+
+
+def mixed(control: NDArray[np.float64], tried: int, d: int, channel: Channel) -> None:
+    """Go a smaller part of the way to the compressed average where F rose, a larger one again where it fell."""
+    most = channel.shrink_of_sum(d)
+    control[MIX] = max(most / 64, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
 
 
 def polled(pieces: list[Integers]) -> list[Integers]:

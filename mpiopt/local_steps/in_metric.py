@@ -8,8 +8,24 @@ from typing import TYPE_CHECKING
 from mpiopt import metric, randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Coordinates
+from mpiopt.exchange import start_over
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
-from mpiopt.local_steps import DAMPING, DECREMENT, ORDER_STREAM, ROUND, SCALE, SLOW, Integers, Poll, polled, upcoming
+from mpiopt.local_steps import (
+    CEILING,
+    DAMPING,
+    DECREMENT,
+    GREW,
+    ORDER_STREAM,
+    ROUND,
+    SCALE,
+    SLOW,
+    Integers,
+    Poll,
+    mixed,
+    polled,
+    upcoming,
+)
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows
 
@@ -19,6 +35,7 @@ if TYPE_CHECKING:
 
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
+HARDLY = 0.7  # a refresh period that left more of the decrement than this is worth a metric of many bytes
 
 
 @dataclass
@@ -50,6 +67,12 @@ class MetricSteps:
     def step_size(self, scale: float) -> float:
         """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
         return scale * (self.fixed or MOVE)
+
+    def coordinates(self) -> Coordinates:
+        """Give those in which the metric is the identity."""
+        if self.metric.coordinates is None:
+            raise RuntimeError("this metric was made for exact sums")
+        return self.metric.coordinates
 
     def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
         """Visit the next blocks of the local order."""
@@ -93,15 +116,40 @@ class MetricSteps:
         control = state.control
         gradient = exact.gradient + objective.ridge * state.w
         decrement = self.metric.decrement(gradient)
-        slow = decrement > SLOW * control[DECREMENT]
+        rate = decrement / control[DECREMENT]
+        slow = rate > SLOW
         control[DECREMENT] = decrement
+        if channel.compresses:
+            return self._adapt_compressed(state, rate, tried, objective, channel)
         control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
         if not (slow or tried) or objective.loss.quadratic:
             return 0.0
         control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
+        return self._renew(state, objective, channel)
+
+    def _renew(self, state: SagaState, objective: Objective, channel: Channel) -> float:
         state.anchor[...] = state.w
-        self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(control[DAMPING]))
+        self.metric = metric.build(objective, state.anchor, channel, self.own_share, float(state.control[DAMPING]))
+        start_over(state, channel)
         return 1.0
+
+    def _adapt_compressed(
+        self, state: SagaState, rate: float, tried: int, objective: Objective, channel: Channel
+    ) -> float:
+        """A metric costs as many bytes as dozens of rounds: take it anew only where they hardly help any more."""
+        control = state.control
+        mixed(control, tried, state.w.size, channel)
+        rounds = self.refresh / control[ROUND]
+        expected = (1.0 - channel.through(state.w.size)) ** rounds
+        if control[GREW] and rate > 0.8 * control[GREW]:  # the last renewal did not help
+            control[CEILING] *= 0.01
+        control[GREW] = 0.0
+        hardly = rate > max(HARDLY, expected) and control[DECREMENT] < 0.1 * control[CEILING]
+        if objective.loss.quadratic or not (hardly or tried > 2):
+            return 0.0
+        control[CEILING], control[GREW] = control[DECREMENT], rate
+        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried > 2 else control[DAMPING] / 4.0
+        return self._renew(state, objective, channel)
 
 
 def block_size(rows: int, width: int) -> int:

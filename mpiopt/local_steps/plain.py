@@ -12,10 +12,24 @@ from mpiopt import randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.certificate import prox_gradient
 from mpiopt.channel import Channel
+from mpiopt.coordinates import Coordinates, Scaled
+from mpiopt.curvature import used
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps import CEILING, DECREMENT, GREW, ORDER_STREAM, ROUND, SCALE, SLOW, Poll, polled, upcoming
+from mpiopt.local_steps import (
+    CEILING,
+    DECREMENT,
+    GREW,
+    ORDER_STREAM,
+    ROUND,
+    SCALE,
+    SLOW,
+    Poll,
+    mixed,
+    polled,
+    upcoming,
+)
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Shard
 
@@ -40,6 +54,7 @@ class PlainSteps:
     seed: int
     gamma: float  # γ
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
+    used: int  # columns in use
     fixed: bool  # H is given by hand
 
     @classmethod
@@ -50,21 +65,36 @@ class PlainSteps:
         batch = options.batch or (1 if options.sampling == "uniform" else 8)
         column = np.ones(objective.width)
         if preconditioner in ("auto", "diagonal"):
-            scaled = scaling(objective, state.w, channel)
+            scaled = scaling(objective, state.anchor, channel)
             if preconditioner == "diagonal" or _uneven(scaled[scaled > 0.0]):
                 column = scaled
-        gamma = options.step_size or chosen_step(objective, state.w, batch, column, channel)
+        gamma = options.step_size or chosen_step(objective, state.anchor, batch, column, channel)
         if options.variant == "C" and not options.step_size:
             gamma *= channel.size
         chosen = 2.0 if channel.size > 1 else 3.0
         refresh = chosen if options.refresh < 0.0 else options.refresh
         fixed = options.local_steps > 0
         form = "lazy" if options.lazy else "sparse"
-        return cls(options.variant, batch, options.sampling, form, refresh, channel.seed, gamma, column, fixed)
+        return cls(
+            options.variant,
+            batch,
+            options.sampling,
+            form,
+            refresh,
+            channel.seed,
+            gamma,
+            column,
+            used(objective),
+            fixed,
+        )
 
     def step_size(self, scale: float) -> float:
         """Give γ·scale."""
         return self.gamma * scale
+
+    def coordinates(self) -> Coordinates:
+        """Give those in which the scaled columns bend alike."""
+        return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
     def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
         """Visit the next blocks of the local order, with the correction of the variant."""
@@ -115,6 +145,7 @@ class PlainSteps:
         decrement = float((map_ * map_ * self.column).sum())
         rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
+        mixed(control, tried, state.w.size, channel)
         if tried:
             self._shorten(control, tried, channel.size)
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay

@@ -66,6 +66,7 @@ class Loss(Plugin, ABC):
     target: ClassVar[str]
     curvature_bound: ClassVar[float | None] = None
     quadratic: ClassVar[bool] = False  # loss'' does not depend on the margin
+    centred: ClassVar[bool] = False  # slopes of all outputs sum to 0 on every row
 
     def outputs(self, classes: int) -> int:
         """Weight vectors of the model: 1, or one per class."""

@@ -64,6 +64,7 @@ class Softmax(Loss):
     """
 
     name = "softmax"
+    centred = True
     target = "multiclass"
     curvature_bound = 0.5
 

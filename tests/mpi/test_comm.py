@@ -32,7 +32,7 @@ def everything(comm):
     results += comm.allgather(vector(comm.rank, comm.rank + 1))
     results += comm.alltoall([vector(comm.rank, r + 2 * comm.rank) for r in range(comm.size)])
     results += [comm.broadcast(vector(comm.rank, 5), comm.size - 1)]
-    return [r.tobytes() for r in results], comm.bytes_sent, comm.messages
+    return [r.tobytes() for r in results], comm.bytes_sent, comm.bytes_received, comm.messages
 
 
 def test_threads_give_the_same_bits_and_counts(comm):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import data, race, targets
+from benchmarks import compressors, data, race, targets
 from benchmarks.ours import Optimum
 from benchmarks.peers import Solver
 from benchmarks.race import Times
@@ -67,3 +67,13 @@ def test_ratios_are_of_the_goals():
     assert [t.figure for t in found] == ["50.0×", "1.0×", "> 3.0×"]
     small = data.Problem("small", np.zeros((20, 2)), np.ones(20))
     assert all(np.isnan(t.ratio) for t in targets.against(small, [*mine, *others]))
+
+
+def test_every_goal_of_the_compressors_is_measured_for_the_largest_vector():
+    found = targets.of_compressors((40, 50), 1)
+    assert {t.what for t in found if t.ratio > 0 and "d = 50" in t.what} == {
+        f"{what} encode, d = 50" if what.partition("[")[0] in ("quantised", "sign", "top-k") else f"{what}, d = 50"
+        for what in compressors.GOALS
+    }
+    assert all(np.isnan(t.ratio) for t in found if "d = 40" in t.what)
+    assert "none decode, d = 40" in {t.what for t in found}

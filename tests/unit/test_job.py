@@ -78,14 +78,21 @@ def test_every_key_has_a_flag_and_a_help():
     assert set(HELP) | {"path"} == set(names)
     assert all(f"--{name.replace('_', '-')}" in described_flags() for name in names if name != "path")
     stable = "loss l1 l2 tol max-epochs max-seconds algorithm local-steps step-size seed intercept scale features "
-    stable += "shards test out resume checkpoint-every quiet float32 holdout format set"
+    stable += "shards test out resume checkpoint-every quiet float32 holdout format set compress memory downlink"
     assert set(flags()) == set(stable.split())
 
 
 def test_what_a_checkpoint_must_share_leaves_out_budgets_and_names():
     one = read("", [("tol", "1e-3"), ("out", "a.h5"), ("resume", "auto"), ("quiet", "true"), ("path", "x")])
     assert one.identity() == Job().identity()
-    for key, value in {"l2": "0.1", "seed": "2", "loss": "squared", "shards": "contiguous", "step-size": "1"}.items():
+    for key, value in {
+        "l2": "0.1",
+        "seed": "2",
+        "loss": "squared",
+        "shards": "contiguous",
+        "step-size": "1",
+        "compress": "sign",
+    }.items():
         assert read("", [(key, value)]).identity() != Job().identity(), key
 
 

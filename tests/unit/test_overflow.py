@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from mpiopt.metric import damped_inverse
+from mpiopt.metric import root_of
 from mpiopt.quadratic import Quadratic
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-@pytest.mark.parametrize("make", [damped_inverse, lambda h: Quadratic(h, np.zeros(len(h)))])
+@pytest.mark.parametrize("make", [root_of, lambda h: Quadratic(h, np.zeros(len(h)))])
 @pytest.mark.parametrize("place", [(0, 0), (0, 1)])
 def test_a_curvature_that_is_not_finite_is_refused(make, number, place):
     h = np.eye(2)

@@ -10,7 +10,10 @@ from mpiopt.hdf5 import check_writable, read_result, write_result
 from mpiopt.provenance import gather
 from mpiopt.recorder import Row
 
-ROWS = [Row(k, 0.5 * k, 0.1 * k, 0.08 * k, 0.01 * k, 0.01 * k, 800 * k, 1.0 / 3**k, 0.1**k, 0.25) for k in range(5)]
+ROWS = [
+    Row(k, 0.5 * k, 0.1 * k, 0.08 * k, 0.01 * k, 0.01 * k, 800 * k, 900 * k, 1.0 / 3**k, 0.1**k, 0.25)
+    for k in range(5)
+]
 MODEL = Fitted(
     np.arange(6.0).reshape(2, 3) / 7,
     np.array([0.1, -0.2]),

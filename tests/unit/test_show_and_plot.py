@@ -20,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def result(path, rate=0.5, rows=40, objective="F", best=0.5):
-    history = [Row(k, k, 0.1 * k, 0.0, 0.0, 0.0, 800 * k, best + rate**k, rate**k, 0.1) for k in range(rows)]
+    history = [Row(k, k, 0.1 * k, 0.0, 0.0, 0.0, 800 * k, 900 * k, best + rate**k, rate**k, 0.1) for k in range(rows)]
     model = Fitted(np.array([[1.0, 0.0, 2.5]]), np.array([0.5]), np.array([-1.0, 1.0]))
 
     def main(comm):

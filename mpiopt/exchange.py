@@ -1,0 +1,115 @@
+"""The exchange at the end of a round of distributed SAGA: exact, or by differences that are compressed.
+
+Exact: w̄ = Σ (n_k/N) w_k and G = Σ g_k. Compressed, with what all ranks know as the reference:
+
+    w̄ ← w̄ + μ Σ C((n_k/N)(w_k − w̄))          the ranks then go on from w̄; what C lost of w_k is lost
+    h_k ← h_k + s C(g_k − h_k),  G = Σ h_k      a memory, see `mpiopt.memory`; the local correction G + g_k − h_k has
+                                                the rank's own part exact
+
+Both differences vanish at the optimum, and with them all noise: the rate stays linear. They are compressed in
+coordinates in which the curvature is near the identity (`mpiopt.coordinates`), each way with its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiopt import memory
+from mpiopt.algorithms import Model
+from mpiopt.channel import Channel, Parts
+from mpiopt.local_steps import MIX
+from mpiopt.objective import Objective
+
+if TYPE_CHECKING:
+    from mpiopt.algorithms.saga import SagaState
+
+MODELS, TABLES = 11, 12  # streams of randomness
+
+
+def models_and_tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
+    """Make w̄ from w_k and G from g_k; all ranks go on from w̄; collective."""
+    if channel.compresses:
+        models(k, state, objective, channel)
+        tables(k, state, objective, channel)
+        return
+    w, average = np.split(channel.sum(state.local * _part(objective), state.own), 2)
+    _go_on(state, w.reshape(state.w.shape))
+    state.average[...] = average.reshape(state.w.shape)
+    state.shared[...] = state.own
+
+
+def models(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
+    """Make w̄ from w_k; all ranks go on from w̄; collective."""
+    if not channel.compresses:
+        _go_on(state, channel.sum(state.local * _part(objective)).reshape(state.w.shape))
+        return
+    here = state.steps.coordinates()
+    away = here.of_model((state.local - state.w) * _part(objective))
+    moved = channel.compress(away.reshape(-1), k, MODELS).total.reshape(away.shape)
+    step = here.model(state.control[MIX] * moved)
+    _go_on(state, state.w + (_centred(step, objective) if not objective.threshold.any() else step))
+
+
+def tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
+    """Make G from g_k; collective."""
+    if not channel.compresses:
+        state.average[...] = channel.sum(state.own).reshape(state.w.shape)
+        state.shared[...] = state.own
+        return
+    here = state.steps.coordinates()
+    away = here.of_gradient(state.own - state.known_own)
+    sent = channel.compress(away.reshape(-1), k, TABLES, state.residual)
+    parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
+    taken = memory.absorb(parts, state.known_own, state.known, channel)
+    state.shared[...], state.average[...] = taken
+
+
+def refreshed(k: int, value: float, state: SagaState, objective: Objective, channel: Channel) -> tuple[float, float]:
+    """Make G from the refreshed g_k; give the sum of the values and a bound on G's error; collective."""
+    if not channel.compresses:
+        total = channel.sum(state.own, value)
+        state.average[...] = total[:-1].reshape(state.w.shape)
+        state.shared[...] = state.own
+        return float(total[-1]), 0.0
+    before = lost(state)
+    tables(k, state, objective, channel)
+    error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
+    error += 0.0 if channel.memory == "error-feedback" else before
+    total = channel.sum(value, error)
+    return float(total[0]), float(total[1])
+
+
+def lost(state: SagaState) -> float:
+    """Give the 2-norm of what the way back has kept from the others of this rank's slice of G so far."""
+    if not state.residual.any():
+        return 0.0
+    here = state.steps.coordinates()
+    shape = here.of_gradient(state.own).shape
+    return float(np.linalg.norm(here.gradient(state.residual[: math.prod(shape)].reshape(shape))))
+
+
+def start_over(state: SagaState, channel: Channel) -> None:
+    """Make the memory exact in new coordinates, where the way back is compressed: one plain exchange; collective."""
+    if channel.compresses and channel.downlink:
+        state.known[...] = channel.sum(state.known_own).reshape(state.w.shape)
+        state.residual[:] = 0.0
+
+
+def _part(objective: Objective) -> float:
+    return len(objective.shard) / objective.shard.total
+
+
+def _centred(x: Model, objective: Objective) -> Model:
+    """Take out of a decoded difference what no true one has: a part that is alike in all classes of softmax.
+
+    Nothing but the ridge would bring such noise back.
+    """
+    return np.asarray(x - x.mean(axis=0)) if objective.loss.centred else x
+
+
+def _go_on(state: SagaState, w: Model) -> None:
+    state.w[...] = w
+    state.local[...] = w

@@ -1,0 +1,115 @@
+"""A random rotation in d log d operations: random signs, then Hadamard matrices (Ailon, Chazelle 2009).
+
+The Hadamard matrix of a power of two c <= 4096 acts on the windows [0, c), [c, 2c), …; where d is no multiple of c,
+another one, with signs of its own, then acts on the last c places, so that each number is mixed with at least d/2 or
+2048 others. All of it is orthogonal, so d numbers stay d numbers, which padding to a power of two would up to double.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mpiopt.kernels.words import float_of, key_of, word
+
+LONGEST = 4096  # numbers of a window: what the first-level cache holds
+_63, _ONE = np.uint64(63), np.uint64(1023 << 52)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _eights(x: Any, begin: int, c: int) -> None:
+    """Make the stages of steps 1, 2 and 4."""
+    for i in range(begin, begin + c, 8):
+        a, b, p, q = x[i] + x[i + 1], x[i] - x[i + 1], x[i + 2] + x[i + 3], x[i + 2] - x[i + 3]
+        e, f, u, v = x[i + 4] + x[i + 5], x[i + 4] - x[i + 5], x[i + 6] + x[i + 7], x[i + 6] - x[i + 7]
+        a, b, p, q = a + p, b + q, a - p, b - q
+        e, f, u, v = e + u, f + v, e - u, f - v
+        x[i], x[i + 1], x[i + 2], x[i + 3] = a + e, b + f, p + u, q + v
+        x[i + 4], x[i + 5], x[i + 6], x[i + 7] = a - e, b - f, p - u, q - v
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _twos(x: Any, begin: int, c: int, h: int) -> None:
+    """Make the stage of step h."""
+    for i in range(begin, begin + c, 2 * h):
+        for j in range(i, i + h):
+            x[j], x[j + h] = x[j] + x[j + h], x[j] - x[j + h]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fours(x: Any, begin: int, end: int, h: int) -> None:
+    """Make the stages of steps h and 2 h."""
+    for i in range(begin, end, 4 * h):
+        a, b, c, d = x[i : i + h], x[i + h : i + 2 * h], x[i + 2 * h : i + 3 * h], x[i + 3 * h : i + 4 * h]
+        for j in range(h):
+            p, q, r, s = a[j] + b[j], a[j] - b[j], c[j] + d[j], c[j] - d[j]
+            a[j], b[j], c[j], d[j] = p + r, q + s, p - r, q - s
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _butterflies(x: Any, begin: int, c: int) -> None:
+    """Multiply x[begin : begin + c] by the Hadamard matrix of ±1."""
+    h = 1
+    if c >= 8:
+        _eights(x, begin, c)
+        h = 8
+    while h < c:
+        if 4 * h <= c:
+            _fours(x, begin, begin + c, h)
+            h *= 4
+        else:
+            _twos(x, begin, c, h)
+            h *= 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _signs(x: Any, begin: int, c: int, key: Any, place: int, factor: float) -> None:
+    """Multiply by ± factor; a word of the stream, from `place` on, has the signs of 64 numbers."""
+    for i in range(0, c, 64):
+        bits = word(key, place + i // 64)
+        part = x[begin + i : begin + min(i + 64, c)]
+        for j in range(len(part)):
+            part[j] *= factor * float_of(((bits >> np.uint64(j)) << _63) | _ONE)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _forth(x: Any, c: int, seed: int) -> None:
+    d, key, factor = len(x), key_of(seed), 1.0 / math.sqrt(np.float64(c))
+    for begin in range(0, d - c + 1, c):
+        _signs(x, begin, c, key, begin, factor)
+        _butterflies(x, begin, c)
+    if d % c:
+        _signs(x, d - c, c, key, d, factor)
+        _butterflies(x, d - c, c)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _back(x: Any, c: int, seed: int) -> None:
+    d, key, factor = len(x), key_of(seed), 1.0 / math.sqrt(np.float64(c))
+    if d % c:
+        _butterflies(x, d - c, c)
+        _signs(x, d - c, c, key, d, factor)
+    for begin in range(0, d - c + 1, c):
+        _butterflies(x, begin, c)
+        _signs(x, begin, c, key, begin, factor)
+
+
+def window(d: int) -> int:
+    """Give the largest power of two up to d and LONGEST."""
+    return min(LONGEST, 1 << (d.bit_length() - 1))
+
+
+def rotate(x: NDArray[np.float64], seed: int) -> None:
+    """Rotate x in place."""
+    if x.size:
+        _forth(x, window(x.size), seed)
+
+
+def rotate_back(x: NDArray[np.float64], seed: int) -> None:
+    """Undo `rotate`."""
+    if x.size:
+        _back(x, window(x.size), seed)
