@@ -67,17 +67,17 @@ class Coordinator(Plugin, ABC):
     brings NaN or infinity or a result is beyond float64, RuntimeError where messages were lost.
     """
 
-    @abstractmethod
     def learn(self, site: Site, seed: int) -> Protocol[Any]:
-        """Learn what depends on the graph alone; `seed` is equal on all ranks."""
+        """Learn what depends on the graph alone, nothing by default; `seed` is equal on all ranks."""
+        return silence(None)
 
     @abstractmethod
     def sum(self, x: Vector, divisor: int, site: Site, learned: Any) -> Protocol[Estimate]:
         """Give Σ_k x_k / divisor, x flat, of equal length on all ranks: the mean with divisor = size."""
 
-    @abstractmethod
     def rounds(self, site: Site, learned: Any) -> int | None:
-        """Give the rounds that `sum` takes; None where they depend on the data."""
+        """Give the rounds that `sum` takes; None, the default, where they depend on the data."""
+        return None
 
 
 def silence(result: R) -> Protocol[R]:

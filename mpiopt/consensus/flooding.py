@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.consensus import AnyLength, Coordinator, Estimate, Protocol, Site, Vector, silence
+from mpiopt.consensus import AnyLength, Coordinator, Estimate, Protocol, Site, Vector
 from mpiopt.consensus.scale import finite
 
 
@@ -18,10 +18,6 @@ class Flooding(Coordinator):
     """
 
     name = "flooding"
-
-    def learn(self, site: Site, seed: int) -> Protocol[None]:
-        """Nothing is to be learned."""
-        return silence(None)
 
     def sum(self, x: Vector, divisor: int, site: Site, learned: None) -> Protocol[Estimate]:
         """Message: rows of a rank and its vector, float64."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.consensus import Coordinator, Estimate, Protocol, Site, Vector, silence
+from mpiopt.consensus import Coordinator, Estimate, Protocol, Site, Vector
 from mpiopt.consensus.scale import exponents, finite
 
 Whole = NDArray[np.int64]
@@ -34,10 +34,6 @@ class Quantised(Coordinator):
             raise ValueError(f"bits must be from 1 to 24, not {self.bits}")
         if self.max_rounds < 1:
             raise ValueError(f"max_rounds must be at least 1, not {self.max_rounds}")
-
-    def learn(self, site: Site, seed: int) -> Protocol[None]:
-        """Nothing is to be learned."""
-        return silence(None)
 
     def sum(self, x: Vector, divisor: int, site: Site, learned: None) -> Protocol[Estimate]:
         """Scale by the ranks' maximum, D rounds; round to a level; split masses, a multiple of D rounds."""
@@ -64,7 +60,3 @@ class Quantised(Coordinator):
             if np.all(high - low <= 1.0):
                 return high, low
         raise RuntimeError(f"whole masses are not within one level after {self.max_rounds} rounds")
-
-    def rounds(self, site: Site, learned: None) -> None:
-        """Depends on the data: a multiple of D."""
-        return

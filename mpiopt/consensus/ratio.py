@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.consensus import Coordinator, Estimate, Protocol, Site, Vector, silence
+from mpiopt.consensus import Coordinator, Estimate, Protocol, Site, Vector
 from mpiopt.consensus.scale import exponents, finite
 
 
@@ -32,10 +32,6 @@ class Ratio(Coordinator):
             raise ValueError(f"epsilon must be from 1e-14 to below 1, not {self.epsilon}")
         if self.max_rounds < 1:
             raise ValueError(f"max_rounds must be at least 1, not {self.max_rounds}")
-
-    def learn(self, site: Site, seed: int) -> Protocol[None]:
-        """Nothing is to be learned."""
-        return silence(None)
 
     def sum(self, x: Vector, divisor: int, site: Site, learned: None) -> Protocol[Estimate]:
         """Scale to (-1, 1) by the ranks' maximum, D rounds; then ratio consensus, a multiple of D rounds."""
@@ -61,7 +57,3 @@ class Ratio(Coordinator):
             if np.all(high - low <= 0.5 * self.epsilon):
                 return high, low, rounds + site.diameter
         raise RuntimeError(f"ratio consensus is not within {self.epsilon:g} after {self.max_rounds} rounds")
-
-    def rounds(self, site: Site, learned: None) -> None:
-        """Depends on the data: a multiple of D."""
-        return
