@@ -23,6 +23,46 @@ class Pending(Protocol):
         ...
 
 
+class PendingExchange(Protocol):
+    """An exchange along a graph under way."""
+
+    def poll(self) -> bool:
+        """Make progress; say whether `wait` would return at once."""
+        ...
+
+    def wait(self) -> dict[int, Array]:
+        """Finish the exchange and give what the in-neighbours sent, by rank."""
+        ...
+
+
+class Neighbours(Protocol):
+    """The edges of a directed graph at this rank. Its verbs are collective over all ranks of the graph.
+
+    `tag` is a number < 2⁶⁴ that must be equal on both ends of an edge: a protocol numbers its rounds with it, so that
+    a lost message, or a rank that is elsewhere, is a RuntimeError and never a wrong result. The error is of the
+    ranks that notice it, and must end the others (a thread's error and `python -m mpi4py` do); do not catch it.
+    """
+
+    rank: int
+    size: int
+    outgoing: tuple[int, ...]  # this rank sends to them
+    incoming: tuple[int, ...]  # they send to this rank; ascending, as in every result
+    bytes_sent: int  # payload sent along the edges so far, each receiver counted once
+    messages: int
+
+    def exchange(self, x: Array, tag: int = 0) -> dict[int, Array]:
+        """Send `x` to all out-neighbours; give what the in-neighbours sent. Equal shapes and types everywhere."""
+        ...
+
+    def start_exchange(self, x: Array, tag: int = 0) -> PendingExchange:
+        """Nonblocking twin of `exchange`; `x` is copied before the return. Several may be under way."""
+        ...
+
+    def exchange_any(self, x: Array, tag: int = 0) -> dict[int, Array]:
+        """Do as `exchange` where lengths of axis 0 may differ; types may not. It costs a second message an edge."""
+        ...
+
+
 @runtime_checkable
 class Comm(Protocol):
     """Ranks 0 … size-1 of one program. All ranks call the verbs in the same order, but for `post` and `arrived`.
@@ -86,5 +126,13 @@ class Comm(Protocol):
 
         The type (one of ValueError, OSError, RuntimeError, MemoryError …) and the message survive; where more
         than one rank exists and only some failed, the message says which rank.
+        """
+        ...
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> Neighbours:
+        """Make the graph in which this rank sends to the ranks `outgoing` (ascending, without itself).
+
+        A message that does not come within `timeout` seconds is a RuntimeError. ValueError on all ranks where a
+        neighbour is no other rank.
         """
         ...

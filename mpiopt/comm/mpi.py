@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from mpiopt.comm import Array, Letter
 from mpiopt.comm.errors import decode, encode, raise_first
+from mpiopt.comm.mpi_graph import MpiNeighbours
 from mpiopt.comm.mpi_mail import Mail
 from mpiopt.comm.mpi_sum import Lane, Sum
 from mpiopt.comm.reduction import Sent, in_order, is_small, signature
@@ -151,6 +152,10 @@ class MpiComm(Sent):
         every = np.empty(int(lengths.sum()), np.uint8)
         self.raw.Allgatherv([told, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
         raise_first([decode(wire) for wire in np.split(every, np.cumsum(lengths)[:-1])], error)
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
+        """Make a graph, with a communicator of its own."""
+        return MpiNeighbours(self, outgoing, timeout, self._piece)
 
 
 def _bytes(x: Array) -> Array:

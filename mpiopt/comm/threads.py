@@ -13,6 +13,7 @@ from mpiopt.comm import Array, Comm, Letter
 from mpiopt.comm.errors import raise_first
 from mpiopt.comm.reduction import Sent, in_order, signature
 from mpiopt.comm.thread_mail import Boxes, Started, Sums
+from mpiopt.comm.threads_graph import ThreadNeighbours
 
 R = TypeVar("R")
 
@@ -138,6 +139,10 @@ class ThreadComm(Sent):
     def agree(self, error: Exception | None) -> None:
         """Raise the first rank's error on all ranks, or return."""
         raise_first(self.swap("agree", error), error)
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> ThreadNeighbours:
+        """Make a graph; the longest wait is that of all verbs, set in `spmd`."""
+        return ThreadNeighbours(self, outgoing)
 
 
 def single() -> ThreadComm:
