@@ -118,6 +118,13 @@ class Channel:
         omega = 1.0 / self.shrink(d) - 1.0
         return 1.0 / (1.0 + omega / (1 if self._route(d) is Route.SUM else self.size))
 
+    def exchanges_for_one(self, d: int) -> int:
+        """Give how many compressed exchanges of d numbers cost as many bytes as an exact one."""
+        if self.compressor is None:
+            return 1
+        costs = routes.costs_of(self.compressor, d, self.size, self.downlink)
+        return max(1, int(routes.plain(d, self.size) / max(1.0, min(costs.values()))))
+
     def _route(self, d: int) -> Route | None:
         return routes.choose(self.compressor, d, self.size, self.downlink) if self.compressor else None
 

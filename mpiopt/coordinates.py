@@ -37,6 +37,24 @@ class Coordinates(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Same:
+    """u = w and v = g, without padding."""
+
+    columns: int  # in use
+    width: int
+
+    def of_model(self, w: Model) -> Model:
+        """Give w."""
+        return w[:, : self.columns]
+
+    def model(self, u: Model) -> Model:
+        """Give u."""
+        return u if self.columns == self.width else _wide(u, self.width)
+
+    of_gradient, gradient = of_model, model
+
+
 @dataclass(frozen=True, eq=False)
 class Scaled:
     """u_j = w_j/√c_j and v_j = g_j √c_j, where 1/c_j is the curvature of column j; nothing where c_j = 0."""

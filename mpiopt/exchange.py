@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mpiopt.algorithms.saga import SagaState
 
 MODELS, TABLES = 11, 12  # streams of randomness; those after the last are for repetitions
-MOST_AGAIN = 100
 
 
 def models_and_tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
@@ -78,25 +77,34 @@ def refreshed(k: int, value: float, state: SagaState, objective: Objective, chan
         return float(total[-1]), 0.0
     before = lost(state)
     tables(k, state, objective, channel)
-    error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
+    error = _error(state)
     error += 0.0 if channel.memory == "error-feedback" else before
     total = channel.sum(value, error)
     return float(total[0]), float(total[1])
 
 
-def refined(k: int, exact: Exact, state: SagaState, objective: Objective, channel: Channel) -> Exact:
+def refined(k: int, tried: int, exact: Exact, state: SagaState, objective: Objective, channel: Channel) -> Exact:
     """Send the tables' differences until G is wrong by less than half of the whole gradient; collective.
 
     No step size helps where the direction is wrong, as it is where a compressor lets little through and the gradient
-    has become small.
+    has become small. Once that has cost as many bytes as an exact exchange, there is one; at once where all that was
+    tried failed.
     """
-    for again in range(MOST_AGAIN):
+    if not channel.compresses:
+        return exact
+    for again in range(channel.exchanges_for_one(state.w.size) if tried <= 2 else 0):
         if exact.error <= 0.5 * float(np.linalg.norm(prox_gradient(objective, state.w, exact))):
-            break
+            return exact
         tables(k, state, objective, channel, TABLES + 1 + again)
-        error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
-        exact = Exact(exact.value, state.average.copy(), float(channel.sum(error)[0]))
-    return exact
+        exact = Exact(exact.value, state.average.copy(), float(channel.sum(_error(state))[0]))
+    state.known_own[...] = state.shared[...] = state.own
+    state.known[...] = state.average[...] = channel.sum(state.own).reshape(state.w.shape)
+    state.residual[:] = 0.0
+    return Exact(exact.value, state.average.copy())
+
+
+def _error(state: SagaState) -> float:
+    return float(np.linalg.norm(state.own - state.shared)) + lost(state)
 
 
 def lost(state: SagaState) -> float:

@@ -257,8 +257,9 @@ class Saga(Algorithm[SagaState]):
             state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
             exact = self._refresh(k, state, objective, channel)
             if tried > 2:
-                exact = exchange.refined(k, exact, state, objective, channel)
                 break
+        if tried:
+            exact = exchange.refined(k, tried, exact, state, objective, channel)
         if control[SCALE] < 1e-9:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
         control[VALUE] = exact.value

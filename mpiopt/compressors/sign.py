@@ -15,7 +15,9 @@ MEAN = 8  # bytes
 
 @dataclass(frozen=True)
 class Sign(Compressor):
-    """C(x)_i = ± ‖x‖₁/d, with the sign of x_i, + for 0 (Karimireddy, Rebjock, Stich, Jaggi 2019).
+    """C(x)_i = ± ‖x‖₁/d, with the sign of x_i, a random one for 0 (Karimireddy, Rebjock, Stich, Jaggi 2019).
+
+    Differences of sparse models have many zeros; one sign for all of them would be a drift.
 
     ‖C(x) - x‖² = ‖x‖² - ‖x‖₁²/d <= ω ‖x‖², ω = 1 - 1/d, attained by vectors of one coordinate.
 
@@ -29,7 +31,9 @@ class Sign(Compressor):
         """Give mean and signs."""
         k = rounding.exponent(x)
         mean = rounding.magnitudes(x, *rounding.factors(-k)) / max(x.size, 1)
-        return closed(k, np.array([mean], "<f8"), np.packbits(x < 0, bitorder="little"))
+        negative = x < 0
+        rounding.random_where_zero(x, seed, negative)
+        return closed(k, np.array([mean], "<f8"), np.packbits(negative, bitorder="little"))
 
     def decode(self, wire: Wire, d: int) -> Vector:
         """Give ± the mean."""

@@ -178,3 +178,12 @@ def signed(negative: Any, size: float, out: Any) -> None:
     """Put size, negative where that is 1, into `out`."""
     for i in range(len(out)):
         out[i] = size - 2.0 * size * negative[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def random_where_zero(x: Any, seed: int, negative: Any) -> None:
+    """Put a random bit where x_i = 0."""
+    key = key_of(seed)
+    for i in range(len(x)):
+        if x[i] == 0.0:
+            negative[i] = word(key, i) & _1

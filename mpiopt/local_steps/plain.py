@@ -12,7 +12,7 @@ from mpiopt import randomness
 from mpiopt.algorithms import Exact, Model
 from mpiopt.certificate import prox_gradient
 from mpiopt.channel import Channel
-from mpiopt.coordinates import Coordinates, Scaled
+from mpiopt.coordinates import Coordinates, Same, Scaled
 from mpiopt.curvature import used
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
@@ -94,6 +94,8 @@ class PlainSteps:
 
     def coordinates(self) -> Coordinates:
         """Give those in which the scaled columns bend alike."""
+        if (self.column == 1.0).all():
+            return Same(self.used, len(self.column))
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
     def run(
