@@ -61,6 +61,8 @@ def tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> 
         return
     here = state.steps.coordinates()
     away = here.of_gradient(state.own - state.known_own)
+    if not np.isfinite(np.vdot(away, away)):  # steps that were too long; a memory would never get rid of it
+        away[...] = 0.0
     sent = channel.compress(away.reshape(-1), k, TABLES, state.residual)
     parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
     taken = memory.absorb(parts, state.known_own, state.known, channel, away.size)
@@ -96,6 +98,12 @@ def start_over(state: SagaState, channel: Channel) -> None:
     if channel.compresses and channel.downlink:
         state.known[...] = channel.sum(state.known_own).reshape(state.w.shape)
         state.residual[:] = 0.0
+
+
+def forget(state: SagaState) -> None:
+    """Empty the memory: after numbers so large that their rounding would stay in it, or in other coordinates."""
+    for memory_ in (state.known_own, state.known, state.residual):
+        memory_[...] = 0.0
 
 
 def _part(objective: Objective) -> float:
