@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from mpiopt import reach
+from mpiopt import exchange, reach
 from mpiopt.algorithms import Algorithm, Exact
 from mpiopt.algorithms.newton import Newton
+from mpiopt.algorithms.saga import Saga
 from mpiopt.certificate import certify, duality_gap
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import single, spmd
@@ -17,6 +18,7 @@ from mpiopt.compressors.quantised import Quantised
 from mpiopt.coordinates import Scaled, Whitened
 from mpiopt.exact import evaluate_exact
 from mpiopt.job import Job
+from mpiopt.local_steps import MIX
 from mpiopt.metric import root_of
 from mpiopt.rounded import ENOUGH, curvature_sum, half_of, spread, symmetric_sum, whole_of
 from mpiopt.selection import select
@@ -258,3 +260,22 @@ def test_quantised_shrunk_is_a_contraction_for_its_worst_vectors(levels, norm, b
         assert (1.0 - s) ** 2 + s * s * omega < 1.0
         assert compressor.contraction(d) == pytest.approx(1.0 - (1.0 - s) ** 2 - s * s * omega, abs=1e-12)
         assert 0.0 < compressor.through(d) <= 1.0
+
+
+def test_models_are_averaged_by_their_rows_and_go_the_part_of_the_way_that_is_set():
+    def main(comm):
+        target = objective("logistic", 0.0, 0.05, "dense", comm)
+        algorithm, channel = (
+            Saga(preconditioner="diagonal"),
+            Channel(comm, 3, Compressor.make("rand-k", {"share": 1.0})),
+        )
+        state = algorithm.init(target, channel)
+        state.local += np.random.default_rng(comm.rank).normal(size=state.w.shape) * (np.arange(8) < 7)
+        state.control[MIX] = 0.25
+        away = comm.sum((state.local - state.w) * len(target.shard) / target.shard.total)
+        before = state.w.copy()
+        exchange.models(1, state, target, channel)
+        np.testing.assert_allclose(state.w, before + 0.25 * away, atol=1e-6)
+        assert state.local.tobytes() == state.w.tobytes()
+
+    spmd(3, main)
