@@ -1,6 +1,7 @@
 """The program under mpirun: exit codes, one line for an error, signals, resume."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,7 +112,10 @@ def test_a_compressed_run_is_certified_and_inspect_shows_what_it_saved(mpirun, d
     assert exact["bytes_plain"] == pytest.approx(exact["bytes_sent"], rel=1e-3)
     shown = mpirun(1, *PROGRAM, "inspect", "small.h5", cwd=data.parent)
     assert shown.returncode == 0, shown.stderr
-    assert "quantised[levels=7,norm=max,block=128], memory error-feedback, both ways" in shown.stdout
+    assert "quantised[levels=7,norm=max,block=128], memory error-feedback, both ways" in " ".join(
+        shown.stdout.split()
+    )
+    assert re.search(r"bytes sent +\S+ kB, 1/\S+ of \S+ kB", shown.stdout)
     words = [*words, "--resume", "auto", "--out", "cut.h5"]
     assert mpirun(3, *PROGRAM, *words, "--max-epochs", "6", cwd=data.parent).returncode == 3
     assert mpirun(3, *PROGRAM, *words, cwd=data.parent).returncode == 0
