@@ -48,7 +48,7 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
         total += channel.whole_sum(sent.astype(np.int16)) * unit
         sigma = math.sqrt(channel.size / 12.0) * unit / LARGEST
         unit *= channel.size / (2.0 * LARGEST)
-        whole = whole_of(total) / LARGEST * np.outer(size, size)
+        whole: Matrix = whole_of(total) / LARGEST * np.outer(size, size)
         whole[np.diag_indices_from(whole)] = diagonal
         if spread(whole + extra, sigma) <= ENOUGH:
             break
