@@ -62,6 +62,8 @@ def tables(k: int, state: SagaState, objective: Objective, channel: Channel, str
         return
     here = state.steps.coordinates()
     away = here.of_gradient(state.own - state.known_own)
+    if not np.isfinite(np.vdot(away, away)):  # steps that were too long; a memory would never get rid of it
+        away[...] = 0.0
     sent = channel.compress(away.reshape(-1), k, stream, state.residual)
     parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
     taken = memory.absorb(parts, state.known_own, state.known, channel, away.size)
@@ -97,9 +99,9 @@ def refined(k: int, tried: int, exact: Exact, state: SagaState, objective: Objec
             return exact
         tables(k, state, objective, channel, TABLES + 1 + again)
         exact = Exact(exact.value, state.average.copy(), float(channel.sum(_error(state))[0]))
-    state.known_own[...] = state.shared[...] = state.own
-    state.known[...] = state.average[...] = channel.sum(state.own).reshape(state.w.shape)
-    state.residual[:] = 0.0
+    state.shared[...], state.average[...] = state.own, channel.sum(state.own).reshape(state.w.shape)
+    if channel.memory != "none":
+        state.known_own[...], state.known[...], state.residual[:] = state.own, state.average, 0.0
     return Exact(exact.value, state.average.copy())
 
 
@@ -121,6 +123,12 @@ def start_over(state: SagaState, channel: Channel) -> None:
     if channel.compresses and channel.downlink:
         state.known[...] = channel.sum(state.known_own).reshape(state.w.shape)
         state.residual[:] = 0.0
+
+
+def forget(state: SagaState) -> None:
+    """Empty the memory: after numbers so large that their rounding would stay in it, or in other coordinates."""
+    for memory_ in (state.known_own, state.known, state.residual):
+        memory_[...] = 0.0
 
 
 def _part(objective: Objective) -> float:

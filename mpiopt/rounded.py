@@ -35,9 +35,11 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
     diagonal = channel.sum(own.diagonal())
     size = np.sqrt(np.maximum(diagonal, 0.0))
     scale = np.zeros_like(size)
-    np.divide(LARGEST, size, out=scale, where=size > 0.0)
-    rest = half_of(own * (scale / math.sqrt(LARGEST)) * (scale / math.sqrt(LARGEST))[:, None])
-    if not np.isfinite(channel.max(rest.max(initial=0.0) - rest.min(initial=0.0))[0]):
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.divide(math.sqrt(LARGEST), size, out=scale, where=size > 0.0)
+        rest = half_of(own * scale * scale[:, None])
+        width = rest.max(initial=0.0) - rest.min(initial=0.0)
+    if not np.isfinite(channel.max(width)[0]):
         return symmetric_sum(own, channel)
     total, unit = np.zeros(rest.size), 1.0
     for _ in range(2):
@@ -46,7 +48,7 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
         total += channel.whole_sum(sent.astype(np.int16)) * unit
         sigma = math.sqrt(channel.size / 12.0) * unit / LARGEST
         unit *= channel.size / (2.0 * LARGEST)
-        whole = whole_of(total) / LARGEST * size * size[:, None]
+        whole: Matrix = whole_of(total) / LARGEST * np.outer(size, size)
         whole[np.diag_indices_from(whole)] = diagonal
         if spread(whole + extra, sigma) <= ENOUGH:
             break

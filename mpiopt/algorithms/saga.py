@@ -27,6 +27,7 @@ from mpiopt.warm_start import Start, approach, find
 
 EXCHANGES = ("sync", "overlap", "timed", "async")
 VARIANTS = ("A", "B", "C", "D", "E")
+FAR_OUT = 10.0  # times the last good value: gradients there were so large that memories keep their rounding
 PRECONDITIONERS = ("auto", "none", "diagonal", "full")
 
 
@@ -156,8 +157,7 @@ class Saga(Algorithm[SagaState]):
         """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before, and no memory."""
         for model in (state.w, state.anchor, state.best):
             model[...] = w
-        for memory in (state.known_own, state.known, state.residual):  # of a start that was given up
-            memory[...] = 0.0
+        exchange.forget(state)  # of a start that was given up
         if channel.compresses:
             state.steps = plan(self, state, objective, channel)
         return self._refresh(0, state, objective, channel).value
@@ -254,6 +254,8 @@ class Saga(Algorithm[SagaState]):
         far = state.w - state.best
         while not exact.value <= control[VALUE] + 1e-13 * abs(control[VALUE]):
             tried += 1
+            if not exact.value <= FAR_OUT * abs(control[VALUE]):
+                exchange.forget(state)
             state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
             exact = self._refresh(k, state, objective, channel)
             if tried > 2:

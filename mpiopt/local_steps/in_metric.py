@@ -141,6 +141,8 @@ class MetricSteps:
         """A metric costs as many bytes as dozens of rounds: take it anew only where they hardly help any more."""
         control = state.control
         mixed(control, tried, state.w.size, channel)
+        if self.fixed and tried > 2:  # by hand, and too long
+            control[SCALE] *= 0.25
         rounds = self.refresh / control[ROUND]
         expected = (1.0 - channel.through(state.w.size)) ** rounds
         if control[GREW] and rate > 0.8 * control[GREW]:  # the last renewal did not help

@@ -64,10 +64,13 @@ class PlainSteps:
         """Measure the smoothness constants and choose step, batch and refresh; collective."""
         batch = options.batch or (1 if options.sampling == "uniform" else 8)
         column = np.ones(objective.width)
-        if preconditioner in ("auto", "diagonal"):
+        noisy = channel.compresses and not any(objective.penalty.strengths)
+        if preconditioner in ("auto", "diagonal") or noisy:
             scaled = scaling(objective, state.anchor, channel)
-            if preconditioner == "diagonal" or _uneven(scaled[scaled > 0.0]):
+            if preconditioner == "diagonal" or (preconditioner == "auto" and _uneven(scaled[scaled > 0.0])):
                 column = scaled
+            elif noisy:  # nothing would bring a column back that no row has
+                column = np.sign(scaled)
         gamma = options.step_size or chosen_step(objective, state.anchor, batch, column, channel)
         if options.variant == "C" and not options.step_size:
             gamma *= channel.size

@@ -1,6 +1,7 @@
 """The program under mpirun: exit codes, one line for an error, signals, resume."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,3 +97,26 @@ def test_a_signal_saves_and_says_so_by_its_code(tmp_path, number, code):
         assert process.wait(30) == code, process.stderr.read()
     assert read_result(tmp_path / "long.h5").provenance["exit_status"] == code
     assert (tmp_path / "long.ckpt").is_dir()
+
+
+def test_a_compressed_run_is_certified_and_inspect_shows_what_it_saved(mpirun, data):
+    words = ["train", data, "--compress", "quantised", "--downlink", "--algorithm", "saga", "--tol", "1e-10"]
+    done = mpirun(3, *PROGRAM, *words, "--out", "small.h5", cwd=data.parent)
+    assert done.returncode == 0, done.stderr
+    assert "exchanges: quantised[levels=7,norm=max,block=128], memory error-feedback, both ways" in done.stdout
+    assert mpirun(3, *PROGRAM, *words[:2], *words[5:], "--out", "plain.h5", cwd=data.parent).returncode == 0
+    small, plain = (read_result(data.parent / name) for name in ("small.h5", "plain.h5"))
+    np.testing.assert_allclose(small.coef, plain.coef, atol=1e-5)
+    row, exact = small.history[-1], plain.history[-1]
+    assert 0 < row["bytes_sent"] < row["bytes_plain"]
+    assert exact["bytes_plain"] == pytest.approx(exact["bytes_sent"], rel=1e-3)
+    shown = mpirun(1, *PROGRAM, "inspect", "small.h5", cwd=data.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert "quantised[levels=7,norm=max,block=128], memory error-feedback, both ways" in " ".join(
+        shown.stdout.split()
+    )
+    assert re.search(r"bytes sent +\S+ kB, 1/\S+ of \S+ kB", shown.stdout)
+    words = [*words, "--resume", "auto", "--out", "cut.h5"]
+    assert mpirun(3, *PROGRAM, *words, "--max-epochs", "6", cwd=data.parent).returncode == 3
+    assert mpirun(3, *PROGRAM, *words, cwd=data.parent).returncode == 0
+    assert read_result(data.parent / "cut.h5").coef.tobytes() == small.coef.tobytes()
