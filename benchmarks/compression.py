@@ -51,7 +51,6 @@ def problems(folder: Path) -> list[Problem]:
     """Give the sets of the table that are there."""
     listed = [
         Problem(str(folder / "a9a" / "a9a"), "logistic"),
-        Problem(str(folder / "a9a" / "a9a"), "logistic", plain=True),
         Problem(str(folder / "rcv1_cocoa" / "small_train.dat"), "logistic"),
         Problem(str(folder / "cadata" / "cadata"), "squared"),
         Problem(str(folder / "pendigits" / "pendigits.tr"), "softmax"),
@@ -116,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of a set's name")
     parser.add_argument("--compressors", nargs="*", default=compressors())
+    parser.add_argument("--shards", nargs="*", default=SHARDS)
     parser.add_argument("--epochs", type=float, default=1500.0)
     options = parser.parse_args()
     folder = Path(os.environ.get("MPIOPT_DATA", "../shared/data"))
@@ -123,7 +123,7 @@ def main() -> None:
     if not chosen:
         raise SystemExit(f"no set in {folder} matches {options.only!r}; set MPIOPT_DATA to its folder")
     for problem in chosen:
-        for shards in SHARDS:
+        for shards in options.shards:
             print("\n".join(table(problem, shards, options.compressors, options.epochs)), flush=True)
 
 
