@@ -42,6 +42,9 @@ class Parts(NamedTuple):
     total: Vector  # Σ C(x_k), the same bits on all ranks; compressed again on the way back where that was asked for
 
 
+COUNTS = ("bytes_sent", "bytes_received", "bytes_plain", "messages", "exchanges")
+
+
 @dataclass
 class Channel:
     """Exchange of vectors between the ranks, with its accounting."""
@@ -124,6 +127,12 @@ class Channel:
             return 1
         costs = routes.costs_of(self.compressor, d, self.size, self.downlink)
         return max(1, int(routes.plain(d, self.size) / max(1.0, min(costs.values()))))
+
+    def counts(self) -> NDArray[np.void]:
+        """Give the traffic of every rank: a table with a row for each, fields as in `COUNTS`; collective."""
+        mine = np.array([tuple(getattr(self.traffic, n) for n in COUNTS)], [(n, np.int64) for n in COUNTS])
+        parts = self.comm.allgather(mine.view(np.int64))
+        return np.concatenate(parts).view(mine.dtype)
 
     def _route(self, d: int) -> Route | None:
         return routes.choose(self.compressor, d, self.size, self.downlink) if self.compressor else None

@@ -6,8 +6,9 @@ epochs of a round, X(c) seconds of a round's two exchanges with compressor c, an
     T(c, m) = f(c) (√m C + X(c)/(√m H₀))
 
 Measured on rcv1, a9a and digits, i.i.d. and sorted by label (`python -m benchmarks.compression`): twice as long
-rounds took 1.0–1.7 times the epochs, √2 stands for that; f(c), the rounds against those without compression, is 1.12
-for 4 bits, 1.35 for 3 (`candidates`). Compressors that let less through never came out ahead.
+rounds took 1.0–1.7 times the epochs, √2 stands for that. f(c), the rounds against those without compression, was
+1.0–1.3 for 4 bits and 1.1–2 for 3 (the factors of `candidates`); on ill-conditioned data without a metric 4 bits
+stall where 8 do not. Compressors that let less through never came out ahead.
 """
 
 from __future__ import annotations
