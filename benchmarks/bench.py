@@ -2,8 +2,8 @@
 
 python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
-NAME is a data set, or kernels, compressors, ranks, program. Times are processor seconds of one thread, the least of
-N; ratios are what counts, since ours are measured anew after each peer.
+NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, program. Times are processor seconds of one
+thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks import data, ours, peers, race, targets
 from benchmarks.race import LEVELS, Times
 from benchmarks.targets import Target
 
-PARTS = ("kernels", "compressors", "ranks", "program")
+PARTS = ("kernels", "compressors", "ranks", "overlap", "slow-ranks", "program")
 
 
 def main() -> None:
@@ -60,14 +60,16 @@ def other(name: str, part: float, repeats: int) -> list[Target]:
 
 
 def measured(name: str, part: float, repeats: int) -> list[Target]:
-    """Measure kernels, compressors, ranks or the program."""
+    """Measure kernels, compressors, ranks, the overlap, slow ranks or the program."""
     if name == "kernels":
         return targets.of_kernels(2 * repeats)
     if name == "compressors":
         return targets.of_compressors((10_000, 1_000_000), 2 * repeats)
     if name == "ranks":
         return targets.of_ranks(part, ("syn_c10", "syn_c1e4", "cov_like"), repeats)
-    return targets.of_program(part)
+    if name == "slow-ranks":
+        return targets.of_slow_ranks()
+    return targets.of_overlap(part) if name == "overlap" else targets.of_program(part)
 
 
 def one_set(name: str, part: float, asked: argparse.Namespace, report: Report) -> None:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import compressors, kernels, program, ranks
+from benchmarks import compressors, kernels, overlap, program, ranks, slow_ranks
 from benchmarks.data import Problem, load
 from benchmarks.ours import Optimum, optimum
 from benchmarks.race import Times
 from mpiopt.shard import CsrRows, DenseRows
+from tools import slow_link
+from tools.slow_link import Link
 
 OURS, SAGA = "mpiopt auto", "sklearn saga"
 DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0
@@ -127,6 +129,34 @@ def efforts(problem: Problem, best: Optimum) -> list[Target]:
         found.append(
             Target(f"{title}: rounds to {level:g}", f"<= {limit}", f"{effort.rounds:g}", limit / effort.rounds)
         )
+    return found
+
+
+def of_overlap(part: float) -> list[Target]:
+    """Measure how much of the exchange hides behind local steps, over a slow link where the machine has one."""
+    words = ("--data", f"n={max(1000, int(part * 100_000))},d=20000,density=0.01", "--rounds", "3")
+    obstacle = slow_link.obstacle()
+    found = overlap.across(None if obstacle else Link(), 2, *words)
+    where = f"through memory ({obstacle})" if obstacle else "100 Mbit/s"
+    numbers = ", ".join(
+        f"{name} {found[name]:.3g}" for name in ("steps", "exchange", "in turn", "overlapped", "waited")
+    )
+    title = f"overlap, 2 ranks, {where}, ms of a round: {numbers}"
+    saved = found["in turn"] / found["overlapped"]
+    return [
+        Target(f"{title}: hidden of what could be", ">= 0.9", f"{found['hidden']:.2f}", found["hidden"] / 0.9),
+        Target("overlap, the same: round in turn / overlapped", "–", f"{saved:.2f}×", math.nan),
+    ]
+
+
+def of_slow_ranks() -> list[Target]:
+    """Measure what each exchange keeps with one of 4 ranks ten times slower."""
+    found = []
+    for line in slow_ranks.compare():
+        what = f"one of 4 ranks 10× slower, {line.preconditioner} metric, {line.exchange}: rows/s kept"
+        figure = f"{100 * line.rate:.0f} %, to 1e-6 in {line.seconds:.1f}× the time of sync without"
+        goal = 0.7 if line.exchange == "async" else math.nan  # three of four ranks, and a little
+        found.append(Target(what, ">= 70 %" if line.exchange == "async" else "–", figure, line.rate / goal))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt import randomness, routes
-from mpiopt.comm import Array, Comm, Pending
+from mpiopt.comm import Array, Comm, Letter, Pending
 from mpiopt.comm.reduction import is_small
 from mpiopt.compressors import Compressor, Summable
 from mpiopt.routes import Route
@@ -102,6 +102,10 @@ class Channel:
     def variance(self, d: int) -> float:
         """Give ω of vectors of d numbers as they travel here; 0 without compression."""
         return self.compressor.variance(self._piece(d)) if self.compressor and self.compresses else 0.0
+
+    def contraction(self, d: int) -> float:
+        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖² for all x, s = shrink(d); 1 without compression."""
+        return self.compressor.contraction(self._piece(d)) if self.compressor and self.compresses else 1.0
 
     def through(self, d: int) -> float:
         """Give the part of a usual vector of d numbers that gets through; 1 without compression."""
@@ -232,15 +236,32 @@ class Channel:
         yield
         self.traffic.seconds_compress += time.perf_counter() - begin
 
+    def post(self, wires: Mapping[int, Array]) -> None:
+        """Send each rank named its wire, as one exchange that nobody waits for."""
+        with self._counted():
+            for to, wire in wires.items():
+                self.comm.post(wire, to)
+            self.traffic.bytes_plain += sum(wire.nbytes for wire in wires.values())
+
+    def arrived(self) -> list[Letter]:
+        """Take what has been posted to this rank and is here."""
+        with self._counted(exchanges=0):
+            return self.comm.arrived()
+
+    def flush(self) -> list[Letter]:
+        """Take all that is still under way to this rank; collective."""
+        with self._counted():
+            return self.comm.flush()
+
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _counted(self, exchanges: int = 1) -> Iterator[None]:
         comm, traffic = self.comm, self.traffic
         begin, sent, received, messages = time.perf_counter(), comm.bytes_sent, comm.bytes_received, comm.messages
         yield
         traffic.bytes_sent += comm.bytes_sent - sent
         traffic.bytes_received += comm.bytes_received - received
         traffic.messages += comm.messages - messages
-        traffic.exchanges += 1
+        traffic.exchanges += exchanges
         traffic.seconds_communicate += time.perf_counter() - begin
 
 

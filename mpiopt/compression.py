@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from mpiopt import speeds
 from mpiopt.algorithms import Algorithm
+from mpiopt.algorithms.saga import Saga
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compressors import Compressor
@@ -13,9 +16,19 @@ from mpiopt.memory import MEMORIES
 from mpiopt.objective import Objective
 from mpiopt.selection import Selection, written
 
+EXACT = ("overlap", "async")  # ways to exchange that do not compress
 
-def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm: Comm) -> tuple[Channel, str]:
-    """Give the channel of a job and one line that says how it compresses, if it does; collective.
+
+class Opened(NamedTuple):
+    """The channel of a job, the algorithm with the length of its rounds, and what to say of both, if anything."""
+
+    channel: Channel
+    algorithm: Algorithm[Any]
+    told: str
+
+
+def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm: Comm) -> Opened:
+    """Give the channel of a job; where it says `auto`, by measured speeds; collective.
 
     Raises
     ------
@@ -23,15 +36,50 @@ def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm
         If the compressor is unknown, the algorithm sends exact sums only, or the memory does not fit the compressor.
     """
     memory = checked_memory(job.memory, algorithm)
-    if job.compress.name == "none":
-        return Channel(comm, job.seed), ""
+    if job.compress.name not in ("none", "auto"):
+        refuse(job, algorithm, memory)
+    if comm.size > 1 and (job.compress.name == "auto" or measures_rounds(algorithm)):
+        return measured(job, objective, algorithm, memory, comm)
+    compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
+    channel = Channel(comm, job.seed, compressor, memory, job.downlink)
+    return Opened(channel, algorithm, f"exchanges: {described(channel)}" if compressor else "")
+
+
+def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm) -> Opened:
+    """Choose what the job leaves open by the speeds of this machine; collective."""
+    now, d = speeds.measure(objective, comm), objective.zeros().size
+    free = speeds.candidates(d, comm)
+    if job.compress.name == "none" or (isinstance(algorithm, Saga) and algorithm.exchange in EXACT):
+        free = free[:1]
+    elif job.compress.name != "auto":
+        free = [speeds.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
+    share = 1.0
+    stretches: tuple[float, ...] = (1.0,)
+    if isinstance(algorithm, Saga):
+        share = algorithm.share(objective)
+        stretches = speeds.STRETCHES if measures_rounds(algorithm) and share < 1.0 else stretches
+    choice = speeds.choose(now, d, share, comm.size, free, stretches)
+    channel = Channel(comm, job.seed, choice.compressor, memory, choice.downlink or job.downlink)
+    if isinstance(algorithm, Saga) and choice.stretch != 1.0:
+        algorithm = replace(algorithm, stretch=choice.stretch)
+    longer = f", rounds {choice.stretch:g} times as long" if choice.stretch != 1.0 else ""
+    return Opened(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
+
+
+def measures_rounds(algorithm: Algorithm[Any]) -> bool:
+    """Say whether the length of the rounds is to be chosen by measured speeds: `--local-steps auto`."""
+    return isinstance(algorithm, Saga) and algorithm.local_steps < 0
+
+
+def refuse(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
+    """Raise ValueError where the compressor does not go with the algorithm or the memory."""
+    compressor = make_compressor(job.compress)
     if not algorithm.compressed_memory:
         raise ValueError(f"--compress {job.compress}: {algorithm.name} sends exact sums only; with it go {able()}")
-    compressor = make_compressor(job.compress)
+    if isinstance(algorithm, Saga) and algorithm.exchange in EXACT:
+        raise ValueError(f"--compress {job.compress}: --exchange {algorithm.exchange} sends exact sums only")
     if not compressor.unbiased and memory != "error-feedback":
         raise ValueError(f"--memory {memory} needs an unbiased compressor, one of {unbiased()}; not {job.compress}")
-    channel = Channel(comm, job.seed, compressor, memory, job.downlink)
-    return channel, f"exchanges: {described(channel)}"
 
 
 def make_compressor(selection: Selection) -> Compressor:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt import memory
-from mpiopt.algorithms import Model
+from mpiopt.algorithms import Exact, Model
+from mpiopt.certificate import prox_gradient
 from mpiopt.channel import Channel, Parts
 from mpiopt.local_steps import MIX
 from mpiopt.objective import Objective
@@ -26,7 +27,8 @@ from mpiopt.objective import Objective
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import SagaState
 
-MODELS, TABLES = 11, 12  # streams of randomness
+MODELS, TABLES = 11, 12  # streams of randomness; those after the last are for repetitions
+MOST_AGAIN = 100
 
 
 def models_and_tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
@@ -53,7 +55,7 @@ def models(k: int, state: SagaState, objective: Objective, channel: Channel) -> 
     _go_on(state, state.w + (_centred(step, objective) if not objective.threshold.any() else step))
 
 
-def tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
+def tables(k: int, state: SagaState, objective: Objective, channel: Channel, stream: int = TABLES) -> None:
     """Make G from g_k; collective."""
     if not channel.compresses:
         state.average[...] = channel.sum(state.own).reshape(state.w.shape)
@@ -63,7 +65,7 @@ def tables(k: int, state: SagaState, objective: Objective, channel: Channel) -> 
     away = here.of_gradient(state.own - state.known_own)
     if not np.isfinite(np.vdot(away, away)):  # steps that were too long; a memory would never get rid of it
         away[...] = 0.0
-    sent = channel.compress(away.reshape(-1), k, TABLES, state.residual)
+    sent = channel.compress(away.reshape(-1), k, stream, state.residual)
     parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
     taken = memory.absorb(parts, state.known_own, state.known, channel, away.size)
     state.shared[...], state.average[...] = taken
@@ -76,12 +78,31 @@ def refreshed(k: int, value: float, state: SagaState, objective: Objective, chan
         state.average[...] = total[:-1].reshape(state.w.shape)
         state.shared[...] = state.own
         return float(total[-1]), 0.0
-    before = lost(state)
-    tables(k, state, objective, channel)
-    error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
-    error += 0.0 if channel.memory == "error-feedback" else before
+    error = _sent(k, state, objective, channel, TABLES)
     total = channel.sum(value, error)
     return float(total[0]), float(total[1])
+
+
+def refined(k: int, exact: Exact, state: SagaState, objective: Objective, channel: Channel) -> Exact:
+    """Send the tables' differences until G is wrong by less than half of the whole gradient; collective.
+
+    No step size helps where the direction is wrong, as it is where a compressor lets little through and the gradient
+    has become small.
+    """
+    for again in range(MOST_AGAIN):
+        if exact.error <= 0.5 * float(np.linalg.norm(prox_gradient(objective, state.w, exact))):
+            break
+        error = _sent(k, state, objective, channel, TABLES + 1 + again)
+        exact = Exact(exact.value, state.average.copy(), float(channel.sum(error)[0]))
+    return exact
+
+
+def _sent(k: int, state: SagaState, objective: Objective, channel: Channel, stream: int) -> float:
+    """Make G; give this rank's part of a bound on its error."""
+    before = lost(state)
+    tables(k, state, objective, channel, stream)
+    error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
+    return error if channel.memory == "error-feedback" else error + before
 
 
 def lost(state: SagaState) -> float:

@@ -12,7 +12,8 @@ from mpiopt.plugin import nearest
 from mpiopt.selection import Selection, fit, read_value, select
 
 Tree = dict[str, Any]
-OF_ALGORITHM = ("local_steps", "step_size")  # flags that are options of the algorithm
+# Flags that are options of the algorithm.
+OF_ALGORITHM = ("local_steps", "step_size", "exchange", "round_seconds", "staleness")
 SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
 HELP = {
     "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
@@ -25,8 +26,11 @@ HELP = {
     "compress": "what exchanges send: none, quantised[levels=7], rand-k[share=0.1] …; auto: by measured speeds",
     "memory": "of compressed exchanges: none, difference, error-feedback; auto: the algorithm's own",
     "downlink": "compress the way back from a sum as well",
-    "local_steps": "updates between two exchanges (saga)",
+    "local_steps": "rows that a rank visits between two exchanges (saga); auto: by measured speeds",
     "step_size": "step size (saga)",
+    "exchange": "sync, overlap, timed, async (saga)",
+    "round_seconds": "of a timed round; 0: as the median rank needs (saga)",
+    "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
     "seed": "of all randomness",
     "intercept": "fit a constant, not penalised",
     "scale": "none, standard, maxabs, unit-rows",
@@ -121,7 +125,8 @@ def put(tree: Tree, key: str, value: object) -> None:
     known = keys()
     path = tuple(key.replace("-", "_").split("."))
     if path[-1] in OF_ALGORITHM and path[:-1] in ((), ("algorithm",)):
-        tree.setdefault("algorithm_options", {})[path[-1]] = read_value(value) if isinstance(value, str) else value
+        given = -1 if (path[-1], value) == ("local_steps", "auto") else value
+        tree.setdefault("algorithm_options", {})[path[-1]] = read_value(given) if isinstance(given, str) else given
         return
     full = known.get(path[-1])
     if full is None or path not in (full, full[-1:]):

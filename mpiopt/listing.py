@@ -16,12 +16,18 @@ FAMILIES = {
     "compressors": ("mpiopt.compressors", "Compressor"),
     "algorithms": ("mpiopt.algorithms", "Algorithm"),
     "datasets": ("mpiopt.datasets", "Reader"),
+    "topologies": ("mpiopt.topologies", "Topology"),
+    "coordinators": ("mpiopt.consensus", "Coordinator"),
 }
 
 
 def listing(words: Sequence[str], comm: Comm, stop: Stop) -> int:
-    """Print the plug-ins of one family or of all."""
-    wanted, _ = parse(words, {})
+    """Print the plug-ins of one family or of all; `list topologies --ranks P [--plot FILE.png]` shows the graphs."""
+    wanted, settings = parse(words, {"ranks": True, "plot": True})
+    if settings:
+        from mpiopt.graph_table import show_graphs
+
+        return show_graphs(wanted, settings, comm)
     for name in wanted:
         if name not in FAMILIES:
             raise ValueError(f"unknown family {name!r}{nearest(name, FAMILIES)}; known: {', '.join(FAMILIES)}")

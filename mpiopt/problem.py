@@ -61,7 +61,7 @@ def pick(
     able = {
         name
         for name, member in known.items()
-        if not unmet(member.needs, objective)
+        if not (member.baseline or unmet(member.needs, objective))
         and selection.options.keys() <= member.options().keys()
         and (compressor == "none" or member.compressed_memory)
     }
@@ -86,6 +86,7 @@ def unmet(needs: frozenset[str], objective: Objective) -> str:
     met = {
         "smooth penalty": not objective.threshold.any(),
         "curvature bound": objective.loss.curvature_bound is not None,
+        "quadratic loss": objective.loss.quadratic,
         "small model": objective.outputs * (objective.shard.features + 1) <= 5000,
     }
     return next((need for need in sorted(needs) if not met[need]), "")

@@ -58,6 +58,12 @@ def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
     return "\n".join(lines)
 
 
+def work_line(visited: float, comm: Comm) -> str:
+    """Say how many rows a rank visited in local steps: min, mean and max over the ranks; collective."""
+    every = np.concatenate(comm.allgather(np.array([visited])))
+    return f"rows visited by a rank  {every.min():.0f} min  {every.mean():.0f} mean  {every.max():.0f} max"
+
+
 def peak_nbytes() -> int:
     """Give the most memory that this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -48,9 +48,10 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     objective = pose(job.model, data.shard, data.target, data.classes)
     plan = make_plan(job, data, comm)
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
-    channel, how = open_channel(job, objective, algorithm, comm)
-    say(job, comm, described(data, objective), why, *([how] if how else []))
     warm_up(objective, comm)
+    channel, algorithm, how = open_channel(job, objective, algorithm, comm)
+    say(job, comm, described(data, objective), why, *([how] if how else []))
+    warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
     started = time.perf_counter()
     now = run(plan, objective, algorithm, channel, stop, clock, lambda row: lines.show(row, job.stop.tol))
@@ -150,6 +151,14 @@ def warm_up(objective: Objective, comm: Comm) -> None:
     comm.barrier()
 
 
+def warm_up_compressor(channel: Channel, objective: Objective) -> None:
+    """Compile what compresses, as `warm_up` does."""
+    if channel.compressor is not None and channel.rank == 0:
+        for d in (8, objective.zeros().size):
+            channel.compressor.decode(channel.compressor.encode(np.ones(d), 0), d)
+    channel.comm.barrier()
+
+
 def described(data: Dataset, objective: Objective) -> str:
     """Say what was read and what is minimised, in one line."""
     shard, h = data.shard, objective.penalty
@@ -191,10 +200,12 @@ def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: floa
     status = f"{STATUS[now.ending]}: {now.reason}"
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
+    work = [report.work_line(float(now.state.work[0]), comm)] if hasattr(now.state, "work") else []
     say(
         job,
         comm,
         report.result_table(row, now.certificate.kind, job.stop.tol, status, job.out),
+        *work,
         report.time_table(clock, seconds, comm),
         report.memory_table(parts, comm),
     )

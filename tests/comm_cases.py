@@ -1,5 +1,7 @@
 """What every communicator must do; each case is called on all ranks."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -187,7 +189,114 @@ def what_is_sent_is_counted(comm):
         assert sent(lambda verb=verb: verb(np.zeros(n))) == expected
 
 
+def letter(source, to, number):
+    """A message that says who wrote it, of a length between 0 and some hundred bytes."""
+    rng = np.random.default_rng([source, to, number])
+    return rng.integers(0, 256, 0 if number % 5 == 3 else int(rng.integers(1, 300)), np.uint8)
+
+
+def await_letters(comm, count):
+    """Take mail until `count` messages are here; give them by source."""
+    found = {source: [] for source in range(comm.size)}
+    late = time.monotonic() + 20.0
+    while sum(map(len, found.values())) < count:
+        assert time.monotonic() < late
+        for source, wire in comm.arrived():
+            found[source].append(wire)
+    return found
+
+
+def mail_keeps_the_order_between_two_ranks_and_loses_nothing(comm):
+    count = 40
+    for number in range(count):
+        for to in range(comm.size):
+            wire = letter(comm.rank, to, number)
+            comm.post(wire, to)
+            wire[...] = 0  # the verb has copied it
+    found = await_letters(comm, count * comm.size)
+    for source, wires in found.items():
+        assert [w.tobytes() for w in wires] == [letter(source, comm.rank, n).tobytes() for n in range(count)]
+        assert all(w.dtype == np.uint8 for w in wires)
+    assert comm.flush() == []
+
+
+def a_long_message_arrives(comm):
+    n = 200_000
+    to = (comm.rank + 1) % comm.size
+    comm.post(vector(comm.rank, n // 8).view(np.uint8), to)
+    comm.post(np.array([comm.rank], np.uint8), to)
+    before = (comm.rank - 1) % comm.size
+    first, second = await_letters(comm, 2)[before]
+    assert first.tobytes() == vector(before, n // 8).tobytes()
+    assert second[0] == before
+
+
+def nothing_is_under_way_after_a_flush(comm):
+    for number in range(1 + comm.rank):
+        for to in range(comm.size):
+            comm.post(letter(comm.rank, to, number), to)
+    early = comm.arrived() if comm.rank % 2 else []
+    found = {source: [] for source in range(comm.size)}
+    for source, wire in [*early, *comm.flush()]:
+        found[source].append(wire.tobytes())
+    for source, wires in found.items():
+        assert wires == [letter(source, comm.rank, n).tobytes() for n in range(1 + source)]
+    comm.barrier()
+    assert comm.arrived() == []
+    assert comm.flush() == []
+
+
+def mail_does_not_meet_other_verbs(comm):
+    pending = comm.start_sum(vector(comm.rank, SMALL))
+    for to in range(comm.size):
+        comm.post(letter(comm.rank, to, 7), to)
+    parts = comm.alltoall([np.arange(5.0) + comm.rank] * comm.size)
+    assert comm.sum(np.array(1.0)) == comm.size
+    assert all(np.array_equal(part, np.arange(5.0) + r) for r, part in enumerate(parts))
+    found = await_letters(comm, comm.size)
+    assert all(wires[0].tobytes() == letter(r, comm.rank, 7).tobytes() for r, wires in found.items())
+    assert pending.wait().tobytes() == expected_sum(comm.size, SMALL).tobytes()
+
+
+def a_rank_that_does_not_look_delays_nobody(comm):
+    """Posting returns though the last rank reads nothing, and a sum that it has not started holds back no mail."""
+    last = comm.size - 1
+    for _ in range(10):
+        comm.post(np.zeros(20_000, np.uint8), last)
+    if comm.rank != last:
+        pending = comm.start_sum(np.ones(3))
+        if comm.rank == 0:
+            assert not pending.poll()
+        for to in range(last):
+            comm.post(letter(comm.rank, to, 0), to)
+        found = await_letters(comm, last)
+        assert all(found[source][0].tobytes() == letter(source, comm.rank, 0).tobytes() for source in range(last))
+        comm.post(np.array([comm.rank], np.uint8), last)
+    else:
+        await_letters(comm, 10 * comm.size + last)
+        pending = comm.start_sum(np.ones(3))
+    assert np.array_equal(pending.wait(), np.full(3, float(comm.size)))
+    assert comm.flush() == []
+
+
+def mail_is_counted(comm):
+    before = comm.bytes_sent, comm.messages
+    for to in range(comm.size):
+        comm.post(np.zeros(11, np.uint8), to)
+    others = comm.size - 1
+    assert (comm.bytes_sent - before[0], comm.messages - before[1]) == (11 * others, others)
+    received = comm.bytes_received
+    assert len(comm.flush()) == comm.size
+    assert comm.bytes_received - received == 11 * others
+
+
 CASES = [
+    mail_keeps_the_order_between_two_ranks_and_loses_nothing,
+    a_long_message_arrives,
+    nothing_is_under_way_after_a_flush,
+    mail_does_not_meet_other_verbs,
+    a_rank_that_does_not_look_delays_nobody,
+    mail_is_counted,
     sum_is_in_rank_order,
     sum_keeps_the_shape,
     started_sum_is_the_sum,

@@ -48,10 +48,13 @@ class Progress(NamedTuple):
 class Algorithm(Plugin, ABC, Generic[S]):
     """A plug-in; `needs` names properties that the job must have, checked once before the start.
 
-    Known needs: "smooth penalty", "small model" (a width × width matrix fits), "curvature bound".
+    Known needs: "smooth penalty", "small model" (a width × width matrix fits), "curvature bound",
+    "quadratic loss".
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    baseline: ClassVar[bool] = False  # for comparison only: never chosen for --algorithm auto
+    exact: ClassVar[bool] = True  # reaches the optimum; else a neighbourhood, which its docstring gives
     compressed_memory: ClassVar[str] = ""  # that --memory auto stands for; "": all exchanges are exact sums
 
     @abstractmethod

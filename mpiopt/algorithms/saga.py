@@ -19,11 +19,13 @@ from mpiopt.algorithms import Algorithm, Exact, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.exact import evaluate_exact
 from mpiopt.extrapolation import extrapolated
-from mpiopt.local_steps import MIX, ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, LocalSteps, full_metric, plan
+from mpiopt.local_steps import AWAY, MIX, ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, full_metric, plan
 from mpiopt.objective import Objective
+from mpiopt.rounds import asynchronous, timed
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 from mpiopt.warm_start import Start, approach, find
 
+EXCHANGES = ("sync", "overlap", "timed", "async")
 VARIANTS = ("A", "B", "C", "D", "E")
 FAR_OUT = 10.0  # times the last good value: gradients there were so large that memories keep their rounding
 PRECONDITIONERS = ("auto", "none", "diagonal", "full")
@@ -42,6 +44,8 @@ class SagaState:
     residual: PerRank  # (outputs · width,) what the compressed way back still owes of this rank's slice of G
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
+    place: PerRank  # (2, outputs, width) where the table's rows were visited last, on average, and s = Σ p_k of these
+    work: PerRank  # (6,) rows visited, and the pace of this rank and of its rounds, see mpiopt.local_steps
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
@@ -64,6 +68,10 @@ class Saga(Algorithm[SagaState]):
     D: G, E: g_k N/n_k (no correction: stalls; the negative control). Every `refresh` epochs the table is filled anew
     at w̄, which gives an exact objective and gradient as well. With the full preconditioner the steps are made on
     blocks in a common metric, and the correction is that of metric.py instead of the variant's.
+
+    exchange: sync: all ranks wait for each other; overlap: they go on while the sum is under way; timed: all exchange
+    at the same time, each having visited what rows it could (rounds/timed.py); async: nobody waits, and a step is the
+    time from one exact evaluation in the background to the next (rounds/asynchronous.py).
     """
 
     name: ClassVar[str] = "saga"
@@ -71,23 +79,34 @@ class Saga(Algorithm[SagaState]):
 
     variant: str = "B"
     preconditioner: str = "auto"
-    local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen
+    local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen, -1: by measured speeds
+    stretch: float = 1.0  # times longer rounds than chosen
     step_size: float = 0.0  # γ for one row (none, diagonal) or η (full); 0: chosen
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
     warm_start: bool = True  # begin on a part of the rows, where there are many for each unknown
-    overlap: bool = False  # go on with local steps while the exchange is under way
+    exchange: str = "sync"  # or "overlap", "timed", "async"
+    round_seconds: float = 0.0  # of a timed round; 0: what the median rank needs for H rows
+    staleness: int = 0  # rounds that a rank of an async run may be ahead of the slowest; 0: any number
     extrapolate: int = 0  # m, of the models at the last m + 1 refreshes, guarded by an exact evaluation; 0: off
     lazy: bool = False  # CSR rows without a full metric: the exact iterates of dense rows, a little slower
 
     def __post_init__(self) -> None:
         _one_of("variant", self.variant, VARIANTS)
         _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
+        _one_of("exchange", self.exchange, EXCHANGES)
         _one_of("sampling", self.sampling, ("permutation", "uniform"))
-        for field in ("local_steps", "step_size", "batch", "extrapolate"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
+        least = {"local_steps": -1, "step_size": 0, "batch": 0, "extrapolate": 0, "round_seconds": 0, "staleness": 0}
+        for field, value in least.items():
+            if getattr(self, field) < value:
+                raise ValueError(f"{field} must be at least {value}, not {getattr(self, field)}")
+        if not self.stretch > 0:
+            raise ValueError(f"stretch must be greater than 0, not {self.stretch}")
+        if self.exchange == "async" and (self.extrapolate or not self.refresh):
+            raise ValueError(
+                "exchange 'async' needs refreshes and no extrapolation: leave out refresh and extrapolate"
+            )
 
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
@@ -98,13 +117,14 @@ class Saga(Algorithm[SagaState]):
             name: w.copy()
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
         }
-        kept = np.zeros(w.size)
-        return SagaState(
-            table=table, cursor=cursor, control=control, trail=trail, residual=kept, steps=None, **models
-        )
+        place, work = np.zeros((2 if self.exchange in ("timed", "async") else 0, *w.shape)), np.zeros(6)
+        own = {"table": table, "cursor": cursor, "place": place, "work": work, "residual": np.zeros(w.size)}
+        return SagaState(control=control, trail=trail, steps=None, **own, **models)
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
         """Fill the table at the start, 0 or a model of a part of the rows, by one pass and one exchange."""
+        if self.exchange == "async" and channel.compresses:
+            raise ValueError("exchange 'async' does not compress: use --compress none, or --exchange timed")
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
         control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
@@ -128,7 +148,7 @@ class Saga(Algorithm[SagaState]):
         if not self.warm_start:
             return zero
         if not (channel.compresses and full_metric(self.preconditioner, objective)):
-            return find(replace(self, local_steps=0), objective, channel)
+            return find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
         if objective.loss.quadratic:
             return zero
         return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
@@ -147,12 +167,16 @@ class Saga(Algorithm[SagaState]):
 
         Less where a compressor lets through only a small part α of what a rank found.
         """
-        if self.local_steps:
+        if self.local_steps > 0:
             return self.local_steps * channel.size / objective.shard.total
         if channel.size == 1:
             return 1.0
-        whole = 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        whole = self.stretch * self.share(objective)
         return max(whole / 16, whole * min(1.0, 2.0 * channel.through(objective.zeros().size)))
+
+    def share(self, objective: Objective) -> float:
+        """Give the part of a local epoch that a round is: one in the metric, a quarter without."""
+        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
@@ -164,25 +188,38 @@ class Saga(Algorithm[SagaState]):
 
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
         """Do H local steps and the exchange; then the refresh, if it is due."""
-        steps: LocalSteps = state.steps
-        epochs = float(state.control[ROUND])
-        state.control[SINCE] += epochs
-        due = bool(steps.refresh) and state.control[SINCE] >= steps.refresh - 1e-9
-        if self.overlap:
-            self._overlapped_round(state, objective, channel)
-        else:
-            steps.run(state, objective, channel)
-            if due:  # the refresh brings the tables
-                exchange.models(k + 1, state, objective, channel)
-            else:
-                exchange.models_and_tables(k + 1, state, objective, channel)
-        epochs += float(state.control[SPENT])
-        state.control[SPENT] = 0.0
-        if not due:
-            return Progress(epochs, steps.step_size(state.control[SCALE]))
+        epochs, state.control[SPENT] = float(state.control[SPENT]), 0.0
+        if self.exchange == "async":
+            spent, exact = asynchronous.period(self.staleness, state, objective, channel)
+            return Progress(epochs + spent, state.steps.step_size(state.control[SCALE]), exact)
+        epochs += self._work_and_exchange(k + 1, state, objective, channel)
+        if not self._is_due(state):
+            return Progress(epochs, state.steps.step_size(state.control[SCALE]))
         exact = self._refresh(k + 1, state, objective, channel)
         extra, exact = self._judge(k + 1, state, exact, objective, channel)
-        return Progress(epochs + 1.0 + extra, steps.step_size(state.control[SCALE]), exact)
+        return Progress(epochs + 1.0 + extra, state.steps.step_size(state.control[SCALE]), exact)
+
+    def _work_and_exchange(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> float:
+        """Do the local steps of a round and its exchange; give the epochs over all ranks."""
+        epochs = float(state.control[ROUND])
+        if self.exchange == "timed":
+            epochs = timed.work(self.round_seconds, state, objective, channel)
+        elif self.exchange == "overlap":
+            self._overlapped_round(state, objective, channel)
+        else:
+            state.steps.run(state, objective, channel)
+        state.control[SINCE] += epochs
+        if self.exchange == "overlap":
+            return epochs
+        if self._is_due(state):  # the refresh brings the tables
+            exchange.models(k, state, objective, channel)
+        else:
+            exchange.models_and_tables(k, state, objective, channel)
+        return epochs
+
+    def _is_due(self, state: SagaState) -> bool:
+        refresh = state.steps.refresh
+        return bool(refresh) and state.control[SINCE] >= refresh - 1e-9 and timed.allows(state)
 
     def _overlapped_round(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Post (w_k, g_k), go on with H steps, then merge: w_k += w̄(s) − w_k(s); G is that of the posted tables."""
@@ -201,7 +238,8 @@ class Saga(Algorithm[SagaState]):
         value, own = objective.refresh(state.w, state.table)
         state.own[...] = own
         state.local[...] = state.w
-        state.control[SINCE] = 0.0
+        state.place[...] = state.w
+        state.control[SINCE] = state.work[AWAY] = 0.0
         value, error = exchange.refreshed(k, value, state, objective, channel)
         return Exact(value + objective.penalty_value(state.w), state.average.copy(), error)
 
@@ -221,6 +259,7 @@ class Saga(Algorithm[SagaState]):
             state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
             exact = self._refresh(k, state, objective, channel)
             if tried > 2:
+                exact = exchange.refined(k, exact, state, objective, channel)
                 break
         if control[SCALE] < 1e-9:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")

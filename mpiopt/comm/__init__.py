@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Letter = tuple[int, Array]  # who sent it, and what
 
 
 class Pending(Protocol):
@@ -22,9 +23,49 @@ class Pending(Protocol):
         ...
 
 
+class PendingExchange(Protocol):
+    """An exchange along a graph under way."""
+
+    def poll(self) -> bool:
+        """Make progress; say whether `wait` would return at once."""
+        ...
+
+    def wait(self) -> dict[int, Array]:
+        """Finish the exchange and give what the in-neighbours sent, by rank."""
+        ...
+
+
+class Neighbours(Protocol):
+    """The edges of a directed graph at this rank. Its verbs are collective over all ranks of the graph.
+
+    `tag` is a number < 2⁶⁴ that must be equal on both ends of an edge: a protocol numbers its rounds with it, so that
+    a lost message, or a rank that is elsewhere, is a RuntimeError and never a wrong result. The error is of the
+    ranks that notice it, and must end the others (a thread's error and `python -m mpi4py` do); do not catch it.
+    """
+
+    rank: int
+    size: int
+    outgoing: tuple[int, ...]  # this rank sends to them
+    incoming: tuple[int, ...]  # they send to this rank; ascending, as in every result
+    bytes_sent: int  # payload sent along the edges so far, each receiver counted once
+    messages: int
+
+    def exchange(self, x: Array, tag: int = 0) -> dict[int, Array]:
+        """Send `x` to all out-neighbours; give what the in-neighbours sent. Equal shapes and types everywhere."""
+        ...
+
+    def start_exchange(self, x: Array, tag: int = 0) -> PendingExchange:
+        """Nonblocking twin of `exchange`; `x` is copied before the return. Several may be under way."""
+        ...
+
+    def exchange_any(self, x: Array, tag: int = 0) -> dict[int, Array]:
+        """Do as `exchange` where lengths of axis 0 may differ; types may not. It costs a second message an edge."""
+        ...
+
+
 @runtime_checkable
 class Comm(Protocol):
-    """Ranks 0 … size-1 of one program. Every verb is collective: all ranks call it in the same order.
+    """Ranks 0 … size-1 of one program. All ranks call the verbs in the same order, but for `post` and `arrived`.
 
     `sum` adds in the order of the ranks, so that its result is the same bits on all ranks, in every run on the
     same number of ranks, over threads and over MPI. (MPI_Allreduce promises none of this.)
@@ -61,6 +102,21 @@ class Comm(Protocol):
         """Give `root`'s array, whatever its shape and type, on all ranks; what the others pass is not looked at."""
         ...
 
+    def post(self, wire: Array, to: int) -> None:
+        """Send a copy of `wire` (uint8) to one rank, which need not wait for it, nor this rank for that one.
+
+        Between two ranks the order is kept; other verbs do not meet these messages.
+        """
+        ...
+
+    def arrived(self) -> list[Letter]:
+        """Take the messages posted to this rank that are here by now, maybe none: (source, wire)."""
+        ...
+
+    def flush(self) -> list[Letter]:
+        """Take all messages still under way to this rank; collective. Afterwards nothing is under way anywhere."""
+        ...
+
     def barrier(self) -> None:
         """Return when all ranks have arrived."""
         ...
@@ -70,5 +126,13 @@ class Comm(Protocol):
 
         The type (one of ValueError, OSError, RuntimeError, MemoryError …) and the message survive; where more
         than one rank exists and only some failed, the message says which rank.
+        """
+        ...
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> Neighbours:
+        """Make the graph in which this rank sends to the ranks `outgoing` (ascending, without itself).
+
+        A message that does not come within `timeout` seconds is a RuntimeError. ValueError on all ranks where a
+        neighbour is no other rank.
         """
         ...

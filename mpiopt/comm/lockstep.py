@@ -1,7 +1,8 @@
 """The verbs between threads of which only one runs at a time: many short rounds without a crowd at a barrier.
 
-A rank works until it needs the others, then hands on to the next one. For rounds of some microseconds on many ranks
-this is several times as fast as `threads.spmd`; there is nothing to gain from more than one core.
+A rank works until it needs the others or looks for mail, then hands on to the next one. For rounds of some
+microseconds on many ranks this is several times as fast as `threads.spmd`; there is nothing to gain from more than
+one core.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mpiopt.comm import Comm
+from mpiopt.comm.thread_mail import until
 from mpiopt.comm.threads import World, run_in
 
 R = TypeVar("R")
@@ -24,7 +26,6 @@ class Turns(World):
 
     def __init__(self, size: int, timeout: float) -> None:
         super().__init__(size, timeout)
-        self.timeout = timeout
         self.rows: list[list[Any]] = [[None] * size, [None] * size]
         self.meetings = [0] * size
         self.turn = [threading.Lock() for _ in range(size)]
@@ -37,13 +38,17 @@ class Turns(World):
         self._await(rank)
 
     def meet(self, rank: int, brought: Any) -> list[Any]:
-        """Lay it down, let the others run to this meeting, and give what all brought."""
+        """Lay it down, let the others run until all have come to this meeting, and give what they brought."""
         row = self.rows[self.meetings[rank] % 2]
         self.meetings[rank] += 1
         row[rank] = brought
+        until(lambda: min(self.meetings) >= self.meetings[rank], self, rank)
+        return list(row)
+
+    def pause(self, rank: int) -> None:
+        """Hand on, and go on with the next turn."""
         self._hand_on(rank)
         self._await(rank)
-        return list(row)
 
     def leave(self, rank: int) -> None:
         """Hand on for good."""

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from mpi4py import MPI
 
-from mpiopt.comm import Array
+from mpiopt.comm import Array, Letter
 from mpiopt.comm.errors import decode, encode, raise_first
+from mpiopt.comm.mpi_graph import MpiNeighbours
+from mpiopt.comm.mpi_mail import Mail
 from mpiopt.comm.mpi_sum import Lane, Sum
 from mpiopt.comm.reduction import Sent, in_order, is_small, signature
 
@@ -30,6 +32,7 @@ class MpiComm(Sent):
         self.raw, self._piece = comm, piece
         self.library = MPI.Get_library_version()
         self._lane = Lane(comm.Dup(), piece)
+        self._mail = Mail(comm.Dup(), piece)
 
     def sum(self, x: Array) -> Array:
         """Sum over the ranks in rank order."""
@@ -120,6 +123,19 @@ class MpiComm(Sent):
             self.raw.Bcast([piece, MPI.BYTE], root)
         return result
 
+    def post(self, wire: Array, to: int) -> None:
+        """Send a message that nobody waits for."""
+        self.count_to_one(wire.nbytes, to)
+        self._mail.post(wire, to)
+
+    def arrived(self) -> list[Letter]:
+        """Take the messages that are here."""
+        return self.count_letters(self._mail.arrived())
+
+    def flush(self) -> list[Letter]:
+        """Take the messages that are under way; collective."""
+        return self.count_letters(self._mail.flush())
+
     def barrier(self) -> None:
         """Wait for all."""
         self.raw.Barrier()
@@ -136,6 +152,10 @@ class MpiComm(Sent):
         every = np.empty(int(lengths.sum()), np.uint8)
         self.raw.Allgatherv([told, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
         raise_first([decode(wire) for wire in np.split(every, np.cumsum(lengths)[:-1])], error)
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
+        """Make a graph, with a communicator of its own."""
+        return MpiNeighbours(self, outgoing, timeout, self._piece)
 
 
 def _bytes(x: Array) -> Array:

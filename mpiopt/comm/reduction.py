@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpiopt.comm import Array
+from mpiopt.comm import Array, Letter
 from mpiopt.shard import block
 
 # Through shared memory the allgather wins longer (2 ranks: up to 4 MB, 4 ranks: 64 KB), but it sends size/2 times as
@@ -58,6 +58,17 @@ class Sent:
         """Count the same `nbytes` sent to every other rank."""
         self.bytes_sent += nbytes * (self.size - 1)
         self.messages += self.size - 1
+
+    def count_to_one(self, nbytes: int, to: int) -> None:
+        """Count a message to one rank, nothing where that is this rank itself."""
+        if to != self.rank:
+            self.bytes_sent += nbytes
+            self.messages += 1
+
+    def count_letters(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Count messages received from others, and give them."""
+        self.bytes_received += sum(wire.nbytes for source, wire in letters if source != self.rank)
+        return list(letters)
 
     def count_to_each(self, nbytes: Sequence[int]) -> None:
         """Count `nbytes[r]` sent to rank r, nothing where it is 0 or this rank itself."""

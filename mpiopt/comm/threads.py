@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from mpiopt.comm import Array, Comm
+from mpiopt.comm import Array, Comm, Letter
 from mpiopt.comm.errors import raise_first
 from mpiopt.comm.reduction import Sent, in_order, signature
+from mpiopt.comm.thread_mail import Boxes, Started, Sums
+from mpiopt.comm.threads_graph import ThreadNeighbours
 
 R = TypeVar("R")
 
@@ -19,7 +22,8 @@ class World:
     """Where the ranks of one process meet: all threads run at once, and wait for one another at a barrier."""
 
     def __init__(self, size: int, timeout: float) -> None:
-        self.size = size
+        self.size, self.timeout = size, timeout
+        self.boxes, self.sums = Boxes(size), Sums(size)
         self.slots: list[Any] = [None] * size
         self.barrier = threading.Barrier(size, timeout=timeout)
 
@@ -34,6 +38,12 @@ class World:
         self.barrier.wait()
         return seen
 
+    def pause(self, rank: int) -> None:
+        """Let the others run."""
+        if self.barrier.broken:
+            raise threading.BrokenBarrierError
+        time.sleep(2e-5)
+
     def leave(self, rank: int) -> None:
         """End the work of a rank."""
 
@@ -42,19 +52,8 @@ class World:
         self.barrier.abort()
 
 
-class _Done:
-    def __init__(self, result: Array) -> None:
-        self.result = result
-
-    def poll(self) -> bool:
-        return True
-
-    def wait(self) -> Array:
-        return self.result
-
-
 class ThreadComm(Sent):
-    """One rank of `spmd`; all verbs are built on one swap of values at a barrier.
+    """One rank of `spmd`; verbs that wait for all are built on one swap of values at a barrier.
 
     Where the ranks disagree on the verb, or on shapes and types that must be equal, all of them raise RuntimeError.
     """
@@ -76,9 +75,10 @@ class ThreadComm(Sent):
         self.count_sum(x)
         return in_order(np.add, parts)
 
-    def start_sum(self, x: Array) -> _Done:
-        """Sum at once: between threads there is nothing to overlap."""
-        return _Done(self.sum(x))
+    def start_sum(self, x: Array) -> Started:
+        """Bring a part of a sum; it is done when the last rank has brought its own."""
+        self.count_sum(x)
+        return Started(self._world.sums.bring(self.rank, np.array(x, order="C", copy=True)), self._world, self.rank)
 
     def max(self, x: Array) -> Array:
         """Maximum over the ranks; NaN wins."""
@@ -117,6 +117,21 @@ class ThreadComm(Sent):
             self.bytes_received += value.nbytes
         return np.array(value, copy=True)
 
+    def post(self, wire: Array, to: int) -> None:
+        """Lay a message into the box of a rank."""
+        self.count_to_one(wire.nbytes, to)
+        self._world.boxes.put(self.rank, wire, to)
+
+    def arrived(self) -> list[Letter]:
+        """Empty this rank's box, after the others had a chance to run."""
+        self._world.pause(self.rank)
+        return self.count_letters(self._world.boxes.take(self.rank))
+
+    def flush(self) -> list[Letter]:
+        """Empty the box when all have posted."""
+        self.swap("flush", None)
+        return self.count_letters(self._world.boxes.take(self.rank))
+
     def barrier(self) -> None:
         """Wait for all."""
         self.swap("barrier", None)
@@ -124,6 +139,10 @@ class ThreadComm(Sent):
     def agree(self, error: Exception | None) -> None:
         """Raise the first rank's error on all ranks, or return."""
         raise_first(self.swap("agree", error), error)
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> ThreadNeighbours:
+        """Make a graph; the longest wait is that of all verbs, set in `spmd`."""
+        return ThreadNeighbours(self, outgoing)
 
 
 def single() -> ThreadComm:

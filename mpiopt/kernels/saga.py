@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.orders import Starts
+from mpiopt.kernels.pace import Poll, paced
 from mpiopt.kernels.saga_csr import DECAY, LOG_DECAY, PULL, STEP, saga_lazy, saga_sparse
 from mpiopt.kernels.saga_dense import saga_dense
 from mpiopt.shard import CsrRows, DenseRows
@@ -45,6 +46,7 @@ class Moves:
     share: float
     batch: int = BLOCK  # rows of a block, 1 … 8
     form: str = "sparse"  # of CSR rows: "sparse" (fast, the same in expectation) or "lazy" (the dense iterates)
+    poll: Poll | None = None  # called now and then, for an exchange under way (not in the form "lazy")
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= BLOCK:
@@ -84,10 +86,11 @@ def _check(objective: Objective, moves: Moves, w: Model, average: Model, table: 
 
 def _dense(rows: DenseRows, objective: Objective, moves: Moves, w: Model, average: Model, table: Vector) -> None:
     shard, (l1, l2) = objective.shard, objective.penalty.strengths
-    saga_dense(
-        *(rows.values, shard.label, shard.weight, table, w, average, moves.starts, moves.batch, moves.step),
-        *(shard.features, l2, l1, moves.innovation, moves.share, objective.loss.slope_address),
-    )
+    for starts in paced(moves.starts, moves.poll):
+        saga_dense(
+            *(rows.values, shard.label, shard.weight, table, w, average, starts, moves.batch, moves.step),
+            *(shard.features, l2, l1, moves.innovation, moves.share, objective.loss.slope_address),
+        )
 
 
 def _sparse(rows: CsrRows, objective: Objective, moves: Moves, w: Model, average: Model, table: Vector) -> None:
@@ -100,10 +103,11 @@ def _sparse(rows: CsrRows, objective: Objective, moves: Moves, w: Model, average
     records[:, 1 : 2 * outputs : 2] = average.T
     records[:, 2 * outputs + STEP] = moves.step
     records[:, 2 * outputs + PULL] = each / (1 + each * objective.ridge)
-    saga_sparse(
-        *(rows.indptr, rows.indices, rows.values, shard.label, shard.weight, table, records, moves.starts),
-        *(moves.batch, shard.features, l2, l1, moves.innovation, moves.share, objective.loss.slope_address),
-    )
+    for starts in paced(moves.starts, moves.poll):
+        saga_sparse(
+            *(rows.indptr, rows.indices, rows.values, shard.label, shard.weight, table, records, starts),
+            *(moves.batch, shard.features, l2, l1, moves.innovation, moves.share, objective.loss.slope_address),
+        )
     met = counts > 0
     _move_unmet(objective, moves, w, average, ~met)
     w[:, met] = records[met, 0 : 2 * outputs : 2].T

@@ -12,13 +12,12 @@ from mpiopt import metric
 from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
+from mpiopt.kernels.pace import Integers, Poll
 from mpiopt.objective import Objective
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
-Poll = Callable[[], bool]
-Integers = NDArray[np.int64]
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
 # damping of the metric, largest step scale that may be tried (compressed, in a metric: the squared gradient where the
@@ -26,9 +25,12 @@ Integers = NDArray[np.int64]
 # lengthened (compressed, in a metric: the rate of progress before the metric was taken), models in the trail, the
 # part of the way to the average of the ranks' models that a compressed exchange goes.
 SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
+# Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
+# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
+VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS = range(6)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
+PIECES = 8  # of a round by time or without a common clock, between which a rank looks at the clock or at its mail
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
-PIECES = 8  # of a local epoch, between which an exchange under way is polled
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
 
 
@@ -37,8 +39,13 @@ class LocalSteps(Protocol):
 
     refresh: float  # epochs between two refreshes of the table
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
-        """Do the local steps of one round on state.local, state.own, state.table; `poll` between pieces."""
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
+        """Do the local steps of one round, or of so many `epochs`, on state.local, own and table; count the rows.
+
+        `poll` is called now and then.
+        """
         ...
 
     def step_size(self, scale: float) -> float:
@@ -70,15 +77,15 @@ def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int
     return pieces
 
 
+def rows_from(starts: Integers, block: int, rows: int) -> int:
+    """Give how many rows the blocks of `block` rows that begin at `starts` have; the last one may be shorter."""
+    return int(np.minimum(block, rows - starts).sum())
+
+
 def mixed(control: NDArray[np.float64], tried: int, d: int, channel: Channel) -> None:
     """Go a smaller part of the way to the compressed average where F rose, a larger one again where it fell."""
     most = channel.shrink_of_sum(d)
     control[MIX] = max(most / 64, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
-
-
-def polled(pieces: list[Integers]) -> list[Integers]:
-    """Cut pieces smaller, for an exchange under way to be polled between them."""
-    return [part for piece in pieces for part in np.array_split(piece, PIECES) if len(part)]
 
 
 def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel) -> LocalSteps:

@@ -10,6 +10,7 @@ from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
 from mpiopt.exchange import start_over
+from mpiopt.kernels.pace import Integers, Poll, paced
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
 from mpiopt.local_steps import (
     CEILING,
@@ -20,10 +21,9 @@ from mpiopt.local_steps import (
     ROUND,
     SCALE,
     SLOW,
-    Integers,
-    Poll,
+    VISITED,
     mixed,
-    polled,
+    rows_from,
     upcoming,
 )
 from mpiopt.objective import Objective
@@ -74,7 +74,9 @@ class MetricSteps:
             raise RuntimeError("this metric was made for exact sums")
         return self.metric.coordinates
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
         """Visit the next blocks of the local order."""
         shard = objective.shard
         rows = len(shard)
@@ -90,12 +92,12 @@ class MetricSteps:
             self.eta(blocks, float(state.control[SCALE])),
         )
         rest = state.average - theta * scale * state.shared
-        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
-        for order in orders if poll is None else polled(orders):
-            self._kernel(state, objective, rest, order, numbers)
-            if poll is not None:
-                poll()
+        for order in orders:
+            for piece in paced(order, poll):
+                self._kernel(state, objective, rest, piece, numbers)
+            state.work[VISITED] += rows_from(order * self.block, self.block, rows)
 
     def _order(self, epoch: int, blocks: int, rank: int) -> Integers:
         return randomness.generator(self.seed, ORDER_STREAM, epoch, rank).permutation(blocks)

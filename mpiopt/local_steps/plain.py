@@ -16,6 +16,7 @@ from mpiopt.coordinates import Coordinates, Scaled
 from mpiopt.curvature import used
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
+from mpiopt.kernels.pace import Poll
 from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
     CEILING,
@@ -25,9 +26,8 @@ from mpiopt.local_steps import (
     ROUND,
     SCALE,
     SLOW,
-    Poll,
-    mixed,
-    polled,
+    VISITED,
+    rows_from,
     upcoming,
 )
 from mpiopt.objective import Objective
@@ -99,7 +99,9 @@ class PlainSteps:
         """Give those in which the scaled columns bend alike."""
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
-    def run(self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None) -> None:
+    def run(
+        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
+    ) -> None:
         """Visit the next blocks of the local order, with the correction of the variant."""
         shard = objective.shard
         n = len(shard)
@@ -111,13 +113,12 @@ class PlainSteps:
         theta = part if self.variant == "C" else 1.0
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
         step = self.column * self.gamma * state.control[SCALE]
-        wanted = max(1, round(float(state.control[ROUND]) * blocks))
+        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
-        for starts in found if poll is None else polled(found):
-            moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form)
+        for starts in found:
+            moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form, poll)
             objective.local_steps(moves, state.local, average, state.table)
-            if poll is not None:
-                poll()
+            state.work[VISITED] += rows_from(starts, self.batch, n)
         if self.variant == "D":
             state.own[...] = own_average(objective, state.table)
         else:
@@ -148,9 +149,8 @@ class PlainSteps:
         decrement = float((map_ * map_ * self.column).sum())
         rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
         control[DECREMENT] = decrement
-        mixed(control, tried, state.w.size, channel)
         if tried:
-            self._shorten(control, tried, channel.size)
+            self._shorten(control, tried, channel)
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay
             control[SCALE] /= 1.5
             control[CEILING], control[GREW] = control[SCALE], 0.0
@@ -159,14 +159,14 @@ class PlainSteps:
             control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
         return 0.0
 
-    def _shorten(self, control: Vector, tried: int, size: int) -> None:
+    def _shorten(self, control: Vector, tried: int, channel: Channel) -> None:
         if tried > 2:
-            control[SCALE] *= 0.1
+            control[SCALE] *= 0.5 if channel.compresses else 0.1  # what is exchanged may be at fault as well
             control[CEILING] = control[SCALE]
             return
         control[CEILING] = 0.7 * control[SCALE]
         control[SCALE] *= 0.5
-        if size > 1 and not self.fixed:
+        if channel.size > 1 and not self.fixed:
             control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 
 

@@ -1,5 +1,5 @@
-"""`mpiopt study JOB.toml`: does distributed SAGA behave as its analysis says? Small runs, a table, verdicts.
+"""`mpiopt study JOB.toml`: does an algorithm behave as its analysis says? Small runs, a table, verdicts.
 
-Every cell of the grid runs on ranks that are threads taking turns (comm/lockstep.py), so that it is deterministic and
-needs no MPI; under mpirun the cells are dealt to the ranks.
+The job file names its kind, `study = "saga-facts"` (also where it names none) or "compression"; each kind is a
+package with a module `kind` that reads the job, runs this rank's part of it, and shows what was found.
 """

@@ -4,9 +4,9 @@ import functools
 
 import pytest
 
-from mpiopt.study.cell import fitted, solve
-from mpiopt.study.grid import SHARDS, Cell, Study
-from mpiopt.study.made_up import make
+from mpiopt.study.saga_facts.cell import fitted, solve
+from mpiopt.study.saga_facts.grid import SHARDS, Cell, Study
+from mpiopt.study.saga_facts.made_up import make
 
 STUDY = {"rows": 1024, "features": 16, "repeats": 1}
 IID, SORTED = SHARDS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import compressors, data, race, targets
+from benchmarks import compressors, data, overlap, race, slow_link, targets
 from benchmarks.ours import Optimum
 from benchmarks.peers import Solver
 from benchmarks.race import Times
@@ -77,3 +77,27 @@ def test_every_goal_of_the_compressors_is_measured_for_the_largest_vector():
     }
     assert all(np.isnan(t.ratio) for t in found if "d = 40" in t.what)
     assert "none decode, d = 40" in {t.what for t in found}
+
+
+def run_of(seconds, chosen=""):
+    return slow_link.Run(seconds, 1.0, 2.0, 0.0, 3.0, 4.0, 5, chosen)
+
+
+def test_the_slow_links_table_and_verdicts():
+    slow = {"none": run_of(10.0), "quantised": run_of(2.0), "auto": run_of(2.1), "rand-k": "rand-k: code 2: no"}
+    lines = slow_link.table("title", slow)
+    assert lines[5].startswith("| quantised | 2.00 | 5.00 |")
+    assert lines[7].endswith("rand-k: code 2: no |")
+    told = slow_link.verdicts(slow, {"auto": run_of(1.0, "compress none")})
+    assert "best is quantised, 5.00 times" in told[0]
+    assert "1.05 of the best: reached" in told[1]
+    assert told[2].endswith("compress none")
+    assert "MISSED" in slow_link.verdicts(slow | {"auto": run_of(3.0)}, {})[1]
+    assert slow_link.median([run_of(3.0), run_of(1.0), run_of(2.0)]).seconds == 2.0
+
+
+def test_what_is_not_waited_for_is_hidden():
+    times = {"steps": 10.0, "exchange": 4.0, "in turn": 14.0, "overlapped": 10.5}
+    assert overlap.hidden(times | {"waited": 1.0}) == pytest.approx(0.75)
+    assert overlap.hidden(times | {"steps": 2.0, "waited": 2.0}) == 1.0
+    assert overlap.hidden(times | {"waited": 4.0}) == 0.0

@@ -241,3 +241,24 @@ def test_a_job_file_that_is_not_there_or_no_text_is_one_line(here, capsys):
         shown = capsys.readouterr().err
         assert words in shown
         assert shown.count("\n") == 1
+
+
+def test_list_shows_and_draws_graphs(here, capsys):
+    assert mpiopt("list", "topologies", "--ranks", "6", "--plot", "graphs.png") == 0
+    shown = capsys.readouterr().out.splitlines()
+    line = next(line for line in shown if line.startswith("  ring "))
+    assert line.split() == ["ring", "5", "1", "1", "1.34e-01", "6"]
+    image = (here / "graphs.png").read_bytes()
+    assert image[1:4] == b"PNG"
+    assert len(image) > 50_000  # an empty one has 4 kB
+    assert mpiopt("list", "topologies", "random-k[k=5]", "--ranks", "6") == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1:4] == ["1", "5", "5"]
+    for words, told in (
+        (["losses", "--ranks", "6"], "are for graphs"),
+        (["topologies", "--ranks", "x"], "whole number"),
+        (["topologies", "--ranks", "0"], "from 1 to"),
+        (["topologies", "--ranks", "4", "--plot", "a.xyz"], "unknown suffix"),
+        (["topologies", "rin", "--ranks", "4"], "did you mean 'ring'"),
+    ):
+        assert mpiopt("list", *words) == 2
+        assert told in capsys.readouterr().err

@@ -58,8 +58,11 @@ OPTIONS = [
     {"preconditioner": "none", "variant": "D"},
     {"preconditioner": "none", "sampling": "uniform"},
     {"preconditioner": "none", "local_steps": 40},
-    {"overlap": True},
-    {"preconditioner": "none", "overlap": True},
+    {"exchange": "overlap"},
+    {"preconditioner": "none", "exchange": "overlap"},
+    {"exchange": "timed"},
+    {"exchange": "async"},
+    {"preconditioner": "diagonal", "exchange": "async"},
     {"warm_start": False},
     {"preconditioner": "none", "extrapolate": 4},
 ]

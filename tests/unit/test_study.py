@@ -11,10 +11,11 @@ from mpiopt.cli import run as run_command
 from mpiopt.comm import lockstep, threads
 from mpiopt.exact import evaluate_exact
 from mpiopt.signals import Stop
-from mpiopt.study import facts
-from mpiopt.study.cell import Outcome, Point, fitted, multiples, solve
-from mpiopt.study.grid import Cell, Study, build, read, visits
-from mpiopt.study.made_up import make
+from mpiopt.study.command import read
+from mpiopt.study.saga_facts import facts
+from mpiopt.study.saga_facts.cell import Outcome, Point, fitted, multiples, solve
+from mpiopt.study.saga_facts.grid import Cell, Study, build, visits
+from mpiopt.study.saga_facts.made_up import make
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 BLOCK = {"ranks": [1, 2], "local_steps": [4, "n"], "shards": ["shuffled"], "methods": ["B", "E"]}
@@ -69,8 +70,8 @@ def test_a_wrong_job_is_one_line(change, message):
 
 
 def test_the_jobs_of_the_repository_are_read():
-    assert len(read(JOBS / "saga-facts.toml").cells) == 128
-    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml").cells} == {1, 4, 16, 64}
+    assert len(read(JOBS / "saga-facts.toml")[1].cells) == 128
+    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml")[1].cells} == {1, 4, 16, 64}
 
 
 def test_made_up_data_have_the_optimum_that_is_claimed():

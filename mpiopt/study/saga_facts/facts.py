@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mpiopt.study.cell import Outcome
-from mpiopt.study.grid import SHARDS, Cell
+from mpiopt.study.saga_facts.cell import Outcome
+from mpiopt.study.saga_facts.grid import SHARDS, Cell
 
 NEAR = 1.2  # epochs, in terms of SAGA's, that count as the same
 FEW_MORE = 1.5

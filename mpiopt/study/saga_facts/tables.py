@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpiopt.study.cell import Outcome
-from mpiopt.study.facts import Fact, Outcomes, shown
-from mpiopt.study.grid import METHODS, Study
+from mpiopt.study.files import aligned
+from mpiopt.study.saga_facts.cell import Outcome
+from mpiopt.study.saga_facts.facts import Fact, Outcomes, shown
+from mpiopt.study.saga_facts.grid import METHODS, Study
 
 # Epochs / rounds of B that the reconstruction was measured with before this program existed (numpy and numba, one
 # process): N = 8192, d = 32, l2 = 1/N, the same data, other random orders. "fails": not within 60 epochs.
@@ -32,7 +33,7 @@ def epochs_table(found: Outcomes, study: Study) -> str:
         reference = REFERENCE.get((shards, k), ())
         known = reference[STEPS.index(steps)] if reference and steps in STEPS else ""
         lines.append([shards, str(k), str(study.rows // k), steps, known, *(shown(o) if o else "" for o in cells)])
-    return aligned_text(lines)
+    return aligned(lines)
 
 
 def rates_table(found: Outcomes) -> str:
@@ -45,7 +46,7 @@ def rates_table(found: Outcomes) -> str:
             spread = f"{o.spread[0]:.1f} … {o.spread[1]:.1f}" if o.reached else ""
             place = [cell.shards, str(cell.ranks), cell.local_steps, cell.method]
             lines.append([*place, f"{slope:.3f}", f"{error:.3f}", f"{r2:.3f}", step, spread])
-    return aligned_text(lines)
+    return aligned(lines)
 
 
 def facts_text(facts: Sequence[Fact]) -> str:
@@ -55,12 +56,6 @@ def facts_text(facts: Sequence[Fact]) -> str:
         lines.append(f"({fact.letter}) {fact.verdict:<8} {fact.claim}")
         lines += [f"      {'  ' if item.holds else 'x '}{item.text}" for item in fact.items]
     return "\n".join(lines)
-
-
-def aligned_text(lines: Sequence[Sequence[str]]) -> str:
-    """Give rows of words as columns."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def one_line(o: Outcome, seconds: float) -> str:

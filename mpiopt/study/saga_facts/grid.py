@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mpiopt.algorithms.saga import Saga
@@ -99,22 +97,14 @@ def check(cell: Cell, rows: int) -> None:
     cell.visits(rows)
 
 
-def read(path: str | Path) -> Study:
-    """Read a job file.
+def build(tree: Mapping[str, Any]) -> Study:
+    """Make the study from a job's keys.
 
     Raises
     ------
-    ValueError, OSError
-        If the file can not be read, a key is unknown, or a value is out of its range.
+    ValueError
+        If a key is unknown, or a value is out of its range.
     """
-    try:
-        return build(tomllib.loads(Path(path).read_text()))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def build(tree: Mapping[str, Any]) -> Study:
-    """Make the study from a job's keys."""
     fields = {f.name: f for f in dataclasses.fields(Study) if f.name != "cells"}
     chosen: dict[str, Any] = {}
     for key, value in tree.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mpiopt.study.cell import Outcome
-from mpiopt.study.facts import Outcomes
-from mpiopt.study.grid import METHODS, SHARDS
+from mpiopt.study.saga_facts.cell import Outcome
+from mpiopt.study.saga_facts.facts import Outcomes
+from mpiopt.study.saga_facts.grid import METHODS, SHARDS
 
 STEPS = ("n/4", "n")
 

@@ -13,8 +13,8 @@ from mpiopt.comm import Comm
 from mpiopt.comm.lockstep import spmd
 from mpiopt.exact import evaluate_exact
 from mpiopt.objective import Objective
-from mpiopt.study.grid import CHOSEN, METHODS, Cell, Study
-from mpiopt.study.made_up import MadeUp
+from mpiopt.study.saga_facts.grid import CHOSEN, METHODS, Cell, Study
+from mpiopt.study.saga_facts.made_up import MadeUp
 
 EVERY = 0.25  # epochs between two looks at the objective, which are not counted
 LOST = 10.0  # times the first suboptimality: the run diverged

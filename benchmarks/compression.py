@@ -1,0 +1,131 @@
+"""`python -m benchmarks.compression`: bytes to 1e-6 and to a certified 1e-10 with every compressor, as Markdown.
+
+Runs distributed SAGA on 4 ranks (threads, whose counts are those of MPI) on real sets, rows shuffled and sorted by
+label, the way back compressed as well. The columns are the indicators of Philippenko and Dieuleveut (2024):
+what is saved, rounds to the target, final error; and two tables each show what sorting the shards changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpiopt.algorithms.saga import Saga
+from mpiopt.channel import Channel
+from mpiopt.comm import Comm
+from mpiopt.comm.threads import spmd
+from mpiopt.compressors import Compressor
+from mpiopt.dataset import DataOptions, prepare
+from mpiopt.job import Model, Stopping
+from mpiopt.memory import MEMORIES
+from mpiopt.problem import pose, target_of
+from mpiopt.recorder import Clock, Row
+from mpiopt.runner import Plan, run
+from mpiopt.selection import select
+from mpiopt.signals import Stop
+
+RANKS = 4
+TARGETS = (1e-6, 1e-10)
+SHARDS = ("shuffled", "sorted-by-label")
+MORE = ("quantised[levels=127]", "quantised[levels=3]", "quantised[levels=1]")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A data set and its loss; without a metric where `plain`."""
+
+    path: str
+    loss: str
+    plain: bool = False
+
+    @property
+    def name(self) -> str:
+        """The stem of the file, marked where steps have no metric."""
+        return Path(self.path).stem + (" (no metric)" if self.plain else "")
+
+
+def problems(folder: Path) -> list[Problem]:
+    """Give the sets of the table that are there."""
+    listed = [
+        Problem(str(folder / "a9a" / "a9a"), "logistic"),
+        Problem(str(folder / "a9a" / "a9a"), "logistic", plain=True),
+        Problem(str(folder / "rcv1_cocoa" / "small_train.dat"), "logistic"),
+        Problem(str(folder / "cadata" / "cadata"), "squared"),
+        Problem(str(folder / "pendigits" / "pendigits.tr"), "softmax"),
+        Problem(str(folder / "usps" / "usps.t.bz2"), "softmax", plain=True),
+    ]
+    return [p for p in listed if Path(p.path).exists()]
+
+
+def history(problem: Problem, shards: str, compressor: Compressor | None, epochs: float) -> list[Row]:
+    """Run to the last target; give the record."""
+
+    def main(comm: Comm) -> list[Row]:
+        model = Model(select(problem.loss))
+        data = prepare(problem.path, target_of(model), DataOptions(shards=shards), 0, comm)
+        objective = pose(model, data.shard, data.target, data.classes)
+        channel = Channel(comm, 0, compressor, MEMORIES[-1], downlink=True)
+        saga = Saga(preconditioner="none" if problem.plain else "auto")
+        plan = Plan(Stopping(TARGETS[-1], epochs))
+        return run(plan, objective, saga, channel, Stop(), Clock(), lambda row: None).rows
+
+    return spmd(RANKS, main, 1200.0)[0]
+
+
+def reached(rows: list[Row], target: float) -> Row | None:
+    """Give the first row at which the certificate meets the target."""
+    return next((row for row in rows if row.certificate <= target), None)
+
+
+def compressors() -> list[str]:
+    """Give every member of the family with its defaults, and some levels of quantisation."""
+    return ["none", *(name for name in Compressor.known() if name != "none"), *MORE]
+
+
+def table(problem: Problem, shards: str, names: list[str], epochs: float) -> list[str]:
+    """Give the table of one problem; ratios are bytes without compression over bytes with."""
+    lines = [f"\n### {problem.name}, {shards}, {RANKS} ranks\n"]
+    lines += ["| compressor | kB to 1e-6 | saved | kB to 1e-10 | saved | rounds | epochs | last gap |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    base: list[Row | None] = []
+    for name in names:
+        chosen = select(name)
+        made = None if name == "none" else Compressor.make(chosen.name, chosen.options)
+        rows = history(problem, shards, made, epochs)
+        found = [reached(rows, target) for target in TARGETS]
+        base = base or found
+        cells = [cell for row, first in zip(found, base, strict=True) for cell in costs(row, first)]
+        last = rows[-1]
+        lines.append(f"| {name} | {' | '.join(cells)} | {last.round} | {last.epoch:.3g} | {last.certificate:.1e} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    return lines
+
+
+def costs(row: Row | None, first: Row | None) -> tuple[str, str]:
+    """Give kilobytes, and how many times fewer they are than without compression."""
+    if row is None:
+        return "–", "–"
+    return f"{row.bytes_sent / 1e3:.4g}", f"{first.bytes_sent / row.bytes_sent:.3g}x" if first else "–"
+
+
+def main() -> None:
+    """Print the tables of all or some sets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="part of a set's name")
+    parser.add_argument("--compressors", nargs="*", default=compressors())
+    parser.add_argument("--epochs", type=float, default=1500.0)
+    options = parser.parse_args()
+    folder = Path(os.environ.get("MPIOPT_DATA", "../shared/data"))
+    chosen = [p for p in problems(folder) if options.only in p.name]
+    if not chosen:
+        raise SystemExit(f"no set in {folder} matches {options.only!r}; set MPIOPT_DATA to its folder")
+    for problem in chosen:
+        for shards in SHARDS:
+            print("\n".join(table(problem, shards, options.compressors, options.epochs)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

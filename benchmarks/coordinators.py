@@ -1,0 +1,86 @@
+"""How exact the coordinators are, and what they cost, against the number of ranks: python -m benchmarks.coordinators.
+
+On random directed graphs (random-k, k = 3), the mean of 20 standard normal numbers a rank. Errors are relative to the
+largest number of any rank. "hankel, unguarded" is the textbook form without its fallback; "stated" is the error that
+it measures of itself when it learns the graph.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.consensus import Coordinator
+from mpiopt.consensus.simulated import Simulation
+from mpiopt.topologies import Topology
+
+FORMS = {
+    "flooding": ("flooding", {}),
+    "finite-field": ("finite-field", {}),
+    "hankel, unguarded": ("hankel", {"tolerance": 1e300}),
+    "hankel": ("hankel", {}),
+    "ratio": ("ratio", {}),
+    "quantised": ("quantised", {}),
+}
+SIZES = (3, 5, 8, 10, 12, 15, 20, 40, 64)
+NUMBERS = 20
+
+
+class Line(NamedTuple):
+    """One coordinator on graphs of one size."""
+
+    median: float
+    worst: float
+    stated: float  # the worst
+    rounds: int  # median
+    to_learn: int
+    nbytes: int  # sent along one edge for one number, median
+    gave_way: int  # runs in which another coordinator stood in
+
+
+def measured(form: str, size: int, runs: int) -> Line:
+    """Measure one coordinator on `runs` graphs."""
+    name, options = FORMS[form]
+    errors, stated, rounds, learn, sent, gave_way = [], [], [], [], [], 0
+    for seed in range(runs):
+        graph = Topology.make("random-k", {"k": 3, "seed": seed}).graph(size)
+        simulation = Simulation(Coordinator.make(name, options), graph, seed)
+        xs = np.random.default_rng(seed).standard_normal((size, NUMBERS))
+        found = simulation.mean(list(xs))[0]
+        errors.append(float(np.max(np.abs(found.value - _exact(xs))) / np.abs(xs).max()))
+        stated.append(found.error)
+        rounds.append(found.rounds)
+        learn.append(simulation.rounds_to_learn)
+        sent.append(found.bytes_sent / len(graph.outgoing[0]) / NUMBERS)
+        gave_way += found.by != name
+    return Line(
+        median(errors), max(errors), max(stated), int(median(rounds)), int(median(learn)), int(median(sent)), gave_way
+    )
+
+
+def _exact(xs: np.ndarray) -> np.ndarray:
+    return np.array([float(sum(map(Fraction, column)) / len(column)) for column in xs.T.tolist()])
+
+
+def table(sizes: Sequence[int] = SIZES, runs: int = 10) -> str:
+    """Give the table as Markdown."""
+    lines = [
+        "| ranks | coordinator | error: median | worst | stated | rounds | to learn | bytes/number·edge | gave way |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for size in sizes:
+        for form in FORMS:
+            it = measured(form, size, runs)
+            errors = " | ".join(f"{e:.0e}" if e else "0" for e in it[:3])
+            gave_way = f"{it.gave_way} of {runs}" if it.gave_way else ""
+            lines.append(f"| {size} | {form} | {errors} | {it.rounds} | {it.to_learn} | {it.nbytes} | {gave_way} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(runs=int(sys.argv[1]) if len(sys.argv) > 1 else 10))

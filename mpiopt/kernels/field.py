@@ -1,0 +1,80 @@
+"""Arithmetic modulo the Mersenne prime p = 2⁶¹ - 1 on vectors of residues 0 … p-1 in uint64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+P = (1 << 61) - 1
+Residues = NDArray[np.uint64]
+
+_P = np.uint64(P)
+_LOW31 = np.uint64((1 << 31) - 1)
+_LOW30 = np.uint64((1 << 30) - 1)
+_1, _30, _31, _61 = np.uint64(1), np.uint64(30), np.uint64(31), np.uint64(61)
+
+
+@njit(inline="always")
+def _times(a: Any, b: Any) -> Any:
+    # Halves of 30 and 31 bits; 2⁶² = 2 and 2⁶¹ = 1 modulo p. Every sum stays below 2⁶⁴.
+    ah, al = a >> _31, a & _LOW31
+    bh, bl = b >> _31, b & _LOW31
+    middle = al * bh + ah * bl
+    total = ((ah * bh) << _1) + (middle >> _30) + ((middle & _LOW30) << _31) + al * bl
+    total = (total >> _61) + (total & _P)
+    return total - _P if total >= _P else total
+
+
+@njit(inline="always")
+def _plus(a: Any, b: Any) -> Any:
+    total = a + b
+    return total - _P if total >= _P else total
+
+
+@njit(cache=True, nogil=True)
+def _scale(x: Any, factor: Any, out: Any) -> None:
+    for i in range(len(x)):
+        out[i] = _times(x[i], factor)
+
+
+@njit(cache=True, nogil=True)
+def _add(x: Any, out: Any) -> None:
+    for i in range(len(x)):
+        out[i] = _plus(out[i], x[i])
+
+
+@njit(cache=True, nogil=True)
+def _add_multiple(x: Any, factor: Any, out: Any) -> None:
+    for i in range(len(x)):
+        out[i] = _plus(out[i], _times(x[i], factor))
+
+
+def multiple(x: Residues, factor: int) -> Residues:
+    """Give factor · x."""
+    out = np.empty_like(x)
+    _scale(x, np.uint64(factor), out)
+    return out
+
+
+def add(x: Residues, out: Residues) -> None:
+    """Add x to out."""
+    _add(x, out)
+
+
+def add_multiple(x: Residues, factor: int, out: Residues) -> None:
+    """Add factor · x to out."""
+    _add_multiple(x, np.uint64(factor), out)
+
+
+def to_residues(x: NDArray[np.int64]) -> Residues:
+    """Give whole numbers between -p/2 and p/2 as residues."""
+    return np.where(x < 0, x + P, x).astype(np.uint64)
+
+
+def from_residues(x: Residues) -> NDArray[np.int64]:
+    """Give the whole numbers between -p/2 and p/2 with these residues."""
+    signed = x.astype(np.int64)
+    return np.where(signed > P // 2, signed - P, signed)

@@ -1,0 +1,61 @@
+"""Messages along a graph over MPI: the same cases as between threads, and the same bits and counts."""
+
+import time
+
+import numpy as np
+import pytest
+from comm_cases import vector
+from graph_cases import CASES, MISMATCHES, NAMES, neighbours_of
+
+from mpiopt.comm.threads import spmd
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_messages(case, comm):
+    case(comm)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_messages_in_small_pieces(case, comm):
+    from mpiopt.comm.mpi import MpiComm
+
+    case(MpiComm(comm.raw, piece=40))
+
+
+def everything(comm):
+    """Messages on every topology as bytes."""
+    results = []
+    for name in NAMES:
+        _, neighbours = neighbours_of(comm, name)
+        for n in (1, 17, 100_000):
+            results += [x.tobytes() for x in neighbours.exchange(vector(comm.rank, n)).values()]
+        results += [x.tobytes() for x in neighbours.exchange_any(vector(comm.rank, comm.rank)).values()]
+    return results, comm.bytes_sent, comm.messages
+
+
+def test_threads_give_the_same_bits_and_counts(comm):
+    assert everything(comm) == spmd(comm.size, everything)[comm.rank]
+
+
+@pytest.mark.mpi(min_size=2)
+@pytest.mark.parametrize("mismatch", MISMATCHES)
+def test_a_mismatch_is_an_error(mismatch, comm):
+    _, neighbours = neighbours_of(comm, "complete")
+    # Between ranks that are not the odd one nothing is wrong; each of those sees the odd one's message.
+    with pytest.raises(RuntimeError):
+        MISMATCHES[mismatch](comm, neighbours)
+    comm.barrier()
+
+
+@pytest.mark.mpi(min_size=2)
+def test_a_message_that_never_comes_is_an_error_not_a_hang(comm):
+    _, neighbours = neighbours_of(comm, "complete", timeout=0.2)
+    if comm.rank:
+        with pytest.raises(RuntimeError, match="has left"):
+            neighbours.exchange(np.zeros(3))
+    else:
+        time.sleep(1.0)
+        neighbours.exchange(np.zeros(3))
+    comm.barrier()
