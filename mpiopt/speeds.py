@@ -30,7 +30,7 @@ from mpiopt.routes import Route
 Vector = NDArray[np.float64]
 
 STRETCHES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-GAIN = 0.9  # compression is taken up where the model promises less than this part of the seconds without
+GAIN = 0.8  # compression is taken up where the model promises less than this part of the seconds without
 NUMBERS = (1 << 15, 1 << 18)  # least and most in the message that shows the bandwidth
 HOPS = {Route.SUM: 2.0, Route.GATHER: 3.0, Route.SLICES: 6.0}  # collectives of a few bytes, with those for lengths
 DIFFERENCES = 12  # passes over the vector that its differences, coordinates and memory cost
