@@ -103,6 +103,9 @@ class Saga(Algorithm[SagaState]):
                 raise ValueError(f"{field} must be at least {value}, not {getattr(self, field)}")
         if not self.stretch > 0:
             raise ValueError(f"stretch must be greater than 0, not {self.stretch}")
+        for field, exchange_ in (("round_seconds", "timed"), ("staleness", "async")):
+            if getattr(self, field) and self.exchange != exchange_:
+                raise ValueError(f"{field} is for exchange {exchange_!r} only, not for {self.exchange!r}")
         if self.exchange == "async" and (self.extrapolate or not self.refresh):
             raise ValueError(
                 "exchange 'async' needs refreshes and no extrapolation: leave out refresh and extrapolate"
