@@ -14,6 +14,7 @@ from mpiopt.compressors import Compressor
 from mpiopt.job import Job
 from mpiopt.memory import MEMORIES
 from mpiopt.objective import Objective
+from mpiopt.plugin import nearest
 from mpiopt.selection import Selection, written
 
 EXACT = ("overlap", "async")  # ways to exchange that do not compress
@@ -35,14 +36,15 @@ def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm
     ValueError
         If the compressor is unknown, the algorithm sends exact sums only, or the memory does not fit the compressor.
     """
-    memory = checked_memory(job.memory, algorithm)
+    check_words(job)
+    memory = memory_of(job, algorithm)
     if job.compress.name not in ("none", "auto"):
         refuse(job, algorithm, memory)
     if comm.size > 1 and (job.compress.name == "auto" or measures_rounds(algorithm)):
         return measured(job, objective, algorithm, memory, comm)
     compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
     channel = Channel(comm, job.seed, compressor, memory, job.downlink)
-    return Opened(channel, algorithm, f"exchanges: {described(channel)}" if compressor else "")
+    return Opened(channel, algorithm, f"exchanges: {described(channel)}" if channel.compresses else "")
 
 
 def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm) -> Opened:
@@ -84,14 +86,24 @@ def refuse(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
 
 def make_compressor(selection: Selection) -> Compressor:
     """Make the compressor; ValueError where there is none of that name or with such options."""
+    known = Compressor.known()
+    if selection.name not in known:
+        listed = ", ".join([*known, "auto"])
+        raise ValueError(f"unknown compressor {selection.name!r}{nearest(selection.name, known)}; known: {listed}")
     return Compressor.make(selection.name, selection.fitted(Compressor.known()))
 
 
-def checked_memory(name: str, algorithm: Algorithm[Any]) -> str:
-    """Give the memory that `name` stands for."""
-    if name not in (*MEMORIES, "auto"):
-        raise ValueError(f"memory is one of {', '.join(MEMORIES)}, auto; not {name!r}")
-    return algorithm.compressed_memory if name == "auto" else name
+def check_words(job: Job) -> None:
+    """Refuse an unknown compressor or memory, before anything is read."""
+    if job.compress.name != "auto":
+        make_compressor(job.compress)
+    if job.memory not in (*MEMORIES, "auto"):
+        raise ValueError(f"memory is one of {', '.join(MEMORIES)}, auto; not {job.memory!r}")
+
+
+def memory_of(job: Job, algorithm: Algorithm[Any]) -> str:
+    """Give the memory that the job's word stands for."""
+    return algorithm.compressed_memory if job.memory == "auto" else job.memory
 
 
 def unbiased() -> str:
@@ -107,7 +119,7 @@ def able() -> str:
 
 def described(channel: Channel) -> str:
     """Say how a channel compresses."""
-    if channel.compressor is None:
+    if channel.compressor is None or not channel.compresses:
         return "none"
     ways = "both ways" if channel.downlink else "one way"
     return f"{written(channel.compressor)}, memory {channel.memory}, {ways}"

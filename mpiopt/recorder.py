@@ -177,7 +177,7 @@ def bar(certificate: float, tolerance: float, width: int = 10) -> str:
 def duration(seconds: float) -> str:
     """Give seconds for a reader: 3.21 s, 4m05s, 2h03m."""
     if seconds < 99.95:
-        return f"{seconds:.3g} s"
+        return f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds:.3f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 100:
         return f"{minutes}m{rest:02d}s"

@@ -42,6 +42,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     began = time.perf_counter()
     job = agreed_job(words, comm)
     clock = Clock()
+    compression.check_words(job)
     check_writable(job.out, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)

@@ -44,12 +44,18 @@ def test_the_programs_exit_code_comes_through(across):
     assert across(Link(2, 0.0), 2, "-c", "raise SystemExit(5)").returncode == 5
 
 
+def heed_interrupts():
+    """Undo what a shell does to programs in its background: they ignore SIGINT, and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(folder):
     """Start a rig whose ranks note their network and sleep; give its process and the networks."""
     note = "import os, pathlib, time; pathlib.Path(os.environ['OMPI_COMM_WORLD_RANK']).write_text("
     note += "os.readlink('/proc/self/ns/net')); time.sleep(300)"
     line = [sys.executable, slow_link.__file__, "-n", "2", sys.executable, "-c", note]
-    process = subprocess.Popen(line, cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    silent = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(line, cwd=folder, preexec_fn=heed_interrupts, **silent)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         notes = [path.read_text() for path in folder.iterdir()]

@@ -115,7 +115,7 @@ def test_the_pseudo_terminal_of_a_launcher_that_writes_to_a_file_gets_a_log(monk
 
 def test_duration_and_size():
     assert [duration(s) for s in (0.0123, 99.94, 99.96, 245.2, 7380)] == [
-        "0.0123 s",
+        "0.012 s",
         "99.9 s",
         "1m40s",
         "4m05s",

@@ -71,7 +71,7 @@ def exchanges(seconds_a_round, rounds):
         for _ in range(rounds):
             clock.t += seconds_a_round
             stop.agreed(channel)
-        return channel.traffic.messages
+        return comm.messages
 
     return spmd(2, main)[0]
 
