@@ -23,7 +23,7 @@ from mpiopt.state import Derived, PerRank, Replicated
 from mpiopt.stepsizes import Own, StepSize, Way
 
 Vector = NDArray[np.float64]
-GAMMA, RATIO, SETTLED, BEGUN = range(4)  # places in State.common
+SETTLED, BEGUN = range(2)  # places in State.common
 
 
 @dataclass
@@ -36,7 +36,7 @@ class State:
     own: PerRank  # g_{i,t-1}
     local: PerRank  # (3,) η_i, ρ_i, Lf_i
     whole: Replicated  # (3,) the same of the mean gradient
-    common: Replicated  # (4,) γ, γ_{t-1}/γ_{t-2}, what was settled before the first round, 1 once begun
+    common: Replicated  # (2,) the last maximum of the ranks' numbers, 1 once begun
     limit: PerRank  # (1,) L_i
     loaded: PerRank  # (1,) 1: the fields of one rank are this rank's
     talk: Derived = None  # who answers
@@ -56,7 +56,7 @@ Form = Callable[["State", Vector, StepSize, Tuning], Iteration]
 def blank(w: Vector) -> State:
     """Give the state at `w` before the first iteration, without a step; `w` is not copied."""
     like = np.zeros_like
-    return State(w, like(w), like(w), like(w), np.zeros(3), np.zeros(3), np.zeros(4), np.zeros(1), np.zeros(1))
+    return State(w, like(w), like(w), like(w), np.zeros(3), np.zeros(3), np.zeros(2), np.zeros(1), np.zeros(1))
 
 
 def begin(state: State, step: float, limit: float) -> None:
@@ -83,7 +83,7 @@ def merged(state: State, g: Vector, rule: StepSize, tuning: Tuning) -> Iteration
         agreed = yield from settled(state, own, rule)
     if rule.way is Way.GRADIENT:
         agreed = yield from whole_step(state, mean, own, tuning)
-    gamma = paced(state, agreed, own, rule)
+    gamma = rule.step(agreed, own)
     move(state, g, state.w - (gamma if rule.common else 1.0) * mean)
     return gamma
 
@@ -98,7 +98,7 @@ def unmerged(state: State, g: Vector, rule: StepSize, tuning: Tuning) -> Iterati
     if rule.way is Way.GRADIENT:
         mean = yield Ask(Way.MEAN, g.reshape(-1))
         agreed = yield from whole_step(state, mean.reshape(g.shape), own, tuning)
-    gamma = paced(state, agreed, own, rule)
+    gamma = rule.step(agreed, own)
     found = yield Ask(Way.MEAN, (state.w - gamma * g).reshape(-1))
     move(state, g, found.reshape(g.shape))
     return gamma
@@ -131,16 +131,6 @@ def whole_step(state: State, mean: Vector, own: Own, tuning: Tuning) -> Generato
         state.whole[:] = Pace(-float((yield Ask(Way.MAX, np.array([-own.step])))[0]))
     state.mean[...] = mean
     return float(state.whole[0])
-
-
-def paced(state: State, agreed: float, own: Own, rule: StepSize) -> float:
-    """Give γ_t, and note it where it is common."""
-    gamma, ratio = state.common[:2].tolist()
-    longest = Pace(gamma, ratio).longest if state.common[BEGUN] else np.inf
-    step = rule.step(agreed, own, longest)
-    if rule.common:
-        state.common[:2] = step, step / gamma if state.common[BEGUN] else 1.0
-    return step
 
 
 def move(state: State, g: Vector, x: Vector) -> None:

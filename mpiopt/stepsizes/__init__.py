@@ -43,11 +43,8 @@ class StepSize(Plugin, ABC):
         return own.step
 
     @abstractmethod
-    def step(self, agreed: float, own: Own, longest: float) -> float:
-        """Give γ_t: `agreed` is the mean or the maximum of the numbers, or AdGD's step for the mean gradient.
-
-        longest: √(1 + γ_{t-1}/γ_{t-2}) γ_{t-1}, beyond which AdGD does not go.
-        """
+    def step(self, agreed: float, own: Own) -> float:
+        """Give γ_t: `agreed` is the mean or the maximum of the numbers, or AdGD's step for the mean gradient."""
 
     def steepness(self, now: float, filtered: float) -> float:
         """Give the curvature that a rank's own step is for: as measured now, or filtered; by default the greater."""

@@ -20,6 +20,6 @@ class Fixed(StepSize):
         if not 0.0 < self.value < float("inf"):
             raise ValueError(f"fixed: value must be a number above 0, not {self.value}")
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
+    def step(self, agreed: float, own: Own) -> float:
         """Give the value."""
         return self.value

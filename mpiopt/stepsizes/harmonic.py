@@ -9,9 +9,11 @@ from mpiopt.stepsizes import Own, StepSize, Way
 
 @dataclass(frozen=True)
 class Harmonic(StepSize):
-    """1/γ = (1/n) Σ 1/η_i, γ at most √(1 + γ_{t-1}/γ_{t-2}) γ_{t-1}. Safe wherever AdGD is, at the mean's price.
+    """1/γ = (1/n) Σ 1/η_i: safe wherever AdGD is, at the price of the mean.
 
-    1/γ >= (1/α) (1/n) Σ L_i >= (1/α) ‖Δḡ‖/‖Δx‖: both conditions of AdGD hold for the mean function, α <= 1/2.
+    Both conditions of AdGD's proof (α <= 1/2) hold for the mean function. 1/γ >= (1/α) (1/n) Σ L_i >= (1/α) ‖Δḡ‖/‖Δx‖.
+    And γ grows no faster than it may, without a guard: 1/η_i >= φ(a_i, b_i) = a_i/√(1 + b_i/a_i) with a_i, b_i the last
+    two 1/η_i; φ is jointly convex (the perspective of 1/√(1 + r)), so the mean of them is at least φ of the means.
     """
 
     name = "harmonic"
@@ -21,6 +23,6 @@ class Harmonic(StepSize):
         """Give 1/η_i."""
         return 1.0 / own.step
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
-        """Give 1 over the mean, within what AdGD allows."""
-        return min(1.0 / agreed, longest)
+    def step(self, agreed: float, own: Own) -> float:
+        """Give 1 over the mean."""
+        return 1.0 / agreed

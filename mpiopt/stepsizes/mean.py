@@ -17,7 +17,7 @@ class Mean(StepSize):
     name = "mean"
     way = Way.MEAN
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
+    def step(self, agreed: float, own: Own) -> float:
         """Give the mean."""
         return agreed
 

@@ -22,6 +22,6 @@ class Min(StepSize):
         """Give -η_i."""
         return -own.step
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
+    def step(self, agreed: float, own: Own) -> float:
         """Give the least."""
         return -agreed

@@ -15,7 +15,7 @@ class Uncoordinated(StepSize):
     way = Way.NOTHING
     common = False
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
+    def step(self, agreed: float, own: Own) -> float:
         """Give this rank's own step."""
         return own.step
 

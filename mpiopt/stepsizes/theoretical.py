@@ -18,6 +18,6 @@ class Theoretical(StepSize):
         """Give L_i."""
         return own.bound
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
+    def step(self, agreed: float, own: Own) -> float:
         """Give 1/max L_i; 1 where no rank has any curvature."""
         return 1.0 / agreed if agreed > 0.0 else 1.0

@@ -17,6 +17,6 @@ class Whole(StepSize):
     name = "global"
     way = Way.GRADIENT
 
-    def step(self, agreed: float, own: Own, longest: float) -> float:
+    def step(self, agreed: float, own: Own) -> float:
         """Give AdGD's step for the mean gradient."""
         return agreed

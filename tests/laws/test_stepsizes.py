@@ -107,9 +107,9 @@ def test_a_rule_depends_on_what_it_says_is_exchanged(name):
         own = Own(step, bound)
         assert math.isfinite(rule.number(own))
         if rule.common:
-            assert rule.step(agreed, own, 9.0) == rule.step(agreed, Own(7.0, 7.0), 9.0)
+            assert rule.step(agreed, own) == rule.step(agreed, Own(7.0, 7.0))
         if rule.way is Way.NOTHING:
-            assert rule.step(agreed, own, 9.0) == rule.step(-agreed, own, 9.0)
+            assert rule.step(agreed, own) == rule.step(-agreed, own)
 
 
 @pytest.mark.parametrize("form", dlas.FORMS)
