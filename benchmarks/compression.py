@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +52,21 @@ def problems(folder: Path) -> list[Problem]:
     """Give the sets of the table that are there."""
     listed = [
         Problem(str(folder / "a9a" / "a9a"), "logistic"),
-        Problem(str(folder / "a9a" / "a9a"), "logistic", plain=True),
         Problem(str(folder / "rcv1_cocoa" / "small_train.dat"), "logistic"),
         Problem(str(folder / "cadata" / "cadata"), "squared"),
         Problem(str(folder / "pendigits" / "pendigits.tr"), "softmax"),
-        Problem(str(folder / "usps" / "usps.t.bz2"), "softmax", plain=True),
     ]
     return [p for p in listed if Path(p.path).exists()]
+
+
+def digits(folder: str) -> Problem:
+    """Write scikit-learn's digits to a file there."""
+    from sklearn.datasets import dump_svmlight_file, load_digits
+
+    x, y = load_digits(return_X_y=True)
+    path = Path(folder) / "digits.svm"
+    dump_svmlight_file(x / 16, y, str(path), zero_based=False)
+    return Problem(str(path), "softmax")
 
 
 def history(problem: Problem, shards: str, compressor: Compressor | None, epochs: float) -> list[Row]:
@@ -116,15 +125,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of a set's name")
     parser.add_argument("--compressors", nargs="*", default=compressors())
+    parser.add_argument("--shards", nargs="*", default=SHARDS)
     parser.add_argument("--epochs", type=float, default=1500.0)
     options = parser.parse_args()
     folder = Path(os.environ.get("MPIOPT_DATA", "../shared/data"))
-    chosen = [p for p in problems(folder) if options.only in p.name]
-    if not chosen:
-        raise SystemExit(f"no set in {folder} matches {options.only!r}; set MPIOPT_DATA to its folder")
-    for problem in chosen:
-        for shards in SHARDS:
-            print("\n".join(table(problem, shards, options.compressors, options.epochs)), flush=True)
+    with tempfile.TemporaryDirectory() as made:
+        chosen = [p for p in [*problems(folder), digits(made)] if options.only in p.name]
+        if not chosen:
+            raise SystemExit(f"no set in {folder} matches {options.only!r}; set MPIOPT_DATA to its folder")
+        for problem in chosen:
+            for shards in options.shards:
+                print("\n".join(table(problem, shards, options.compressors, options.epochs)), flush=True)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def fit(problem: Problem, setting: str, link: Link, ranks: int, seconds: float =
                 f"{setting}: code {done.returncode}: {(done.stderr.strip().splitlines() or ['-'])[-1]}"
             )
         last = read_result(out).history[-1]
-    told = re.findall(r"^(.*compress.*)$", done.stdout, re.MULTILINE)
+    told = re.findall(r"^exchanges: ([^;]*)", done.stdout, re.MULTILINE)
     numbers = (float(last[f"seconds{part}"]) for part in ("", "_compute", "_communicate", "_wait"))
     return Run(*numbers, last["bytes_sent"] / 1e6, float(last["epoch"]), int(last["round"]), told[0] if told else "")
 

@@ -43,6 +43,9 @@ class Parts(NamedTuple):
     total: Vector  # Σ C(x_k), the same bits on all ranks; compressed again on the way back where that was asked for
 
 
+COUNTS = ("bytes_sent", "bytes_received", "bytes_plain", "messages", "exchanges")
+
+
 @dataclass
 class Channel:
     """Exchange of vectors between the ranks, with its accounting."""
@@ -132,6 +135,12 @@ class Channel:
         with self._counted():
             self.traffic.bytes_plain += routes.plain(d, self.size)
             return work()
+
+    def counts(self) -> NDArray[np.void]:
+        """Give the traffic of every rank: a table with a row for each, fields as in `COUNTS`; collective."""
+        mine = np.array([tuple(getattr(self.traffic, n) for n in COUNTS)], [(n, np.int64) for n in COUNTS])
+        parts = self.comm.allgather(mine.view(np.int64))
+        return np.concatenate(parts).view(mine.dtype)
 
     def _route(self, d: int) -> Route | None:
         return routes.choose(self.compressor, d, self.size, self.downlink) if self.compressor else None

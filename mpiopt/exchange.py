@@ -77,10 +77,7 @@ def refreshed(k: int, value: float, state: SagaState, objective: Objective, chan
         state.average[...] = total[:-1].reshape(state.w.shape)
         state.shared[...] = state.own
         return float(total[-1]), 0.0
-    before = lost(state)
-    tables(k, state, objective, channel)
-    error = _error(state)
-    error += 0.0 if channel.memory == "error-feedback" else before
+    error = _sent(k, state, objective, channel, TABLES)
     total = channel.sum(value, error)
     return float(total[0]), float(total[1])
 
@@ -97,16 +94,20 @@ def refined(k: int, tried: int, exact: Exact, state: SagaState, objective: Objec
     for again in range(channel.exchanges_for_one(state.w.size) if tried <= 2 else 0):
         if exact.error <= 0.5 * float(np.linalg.norm(prox_gradient(objective, state.w, exact))):
             return exact
-        tables(k, state, objective, channel, TABLES + 1 + again)
-        exact = Exact(exact.value, state.average.copy(), float(channel.sum(_error(state))[0]))
+        error = _sent(k, state, objective, channel, TABLES + 1 + again)
+        exact = Exact(exact.value, state.average.copy(), float(channel.sum(error)[0]))
     state.shared[...], state.average[...] = state.own, channel.sum(state.own).reshape(state.w.shape)
     if channel.memory != "none":
         state.known_own[...], state.known[...], state.residual[:] = state.own, state.average, 0.0
     return Exact(exact.value, state.average.copy())
 
 
-def _error(state: SagaState) -> float:
-    return float(np.linalg.norm(state.own - state.shared)) + lost(state)
+def _sent(k: int, state: SagaState, objective: Objective, channel: Channel, stream: int) -> float:
+    """Make G; give this rank's part of a bound on its error."""
+    before = lost(state)
+    tables(k, state, objective, channel, stream)
+    error = float(np.linalg.norm(state.own - state.shared)) + lost(state)
+    return error if channel.memory == "error-feedback" else error + before
 
 
 def lost(state: SagaState) -> float:

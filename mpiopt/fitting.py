@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt import scaling, shaping
-from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.comm.threads import single
+from mpiopt.compression import open_channel
 from mpiopt.datasets import together
 from mpiopt.fitted import in_file_units
-from mpiopt.job import Model, Stopping
+from mpiopt.job import Job, Model, Stopping
 from mpiopt.kernels.moving import gather
 from mpiopt.labels import MOST_CLASSES, classes, guess
 from mpiopt.problem import pick, pose, target_of
@@ -60,6 +60,9 @@ def fit(
     intercept: bool = True,
     scale: str = "none",
     algorithm: str = "auto",
+    compress: str = "none",
+    memory: str = "auto",
+    downlink: bool = False,
     tol: float = 1e-6,
     max_epochs: float = 1000.0,
     max_seconds: float = float("inf"),
@@ -70,7 +73,7 @@ def fit(
     `x` is (n, d), an array or a sparse matrix with `tocsr`: this rank's rows; n may differ from rank to rank and be
     0. `y` is (n,), labels of any kind for classes, numbers for real targets. `comm` is an mpi4py communicator, a
     `mpiopt.comm.Comm`, or None for one rank alone. `loss` and `algorithm` are as on the command line, options in
-    brackets: "huber[delta=0.5]".
+    brackets: "huber[delta=0.5]"; so are `compress`, `memory` and `downlink`, which make exchanges cheaper.
 
     Raises
     ------
@@ -91,8 +94,10 @@ def fit(
     if intercept:
         shaping.with_ones(rows, d)
     objective = pose(model, shard, target, classes)
-    chosen, _ = pick(select(algorithm), objective, tol, ranks)
-    now = run(Plan(stopping), objective, chosen, Channel(ranks, seed), Stop(), Clock(), lambda row: None)
+    exchange = Job(compress=select(compress), memory=memory, downlink=downlink, seed=seed)
+    chosen, _ = pick(select(algorithm), objective, tol, ranks, exchange.compress.name)
+    channel, chosen, _ = open_channel(exchange, objective, chosen, ranks)
+    now = run(Plan(stopping), objective, chosen, channel, Stop(), Clock(), lambda row: None)
     fitted = in_file_units(now.state.w, d, intercept, *columns)
     return Fit(
         coef=fitted.coef,

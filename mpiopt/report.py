@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.recorder import Clock, Row
@@ -45,6 +46,19 @@ def time_table(clock: Clock, seconds: float, comm: Comm) -> str:
     for name, column in zip(phases, every.T, strict=True):
         share = f"{100 * column.mean() / whole:.0f} %"
         lines.append(f"  {name:<18} {column.min():9.3f} {column.mean():9.3f} {column.max():9.3f} {share:>6}")
+    return "\n".join(lines)
+
+
+def traffic_table(every: NDArray[np.void]) -> str:
+    """Give what the ranks sent and received, and what exact sums would have sent: min, mean, max."""
+    lines = [f"{'traffic of a rank':<20} {'min':>10} {'mean':>10} {'max':>10}"]
+    for name in ("bytes_sent", "bytes_received", "bytes_plain"):
+        column = every[name]
+        numbers = (size(v) for v in (column.min(), column.mean(), column.max()))
+        told = {"bytes_plain": "by exact sums"}.get(name, name.removeprefix("bytes_"))
+        lines.append(f"  {told:<18} " + " ".join(f"{v:>10}" for v in numbers))
+    first = every[0]
+    lines.append(f"  {'messages':<18} {first['messages']:>10} in {first['exchanges']} exchanges of rank 0")
     return "\n".join(lines)
 
 

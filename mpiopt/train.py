@@ -64,7 +64,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
         say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     account(clock, channel, spent)
-    tables(job, objective, now, clock, time.perf_counter() - began, comm)
+    tables(job, objective, now, clock, time.perf_counter() - began, channel)
     return code
 
 
@@ -192,11 +192,12 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, ch
         compression=compression.described(channel),
     )
     where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
-    write_result(job.out, model=model, history=now.rows, provenance=where, comm=comm)
+    write_result(job.out, model=model, history=now.rows, provenance=where, traffic=channel.counts(), comm=comm)
 
 
-def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: float, comm: Comm) -> None:
-    """Print what came out, and where the time and the memory went; collective."""
+def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: float, channel: Channel) -> None:
+    """Print what came out, and where time, bytes and memory went; collective."""
+    comm = channel.comm
     status = f"{STATUS[now.ending]}: {now.reason}"
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
@@ -207,6 +208,7 @@ def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: floa
         report.result_table(row, now.certificate.kind, job.stop.tol, status, job.out),
         *work,
         report.time_table(clock, seconds, comm),
+        *([report.traffic_table(channel.counts())] if comm.size > 1 else []),
         report.memory_table(parts, comm),
     )
 

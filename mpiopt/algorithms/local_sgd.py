@@ -55,6 +55,8 @@ class LocalSgd(Algorithm[State]):
     batch: int = 8
 
     def __post_init__(self) -> None:
+        if self.local_steps == -1:
+            raise ValueError("local-sgd: --local-steps is a number of rows; only saga has auto")
         for field, least in (("local_steps", 0), ("step_size", 0), ("batch", 1)):
             if getattr(self, field) < least:
                 raise ValueError(f"local-sgd: {field} must be at least {least}, not {getattr(self, field)}")

@@ -49,7 +49,7 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (11,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (13,) numbers that the rounds adapt, see mpiopt.local_steps
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
@@ -103,6 +103,9 @@ class Saga(Algorithm[SagaState]):
                 raise ValueError(f"{field} must be at least {value}, not {getattr(self, field)}")
         if not self.stretch > 0:
             raise ValueError(f"stretch must be greater than 0, not {self.stretch}")
+        for field, exchange_ in (("round_seconds", "timed"), ("staleness", "async")):
+            if getattr(self, field) and self.exchange != exchange_:
+                raise ValueError(f"{field} is for exchange {exchange_!r} only, not for {self.exchange!r}")
         if self.exchange == "async" and (self.extrapolate or not self.refresh):
             raise ValueError(
                 "exchange 'async' needs refreshes and no extrapolation: leave out refresh and extrapolate"
@@ -112,7 +115,7 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
-        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(11)
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(13)
         models = {
             name: w.copy()
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
@@ -127,7 +130,21 @@ class Saga(Algorithm[SagaState]):
             raise ValueError("exchange 'async' does not compress: use --compress none, or --exchange timed")
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
-        control[:] = (1.0, math.inf, math.inf, 0.0, 0.0, 16.0, self._round(objective, channel), 0.0, 0.0, 0.0, 1.0)
+        control[:] = (
+            1.0,
+            math.inf,
+            math.inf,
+            0.0,
+            0.0,
+            16.0,
+            self._round(objective, channel),
+            0.0,
+            0.0,
+            0.0,
+            1.0,
+            0.0,
+            0.0,
+        )
         control[MIX] = channel.shrink_of_sum(state.w.size)
         start = self._start(objective, channel)
         value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
@@ -262,7 +279,8 @@ class Saga(Algorithm[SagaState]):
                 break
         if tried:
             exact = exchange.refined(k, tried, exact, state, objective, channel)
-        if control[SCALE] < 1e-9:
+        noisy = channel.compresses and channel.memory == "none"  # no step is short enough for noise that stays
+        if control[SCALE] < 1e-9 and not noisy:
             raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
         control[VALUE] = exact.value
         state.best[...] = state.w

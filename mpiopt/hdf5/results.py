@@ -28,6 +28,7 @@ class Result:
     history: NDArray[np.void]  # one row for each evaluation, fields as `recorder.Row`
     job: str
     provenance: dict[str, Any]
+    traffic: NDArray[np.void] | None = None  # one row for each rank: bytes_sent, bytes_received … of its last life
 
     @property
     def coef(self) -> NDArray[np.float64]:
@@ -41,7 +42,13 @@ class Result:
 
 
 def write_result(
-    path: str | Path, *, model: Fitted, history: Sequence[Row], provenance: Provenance, comm: Comm
+    path: str | Path,
+    *,
+    model: Fitted,
+    history: Sequence[Row],
+    provenance: Provenance,
+    comm: Comm,
+    traffic: NDArray[np.void] | None = None,
 ) -> None:
     """Write the result file, all or nothing; collective, rank 0 writes.
 
@@ -51,7 +58,7 @@ def write_result(
         On all ranks, one line that names the file and the cause.
     """
     place = Path(path)
-    on_first(comm, lambda: write_whole(place, _image(model, history, provenance)))
+    on_first(comm, lambda: write_whole(place, _image(model, history, provenance, traffic)))
 
 
 def read_result(path: str | Path) -> Result:
@@ -67,12 +74,13 @@ def read_result(path: str | Path) -> Result:
         check_format(f, place, RESULT)
         try:
             provenance = {k: v.item() if isinstance(v, np.generic) else v for k, v in f["provenance"].attrs.items()}
-            return Result(_model(f["model"]), f["history"][()], f["job"].asstr()[()], provenance)
+            traffic = f["traffic"][()] if "traffic" in f else None
+            return Result(_model(f["model"]), f["history"][()], f["job"].asstr()[()], provenance, traffic)
         except (KeyError, OSError, RuntimeError) as error:
             raise ValueError(f"{place}: damaged {RESULT} ({' '.join(str(error).split())})") from None
 
 
-def _image(model: Fitted, history: Sequence[Row], provenance: Provenance) -> bytes:
+def _image(model: Fitted, history: Sequence[Row], provenance: Provenance, traffic: NDArray[np.void] | None) -> bytes:
     # Made in memory, written as bytes: a full disk is then the system's plain error, not HDF5's at closing.
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:
@@ -80,6 +88,8 @@ def _image(model: Fitted, history: Sequence[Row], provenance: Provenance) -> byt
         _write_model(f.create_group("model"), model)
         rows = f.create_dataset("history", data=table(history))
         rows.attrs["units"] = ", ".join(f"{name}: {unit}" for name, unit in UNITS.items())
+        if traffic is not None:
+            f["traffic"] = traffic
         f["job"] = provenance.job
         f.create_group("provenance").attrs.update(_attributes(provenance))
     return image.getvalue()

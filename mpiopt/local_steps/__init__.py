@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, largest step scale that may be tried (compressed, in a metric: the squared gradient where the
-# metric was taken), epochs of local work in a round, epochs spent before the first round, whether the step was just
-# lengthened (compressed, in a metric: the rate of progress before the metric was taken), models in the trail, the
-# part of the way to the average of the ranks' models that a compressed exchange goes.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX = range(11)
+# damping of the metric, largest step scale that may be tried, epochs of local work in a round, epochs spent before
+# the first round, whether the step was just lengthened (compressed, in a metric: the rate of progress before the
+# metric was taken), models in the trail, the part of the way to the average of the ranks' models that a compressed
+# exchange goes, periods until the metric may be taken again, and how many these were last.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT = range(13)
 # Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
 # epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
 VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS = range(6)
@@ -85,7 +85,7 @@ def rows_from(starts: Integers, block: int, rows: int) -> int:
 def mixed(control: NDArray[np.float64], tried: int, d: int, channel: Channel) -> None:
     """Go a smaller part of the way to the compressed average where F rose, a larger one again where it fell."""
     most = channel.shrink_of_sum(d)
-    control[MIX] = max(most / 64, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
+    control[MIX] = max(most / 4, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
 
 
 def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel) -> LocalSteps:

@@ -13,21 +13,23 @@ from mpiopt.exchange import start_over
 from mpiopt.kernels.pace import Integers, Poll, paced
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense
 from mpiopt.local_steps import (
-    CEILING,
     DAMPING,
     DECREMENT,
     GREW,
+    MIX,
     ORDER_STREAM,
+    REST,
     ROUND,
     SCALE,
     SLOW,
     VISITED,
+    WAIT,
     mixed,
     rows_from,
     upcoming,
 )
 from mpiopt.objective import Objective
-from mpiopt.shard import DenseRows
+from mpiopt.shard import DenseRows, Vector
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
@@ -140,20 +142,25 @@ class MetricSteps:
     ) -> float:
         """A metric costs as many bytes as dozens of rounds: take it anew only where they hardly help any more."""
         control = state.control
+        again = tried > 2 or (tried and control[MIX] <= 0.5 * channel.shrink_of_sum(state.w.size))
         mixed(control, tried, state.w.size, channel)
-        if self.fixed and tried > 2:  # by hand, and too long
-            control[SCALE] *= 0.25
+        control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
         rounds = self.refresh / control[ROUND]
         expected = (1.0 - channel.through(state.w.size)) ** rounds
-        if control[GREW] and rate > 0.8 * control[GREW]:  # the last renewal did not help
-            control[CEILING] *= 0.01
-        control[GREW] = 0.0
-        hardly = rate > max(HARDLY, expected) and control[DECREMENT] < 0.1 * control[CEILING]
-        if objective.loss.quadratic or not (hardly or tried > 2):
+        self._look_back(control, rate)
+        hardly = rate > max(HARDLY, expected) and control[REST] == 0.0
+        if objective.loss.quadratic or not (hardly or again):
             return 0.0
-        control[CEILING], control[GREW] = control[DECREMENT], rate
-        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried > 2 else control[DAMPING] / 4.0
+        control[GREW] = rate
+        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if again else control[DAMPING] / 4.0
         return self._renew(state, objective, channel)
+
+    def _look_back(self, control: Vector, rate: float) -> None:
+        """See whether the last metric helped; where it did not, the next one waits twice as many periods."""
+        if control[GREW] > 0.0:
+            control[WAIT] = 1.0 if rate < 0.8 * control[GREW] else min(64.0, 2.0 * max(1.0, control[WAIT]))
+            control[REST], control[GREW] = control[WAIT], 0.0
+        control[REST] = max(0.0, control[REST] - 1.0)
 
 
 def block_size(rows: int, width: int) -> int:

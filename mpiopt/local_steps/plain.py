@@ -156,6 +156,8 @@ class PlainSteps:
         elif rate > 1.0 and control[GREW]:  # the longer step did not pay
             control[SCALE] /= 1.5
             control[CEILING], control[GREW] = control[SCALE], 0.0
+            if channel.compresses:  # what exchanges lose is a part of how far the ranks went
+                self._shorten_round(control, channel)
         elif rate > SLOW:
             control[CEILING] *= 1.2  # what was too long far from the optimum need not be so near it
             control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
@@ -168,6 +170,9 @@ class PlainSteps:
             return
         control[CEILING] = 0.7 * control[SCALE]
         control[SCALE] *= 0.5
+        self._shorten_round(control, channel)
+
+    def _shorten_round(self, control: Vector, channel: Channel) -> None:
         if channel.size > 1 and not self.fixed:
             control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 

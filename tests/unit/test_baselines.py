@@ -246,3 +246,8 @@ def test_options_out_of_range_are_refused(text):
     chosen = select(text)
     with pytest.raises(ValueError, match="must be"):
         Algorithm.make(chosen.name, chosen.options)
+
+
+def test_rounds_of_measured_length_are_saga_s_alone():
+    with pytest.raises(ValueError, match="local-sgd: --local-steps is a number of rows; only saga has auto"):
+        Algorithm.make("local-sgd", {"local_steps": -1})

@@ -137,3 +137,18 @@ def test_the_regressor_agrees_with_scikit_learn():
 def test_a_classifier_refuses_a_loss_for_numbers():
     with pytest.raises(ValueError, match="use Regressor"):
         mpiopt.Classifier("squared").fit(X, LABELS["numbers"])
+
+
+def test_exchanges_may_be_compressed_and_the_answer_is_the_same():
+    half = [slice(0, len(X) // 2), slice(len(X) // 2, None)]
+
+    def main(comm, **how):
+        return mpiopt.fit(X[half[comm.rank]], LABELS["text"][half[comm.rank]], comm, tol=1e-10, **how)
+
+    plain = spmd(2, lambda c: main(c, algorithm="saga"))[0]
+    lean = spmd(2, lambda c: main(c, compress="quantised[levels=15]", downlink=True))[0]
+    assert lean.certified
+    assert lean.objective == pytest.approx(plain.objective, rel=1e-9)
+    assert lean.history[-1].bytes_sent < lean.history[-1].bytes_plain
+    with pytest.raises(ValueError, match=r"newton sends exact sums only; with it go .*saga"):
+        spmd(2, lambda c: main(c, algorithm="newton", compress="sign"))

@@ -8,8 +8,10 @@ from mpiopt.algorithms.saga import Saga
 from mpiopt.certificate import certify, duality_gap
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import spmd
+from mpiopt.compressors import Compressor
 from mpiopt.exact import evaluate_exact
 from mpiopt.extrapolation import extrapolated
+from mpiopt.local_steps import DECREMENT, GREW, ROUND
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
@@ -199,3 +201,19 @@ def test_extrapolation_of_a_linear_sequence_finds_its_limit():
         points.append(limit + step @ (points[-1] - limit))
     found = extrapolated(np.array(points)[:, None, :], 1e-14)[0]
     assert np.linalg.norm(found - limit) < 1e-4 * np.linalg.norm(points[-1] - limit)
+
+
+@pytest.mark.parametrize(
+    ("compressor", "options", "factor"),
+    [("quantised", {}, 0.5), ("none", {}, 1.0), ("quantised", {"local_steps": 40}, 1.0)],
+    ids=["compressed", "exact", "by hand"],
+)
+def test_rounds_become_shorter_where_a_longer_step_did_not_pay_and_exchanges_lose(compressor, options, factor):
+    def main(comm):
+        target, channel = made(comm, l1=0.01), Channel(comm, compressor=Compressor.make(compressor, {}))
+        state = Saga(preconditioner="none", warm_start=False, **options).init(target, channel)
+        state.control[DECREMENT], state.control[GREW], before = 1e-300, 1.0, float(state.control[ROUND])
+        state.steps.adapt(state, evaluate_exact(target, state.w, channel), 0, target, channel)
+        return state.control[ROUND] / before
+
+    assert spmd(2, main) == [factor, factor]

@@ -76,10 +76,19 @@ def test_a_bound_on_staleness_holds_the_fast_ranks_back():
     assert max(holding) / held < 0.5 * max(fast) / slow
 
 
-@pytest.mark.parametrize("exchange", ["timed", "async"])
-@pytest.mark.parametrize("options", [{}, {"round_seconds": 0.002}, {"staleness": 1}, {"local_steps": 30}], ids=str)
-def test_options_on_ranks_of_which_one_has_no_rows(exchange, options):
-    saga = Saga(exchange=exchange, **options)
+@pytest.mark.parametrize(
+    "saga",
+    [
+        Saga(exchange="timed"),
+        Saga(exchange="timed", round_seconds=0.002),
+        Saga(exchange="timed", local_steps=30),
+        Saga(exchange="async"),
+        Saga(exchange="async", staleness=1),
+        Saga(exchange="async", local_steps=30),
+    ],
+    ids=lambda saga: f"{saga.exchange}-{saga.round_seconds:g}-{saga.staleness}-{saga.local_steps}",
+)
+def test_options_on_ranks_of_which_one_has_no_rows(saga):
 
     def main(comm):
         target, channel = unequal("logistic", 0.0, 0.05, "csr", comm), Channel(comm, seed=3)
@@ -171,6 +180,8 @@ def test_in_the_background_a_sum_is_a_sum_and_a_maximum_a_maximum():
         ({"exchange": "later"}, "exchange must be one of sync, overlap, timed, async, not 'later'"),
         ({"staleness": -1}, "staleness must be at least 0"),
         ({"round_seconds": -1.0}, "round_seconds must be at least 0"),
+        ({"round_seconds": 0.1}, "round_seconds is for exchange 'timed' only, not for 'sync'"),
+        ({"exchange": "timed", "staleness": 2}, "staleness is for exchange 'async' only, not for 'timed'"),
         ({"exchange": "async", "refresh": 0.0}, "needs refreshes"),
         ({"exchange": "async", "extrapolate": 3}, "no extrapolation"),
     ],
