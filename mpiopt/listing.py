@@ -18,6 +18,7 @@ FAMILIES = {
     "datasets": ("mpiopt.datasets", "Reader"),
     "topologies": ("mpiopt.topologies", "Topology"),
     "coordinators": ("mpiopt.consensus", "Coordinator"),
+    "stepsizes": ("mpiopt.stepsizes", "StepSize"),
 }
 
 

@@ -15,7 +15,11 @@ from mpiopt.plugin import nearest
 from mpiopt.signals import Stop
 
 USAGE = "study takes one job file: mpiopt study JOB.toml"
-KINDS = {"saga-facts": "mpiopt.study.saga_facts.kind", "compression": "mpiopt.study.compression.kind"}
+KINDS = {
+    "saga-facts": "mpiopt.study.saga_facts.kind",
+    "compression": "mpiopt.study.compression.kind",
+    "stepsize": "mpiopt.study.stepsize.kind",
+}
 FIRST = "saga-facts"  # of job files that name no kind
 
 

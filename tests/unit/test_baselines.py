@@ -225,7 +225,7 @@ def test_rows_are_taken_from_both_forms():
 
 def test_baselines_are_never_chosen():
     baselines = [name for name, kind in Algorithm.known().items() if kind.baseline]
-    assert baselines == ["compressed-sgd", "diana", "ef21", "local-sgd"]
+    assert baselines == ["compressed-sgd", "diana", "dlas", "ef21", "local-sgd"]
 
     def main(comm):
         target = made(comm, "squared")

@@ -1,0 +1,128 @@
+"""DLAS-R-FTC as an algorithm: gradient descent along a directed graph, with a step that the ranks agree on.
+
+`mpiopt.dlas` has the iteration and the source. With K ranks, F = Σ F_k of each rank's rows, and a penalty R that all
+know: f_k = K F_k + R, whose mean is F. Every rank holds the same model after an iteration; the certificate and the
+end of a run are agreed on by the runner, over all ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mpiopt import dlas, smoothness
+from mpiopt.adaptive import Tuning
+from mpiopt.agreement import CENTRAL, Agreement, Along, Central
+from mpiopt.algorithms import Algorithm, Progress
+from mpiopt.channel import Channel
+from mpiopt.consensus import Coordinator
+from mpiopt.dlas import FORMS, State
+from mpiopt.objective import Objective
+from mpiopt.plugin import Plugin
+from mpiopt.selection import select
+from mpiopt.stepsizes import StepSize, Way
+from mpiopt.topologies import Topology
+
+
+@dataclass(frozen=True)
+class Dlas(Algorithm[State]):
+    """Gradient steps, the step and the model agreed on along a graph. Baseline.
+
+    rule, topology, coordinator are plug-ins by name, one option each as in random-k[k=3]; coordinator=central: sums
+    over all ranks. form: merged (one coordination a round) or unmerged (two), the same iterates. Exact as far as the
+    coordinator is: gradients of size g with a relative error ε leave ‖∇F‖ about ε g.
+    """
+
+    name: ClassVar[str] = "dlas"
+    baseline: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"smooth penalty"})
+
+    rule: str = "harmonic"
+    topology: str = "random-k"
+    coordinator: str = "finite-field"
+    form: str = "merged"
+    alpha: float = 0.5
+    kappa: float = 0.0
+    step_size: float = 0.0  # the first η_i; 0: 1/trace of the Hessian of f_i at 0
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"dlas: form must be one of {', '.join(FORMS)}, not {self.form!r}")
+        if self.step_size < 0.0:
+            raise ValueError(f"dlas: step_size must be at least 0, not {self.step_size}")
+        Tuning(self.alpha, self.kappa)
+        self._rule()
+        Topology.make(*named(self.topology, Topology.known()))
+        if self.coordinator != CENTRAL:
+            Coordinator.make(*named(self.coordinator, Coordinator.known()))
+
+    def _rule(self) -> StepSize:
+        return StepSize.make(*named(self.rule, StepSize.known()))
+
+    def blank(self, objective: Objective, size: int) -> State:
+        """Make a state of zeros."""
+        return dlas.blank(objective.zeros())
+
+    def init(self, objective: Objective, channel: Channel) -> State:
+        """Start at 0; make the graph and learn it."""
+        state = self.blank(objective, channel.size)
+        self.rebuild(state, objective, channel)
+        return state
+
+    def rebuild(self, state: State, objective: Objective, channel: Channel) -> None:
+        """Make the graph; on another number of ranks choose the steps anew."""
+        state.talk = self._agreement(channel)
+        if not state.loaded[0]:
+            dlas.begin(state, self.step_size or first_step(objective, channel), self._limit(objective, channel))
+
+    def _agreement(self, channel: Channel) -> Agreement:
+        if self.coordinator == CENTRAL:
+            return Central(channel)
+        return Along(
+            Topology.make(*named(self.topology, Topology.known())),
+            Coordinator.make(*named(self.coordinator, Coordinator.known())),
+            channel,
+        )
+
+    def _limit(self, objective: Objective, channel: Channel) -> float:
+        """Give L_i where the rule asks for it."""
+        if self._rule().way is not Way.ONCE:
+            return np.inf
+        if objective.loss.curvature_bound is None:
+            raise ValueError(
+                f"dlas: rule {self.rule} needs a loss whose curvature is bounded; {objective.loss.name} is not"
+            )
+        return channel.size * smoothness.local(objective) + float(objective.ridge.max())
+
+    def step(self, k: int, state: State, objective: Objective, channel: Channel) -> Progress:
+        """Take the gradient of this rank, agree, move.
+
+        Raises
+        ------
+        ValueError
+            On all ranks, if the steps became so long that gradients overflow.
+        """
+        _, share = objective.evaluate(state.w)
+        g = channel.size * share + objective.ridge * state.w
+        move = FORMS[self.form](state, g, self._rule(), Tuning(self.alpha, self.kappa))
+        try:
+            gamma = state.talk.drive(move)
+        except ArithmeticError as error:
+            raise ValueError(f"dlas[rule={self.rule}]: {error} in round {k}: the steps are too long") from None
+        return Progress(1.0, gamma)
+
+
+def named(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
+    """Give the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
+    chosen = select(text)
+    return chosen.name, chosen.fitted(family)
+
+
+def first_step(objective: Objective, channel: Channel) -> float:
+    """Give 1 over the trace of the Hessian of f_i at 0, which bounds its largest eigenvalue; 1 where it is 0."""
+    own = float((objective.curvatures(objective.zeros()) * objective.row_norms()).sum())
+    trace = channel.size * own / objective.shard.total + float(objective.ridge.sum())
+    return 1.0 / trace if trace > 0.0 else 1.0

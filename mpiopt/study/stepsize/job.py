@@ -1,0 +1,141 @@
+"""The job of the study: the data, the budget, and which rules on which graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mpiopt.adaptive import Tuning
+from mpiopt.consensus import Coordinator
+from mpiopt.dlas import FORMS
+from mpiopt.job import at_least
+from mpiopt.plugin import Plugin, nearest
+from mpiopt.selection import Selection, fit, select
+from mpiopt.stepsizes import StepSize
+from mpiopt.topologies import Topology
+
+LISTS = ("ranks", "topologies", "spreads", "methods", "coordinators", "forms")
+OPTIONAL = {"coordinators": ["finite-field"], "forms": ["merged"]}
+TUNED = ("alpha", "kappa")  # options of a method that are not the rule's
+
+
+class Cell(NamedTuple):
+    """One run."""
+
+    ranks: int
+    topology: str
+    spread: float  # of the smoothness: the largest L_i over the least
+    method: str  # a rule, with alpha and kappa among its options: mean[alpha=0.25]
+    coordinator: str = "finite-field"
+    form: str = "merged"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Made-up least squares, budgets, and the cells."""
+
+    rows: int = 50  # of each rank
+    features: int = 10
+    condition: float = 20.0  # of each rank's curvature, in the mean over its rows
+    seed: int = 0
+    first_step: float = 1e-3  # η_i of the first round, on all ranks
+    tol: float = 1e-9  # of (F − F*)/(F(0) − F*)
+    max_iterations: int = 1000
+    out: str = "stepsize"  # .json and .png
+    cells: tuple[Cell, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 2), ("features", 1), ("seed", 0), ("max_iterations", 1)):
+            at_least(name, getattr(self, name), least)
+        if self.rows < self.features:
+            raise ValueError(f"rows must be at least features, {self.features}, not {self.rows}")
+        for name in ("first_step", "tol"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        if not self.condition >= 1.0:
+            raise ValueError(f"condition must be at least 1, not {self.condition}")
+        if not self.cells:
+            raise ValueError(f"a study needs at least one [[grid]] with {', '.join(LISTS)}")
+        for cell in self.cells:
+            check(cell)
+
+
+def check(cell: Cell) -> None:
+    """Refuse a cell that can not be run."""
+    if not cell.spread >= 1.0:
+        raise ValueError(f"spreads must be at least 1, not {cell.spread}")
+    if cell.form not in FORMS:
+        raise ValueError(f"forms must be of {', '.join(FORMS)}, not {cell.form!r}")
+    coordinator_of(cell)
+    topology_of(cell).graph(cell.ranks)
+    rule_of(cell.method, 1.0), tuning_of(cell.method)
+
+
+def coordinator_of(cell: Cell) -> Coordinator:
+    """Make the coordinator of a cell."""
+    return Coordinator.make(*parted(cell.coordinator, Coordinator.known()))
+
+
+def topology_of(cell: Cell) -> Topology:
+    """Make the topology of a cell."""
+    return Topology.make(*parted(cell.topology, Topology.known()))
+
+
+def rule_of(method: str, smoothness: float) -> StepSize:
+    """Make the rule of a method; `fixed` without a value is 1/L."""
+    chosen = select(method)
+    options = {k: v for k, v in chosen.options.items() if k not in TUNED}
+    if chosen.name == "fixed" and not options:
+        options = {"value": 1.0 / smoothness}
+    return StepSize.make(chosen.name, Selection(chosen.name, options).fitted(StepSize.known()))
+
+
+def tuning_of(method: str) -> Tuning:
+    """Give α and κ of a method."""
+    chosen = {k: v for k, v in select(method).options.items() if k in TUNED}
+    return Tuning(**{k: float(fit(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
+
+
+def parted(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
+    """Give the name and the options of a plug-in written as text."""
+    chosen = select(text)
+    return chosen.name, chosen.fitted(family)
+
+
+def build(tree: Mapping[str, Any]) -> Study:
+    """Make the study from a job's keys.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown, or a value is out of its range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(Study) if f.name != "cells"}
+    chosen: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "grid":
+            chosen["cells"] = tuple(dict.fromkeys(itertools.chain(*map(cells, value))))
+        elif key in fields:
+            chosen[key] = fit(key, value, fields[key].default)
+        else:
+            raise ValueError(f"unknown key {key!r}{nearest(key, fields)}; the keys are {', '.join(fields)}, grid")
+    return Study(**chosen)
+
+
+def cells(block: Mapping[str, Any]) -> list[Cell]:
+    """Give the cells of one [[grid]]: all combinations of its lists."""
+    block = {**OPTIONAL, **block}
+    for name in (*block, *LISTS):
+        if name not in LISTS or not isinstance(block.get(name), list):
+            raise ValueError(f"a [[grid]] has the lists {', '.join(LISTS)}; look at {name!r}")
+    ranks = [fit("ranks", k, 1) for k in block["ranks"]]
+    spreads = [fit("spreads", s, 1.0) for s in block["spreads"]]
+    words = [
+        [str(fit(name, w, "")) for w in block[name]] for name in ("topologies", "methods", "coordinators", "forms")
+    ]
+    topologies, methods, coordinators, forms = words
+    found = itertools.product(ranks, topologies, spreads, methods, coordinators, forms)
+    return [Cell(*one) for one in found]  # type: ignore[arg-type]
