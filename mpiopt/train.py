@@ -59,7 +59,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     spent = time.perf_counter() - started
     lines.end()
     code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
-    write(job, data, objective, now, code, channel)
+    write(job, data, objective, now, code, channel, how)
     if data.test is not None:
         z = replace(objective, shard=data.test).predict(now.state.w)
         quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
@@ -174,8 +174,8 @@ def say(job: Job, comm: Comm, *lines: str) -> None:
         print("\n".join(lines), flush=True)
 
 
-def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, channel: Channel) -> None:
-    """Write the result file."""
+def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, channel: Channel, how: str) -> None:
+    """Write the result file; `how` says how exchanges are made."""
     shard, comm = data.shard, channel.comm
     model = in_file_units(
         now.state.w, shard.features, shard.intercept, data.mean, data.scale, data.classes, data.names
@@ -190,7 +190,7 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, ch
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
         loss=str(written(objective.loss)),
         penalty=str(written(objective.penalty)),
-        compression=compression.described(channel),
+        compression=how.removeprefix("exchanges: ") or "none",
     )
     where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
     write_result(job.out, model=model, history=now.rows, provenance=where, traffic=channel.counts(), comm=comm)
