@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--only", default="", help="settings, with commas: none, rand-k[share=0.01], none + overlap=true"
+        "--only", default="", help="settings, with commas: none, rand-k[share=0.01], none + exchange=overlap"
     )
     for field, default in vars(Problem()).items():
         parser.add_argument(f"--{field}", type=type(default), default=default)
@@ -165,7 +165,7 @@ def main() -> None:
     if reason:
         raise SystemExit(f"slow_link: {reason}")
     problem = Problem(**{field: getattr(asked, field) for field in vars(Problem())})
-    settings = asked.only.split(",") if asked.only else [*COMPRESSORS, "none + overlap=true"]
+    settings = asked.only.split(",") if asked.only else [*COMPRESSORS, "none + exchange=overlap"]
     if not can_compress():
         settings = [s for s in settings if s.startswith(PLAIN)]
         print("this version has no --compress: only none\n")

@@ -40,7 +40,7 @@ class Watching(Channel):
 def rounds(comm, options, count=4):
     """Run overlapped rounds; give the state's bytes and what was done with the sums."""
     target, channel = objective("logistic", 0.0, 1e-2, "csr", comm), Watching(comm, seed=3)
-    algorithm = Saga(overlap=True, warm_start=False, refresh=0.0, **options)
+    algorithm = Saga(exchange="overlap", warm_start=False, refresh=0.0, **options)
     state = algorithm.init(target, channel)
     for k in range(count):
         algorithm.step(k, state, target, channel)
