@@ -40,10 +40,10 @@ class Mail:
         self._forget_sent()
         letters: list[Letter] = []
         status = MPI.Status()
-        while (message := self._comm.Improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)) is not None:
+        while self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status):
             part = np.empty(status.Get_count(MPI.BYTE), np.uint8)
             source, tag = status.Get_source(), status.Get_tag()
-            message.Recv([part, MPI.BYTE])
+            self._comm.Recv([part, MPI.BYTE], source, MPI.ANY_TAG)  # the oldest of this source: the one just seen
             parts = self._begun.pop(source, [])
             parts.append(part)
             if tag == MORE:
