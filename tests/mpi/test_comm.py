@@ -10,7 +10,7 @@ from mpiopt.comm.threads import spmd
 
 pytestmark = pytest.mark.mpi
 
-# A long letter came wrong in 2 of some 15 runs on 3 and 4 ranks, cause unknown: known gap in the README, next to be found.
+# A long letter came wrong in 2 of some 15 runs on 3 and 4 ranks, cause unknown: see the known gaps in the README.
 SURE = [case for case in CASES if case.__name__ != "a_long_message_arrives"]
 
 
