@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 
 import numpy as np
@@ -10,6 +11,9 @@ from mpi4py import MPI
 from mpiopt.comm import Array, Letter
 
 LAST, MORE = 0, 1  # tags: a message longer than a piece travels in several
+
+Sends = list[deque[tuple[MPI.Request, Array]]]
+_LEFT: list[Sends] = []  # of communicators that are gone: MPI may still read the buffers
 
 
 class Mail:
@@ -20,7 +24,8 @@ class Mail:
 
     def __init__(self, comm: MPI.Intracomm, piece: int) -> None:
         self._comm, self._piece = comm, piece
-        self._under_way: list[deque[tuple[MPI.Request, Array]]] = [deque() for _ in range(comm.size)]
+        self._under_way: Sends = [deque() for _ in range(comm.size)]
+        weakref.finalize(self, _LEFT.append, self._under_way)
         self._begun: dict[int, list[Array]] = {}  # by source: pieces of a message whose end is not here yet
         self._posted = np.zeros(comm.size, np.int64)
         self._received = np.zeros(comm.size, np.int64)
@@ -40,10 +45,10 @@ class Mail:
         self._forget_sent()
         letters: list[Letter] = []
         status = MPI.Status()
-        while self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status):
+        while (message := self._comm.Improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)) is not None:
             part = np.empty(status.Get_count(MPI.BYTE), np.uint8)
             source, tag = status.Get_source(), status.Get_tag()
-            self._comm.Recv([part, MPI.BYTE], source, MPI.ANY_TAG)  # the oldest of this source: the one just seen
+            message.Recv([part, MPI.BYTE])
             parts = self._begun.pop(source, [])
             parts.append(part)
             if tag == MORE:
@@ -66,6 +71,8 @@ class Mail:
         return letters
 
     def _forget_sent(self) -> None:
-        for sent in self._under_way:
-            while sent and sent[0][0].Test():
-                sent.popleft()
+        for sends in (self._under_way, *_LEFT):
+            for sent in sends:
+                while sent and sent[0][0].Test():
+                    sent.popleft()
+        _LEFT[:] = [sends for sends in _LEFT if any(sends)]
