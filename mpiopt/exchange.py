@@ -20,7 +20,8 @@ import numpy as np
 from mpiopt import memory
 from mpiopt.algorithms import Exact, Model
 from mpiopt.certificate import prox_gradient
-from mpiopt.channel import Channel, Parts
+from mpiopt.channel import Channel
+from mpiopt.compressed_sum import Parts
 from mpiopt.local_steps import MIX
 from mpiopt.objective import Objective
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.channel import Channel, Parts
+from mpiopt.channel import Channel
+from mpiopt.compressed_sum import Parts
 
 Vector = NDArray[np.float64]
 
