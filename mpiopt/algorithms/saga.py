@@ -15,19 +15,17 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt import exchange
-from mpiopt.algorithms import Algorithm, Exact, Model, Progress
+from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
-from mpiopt.exact import evaluate_exact
-from mpiopt.extrapolation import extrapolated
-from mpiopt.local_steps import AWAY, MIX, ROUND, SCALE, SINCE, SPENT, TRAIL, VALUE, full_metric, plan
+from mpiopt.local_steps import CEILING, DECREMENT, MIX, ROUND, SCALE, SINCE, SPENT, VALUE, full_metric, plan
 from mpiopt.objective import Objective
-from mpiopt.rounds import asynchronous, timed
+from mpiopt.refreshing import judge, refresh
+from mpiopt.rounds import asynchronous, overlapped, timed
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 from mpiopt.warm_start import Start, approach, find
 
 EXCHANGES = ("sync", "overlap", "timed", "async")
 VARIANTS = ("A", "B", "C", "D", "E")
-FAR_OUT = 10.0  # times the last good value: gradients there were so large that memories keep their rounding
 PRECONDITIONERS = ("auto", "none", "diagonal", "full")
 
 
@@ -130,22 +128,8 @@ class Saga(Algorithm[SagaState]):
             raise ValueError("exchange 'async' does not compress: use --compress none, or --exchange timed")
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
-        control[:] = (
-            1.0,
-            math.inf,
-            math.inf,
-            0.0,
-            0.0,
-            16.0,
-            self._round(objective, channel),
-            0.0,
-            0.0,
-            0.0,
-            1.0,
-            0.0,
-            0.0,
-        )
-        control[MIX] = channel.shrink_of_sum(state.w.size)
+        control[[SCALE, VALUE, DECREMENT, CEILING]] = 1.0, math.inf, math.inf, 16.0
+        control[ROUND], control[MIX] = self._round(objective, channel), channel.shrink_of_sum(state.w.size)
         start = self._start(objective, channel)
         value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
         if value > start.believed:
@@ -177,7 +161,7 @@ class Saga(Algorithm[SagaState]):
         exchange.forget(state)  # of a start that was given up
         if channel.compresses:
             state.steps = plan(self, state, objective, channel)
-        return self._refresh(0, state, objective, channel).value
+        return refresh(0, state, objective, channel).value
 
     def _round(self, objective: Objective, channel: Channel) -> float:
         """Give the epochs of local work in a round: H size/N by hand; else one in the metric, a quarter without.
@@ -201,7 +185,7 @@ class Saga(Algorithm[SagaState]):
         if state.cursor[0] < 0:  # per-rank fields were not loaded
             state.cursor[:] = 0
             state.known[...] = 0.0
-            self._refresh(0, state, objective, channel)
+            refresh(0, state, objective, channel)
 
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Progress:
         """Do H local steps and the exchange; then the refresh, if it is due."""
@@ -212,8 +196,8 @@ class Saga(Algorithm[SagaState]):
         epochs += self._work_and_exchange(k + 1, state, objective, channel)
         if not self._is_due(state):
             return Progress(epochs, state.steps.step_size(state.control[SCALE]))
-        exact = self._refresh(k + 1, state, objective, channel)
-        extra, exact = self._judge(k + 1, state, exact, objective, channel)
+        exact = refresh(k + 1, state, objective, channel)
+        extra, exact = judge(k + 1, state, exact, objective, channel)
         return Progress(epochs + 1.0 + extra, state.steps.step_size(state.control[SCALE]), exact)
 
     def _work_and_exchange(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> float:
@@ -222,7 +206,7 @@ class Saga(Algorithm[SagaState]):
         if self.exchange == "timed":
             epochs = timed.work(self.round_seconds, state, objective, channel)
         elif self.exchange == "overlap":
-            self._overlapped_round(state, objective, channel)
+            overlapped.work_and_exchange(state, objective, channel)
         else:
             state.steps.run(state, objective, channel)
         state.control[SINCE] += epochs
@@ -237,79 +221,6 @@ class Saga(Algorithm[SagaState]):
     def _is_due(self, state: SagaState) -> bool:
         refresh = state.steps.refresh
         return bool(refresh) and state.control[SINCE] >= refresh - 1e-9 and timed.allows(state)
-
-    def _overlapped_round(self, state: SagaState, objective: Objective, channel: Channel) -> None:
-        """Post (w_k, g_k), go on with H steps, then merge: w_k += w̄(s) − w_k(s); G is that of the posted tables."""
-        part = len(objective.shard) / objective.shard.total
-        sent, sent_own = state.local.copy(), state.own.copy()
-        pending = channel.start_sum(sent * part, sent_own)
-        state.steps.run(state, objective, channel, pending.poll)
-        w, average = np.split(pending.wait(), 2)
-        state.w[...] = w.reshape(state.w.shape)
-        state.average[...] = average.reshape(state.w.shape)
-        state.local += state.w - sent
-        state.shared[...] = sent_own
-
-    def _refresh(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> Exact:
-        """Fill the table at w̄: α_i = ∇f_i(w̄); all ranks then know the objective and, to an error, its gradient."""
-        value, own = objective.refresh(state.w, state.table)
-        state.own[...] = own
-        state.local[...] = state.w
-        state.place[...] = state.w
-        state.control[SINCE] = state.work[AWAY] = 0.0
-        value, error = exchange.refreshed(k, value, state, objective, channel)
-        return Exact(value + objective.penalty_value(state.w), state.average.copy(), error)
-
-    def _judge(
-        self, k: int, state: SagaState, exact: Exact, objective: Objective, channel: Channel
-    ) -> tuple[float, Exact]:
-        """Accept the refreshed model, or a point on the way back to the last good one; give the extra epochs.
-
-        Where even a sixteenth of the way does not help, the last good model is kept, and the local steps are told.
-        """
-        control, tried = state.control, 0
-        far = state.w - state.best
-        while not exact.value <= control[VALUE] + 1e-13 * abs(control[VALUE]):
-            tried += 1
-            if not exact.value <= FAR_OUT * abs(control[VALUE]):
-                exchange.forget(state)
-            state.w[...] = state.best + (0.25**tried * far if tried <= 2 and np.isfinite(far).all() else 0.0)
-            exact = self._refresh(k, state, objective, channel)
-            if tried > 2:
-                break
-        if tried:
-            exact = exchange.refined(k, tried, exact, state, objective, channel)
-        noisy = channel.compresses and channel.memory == "none"  # no step is short enough for noise that stays
-        if control[SCALE] < 1e-9 and not noisy:
-            raise ValueError("saga diverges at any step size: are the data finite, and the penalty not negative?")
-        control[VALUE] = exact.value
-        state.best[...] = state.w
-        spent, exact = self._extrapolate(k, state, exact, objective, channel)
-        return tried + spent + float(state.steps.adapt(state, exact, tried, objective, channel)), exact
-
-    def _extrapolate(
-        self, k: int, state: SagaState, exact: Exact, objective: Objective, channel: Channel
-    ) -> tuple[int, Exact]:
-        """Once in m refreshes try the extrapolated model, and take it if F is lower there; give the passes spent."""
-        trail = state.trail
-        if not len(trail):
-            return 0, exact
-        trail[:-1] = trail[1:]
-        trail[-1] = state.w
-        state.control[TRAIL] += 1.0
-        if state.control[TRAIL] < len(trail):
-            return 0, exact
-        state.control[TRAIL] = 1.0
-        tries = [extrapolated(trail, 10.0**-p) for p in (2, 5, 8)]
-        values = [evaluate_exact(objective, w, channel).value for w in tries]
-        best = int(np.argmin(values))
-        if not values[best] < state.control[VALUE]:
-            return len(tries), exact
-        state.w[...] = tries[best]
-        exact = self._refresh(k, state, objective, channel)
-        state.control[VALUE] = exact.value
-        state.best[...] = trail[-1] = state.w
-        return len(tries) + 1, exact
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

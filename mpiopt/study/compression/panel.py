@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mpiopt.job import at_least
-from mpiopt.plugin import nearest
-from mpiopt.selection import fit
+from mpiopt.study.jobs import fields
 
 COLUMNS = ("none", "quantised", "sparsified", "sketch", "rand-k", "participation")
 MEMORIES = ("none", "difference")
@@ -20,6 +18,8 @@ WORDS = {
     "gradient": ("batch", "whole"),
     "order": ("shuffled", "sorted-by-label"),
 }
+
+TEXTS = ("memories", "ahead", "behind")  # lists of words in a panel
 
 
 @dataclass(frozen=True)
@@ -112,23 +112,5 @@ def build(tree: Mapping[str, Any]) -> Job:
         If a key is unknown or a value is out of its range.
     """
     top = {key: value for key, value in tree.items() if key != "panel"}
-    panels = tuple(Panel(**fields(Panel, block, "a [[panel]]")) for block in tree.get("panel", ()))
-    return Job(panels=panels, **fields(Job, top, "the job"))
-
-
-def fields(kind: type[Any], block: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Give the values of a table in the kinds of the dataclass's defaults."""
-    known = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "panels"}
-    for key in block.keys() - known.keys():
-        raise ValueError(f"{where} has no key {key!r}{nearest(key, known)}; the keys are {', '.join(known)}")
-    return {key: listed(key, value, known[key]) for key, value in block.items()}
-
-
-def listed(key: str, value: object, default: Any) -> Any:
-    """Give one value, or each of a list."""
-    if not isinstance(default, tuple):
-        return fit(key, value, default)
-    if not isinstance(value, list):
-        raise ValueError(f"{key} is a list, not {value!r}")
-    kind = "" if key in ("memories", "ahead", "behind") else 0.0
-    return tuple(fit(key, item, kind) for item in value)
+    panels = tuple(Panel(**fields(Panel, block, "a [[panel]]", texts=TEXTS)) for block in tree.get("panel", ()))
+    return Job(panels=panels, **fields(Job, top, "the job", apart=("panels",)))

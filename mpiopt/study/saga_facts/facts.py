@@ -6,37 +6,14 @@ They are those of our own reconstruction; the original's figures are not public 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from mpiopt.study.saga_facts.cell import Outcome
 from mpiopt.study.saga_facts.grid import SHARDS, Cell
+from mpiopt.study.verdicts import Fact, Item
 
 NEAR = 1.2  # epochs, in terms of SAGA's, that count as the same
 FEW_MORE = 1.5
 LARGE = ("n/4", "n", "4n")
-
-
-class Item(NamedTuple):
-    """One comparison."""
-
-    holds: bool
-    text: str
-
-
-class Fact(NamedTuple):
-    """A fact with its comparisons."""
-
-    letter: str
-    claim: str
-    items: list[Item]
-
-    @property
-    def verdict(self) -> str:
-        """Give holds, partly, FAILS, or not run."""
-        held = sum(item.holds for item in self.items)
-        if not self.items:
-            return "not run"
-        return "holds" if held == len(self.items) else "partly" if held else "FAILS"
 
 
 class Outcomes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Mapping
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 
 from mpiopt.algorithms.saga import Saga
 from mpiopt.job import at_least
-from mpiopt.plugin import nearest
 from mpiopt.selection import fit
+from mpiopt.study.jobs import gridded
 
 PLAIN = Saga(preconditioner="none", batch=1, sampling="uniform", refresh=0.0, warm_start=False)
 METHODS = {
@@ -98,25 +97,9 @@ def check(cell: Cell, rows: int) -> None:
 
 
 def build(tree: Mapping[str, Any]) -> Study:
-    """Make the study from a job's keys.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown, or a value is out of its range.
-    """
-    fields = {f.name: f for f in dataclasses.fields(Study) if f.name != "cells"}
-    chosen: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key == "grid":
-            chosen["cells"] = tuple(dict.fromkeys(itertools.chain(*map(cells, value))))
-        elif key == "steps":
-            chosen[key] = tuple(fit(key, v, 0.0) for v in value)
-        elif key in fields:
-            chosen[key] = fit(key, value, fields[key].default)
-        else:
-            raise ValueError(f"unknown key {key!r}{nearest(key, fields)}; the keys are {', '.join(fields)}, grid")
-    return Study(**chosen)
+    """Make the study from a job's keys; ValueError for an unknown key or a value out of its range."""
+    made: Study = gridded(Study, tree, cells)
+    return made
 
 
 def cells(block: Mapping[str, Any]) -> list[Cell]:

@@ -15,6 +15,7 @@ from mpiopt.study.saga_facts import facts, tables
 from mpiopt.study.saga_facts.cell import EVERY, Outcome, Point, solve
 from mpiopt.study.saga_facts.grid import Cell, Study, build
 from mpiopt.study.saga_facts.made_up import MadeUp, make
+from mpiopt.study.verdicts import Fact
 
 __all__ = ["build", "run", "show"]
 
@@ -52,7 +53,7 @@ def show(job: Study, found: facts.Outcomes) -> list[str]:
     return files.write(job.out, tree_of(job, found, judged), lambda path: draw(found, path))
 
 
-def tree_of(job: Study, found: facts.Outcomes, judged: Sequence[facts.Fact]) -> dict[str, Any]:
+def tree_of(job: Study, found: facts.Outcomes, judged: Sequence[Fact]) -> dict[str, Any]:
     """Give all as plain values."""
     return {
         "job": {k: v for k, v in vars(job).items() if k != "cells"},

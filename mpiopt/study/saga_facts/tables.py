@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from mpiopt.study.files import aligned
 from mpiopt.study.saga_facts.cell import Outcome
-from mpiopt.study.saga_facts.facts import Fact, Outcomes, shown
+from mpiopt.study.saga_facts.facts import Outcomes, shown
 from mpiopt.study.saga_facts.grid import METHODS, Study
+from mpiopt.study.verdicts import Fact
 
 # Epochs / rounds of B that the reconstruction was measured with before this program existed (numpy and numba, one
 # process): N = 8192, d = 32, l2 = 1/N, the same data, other random orders. "fails": not within 60 epochs.

@@ -6,10 +6,10 @@ The facts and REFERENCE are those of our own reconstruction; the original's figu
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from mpiopt.study.stepsize.job import Cell, Study, rule_of, tuning_of
 from mpiopt.study.stepsize.simulation import Outcome
+from mpiopt.study.verdicts import Fact, Item
 
 ROOM = 1.2  # iterations within which two implementations count as the same
 SAFE = ("harmonic", "min", "global")
@@ -22,29 +22,6 @@ REFERENCE: dict[float, tuple[int | None, ...]] = {
     100.0: (0, 99, 79, 122, 77, 203, None),
     1e4: (0, 0, 68, 152, 70, 170, None),
 }
-
-
-class Item(NamedTuple):
-    """One comparison."""
-
-    holds: bool
-    text: str
-
-
-class Fact(NamedTuple):
-    """A fact with its comparisons."""
-
-    letter: str
-    claim: str
-    items: list[Item]
-
-    @property
-    def verdict(self) -> str:
-        """Give holds, partly, FAILS, or not run."""
-        held = sum(item.holds for item in self.items)
-        if not self.items:
-            return "not run"
-        return "holds" if held == len(self.items) else "partly" if held else "FAILS"
 
 
 def judge(found: Sequence[Outcome], study: Study) -> list[Fact]:

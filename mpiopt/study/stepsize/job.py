@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from mpiopt.adaptive import Tuning
 from mpiopt.consensus import Coordinator
 from mpiopt.dlas import FORMS
 from mpiopt.job import at_least
-from mpiopt.plugin import Plugin, nearest
+from mpiopt.plugin import Plugin
 from mpiopt.selection import Selection, fit, select
 from mpiopt.stepsizes import StepSize
+from mpiopt.study.jobs import gridded
 from mpiopt.topologies import Topology
 
 LISTS = ("ranks", "topologies", "spreads", "methods", "coordinators", "forms")
@@ -106,23 +106,9 @@ def parted(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str
 
 
 def build(tree: Mapping[str, Any]) -> Study:
-    """Make the study from a job's keys.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown, or a value is out of its range.
-    """
-    fields = {f.name: f for f in dataclasses.fields(Study) if f.name != "cells"}
-    chosen: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key == "grid":
-            chosen["cells"] = tuple(dict.fromkeys(itertools.chain(*map(cells, value))))
-        elif key in fields:
-            chosen[key] = fit(key, value, fields[key].default)
-        else:
-            raise ValueError(f"unknown key {key!r}{nearest(key, fields)}; the keys are {', '.join(fields)}, grid")
-    return Study(**chosen)
+    """Make the study from a job's keys; ValueError for an unknown key or a value out of its range."""
+    made: Study = gridded(Study, tree, cells)
+    return made
 
 
 def cells(block: Mapping[str, Any]) -> list[Cell]:

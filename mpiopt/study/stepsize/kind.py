@@ -12,6 +12,7 @@ from mpiopt.study.stepsize import facts, tables
 from mpiopt.study.stepsize.job import Cell, Study, build
 from mpiopt.study.stepsize.made_up import MadeUp, make
 from mpiopt.study.stepsize.simulation import Outcome, solve
+from mpiopt.study.verdicts import Fact
 
 __all__ = ["build", "run", "show"]
 
@@ -56,7 +57,7 @@ def show(job: Study, found: list[Outcome]) -> list[str]:
     return files.write(job.out, tree_of(job, found, judged), lambda path: draw(found, path))
 
 
-def tree_of(job: Study, found: list[Outcome], judged: list[facts.Fact]) -> dict[str, Any]:
+def tree_of(job: Study, found: list[Outcome], judged: list[Fact]) -> dict[str, Any]:
     """Give all as plain values."""
     return {
         "job": {k: v for k, v in vars(job).items() if k != "cells"},

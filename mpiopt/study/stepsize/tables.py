@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpiopt.study.files import aligned
-from mpiopt.study.stepsize.facts import Fact, shown
+from mpiopt.study.stepsize.facts import shown
 from mpiopt.study.stepsize.simulation import Outcome
+from mpiopt.study.verdicts import Fact
 
 
 def table(found: Sequence[Outcome]) -> str:
