@@ -94,11 +94,14 @@ def make_compressor(selection: Selection) -> Compressor:
 
 
 def check_words(job: Job) -> None:
-    """Refuse an unknown compressor or memory, before anything is read."""
-    if job.compress.name != "auto":
+    """Refuse an unknown compressor or memory, and what is idle without one, before anything is read."""
+    if job.compress not in (Selection("none"), Selection("auto")):  # their modules take time to import
         make_compressor(job.compress)
     if job.memory not in (*MEMORIES, "auto"):
         raise ValueError(f"memory is one of {', '.join(MEMORIES)}, auto; not {job.memory!r}")
+    if job.compress.name == "none" and (job.downlink or job.memory != "auto"):
+        idle = "--downlink" if job.downlink else f"--memory {job.memory}"
+        raise ValueError(f"{idle} is for compressed exchanges: say with which compressor, --compress NAME or auto")
 
 
 def memory_of(job: Job, algorithm: Algorithm[Any]) -> str:

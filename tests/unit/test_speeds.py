@@ -70,6 +70,8 @@ def test_auto_opens_the_same_channel_on_all_ranks(size):
         ({"compress": "sign"}, Saga(exchange="async"), "--exchange async sends exact sums only"),
         ({"compress": "quantized"}, Saga(), "did you mean 'quantised'"),
         ({"memory": "both"}, Saga(), "memory is one of none, difference, error-feedback, auto"),
+        ({"memory": "difference"}, Saga(), "--memory difference is for compressed exchanges"),
+        ({"downlink": "true"}, Saga(), "--downlink is for compressed exchanges"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(settings, algorithm, words):
