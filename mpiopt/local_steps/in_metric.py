@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
 
+TINY = 1e-300  # where the gradient has become exactly zero
 MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
 OWN_SHARE = 0.25  # largest θ, see DESIGN.md
 HARDLY = 0.7  # a refresh period that left more of the decrement than this is worth a metric of many bytes
@@ -120,7 +121,7 @@ class MetricSteps:
         control = state.control
         gradient = exact.gradient + objective.ridge * state.w
         decrement = self.metric.decrement(gradient)
-        rate = decrement / control[DECREMENT]
+        rate = decrement / max(float(control[DECREMENT]), TINY)
         slow = rate > SLOW
         control[DECREMENT] = decrement
         if channel.compresses:

@@ -1,5 +1,7 @@
 """Distributed SAGA: its options, its metric, its start, and what it does when a step is too long."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
 from mpiopt.shard import DenseRows, Shard, block
+from tests.problems import objective
 
 
 def made(comm, loss="logistic", rows=600, columns=5, by_label=False, l1=0.0, scale=None):
@@ -217,3 +220,19 @@ def test_rounds_become_shorter_where_a_longer_step_did_not_pay_and_exchanges_los
         return state.control[ROUND] / before
 
     assert spmd(2, main) == [factor, factor]
+
+
+@pytest.mark.parametrize("preconditioner", ["none", "full"])
+def test_a_gradient_that_is_exactly_zero_upsets_nothing(preconditioner):
+    def main(comm):
+        target = objective("squared", 0.0, 0.1, "dense", comm)
+        still = replace(target, shard=replace(target.shard, label=np.zeros_like(target.shard.label)))
+        channel = Channel(comm)
+        saga = Saga(preconditioner=preconditioner)
+        state = saga.init(still, channel)
+        found = [saga.step(k, state, still, channel).exact for k in range(18)]
+        return [exact.value for exact in found if exact is not None]
+
+    for values in spmd(2, main):
+        assert len(values) > 1
+        assert not any(values)
