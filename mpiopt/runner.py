@@ -108,6 +108,8 @@ def run(
         decide(plan, now, watch)
         if plan.store is not None and (watch.save_is_due(plan, now) or now.ending in ("signal", "budget")):
             save(plan.store, plan, now, objective, watch)
+            if not now.ending:
+                decide(plan, now, watch)  # a halt may be asked for after a checkpoint
     return now
 
 
@@ -232,5 +234,7 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
         "seconds": max(now.rows[-1].seconds, now.before[0] + watch.stop.elapsed - watch.first),
         "history": rows_to_text(now.rows),
     }
+    began = time.perf_counter()
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))
+    watch.stop.saved(time.perf_counter() - began)
     watch.saved_seconds, watch.saved_round = watch.stop.elapsed, now.round
