@@ -92,6 +92,7 @@ def run(
     ValueError
         If the objective stops being a finite number, or a checkpoint is of another job.
     """
+    channel = algorithm.over(channel)
     watch = Watch(channel, clock, stop)
     now = begin(plan, objective, algorithm, watch)
     if not now.rows:

@@ -210,6 +210,7 @@ def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: floa
         *work,
         report.time_table(clock, seconds, comm),
         *([report.traffic_table(channel.counts())] if comm.size > 1 else []),
+        *([report.graph_line(channel.traffic.rounds)] if channel.traffic.rounds else []),
         report.memory_table(parts, comm),
     )
 

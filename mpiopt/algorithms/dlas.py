@@ -7,7 +7,6 @@ end of a run are agreed on by the runner, over all ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +20,7 @@ from mpiopt.channel import Channel
 from mpiopt.consensus import Coordinator
 from mpiopt.dlas import FORMS, State
 from mpiopt.objective import Objective
-from mpiopt.plugin import Plugin
-from mpiopt.selection import select
+from mpiopt.selection import named
 from mpiopt.stepsizes import StepSize, Way
 from mpiopt.topologies import Topology
 
@@ -113,12 +111,6 @@ class Dlas(Algorithm[State]):
         except ArithmeticError as error:
             raise ValueError(f"dlas[rule={self.rule}]: {error} in round {k}: the steps are too long") from None
         return Progress(1.0, gamma)
-
-
-def named(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
-    """Give the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
-    chosen = select(text)
-    return chosen.name, chosen.fitted(family)
 
 
 def first_step(objective: Objective, channel: Channel) -> float:
