@@ -21,13 +21,14 @@ from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, Costs, check_writable, write_result
 from mpiopt.job import Job, every
+from mpiopt.journal import Journal, journal
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
 from mpiopt.objective import Objective
 from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
-from mpiopt.recorder import Clock, progress
+from mpiopt.recorder import Clock, Progress, Row, progress
 from mpiopt.runner import Plan, Run, run
 from mpiopt.selection import written
 from mpiopt.signals import Stop
@@ -44,6 +45,8 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     clock = Clock()
     compression.check_words(job)
     check_writable(job.out, comm)
+    if job.log:
+        check_writable(job.log, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
@@ -54,8 +57,9 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     say(job, comm, described(data, objective), why, *([how] if how else []))
     warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
+    log = journal(job.log, comm.rank, bool(job.resume))
     started = time.perf_counter()
-    now = run(plan, objective, algorithm, channel, stop, clock, lambda row: lines.show(row, job.stop.tol))
+    now = run(plan, objective, algorithm, channel, stop, clock, lambda row: show(row, lines, job.stop.tol, log))
     spent = time.perf_counter() - started
     lines.end()
     account(clock, channel, spent)
@@ -80,6 +84,12 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     tables(job, objective, now, channel, costs)
     return code
+
+
+def show(row: Row, lines: Progress, tolerance: float, log: Journal) -> None:
+    """Say where the run is, to the terminal and to the log."""
+    lines.show(row, tolerance)
+    log.add(row)
 
 
 def tested(data: Dataset, objective: Objective, now: Run, comm: Comm) -> dict[str, float]:
@@ -133,6 +143,7 @@ def job_of(words: Sequence[str]) -> Job:
         raise ValueError("train needs a data file: mpiopt train DATA [job.toml] [flags]")
     out = job.out or result_name(job.path)
     refuse_onto(out, job.path, job.data.test)
+    refuse_onto(job.log, job.path, job.data.test, out)
     return replace(job, out=out)
 
 
