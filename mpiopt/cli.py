@@ -18,6 +18,9 @@ COMMANDS = {
     "train": ("mpiopt.train", "train", "fit a model to a data file: train DATA [job.toml] [flags]"),
     "predict": ("mpiopt.predict", "predict", "apply a model: predict MODEL.h5 DATA [--out FILE]"),
     "inspect": ("mpiopt.commands", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
+    "compare": ("mpiopt.compare", "compare", "what runs cost to 1e-3, 1e-6, 1e-9: compare A.h5 B.h5 …"),
+    "report": ("mpiopt.pages.command", "report", "one page about runs: report RUN.h5 … [--out report.html]"),
+    "export": ("mpiopt.export", "export", "csv, parquet, sklearn, onnx: export RUN.h5 --to sklearn OUT.pkl"),
     "plot": ("mpiopt.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
@@ -25,7 +28,7 @@ COMMANDS = {
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
-ALONE = ("list", "study", "inspect", "plot", "help", "--help", "-h", "--version")
+ALONE = ("list", "study", "inspect", "plot", "compare", "report", "export", "help", "--help", "-h", "--version")
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8
   mpirun -n 4 mpiopt train cadata --loss huber[delta=0.5] --scale standard --intercept

@@ -41,6 +41,7 @@ HELP = {
     "test": "a test file",
     "format": "of the data file; auto: by suffix and content",
     "out": "result file; default: the data file's stem and .h5, here",
+    "log": "file of JSON lines: each evaluation as it happens",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
     "quiet": "print errors only",

@@ -8,9 +8,10 @@ import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5 import Checkpoints, read_result, write_result
+from mpiopt.hdf5 import Checkpoints, write_result
 from mpiopt.plot import gaps, plot
 from mpiopt.provenance import gather
+from mpiopt.record import read_record
 from mpiopt.recorder import Row
 from mpiopt.shard import DenseRows, Shard
 from mpiopt.show import inspect
@@ -98,7 +99,7 @@ def test_gaps_share_the_best_only_within_one_objective(tmp_path):
         result(tmp_path / "b.h5", rows=4),
         result(tmp_path / "c.h5", rows=3, objective="G", best=7.0),
     ]
-    a, b, c = gaps([read_result(run) for run in runs])
+    a, b, c = gaps([read_record(run) for run in runs])
     np.testing.assert_allclose(a, (np.array([1.0, 0.5, 0.25]) - 0.125) / 0.625)
     np.testing.assert_allclose(b[:3], a)
     assert np.isnan(b[3])
