@@ -111,6 +111,8 @@ def run(
         decide(plan, now, watch)
         if plan.store is not None and (watch.save_is_due(plan, now) or now.ending in ("signal", "budget")):
             save(plan.store, plan, now, objective, watch)
+            if not now.ending:
+                decide(plan, now, watch)  # a halt may be asked for after a checkpoint
     return now
 
 
@@ -241,5 +243,7 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
         "history": rows_to_text(now.rows),
         "events": events_to_text(now.events),
     }
+    began = time.perf_counter()
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))
+    watch.stop.saved(time.perf_counter() - began)
     watch.saved_seconds, watch.saved_round = watch.stop.elapsed, now.round

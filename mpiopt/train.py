@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
 from mpiopt.dataset import Dataset, prepare
+from mpiopt.deadline import Deadline
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, Costs, check_writable, write_result
@@ -50,7 +52,8 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
-    plan = make_plan(job, data, comm)
+    plan, store = make_plan(job, data, comm)
+    stop.outside = Deadline(store.folder, os.environ) if comm.rank == 0 else None
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
@@ -70,6 +73,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         now.state.w, data.shard.features, data.shard.intercept, data.mean, data.scale, data.classes, data.names
     )
     costs = Costs(channel.counts(), report.times(clock, time.perf_counter() - began, comm))
+    store.check()
     write_result(
         job.out,
         model=model,
@@ -80,6 +84,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         events=now.events,
         test=quality,
     )
+    store.release(f"{now.ending}: {now.reason}")
     if data.test is not None:
         say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     tables(job, objective, now, channel, costs)
@@ -156,15 +161,16 @@ def result_name(path: str) -> str:
     return f"{stem.name}-fit.h5" if Path(name).absolute() == Path(path).absolute() else name
 
 
-def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
-    """Say when the run stops, saves, and whether it goes on from a checkpoint."""
+def make_plan(job: Job, data: Dataset, comm: Comm) -> tuple[Plan, Checkpoints]:
+    """Say when the run stops, saves, and whether it goes on from a checkpoint; claim the folder of checkpoints."""
     folder = Path(job.out).with_suffix(".ckpt")
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
     store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line))
-    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+    store.claim()
+    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume)), store
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:
