@@ -42,9 +42,9 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
 
 
 def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = "") -> None:
-    """Refuse a world that is not what was started: several ranks of which each is alone would all do the whole work.
+    """Refuse a world that is not what was started: several ranks, each alone, would all do the whole work.
 
-    `size` is that of MPI's world, `library` what MPI says of itself. Of a srun's step every task must be in the world;
+    `size` is that of MPI's world, `library` what MPI says of itself. Every task of an srun must be in the world;
     other launchers may start worlds within worlds.
 
     Raises

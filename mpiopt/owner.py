@@ -139,7 +139,7 @@ def refuse(mine: Life, last: Life, wait: Callable[[float], None]) -> None:
     if mine.job and (mine.job, mine.cluster) == (last.job, last.cluster):
         if last.order() > mine.order():
             raise OSError(
-                f"restart {last.restart} of job {mine.job} writes in {folder}; this is restart {mine.restart}"
+                f"restart {last.restart} of job {last.job} has taken it over; this is restart {mine.restart}"
             )
         return  # a former life of this job: Slurm has given it up
     if (last.host, last.pid) == (mine.host, mine.pid):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -33,6 +32,7 @@ from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, Progress, Row, progress
 from mpiopt.runner import Plan, Run, run
 from mpiopt.selection import written
+from mpiopt.shared import shared_text
 from mpiopt.signals import Stop
 
 SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
@@ -42,8 +42,12 @@ STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "si
 
 def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Train as the command line and the job file say; give the exit code."""
+    return train_job(agreed_job(words, comm), comm, stop)
+
+
+def train_job(job: Job, comm: Comm, stop: Stop) -> int:
+    """Train as the job says, the same on all ranks; give the exit code."""
     began = time.perf_counter()
-    job = agreed_job(words, comm)
     clock = Clock()
     compression.check_words(job)
     check_writable(job.out, comm)
@@ -113,16 +117,7 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     ValueError
         On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
     """
-    told = {"job": "", "error": ""}
-    if comm.rank == 0:
-        try:
-            told["job"] = job_of(words).text()
-        except (ValueError, OSError) as failure:
-            told["error"] = str(failure)
-    shared = json.loads(comm.broadcast(np.frombuffer(json.dumps(told).encode(), np.uint8)).tobytes())
-    if shared["error"]:
-        raise ValueError(shared["error"])
-    return jobfile.read(shared["job"])
+    return jobfile.read(shared_text(comm, lambda: job_of(words).text()))
 
 
 def job_text(path: str) -> str:

@@ -25,7 +25,7 @@ def ask(*words: str) -> list[str]:
 
 
 def states(jobs: Iterable[str]) -> dict[str, str]:
-    """Give the states of these jobs: from the queue, and where it has forgotten one, from accounting if it has any."""
+    """Give the states of these jobs: from the queue; of what it has forgotten, from accounting."""
     wanted = set(jobs)
     if not wanted:
         return {}
