@@ -29,8 +29,8 @@ def costs(history: Table, level: float) -> dict[str, float] | None:
 
 def written(measure: str, value: float) -> str:
     """Give a cost for a reader."""
-    forms = {"bytes_sent": size, "seconds": duration}
-    return forms[measure](value) if measure in forms else f"{value:.6g}"
+    forms = {"bytes_sent": size, "seconds": duration, "round": "{:.0f}".format, "epoch": "{:.4g}".format}
+    return forms[measure](value)
 
 
 def ratio(value: float, first: float) -> str:

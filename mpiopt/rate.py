@@ -15,7 +15,8 @@ METHOD = (
     "the number of evaluations reduced to (1 - r)/(1 + r) of it where neighbouring residuals are correlated by r > 0"
 )
 FEWEST = 4  # evaluations
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # quantiles that the series below is too short for
+# 97.5 % quantiles that the series below is too short for, by degrees of freedom.
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
 
 
 class Line(NamedTuple):
@@ -73,8 +74,8 @@ def width(x: NDArray[np.float64], y: NDArray[np.float64], fit: Line) -> float:
 
 
 def student(freedom: float) -> float:
-    """Give the 97.5 % quantile of Student's t, to 0.1 % (its series in 1/freedom; Abramowitz and Stegun 26.7.5)."""
-    if freedom <= 4.5:
+    """Give the 97.5 % quantile of Student's t, to 0.3 % (its series in 1/freedom; Abramowitz and Stegun 26.7.5)."""
+    if freedom <= 8.0:
         return float(np.interp(freedom, list(T95), list(T95.values())))
     z = NormalDist().inv_cdf(0.975)
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96

@@ -51,7 +51,10 @@ class Record:
     @property
     def problem(self) -> tuple[str, ...]:
         """What is minimised: runs with the same one have the same optimum."""
-        return tuple(str(self.provenance.get(key, "")) for key in ("objective", "data_checksum", "loss", "penalty"))
+        told = (str(self.provenance.get(key, "")) for key in ("objective", "data_checksum", "loss", "penalty"))
+        settings = self.settings
+        held_out = settings.get("data.holdout", "0.0") != "0.0"
+        return (*told, settings.get("seed", "") if held_out else "")  # another seed holds out other rows
 
 
 def read_record(path: str | Path) -> Record:
