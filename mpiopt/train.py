@@ -231,6 +231,8 @@ def tables(job: Job, objective: Objective, now: Run, channel: Channel, costs: Co
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
     work = [report.work_line(float(now.state.work[0]), comm)] if hasattr(now.state, "work") else []
+    if hasattr(now.state, "distance"):
+        work.append(report.distance_line(float(now.state.distance[0])))
     say(
         job,
         comm,
