@@ -60,7 +60,7 @@ def run(members: Sequence[Member], comm: Comm, stop: Stop) -> int:
         told = " ".join(f"{key}={value}" for key, value in member.chosen.items())
         try:
             there = known(member.job, comm)
-            if comm.rank == 0:
+            if comm.rank == 0 and not member.job.quiet:
                 print(f"{told}: {'is there' if there else member.job.out}", flush=True)
             codes.append(0 if there else train_job(member.job, comm, stop))
         except (ValueError, OSError) as error:
