@@ -29,7 +29,7 @@ def costs(history: Table, level: float) -> dict[str, float] | None:
 
 def written(measure: str, value: float) -> str:
     """Give a cost for a reader."""
-    forms = {"bytes_sent": size, "seconds": duration, "round": "{:.0f}".format, "epoch": "{:.4g}".format}
+    forms = {"bytes_sent": size, "seconds": duration, "round": "{:g}".format, "epoch": "{:.4g}".format}
     return forms[measure](value)
 
 

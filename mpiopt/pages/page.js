@@ -44,7 +44,7 @@
 
   const axis = (title, type, narrow = false) => ({
     title: { text: title, standoff: 6, font: { size: 12 } }, type, automargin: true, gridcolor: style("--line"), linecolor: style("--line"),
-    zerolinecolor: style("--line"), tickfont: { size: 11 }, nticks: 7, ...(narrow ? { dtick: "D2" } : {}),
+    zerolinecolor: style("--line"), tickfont: { size: narrow ? 13 : 11 }, nticks: 7, ...(narrow ? { dtick: "D2" } : {}),
     ...(title.startsWith("bytes") ? { exponentformat: "SI", ticksuffix: "B" } : { exponentformat: "power" }),
   });
 
