@@ -32,7 +32,7 @@ def synchronous(me: Me, task: Task, t: int, w: Array, keep: Keep) -> Actor:
             gradients = [found[k] for k in sorted(found)]
             w = yield Work("step", lambda w=w, gradients=gradients: task.stepped(w, gradients))
             t += 1
-            yield from published(me, t, w, len(found))
+            yield from published(me, t, w, len(found), task.step)
 
 
 def asynchronous(me: Me, task: Task, t: int, w: Array, keep: Keep) -> Actor:
@@ -51,4 +51,4 @@ def asynchronous(me: Me, task: Task, t: int, w: Array, keep: Keep) -> Actor:
             w = yield Work("step", lambda w=w, g=g: task.stepped(w, [g]))
             t += 1
             at_work.pop(k, None)
-            yield from published(me, t, w, 1)
+            yield from published(me, t, w, 1, task.step)

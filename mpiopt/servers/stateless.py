@@ -62,7 +62,7 @@ class Stateless(Server):
             step = task.backlog.step(task.step, pending, norm)
             w = yield Work("step", lambda w=w, total=total, step=step: w - w.dtype.type(step) * total)
             yield Send(store, Message(Kind.COMMIT, version, pending, w))
-            yield from published(me, version + 1, w, pending)
+            yield from published(me, version + 1, w, pending, step)
 
     def total(
         self, me: Me, task: Task, store: int, version: int, pending: int, total: Array

@@ -37,6 +37,7 @@ class Strike(NamedTuple):
 
     rank: int
     seconds: float
+    pid: int = 0  # of its process, if that is on this machine and known
 
 
 Operation = Send | Wait | Work | Strike

@@ -20,7 +20,7 @@ class Kind(enum.IntEnum):
     STOP = 2  # registry to all: the end
     BEAT = 3  # everybody to the registry: alive; number of the life, counters
     STRIKE = 4  # registry to a victim: die; count: milliseconds of silence
-    APPLIED = 5  # server to registry: version after an update, count of gradients in it
+    APPLIED = 5  # server to registry: version after an update, count of gradients in it; the step s
     SNAPSHOT = 6  # server to registry: version, weights
     WEIGHTS = 7  # server or store: version, term or question; no vector: there is none, or it is known
     GRADIENT = 8  # worker to server: version, term; store to server: version, place in the queue

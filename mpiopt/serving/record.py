@@ -20,6 +20,7 @@ class Update(NamedTuple):
     seconds: float
     version: int  # after it
     gradients: int
+    step: float  # s of w − s Σ g
 
 
 class Event(NamedTuple):

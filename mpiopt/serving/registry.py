@@ -6,7 +6,7 @@ heard of for `detection` seconds is dead; `outage` seconds after its death a spa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mpiopt.serving import view as views
@@ -17,6 +17,7 @@ from mpiopt.serving.messages import Kind, Letter, Message
 from mpiopt.serving.record import Event, Record, Update
 from mpiopt.serving.view import Role
 
+SLOW = 10.0  # detection times after which a silent rank is dead whatever MPI says
 LAST_WORDS = 1.0  # seconds that the registry waits for the last beats
 
 
@@ -24,13 +25,18 @@ class Rules(NamedTuple):
     """Times, in seconds."""
 
     seconds: float = 15.0  # of the run
-    detection: float = 0.5  # of silence
+    detection: float = 1.0  # of silence
     outage: float = 2.0  # of a death that was not planned
 
     @property
     def beat(self) -> float:
         """Time between two beats of a rank."""
         return self.detection / 5.0
+
+
+def believed(rank: int) -> bool:
+    """Take silence for death: there is nobody to ask."""
+    return True
 
 
 class Vacancy(NamedTuple):
@@ -43,8 +49,15 @@ class Vacancy(NamedTuple):
 class Registry:
     """The actor of rank 0, with what it knows."""
 
-    def __init__(self, me: Me, rules: Rules, faults: Sequence[Fault], record: Record) -> None:
-        self.me, self.rules, self.record = me, rules, record
+    def __init__(
+        self,
+        me: Me,
+        rules: Rules,
+        faults: Sequence[Fault],
+        record: Record,
+        confirmed: Callable[[int], bool] = believed,
+    ) -> None:
+        self.me, self.rules, self.record, self.confirmed = me, rules, record, confirmed
         self.faults = list(faults)
         self.heard = {rank: 0.0 for rank in range(len(me.view.places))}
         self.lives = dict.fromkeys(self.heard, 0)
@@ -57,8 +70,9 @@ class Registry:
         told = self.me.view.number
         while self.me.clock() < self.rules.seconds:
             letter = yield Wait(self.pause())
-            if letter is not None:
+            while letter is not None:  # nobody is buried before all is heard: this rank may have slept itself
                 self.hear(letter)
+                letter = yield Wait(0.0)
             yield from self.strikes()
             self.bury()
             self.fill()
@@ -88,8 +102,9 @@ class Registry:
         now = self.me.clock()
         if message.kind is Kind.BEAT:
             self.note_life(source, message)
-        elif message.kind is Kind.APPLIED:
-            self.record.updates.append(Update(now, message.number, message.count))
+        elif message.kind is Kind.APPLIED and message.vector is not None:
+            step = float(message.vector[0])
+            self.record.updates.append(Update(now, message.number, message.count, step))
         elif message.kind is Kind.SNAPSHOT and message.vector is not None:
             self.record.show(now, message.number, message.vector)
 
@@ -118,14 +133,19 @@ class Registry:
                 self.me.view = self.me.view._replace(pending=len(self.faults))
                 self.ends[victim] = self.me.clock() + fault.outage
                 self.note("killed", victim)
-                yield Strike(victim, fault.outage)
+                yield Strike(victim, fault.outage, self.pid(victim))
+
+    def pid(self, rank: int) -> int:
+        """Give the process of a rank, if it is on this machine."""
+        counts = self.record.lives.get((rank, self.lives[rank]))
+        return counts.pid if counts is not None and counts.host == self.me.counts.host else 0
 
     def bury(self) -> None:
-        """Take their roles from those that have been silent for too long."""
-        now = self.me.clock()
+        """Take their roles from those that have been silent for too long, and which MPI does not think alive."""
         for rank in self.others():
-            alive = self.me.view.places[rank].role is not Role.GONE
-            if alive and now - self.heard[rank] > self.rules.detection:
+            silence = (self.me.clock() - self.heard[rank]) / self.rules.detection
+            dead = silence > SLOW or (silence > 1.0 and self.confirmed(rank))
+            if dead and self.me.view.places[rank].role is not Role.GONE:
                 self.lose(rank)
 
     def lose(self, rank: int) -> None:

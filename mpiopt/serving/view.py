@@ -77,3 +77,9 @@ def decode(numbers: Vector) -> View:
     """Give it back."""
     number, pending, *rest = numbers.tolist()
     return View(number, pending, tuple(Place(Role(r), s) for r, s in zip(rest[::2], rest[1::2], strict=True)))
+
+
+def unknown(view: View, rank: int) -> View:
+    """Give the view of one who has just begun to live and knows of nobody."""
+    places = [Place(Role.GONE, -1) if other == rank else place for other, place in enumerate(view.places)]
+    return View(-1, view.pending, tuple(places))

@@ -18,7 +18,7 @@ from mpiopt.serving.host import Cast, Host
 from mpiopt.serving.messages import Kind, Letter, Message
 from mpiopt.serving.record import Record
 from mpiopt.serving.registry import Registry, Rules
-from mpiopt.serving.view import Place, Role, View
+from mpiopt.serving.view import View, unknown
 
 
 class Costs(NamedTuple):
@@ -133,7 +133,7 @@ class World:
             if isinstance(operation, Send):
                 self._send(rank, *operation)
             elif isinstance(operation, Strike):
-                self._killed(*operation)
+                self._killed(operation)
             elif isinstance(operation, Work):
                 seconds = self.costs.of(operation.name)
                 me.counts.busy += seconds
@@ -154,15 +154,9 @@ class World:
             self._arrived[source, to] = when
             self._at(when, to, self._bodies[to].host.me.life, (source, message))
 
-    def _killed(self, rank: int, seconds: float) -> None:
+    def _killed(self, strike: Strike) -> None:
         """End a life at once; another one begins after the outage, with nothing in memory."""
-        body = self._bodies.pop(rank, None)
+        body = self._bodies.pop(strike.rank, None)
         if body is not None:
-            nobody = unknown(self._first, rank)
-            self._at(self.now + seconds, rank, body.host.me.life + 1, nobody)
-
-
-def unknown(view: View, rank: int) -> View:
-    """Give the view of one who has just begun to live and knows of nobody."""
-    places = [Place(Role.GONE, -1) if other == rank else place for other, place in enumerate(view.places)]
-    return View(-1, view.pending, tuple(places))
+            nobody = unknown(self._first, strike.rank)
+            self._at(self.now + strike.seconds, strike.rank, body.host.me.life + 1, nobody)
