@@ -23,6 +23,11 @@ COMMANDS = {
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
+    "serve": (
+        "mpiopt.serve",
+        "serve",
+        "a cell of a failure study, between ranks that die: serve JOB.toml [--cell N]",
+    ),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
 ALONE = ("list", "study", "inspect", "plot", "help", "--help", "-h", "--version")

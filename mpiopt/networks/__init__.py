@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mpiopt.plugin import Plugin
 
 Array = NDArray[np.floating[Any]]
+Labels = NDArray[np.float64]
 
 
 class Shape(NamedTuple):
@@ -48,10 +49,10 @@ class Network(Plugin, ABC):
 
     @abstractmethod
     def value_gradient(
-        self, w: Array, x: Array, y: Array, shape: Shape, draw: np.random.Generator | None
+        self, w: Array, x: Array, y: Labels, shape: Shape, draw: np.random.Generator | None
     ) -> tuple[float, Array]:
         """Give the mean loss of a batch and its gradient; `draw` is what is random in training, None: nothing is."""
 
     @abstractmethod
-    def right(self, w: Array, x: Array, y: Array, shape: Shape) -> float:
+    def right(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
         """Give the accuracy on rows: the share of right classes, or R² where the target is real."""

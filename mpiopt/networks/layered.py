@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.networks import Array, Network, Shape
+from mpiopt.networks import Array, Labels, Network, Shape
 from mpiopt.networks.layers import Layer
 
 PIECE = 100  # rows of a prediction at a time
@@ -34,7 +34,7 @@ class Layered(Network):
         return np.concatenate([draw.uniform(-1.0, 1.0, one.size) / np.sqrt(one.fan_in) for one in layers])
 
     def value_gradient(
-        self, w: Array, x: Array, y: Array, shape: Shape, draw: np.random.Generator | None
+        self, w: Array, x: Array, y: Labels, shape: Shape, draw: np.random.Generator | None
     ) -> tuple[float, Array]:
         """Go forward through all layers and back."""
         layers = self.layers(shape)
@@ -45,7 +45,7 @@ class Layered(Network):
         backward(layers, parts, kept, dz, parted(layers, gradient))
         return value, gradient
 
-    def right(self, w: Array, x: Array, y: Array, shape: Shape) -> float:
+    def right(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
         """Give the share of rows whose largest output is that of their class."""
         layers = self.layers(shape)
         parts, found = parted(layers, w), 0
@@ -83,7 +83,7 @@ def backward(
             dz = layers[i].back(parts[i], kept[i], dz)
 
 
-def cross_entropy(z: Array, y: Array) -> tuple[float, Array]:
+def cross_entropy(z: Array, y: Labels) -> tuple[float, Array]:
     """Give the mean of log Σ_c exp(z_c) - z_y and its derivative by z."""
     rows = np.arange(len(z)), y.astype(np.int64)
     shifted = z - z.max(axis=1, keepdims=True)

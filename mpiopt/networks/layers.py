@@ -134,7 +134,8 @@ class Convolution:
         for i in range(3):
             for j in range(3):
                 padded[:, i : i + height, j : j + width] += patches[:, :, :, i, j]
-        return padded[:, 1:-1, 1:-1]
+        inner: Array = padded[:, 1:-1, 1:-1]
+        return inner
 
 
 class Pool(Unweighted):
@@ -149,7 +150,7 @@ class Pool(Unweighted):
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
         """Send each derivative to where the maximum was."""
         x, y = kept
-        dx = np.empty_like(x)
+        dx: Array = np.empty_like(x)
         left = dy.copy()
         for quarter, d in zip(_quarters(x), _quarters(dx), strict=True):
             np.multiply(left, quarter == y, out=d)
@@ -204,4 +205,4 @@ class Image(Unweighted):
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
         """Unfold."""
-        return dy.reshape(len(dy), -1)
+        return np.asarray(dy.reshape(len(dy), -1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.losses import Loss
-from mpiopt.networks import Array, Network, Shape
+from mpiopt.networks import Array, Labels, Network, Shape
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Linear(Network):
         return np.zeros(self.size(shape))
 
     def value_gradient(
-        self, w: Array, x: Array, y: Array, shape: Shape, draw: np.random.Generator | None
+        self, w: Array, x: Array, y: Labels, shape: Shape, draw: np.random.Generator | None
     ) -> tuple[float, Array]:
         """Take value and slope of the loss at the margins."""
         a, _ = self._parts(w, shape)
@@ -52,7 +52,7 @@ class Linear(Network):
         gradient = np.concatenate([(slope.T @ x + self.l2 * a).reshape(-1), slope.sum(axis=0)])
         return float(loss.value(z, y).mean()) + 0.5 * self.l2 * float((a * a).sum()), gradient.astype(w.dtype)
 
-    def right(self, w: Array, x: Array, y: Array, shape: Shape) -> float:
+    def right(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
         """Give the share of right classes, or R²."""
         z = self._margins(w, x, shape)
         if shape.classes == 0:
@@ -61,11 +61,11 @@ class Linear(Network):
         found = z.argmax(axis=1) if z.shape[1] > 1 else z[:, 0] >= 0.0
         return float((found == y).mean())
 
-    def _margins(self, w: Array, x: Array, shape: Shape) -> Array:
+    def _margins(self, w: Array, x: Array, shape: Shape) -> Labels:
         a, b = self._parts(w, shape)
         return np.asarray(x @ a.T + b, np.float64)
 
-    def _labels(self, y: Array) -> Array:
+    def _labels(self, y: Labels) -> Labels:
         return 2.0 * y - 1.0 if Loss.make(self.loss).target == "binary" else y
 
     def _parts(self, w: Array, shape: Shape) -> tuple[Array, Array]:

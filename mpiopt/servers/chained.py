@@ -54,8 +54,8 @@ class Replica:
         while me.view.head(Role.SERVER) != me.rank:
             letter = yield from take(me, Kind.REPLICA)
             if letter is not None and letter[1].vector is not None:
-                source, (_, self.version, _, self.weights) = letter
-                yield Send(source, Message(Kind.ACK, self.version))
+                self.version, self.weights = letter[1].number, letter[1].vector
+                yield Send(letter[0], Message(Kind.ACK, self.version))
                 yield from self.fed_on()
             elif following(me) != self.fed:  # a new tail
                 yield from self.fed_on()

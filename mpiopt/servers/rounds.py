@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mpiopt.networks import Array
 from mpiopt.serving.actor import Actor, Me, Send, Work, take
@@ -30,7 +31,7 @@ def synchronous(me: Me, task: Task, t: int, w: Array, keep: Keep) -> Actor:
                 found[letter[0]] = letter[1].vector
         if found:
             gradients = [found[k] for k in sorted(found)]
-            w = yield Work("step", lambda w=w, gradients=gradients: task.stepped(w, gradients))
+            w = yield Work("step", partial(task.stepped, w, gradients))
             t += 1
             yield from published(me, t, w, len(found), task.step)
 
@@ -46,9 +47,9 @@ def asynchronous(me: Me, task: Task, t: int, w: Array, keep: Keep) -> Actor:
                 at_work[k] = me.view.places[k].since
                 yield Send(k, Message(Kind.WEIGHTS, t, term, w))
         letter = yield from take(me, Kind.GRADIENT)
-        if letter is not None and letter[1].count == term and letter[1].vector is not None:
+        if letter is not None and letter[1].amount == term and letter[1].vector is not None:
             k, g = letter[0], letter[1].vector
-            w = yield Work("step", lambda w=w, g=g: task.stepped(w, [g]))
+            w = yield Work("step", partial(task.stepped, w, [g]))
             t += 1
             at_work.pop(k, None)
             yield from published(me, t, w, 1, task.step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Stateless(Server):
                 continue
             norm = float(np.linalg.norm(total))
             step = task.backlog.step(task.step, pending, norm)
-            w = yield Work("step", lambda w=w, total=total, step=step: w - w.dtype.type(step) * total)
+            w = yield Work("step", partial(moved, w, step, total))
             yield Send(store, Message(Kind.COMMIT, version, pending, w))
             yield from published(me, version + 1, w, pending, step)
 
@@ -76,7 +77,7 @@ class Stateless(Server):
                 return None
             g, age = letter[1].vector, version - letter[1].number
             c = task.backlog.weight(age, place, float(np.linalg.norm(g)))
-            yield Work("add", lambda c=c, g=g: np.add(total, g if c == 1.0 else g.dtype.type(c) * g, out=total))
+            yield Work("add", partial(add, total, c, g))
         return total
 
     def answered(self, me: Me, store: int, kind: Kind) -> Generator[Operation, Any, Letter | None]:
@@ -86,3 +87,13 @@ class Stateless(Server):
             if letter is not None and letter[0] == store:
                 return letter
         return None
+
+
+def add(total: Array, c: float, g: Array) -> None:
+    """Add c g in place."""
+    total += g if c == 1.0 else g.dtype.type(c) * g
+
+
+def moved(w: Array, s: float, total: Array) -> Array:
+    """Give w − s Σ c_j g_j in the type of w."""
+    return np.asarray(w - w.dtype.type(s) * total)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpiopt import labels
 from mpiopt.comm.threads import single
 from mpiopt.datasets import RawRows, find
-from mpiopt.networks import Array, Shape
+from mpiopt.networks import Array, Labels, Shape
 from mpiopt.randomness import generator
 from mpiopt.shard import CsrRows
 
@@ -24,7 +24,7 @@ class Examples:
     """Rows as they are kept; a batch is (x − shift) · scale in float32."""
 
     x: NDArray[Any]  # (n, d) uint8 for pixels, else float32
-    y: Array  # (n,) class numbers, or targets
+    y: Labels  # (n,) class numbers, or targets
     classes: int  # 0: a real target
     shift: Array  # (d,)
     scale: Array  # (d,)
@@ -37,11 +37,11 @@ class Examples:
         """Features and classes."""
         return Shape(self.x.shape[1], self.classes)
 
-    def batch(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
+    def batch(self, rows: NDArray[np.int64]) -> tuple[Array, Labels]:
         """Give these rows as a network takes them."""
         return (self.x[rows] - self.shift) * self.scale, self.y[rows]
 
-    def all(self) -> tuple[Array, Array]:
+    def all(self) -> tuple[Array, Labels]:
         """Give all rows."""
         return self.batch(np.arange(len(self)))
 
@@ -50,7 +50,7 @@ class Table(NamedTuple):
     """Rows of a file, dense."""
 
     x: NDArray[np.float32]  # (n, d)
-    y: Array  # as in the file
+    y: Labels  # as in the file
 
 
 class Sets(NamedTuple):
@@ -112,12 +112,17 @@ def read(path: str, rows: int, features: int | None) -> Table:
         found.append(piece)
         if sum(map(len, found)) >= rows:
             break
-    width = features or source.features or max(piece.rows.shape[1] for piece in found)
+    width = features or source.features or max(width_of(piece.rows) for piece in found)
     x = np.concatenate([dense(piece.rows, width) for piece in found])[:rows]
     y = np.concatenate([piece.label for piece in found])[:rows]
     if len(y) < 8 or np.isnan(y).any():
         raise ValueError(f"{path}: has {len(y)} rows here, some without a label; at least 8 with labels are needed")
     return Table(x, y)
+
+
+def width_of(rows: NDArray[np.float64] | CsrRows) -> int:
+    """Give the columns of rows."""
+    return rows.width if isinstance(rows, CsrRows) else int(rows.shape[1])
 
 
 def dense(rows: NDArray[np.float64] | CsrRows, width: int) -> NDArray[np.float32]:

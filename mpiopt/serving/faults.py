@@ -44,7 +44,7 @@ def fault(block: Mapping[str, Any], end: float, draw: np.random.Generator) -> Fa
     role, place = victim(block.get("what", "server"))
     if isinstance(at, int) and not isinstance(at, bool) and at >= 0:
         return Fault(None, at, role, place, outage)
-    when = float(draw.uniform(0.1, 0.8)) * end if at == "random" else seconds("at", at)
+    when = float(draw.uniform(0.1, 0.9)) * max(0.0, end - outage) if at == "random" else seconds("at", at)
     return Fault(when, 0, role, place, outage)
 
 

@@ -80,5 +80,3 @@ def counts_of(message: Message) -> Counts:
     values = [] if message.vector is None else message.vector.tolist()
     fields = dataclasses.fields(Counts)
     return Counts(*(v if f.type == "float" else int(v) for f, v in zip(fields, values, strict=True)))
-
-

@@ -14,12 +14,12 @@ HEAD = 5
 
 
 class Kind(enum.IntEnum):
-    """`number` and `count` of each kind; a weights' version is the number of updates made to it."""
+    """`number` and `amount` of each kind; a weights' version is the number of updates made to it."""
 
     VIEW = 1  # registry to all: who has which role; number of the view
     STOP = 2  # registry to all: the end
-    BEAT = 3  # everybody to the registry: alive; number of the life, counters
-    STRIKE = 4  # registry to a victim: die; count: milliseconds of silence
+    BEAT = 3  # everybody to the registry: alive; number of the life, counters, amount 1: the last one
+    STRIKE = 4  # registry to a victim: die; milliseconds of silence
     APPLIED = 5  # server to registry: version after an update, count of gradients in it; the step s
     SNAPSHOT = 6  # server to registry: version, weights
     WEIGHTS = 7  # server or store: version, term or question; no vector: there is none, or it is known
@@ -40,7 +40,7 @@ class Message(NamedTuple):
 
     kind: Kind
     number: int = 0
-    count: int = 0
+    amount: int = 0  # the second number of its kind
     vector: Vector | None = None
 
     @property
@@ -56,12 +56,12 @@ def encode(message: Message) -> NDArray[np.uint8]:
     """Give the wire."""
     vector = message.vector
     kind = -1 if vector is None else TYPES.index(vector.dtype)
-    head = np.array([message.kind, message.number, message.count, kind, 0], np.int64).view(np.uint8)
+    head = np.array([message.kind, message.number, message.amount, kind, 0], np.int64).view(np.uint8)
     return head if vector is None else np.concatenate([head, vector.view(np.uint8)])
 
 
 def decode(wire: NDArray[np.uint8]) -> Message:
     """Give back what `encode` took."""
-    kind, number, count, dtype, _ = wire[: 8 * HEAD].view(np.int64).tolist()
+    kind, number, amount, dtype, _ = wire[: 8 * HEAD].view(np.int64).tolist()
     vector = None if dtype < 0 else wire[8 * HEAD :].view(TYPES[dtype])
-    return Message(Kind(kind), number, count, vector)
+    return Message(Kind(kind), number, amount, vector)

@@ -67,8 +67,10 @@ class Process:
                 return
             self._beats()
             if self.me.clock() > self._end:
-                raise RuntimeError(f"rank {self._mail.rank} has not been told to stop: is the registry, rank 0, dead?")
-        self._send(0, self.host.beat()._replace(count=1))
+                raise RuntimeError(
+                    f"rank {self._mail.rank} has not been told to stop: is the registry, rank 0, dead?"
+                )
+        self._send(0, self.host.beat()._replace(amount=1))
 
     def _live(self, life: int) -> Host:
         self._life, self._next_beat = life, 0.0
@@ -116,7 +118,7 @@ class Process:
             elif message.kind is Kind.STOP:
                 self.over = True
             elif message.kind is Kind.STRIKE:
-                return self._die(message.count / 1000.0)
+                return self._die(message.amount / 1000.0)
             else:
                 self._here.append((source, message))
         return None

@@ -30,6 +30,7 @@ class Event(NamedTuple):
     what: str  # killed, lost (noticed), started
     rank: int
     role: Role
+    first: bool  # of those with its role: of servers the one that serves
 
 
 class Judged(NamedTuple):

@@ -104,7 +104,7 @@ class Registry:
             self.note_life(source, message)
         elif message.kind is Kind.APPLIED and message.vector is not None:
             step = float(message.vector[0])
-            self.record.updates.append(Update(now, message.number, message.count, step))
+            self.record.updates.append(Update(now, message.number, message.amount, step))
         elif message.kind is Kind.SNAPSHOT and message.vector is not None:
             self.record.show(now, message.number, message.vector)
 
@@ -168,7 +168,9 @@ class Registry:
 
     def note(self, what: str, rank: int) -> None:
         """Write down an event."""
-        self.record.events.append(Event(self.me.clock(), what, rank, self.me.view.places[rank].role))
+        role = self.me.view.places[rank].role
+        first = self.me.view.head(role) == rank
+        self.record.events.append(Event(self.me.clock(), what, rank, role, first))
 
     def end(self) -> Actor:
         """Stop all, and take their last beats."""
@@ -180,4 +182,4 @@ class Registry:
             letter = yield Wait(late - self.me.clock())
             if letter is not None and letter[1].kind is Kind.BEAT:
                 self.note_life(*letter)
-                living -= {letter[0]} if letter[1].count else set()
+                living -= {letter[0]} if letter[1].amount else set()

@@ -52,7 +52,7 @@ class Shelf:
         elif message.kind is Kind.TAKE:
             self.taker = (source, message)
         elif message.kind is Kind.READ:
-            yield from self.read(source, message.number, message.count)
+            yield from self.read(source, message.number, message.amount)
 
     def answers(self) -> Iterator[Send]:
         """Answer what can be answered by now."""
@@ -61,7 +61,7 @@ class Shelf:
         for source, message in waiting:
             if room or message.number == ANYTHING:
                 w = self.weights if message.number != self.version else None
-                yield Send(source, Message(Kind.WEIGHTS, self.version, message.count, w))
+                yield Send(source, Message(Kind.WEIGHTS, self.version, message.amount, w))
             else:
                 self.fetchers.append((source, message))
         if self.taker and (self.queue or self.version < 0):

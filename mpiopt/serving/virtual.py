@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mpiopt.serving.actor import Me, Send, Strike, Wait, Work
+from mpiopt.serving.actor import Me, Send, Strike, Work
 from mpiopt.serving.faults import Fault
 from mpiopt.serving.host import Cast, Host
 from mpiopt.serving.messages import Kind, Letter, Message
@@ -106,7 +106,7 @@ class World:
     def _delivered(self, rank: int, body: Body, letter: Letter) -> None:
         message = letter[1]
         if message.kind is Kind.STOP:
-            self._send(rank, 0, body.host.beat()._replace(count=1))
+            self._send(rank, 0, body.host.beat()._replace(amount=1))
             del self._bodies[rank]
         elif message.kind is Kind.VIEW:
             if body.host.told(message) or body.idle is not None:
@@ -128,7 +128,7 @@ class World:
                 operation = body.host.resume(value)
             except StopIteration:  # only the registry comes to an end
                 del self._bodies[rank]
-                return
+                return None
             value = None
             if isinstance(operation, Send):
                 self._send(rank, *operation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from mpiopt.networks import Array
@@ -17,10 +18,10 @@ def given(me: Me, task: Task) -> Actor:
     term = -1
     while True:
         letter = yield from take(me, Kind.WEIGHTS)
-        if letter is None or letter[1].vector is None or letter[1].count < term:
+        if letter is None or letter[1].vector is None or letter[1].amount < term:
             continue
-        server, (_, version, term, w) = letter
-        g = yield from computed(me, task, w)
+        server, (_, version, term, _) = letter
+        g = yield from computed(me, task, letter[1].vector)
         yield Send(server, Message(Kind.GRADIENT, version, term, g))
 
 
@@ -37,7 +38,7 @@ def fetching(me: Me, task: Task) -> Actor:
         if store is not None:
             yield Send(store, Message(Kind.FETCH, version, question))
         letter = yield from take(me, Kind.WEIGHTS)
-        while letter is not None and letter[1].count != question:
+        while letter is not None and letter[1].amount != question:
             letter = yield from take(me, Kind.WEIGHTS)
         if letter is None:
             continue
@@ -51,6 +52,6 @@ def fetching(me: Me, task: Task) -> Actor:
 def computed(me: Me, task: Task, w: Array) -> Generator[Operation, Any, Array]:
     """Compute the next gradient of this worker at w."""
     count = me.counts.computed
-    g: Array = yield Work("gradient", lambda: task.gradient(w, me.rank, me.life, count))
+    g: Array = yield Work("gradient", partial(task.gradient, w, me.rank, me.life, count))
     me.counts.computed += 1
     return g
