@@ -36,12 +36,11 @@ class SturdyMail:
         self._kept: list[Array] = []  # buffers of sends that failed: MPI may still hold them
 
     def post(self, wire: Array, to: int) -> None:
-        """Send a copy of `wire`; to the dead it is lost."""
+        """Send `wire` (uint8), which must not be changed any more; to the dead it is lost."""
         if to in self.lost:
             return
-        kept = np.array(wire, np.uint8, copy=True).reshape(-1)
         try:
-            self._sends[to].append((self._comm.Isend([kept, MPI.BYTE], to), kept))
+            self._sends[to].append((self._comm.Isend([wire, MPI.BYTE], to), wire))
         except MPI.Exception:
             self._lose(to)
 

@@ -14,7 +14,7 @@ from mpiopt.servers import Server, at_least_one
 from mpiopt.serving.actor import Actor, Me, Operation, Send, Work, take
 from mpiopt.serving.messages import Kind, Letter, Message
 from mpiopt.serving.published import published
-from mpiopt.serving.store import WINDOW
+from mpiopt.serving.store import window
 from mpiopt.serving.task import Task
 from mpiopt.serving.view import Role
 
@@ -69,9 +69,10 @@ class Stateless(Server):
         self, me: Me, task: Task, store: int, version: int, pending: int, total: Array
     ) -> Generator[Operation, Any, Array | None]:
         """Give Σ c_j g_j over the pending gradients, which come in windows; None where the store is gone."""
+        many = window(total)
         for place in range(pending):
-            if place % WINDOW == 0 and place:
-                yield Send(store, Message(Kind.READ, place, min(WINDOW, pending - place)))
+            if place % many == 0 and place:
+                yield Send(store, Message(Kind.READ, place, min(many, pending - place)))
             letter = yield from self.answered(me, store, Kind.GRADIENT)
             if letter is None or letter[1].vector is None:
                 return None

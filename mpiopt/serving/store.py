@@ -18,7 +18,7 @@ from mpiopt.serving.view import Place
 ASKED = (Kind.SAVE, Kind.FETCH, Kind.APPEND, Kind.TAKE, Kind.READ, Kind.COMMIT)
 REPLICATED = (Kind.SAVE, Kind.APPEND, Kind.COMMIT)
 ANYTHING = -2  # the version "known" of one who wants an answer even where there are no weights
-WINDOW = 8  # gradients that are on their way to a server at once
+WINDOW = 32 << 20  # bytes of gradients that are on their way to a server at once
 
 
 @dataclass
@@ -67,7 +67,8 @@ class Shelf:
         if self.taker and (self.queue or self.version < 0):
             (source, _), self.taker = self.taker, None
             yield Send(source, Message(Kind.BATCH, self.version, len(self.queue), self.weights))
-            yield from self.read(source, 0, WINDOW)
+            if self.weights is not None:
+                yield from self.read(source, 0, window(self.weights))
 
     def read(self, source: int, start: int, count: int) -> Iterator[Send]:
         """Give gradients of the queue."""
@@ -110,6 +111,11 @@ def store(me: Me, most: int) -> Actor:
             yield send
         me.counts.queued = max(me.counts.queued, len(shelf.queue))
         me.holds(shelf.nbytes)
+
+
+def window(w: Array) -> int:
+    """Give how many gradients are on their way to a server at once."""
+    return max(1, WINDOW // w.nbytes)
 
 
 def following(me: Me) -> tuple[int, Place] | None:
