@@ -26,14 +26,11 @@ COMMANDS = {
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
-    "sweep": (
-        "mpiopt.sweep",
-        "sweep",
-        "train over a grid, or one member of it: sweep JOB.toml [--task I | --collect]",
-    ),
+    "sweep": ("mpiopt.sweep", "sweep", "train over a grid, or a member: sweep JOB.toml [--task I | --collect]"),
     "submit": ("mpiopt.slurm.submit", "submit", "write a Slurm script and submit it: submit JOB.toml --nodes 4"),
     "status": ("mpiopt.status", "status", "show the runs of a folder, under Slurm or not: status [FOLDER]"),
     "halt": ("mpiopt.halt", "halt", "end a run from outside: halt RUN.h5 [--after-checkpoint | --at 18:00]"),
+    "serve": ("mpiopt.serve", "serve", "a failure study's cell between ranks that die: serve JOB.toml [--cell N]"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
 ALONE = ("list", "study", "inspect", "plot", "compare", "report", "export", "help", "--help", "-h", "--version")
