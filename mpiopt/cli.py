@@ -22,10 +22,15 @@ COMMANDS = {
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
+    "plan": (
+        "mpiopt.planning.command",
+        "plan",
+        "what a job will cost: plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
+    ),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
-ALONE = ("list", "study", "inspect", "plot", "help", "--help", "-h", "--version")
+ALONE = ("list", "plan", "study", "inspect", "plot", "help", "--help", "-h", "--version")
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8
   mpirun -n 4 mpiopt train cadata --loss huber[delta=0.5] --scale standard --intercept
