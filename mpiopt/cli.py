@@ -25,6 +25,11 @@ COMMANDS = {
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
+    "plan": (
+        "mpiopt.planning.command",
+        "plan",
+        "what a job will cost: plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
+    ),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
     "sweep": ("mpiopt.sweep", "sweep", "train over a grid, or a member: sweep JOB.toml [--task I | --collect]"),
     "submit": ("mpiopt.slurm.submit", "submit", "write a Slurm script and submit it: submit JOB.toml --nodes 4"),
@@ -33,7 +38,20 @@ COMMANDS = {
     "serve": ("mpiopt.serve", "serve", "a failure study's cell between ranks that die: serve JOB.toml [--cell N]"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
-ALONE = ("list", "study", "inspect", "plot", "compare", "report", "export", "help", "--help", "-h", "--version")
+ALONE = (
+    "list",
+    "plan",
+    "study",
+    "inspect",
+    "plot",
+    "compare",
+    "report",
+    "export",
+    "help",
+    "--help",
+    "-h",
+    "--version",
+)
 FROM_OUTSIDE = ("submit", "status", "halt")  # never with MPI: they may be given inside a job, on its way
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8

@@ -19,7 +19,7 @@ from mpiopt.compression import open_channel
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
 from mpiopt.fitted import in_file_units
-from mpiopt.flags import parse
+from mpiopt.flags import Settings, parse
 from mpiopt.hdf5 import Checkpoints, Costs, check_writable, write_result
 from mpiopt.job import Job, every
 from mpiopt.journal import Journal, journal
@@ -132,7 +132,11 @@ def job_text(path: str) -> str:
 
 def job_of(words: Sequence[str]) -> Job:
     """Give the job of a command line: DATA [job.toml] [flags], or job.toml with a path in it."""
-    positional, settings = parse(words, jobfile.flags())
+    return job_from(*parse(words, jobfile.flags()))
+
+
+def job_from(positional: Sequence[str], settings: Settings) -> Job:
+    """Give the job of parsed words."""
     files = [w for w in positional if w.endswith(".toml")]
     paths = [w for w in positional if not w.endswith(".toml")]
     if len(files) > 1 or len(paths) > 1:

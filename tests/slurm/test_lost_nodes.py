@@ -1,4 +1,4 @@
-"""A node is killed under two jobs at once: the one is started again, the other goes on with the nodes that are left."""
+"""A node is killed under two jobs at once: one is started again, the other goes on with the nodes that are left."""
 
 import pytest
 
