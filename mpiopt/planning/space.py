@@ -52,7 +52,7 @@ def arriving(shard: Shard, options: DataOptions) -> float:
     wide = options.float32 and options.scale != "none"
     if not wide:
         return twice
-    return twice * (12.0 / 8.0 if isinstance(shard.rows, CsrRows) else 2.0)
+    return 2.0
 
 
 def checkpoint(stored: dict[Layout, float], sample: Sample, ranks: int) -> float:
