@@ -163,9 +163,7 @@ def main() -> None:
         launches += [] if reason else [Launch(2, asked.rate)]
         print(f"no slow link: {reason}\n" if reason else "", end="")
     print("predicted / measured; of an epoch: compute, communicate + wait, bytes a rank sends; of a run: the rest")
-    print(
-        "\n| case | ranks | link | compute | exchange | sent | seconds | epochs | peak |\n|---|---|---|---|---|---|---|---|---|"
-    )
+    print(f"\n| case | ranks | link | {' | '.join(NAMES)} |\n|{'---|' * (len(NAMES) + 3)}")
     totals = [0, 0]
     for case in (c for c in cases(asked.part) if asked.only in c.name):
         for launch in launches:
