@@ -61,6 +61,8 @@ def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{source}: {error}") from None
+    if "sweep" in parsed:
+        raise ValueError(f"{source} has a [sweep] table: run it with mpiopt sweep")
     try:
         for key, value in leaves(parsed):
             put(tree, key, value)

@@ -68,6 +68,16 @@ def traffic_table(every: NDArray[np.void]) -> str:
     return "\n".join(lines)
 
 
+def graph_line(rounds: int) -> str:
+    """Say how often every rank sent along the graph."""
+    return f"rounds along the graph  {rounds}, with those in which it was learned"
+
+
+def distance_line(distance: float) -> str:
+    """Say how far the ranks' models are from their mean, which is the result."""
+    return f"ranks' models           {distance:.1e} from their mean, root mean square of the 2-norm"
+
+
 def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
     """Give bytes of each part (rows, table …) and the peak of the process, min and max over ranks; collective."""
     named = [*parts, ("peak of the process", peak_nbytes())]

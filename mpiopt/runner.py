@@ -94,6 +94,7 @@ def run(
     ValueError
         If the objective stops being a finite number, or a checkpoint is of another job.
     """
+    channel = algorithm.over(channel)
     watch = Watch(channel, clock, stop)
     now = begin(plan, objective, algorithm, watch)
     if not now.rows:
@@ -110,6 +111,8 @@ def run(
         decide(plan, now, watch)
         if plan.store is not None and (watch.save_is_due(plan, now) or now.ending in ("signal", "budget")):
             save(plan.store, plan, now, objective, watch)
+            if not now.ending:
+                decide(plan, now, watch)  # a halt may be asked for after a checkpoint
     return now
 
 
@@ -240,5 +243,7 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
         "history": rows_to_text(now.rows),
         "events": events_to_text(now.events),
     }
+    began = time.perf_counter()
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))
+    watch.stop.saved(time.perf_counter() - began)
     watch.saved_seconds, watch.saved_round = watch.stop.elapsed, now.round

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,8 +17,9 @@ from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
 from mpiopt.dataset import Dataset, prepare
+from mpiopt.deadline import Deadline
 from mpiopt.fitted import in_file_units
-from mpiopt.flags import parse
+from mpiopt.flags import Settings, parse
 from mpiopt.hdf5 import Checkpoints, Costs, check_writable, write_result
 from mpiopt.job import Job, every
 from mpiopt.journal import Journal, journal
@@ -31,6 +32,7 @@ from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, Progress, Row, progress
 from mpiopt.runner import Plan, Run, run
 from mpiopt.selection import written
+from mpiopt.shared import shared_text
 from mpiopt.signals import Stop
 
 SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
@@ -40,8 +42,12 @@ STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "si
 
 def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Train as the command line and the job file say; give the exit code."""
+    return train_job(agreed_job(words, comm), comm, stop)
+
+
+def train_job(job: Job, comm: Comm, stop: Stop) -> int:
+    """Train as the job says, the same on all ranks; give the exit code."""
     began = time.perf_counter()
-    job = agreed_job(words, comm)
     clock = Clock()
     compression.check_words(job)
     check_writable(job.out, comm)
@@ -50,7 +56,8 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
-    plan = make_plan(job, data, comm)
+    plan, store = make_plan(job, data, comm)
+    stop.outside = Deadline(store.folder, os.environ) if comm.rank == 0 else None
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
@@ -70,6 +77,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         now.state.w, data.shard.features, data.shard.intercept, data.mean, data.scale, data.classes, data.names
     )
     costs = Costs(channel.counts(), report.times(clock, time.perf_counter() - began, comm))
+    store.check()
     write_result(
         job.out,
         model=model,
@@ -80,6 +88,7 @@ def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         events=now.events,
         test=quality,
     )
+    store.release(f"{now.ending}: {now.reason}")
     if data.test is not None:
         say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     tables(job, objective, now, channel, costs)
@@ -108,16 +117,7 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     ValueError
         On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
     """
-    told = {"job": "", "error": ""}
-    if comm.rank == 0:
-        try:
-            told["job"] = job_of(words).text()
-        except (ValueError, OSError) as failure:
-            told["error"] = str(failure)
-    shared = json.loads(comm.broadcast(np.frombuffer(json.dumps(told).encode(), np.uint8)).tobytes())
-    if shared["error"]:
-        raise ValueError(shared["error"])
-    return jobfile.read(shared["job"])
+    return jobfile.read(shared_text(comm, lambda: job_of(words).text()))
 
 
 def job_text(path: str) -> str:
@@ -132,7 +132,11 @@ def job_text(path: str) -> str:
 
 def job_of(words: Sequence[str]) -> Job:
     """Give the job of a command line: DATA [job.toml] [flags], or job.toml with a path in it."""
-    positional, settings = parse(words, jobfile.flags())
+    return job_from(*parse(words, jobfile.flags()))
+
+
+def job_from(positional: Sequence[str], settings: Settings) -> Job:
+    """Give the job of parsed words."""
     files = [w for w in positional if w.endswith(".toml")]
     paths = [w for w in positional if not w.endswith(".toml")]
     if len(files) > 1 or len(paths) > 1:
@@ -156,15 +160,16 @@ def result_name(path: str) -> str:
     return f"{stem.name}-fit.h5" if Path(name).absolute() == Path(path).absolute() else name
 
 
-def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
-    """Say when the run stops, saves, and whether it goes on from a checkpoint."""
+def make_plan(job: Job, data: Dataset, comm: Comm) -> tuple[Plan, Checkpoints]:
+    """Say when the run stops, saves, and whether it goes on from a checkpoint; claim the folder of checkpoints."""
     folder = Path(job.out).with_suffix(".ckpt")
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
     store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line))
-    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+    store.claim()
+    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume)), store
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:
@@ -230,6 +235,8 @@ def tables(job: Job, objective: Objective, now: Run, channel: Channel, costs: Co
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
     work = [report.work_line(float(now.state.work[0]), comm)] if hasattr(now.state, "work") else []
+    if hasattr(now.state, "distance"):
+        work.append(report.distance_line(float(now.state.distance[0])))
     say(
         job,
         comm,
@@ -237,6 +244,7 @@ def tables(job: Job, objective: Objective, now: Run, channel: Channel, costs: Co
         *work,
         report.time_table(costs.time),
         *([report.traffic_table(costs.traffic)] if comm.size > 1 else []),
+        *([report.graph_line(channel.traffic.rounds)] if channel.traffic.rounds else []),
         report.memory_table(parts, comm),
     )
 
