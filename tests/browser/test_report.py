@@ -23,9 +23,7 @@ VIEWS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
 def sweep(folder):
     """Two settings with two seeds each, and a run by itself that was resumed and has a slow rank."""
     made = [
-        made_run(
-            folder / f"{name}-{seed}.h5", rows(rate + 0.03 * (seed - 1), 30), f'seed = {seed}\ncompress = "{name}"'
-        )
+        made_run(folder / f"{name}-{seed}.h5", rows(rate + 0.03 * (seed - 1), 30), f'seed={seed}\ncompress="{name}"')
         for name, rate in (("none", 0.4), ("quantised", 0.5))
         for seed in (1, 2)
     ]
