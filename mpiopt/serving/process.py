@@ -6,6 +6,7 @@ nothing and says nothing for the outage, and comes back as a spare. The protocol
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -136,7 +137,8 @@ class Process:
 
     def _strike(self, strike: Strike) -> None:
         if self._death == SIGKILL and strike.pid:
-            os.kill(strike.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # somebody else was faster
+                os.kill(strike.pid, signal.SIGKILL)
         else:
             self._send(strike.rank, Message(Kind.STRIKE, 0, round(1000.0 * strike.seconds)))
 

@@ -84,8 +84,8 @@ class Registry:
     def pause(self) -> float:
         """Give the seconds until something is due."""
         now = self.me.clock()
-        times = [f.seconds - now for f in self.faults if f.seconds is not None] + [self.rules.seconds - now]
-        return max(0.0, min([self.rules.beat / 2.0, *times]))
+        times = [fault.seconds - now for fault in self.faults if fault.seconds is not None]
+        return max(0.0, min([self.rules.beat / 2.0, self.rules.seconds - now, *times]))
 
     def tell(self) -> Actor:
         """Send the view to all, also to those that are thought dead: who is not, must stop."""
@@ -122,18 +122,22 @@ class Registry:
             self.record.roles[rank, beat.number] = role
 
     def strikes(self) -> Actor:
-        """Kill whoever is to die by now."""
-        for fault in list(self.faults):
-            reached = self.record.updates and self.record.updates[-1].version >= fault.update
-            due = reached if fault.seconds is None else self.me.clock() >= fault.seconds
-            ranks = self.me.view.having(fault.role)
-            if due and len(ranks) > fault.place:
+        """Kill whoever is to die by now; where nobody has that role the fault falls on nobody."""
+        for fault in filter(self.due, list(self.faults)):
+            self.faults.remove(fault)
+            self.me.view = self.me.view._replace(pending=len(self.faults))
+            ranks = [rank for rank in self.me.view.having(fault.role) if rank not in self.ends]
+            if len(ranks) > fault.place:
                 victim = ranks[fault.place]
-                self.faults.remove(fault)
-                self.me.view = self.me.view._replace(pending=len(self.faults))
                 self.ends[victim] = self.me.clock() + fault.outage
                 self.note("killed", victim)
                 yield Strike(victim, fault.outage, self.pid(victim))
+
+    def due(self, fault: Fault) -> bool:
+        """Say whether it is time for a fault."""
+        if fault.seconds is not None:
+            return self.me.clock() >= fault.seconds
+        return bool(self.record.updates) and self.record.updates[-1].version >= fault.update
 
     def pid(self, rank: int) -> int:
         """Give the process of a rank, if it is on this machine."""
