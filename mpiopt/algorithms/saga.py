@@ -18,9 +18,11 @@ from mpiopt import exchange
 from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.local_steps import CEILING, DECREMENT, MIX, ROUND, SCALE, SINCE, SPENT, VALUE, full_metric, plan
+from mpiopt.local_steps.rules import rule_of
 from mpiopt.objective import Objective
 from mpiopt.refreshing import judge, refresh
 from mpiopt.rounds import asynchronous, overlapped, timed
+from mpiopt.stepsizes import StepSize
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
 from mpiopt.warm_start import Start, approach, find
 
@@ -79,7 +81,7 @@ class Saga(Algorithm[SagaState]):
     preconditioner: str = "auto"
     local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen, -1: by measured speeds
     stretch: float = 1.0  # times longer rounds than chosen
-    step_size: float = 0.0  # γ for one row (none, diagonal) or η (full); 0: chosen
+    step_size: float | str = "auto"  # γ for one row (none, diagonal) or η (full), or theoretical
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
@@ -95,10 +97,12 @@ class Saga(Algorithm[SagaState]):
         _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
         _one_of("exchange", self.exchange, EXCHANGES)
         _one_of("sampling", self.sampling, ("permutation", "uniform"))
-        least = {"local_steps": -1, "step_size": 0, "batch": 0, "extrapolate": 0, "round_seconds": 0, "staleness": 0}
+        least = {"local_steps": -1, "batch": 0, "extrapolate": 0, "round_seconds": 0, "staleness": 0}
         for field, value in least.items():
             if getattr(self, field) < value:
                 raise ValueError(f"{field} must be at least {value}, not {getattr(self, field)}")
+        if self.rule is not None and isinstance(self.step_size, str) and self.preconditioner == "full":
+            raise ValueError(f"step_size {self.step_size} is for steps without a full metric: leave out preconditioner=full")
         if not self.stretch > 0:
             raise ValueError(f"stretch must be greater than 0, not {self.stretch}")
         for field, exchange_ in (("round_seconds", "timed"), ("staleness", "async")):
@@ -108,6 +112,11 @@ class Saga(Algorithm[SagaState]):
             raise ValueError(
                 "exchange 'async' needs refreshes and no extrapolation: leave out refresh and extrapolate"
             )
+
+    @property
+    def rule(self) -> StepSize | None:
+        """The rule of the step sizes; None: chosen, and adapted to progress."""
+        return rule_of(self.step_size)
 
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
@@ -148,11 +157,11 @@ class Saga(Algorithm[SagaState]):
         zero = Start(objective.zeros(), 0.0, math.inf)
         if not self.warm_start:
             return zero
-        if not (channel.compresses and full_metric(self.preconditioner, objective)):
+        if not (channel.compresses and full_metric(self, objective)):
             return find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
         if objective.loss.quadratic:
             return zero
-        return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
+        return approach(replace(self, local_steps=0, preconditioner="none", step_size="auto"), objective, channel)
 
     def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
         """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before, and no memory."""
@@ -177,7 +186,7 @@ class Saga(Algorithm[SagaState]):
 
     def share(self, objective: Objective) -> float:
         """Give the part of a local epoch that a round is: one in the metric, a quarter without."""
-        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        return 1.0 if full_metric(self, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""

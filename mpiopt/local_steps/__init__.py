@@ -97,16 +97,17 @@ def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel
     from mpiopt.local_steps.in_metric import MetricSteps
     from mpiopt.local_steps.plain import PlainSteps
 
-    if full_metric(options.preconditioner, objective):
+    if full_metric(options, objective):
         return MetricSteps.at(options, state, objective, channel)
     return PlainSteps.at(options, state, objective, channel, options.preconditioner)
 
 
-def full_metric(preconditioner: str, objective: Objective) -> bool:
-    """Say whether the local steps are to be made in the full metric."""
-    smooth = objective.penalty.strengths[0] == 0.0
+def full_metric(options: Saga, objective: Objective) -> bool:
+    """Say whether the local steps are to be made in the full metric; rules by name are for steps without."""
+    preconditioner, smooth = options.preconditioner, objective.penalty.strengths[0] == 0.0
     if preconditioner == "full" and not smooth:
         raise ValueError("preconditioner 'full' needs a smooth penalty; with l1 use 'diagonal' or 'none'")
     exact = objective.outputs == 1 or metric.coupled(objective)  # a metric of one class alone misleads the others
-    fits = smooth and exact and objective.width <= LARGEST_FULL
+    named = isinstance(options.step_size, str) and options.rule is not None
+    fits = smooth and exact and not named and objective.width <= LARGEST_FULL
     return preconditioner == "full" or (preconditioner == "auto" and fits)

@@ -28,6 +28,7 @@ from mpiopt.local_steps import (
     rows_from,
     upcoming,
 )
+from mpiopt.local_steps.rules import fixed_of
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows, Vector
 
@@ -61,7 +62,7 @@ class MetricSteps:
         exact_metric = objective.outputs == 1 or metric.coupled(objective)
         own_share = OWN_SHARE if exact_metric else 1.0
         made = metric.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
-        return cls(made, own_share, block, refresh, channel.seed, options.step_size)
+        return cls(made, own_share, block, refresh, channel.seed, fixed_of(options.step_size))
 
     def eta(self, blocks: int, scale: float) -> float:
         """Give η for a rank of so many blocks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,19 +28,18 @@ from mpiopt.local_steps import (
     SCALE,
     SLOW,
     VISITED,
+    bounds,
     rows_from,
     upcoming,
 )
 from mpiopt.objective import Objective
-from mpiopt.shard import CsrRows, DenseRows, Shard
+from mpiopt.stepsizes import Own, StepSize
+from mpiopt.stepsizes.fixed import Fixed
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
 Vector = NDArray[np.float64]
-
-SAMPLE = 2048  # rows of a rank from which the curvature of the mean is estimated
-UNEVEN = 1e3  # a column that bends so much more than the middle one calls for steps of their own
 
 
 @dataclass
@@ -56,6 +56,7 @@ class PlainSteps:
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
     fixed: bool  # H is given by hand
+    most: float  # the longest step, in γ
 
     @classmethod
     def at(
@@ -66,13 +67,17 @@ class PlainSteps:
         column = np.ones(objective.width)
         noisy = channel.compresses and not any(objective.penalty.strengths)
         if preconditioner in ("auto", "diagonal") or noisy:
-            scaled = scaling(objective, state.anchor, channel)
-            if preconditioner == "diagonal" or (preconditioner == "auto" and _uneven(scaled[scaled > 0.0])):
+            scaled = bounds.scaling(objective, state.anchor, channel)
+            if preconditioner == "diagonal" or (preconditioner == "auto" and bounds.uneven(scaled[scaled > 0.0])):
                 column = scaled
             elif noisy:  # nothing would bring a column back that no row has
                 column = np.sign(scaled)
-        gamma = options.step_size or chosen_step(objective, state.anchor, batch, column, channel)
-        if options.variant == "C" and not options.step_size:
+        rule = options.rule
+        if rule is None:
+            gamma = bounds.chosen_step(objective, state.anchor, batch, column, channel)
+        else:
+            gamma = rule.step(bounds.theoretical_bound(objective, state.anchor, batch, column, channel), Own(0.0, 0.0))
+        if options.variant == "C" and not isinstance(rule, Fixed):
             gamma *= channel.size
         chosen = 2.0 if channel.size > 1 else 3.0
         refresh = chosen if options.refresh < 0.0 else options.refresh
@@ -89,6 +94,7 @@ class PlainSteps:
             column,
             used(objective),
             fixed,
+            math.inf if rule is None else 1.0,
         )
 
     def step_size(self, scale: float) -> float:
@@ -159,8 +165,9 @@ class PlainSteps:
             if channel.compresses:  # what exchanges lose is a part of how far the ranks went
                 self._shorten_round(control, channel)
         elif rate > SLOW:
-            control[CEILING] *= 1.2  # what was too long far from the optimum need not be so near it
-            control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
+            control[CEILING] = min(1.2 * control[CEILING], self.most)  # what was too long far off may do near the end
+            longer = min(1.5 * control[SCALE], control[CEILING])
+            control[SCALE], control[GREW] = longer, float(longer > control[SCALE])
         return 0.0
 
     def _shorten(self, control: Vector, tried: int, channel: Channel) -> None:
@@ -177,66 +184,7 @@ class PlainSteps:
             control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 
 
-def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
-    """Give γ = 1/(2 ((L_max + (b − 1) L)/b + λ)), from the smoothness of the largest row and the mean, scaled.
-
-    L is estimated from a sample of each rank's rows, the largest of the ranks counts.
-    """
-    c = _bounds(objective, w)
-    row = float((c * rows.squared_norms(objective.shard.rows, column)).max(initial=0.0))
-    mean = _mean_smoothness(objective, c, column)
-    row, mean = (float(v) for v in channel.max(np.array([row, mean])))
-    ridge = float((objective.ridge * column).max(initial=0.0))
-    smooth = (row + (batch - 1) * min(mean, row)) / batch + ridge
-    return 0.5 / smooth if smooth > 0.0 else 1.0
-
-
-def scaling(objective: Objective, w: Model, channel: Channel) -> Vector:
-    """Give 1/D_j, D_j = (1/N) Σ s_i c_i x_ij² + l2; 0 where a column is empty; collective."""
-    c = _bounds(objective, w)
-    whole = channel.sum(rows.column_squares(objective.shard.rows, c) / objective.shard.total) + objective.ridge
-    column = np.zeros_like(whole)
-    np.divide(1.0, whole, out=column, where=whole > 0.0)
-    return column
-
-
 def own_average(objective: Objective, table: Model) -> Model:
     """Give g_k = (1/N) Σ_i table_i x_iᵀ anew, one pass over the rows."""
     shard = objective.shard
     return rows.combined(shard.rows, table) / shard.total
-
-
-def _bounds(objective: Objective, w: Model) -> Vector:
-    """Give an upper bound of each row's curvature; where the loss has none, twice what it is at w."""
-    bound = objective.loss.curvature_bound
-    return 2.0 * objective.curvatures(w) if bound is None else bound * objective.shard.weight
-
-
-def _mean_smoothness(objective: Objective, c: Vector, column: Vector) -> float:
-    """Estimate the largest eigenvalue of the rank's mean (1/n) Σ c_i x_i x_iᵀ in the scaled columns."""
-    count = min(SAMPLE, len(objective.shard))
-    if count == 0:
-        return 0.0
-    x, root = first_rows(objective.shard, count), np.sqrt(column)
-    v = np.random.default_rng(0).standard_normal(len(column)) * (root > 0.0)
-    largest = 0.0
-    for _ in range(10):
-        v = root * rows.weighted(x, c[:count], (root * v)[None, :])[0] / count
-        largest = float(np.linalg.norm(v))
-        if largest == 0.0:
-            break
-        v /= largest
-    return 1.1 * largest
-
-
-def first_rows(shard: Shard, count: int) -> DenseRows | CsrRows:
-    """Give the first `count` rows in memory, without a copy."""
-    x = shard.rows
-    if isinstance(x, DenseRows):
-        return DenseRows(x.values[:count])
-    end = x.indptr[count]
-    return CsrRows(x.indptr[: count + 1], x.indices[:end], x.values[:end], x.width)
-
-
-def _uneven(scaled: Vector) -> bool:
-    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())

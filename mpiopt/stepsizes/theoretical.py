@@ -12,6 +12,7 @@ class Theoretical(StepSize):
     """γ = 1/max L_i <= 1/L, by one max-consensus before the first round; needs a loss with bounded curvature."""
 
     name = "theoretical"
+    algorithms = ("dlas", "saga")
     way = Way.ONCE
 
     def number(self, own: Own) -> float:
