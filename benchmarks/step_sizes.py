@@ -13,15 +13,12 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import benchmarks  # noqa: F401  sets the threads before anything else
-import numpy as np
-
 from mpiopt.algorithms import Algorithm
 from mpiopt.algorithms.lbfgs import Lbfgs
 from mpiopt.algorithms.newton import Newton
@@ -136,7 +133,7 @@ def grid(start: float, algorithm: Saga, objective: Objective, channel: Channel, 
 def first_of_grid(algorithm: Saga, objective: Objective, channel: Channel) -> float:
     """Give the theoretical step (for the full metric, whose steps are in units of its own: an eighth of all)."""
     state = replace(algorithm, step_size="theoretical").init(objective, channel)
-    return float(state.steps.step_size(1.0))
+    return float(state.steps.step_size(state))
 
 
 def main() -> None:
@@ -151,7 +148,12 @@ def main() -> None:
     for name in asked.only.split(","):
         for ranks in map(int, asked.ranks.split(",")):
             row = run_in(Turns(ranks, 3600.0), partial(measure, name, asked))[0]
-            print(name, ranks, " ".join(f"{k}={v.epochs:.1f}/{v.rest:.0e}/{v.step:g}" for k, v in row.items()), flush=True)
+            print(
+                name,
+                ranks,
+                " ".join(f"{k}={v.epochs:.1f}/{v.rest:.0e}/{v.step:g}" for k, v in row.items()),
+                flush=True,
+            )
 
 
 def measure(name: str, asked: Any, comm: Comm):
@@ -164,7 +166,9 @@ def measure(name: str, asked: Any, comm: Comm):
     for pre in ("none", "diagonal"):
         if pre in what:
             out[pre] = race(Saga(preconditioner=pre), objective, channel, scale, asked.cap)
-            out[pre + "-th"] = race(Saga(preconditioner=pre, step_size="theoretical"), objective, channel, scale, asked.cap)
+            out[pre + "-th"] = race(
+                Saga(preconditioner=pre, step_size="theoretical"), objective, channel, scale, asked.cap
+            )
             first = first_of_grid(Saga(preconditioner=pre), objective, channel)
             out[pre + "-grid"] = grid(first, Saga(preconditioner=pre), objective, channel, scale, asked.cap)
     if "full" in what:

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 # the first round, whether the step was just lengthened (compressed, in a metric: the rate of progress before the
 # metric was taken), models in the trail, the part of the way to the average of the ranks' models that a compressed
 # exchange goes, periods until the metric may be taken again, and how many these were last.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT = range(13)
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT = range(13)
 # Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
-# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
-VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS = range(6)
+# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass; the
+# smoothness that a line search has found.
+VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS, BOUND = range(7)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 PIECES = 8  # of a round by time or without a common clock, between which a rank looks at the clock or at its mail
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
+FASTER = 2.0  # the first factor by which longer steps are tried, without a metric
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
 
 
@@ -48,8 +50,12 @@ class LocalSteps(Protocol):
         """
         ...
 
-    def step_size(self, scale: float) -> float:
+    def step_size(self, state: SagaState) -> float:
         """Give the step that the record shows."""
+        ...
+
+    def agree(self, state: SagaState, channel: Channel) -> None:
+        """Agree on the length of the steps at the end of a round; collective."""
         ...
 
     def coordinates(self) -> Coordinates:

@@ -68,9 +68,12 @@ class MetricSteps:
         """Give η for a rank of so many blocks."""
         return scale * self.fixed if self.fixed else min(1.0, MOVE * scale / max(1, blocks))
 
-    def step_size(self, scale: float) -> float:
+    def step_size(self, state: SagaState) -> float:
         """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
-        return scale * (self.fixed or MOVE)
+        return float(state.control[SCALE]) * (self.fixed or MOVE)
+
+    def agree(self, state: SagaState, channel: Channel) -> None:
+        """Do nothing: all ranks make theirs from the same numbers."""
 
     def coordinates(self) -> Coordinates:
         """Give those in which the metric is the identity."""

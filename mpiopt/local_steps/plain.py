@@ -20,26 +20,31 @@ from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.pace import Poll
 from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
-    CEILING,
     DECREMENT,
+    FACTOR,
     GREW,
     ORDER_STREAM,
+    REST,
     ROUND,
     SCALE,
     SLOW,
     VISITED,
+    WAIT,
     bounds,
     rows_from,
     upcoming,
 )
+from mpiopt.local_steps.lengths import Length, length_of
 from mpiopt.objective import Objective
-from mpiopt.stepsizes import Own, StepSize
-from mpiopt.stepsizes.fixed import Fixed
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
 Vector = NDArray[np.float64]
+
+LEAST, LONGEST_WAIT = 1.2, 16.0  # the least factor by which a longer step is tried; periods between two tries
+NOISE = 4.0  # growth of the squared gradient in a period, at which steps are taken for too long
+SHORTER = (0.7, 0.5, 0.5, 0.25)  # what is left of a step that is too long, by how often the way had to be cut
 
 
 @dataclass
@@ -52,11 +57,11 @@ class PlainSteps:
     form: str
     refresh: float
     seed: int
-    gamma: float  # γ
+    length: Length  # of the steps, γ
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
     fixed: bool  # H is given by hand
-    most: float  # the longest step, in γ
+    seeks: bool  # steps may become longer than at first
 
     @classmethod
     def at(
@@ -72,13 +77,7 @@ class PlainSteps:
                 column = scaled
             elif noisy:  # nothing would bring a column back that no row has
                 column = np.sign(scaled)
-        rule = options.rule
-        if rule is None:
-            gamma = bounds.chosen_step(objective, state.anchor, batch, column, channel)
-        else:
-            gamma = rule.step(bounds.theoretical_bound(objective, state.anchor, batch, column, channel), Own(0.0, 0.0))
-        if options.variant == "C" and not isinstance(rule, Fixed):
-            gamma *= channel.size
+        length = length_of(options, batch, objective, state.anchor, column, channel)
         chosen = 2.0 if channel.size > 1 else 3.0
         refresh = chosen if options.refresh < 0.0 else options.refresh
         fixed = options.local_steps > 0
@@ -90,16 +89,16 @@ class PlainSteps:
             form,
             refresh,
             channel.seed,
-            gamma,
+            length,
             column,
             used(objective),
             fixed,
-            math.inf if rule is None else 1.0,
+            options.rule is None,
         )
 
-    def step_size(self, scale: float) -> float:
+    def step_size(self, state: SagaState) -> float:
         """Give γ·scale."""
-        return self.gamma * scale
+        return self.length.gamma(state) * float(state.control[SCALE])
 
     def coordinates(self) -> Coordinates:
         """Give those in which the scaled columns bend alike."""
@@ -120,17 +119,23 @@ class PlainSteps:
         before = average.copy()
         theta = part if self.variant == "C" else 1.0
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
-        step = self.column * self.gamma * state.control[SCALE]
         wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
         for starts in found:
-            moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form, poll)
-            objective.local_steps(moves, state.local, average, state.table)
+            for piece in self.length.pieces(starts, blocks):
+                self.length.look(state, objective, self.column, piece)
+                step = self.column * self.step_size(state)
+                moves = Moves(piece, step, theta * blocks / n, share, self.batch, self.form, poll)
+                objective.local_steps(moves, state.local, average, state.table)
             state.work[VISITED] += rows_from(starts, self.batch, n)
         if self.variant == "D":
             state.own[...] = own_average(objective, state.table)
         else:
             state.own += (average - before) * (part if self.variant in "AE" else 1.0)
+
+    def agree(self, state: SagaState, channel: Channel) -> None:
+        """Agree on the length of the steps."""
+        self.length.agree(state, channel)
 
     def _correction(self, state: SagaState, part: float) -> Model:
         if self.variant == "D":
@@ -151,33 +156,49 @@ class PlainSteps:
         return randomness.seed_of(self.seed, ORDER_STREAM, epoch, rank)
 
     def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
-        """Lengthen the step where progress was slow, shorten it and the round where it failed; costs nothing."""
+        """Seek the longest step that lets F fall; costs nothing.
+
+        Up to that one the epochs needed fall as 1/γ, and it is beyond what constants of the data promise by a factor
+        that nobody knows. So a longer step is tried while F falls, and where it failed the one before is taken back:
+        the next try comes later, and by a smaller factor. Steps by hand are only shortened, and brought back.
+        """
         control = state.control
-        map_ = prox_gradient(objective, state.w, exact)
-        decrement = float((map_ * map_ * self.column).sum())
-        rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
-        control[DECREMENT] = decrement
-        if tried:
-            self._shorten(control, tried, channel)
-        elif rate > 1.0 and control[GREW]:  # the longer step did not pay
-            control[SCALE] /= 1.5
-            control[CEILING], control[GREW] = control[SCALE], 0.0
-            if channel.compresses:  # what exchanges lose is a part of how far the ranks went
-                self._shorten_round(control, channel)
-        elif rate > SLOW:
-            control[CEILING] = min(1.2 * control[CEILING], self.most)  # what was too long far off may do near the end
-            longer = min(1.5 * control[SCALE], control[CEILING])
-            control[SCALE], control[GREW] = longer, float(longer > control[SCALE])
+        growth = self._growth(control, exact, state, objective)
+        failed, trial = tried > 0 or (self.seeks and growth > NOISE), bool(control[GREW])
+        if failed and trial:
+            self._back(control)
+        elif failed:
+            control[SCALE] *= SHORTER[tried]
+            control[REST] = 1.0
+        elif not self.seeks:
+            control[SCALE] = min(1.0, 1.5 * control[SCALE])
+        elif SLOW < growth <= 1.0 and not control[REST]:
+            control[GREW] = control[FACTOR]
+            control[SCALE] *= control[GREW]
+        else:
+            control[GREW], control[REST] = 0.0, max(0.0, control[REST] - 1.0)
+        if failed and (
+            channel.compresses or (tried and not trial)
+        ):  # what exchanges lose is a part of the ranks' ways
+            self._shorten_round(control, channel)
         return 0.0
 
-    def _shorten(self, control: Vector, tried: int, channel: Channel) -> None:
-        if tried > 2:
-            control[SCALE] *= 0.5 if channel.compresses else 0.1  # what is exchanged may be at fault as well
-            control[CEILING] = control[SCALE]
-            return
-        control[CEILING] = 0.7 * control[SCALE]
-        control[SCALE] *= 0.5
-        self._shorten_round(control, channel)
+    def _growth(self, control: Vector, exact: Exact, state: SagaState, objective: Objective) -> float:
+        """Give by how much the squared gradient has grown, in the scaled columns; 1 where that is not known.
+
+        It is the first to see steps that are too long for the steepest directions, of which F has little.
+        """
+        map_ = prox_gradient(objective, state.w, exact)
+        before, now = float(control[DECREMENT]), float((map_ * map_ * self.column).sum())
+        control[DECREMENT] = now
+        return now / before if 0.0 < before < math.inf else 1.0
+
+    def _back(self, control: Vector) -> None:
+        """Take back the step that was good; seek again later, by a smaller factor."""
+        control[SCALE] /= control[GREW]
+        control[FACTOR] = max(LEAST, math.sqrt(control[FACTOR]))
+        control[WAIT] = min(LONGEST_WAIT, max(1.0, 2.0 * control[WAIT]))
+        control[REST], control[GREW] = control[WAIT], 0.0
 
     def _shorten_round(self, control: Vector, channel: Channel) -> None:
         if channel.size > 1 and not self.fixed:
