@@ -27,7 +27,7 @@ HELP = {
     "memory": "of compressed exchanges: none, difference, error-feedback; auto: the algorithm's own",
     "downlink": "compress the way back from a sum as well",
     "local_steps": "rows that a rank visits between two exchanges (saga, local-sgd); auto: by measured speeds (saga)",
-    "step_size": "a number (all but newton, lbfgs), theoretical (saga); auto: chosen, and adapted",
+    "step_size": "a number (not newton, lbfgs); saga: theoretical, line-search, global; auto: adapted",
     "exchange": "sync, overlap, timed, async (saga)",
     "round_seconds": "of a timed round; 0: as the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",

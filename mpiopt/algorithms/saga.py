@@ -17,7 +17,20 @@ import numpy as np
 from mpiopt import exchange
 from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
-from mpiopt.local_steps import DECREMENT, FACTOR, FASTER, MIX, ROUND, SCALE, SINCE, SPENT, VALUE, full_metric, plan
+from mpiopt.local_steps import (
+    DECREMENT,
+    FACTOR,
+    FASTER,
+    MIX,
+    ROUND,
+    SCALE,
+    SINCE,
+    SPENT,
+    VALUE,
+    Common,
+    full_metric,
+    plan,
+)
 from mpiopt.local_steps.rules import rule_of
 from mpiopt.objective import Objective
 from mpiopt.refreshing import judge, refresh
@@ -49,7 +62,7 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (13,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (16,) numbers that the rounds adapt, see mpiopt.local_steps
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
@@ -81,7 +94,7 @@ class Saga(Algorithm[SagaState]):
     preconditioner: str = "auto"
     local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen, -1: by measured speeds
     stretch: float = 1.0  # times longer rounds than chosen
-    step_size: float | str = "auto"  # γ for one row (none, diagonal) or η (full), or theoretical, line-search
+    step_size: float | str = "auto"  # γ for one row (none, diagonal) or η (full), or theoretical, line-search, global
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
@@ -123,14 +136,14 @@ class Saga(Algorithm[SagaState]):
             return
         if self.preconditioner == "full":
             raise ValueError(f"step_size {rule.name} is for steps without a full metric, not preconditioner 'full'")
-        if rule.way is Way.MAX and self.exchange not in ("sync", "timed"):
+        if rule.way in (Way.MAX, Way.GRADIENT) and self.exchange not in ("sync", "timed"):
             raise ValueError(f"step_size {rule.name} needs exchange 'sync' or 'timed', not {self.exchange!r}")
 
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
-        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(13)
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(16)
         models = {
             name: w.copy()
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
@@ -210,11 +223,13 @@ class Saga(Algorithm[SagaState]):
         if self.exchange == "async":
             spent, exact = asynchronous.period(self.staleness, state, objective, channel)
             return Progress(epochs + spent, state.steps.step_size(state), exact)
+        was = Common(state.w.copy(), state.average.copy())
         epochs += self._work_and_exchange(k + 1, state, objective, channel)
-        if not self._is_due(state):
+        found = refresh(k + 1, state, objective, channel) if self._is_due(state) else None
+        state.steps.agree(was, state, channel)
+        if found is None:
             return Progress(epochs, state.steps.step_size(state))
-        exact = refresh(k + 1, state, objective, channel)
-        extra, exact = judge(k + 1, state, exact, objective, channel)
+        extra, exact = judge(k + 1, state, found, objective, channel)
         return Progress(epochs + 1.0 + extra, state.steps.step_size(state), exact)
 
     def _work_and_exchange(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> float:
@@ -229,7 +244,6 @@ class Saga(Algorithm[SagaState]):
         state.control[SINCE] += epochs
         if self.exchange == "overlap":
             return epochs
-        state.steps.agree(state, channel)
         if self._is_due(state):  # the refresh brings the tables
             exchange.models(k, state, objective, channel)
         else:

@@ -1,4 +1,4 @@
-"""Blocks of rows in a nutshell: their margins and their Gram matrices, all that a step along their gradient changes."""
+"""Blocks of rows in a nutshell: margins and Gram matrices, all that a step along their own gradient changes."""
 
 from __future__ import annotations
 

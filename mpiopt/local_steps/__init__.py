@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 # the first round, whether the step was just lengthened (compressed, in a metric: the rate of progress before the
 # metric was taken), models in the trail, the part of the way to the average of the ranks' models that a compressed
 # exchange goes, periods until the metric may be taken again, and how many these were last.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT = range(13)
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT, PACE, RATIO, FILTERED = (
+    range(16)
+)
 # Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
 # epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass; the
 # smoothness that a line search has found.
@@ -34,6 +36,13 @@ PIECES = 8  # of a round by time or without a common clock, between which a rank
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
 FASTER = 2.0  # the first factor by which longer steps are tried, without a metric
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
+
+
+class Common(NamedTuple):
+    """What all ranks know after an exchange."""
+
+    w: NDArray[np.float64]  # w̄
+    average: NDArray[np.float64]  # G
 
 
 class LocalSteps(Protocol):
@@ -54,8 +63,8 @@ class LocalSteps(Protocol):
         """Give the step that the record shows."""
         ...
 
-    def agree(self, state: SagaState, channel: Channel) -> None:
-        """Agree on the length of the steps at the end of a round; collective."""
+    def agree(self, was: Common, state: SagaState, channel: Channel) -> None:
+        """Agree on the length of the steps after a round, before which all ranks knew `was`; collective."""
         ...
 
     def coordinates(self) -> Coordinates:

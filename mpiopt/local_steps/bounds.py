@@ -1,4 +1,4 @@
-"""How curved the rows and the mean of a shard are, and the step sizes that follow: for steps without a full metric."""
+"""How curved the rows and the mean of a shard are, and steps that follow from it: for those without a full metric."""
 
 from __future__ import annotations
 
@@ -49,24 +49,26 @@ def constants(objective: Objective, w: Model, column: Vector, looked: Looked, ch
     return Constants(row, mean, float((objective.ridge * column).max(initial=0.0)))
 
 
-def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
-    """Give γ = 1/(2 ((L_max + (b − 1) L)/b + λ)), from the smoothness of the largest row and the mean, scaled.
-
-    L is estimated from a sample of each rank's rows, the largest of the ranks counts.
-    """
-    row, mean, ridge = constants(objective, w, column, SAMPLE, channel)
-    smooth = (row + (batch - 1) * mean) / batch + ridge
+def step(known: Constants, batch: int) -> float:
+    """Give γ = 1/(2 ((L_max + (b − 1) L)/b + λ)): a block's smoothness is between a row's and the mean's."""
+    smooth = (known.row + (batch - 1) * known.mean) / batch + known.ridge
     return 0.5 / smooth if smooth > 0.0 else 1.0
 
 
-def theoretical_bound(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
+def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
+    """Give `step` for constants that are estimated from a sample of each rank's rows; collective."""
+    return step(constants(objective, w, column, SAMPLE, channel), batch)
+
+
+def theoretical_bound(known: Constants, batch: int) -> float:
     """Give the least M for which a proof allows γ = 1/M: min{3 L_max, L + 6 L_max/b}, the ridge in both L.
 
-    3 L_max is theorem 1 of Defazio, Bach and Lacoste-Julien (2014). In the other, as of b ranks that visit a row each and
-    exchange, E‖v‖² <= (2 L + 4 L_max/b)(F − F*) + (2/b) D, D the mean ‖α_i − ∇f_i(w*)‖²; a Lyapunov function
-    ‖w − w*‖² + 4 γ² (n/b) D then falls by min{γ μ, b/(2 n)}. More local steps between exchanges have no useful bound.
+    3 L_max is theorem 1 of Defazio, Bach and Lacoste-Julien (2014). In the other, as of b ranks that visit a row
+    each and exchange, E‖v‖² <= (2 L + 4 L_max/b)(F − F*) + (2/b) D, D the mean ‖α_i − ∇f_i(w*)‖²; a Lyapunov
+    function ‖w − w*‖² + 4 γ² (n/b) D then falls by min{γ μ, b/(2 n)}. Both are for rows drawn with replacement and
+    an exchange after every step.
     """
-    row, mean, ridge = constants(objective, w, column, EVERY, channel)
+    row, mean, ridge = known
     return min(3.0 * (row + ridge), mean + ridge + 6.0 * (row + ridge) / batch)
 
 

@@ -24,6 +24,7 @@ from mpiopt.local_steps import (
     SLOW,
     VISITED,
     WAIT,
+    Common,
     mixed,
     rows_from,
     upcoming,
@@ -72,7 +73,7 @@ class MetricSteps:
         """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
         return float(state.control[SCALE]) * (self.fixed or MOVE)
 
-    def agree(self, state: SagaState, channel: Channel) -> None:
+    def agree(self, was: Common, state: SagaState, channel: Channel) -> None:
         """Do nothing: all ranks make theirs from the same numbers."""
 
     def coordinates(self) -> Coordinates:

@@ -84,7 +84,7 @@ def first(trial: Trial) -> float:
 
 
 def followed(trial: Trial, bound: float, share: float) -> float:
-    """Give L after a share of a local epoch: shrunk by it, then doubled until it holds; as it was where nothing tells."""
+    """Give L after a share of a local epoch: shrunk by it, doubled until it holds; the same where nothing tells."""
     if bound == 0.0:
         return first(trial)
     return grown(trial, bound * 2.0**-share) if trial.tells(bound) else bound

@@ -30,6 +30,7 @@ from mpiopt.local_steps import (
     SLOW,
     VISITED,
     WAIT,
+    Common,
     bounds,
     rows_from,
     upcoming,
@@ -133,9 +134,9 @@ class PlainSteps:
         else:
             state.own += (average - before) * (part if self.variant in "AE" else 1.0)
 
-    def agree(self, state: SagaState, channel: Channel) -> None:
+    def agree(self, was: Common, state: SagaState, channel: Channel) -> None:
         """Agree on the length of the steps."""
-        self.length.agree(state, channel)
+        self.length.agree(was, state, channel)
 
     def _correction(self, state: SagaState, part: float) -> Model:
         if self.variant == "D":

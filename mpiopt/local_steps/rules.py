@@ -23,9 +23,8 @@ def rule_of(step_size: float | str) -> StepSize | None:
         known = {name: kind for name, kind in StepSize.known().items() if "saga" in kind.algorithms}
         words = [AUTO, *(name for name in known if name != Fixed.name)]
         if step_size not in words:
-            raise ValueError(
-                f"step_size must be a number or one of {', '.join(words)}, not {step_size!r}{nearest(step_size, words)}"
-            )
+            hint = nearest(step_size, words)
+            raise ValueError(f"step_size must be a number or one of {', '.join(words)}, not {step_size!r}{hint}")
         return None if step_size == AUTO else known[step_size]()
     if isinstance(step_size, bool) or not 0.0 <= step_size < math.inf:
         raise ValueError(f"step_size must be at least 0, not {step_size}")

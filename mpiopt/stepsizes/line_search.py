@@ -9,7 +9,7 @@ from mpiopt.stepsizes import Own, StepSize, Way
 
 @dataclass(frozen=True)
 class LineSearch(StepSize):
-    """γ = 1/(share · max L_k): L_k is doubled until sampled rows fall as it promises, and shrinks a little otherwise.
+    """γ = 1/max L_k: L_k is doubled until sampled rows fall as it promises, and shrinks a little otherwise.
 
     M. Schmidt, N. Le Roux, F. Bach, "Minimizing finite sums with the stochastic average gradient", Math. Program. 162
     (2017), section 4.6. Every rank has a number of its own, `mpiopt.local_steps.line_search`; the largest counts, by
@@ -20,12 +20,10 @@ class LineSearch(StepSize):
     algorithms = ("saga",)
     way = Way.MAX
 
-    share: float = 2.0
-
     def number(self, own: Own) -> float:
         """Give L_k."""
         return own.bound
 
     def step(self, agreed: float, own: Own) -> float:
-        """Give 1/(share L); 1 where no row has any curvature."""
-        return 1.0 / (self.share * agreed) if agreed > 0.0 else 1.0
+        """Give 1/L; 1 where no row has any curvature."""
+        return 1.0 / agreed if agreed > 0.0 else 1.0
