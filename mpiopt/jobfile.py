@@ -41,6 +41,7 @@ HELP = {
     "test": "a test file",
     "format": "of the data file; auto: by suffix and content",
     "out": "result file; default: the data file's stem and .h5, here",
+    "log": "file of JSON lines: each evaluation as it happens",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
     "quiet": "print errors only",
@@ -60,6 +61,8 @@ def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{source}: {error}") from None
+    if "sweep" in parsed:
+        raise ValueError(f"{source} has a [sweep] table: run it with mpiopt sweep")
     try:
         for key, value in leaves(parsed):
             put(tree, key, value)

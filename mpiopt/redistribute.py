@@ -13,6 +13,8 @@ from mpiopt.kernels.moving import gather, scatter
 from mpiopt.shaping import NO_ROWS, Numbers, aligned, take
 from mpiopt.shard import CsrRows, Vector, block
 
+BANDS = 16  # of the memory of sparse rows, filled one after the other
+
 
 class DenseSink:
     """Takes dense rows of `columns` columns into the final array, which has `width`."""

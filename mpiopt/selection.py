@@ -55,6 +55,12 @@ def select(text: str) -> Selection:
     return Selection(match[1], options)
 
 
+def named(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
+    """Give the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
+    chosen = select(text)
+    return chosen.name, chosen.fitted(family)
+
+
 def written(plugin: Plugin) -> Selection:
     """Give the selection that makes this plug-in."""
     return Selection(plugin.name, {name: getattr(plugin, name) for name in plugin.options()})
