@@ -1,4 +1,4 @@
-"""The server mode between real ranks: SIGKILL where MPI survives it, silence elsewhere, kills from outside, no hang."""
+"""Servers between real ranks: SIGKILL where MPI survives it, silence elsewhere, kills from outside, and no hang."""
 
 import dataclasses
 import json
@@ -81,7 +81,7 @@ def test_kills_from_outside_at_random_instants(tmp_path, launch):
 @needs_ulfm
 @pytest.mark.parametrize("victim", ["registry", "everybody"])
 def test_without_a_registry_all_end(tmp_path, launch, victim):
-    with started(tmp_path, launch, "async-chain", 20.0, ranks=9) as process:
+    with started(tmp_path, launch, "async-chain", 20.0, ranks=8) as process:
         pids = announced(process)
         time.sleep(0.4)
         for pid in pids["registry"] if victim == "registry" else [pid for some in pids.values() for pid in some]:
