@@ -22,10 +22,10 @@ def main() -> int:
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli import alone, run
+    from mpiopt.cli import alone, from_outside, run
 
     words = sys.argv[1:]
-    if alone(words) and told is None:
+    if from_outside(words) or (alone(words) and told is None):
         from mpiopt.comm.threads import single
 
         return run(words, single(), stop)

@@ -65,6 +65,7 @@ class Job:
     downlink: bool = False
     seed: int = 0
     out: str = ""
+    log: str = ""
     resume: str = ""
     checkpoint_every: str = "10min"
     quiet: bool = False

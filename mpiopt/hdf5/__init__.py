@@ -5,12 +5,13 @@ from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
 from mpiopt.hdf5.contents import Contents, contents, read_head
 from mpiopt.hdf5.files import check_writable
 from mpiopt.hdf5.head import Head
-from mpiopt.hdf5.results import Result, read_result, write_result
+from mpiopt.hdf5.results import Costs, Result, read_result, write_result
 from mpiopt.provenance import Provenance
 
 __all__ = [
     "Checkpoints",
     "Contents",
+    "Costs",
     "Fitted",
     "Head",
     "Loaded",

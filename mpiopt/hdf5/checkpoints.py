@@ -59,6 +59,24 @@ class Checkpoints:
         self._warn = warn
         self._slots = Slots(self.folder)
 
+    def claim(self) -> None:
+        """Make the folder this run's, before anything is read: a former life writes nothing there from now on.
+
+        Raises
+        ------
+        OSError
+            On all ranks, one line: another run is writing there, or a newer life of this one.
+        """
+        on_first(self.comm, self._slots.claim)
+
+    def check(self) -> None:
+        """Return if the folder is still this run's; OSError on all ranks if not."""
+        on_first(self.comm, self._slots.owner.check)
+
+    def release(self, ending: str) -> None:
+        """Say, in the folder, that this run has ended and how; without any checkpoint the folder is removed."""
+        on_first(self.comm, lambda: self._slots.owner.release(ending))
+
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state as it is before round k.
 
