@@ -6,7 +6,7 @@ heard of for `detection` seconds is dead; `outage` seconds after its death a spa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from mpiopt.serving import view as views
@@ -34,11 +34,6 @@ class Rules(NamedTuple):
         return self.detection / 5.0
 
 
-def believed(rank: int) -> bool:
-    """Take silence for death: there is nobody to ask."""
-    return True
-
-
 class Vacancy(NamedTuple):
     """A role that nobody has."""
 
@@ -55,9 +50,10 @@ class Registry:
         rules: Rules,
         faults: Sequence[Fault],
         record: Record,
-        confirmed: Callable[[int], bool] = believed,
+        lost: Collection[int] | None = None,
     ) -> None:
-        self.me, self.rules, self.record, self.confirmed = me, rules, record, confirmed
+        self.me, self.rules, self.record = me, rules, record
+        self.lost = lost  # ranks that MPI knows to be dead; None: there is nobody to ask
         self.faults = list(faults)
         self.heard = {rank: 0.0 for rank in range(len(me.view.places))}
         self.lives = dict.fromkeys(self.heard, 0)
@@ -148,7 +144,7 @@ class Registry:
         """Take their roles from those that have been silent for too long, and which MPI does not think alive."""
         for rank in self.others():
             silence = (self.me.clock() - self.heard[rank]) / self.rules.detection
-            dead = silence > SLOW or (silence > 1.0 and self.confirmed(rank))
+            dead = silence > SLOW or (silence > 1.0 and (self.lost is None or rank in self.lost))
             if dead and self.me.view.places[rank].role is not Role.GONE:
                 self.lose(rank)
 

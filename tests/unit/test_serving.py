@@ -143,7 +143,7 @@ def test_with_one_worker_asynchronous_is_synchronous():
 
 
 def test_a_step_that_waits_is_stale_and_one_that_does_not_is_not():
-    """Asynchronous workers of unlike phase: gradients are of older weights, so the way differs from the serial one."""
+    """Two asynchronous workers: the second gradient is of the weights before the first step."""
     two = weights(record("async-checkpoint", 2, every=0.0, rules=Rules(1.0)))
     job = task()
     w = job.start()
@@ -209,7 +209,7 @@ def test_a_new_life_has_lost_its_role_even_if_it_was_quick():
 
 def test_silence_is_no_death_where_mpi_thinks_the_rank_alive():
     clock, found = registry()
-    found.confirmed = lambda rank: rank == 2
+    found.lost = {2}
     clock[0] = 5.0
     found.bury()
     assert [e.rank for e in found.record.events] == [2]

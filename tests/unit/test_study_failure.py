@@ -64,7 +64,7 @@ seeds = [0, 1]
         ({"grid": [GRID | {"workers": [0]}]}, "workers must be at least 1"),
         ({"grid": [GRID | {"kills": [3]}]}, r"kills must be from 0 to 2, the \[\[fault\]\] tables, not 3"),
         ({"seconds": 4.0}, "3 s and 2 s of outage outlasts the run of 4 s"),
-        ({"fault": [{"at": "soon"}]}, "at = \"30 s\""),
+        ({"fault": [{"at": "soon"}]}, 'at = "30 s"'),
     ],
 )
 def test_a_wrong_job_is_one_line(change, message):
@@ -78,7 +78,9 @@ def test_the_jobs_of_the_repository_are_read(path):
     job = read(path)[1]
     assert {facts.family(cell) for cell in job.cells} == set(FIVE)
     assert {cell.kills for cell in job.cells} == {1, 2}
-    assert job.cells[0] in {cell for cell in from_plain(json.loads(json.dumps(plain(job) | {"cells": job.cells}))).cells}
+    assert job.cells[0] in {
+        cell for cell in from_plain(json.loads(json.dumps(plain(job) | {"cells": job.cells}))).cells
+    }
 
 
 def test_the_expected_facts_hold_over_seeds():
