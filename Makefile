@@ -1,4 +1,5 @@
-# make run | test | check | bench | study-saga | test-3 | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
+# make run | test | test-3 | test-slurm | check | bench | study-saga | clean; see README.md.
+# MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
@@ -19,7 +20,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests check bench clean
+.PHONY: setup run test mpi-tests test-slurm check bench clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -33,7 +34,7 @@ setup:
 # Everything: what needs no MPI, programs that the tests start with mpirun, MPI tests on 1 to 4 ranks; and at the end
 # that no MPI test was skipped on all of them.
 test: check
-	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws
+	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws --ignore=tests/slurm
 	@rm -rf .cache/ran
 	@$(MAKE) --no-print-directory mpi-tests MPIOPT_RAN=$(CURDIR)/.cache/ran
 	@$(PYTHON) tests/ran.py .cache/ran
@@ -43,6 +44,12 @@ mpi-tests:
 
 test-%: setup
 	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
+
+# The templates on a real Slurm of four virtual nodes, which is installed where apt allows and ends with the tests. Where
+# it cannot be the last line says so; MPIOPT_SLURM=required makes that a failure.
+test-slurm: setup
+	@tests/slurm/install.sh
+	$(PYTHON) -m pytest -q tests/slurm
 
 check: setup
 	$(PYTHON) -m ruff format --check .
