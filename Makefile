@@ -1,4 +1,5 @@
-# make run | test | check | bench | test-3 | test-slurm | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
+# make run | test | test-3 | test-slurm | check | bench | study-saga | clean; see README.md.
+# MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
@@ -55,6 +56,15 @@ check: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/unit tests/laws
+
+# A study: its jobs, jobs/NAME*.toml, at the size of minutes; FULL=1: at full size. Pages, pictures and HDF5 in runs/.
+study-%: setup
+	@test -n "$(call all_jobs,$*)" || { echo "there is no jobs/$*.toml or jobs/$*-….toml"; exit 2; }
+	$(foreach job,$(if $(FULL),$(call full_jobs,$*),$(call small_jobs,$*)),$(PYTHON) -m mpiopt study $(job) &&) true
+
+all_jobs = $(sort $(wildcard jobs/$1.toml jobs/$1-*.toml))
+small_jobs = $(or $(filter %-small.toml,$(call all_jobs,$1)),$(filter-out %-full.toml,$(call all_jobs,$1)))
+full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-full.toml,$(call all_jobs,$1))),$(call all_jobs,$1))
 
 bench: setup
 	$(PYTHON) -m benchmarks.bench

@@ -44,6 +44,8 @@ HELP = {
     "log": "file of JSON lines: each evaluation as it happens",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
+    "checkpoint_form": "auto, parallel (one file), sharded (a file a rank), background (sharded, while computing)",
+    "io_hints": "for MPI-IO: striping_factor=8,striping_unit=4194304,cb_nodes=4 (docs/io.md)",
     "quiet": "print errors only",
 }
 

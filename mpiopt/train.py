@@ -20,8 +20,8 @@ from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import Settings, parse
-from mpiopt.hdf5 import Checkpoints, Costs, check_writable, write_result
-from mpiopt.job import Job, every
+from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, Costs, check_writable, write_result
+from mpiopt.job import Job, every, hints_of
 from mpiopt.journal import Journal, journal
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
@@ -167,9 +167,20 @@ def make_plan(job: Job, data: Dataset, comm: Comm) -> tuple[Plan, Checkpoints]:
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
-    store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line))
+    store = open_store(job, folder, comm)
     store.claim()
     return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume)), store
+
+
+def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
+    """Give the checkpoints of a job, in the form that it wants."""
+
+    def warn(line: str) -> None:
+        say(job, comm, line)
+
+    if job.checkpoint_form == "background":
+        return BackgroundCheckpoints(folder, comm, warn)
+    return Checkpoints(folder, comm, job.checkpoint_form, warn, hints_of(job.io_hints))
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:

@@ -135,7 +135,7 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
 
 
 def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[Watch, Run]:
-    watch = Watch(channel, Clock(), Stop())
+    watch = Watch(algorithm.over(channel), Clock(), Stop())
     now = runner.begin(Plan(Stopping()), objective, algorithm, watch)
     runner.note(now, 0.0, watch, lambda row: None)
     return watch, now

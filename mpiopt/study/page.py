@@ -23,6 +23,7 @@ class Story:
 
     title: str
     paper: str  # where it is from
+    claim: str  # the paper's, in our words
     question: str
     corrected: Sequence[str]  # against the paper, its code, or what we took from them
     unknown: Sequence[str]  # what could not be recovered or explained
@@ -50,7 +51,8 @@ def page(tree: Mapping[str, Any], story: Story) -> Page:
     """Give the page; `tree` is what OUT.json holds, with its `facts`."""
     made = Page(story.title)
     facts = tree.get("facts", [])
-    made.add(paragraph(story.paper, css="note"), paragraph(story.question), paragraph(tag("strong", counted(facts))))
+    made.add(paragraph(story.paper, css="note"), paragraph(f"The paper claims: {story.claim}"))
+    made.add(paragraph(story.question), paragraph(tag("strong", counted(facts))))
     made.add(section("Claims, figures, verdicts", verdicts(facts)))
     if story.charts:
         made.add(section("Curves", legend(story.charts), made.grid(story.charts)))
@@ -81,14 +83,12 @@ def verdicts(facts: Sequence[Mapping[str, Any]]) -> Markup:
 
 def figures(items: Sequence[Sequence[Any]]) -> Markup:
     """Give the comparisons that a verdict rests on, those that do not hold first."""
-    listed = [
-        tag("li", words if holds else f"✗ {words}", css="" if holds else "failed")
-        for holds, words in sorted(items, key=lambda item: bool(item[0]))
-    ]
-    held = sum(bool(holds) for holds, _ in items)
-    if len(listed) <= SHOWN:
-        return tag("ul", *listed)
-    return folded(f"{held} of {len(items)} comparisons hold", tag("ul", *listed))
+    failed = [tag("li", f"✗ {words}", css="failed") for holds, words in items if not holds]
+    held = [tag("li", words) for holds, words in items if holds]
+    if len(items) <= SHOWN:
+        return tag("ul", *failed, *held)
+    rest = folded(f"{len(held)} of {len(items)} comparisons hold", tag("ul", *held))
+    return Markup((tag("ul", *failed) if failed else "") + rest)
 
 
 def legend(charts: Sequence[Chart]) -> Markup:

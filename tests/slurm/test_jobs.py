@@ -30,7 +30,7 @@ def test_submit_runs_to_the_certified_end(site, tmp_path):
 
 
 def test_sigusr1_saves_requeues_and_goes_on(site, tmp_path):
-    job = site.sbatch(tmp_path, "train", "job.toml", options=FOUR, pause=0.03)
+    job = site.sbatch(tmp_path, "train", "job.toml", options=FOUR, pause=0.02)
     site.under_way(tmp_path)
     assert " running " in site.mpiopt("status", folder=tmp_path)
     site.run("scancel", "-s", "USR1", job)
@@ -44,7 +44,7 @@ def test_sigusr1_saves_requeues_and_goes_on(site, tmp_path):
 
 
 def test_mpirun_passes_the_signal_on(site, tmp_path):
-    job = site.sbatch(tmp_path, "train-mpirun", "job.toml", options=SPREAD, pause=0.03)
+    job = site.sbatch(tmp_path, "train-mpirun", "job.toml", options=SPREAD, pause=0.02)
     site.under_way(tmp_path)
     site.run("scancel", "--batch", "-s", "USR1", job)
     told = site.ended(job)

@@ -66,6 +66,8 @@ def story(job: Job, found: Sequence[Cell]) -> Story:
     return Story(
         "Compressed stochastic gradients: is the noise's covariance what counts?",
         PAPER,
+        "it is the covariance of the compression, not its variance ω alone, that decides the excess risk; "
+        "compressors of like ω differ by orders of magnitude, and memories help where clients differ.",
         "Excess risk of the averaged iterate, log10: measured/predicted, the tolerance of the mean of the runs, and "
         "in brackets the authors' figure. Curves: measured, and dotted the prediction.",
         CORRECTED,

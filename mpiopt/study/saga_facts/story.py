@@ -33,6 +33,8 @@ def story(job: Study, found: Outcomes) -> Story:
     return Story(
         "Distributed SAGA: a linear rate with few exchanges?",
         PAPER,
+        "SAGA whose ranks exchange only from time to time keeps its linear rate, as long as each rank has enough "
+        "rows.",
         f"Made-up logistic data, {job.rows} rows, the best of a grid of step sizes, epochs and rounds to {job.tol:g} "
         "of F(0) − F*. H is the number of local steps between two exchanges, K that of ranks, n the rows of one.",
         CORRECTED,
