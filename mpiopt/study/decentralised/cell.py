@@ -10,6 +10,7 @@ import numpy as np
 
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm, lockstep
+from mpiopt.graph_channel import GraphChannel
 from mpiopt.losses import Loss
 from mpiopt.objective import Model, Objective
 from mpiopt.penalties import Penalty
@@ -28,7 +29,7 @@ class Outcome:
     cell: Cell
     gaps: list[float]  # (F − F*)/(F(0) − F*) of the worst rank
     epochs: list[float]
-    rounds: list[int]  # along the graph; those in which it was learned not counted
+    rounds: list[int]  # along the graph; those in which a coordinator learned it not counted
     edges: int  # messages of a round
     megabytes: list[float]  # sent along all edges
     refused: str = ""  # why the algorithm does not go along this graph
@@ -57,8 +58,9 @@ def follow(cell: Cell, study: Study, parts: Sequence[Part], comm: Comm) -> Outco
     """Run a rank. What the study exchanges to look at all ranks counts to nothing."""
     problem, objective, algorithm = whole(parts), posed(*parts[comm.rank], comm), algorithm_of(cell)
     channel = algorithm.over(Channel(comm, study.seed))
+    rounds, edges = channel.traffic.rounds, graph_of(cell).messages
+    sent = channel.coordination.spent.bytes_sent if isinstance(channel, GraphChannel) else 0
     state = algorithm.init(objective, channel)
-    rounds, sent, edges = channel.traffic.rounds, bytes_of(state), graph_of(cell).messages
     seen = Outcome(cell, [1.0], [0.0], [0], edges, [0.0])
     while seen.gaps[-1] > min(study.tols) and len(seen.gaps) <= study.max_iterations and not seen.diverged:
         try:

@@ -32,7 +32,8 @@ def draw(found: Sequence[Outcome], path: str) -> None:
     )
     for row, spread in zip(panels, spreads, strict=True):
         for o in (o for o in chosen if o.cell.spread == spread):
-            style = {"color": f"C{algorithms.index(o.cell.algorithm)}", "label": o.cell.algorithm, "linewidth": 1.3}
+            number = algorithms.index(o.cell.algorithm)
+            style = {"color": f"C{number}", "ls": ("-", "--")[number % 2], "label": o.cell.algorithm, "lw": 1.3}
             gaps = [max(gap, 1e-16) for gap in o.gaps]
             row[0].loglog([max(1, r * o.edges) for r in o.rounds], gaps, **style)
             row[1].loglog([max(0.1, e) for e in o.epochs], gaps, **style)
