@@ -27,7 +27,7 @@ HELP = {
     "memory": "of compressed exchanges: none, difference, error-feedback; auto: the algorithm's own",
     "downlink": "compress the way back from a sum as well",
     "local_steps": "rows that a rank visits between two exchanges (saga, local-sgd); auto: by measured speeds (saga)",
-    "step_size": "step size (all but newton, lbfgs)",
+    "step_size": "a number (not newton, lbfgs); saga: theoretical, line-search, global; auto: adapted",
     "exchange": "sync, overlap, timed, async (saga)",
     "round_seconds": "of a timed round; 0: as the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
@@ -44,6 +44,8 @@ HELP = {
     "log": "file of JSON lines: each evaluation as it happens",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
+    "checkpoint_form": "auto, parallel (one file), sharded (a file a rank), background (sharded, while computing)",
+    "io_hints": "for MPI-IO: striping_factor=8,striping_unit=4194304,cb_nodes=4 (docs/io.md)",
     "quiet": "print errors only",
 }
 
@@ -128,6 +130,9 @@ def put(tree: Tree, key: str, value: object) -> None:
     known = keys()
     path = tuple(key.replace("-", "_").split("."))
     if path[-1] in OF_ALGORITHM and path[:-1] in ((), ("algorithm",)):
+        if (path[-1], value) == ("step_size", "auto"):  # as without it, for any algorithm
+            tree.get("algorithm_options", {}).pop("step_size", None)
+            return
         given = -1 if (path[-1], value) == ("local_steps", "auto") else value
         tree.setdefault("algorithm_options", {})[path[-1]] = read_value(given) if isinstance(given, str) else given
         return

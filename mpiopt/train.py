@@ -16,12 +16,13 @@ from mpiopt import compression, jobfile, report
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
+from mpiopt.crowding import crowded
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import Settings, parse
-from mpiopt.hdf5 import Checkpoints, Costs, check_writable, write_result
-from mpiopt.job import Job, every
+from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, Costs, check_writable, write_result
+from mpiopt.job import Job, every, hints_of
 from mpiopt.journal import Journal, journal
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
@@ -61,7 +62,7 @@ def train_job(job: Job, comm: Comm, stop: Stop) -> int:
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
-    say(job, comm, described(data, objective), why, *([how] if how else []))
+    say(job, comm, described(data, objective), why, *filter(None, (how, crowded(comm))))
     warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
     log = journal(job.log, comm.rank, bool(job.resume))
@@ -167,9 +168,20 @@ def make_plan(job: Job, data: Dataset, comm: Comm) -> tuple[Plan, Checkpoints]:
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
-    store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line))
+    store = open_store(job, folder, comm)
     store.claim()
     return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume)), store
+
+
+def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
+    """Give the checkpoints of a job, in the form that it wants."""
+
+    def warn(line: str) -> None:
+        say(job, comm, line)
+
+    if job.checkpoint_form == "background":
+        return BackgroundCheckpoints(folder, comm, warn)
+    return Checkpoints(folder, comm, job.checkpoint_form, warn, hints_of(job.io_hints))
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:

@@ -1,6 +1,7 @@
 """Result files and checkpoints; with the readers under `datasets/` the only code that knows h5py."""
 
 from mpiopt.fitted import Fitted
+from mpiopt.hdf5.background import BackgroundCheckpoints
 from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
 from mpiopt.hdf5.contents import Contents, contents, read_head
 from mpiopt.hdf5.files import check_writable
@@ -9,6 +10,7 @@ from mpiopt.hdf5.results import Costs, Result, read_result, write_result
 from mpiopt.provenance import Provenance
 
 __all__ = [
+    "BackgroundCheckpoints",
     "Checkpoints",
     "Contents",
     "Costs",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,17 @@ class Checkpoints:
 
     `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
     the communicator and h5py have MPI. Either form is read whatever `form` says.
+    `hints` are MPI-IO's, for the shared file (striping, collective buffering).
     `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over.
     """
 
     def __init__(
-        self, folder: str | Path, comm: Comm, form: str = "auto", warn: Callable[[str], object] = lambda line: None
+        self,
+        folder: str | Path,
+        comm: Comm,
+        form: str = "auto",
+        warn: Callable[[str], object] = lambda line: None,
+        hints: Mapping[str, str] | None = None,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
@@ -57,6 +63,7 @@ class Checkpoints:
         self.folder = Path(folder)
         self.comm = comm
         self._warn = warn
+        self._hints = hints or {}
         self._slots = Slots(self.folder)
 
     def claim(self) -> None:
@@ -89,18 +96,20 @@ class Checkpoints:
             If it cannot be written; on all ranks, one line. What was there before is untouched.
         """
         mine = slabs(state, shard, self.comm)
-        number = self._begin(mine)
+        number = self.begin(mine)
         path = self._slots.path(number)
-        write = write_parallel if self.form == "parallel" else write_sharded
         try:
-            write(path, k, mine, shard.total, meta, self.comm)
+            if self.form == "parallel":
+                write_parallel(path, k, mine, shard.total, meta, self.comm, self._hints)
+            else:
+                write_sharded(path, k, mine, shard.total, meta, self.comm)
             on_first(self.comm, lambda: self._slots.commit(number))
         except OSError:
             if self.comm.rank == 0:
                 self._slots.abandon(number)
             raise
 
-    def _begin(self, mine: list[Slab]) -> int:
+    def begin(self, mine: list[Slab]) -> int:
         """Agree on the number of the new checkpoint, once there is room for it."""
         needed = int(self.comm.sum(np.array([sum(s.rows.nbytes for s in mine)], np.int64))[0])
         numbers = [0]

@@ -21,7 +21,18 @@ Meta = dict[str, str | int | float]
 
 # Keys of a job that a resumed run may change: when to stop, where to write, what to print.
 FREE = frozenset(
-    ("tol", "max_epochs", "max_seconds", "out", "log", "resume", "checkpoint_every", "checkpoint_form", "quiet")
+    (
+        "tol",
+        "max_epochs",
+        "max_seconds",
+        "out",
+        "log",
+        "resume",
+        "checkpoint_every",
+        "checkpoint_form",
+        "io_hints",
+        "quiet",
+    )
 )
 
 
