@@ -69,7 +69,7 @@ class Dlas(Algorithm[State]):
             Coordinator.make(*named(self.coordinator, Coordinator.known()))
 
     def _rule(self) -> StepSize:
-        return StepSize.make(*named(self.rule, StepSize.known()))
+        return StepSize.make(*named(self.rule, StepSize.known())).of("dlas")
 
     def blank(self, objective: Objective, size: int) -> State:
         """Make a state of zeros."""

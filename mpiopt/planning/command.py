@@ -113,7 +113,7 @@ class Planner:
         """Give the numbers of the model."""
         algorithm, objective, size = self.algorithm(ranks)[0], self.objective(ranks), self.size(ranks)
         local = isinstance(algorithm, Saga)
-        inside = isinstance(algorithm, Saga) and full_metric(algorithm.preconditioner, objective)
+        inside = isinstance(algorithm, Saga) and full_metric(algorithm, objective)
         return Case(
             ranks=ranks,
             rows=self.rows.rows_of_rank(ranks),
