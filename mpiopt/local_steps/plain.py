@@ -62,7 +62,7 @@ class PlainSteps:
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
     fixed: bool  # H is given by hand
-    seeks: bool  # steps may become longer than at first
+    most: float  # the longest step, in γ: 1 by hand or by a rule
 
     @classmethod
     def at(
@@ -94,7 +94,7 @@ class PlainSteps:
             column,
             used(objective),
             fixed,
-            options.rule is None,
+            math.inf if options.rule is None else 1.0,
         )
 
     def step_size(self, state: SagaState) -> float:
@@ -165,22 +165,19 @@ class PlainSteps:
         """
         control = state.control
         growth = self._growth(control, exact, state, objective)
-        failed, trial = tried > 0 or (self.seeks and growth > NOISE), bool(control[GREW])
+        failed, trial = tried > 0 or (growth > NOISE and self.most > 1.0), bool(control[GREW])
         if failed and trial:
             self._back(control)
         elif failed:
             control[SCALE] *= SHORTER[tried]
             control[REST] = 1.0
-        elif not self.seeks:
-            control[SCALE] = min(1.0, 1.5 * control[SCALE])
-        elif SLOW < growth <= 1.0 and not control[REST]:
-            control[GREW] = control[FACTOR]
+        elif SLOW < growth <= 1.0 and not control[REST] and control[SCALE] < self.most:
+            control[GREW] = min(control[FACTOR], self.most / control[SCALE])
             control[SCALE] *= control[GREW]
         else:
             control[GREW], control[REST] = 0.0, max(0.0, control[REST] - 1.0)
-        if failed and (
-            channel.compresses or (tried and not trial)
-        ):  # what exchanges lose is a part of the ranks' ways
+        drifted = 0 < tried <= 2 and not trial  # a part of the way was good: the ranks may have gone too far apart
+        if drifted or (failed and channel.compresses and tried <= 2):
             self._shorten_round(control, channel)
         return 0.0
 

@@ -104,9 +104,9 @@ def test_no_rule_lets_the_objective_rise(rule, form, kind):
         try:
             ran = spmd(size, lambda c, x=loss, r=rows: values(c, saga, posed(c, kind, x, r)))
         except ValueError as error:  # a step by hand may be beyond all help; that is one line, on all ranks
-            assert isinstance(rule, float)
-            assert str(error).startswith("saga diverges at any step size")
-            continue
+            if isinstance(rule, float) and "saga diverges at any step size" in str(error):
+                continue
+            raise
         for found, _, w in ran:
             assert np.isfinite(w).all()
             assert np.isfinite(found).all()
