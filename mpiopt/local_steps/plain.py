@@ -22,7 +22,9 @@ from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
     DECREMENT,
     FACTOR,
+    FALL,
     GREW,
+    LAST,
     ORDER_STREAM,
     REST,
     ROUND,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 LEAST, LONGEST_WAIT = 1.2, 16.0  # the least factor by which a longer step is tried; periods between two tries
-NOISE = 4.0  # growth of the squared gradient in a period, at which steps are taken for too long
+NOISE = 4.0  # growth of the squared gradient in a period in which F fell less than before: steps are too long
 SHORTER = (0.7, 0.5, 0.5, 0.25)  # what is left of a step that is too long, by how often the way had to be cut
 
 
@@ -164,8 +166,8 @@ class PlainSteps:
         the next try comes later, and by a smaller factor. Steps by hand are only shortened, and brought back.
         """
         control = state.control
-        growth = self._growth(control, exact, state, objective)
-        failed, trial = tried > 0 or (growth > NOISE and self.most > 1.0), bool(control[GREW])
+        growth, slower = self._growth(control, exact, state, objective), self._slower(control, exact)
+        failed, trial = tried > 0 or (growth > NOISE and slower and self.most > 1.0), bool(control[GREW])
         if failed and trial:
             self._back(control)
         elif failed:
@@ -190,6 +192,12 @@ class PlainSteps:
         before, now = float(control[DECREMENT]), float((map_ * map_ * self.column).sum())
         control[DECREMENT] = now
         return now / before if 0.0 < before < math.inf else 1.0
+
+    def _slower(self, control: Vector, exact: Exact) -> bool:
+        """Say whether F fell less than in the period before."""
+        before, now = float(control[FALL]), float(control[LAST]) - exact.value
+        control[LAST], control[FALL] = exact.value, now
+        return now < before
 
     def _back(self, control: Vector) -> None:
         """Take back the step that was good; seek again later, by a smaller factor."""
