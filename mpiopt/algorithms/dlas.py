@@ -70,7 +70,7 @@ class Dlas(Algorithm[State]):
             self._coordinator()
 
     def _rule(self) -> StepSize:
-        return StepSize.make(*named(self.rule, StepSize.known()))
+        return StepSize.make(*named(self.rule, StepSize.known())).of("dlas")
 
     def _topology(self) -> Topology:
         return Topology.make(*named(self.topology, Topology.known()))
