@@ -2,7 +2,7 @@
 
 python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
-NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, program. Times are processor seconds of one
+NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, step-sizes, program. Times are seconds of one
 thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
 """
 
@@ -21,7 +21,7 @@ from benchmarks import data, ours, peers, race, targets
 from benchmarks.race import LEVELS, Times
 from benchmarks.targets import Target
 
-PARTS = ("kernels", "compressors", "ranks", "overlap", "slow-ranks", "program")
+PARTS = ("kernels", "compressors", "ranks", "overlap", "slow-ranks", "step-sizes", "program")
 
 
 def main() -> None:
@@ -69,6 +69,8 @@ def measured(name: str, part: float, repeats: int) -> list[Target]:
         return targets.of_ranks(part, ("syn_c10", "syn_c1e4", "cov_like"), repeats)
     if name == "slow-ranks":
         return targets.of_slow_ranks()
+    if name == "step-sizes":
+        return targets.of_step_sizes(part)
     return targets.of_overlap(part) if name == "overlap" else targets.of_program(part)
 
 

@@ -40,6 +40,9 @@ SETS = {
 REAL = ("abalone", "cadata", "cpusmall", "housing", "keggundirected", "pyrim", "triazines")  # targets, not labels
 
 
+FEW = ("heart_scale", "housing")  # small ones
+
+
 class Ran(NamedTuple):
     """How far a run came."""
 

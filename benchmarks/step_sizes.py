@@ -72,6 +72,11 @@ def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) ->
     return found
 
 
+def on_ranks(ranks: int, name: str, forms: list[str], cap: float, shards: str = "shuffled") -> Row:
+    """Do as `measure` on ranks in threads."""
+    return run_in(Turns(ranks, 3600.0), partial(measure, name, shards, cap, forms))[0]
+
+
 def fixed(row: Row) -> Ran:
     """Give the best of all fixed steps."""
     return min((ran for name, ran in row.items() if name.endswith("fixed")), key=lambda ran: (ran.epochs, ran.rest))
@@ -152,9 +157,7 @@ def main() -> None:
             continue
         for n in ranks:
             if (name, n) not in rows:
-                rows[name, n] = run_in(
-                    Turns(n, 3600.0), partial(measure, name, asked.shards, asked.cap, asked.forms.split(","))
-                )[0]
+                rows[name, n] = on_ranks(n, name, asked.forms.split(","), asked.cap, asked.shards)
             cells = ", ".join(f"{key} {cell(ran)}" for key, ran in rows[name, n].items())
             print(f"{name}, {n} ranks: {cells}", flush=True)
         out.parent.mkdir(parents=True, exist_ok=True)
