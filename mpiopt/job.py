@@ -67,10 +67,13 @@ class Job:
     out: str = ""
     resume: str = ""
     checkpoint_every: str = "10min"
+    recovery: Selection = field(default_factory=lambda: Selection("stateless"))
+    spares: int = 0
     quiet: bool = False
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
+        at_least("spares", self.spares, 0)
         every(self.checkpoint_every)
 
     def text(self) -> str:

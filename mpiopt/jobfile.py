@@ -15,6 +15,7 @@ Tree = dict[str, Any]
 # Flags that are options of the algorithm.
 OF_ALGORITHM = ("local_steps", "step_size", "exchange", "round_seconds", "staleness")
 SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
+PLUGINS = ("loss", "algorithm", "compress", "recovery")
 HELP = {
     "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
     "l1": "strength of the l1 penalty",
@@ -43,6 +44,8 @@ HELP = {
     "out": "result file; default: the data file's stem and .h5, here",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
+    "recovery": "where MPI lets a job outlive its ranks (ULFM): none, checkpoint, chain[every=R], stateless",
+    "spares": "ranks that wait to step in for lost ones",
     "quiet": "print errors only",
 }
 
@@ -114,7 +117,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, obj
     """Give the keys of nested tables as dotted paths; a table for a plug-in stays one value."""
     for key, value in tree.items():
         path = prefix + key.replace("-", "_")
-        if isinstance(value, Mapping) and path.split(".")[-1] not in ("loss", "algorithm", "compress"):
+        if isinstance(value, Mapping) and path.split(".")[-1] not in PLUGINS:
             yield from leaves(value, path + ".")
         else:
             yield path, value

@@ -15,6 +15,7 @@ from types import FrameType
 import numpy as np
 
 from mpiopt.channel import Channel
+from mpiopt.comm import Comm
 
 # The level is what the ranks take the maximum of; the highest wins: a SIGTERM after a SIGUSR1 means that the
 # scheduler has decided, and 75 would make the batch script requeue a job that was cancelled.
@@ -66,6 +67,12 @@ class Stop:
         self._period = _next_period(self._period, slowest)
         self._rounds, self._since = 0, self._now()
         return self._agreed
+
+    def realign(self, comm: Comm) -> None:
+        """Begin anew on another communicator, where the ranks may have stopped at different exchanges; collective."""
+        self._rounds, self._period, self._agreed = 0, 1, 0
+        self.elapsed = float(comm.max(np.array([self._now() - self._start]))[0])
+        self._since = self._now()
 
     @property
     def exit_code(self) -> int:

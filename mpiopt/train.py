@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from mpiopt import compression, jobfile, report
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
+from mpiopt.crew import AGAIN, Post, Steady, survive
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
 from mpiopt.hdf5 import Checkpoints, check_writable, write_result
 from mpiopt.job import Job, every
+from mpiopt.keeper import Keeper
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
 from mpiopt.objective import Objective
@@ -28,6 +30,7 @@ from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, progress
+from mpiopt.recovery import make_recovery
 from mpiopt.runner import Plan, Run, run
 from mpiopt.selection import written
 from mpiopt.signals import Stop
@@ -38,16 +41,29 @@ STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "si
 
 
 def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
-    """Train as the command line and the job file say; give the exit code."""
+    """Train as the command line and the job file say, on the ranks that stay alive; give the exit code."""
+    keeper, crew = Keeper(), getattr(comm, "crew", None) or Steady(comm)
+    return survive(crew, lambda everyone: spares_of(words, everyone), lambda post: live(words, post, stop, keeper))
+
+
+def live(words: Sequence[str], post: Post, stop: Stop, keeper: Keeper) -> int:
+    """Train, from the start or from what the keeper has kept of a life before; give the exit code."""
     began = time.perf_counter()
+    comm = cast(Comm, post.comm)
     job = agreed_job(words, comm)
+    recovery = make_recovery(job.recovery)
+    keeper.begin(post, recovery, lambda line: say(job, comm, line))
+    if keeper.vault.life > 1:
+        stop.realign(comm)
+    if post.lost and not recovery.goes_on:
+        return AGAIN
     clock = Clock()
     compression.check_words(job)
     check_writable(job.out, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
-    plan = make_plan(job, data, comm)
+    plan = make_plan(job, data, comm, keeper)
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
@@ -89,6 +105,14 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     return jobfile.read(shared["job"])
 
 
+def spares_of(words: Sequence[str], everyone: Comm) -> int:
+    """Give how many ranks are to wait; 0 where the job is wrong: the work will say so."""
+    try:
+        return agreed_job(words, everyone).spares
+    except (ValueError, OSError):
+        return 0
+
+
 def job_text(path: str) -> str:
     """Read a job file; ValueError, in one line, where that cannot be."""
     try:
@@ -124,15 +148,17 @@ def result_name(path: str) -> str:
     return f"{stem.name}-fit.h5" if Path(name).absolute() == Path(path).absolute() else name
 
 
-def make_plan(job: Job, data: Dataset, comm: Comm) -> Plan:
+def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> Plan:
     """Say when the run stops, saves, and whether it goes on from a checkpoint."""
     folder = Path(job.out).with_suffix(".ckpt")
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
-    store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line))
-    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+    since = 0 if job.resume else keeper.saved
+    store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line), since=since)
+    plan = Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+    return keeper.plan(plan, store, comm)
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:

@@ -41,22 +41,30 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`; every method is collective.
 
     `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
-    the communicator and h5py have MPI. Either form is read whatever `form` says.
-    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over.
+    the communicator and h5py have MPI, and a lost rank would be the end of all anyway (HDF5 does not survive one with
+    a file open). Either form is read whatever `form` says.
+    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over. What has a number below
+    `since` is not looked at: it is of another run. `first` is the number of the first one saved here, 0 for none.
     """
 
     def __init__(
-        self, folder: str | Path, comm: Comm, form: str = "auto", warn: Callable[[str], object] = lambda line: None
+        self,
+        folder: str | Path,
+        comm: Comm,
+        form: str = "auto",
+        warn: Callable[[str], object] = lambda line: None,
+        since: int = 0,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
-        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi)
+        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi) and not comm.tolerant
         if form == "parallel" and not able:
             raise ValueError("checkpoint form 'parallel' needs MPI and an h5py built with it; use 'sharded'")
         self.form = "parallel" if able and form != "sharded" else "sharded"
         self.folder = Path(folder)
         self.comm = comm
-        self._warn = warn
+        self._warn, self._since = warn, since
+        self.first = 0
         self._slots = Slots(self.folder)
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
@@ -97,7 +105,9 @@ class Checkpoints:
                 try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
 
         on_first(self.comm, begin)
-        return int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+        number = int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+        self.first = self.first or number
+        return number
 
     def load(self, blank_state: object, shard: Shard, job: str) -> Loaded | None:
         """Fill the state, in place, from the newest checkpoint all of whose checksums hold; None if there is none.
@@ -107,7 +117,8 @@ class Checkpoints:
         ValueError
             If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
         """
-        numbers = json.loads(share_text(self.comm, json.dumps(self._slots.whole() if self.comm.rank == 0 else [])))
+        there = self._slots.whole() if self.comm.rank == 0 else []
+        numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self._since]
         notes: list[str] = []
         for number in numbers:
             try:

@@ -1,0 +1,133 @@
+"""What stays when a run is broken off and begun again: the vault, the recovery that fills it, and what is said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+
+from mpiopt.channel import Channel
+from mpiopt.comm import Comm
+from mpiopt.crew import Post, RollBack
+from mpiopt.digest import compare
+from mpiopt.pieces import place_of
+from mpiopt.recovery import Recovery
+from mpiopt.runner import Loaded, Meta, Plan, Run, Store
+from mpiopt.shard import Shard
+from mpiopt.vault import Vault, refill, tell
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What came back from memory besides the state."""
+
+    k: int
+    meta: Meta
+
+
+class Checkpointing(Store, Protocol):
+    """A store that knows the number of the first checkpoint that it has begun, 0 for none."""
+
+    first: int
+
+
+class Rescue:
+    """A store that loads from the vaults of the ranks that are left, once, and saves to the disk.
+
+    Where no vault has anything it loads from the disk what this run, or the one that it goes on from, has saved.
+    """
+
+    def __init__(self, vault: Vault, recovery: Recovery, disk: Store, comm: Comm, resume: bool) -> None:
+        self._vault, self._recovery, self._disk, self._comm, self._resume = vault, recovery, disk, comm, resume
+
+    def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
+        """Save to the disk."""
+        self._disk.save(k, state, shard, meta)
+
+    def load(self, blank_state: object, shard: Shard, job: str) -> Loaded | None:
+        """Fill the state from the vaults; collective."""
+        pieces = self._vault.pieces()
+        choice = self._recovery.choose(tell(self._vault, pieces, self._comm))
+        if choice is not None:
+            return Restored(
+                *refill(blank_state, place_of(shard, self._comm), self._vault, choice, pieces, self._comm)
+            )
+        return self._disk.load(blank_state, shard, job) if self._resume else None
+
+
+class Keeper:
+    """Protects a run, and lets the next one go on from what was kept; one for each rank of a job."""
+
+    def __init__(self) -> None:
+        self.vault = Vault()
+        self.recovery: Recovery | None = None
+        self.saved = 0  # number of this run's first checkpoint; 0: none yet
+        self.disk: Checkpointing | None = None
+        self.say: Callable[[str], None] = lambda line: None
+        self._began = self._broken = time.monotonic()
+
+    def begin(self, post: Post, recovery: Recovery, say: Callable[[str], None]) -> None:
+        """Begin a life of the job; say who was lost since the last one."""
+        self.recovery, self.say = recovery, say
+        if post.comm is not None:
+            begun = max(self.saved, self.disk.first if self.disk else 0)
+            self.saved = int(post.comm.max(np.array([begun]))[0])
+        if self.vault.life:
+            self.vault.seconds = time.monotonic() - self._began
+            self._broken = time.monotonic()
+            say(self._told(post))
+        self.vault.begin()
+
+    def _told(self, post: Post) -> str:
+        size = post.comm.size if post.comm else 0
+        names = ", ".join(map(str, post.lost)) or "none"
+        at = datetime.now().strftime("%H:%M:%S.%f")[:-3]
+        return f"{at} lost ranks: {names}; begun again on {size} ranks by recovery {self.recovery}"
+
+    def plan(self, plan: Plan, disk: Checkpointing, comm: Comm) -> Plan:
+        """Give the plan of this life: it goes on from what was kept, where this is not the first."""
+        plan, self.disk = replace(plan, guard=self), disk
+        if self.vault.life == 1 or self.recovery is None:
+            return plan
+        resume = plan.resume or self.saved > 0
+        if not self.recovery.in_memory:
+            return replace(plan, resume=resume)
+        return replace(plan, store=Rescue(self.vault, self.recovery, disk, comm, resume), resume=True)
+
+    def protect(self, now: Run, shard: Shard, channel: Channel) -> None:
+        """Compare what must be equal, and keep what a loss would take; collective, at a round's end."""
+        vault, recovery = self.vault, self.recovery
+        if recovery is None:
+            return
+        if recovery.digest and now.round and now.round % recovery.digest == 0:
+            self.verify(now, channel)
+        if not (recovery.in_memory and channel.comm.tolerant):
+            return
+        if vault.live is None or vault.live[2] != vault.life:
+            vault.live = now.state, place_of(shard, channel.comm), vault.life
+            self._under_way(now.round)
+        if recovery.due(vault, now.round):
+            with vault.copying(now.round):
+                recovery.protect(vault, vault.moment(now.round, now.epochs, now.rows, now.state), channel)
+
+    def _under_way(self, k: int) -> None:
+        if self.vault.life == 1:
+            self._began = time.monotonic()
+        else:
+            self.say(f"going on from round {k}, {time.monotonic() - self._broken:.3f} s after the loss was agreed on")
+
+    def verify(self, now: Run, channel: Channel) -> None:
+        """Compare the replicated fields of all ranks; set right who deviates, or roll back; collective."""
+        try:
+            deviating = compare(now.state, channel.comm)
+        except RollBack as told:
+            self.vault.distrust()
+            self.say(f"round {now.round}: {told}; rolling back to the last checkpoint")
+            raise
+        if deviating:
+            names = ", ".join(map(str, deviating))
+            self.say(f"round {now.round}: replicated state of ranks {names} had changed by itself; set right")
