@@ -71,11 +71,12 @@ class Keeper:
         self._began = self._broken = time.monotonic()
 
     def begin(self, post: Post, recovery: Recovery, say: Callable[[str], None]) -> None:
-        """Begin a life of the job; say who was lost since the last one."""
+        """Begin a life of the job; say who was lost since the last one; collective."""
         self.recovery, self.say = recovery, say
-        if post.comm is not None:
-            begun = max(self.saved, self.disk.first if self.disk else 0)
-            self.saved = int(post.comm.max(np.array([begun]))[0])
+        begun = max(self.saved, self.disk.first if self.disk else 0)
+        if post.comm is not None:  # who has waited until now knows of no life before
+            begun, self.vault.life = post.comm.max(np.array([begun, self.vault.life])).tolist()
+        self.saved = begun
         if self.vault.life:
             self.vault.seconds = time.monotonic() - self._began
             self._broken = time.monotonic()
@@ -86,7 +87,8 @@ class Keeper:
         size = post.comm.size if post.comm else 0
         names = ", ".join(map(str, post.lost)) or "none"
         at = datetime.now().strftime("%H:%M:%S.%f")[:-3]
-        return f"{at} lost ranks: {names}; begun again on {size} ranks by recovery {self.recovery}"
+        name = self.recovery.name if self.recovery else "none"
+        return f"{at} lost ranks: {names}; {size} are left; recovery {name}"
 
     def plan(self, plan: Plan, disk: Checkpointing, comm: Comm) -> Plan:
         """Give the plan of this life: it goes on from what was kept, where this is not the first."""

@@ -20,7 +20,6 @@ from mpiopt.recovery import Recovery
 from mpiopt.vault import Choice, Moment, Told, Vault, choose_copies, choose_newest
 
 SHARE = 0.02  # of the time that copies may take, where R is chosen
-LONGEST = 1000  # rounds
 
 
 @dataclass(frozen=True)
@@ -49,24 +48,26 @@ class Chain(Recovery):
         """Copy this rank's piece, and take that of the rank before."""
         if vault.live is None:
             raise RuntimeError("nothing is under way that could be copied")
-        began = time.perf_counter()
+        began, exchanging = time.perf_counter(), channel.traffic.seconds_communicate
         state, place, life = vault.live
         piece = cut(state, place, life, moment.k)
+        cutting = time.perf_counter() - began
         moment.pieces.extend([piece, channel.shift(piece)])
         vault.keep(moment)
         # All ranks have their copies when this returns: the older ones can go.
-        rounds = self._pause(vault, moment.k, began, channel)
+        took = cutting + channel.traffic.seconds_communicate - exchanging
+        rounds = self._pause(vault, moment.k, began, took, channel)
         vault.forget_older()
         vault.again = moment.k + rounds
 
-    def _pause(self, vault: Vault, k: int, began: float, channel: Channel) -> int:
-        """Give R; collective."""
+    def _pause(self, vault: Vault, k: int, began: float, took: float, channel: Channel) -> int:
+        """Give R, at most twice the last one: a single slow copy says little; collective."""
         last, rounds = vault.copied or began, max(1, k - vault.copied_round)
-        mine = np.array([time.perf_counter() - began, (began - last) / rounds])
-        copying, a_round = channel.comm.max(mine).tolist()
+        copying, a_round = channel.comm.max(np.array([took, (began - last) / rounds])).tolist()
         if self.every:
             return self.every
-        return 1 if a_round <= 0 else max(1, min(LONGEST, math.ceil(copying / (SHARE * a_round))))
+        wanted = math.ceil(copying / (SHARE * a_round)) if a_round > 0 else 1
+        return max(1, min(2 * rounds, wanted))
 
     def choose(self, told: Sequence[Told]) -> Choice | None:
         """Go back to the newest copies of all ranks; where neighbours were lost, to what there is."""
