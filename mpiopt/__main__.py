@@ -37,7 +37,7 @@ def main() -> int:
     from mpiopt.cli import alone, run
 
     words = sys.argv[1:]
-    if alone(words) and told is None:
+    if (alone(words) and told is None) or words[:1] == ["launch"]:
         from mpiopt.comm.threads import single
 
         return run(words, single(), stop)

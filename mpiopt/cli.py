@@ -22,9 +22,15 @@ COMMANDS = {
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
+    "launch": (
+        "mpiopt.relaunch",
+        "launch",
+        "start a command on P ranks, and again where ranks die: launch -n P -- …",
+    ),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
+LAUNCHER = ("launch",)  # starts MPI, and has none itself
 ALONE = ("list", "study", "inspect", "plot", "help", "--help", "-h", "--version")
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8
@@ -35,7 +41,7 @@ EXAMPLES = """examples:
 
 def alone(words: Sequence[str]) -> bool:
     """Say whether this command needs no other rank."""
-    return not words or words[0] in ALONE or "--help" in words
+    return not words or words[0] in (*ALONE, *LAUNCHER) or "--help" in words
 
 
 def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
@@ -45,7 +51,7 @@ def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
     is our fault and is left to end all ranks with its traceback.
     """
     try:
-        if words[:1] != ["doctor"]:
+        if words[:1] not in (["doctor"], *([name] for name in LAUNCHER)):
             refuse_mismatch(os.environ, comm.size, library)
         return dispatch(words, comm, stop)
     except (ValueError, OSError) as error:

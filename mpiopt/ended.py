@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "MPIOPT_ENDED"  # names the file; set by the launcher
+LAUNCHED = "MPIOPT_LAUNCHED"  # when the job's first life began, seconds since 1970; set by the launcher
 
 
 def note_end(environment: Mapping[str, str], code: int) -> None:

@@ -93,9 +93,9 @@ class Keeper:
     def plan(self, plan: Plan, disk: Checkpointing, comm: Comm) -> Plan:
         """Give the plan of this life: it goes on from what was kept, where this is not the first."""
         plan, self.disk = replace(plan, guard=self), disk
-        if self.vault.life == 1 or self.recovery is None:
-            return plan
         resume = plan.resume or self.saved > 0
+        if self.vault.life == 1 or self.recovery is None:
+            return replace(plan, resume=resume)
         if not self.recovery.in_memory:
             return replace(plan, resume=resume)
         return replace(plan, store=Rescue(self.vault, self.recovery, disk, comm, resume), resume=True)

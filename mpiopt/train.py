@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,9 +19,10 @@ from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
 from mpiopt.crew import AGAIN, Post, Steady, survive
 from mpiopt.dataset import Dataset, prepare
+from mpiopt.ended import LAUNCHED
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import parse
-from mpiopt.hdf5 import Checkpoints, check_writable, write_result
+from mpiopt.hdf5 import Checkpoints, check_writable, first_since, write_result
 from mpiopt.job import Job, every
 from mpiopt.keeper import Keeper
 from mpiopt.kernels.warm import warm
@@ -155,6 +157,8 @@ def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> Plan:
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
+    if not (job.resume or keeper.saved):  # a launcher has started this job before
+        keeper.saved = first_since(folder, float(os.environ.get(LAUNCHED, "inf")), comm)
     since = 0 if job.resume else keeper.saved
     store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line), since=since)
     plan = Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))

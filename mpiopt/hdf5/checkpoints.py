@@ -194,3 +194,11 @@ def _place(slab: Slab, state: object) -> Slab:
         return slab
     array = getattr(state, slab.name)
     return Slab(slab.name, slab.layout, array.reshape(slab.shape), slab.shape, 0)
+
+
+def first_since(folder: Path, seconds: float, comm: Comm) -> int:
+    """Give the number of the oldest checkpoint that was put in place after this time (since 1970), 0 for none."""
+    slots = Slots(folder)
+    numbers = slots.whole() if comm.rank == 0 else []
+    fresh = [n for n in numbers if slots.path(n).stat().st_mtime >= seconds]
+    return int(comm.broadcast(np.array([min(fresh, default=0)], np.int64))[0])
