@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpiopt.crew import AGAIN
-from mpiopt.ended import note_end
+from mpiopt.ended import note_end, note_start
 from mpiopt.launch import THREAD_VARIABLES, launched, tolerant
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def main() -> int:
 def outlive(words: Sequence[str], stop: Stop) -> None:
     """Run the command where a lost rank is an error, and end this process without MPI's own end."""
     limit = float(os.environ.get("MPIOPT_WATCHDOG", LIMIT))
-    watchdog = threading.Timer(limit, os._exit, [AGAIN])  # a rank that dies now may stop the others in MPI's start
-    watchdog.daemon = True
-    watchdog.start()
+    signal.alarm(
+        max(1, int(limit))
+    )  # the loss of a rank now stops the others for ever, in a call that no thread ends
     from mpi4py import MPI
 
     from mpiopt.cli import run
@@ -72,7 +72,9 @@ def outlive(words: Sequence[str], stop: Stop) -> None:
 
     crew = UlfmCrew(MPI.COMM_WORLD, limit)
     comm = crew.everyone()
-    watchdog.cancel()
+    signal.alarm(0)
+    if crew.first:
+        note_start(os.environ)
     try:
         code = run(words, comm, stop, MPI.Get_library_version())
     except Exception as error:

@@ -69,18 +69,22 @@ class Keeper:
         self.disk: Checkpointing | None = None
         self.say: Callable[[str], None] = lambda line: None
         self._began = self._broken = time.monotonic()
+        self._reached = [0.0, 0.0]  # round and epochs
+        self._going = False  # whether the run of this life has begun
 
     def begin(self, post: Post, recovery: Recovery, say: Callable[[str], None]) -> None:
         """Begin a life of the job; say who was lost since the last one; collective."""
         self.recovery, self.say = recovery, say
-        begun = max(self.saved, self.disk.first if self.disk else 0)
+        first = max(self.saved, self.disk.first if self.disk else 0)
         if post.comm is not None:  # who has waited until now knows of no life before
-            begun, self.vault.life = post.comm.max(np.array([begun, self.vault.life])).tolist()
-        self.saved = begun
+            mine = np.array([first, self.vault.life, *self._reached])
+            first, life, *self._reached = post.comm.max(mine).tolist()
+            self.saved, self.vault.life = int(first), int(life)
         if self.vault.life:
             self.vault.seconds = time.monotonic() - self._began
             self._broken = time.monotonic()
             say(self._told(post))
+        self._going = False
         self.vault.begin()
 
     def _told(self, post: Post) -> str:
@@ -88,7 +92,7 @@ class Keeper:
         names = ", ".join(map(str, post.lost)) or "none"
         at = datetime.now().strftime("%H:%M:%S.%f")[:-3]
         name = self.recovery.name if self.recovery else "none"
-        return f"{at} lost ranks: {names}; {size} are left; recovery {name}"
+        return f"{at} lost ranks: {names}, in round {self._reached[0]:.0f}; {size} are left; recovery {name}"
 
     def plan(self, plan: Plan, disk: Checkpointing, comm: Comm) -> Plan:
         """Give the plan of this life: it goes on from what was kept, where this is not the first."""
@@ -107,20 +111,28 @@ class Keeper:
             return
         if recovery.digest and now.round and now.round % recovery.digest == 0:
             self.verify(now, channel)
+        if not self._going:
+            self._under_way(now)
+        self._reached = [float(now.round), now.epochs]
         if not (recovery.in_memory and channel.comm.tolerant):
             return
         if vault.live is None or vault.live[2] != vault.life:
             vault.live = now.state, place_of(shard, channel.comm), vault.life
-            self._under_way(now.round)
         if recovery.due(vault, now.round):
             with vault.copying(now.round):
                 recovery.protect(vault, vault.moment(now.round, now.epochs, now.rows, now.state), channel)
 
-    def _under_way(self, k: int) -> None:
+    def _under_way(self, now: Run) -> None:
+        """Say from where this life goes on."""
+        self._going = True
         if self.vault.life == 1:
             self._began = time.monotonic()
-        else:
-            self.say(f"going on from round {k}, {time.monotonic() - self._broken:.3f} s after the loss was agreed on")
+            return
+        rounds, epochs = self._reached[0] - now.round, self._reached[1] - now.epochs
+        seconds = time.monotonic() - self._broken
+        self.say(
+            f"going on from round {now.round}, {rounds:.0f} rounds and {epochs:.3g} epochs back; {seconds:.3f} s"
+        )
 
     def verify(self, now: Run, channel: Channel) -> None:
         """Compare the replicated fields of all ranks; set right who deviates, or roll back; collective."""

@@ -19,7 +19,7 @@ from types import FrameType
 
 from mpiopt.comm import Comm
 from mpiopt.crew import AGAIN
-from mpiopt.ended import LAUNCHED, VARIABLE, read_end
+from mpiopt.ended import LAUNCHED, STARTED, VARIABLE, read_end
 from mpiopt.flags import parse
 from mpiopt.mpirun import Hosts, Mpirun, alive, find
 from mpiopt.processes import children, end_all
@@ -157,7 +157,8 @@ class Launch:
 
     def _live(self, restarts: int) -> int | None:
         """Run mpirun once; give the noted exit code, None where no rank has come to its end."""
-        self._note.unlink(missing_ok=True)
+        for path in self._note.parent.iterdir():
+            path.unlink()
         wanted = self._wanted
         command = self._mpirun.command(wanted.ranks + wanted.spares, wanted.hosts, wanted.words)
         added = {VARIABLE: str(self._note), LAUNCHED: repr(self._began)}
@@ -181,6 +182,8 @@ class Launch:
             except subprocess.TimeoutExpired:
                 ranks = children(process.pid)
             seen.update(ranks)
+            if len(seen) > len(ranks) and not self._note.with_name(STARTED).exists() and self._mpirun.ulfm:
+                return  # a rank died while MPI was starting: the others would wait for it
             over = self._note.exists() or (seen and not ranks and not self._wanted.hosts)
             since = since if over else time.monotonic()
             if over and time.monotonic() - since > PATIENCE:

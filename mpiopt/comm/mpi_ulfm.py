@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -141,6 +142,7 @@ class UlfmCrew:
         watchdog.start()
         with contextlib.suppress(MPI.Exception):
             self._world.Barrier()
+        remove_segments()
         os._exit(code)
 
     def _watch(self) -> None:
@@ -171,6 +173,15 @@ def _failed(comm: MPI.Intracomm) -> int:
     count = int(group.size)
     group.Free()
     return count
+
+
+def remove_segments() -> None:
+    """Remove the shared memory of this job's ranks here, of dead ones as well: MPI's own end is left out."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    for path in {line.rpartition(" ")[2] for line in lines if " /dev/shm/sm_segment." in line}:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def keep_buffers(traceback: TracebackType | None) -> None:
