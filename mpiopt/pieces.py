@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Array, Comm
-from mpiopt.shard import Shard, block
+from mpiopt.shard import Shard
 from mpiopt.state import Layout, Wire, layouts
 
 HEAD = 6 * 8  # bytes before the fields
@@ -100,9 +100,8 @@ def fill(state: Any, place: Place, mine: Sequence[Wire], whole: Sequence[int], c
 
 def _cut_anew(field: Array, place: Place, rows: Array, start: int, comm: Comm) -> None:
     """Send rows at positions `start …` to their owners, and take those of this rank."""
-    total = int(comm.max(np.array([place.start + len(place.order)]))[0])
-    bounds = [block(total, comm.size, r)[0] for r in range(1, comm.size)]
-    cuts = np.clip(np.array(bounds, np.int64) - start, 0, len(rows))
+    bounds = np.concatenate(comm.allgather(np.array([place.start])))[1:]
+    cuts = np.clip(bounds - start, 0, len(rows))
     first = np.concatenate([[0], cuts]) + start
     starts = comm.alltoall([np.array([position]) for position in first])
     for position, part in zip(starts, comm.alltoall(np.split(rows, cuts)), strict=True):
