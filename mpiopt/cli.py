@@ -27,11 +27,12 @@ COMMANDS = {
         "launch",
         "start a command on P ranks, and again where ranks die: launch -n P -- …",
     ),
+    "plan": ("mpiopt.planning", "plan", "how often to save: plan --failures 1/day --save-seconds 30"),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
 LAUNCHER = ("launch",)  # starts MPI, and has none itself
-ALONE = ("list", "study", "inspect", "plot", "help", "--help", "-h", "--version")
+ALONE = ("list", "plan", "study", "inspect", "plot", "help", "--help", "-h", "--version")
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8
   mpirun -n 4 mpiopt train cadata --loss huber[delta=0.5] --scale standard --intercept
