@@ -168,9 +168,9 @@ class Launch:
         seen: set[int] = set()
         try:
             self._watch(process, seen)
+            return read_end(self._note)  # before what is left is told to end: it would note that
         finally:
             end_all(process, seen, f"{VARIABLE}={self._note}")
-        return read_end(self._note)
 
     def _watch(self, process: subprocess.Popen[bytes], seen: set[int]) -> None:
         """Pass signals on until mpirun ends, or until nothing of the job is left but mpirun."""

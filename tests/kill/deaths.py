@@ -39,6 +39,7 @@ ALGORITHMS = {
 DATA = "generate:n=8000,d=30,condition=1e3,task=binary"
 RANKS = 4
 HANG = 150.0  # seconds after which a run counts as hung
+START = 0.15  # of the kills come before the first round
 SECOND = 0.25  # of the runs lose a second rank
 LOST = re.compile(r"(\d+:\d+:\d+\.\d+) lost ranks: ([\d, ]+|none), in round (\d+)")
 BACK = re.compile(r"going on from round (\d+), (-?\d+) rounds and (\S+) epochs back; (\S+) s")
@@ -92,7 +93,8 @@ class Deaths:
     chance: random.Random
     best: float  # F at the optimum
     options: tuple[str, ...] = ()
-    length: float = 0.0  # seconds of a run, as measured
+    starting: float = 4.0  # seconds until the first round, as measured
+    working: float = 2.0  # and from there to the end
     tally: Tally = field(default_factory=Tally)
 
     def run(self) -> None:
@@ -104,9 +106,15 @@ class Deaths:
         began = time.monotonic()
         with (self.folder / "log").open("w") as log:
             process = subprocess.Popen(self.command(), cwd=ROOT, stdout=log, stderr=log, env=variables())
-        kills = []
+        kills, first = [], 0.0
         for instant, victim in zip(sorted(instants), victims, strict=True):
-            kills += self.kill(process, began + instant * (self.length or 5.0), victim)
+            if instant < START:
+                kills += self.kill(process, began + instant / START * self.starting, victim)
+            else:
+                first = first or self.await_rounds(process)
+                kills += self.kill(process, first + (instant - START) / (1 - START) * self.working, victim)
+        if first:
+            self.starting += 0.3 * (first - began - self.starting)
         try:
             code = process.wait(max(1.0, began + HANG - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -118,10 +126,15 @@ class Deaths:
                         os.kill(pid, signal.SIGKILL)
             process.wait()
             return
-        if not kills:
-            took = time.monotonic() - began
-            self.length = took if not self.length else 0.7 * self.length + 0.3 * took
+        if first:
+            self.working += 0.3 * (time.monotonic() - first - self.working)
         self.judge(code, kills)
+
+    def await_rounds(self, process: subprocess.Popen[bytes]) -> float:
+        """Wait until a round is reported; give that instant."""
+        while process.poll() is None and "] " not in (self.folder / "log").read_text():
+            time.sleep(0.005)
+        return time.monotonic()
 
     def command(self) -> list[str]:
         algorithm, tol = ALGORITHMS[self.algorithm]
