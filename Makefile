@@ -1,8 +1,11 @@
-# make run | test | check | bench | test-3 | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
+# make run | test | check | torture | bench | test-3 | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
-MPIFLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
+MPIRUNS ?= 200
+SEED ?= 0
+TORTURE ?= runs/torture.json
+FLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
 LIMIT = $(if $(OPEN_MPI),--timeout 600)
 RANKS ?= 2
 DATA ?= $(shell tools/example_data.sh)
@@ -19,7 +22,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests check bench clean
+.PHONY: setup run test mpi-tests check torture bench clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -49,6 +52,11 @@ check: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/unit tests/laws
+
+# Ranks that die: 200 runs for each strategy and algorithm, counts in TORTURE, to which a second call adds.
+torture: setup
+	@mkdir -p $(dir $(TORTURE))
+	$(PYTHON) -m tests.kill.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
 bench: setup
 	$(PYTHON) -m benchmarks.bench
