@@ -1,4 +1,5 @@
-# make run | test | check | torture | bench | test-3 | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
+# make run | test | test-3 | test-slurm | check | torture | bench | study-saga | clean; see README.md.
+# MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
@@ -22,7 +23,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests check torture bench clean
+.PHONY: setup run test mpi-tests test-slurm check torture bench clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -36,7 +37,7 @@ setup:
 # Everything: what needs no MPI, programs that the tests start with mpirun, MPI tests on 1 to 4 ranks; and at the end
 # that no MPI test was skipped on all of them.
 test: check
-	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws
+	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws --ignore=tests/slurm
 	@rm -rf .cache/ran
 	@$(MAKE) --no-print-directory mpi-tests MPIOPT_RAN=$(CURDIR)/.cache/ran
 	@$(PYTHON) tests/ran.py .cache/ran
@@ -46,6 +47,12 @@ mpi-tests:
 
 test-%: setup
 	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
+
+# The templates on a real Slurm of four virtual nodes, which is installed where apt allows and ends with the tests. Where
+# it cannot be the last line says so; MPIOPT_SLURM=required makes that a failure.
+test-slurm: setup
+	@tests/slurm/install.sh
+	$(PYTHON) -m pytest -q tests/slurm
 
 check: setup
 	$(PYTHON) -m ruff format --check .
@@ -57,6 +64,15 @@ check: setup
 torture: setup
 	@mkdir -p $(dir $(TORTURE))
 	$(PYTHON) -m tests.kill.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
+
+# A study: its jobs, jobs/NAME*.toml, at the size of minutes; FULL=1: at full size. Pages, pictures and HDF5 in runs/.
+study-%: setup
+	@test -n "$(call all_jobs,$*)" || { echo "there is no jobs/$*.toml or jobs/$*-….toml"; exit 2; }
+	$(foreach job,$(if $(FULL),$(call full_jobs,$*),$(call small_jobs,$*)),$(PYTHON) -m mpiopt study $(job) &&) true
+
+all_jobs = $(sort $(wildcard jobs/$1.toml jobs/$1-*.toml))
+small_jobs = $(or $(filter %-small.toml,$(call all_jobs,$1)),$(filter-out %-full.toml,$(call all_jobs,$1)))
+full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-full.toml,$(call all_jobs,$1))),$(call all_jobs,$1))
 
 bench: setup
 	$(PYTHON) -m benchmarks.bench

@@ -1,7 +1,7 @@
 """Distributed SAGA over MPI: fit convex models to data spread over many machines, to a certified optimum.
 
 In Python: `mpiopt.fit(x, y, comm)` from rows that each rank already holds, or `mpiopt.Classifier` and
-`mpiopt.Regressor` in the manner of scikit-learn.
+`mpiopt.Regressor` in the manner of scikit-learn; `mpiopt.results.open("run.h5")` reads what a run has written.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Load the Python interface when it is first asked for: the command line needs none of it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mpiopt' has no attribute {name!r}")
     import importlib
 
+    if name == "results":
+        return importlib.import_module("mpiopt.results")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpiopt' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

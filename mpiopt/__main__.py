@@ -34,14 +34,14 @@ def main() -> int:
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli import alone, run
+    from mpiopt.cli import alone, from_outside, run
 
     words = sys.argv[1:]
-    if (alone(words) and told is None) or words[:1] == ["launch"]:
+    if from_outside(words) or (alone(words) and told is None):
         from mpiopt.comm.threads import single
 
         return run(words, single(), stop)
-    if tolerant(os.environ):
+    if tolerant(os.environ) and words[:1] != ["serve"]:  # its roles see to lost ranks themselves
         outlive(words, stop)
     from mpi4py import MPI
 

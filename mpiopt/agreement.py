@@ -8,10 +8,10 @@ import numpy as np
 
 from mpiopt.channel import Channel
 from mpiopt.consensus import Coordinator
-from mpiopt.consensus.coordination import Coordination
 from mpiopt.dlas import Ask, Iteration, Vector
+from mpiopt.graph_channel import coordinate
 from mpiopt.stepsizes import Way
-from mpiopt.topologies import Topology, shared
+from mpiopt.topologies import Topology
 
 CENTRAL = "central"  # in place of a coordinator's name
 
@@ -44,16 +44,15 @@ class Along(Agreement):
 
     def __init__(self, topology: Topology, coordinator: Coordinator, channel: Channel) -> None:
         """Make the graph and learn it; collective. ValueError on all ranks where there is no such graph."""
-        graph = shared(topology, channel.comm)
         self._channel = channel
-        self.coordination = channel.coordinate(
-            lambda: Coordination(coordinator, channel.comm.graph(graph.outgoing[channel.rank]), channel.seed), 0
-        )
+        self.coordination = coordinate(topology, coordinator, channel)
 
     def answer(self, ask: Ask) -> Vector:
         """Ask the coordinator, or max-consensus."""
         ways = {Way.MEAN: self.coordination.mean, Way.MAX: self.coordination.max}
-        return np.asarray(self._channel.coordinate(lambda: ways[ask.way](ask.x), ask.x.size).value)
+        done = self._channel.coordinate(lambda: ways[ask.way](ask.x), ask.x.size)
+        self._channel.traffic.rounds += done.rounds
+        return np.asarray(done.value)
 
 
 class Central(Agreement):

@@ -51,27 +51,61 @@ def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
 
 def newton(size: Size) -> float:
     """Estimate the seconds of Newton's method."""
-    rounds = (1 if size.quadratic else 4) if size.smooth else 6
     across = (size.outputs + 1) / 2 * curvature(size)
-    return rounds * (across + FACTOR * size.unknowns**3 / 3 + exchange(size, size.unknowns**2) + 3 * evaluation(size))
+    return newton_rounds(size) * (
+        across + FACTOR * size.unknowns**3 / 3 + exchange(size, size.unknowns**2) + 3 * evaluation(size)
+    )
 
 
 def saga(size: Size) -> float:
     """Estimate the seconds of distributed SAGA."""
-    if size.smooth and size.unknowns / size.outputs <= METRIC:
-        return (8 + 1.3 * digits(size)) * 3 * evaluation(size) + 2.5 * held_curvature(size)
-    return (5 + (2 if size.sparse else 7) * digits(size)) * 1.5 * evaluation(size)
+    if in_metric(size):
+        return saga_epochs(size) * 3 * evaluation(size) + 2.5 * held_curvature(size)
+    return saga_epochs(size) * 1.5 * evaluation(size)
 
 
 def lbfgs(size: Size) -> float:
     """Estimate the seconds of L-BFGS."""
-    if not size.smooth:
-        return 50 * digits(size) * evaluation(size)
-    plain = (4 + (2 if size.sparse else 8) * digits(size)) * evaluation(size)
-    if size.unknowns / size.outputs > METRIC:
+    plain = plain_passes(size) * evaluation(size)
+    if not in_metric(size):
         return plain
-    sampled = (6 + 0.6 * digits(size)) * evaluation(size) + 1.5 * held_curvature(size)
-    return min(plain, sampled)
+    return min(plain, sampled_passes(size) * evaluation(size) + 1.5 * held_curvature(size))
+
+
+def in_metric(size: Size) -> bool:
+    """Say whether a matrix of curvature can be held and used."""
+    return size.smooth and size.unknowns / size.outputs <= METRIC
+
+
+def epochs(name: str, size: Size) -> float:
+    """Give the passes over all rows that the algorithm takes to the tolerance, by the counts above."""
+    if name == "newton":
+        return 4.0 * newton_rounds(size)
+    if name == "lbfgs":
+        return sampled_passes(size) if in_metric(size) else plain_passes(size)
+    return saga_epochs(size)
+
+
+def newton_rounds(size: Size) -> int:
+    """Rounds of Newton's method."""
+    return (1 if size.quadratic else 4) if size.smooth else 6
+
+
+def saga_epochs(size: Size) -> float:
+    """Epochs of distributed SAGA."""
+    if in_metric(size):
+        return 8 + 1.3 * digits(size)
+    return 5 + (2 if size.sparse else 7) * digits(size)
+
+
+def plain_passes(size: Size) -> float:
+    """Passes of L-BFGS without the curvature of a sample."""
+    return 4 + (2 if size.sparse else 8) * digits(size) if size.smooth else 50 * digits(size)
+
+
+def sampled_passes(size: Size) -> float:
+    """Passes of L-BFGS with it."""
+    return 6 + 0.6 * digits(size)
 
 
 def evaluation(size: Size) -> float:

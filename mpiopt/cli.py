@@ -18,6 +18,9 @@ COMMANDS = {
     "train": ("mpiopt.train", "train", "fit a model to a data file: train DATA [job.toml] [flags]"),
     "predict": ("mpiopt.predict", "predict", "apply a model: predict MODEL.h5 DATA [--out FILE]"),
     "inspect": ("mpiopt.commands", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
+    "compare": ("mpiopt.compare", "compare", "what runs cost to 1e-3, 1e-6, 1e-9: compare A.h5 B.h5 …"),
+    "report": ("mpiopt.pages.command", "report", "one page about runs: report RUN.h5 … [--out report.html]"),
+    "export": ("mpiopt.export", "export", "csv, parquet, sklearn, onnx: export RUN.h5 --to sklearn OUT.pkl"),
     "plot": ("mpiopt.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
@@ -27,12 +30,34 @@ COMMANDS = {
         "launch",
         "start a command on P ranks, and again where ranks die: launch -n P -- …",
     ),
-    "plan": ("mpiopt.planning", "plan", "how often to save: plan --failures 1/day --save-seconds 30"),
+    "plan": (
+        "mpiopt.planning.command",
+        "plan",
+        "what a job will cost: plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
+    ),
     "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
+    "sweep": ("mpiopt.sweep", "sweep", "train over a grid, or a member: sweep JOB.toml [--task I | --collect]"),
+    "submit": ("mpiopt.slurm.submit", "submit", "write a Slurm script and submit it: submit JOB.toml --nodes 4"),
+    "status": ("mpiopt.status", "status", "show the runs of a folder, under Slurm or not: status [FOLDER]"),
+    "halt": ("mpiopt.halt", "halt", "end a run from outside: halt RUN.h5 [--after-checkpoint | --at 18:00]"),
+    "serve": ("mpiopt.serve", "serve", "a failure study's cell between ranks that die: serve JOB.toml [--cell N]"),
     "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
 }
-LAUNCHER = ("launch",)  # starts MPI, and has none itself
-ALONE = ("list", "plan", "study", "inspect", "plot", "help", "--help", "-h", "--version")
+ALONE = (
+    "list",
+    "plan",
+    "study",
+    "inspect",
+    "plot",
+    "compare",
+    "report",
+    "export",
+    "help",
+    "--help",
+    "-h",
+    "--version",
+)
+FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8
   mpirun -n 4 mpiopt train cadata --loss huber[delta=0.5] --scale standard --intercept
@@ -42,7 +67,12 @@ EXAMPLES = """examples:
 
 def alone(words: Sequence[str]) -> bool:
     """Say whether this command needs no other rank."""
-    return not words or words[0] in (*ALONE, *LAUNCHER) or "--help" in words
+    return not words or words[0] in ALONE or "--help" in words
+
+
+def from_outside(words: Sequence[str]) -> bool:
+    """Say whether this command looks at runs from outside, so that MPI must not be started even inside a job."""
+    return words[:1] != [] and (words[0] in FROM_OUTSIDE or bool({"--collect", "--count"} & {*words}))
 
 
 def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
@@ -52,7 +82,7 @@ def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
     is our fault and is left to end all ranks with its traceback.
     """
     try:
-        if words[:1] not in (["doctor"], *([name] for name in LAUNCHER)):
+        if words[:1] != ["doctor"] and not from_outside(words):
             refuse_mismatch(os.environ, comm.size, library)
         return dispatch(words, comm, stop)
     except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -21,11 +22,12 @@ def inspect(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     paths, _ = parse(words, {})
     if not paths:
         raise ValueError("inspect needs a file: mpiopt inspect FILE.h5 …")
-    from mpiopt import show
+    from mpiopt import show, sparkline
 
-    text = together(comm, lambda: "\n\n".join(show.inspect(path) for path in paths) if comm.rank == 0 else "")
-    if comm.rank == 0:
-        print(text)
+    marks = sparkline.marks(sys.stdout.encoding)
+    show.print_here(
+        comm, together(comm, lambda: "\n\n".join(show.inspect(p, marks) for p in paths) if comm.rank == 0 else "")
+    )
     return 0
 
 

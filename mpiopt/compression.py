@@ -40,11 +40,15 @@ def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm
     memory = memory_of(job, algorithm)
     if job.compress.name not in ("none", "auto"):
         refuse(job, algorithm, memory)
-    if comm.size > 1 and (job.compress.name == "auto" or measures_rounds(algorithm)):
+    chooses = job.compress.name == "auto" and algorithm.compressed_memory
+    if comm.size > 1 and (chooses or measures_rounds(algorithm)):
         return measured(job, objective, algorithm, memory, comm)
     compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
     channel = Channel(comm, job.seed, compressor, memory, job.downlink)
-    return Opened(channel, algorithm, f"exchanges: {described(channel)}" if channel.compresses else "")
+    told = f"exchanges: {described(channel)}" if channel.compresses else ""
+    if job.compress.name == "auto" and not algorithm.compressed_memory:
+        told = f"exchanges: none; {algorithm.name} sends exact sums only"
+    return Opened(channel, algorithm, told)
 
 
 def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm) -> Opened:

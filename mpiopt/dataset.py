@@ -77,8 +77,12 @@ def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm)
     ValueError
         On all ranks: one line that names the file, the place, what was found and what is allowed.
     """
+    return arranged(path, _open(path, options, options.features, comm), target, options, seed, comm)
+
+
+def arranged(path: str, source: Source, target: str, options: DataOptions, seed: int, comm: Comm) -> Dataset:
+    """Do as `prepare` with a source that is open; `path` names it in messages."""
     began = time.perf_counter()
-    source = _open(path, options, options.features, comm)
     holdout = Holdout(options.holdout, source.total, seed, comm)
     order = _order(path, source, options.shards, holdout, seed, comm)
     arrangement = Arrangement(

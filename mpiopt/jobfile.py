@@ -28,7 +28,7 @@ HELP = {
     "memory": "of compressed exchanges: none, difference, error-feedback; auto: the algorithm's own",
     "downlink": "compress the way back from a sum as well",
     "local_steps": "rows that a rank visits between two exchanges (saga, local-sgd); auto: by measured speeds (saga)",
-    "step_size": "step size (all but newton, lbfgs)",
+    "step_size": "a number (not newton, lbfgs); saga: theoretical, line-search, global; auto: adapted",
     "exchange": "sync, overlap, timed, async (saga)",
     "round_seconds": "of a timed round; 0: as the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
@@ -42,10 +42,13 @@ HELP = {
     "test": "a test file",
     "format": "of the data file; auto: by suffix and content",
     "out": "result file; default: the data file's stem and .h5, here",
+    "log": "file of JSON lines: each evaluation as it happens",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
     "recovery": "where MPI lets a job outlive its ranks (ULFM): none, checkpoint, chain[every=R], stateless",
     "spares": "ranks that wait to step in for lost ones",
+    "checkpoint_form": "auto, parallel (one file), sharded (a file a rank), background (sharded, while computing)",
+    "io_hints": "for MPI-IO: striping_factor=8,striping_unit=4194304,cb_nodes=4 (docs/io.md)",
     "quiet": "print errors only",
 }
 
@@ -63,6 +66,8 @@ def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{source}: {error}") from None
+    if "sweep" in parsed:
+        raise ValueError(f"{source} has a [sweep] table: run it with mpiopt sweep")
     try:
         for key, value in leaves(parsed):
             put(tree, key, value)
@@ -128,6 +133,9 @@ def put(tree: Tree, key: str, value: object) -> None:
     known = keys()
     path = tuple(key.replace("-", "_").split("."))
     if path[-1] in OF_ALGORITHM and path[:-1] in ((), ("algorithm",)):
+        if (path[-1], value) == ("step_size", "auto"):  # as without it, for any algorithm
+            tree.get("algorithm_options", {}).pop("step_size", None)
+            return
         given = -1 if (path[-1], value) == ("local_steps", "auto") else value
         tree.setdefault("algorithm_options", {})[path[-1]] = read_value(given) if isinstance(given, str) else given
         return

@@ -14,6 +14,7 @@ from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.crew import Post, RollBack
 from mpiopt.digest import compare
+from mpiopt.events import ALL, Event, events_to_text
 from mpiopt.pieces import place_of
 from mpiopt.recovery import Recovery
 from mpiopt.runner import Loaded, Meta, Plan, Run, Store
@@ -33,6 +34,9 @@ class Checkpointing(Store, Protocol):
     """A store that knows the number of the first checkpoint that it has begun, 0 for none."""
 
     first: int
+
+    def give_up(self) -> None:
+        """Let go of what is under way."""
 
 
 class Rescue:
@@ -70,12 +74,15 @@ class Keeper:
         self.say: Callable[[str], None] = lambda line: None
         self._began = self._broken = time.monotonic()
         self._reached = [0.0, 0.0]  # round and epochs
+        self._lost: tuple[int, ...] = ()  # before this life
         self._going = False  # whether the run of this life has begun
 
     def begin(self, post: Post, recovery: Recovery, say: Callable[[str], None]) -> None:
         """Begin a life of the job; say who was lost since the last one; collective."""
         self.recovery, self.say = recovery, say
         first = max(self.saved, self.disk.first if self.disk else 0)
+        if self.disk is not None:
+            self.disk.give_up()
         if post.comm is not None:  # who has waited until now knows of no life before
             mine = np.array([first, self.vault.life, *self._reached])
             first, life, *self._reached = post.comm.max(mine).tolist()
@@ -91,8 +98,12 @@ class Keeper:
         size = post.comm.size if post.comm else 0
         names = ", ".join(map(str, post.lost)) or "none"
         at = datetime.now().strftime("%H:%M:%S.%f")[:-3]
-        name = self.recovery.name if self.recovery else "none"
-        return f"{at} lost ranks: {names}, in round {self._reached[0]:.0f}; {size} are left; recovery {name}"
+        self._lost = post.lost
+        return f"{at} lost ranks: {names}, in round {self._reached[0]:.0f}; {size} are left; recovery {self._name}"
+
+    @property
+    def _name(self) -> str:
+        return self.recovery.name if self.recovery else "none"
 
     def plan(self, plan: Plan, disk: Checkpointing, comm: Comm) -> Plan:
         """Give the plan of this life: it goes on from what was kept, where this is not the first."""
@@ -120,7 +131,8 @@ class Keeper:
             vault.live = now.state, place_of(shard, channel.comm), vault.life
         if recovery.due(vault, now.round):
             with vault.copying(now.round):
-                recovery.protect(vault, vault.moment(now.round, now.epochs, now.rows, now.state), channel)
+                moment = vault.moment(now.round, now.epochs, now.rows, now.state, events_to_text(now.events))
+                recovery.protect(vault, moment, channel)
 
     def _under_way(self, now: Run) -> None:
         """Say from where this life goes on."""
@@ -130,6 +142,11 @@ class Keeper:
             return
         rounds, epochs = self._reached[0] - now.round, self._reached[1] - now.epochs
         seconds = time.monotonic() - self._broken
+        at = max(now.rows[-1].seconds, now.before[0])
+        for rank in self._lost:
+            now.events.append(Event(at, int(self._reached[0]), "failed", rank, "lost"))
+        told = f"by {self._name}: {rounds:.0f} rounds back, {seconds:.3f} s"
+        now.events.append(Event(at, now.round, "recovered", ALL, told))
         self.say(
             f"going on from round {now.round}, {rounds:.0f} rounds and {epochs:.3g} epochs back; {seconds:.3f} s"
         )

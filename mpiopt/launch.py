@@ -36,7 +36,8 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
     """Give what the nearest launcher says, or None where there is none."""
     for variable, launcher in _TOLD.items():
         if environment.get(variable, "").isdigit():
-            return Launched(variable, launcher, int(environment[variable]))
+            by_srun = variable == "PMI_SIZE" and environment[variable] == environment.get("SLURM_STEP_NUM_TASKS")
+            return Launched(variable, "srun" if by_srun else launcher, int(environment[variable]))
     return None
 
 
@@ -46,9 +47,10 @@ def tolerant(environment: Mapping[str, str]) -> bool:
 
 
 def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = "") -> None:
-    """Refuse a launcher that started several ranks of which each is alone: they would all do the whole work.
+    """Refuse a world that is not what was started: several ranks, each alone, would all do the whole work.
 
-    `size` is that of MPI's world, `library` what MPI says of itself.
+    `size` is that of MPI's world, `library` what MPI says of itself. Every task of an srun must be in the world;
+    other launchers may start worlds within worlds.
 
     Raises
     ------
@@ -56,18 +58,18 @@ def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = ""
         With one line that says what to try.
     """
     told = launched(environment)
-    if told is None or told.ranks <= 1 or size > 1:
+    if told is None or told.ranks == size or (size > 1 and told.launcher != "srun") or told.ranks <= 1 == size:
         return
     raise ValueError(
-        f"{told.launcher} counts {told.ranks} tasks ({told.variable}={told.ranks}), but MPI's world has size 1: "
-        f"{_advice(told, library)}"
+        f"{told.launcher} counts {told.ranks} task{'s' * (told.ranks > 1)} ({told.variable}={told.ranks}), "
+        f"but MPI's world has size {size}: {_advice(told, library)}"
     )
 
 
 def _advice(told: Launched, library: str) -> str:
-    if told.variable == "SLURM_NTASKS":
+    if told.launcher == "Slurm":
         return "start it with srun or mpirun inside the job (or with srun -n 1 to run alone)"
-    if told.variable == "SLURM_STEP_NUM_TASKS":
+    if told.launcher == "srun":
         flavour = "pmi2" if "MPICH" in library or "Intel" in library else "pmix"
         return f"try srun --mpi={flavour} (srun --mpi=list shows what there is), or mpirun inside the job"
     name = library.split(",")[0].strip() or "another MPI"

@@ -19,6 +19,9 @@ FAMILIES = {
     "topologies": ("mpiopt.topologies", "Topology"),
     "coordinators": ("mpiopt.consensus", "Coordinator"),
     "stepsizes": ("mpiopt.stepsizes", "StepSize"),
+    "networks": ("mpiopt.networks", "Network"),
+    "servers": ("mpiopt.servers", "Server"),
+    "backlogs": ("mpiopt.backlogs", "Backlog"),
 }
 
 

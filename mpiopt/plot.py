@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.hdf5 import Result, read_result
 from mpiopt.hdf5.files import write_whole
+from mpiopt.record import Record, names, with_history
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; the order is for neighbours in a plot.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
+XLABELS = {"round": "rounds", "epoch": "epochs", "seconds": "seconds", "bytes_sent": "bytes of all ranks"}
 
 
-def plot(paths: Sequence[str | Path], out: str | Path) -> None:
-    """Draw certificate, and objective minus best, against epochs and seconds; the suffix of `out` is the format.
+def plot(paths: Sequence[str | Path], out: str | Path, against: Sequence[str] = ("epoch", "seconds")) -> None:
+    """Draw certificate, and objective minus best, against columns of the history; the suffix of `out` is the format.
 
     Raises
     ------
@@ -30,8 +31,8 @@ def plot(paths: Sequence[str | Path], out: str | Path) -> None:
     """
     if not paths:
         raise ValueError("plot needs at least one result file")
-    results = [_with_history(path) for path in paths]
-    figure = _figure(results, _names(paths))
+    results = [with_history(path) for path in paths]
+    figure = _figure(results, names(paths), against)
     image = io.BytesIO()
     kind = Path(out).suffix.lstrip(".").lower()
     if kind not in figure.canvas.get_supported_filetypes():
@@ -42,36 +43,36 @@ def plot(paths: Sequence[str | Path], out: str | Path) -> None:
     write_whole(Path(out), image.getvalue())
 
 
-def gaps(results: Sequence[Result]) -> list[NDArray[np.float64]]:
+def gaps(results: Sequence[Record]) -> list[NDArray[np.float64]]:
     """Give, for each run, its objective minus the best of all runs of the same objective, relative to that best.
 
     The best itself, and what rounding leaves below 1e-16 of it, is not a number: it has no place on a log axis.
     """
-    keys = [tuple(str(r.provenance.get(k, "")) for k in ("objective", "data_checksum", "penalty")) for r in results]
     best: dict[tuple[str, ...], float] = {}
-    for key, result in zip(keys, results, strict=True):
-        best[key] = min(best.get(key, np.inf), float(np.nanmin(result.history["objective"])))
+    for result in results:
+        best[result.problem] = min(best.get(result.problem, np.inf), float(np.nanmin(result.history["objective"])))
     found = []
-    for key, result in zip(keys, results, strict=True):
-        gap = (result.history["objective"] - best[key]) / max(abs(best[key]), 1e-300)
+    for result in results:
+        least = best[result.problem]
+        gap = (result.history["objective"] - least) / max(abs(least), 1e-300)
         found.append(np.where(gap > 1e-16, gap, np.nan))
     return found
 
 
-def _figure(results: Sequence[Result], names: Sequence[str]) -> Any:
+def _figure(results: Sequence[Record], names: Sequence[str], against: Sequence[str]) -> Any:
     # Not pyplot: no window system is asked for, and nothing global is touched.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 6.4), layout="constrained")
+    figure = Figure(figsize=(4.8 * len(against), 6.4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2, sharex="col", sharey="row")
+    axes = figure.subplots(2, len(against), sharex="col", sharey="row", squeeze=False)
     for i, (result, gap) in enumerate(zip(results, gaps(results), strict=True)):
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
-        for j, x in enumerate(("epoch", "seconds")):
+        for j, x in enumerate(against):
             _curve(axes[0][j], result.history[x], _positive(result.history["certificate"]), names[i], style)
             _curve(axes[1][j], result.history[x], gap, names[i], style)
-    _label(axes, results)
+    _label(axes, results, against)
     if len(results) > 1:
         figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     else:
@@ -85,12 +86,12 @@ def _curve(axis: Any, x: NDArray[np.float64], y: NDArray[np.float64], name: str,
     axis.plot(x[drawn], y[drawn], label=name, marker=marker, markersize=3, linewidth=1.5, **style)
 
 
-def _label(axes: Any, results: Sequence[Result]) -> None:
-    kinds = {str(r.provenance.get("certificate_kind") or "certificate") for r in results}
+def _label(axes: Any, results: Sequence[Record], against: Sequence[str]) -> None:
+    kinds = {r.kind for r in results}
     axes[0][0].set_ylabel(f"{kinds.pop() if len(kinds) == 1 else 'certificate'} (relative)")
     axes[1][0].set_ylabel("objective − best (relative)")
-    axes[1][0].set_xlabel("epochs")
-    axes[1][1].set_xlabel("seconds")
+    for axis, x in zip(axes[1], against, strict=True):
+        axis.set_xlabel(XLABELS.get(x, x))
     for axis in axes.flat:
         axis.set_xlim(left=0)
         axis.grid(True, which="major", linewidth=0.5, alpha=0.35)
@@ -103,16 +104,3 @@ def _label(axes: Any, results: Sequence[Result]) -> None:
 
 def _positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(values > 0.0, values, np.nan)
-
-
-def _with_history(path: str | Path) -> Result:
-    result = read_result(path)
-    if len(result.history) == 0:
-        raise ValueError(f"{path}: the history is empty, there is nothing to plot")
-    return result
-
-
-def _names(paths: Sequence[str | Path]) -> list[str]:
-    """Give file names, with their folders where names alone would not tell them apart."""
-    stems = [Path(p).stem for p in paths]
-    return stems if len(set(stems)) == len(stems) else [str(Path(p).with_suffix("")) for p in paths]

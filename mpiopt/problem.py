@@ -50,25 +50,36 @@ def pick(
     ValueError
         If the algorithm that was asked for needs what the job does not have.
     """
-    size = measure(objective, tol, comm)
+    return pick_for(selection, objective, measure(objective, tol, comm), compressor)
+
+
+def pick_for(
+    selection: Selection, objective: Objective, size: Size, compressor: str = "none"
+) -> tuple[Algorithm[Any], str]:
+    """Do as `pick` for a job of the given size."""
     if selection.name != "auto":
         algorithm = make_algorithm(selection)
         lacking = unmet(algorithm.needs, objective)
         if lacking:
             raise ValueError(f"{selection.name} needs a {lacking}; use --algorithm auto")
         return algorithm, f"algorithm {selection}, as asked for"
+    name, why = choose(size, able(selection, objective, compressor))
+    return make_algorithm(Selection(name, selection.options)), why
+
+
+def able(selection: Selection, objective: Objective, compressor: str) -> set[str]:
+    """Name the algorithms among which `auto` may choose; ValueError where there is none."""
     known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
-    able = {
+    found = {
         name
         for name, member in known.items()
         if not (member.baseline or unmet(member.needs, objective))
         and selection.options.keys() <= member.options().keys()
         and (compressor == "none" or member.compressed_memory)
     }
-    if not able:
+    if not found:
         raise ValueError(f"no algorithm fits this job with the options {', '.join(selection.options)}")
-    name, why = choose(size, able)
-    return make_algorithm(Selection(name, selection.options)), why
+    return found
 
 
 def make_loss(selection: Selection) -> Loss:

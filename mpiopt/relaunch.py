@@ -23,7 +23,7 @@ from mpiopt.ended import LAUNCHED, STARTED, VARIABLE, read_end
 from mpiopt.flags import parse
 from mpiopt.mpirun import Hosts, Mpirun, alive, find
 from mpiopt.processes import children, end_all
-from mpiopt.signals import EXIT_CODES, LEVELS, Stop
+from mpiopt.signals import EXIT_CODES, LEVELS, Level, Stop
 
 USAGE = "launch -n P [--spares S] [--hosts a:4,b:4] [--max-restarts 10] [--ulfm auto|on|off] -- train DATA …"
 PATIENCE = 20.0  # seconds for an mpirun whose ranks have all ended
@@ -119,7 +119,7 @@ class Launch:
     def __init__(self, mpirun: Mpirun, wanted: Wanted, note: Path, request: Path) -> None:
         self._mpirun, self._wanted, self._note, self._request = mpirun, wanted, note, request
         self._signals: list[int] = []
-        self._level = 0  # of the highest signal that was passed on
+        self._level = Level.NONE  # of the highest signal that was passed on
         self._resized = 0  # ranks asked for while the job ran
         self._began = time.time()
 

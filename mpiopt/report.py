@@ -34,16 +34,22 @@ def saved(sent: int, plain: int) -> str:
     return size(sent) if plain <= 1.01 * sent else f"{size(sent)}, 1/{plain / sent:.3g} of {size(plain)}"
 
 
-def time_table(clock: Clock, seconds: float, comm: Comm) -> str:
-    """Give min, mean and max over the ranks for each phase, and its share of the mean total; collective.
+def times(clock: Clock, seconds: float, comm: Comm) -> NDArray[np.void]:
+    """Give the seconds of every rank: a row for each, a field for each phase, "other" and "total"; collective.
 
     `seconds` is this rank's whole time; what no phase has counted is "other".
     """
     phases = {**clock.seconds, "other": max(0.0, seconds - sum(clock.seconds.values())), "total": seconds}
-    every = np.array(comm.allgather(np.array(list(phases.values()))))
-    whole = max(every[:, -1].mean(), 1e-300)
+    mine = np.array([tuple(phases.values())], [(name, np.float64) for name in phases])
+    return np.concatenate(comm.allgather(mine.view(np.float64))).view(mine.dtype)
+
+
+def time_table(every: NDArray[np.void]) -> str:
+    """Give min, mean and max over the ranks for each phase, and its share of the mean total."""
+    whole = max(every["total"].mean(), 1e-300)
     lines = [f"{'where the time went':<20} {'min s':>9} {'mean s':>9} {'max s':>9} {'share':>6}"]
-    for name, column in zip(phases, every.T, strict=True):
+    for name in every.dtype.names or ():
+        column = every[name]
         share = f"{100 * column.mean() / whole:.0f} %"
         lines.append(f"  {name:<18} {column.min():9.3f} {column.mean():9.3f} {column.max():9.3f} {share:>6}")
     return "\n".join(lines)
@@ -60,6 +66,16 @@ def traffic_table(every: NDArray[np.void]) -> str:
     first = every[0]
     lines.append(f"  {'messages':<18} {first['messages']:>10} in {first['exchanges']} exchanges of rank 0")
     return "\n".join(lines)
+
+
+def graph_line(rounds: int) -> str:
+    """Say how often every rank sent along the graph."""
+    return f"rounds along the graph  {rounds}, with those in which it was learned"
+
+
+def distance_line(distance: float) -> str:
+    """Say how far the ranks' models are from their mean, which is the result."""
+    return f"ranks' models           {distance:.1e} from their mean, root mean square of the 2-norm"
 
 
 def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:

@@ -13,6 +13,7 @@ from mpiopt import reach
 from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.certificate import Certificate, certify
 from mpiopt.channel import Channel
+from mpiopt.events import ALL, Event, events_from_text, events_to_text
 from mpiopt.exact import evaluate_exact
 from mpiopt.job import Stopping
 from mpiopt.objective import Objective
@@ -85,6 +86,7 @@ class Run:
     before: tuple[float, ...] = (0.0,) * 6  # seconds … bytes_plain of earlier lives
     ending: str = ""  # "certified", "budget" or "signal"
     reason: str = ""
+    events: list[Event] = field(default_factory=list)  # restarts, losses, recoveries; kept with checkpoints
 
 
 def run(
@@ -103,6 +105,7 @@ def run(
     ValueError
         If the objective stops being a finite number, or a checkpoint is of another job.
     """
+    channel = algorithm.over(channel)
     watch = Watch(channel, clock, stop)
     now = begin(plan, objective, algorithm, watch)
     if not now.rows:
@@ -121,6 +124,8 @@ def run(
         protect(plan, now, objective, watch)
         if plan.store is not None and (watch.save_is_due(plan, now) or now.ending in ("signal", "budget")):
             save(plan.store, plan, now, objective, watch)
+            if not now.ending:
+                decide(plan, now, watch)  # a halt may be asked for after a checkpoint
     return now
 
 
@@ -177,7 +182,12 @@ def begin(plan: Plan, objective: Objective, algorithm: Algorithm[Any], watch: Wa
             certificate = certify(objective, state.w, exact, start, labels)
             spent = (float(loaded.meta["seconds"]), *(float(x) for x in rows[-1][3:8]))
             watch.saved_round = loaded.k
-            return Run(state, start, exact, certificate, labels, loaded.k, float(loaded.meta["epochs"]), rows, spent)
+            events = events_from_text(str(loaded.meta.get("events", "[]")))
+            events.append(
+                Event(spent[0], loaded.k, "resumed", ALL, f"went on from round {loaded.k}, {channel.size} ranks")
+            )
+            epochs = float(loaded.meta["epochs"])
+            return Run(state, start, exact, certificate, labels, loaded.k, epochs, rows, spent, events=events)
     return Run(
         algorithm.init(objective, channel), start, start, certify(objective, zero, start, start, labels), labels
     )
@@ -253,6 +263,9 @@ def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch)
         # Not this rank's own clock: all must save the same.
         "seconds": max(now.rows[-1].seconds, now.before[0] + watch.stop.elapsed - watch.first),
         "history": rows_to_text(now.rows),
+        "events": events_to_text(now.events),
     }
+    began = time.perf_counter()
     watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))
+    watch.stop.saved(time.perf_counter() - began)
     watch.saved_seconds, watch.saved_round = watch.stop.elapsed, now.round

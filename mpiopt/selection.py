@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mpiopt.plugin import Plugin
 
 FORM = re.compile(r"\s*([A-Za-z][\w-]*)\s*(?:\[(.*)\])?\s*")
+NUMBER_OR_WORD = "float | str"  # the annotation of an option that reads both by itself
 WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -32,7 +33,11 @@ class Selection:
             If a value is of another kind.
         """
         fields = family[self.name].options() if self.name in family else {}
-        fits = {k: fit(f"{self.name}[{k}]", v, fields[k].default) for k, v in self.options.items() if k in fields}
+        fits = {
+            k: v if fields[k].type == NUMBER_OR_WORD else fit(f"{self.name}[{k}]", v, fields[k].default)
+            for k, v in self.options.items()
+            if k in fields
+        }
         return {**self.options, **fits}
 
 
@@ -48,6 +53,12 @@ def select(text: str) -> Selection:
             raise ValueError(f"{text!r}: {part.strip()!r} is not of the form option=value")
         options[key.strip().replace("-", "_")] = read_value(value.strip())  # `fit` gives it the option's kind
     return Selection(match[1], options)
+
+
+def named(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
+    """Give the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
+    chosen = select(text)
+    return chosen.name, chosen.fitted(family)
 
 
 def written(plugin: Plugin) -> Selection:

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mpiopt.comm import Comm
 from mpiopt.hdf5 import Head, Result, contents, read_head, read_result
-from mpiopt.recorder import duration
+from mpiopt.record import Table
+from mpiopt.recorder import duration, rows_from_text, table
 from mpiopt.report import saved, size
+from mpiopt.sparkline import BLOCKS, sparkline
 
+Vector = NDArray[np.float64]
 ROWS_SHOWN = 12
 
 
-def inspect(path: str | Path) -> str:
-    """Give the table; ValueError, in one line, for a file that cannot be read."""
+def inspect(path: str | Path, marks: str = BLOCKS) -> str:
+    """Give the table, curves drawn with `marks`; ValueError, in one line, for a file that cannot be read."""
     found = contents(path)
     if found.kind == "mpiopt result":
-        return show_result(str(path), read_result(path))
+        return show_result(str(path), read_result(path), marks)
     if found.kind == "mpiopt checkpoint":
-        return show_checkpoint(str(path), read_head(path))
+        return show_checkpoint(str(path), read_head(path), marks)
     attributes = pairs(list(found.attributes.items()))
     parts = [(p.name, _shape(p.shape), p.dtype, size(p.nbytes), p.storage) for p in found.parts]
     listed = columns(("dataset", "shape", "type", "size", "storage"), parts)
     return "\n".join([f"{path}: {found.kind or 'HDF5 file'}", *([attributes] if attributes else []), "", listed])
 
 
-def show_result(path: str, result: Result) -> str:
+def show_result(path: str, result: Result, marks: str) -> str:
     """Give the table of a result."""
     model, told = result.model, result.provenance
     found = [
@@ -40,7 +46,27 @@ def show_result(path: str, result: Result) -> str:
         *((name, str(value)) for name, value in sorted(told.items()) if str(value) and name not in _SHOWN),
     ]
     job = textwrap.indent(result.job.strip() or "(empty)", "  ")
-    return "\n".join([f"{path}: mpiopt result", pairs(found), "", history(result), "", "job", job])
+    parts = [f"{path}: mpiopt result\n{pairs(found)}", *curves(result.history, marks), history(result)]
+    return "\n\n".join([*parts, f"job\n{job}"])
+
+
+def curves(rows: Table, marks: str) -> list[str]:
+    """Give the certificate, the objective minus its least value, and the step size over the evaluations."""
+    if len(rows) < 2:
+        return []
+    objective = rows["objective"] - np.nanmin(rows["objective"])
+    drawn = {
+        "certificate": rows["certificate"],
+        "objective - best": np.where(objective > 0.0, objective, np.nan),
+        "step size": np.where(rows["step_size"] > 0.0, rows["step_size"], np.nan),
+    }
+    return ["\n".join(curve(name, values, marks) for name, values in drawn.items() if np.isfinite(values).any())]
+
+
+def curve(name: str, values: Vector, marks: str) -> str:
+    """Give one curve with its first and its last number."""
+    known = values[np.isfinite(values)]
+    return f"  {name:<17} {sparkline(values, marks)}  {known[0]:.2g} to {known[-1]:.2g}"
 
 
 _SHOWN = frozenset({"certificate", "certificate_kind"})
@@ -70,7 +96,7 @@ def history(result: Result) -> str:
     return f"history, {len(cells)} of {len(rows)} rows\n" + columns(names, cells)
 
 
-def show_checkpoint(path: str, head: Head) -> str:
+def show_checkpoint(path: str, head: Head, marks: str) -> str:
     """Give the table of a checkpoint."""
     form = f"one file for each of {head.size} ranks" if head.files else "one file shared by all ranks"
     told = [(k, str(v)) for k, v in head.meta.items() if k != "job" and len(str(v)) <= 60]
@@ -89,7 +115,15 @@ def show_checkpoint(path: str, head: Head) -> str:
     )
     listed = columns(("field", "over the ranks", "type", "shape", "size"), fields)
     job = textwrap.indent(str(head.meta.get("job", "")).strip() or "(empty)", "  ")
-    return "\n".join([f"{path}: mpiopt checkpoint", top, "", listed, "", "job", job])
+    drawn = curves(table(rows_from_text(str(head.meta.get("history", "[]")))), marks)
+    return "\n\n".join([f"{path}: mpiopt checkpoint\n{top}", *drawn, listed, f"job\n{job}"])
+
+
+def print_here(comm: Comm, text: str) -> None:
+    """Print on rank 0; what the output's encoding does not know becomes a question mark."""
+    if comm.rank == 0:
+        encoding = sys.stdout.encoding or "ascii"
+        print(text.encode(encoding, "replace").decode(encoding))
 
 
 def pairs(found: Sequence[tuple[str, str]]) -> str:

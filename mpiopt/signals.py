@@ -10,21 +10,53 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from enum import IntEnum
 from types import FrameType
+from typing import Protocol
 
 import numpy as np
 
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 
-# The level is what the ranks take the maximum of; the highest wins: a SIGTERM after a SIGUSR1 means that the
-# scheduler has decided, and 75 would make the batch script requeue a job that was cancelled.
-LEVELS = {signal.SIGUSR1: 1, signal.SIGINT: 2, signal.SIGTERM: 3}
-EXIT_CODES = {1: 75, 2: 130, 3: 143}
-NAMES = {1: "SIGUSR1", 2: "Ctrl-C", 3: "SIGTERM"}
+
+class Level(IntEnum):
+    """How urgently a run is asked to end; the ranks take the maximum, so the highest wins.
+
+    A SIGTERM after a SIGUSR1 means that the scheduler has decided, and a halt that a person has: 75 would make the
+    batch script run the job again.
+    """
+
+    NONE = 0
+    SIGUSR1 = 1
+    DEADLINE = 2  # the job's time is up soon
+    HALT = 3  # asked for by `mpiopt halt`
+    SIGINT = 4
+    SIGTERM = 5
+
+
+LEVELS = {signal.SIGUSR1: Level.SIGUSR1, signal.SIGINT: Level.SIGINT, signal.SIGTERM: Level.SIGTERM}
+EXIT_CODES = {Level.SIGUSR1: 75, Level.DEADLINE: 75, Level.HALT: 3, Level.SIGINT: 130, Level.SIGTERM: 143}
+NAMES = {
+    Level.SIGUSR1: "SIGUSR1",
+    Level.DEADLINE: "the end of the job's time is near",
+    Level.HALT: "halt asked for",
+    Level.SIGINT: "Ctrl-C",
+    Level.SIGTERM: "SIGTERM",
+}
 # How late a signal may be heard, so that rounds of microseconds need no exchange each. Open MPI 5's mpirun turns a
 # Ctrl-C or SIGTERM of its own into SIGTERM for the ranks, and kills them 0.25 s later whatever its options say.
 SECONDS_BETWEEN = 0.05
+
+
+class Outside(Protocol):
+    """What may ask a run to end besides signals; `mpiopt.deadline.Deadline` is one."""
+
+    def level(self, round_seconds: float) -> Level:
+        """Say what is asked for now, when the next chance to end is a round later."""
+
+    def saved(self, seconds: float) -> None:
+        """Take note of a checkpoint, and of how long it took."""
 
 
 class Stop:
@@ -32,6 +64,7 @@ class Stop:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.level = 0
+        self.outside: Outside | None = None  # on one rank is enough
         self._now = now
         self._rounds, self._period, self._since = 0, 1, now()
         self._agreed, self._start = 0, now()
@@ -61,8 +94,10 @@ class Stop:
         if self._agreed or self._rounds < self._period:
             return self._agreed
         now = self._now()
+        if self.outside is not None:
+            self.level = max(self.level, self.outside.level((now - self._since) / self._rounds))
         mine = np.array([float(self.level), (now - self._since) / self._rounds, now - self._start])
-        level, slowest, self.elapsed = channel.comm.max(mine).tolist()
+        level, slowest, self.elapsed = channel.highest(mine).tolist()
         self._agreed = int(level)
         self._period = _next_period(self._period, slowest)
         self._rounds, self._since = 0, self._now()
@@ -74,15 +109,21 @@ class Stop:
         self.elapsed = float(comm.max(np.array([self._now() - self._start]))[0])
         self._since = self._now()
 
+    def saved(self, seconds: float) -> None:
+        """Take note of a checkpoint: the ranks agree at the next call, whichever round it is; on all ranks alike."""
+        if self.outside is not None:
+            self.outside.saved(seconds)
+        self._period = 1
+
     @property
     def exit_code(self) -> int:
         """The exit code for what was agreed on; 0 for nothing."""
-        return EXIT_CODES.get(self._agreed, 0)
+        return EXIT_CODES.get(Level(self._agreed), 0)
 
     @property
     def reason(self) -> str:
-        """The signal that was agreed on, in words."""
-        return NAMES.get(self._agreed, "")
+        """What was agreed on, in words."""
+        return NAMES.get(Level(self._agreed), "")
 
 
 def _next_period(period: int, seconds: float) -> int:

@@ -66,12 +66,18 @@ class Choice(NamedTuple):
 def measure(objective: Objective, comm: Comm) -> Speeds:
     """Time small and large exchanges and passes over the rows; collective, some exchanges and two passes."""
     work = min(_pass_seconds(objective, w) for w in (objective.zeros(), np.full_like(objective.zeros(), 1e-300)))
+    latency, byte = link(objective.zeros().size, comm)
+    return Speeds(latency, byte, float(comm.max(np.array([WORK * work]))[0]))
+
+
+def link(d: int, comm: Comm) -> tuple[float, float]:
+    """Give the seconds of an exchange of one number and those a byte, of the slowest rank; collective."""
     latency = _exchange_seconds(1, 5, comm)
-    size = min(max(objective.zeros().size, NUMBERS[0]), NUMBERS[1])
+    size = min(max(d, NUMBERS[0]), NUMBERS[1])
     large = _exchange_seconds(size, 2, comm)
     byte = max(0.0, large - latency) / max(1, routes.plain(size, comm.size))
-    slowest = comm.max(np.array([latency, byte, WORK * work]))
-    return Speeds(*(float(s) for s in slowest))
+    slowest = comm.max(np.array([latency, byte]))
+    return float(slowest[0]), float(slowest[1])
 
 
 def _pass_seconds(objective: Objective, w: Vector) -> float:
@@ -125,12 +131,17 @@ def exchange(speeds: Speeds, candidate: Candidate, d: int, size: int) -> float:
 def candidates(d: int, comm: Comm) -> list[Candidate]:
     """Give what is worth trying for d numbers, with the seconds that compressing them takes; collective."""
     found = [Candidate(None, False, 1.0, 0.0)]
-    x = np.random.default_rng(0).standard_normal(d)
     for options, rounds in (({"levels": 127}, 1.02), ({}, 1.12), ({"levels": 3}, 1.35)):
-        compressor = Compressor.make("quantised", options)
-        seconds = float(comm.max(np.array([_compressing_seconds(compressor, x, comm.size)]))[0])
-        found += [Candidate(compressor, downlink, rounds, seconds) for downlink in (False, True)]
+        one = timed(Compressor.make("quantised", options), False, rounds, d, comm)
+        found += [one, one._replace(downlink=True)]
     return found
+
+
+def timed(compressor: Compressor, downlink: bool, rounds: float, d: int, comm: Comm) -> Candidate:
+    """Give a candidate with the seconds that compressing d numbers takes; collective."""
+    x = np.random.default_rng(0).standard_normal(d)
+    seconds = float(comm.max(np.array([_compressing_seconds(compressor, x, comm.size)]))[0])
+    return Candidate(compressor, downlink, rounds, seconds)
 
 
 def _compressing_seconds(compressor: Compressor, x: Vector, size: int) -> float:

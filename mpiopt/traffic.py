@@ -21,6 +21,7 @@ class Traffic:
     bytes_plain: int = 0  # that the same exchanges would have sent with sums of float64 instead of compressed ones
     messages: int = 0
     exchanges: int = 0
+    rounds: int = 0  # along a graph, the same on all ranks; an exchange there has many
     seconds_wait: float = 0.0  # for the slowest rank, before an exchange starts
     seconds_communicate: float = 0.0
     seconds_compress: float = 0.0

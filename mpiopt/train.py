@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +18,13 @@ from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
 from mpiopt.crew import AGAIN, Post, Steady, survive
 from mpiopt.dataset import Dataset, prepare
+from mpiopt.deadline import Deadline
 from mpiopt.ended import LAUNCHED
 from mpiopt.fitted import in_file_units
-from mpiopt.flags import parse
-from mpiopt.hdf5 import Checkpoints, check_writable, first_since, write_result
-from mpiopt.job import Job, every
+from mpiopt.flags import Settings, parse
+from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, Costs, check_writable, first_since, write_result
+from mpiopt.job import Job, every, hints_of
+from mpiopt.journal import Journal, journal
 from mpiopt.keeper import Keeper
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
@@ -31,10 +32,11 @@ from mpiopt.objective import Objective
 from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
-from mpiopt.recorder import Clock, progress
+from mpiopt.recorder import Clock, Progress, Row, progress
 from mpiopt.recovery import make_recovery
 from mpiopt.runner import Plan, Run, run
 from mpiopt.selection import written
+from mpiopt.shared import shared_text
 from mpiopt.signals import Stop
 
 SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
@@ -43,16 +45,26 @@ STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "si
 
 
 def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
-    """Train as the command line and the job file say, on the ranks that stay alive; give the exit code."""
+    """Train as the command line and the job file say; give the exit code."""
+    return outlive(comm, lambda ranks: agreed_job(words, ranks), stop)
+
+
+def train_job(job: Job, comm: Comm, stop: Stop) -> int:
+    """Train as the job says, the same on all ranks; give the exit code."""
+    return outlive(comm, lambda ranks: job, stop)
+
+
+def outlive(comm: Comm, job_on: Callable[[Comm], Job], stop: Stop) -> int:
+    """Train on the ranks that stay alive, with the job that all of a communicator's ranks agree on."""
     keeper, crew = Keeper(), getattr(comm, "crew", None) or Steady(comm)
-    return survive(crew, lambda everyone: spares_of(words, everyone), lambda post: live(words, post, stop, keeper))
+    return survive(crew, lambda ranks: spares_of(job_on, ranks), lambda post: live(job_on, post, stop, keeper))
 
 
-def live(words: Sequence[str], post: Post, stop: Stop, keeper: Keeper) -> int:
+def live(job_on: Callable[[Comm], Job], post: Post, stop: Stop, keeper: Keeper) -> int:
     """Train, from the start or from what the keeper has kept of a life before; give the exit code."""
     began = time.perf_counter()
     comm = cast(Comm, post.comm)
-    job = agreed_job(words, comm)
+    job = job_on(comm)
     recovery = make_recovery(job.recovery)
     keeper.begin(post, recovery, lambda line: say(job, comm, line))
     if keeper.vault.life > 1:
@@ -62,29 +74,62 @@ def live(words: Sequence[str], post: Post, stop: Stop, keeper: Keeper) -> int:
     clock = Clock()
     compression.check_words(job)
     check_writable(job.out, comm)
+    if job.log:
+        check_writable(job.log, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
-    plan = make_plan(job, data, comm, keeper)
+    plan, store = make_plan(job, data, comm, keeper)
+    stop.outside = Deadline(store.folder, os.environ) if comm.rank == 0 else None
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
     say(job, comm, described(data, objective), why, *([how] if how else []))
     warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
+    log = journal(job.log, comm.rank, bool(job.resume) or keeper.vault.life > 1)
     started = time.perf_counter()
-    now = run(plan, objective, algorithm, channel, stop, clock, lambda row: lines.show(row, job.stop.tol))
+    now = run(plan, objective, algorithm, channel, stop, clock, lambda row: show(row, lines, job.stop.tol, log))
     spent = time.perf_counter() - started
     lines.end()
-    code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
-    write(job, data, objective, now, code, channel, how)
-    if data.test is not None:
-        z = replace(objective, shard=data.test).predict(now.state.w)
-        quality = metrics(data.target, z, data.test.label, data.test.weight, comm)
-        say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     account(clock, channel, spent)
-    tables(job, objective, now, clock, time.perf_counter() - began, channel)
+    code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
+    quality = tested(data, objective, now, comm)
+    where = origin(job, data, objective, now, code, comm, how)
+    model = in_file_units(
+        now.state.w, data.shard.features, data.shard.intercept, data.mean, data.scale, data.classes, data.names
+    )
+    costs = Costs(channel.counts(), report.times(clock, time.perf_counter() - began, comm))
+    store.check()
+    write_result(
+        job.out,
+        model=model,
+        history=now.rows,
+        provenance=where,
+        comm=comm,
+        costs=costs,
+        events=now.events,
+        test=quality,
+    )
+    store.release(f"{now.ending}: {now.reason}")
+    if data.test is not None:
+        say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
+    tables(job, objective, now, channel, costs)
     return code
+
+
+def show(row: Row, lines: Progress, tolerance: float, log: Journal) -> None:
+    """Say where the run is, to the terminal and to the log."""
+    lines.show(row, tolerance)
+    log.add(row)
+
+
+def tested(data: Dataset, objective: Objective, now: Run, comm: Comm) -> dict[str, float]:
+    """Measure the model on the test rows, where there are any; collective."""
+    if data.test is None:
+        return {}
+    z = replace(objective, shard=data.test).predict(now.state.w)
+    return metrics(data.target, z, data.test.label, data.test.weight, comm)
 
 
 def agreed_job(words: Sequence[str], comm: Comm) -> Job:
@@ -95,22 +140,13 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     ValueError
         On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
     """
-    told = {"job": "", "error": ""}
-    if comm.rank == 0:
-        try:
-            told["job"] = job_of(words).text()
-        except (ValueError, OSError) as failure:
-            told["error"] = str(failure)
-    shared = json.loads(comm.broadcast(np.frombuffer(json.dumps(told).encode(), np.uint8)).tobytes())
-    if shared["error"]:
-        raise ValueError(shared["error"])
-    return jobfile.read(shared["job"])
+    return jobfile.read(shared_text(comm, lambda: job_of(words).text()))
 
 
-def spares_of(words: Sequence[str], everyone: Comm) -> int:
+def spares_of(job_on: Callable[[Comm], Job], ranks: Comm) -> int:
     """Give how many ranks are to wait; 0 where the job is wrong: the work will say so."""
     try:
-        return agreed_job(words, everyone).spares
+        return job_on(ranks).spares
     except (ValueError, OSError):
         return 0
 
@@ -127,7 +163,11 @@ def job_text(path: str) -> str:
 
 def job_of(words: Sequence[str]) -> Job:
     """Give the job of a command line: DATA [job.toml] [flags], or job.toml with a path in it."""
-    positional, settings = parse(words, jobfile.flags())
+    return job_from(*parse(words, jobfile.flags()))
+
+
+def job_from(positional: Sequence[str], settings: Settings) -> Job:
+    """Give the job of parsed words."""
     files = [w for w in positional if w.endswith(".toml")]
     paths = [w for w in positional if not w.endswith(".toml")]
     if len(files) > 1 or len(paths) > 1:
@@ -138,6 +178,7 @@ def job_of(words: Sequence[str]) -> Job:
         raise ValueError("train needs a data file: mpiopt train DATA [job.toml] [flags]")
     out = job.out or result_name(job.path)
     refuse_onto(out, job.path, job.data.test)
+    refuse_onto(job.log, job.path, job.data.test, out)
     return replace(job, out=out)
 
 
@@ -150,8 +191,8 @@ def result_name(path: str) -> str:
     return f"{stem.name}-fit.h5" if Path(name).absolute() == Path(path).absolute() else name
 
 
-def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> Plan:
-    """Say when the run stops, saves, and whether it goes on from a checkpoint."""
+def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> tuple[Plan, Checkpoints]:
+    """Say when the run stops, saves, and whether it goes on from a checkpoint; claim the folder of checkpoints."""
     folder = Path(job.out).with_suffix(".ckpt")
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
@@ -159,10 +200,22 @@ def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> Plan:
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
     if not (job.resume or keeper.saved):  # a launcher has started this job before
         keeper.saved = first_since(folder, float(os.environ.get(LAUNCHED, "inf")), comm)
-    since = 0 if job.resume else keeper.saved
-    store = Checkpoints(folder, comm, warn=lambda line: say(job, comm, line), since=since)
+    store = open_store(job, folder, comm)
+    store.since = 0 if job.resume else keeper.saved
+    store.claim()
     plan = Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
-    return keeper.plan(plan, store, comm)
+    return keeper.plan(plan, store, comm), store
+
+
+def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
+    """Give the checkpoints of a job, in the form that it wants."""
+
+    def warn(line: str) -> None:
+        say(job, comm, line)
+
+    if job.checkpoint_form == "background":
+        return BackgroundCheckpoints(folder, comm, warn)
+    return Checkpoints(folder, comm, job.checkpoint_form, warn, hints_of(job.io_hints))
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:
@@ -204,12 +257,8 @@ def say(job: Job, comm: Comm, *lines: str) -> None:
         print("\n".join(lines), flush=True)
 
 
-def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, channel: Channel, how: str) -> None:
-    """Write the result file; `how` says how exchanges are made."""
-    shard, comm = data.shard, channel.comm
-    model = in_file_units(
-        now.state.w, shard.features, shard.intercept, data.mean, data.scale, data.classes, data.names
-    )
+def origin(job: Job, data: Dataset, objective: Objective, now: Run, code: int, comm: Comm, how: str) -> Provenance:
+    """Say where the result comes from; `how` says how exchanges are made; collective."""
     where: Provenance = gather(
         comm,
         mpi=comm.library,
@@ -222,24 +271,26 @@ def write(job: Job, data: Dataset, objective: Objective, now: Run, code: int, ch
         penalty=str(written(objective.penalty)),
         compression=how.removeprefix("exchanges: ") or "none",
     )
-    where = replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
-    write_result(job.out, model=model, history=now.rows, provenance=where, traffic=channel.counts(), comm=comm)
+    return replace(where, exit_status=code, certificate_kind=now.certificate.kind, certificate=now.certificate.value)
 
 
-def tables(job: Job, objective: Objective, now: Run, clock: Clock, seconds: float, channel: Channel) -> None:
+def tables(job: Job, objective: Objective, now: Run, channel: Channel, costs: Costs) -> None:
     """Print what came out, and where time, bytes and memory went; collective."""
     comm = channel.comm
     status = f"{STATUS[now.ending]}: {now.reason}"
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
     work = [report.work_line(float(now.state.work[0]), comm)] if hasattr(now.state, "work") else []
+    if hasattr(now.state, "distance"):
+        work.append(report.distance_line(float(now.state.distance[0])))
     say(
         job,
         comm,
         report.result_table(row, now.certificate.kind, job.stop.tol, status, job.out),
         *work,
-        report.time_table(clock, seconds, comm),
-        *([report.traffic_table(channel.counts())] if comm.size > 1 else []),
+        report.time_table(costs.time),
+        *([report.traffic_table(costs.traffic)] if comm.size > 1 else []),
+        *([report.graph_line(channel.traffic.rounds)] if channel.traffic.rounds else []),
         report.memory_table(parts, comm),
     )
 

@@ -30,6 +30,7 @@ class Moment:
     count: int
     fields: dict[str, Array]
     pieces: list[Wire] = field(default_factory=list)
+    events: str = "[]"  # of the run so far
 
     @property
     def age(self) -> tuple[int, int]:
@@ -67,10 +68,10 @@ class Vault:
         self.copied, self.copied_round = time.perf_counter(), k
         self.took = self.copied - began
 
-    def moment(self, k: int, epochs: float, rows: list[Row], state: object) -> Moment:
+    def moment(self, k: int, epochs: float, rows: list[Row], state: object, events: str = "[]") -> Moment:
         """Copy the replicated fields of a state."""
         fields = {n: getattr(state, n).copy() for n, how in layouts(state).items() if how is Layout.REPLICATED}
-        return Moment(self.life, k, epochs, rows, len(rows), fields)
+        return Moment(self.life, k, epochs, rows, len(rows), fields, events=events)
 
     def keep(self, moment: Moment) -> None:
         """Add a moment."""
@@ -153,10 +154,10 @@ def refill(
 ) -> tuple[int, Meta]:
     """Fill `state` as the choice says; give the round and what was kept beside the state; collective."""
     moment = next((m for m in vault.moments if m.age == (choice.life, choice.k)), None)
-    mine = {"epochs": 0.0, "seconds": 0.0, "history": ""}
+    mine = {"epochs": 0.0, "seconds": 0.0, "history": "", "events": "[]"}
     if comm.rank == choice.source and moment is not None:
         history = rows_to_text(moment.rows[: moment.count])
-        mine = {"epochs": moment.epochs, "seconds": vault.seconds, "history": history}
+        mine = {"epochs": moment.epochs, "seconds": vault.seconds, "history": history, "events": moment.events}
     text = comm.broadcast(np.frombuffer(json.dumps(mine).encode(), np.uint8), choice.source)
     for name, layout in layouts(state).items():
         if layout is Layout.REPLICATED:

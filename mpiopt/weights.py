@@ -7,8 +7,11 @@ stochastic ones both (Xiao, Boyd 2004).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.graph import Graph, Matrix
+
+Vector = NDArray[np.float64]
 
 
 def column_stochastic(graph: Graph) -> Matrix:
@@ -40,6 +43,12 @@ def doubly_stochastic(graph: Graph) -> Matrix:
             f"{max(degrees)}); column-stochastic weights fit every graph"
         )
     return column_stochastic(graph)
+
+
+def masses(weights: Matrix) -> Vector:
+    """Give n π with W π = π, Σ π = 1: what masses of 1 become under W in the end; 1 for doubly stochastic weights."""
+    size = len(weights)
+    return size * np.linalg.solve(np.eye(size) - weights + 1.0 / size, np.full(size, 1.0 / size))
 
 
 def _uniform(lists: tuple[tuple[int, ...], ...]) -> Matrix:

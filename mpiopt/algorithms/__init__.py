@@ -57,6 +57,10 @@ class Algorithm(Plugin, ABC, Generic[S]):
     exact: ClassVar[bool] = True  # reaches the optimum; else a neighbourhood, which its docstring gives
     compressed_memory: ClassVar[str] = ""  # that --memory auto stands for; "": all exchanges are exact sums
 
+    def over(self, channel: Channel) -> Channel:
+        """Give the channel that a whole run goes over, certificate and signals included: this one; collective."""
+        return channel
+
     @abstractmethod
     def init(self, objective: Objective, channel: Channel) -> S:
         """Make the state before round 0; collective."""

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mpiopt import memory, randomness
+from mpiopt import memory
 from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
-from mpiopt.kernels import rows
+from mpiopt.minibatch import drawn, share
 from mpiopt.objective import Objective
-from mpiopt.shard import CsrRows, DenseRows
 from mpiopt.state import PerRank, Replicated
 
 ROWS, STREAM = 24, 25  # of randomness: which rows, the compressed gradients
@@ -106,22 +104,4 @@ class CompressedSgd(Algorithm[State]):
 
     def _share(self, k: int, w: Model, objective: Objective, channel: Channel) -> Model:
         """Estimate (1/N) Σ s_i ∇loss_i(w) over this rank's rows from b of them."""
-        shard = objective.shard
-        n = len(shard)
-        if n == 0:
-            return np.zeros_like(w)
-        at = randomness.generator(channel.seed, ROWS, k, channel.rank).integers(0, n, self.batch)
-        some = taken(shard.rows, at)
-        nothing = np.empty((0, objective.outputs))
-        _, gradient = rows.fused(some, shard.label[at], shard.weight[at], objective.loss, w, nothing)
-        return np.asarray(gradient * (n / (self.batch * shard.total)))
-
-
-def taken(x: DenseRows | CsrRows, at: NDArray[np.int64]) -> DenseRows | CsrRows:
-    """Give some rows, copied."""
-    if isinstance(x, DenseRows):
-        return DenseRows(x.values[at])
-    lengths = x.indptr[at + 1] - x.indptr[at]
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    places = np.repeat(x.indptr[at] - indptr[:-1], lengths) + np.arange(indptr[-1])
-    return CsrRows(indptr, x.indices[places], x.values[places], x.width)
+        return share(objective, w, drawn(ROWS, k, objective, self.batch, channel))

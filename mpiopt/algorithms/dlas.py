@@ -7,7 +7,6 @@ end of a run are agreed on by the runner, over all ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,15 +15,17 @@ import numpy as np
 from mpiopt import dlas, smoothness
 from mpiopt.adaptive import Tuning
 from mpiopt.agreement import CENTRAL, Agreement, Along, Central
-from mpiopt.algorithms import Algorithm, Progress
+from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.consensus import Coordinator
-from mpiopt.dlas import FORMS, State
+from mpiopt.dlas import BEGUN, FORMS, State
+from mpiopt.minibatch import drawn, share
 from mpiopt.objective import Objective
-from mpiopt.plugin import Plugin
-from mpiopt.selection import select
+from mpiopt.selection import named
 from mpiopt.stepsizes import StepSize, Way
 from mpiopt.topologies import Topology
+
+ROWS = 27  # of randomness: which rows
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Dlas(Algorithm[State]):
     rule, topology, coordinator are plug-ins by name, one option each as in random-k[k=3]; coordinator=central: sums
     over all ranks. form: merged (one coordination a round) or unmerged (two), the same iterates. Exact as far as the
     coordinator is: gradients of size g with a relative error ε leave ‖∇F‖ about ε g.
+
+    batch: b rows of each rank, drawn anew in each round; the curvature is seen on the same rows before and after a
+    step (AdSGD). Steps stay about α/L, so that a neighbourhood of the optimum remains, about α/b of the rows' noise
+    in size: for the optimum take whole gradients, or graph-saga.
     """
 
     name: ClassVar[str] = "dlas"
@@ -47,14 +52,18 @@ class Dlas(Algorithm[State]):
     alpha: float = 0.5
     kappa: float = 0.0
     step_size: float = 0.0  # the first η_i; 0: 1/trace of the Hessian of f_i at 0
+    batch: int = 0  # rows of a rank in a gradient; 0: all
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise ValueError(f"dlas: form must be one of {', '.join(FORMS)}, not {self.form!r}")
         if self.step_size < 0.0:
             raise ValueError(f"dlas: step_size must be at least 0, not {self.step_size}")
+        if self.batch < 0:
+            raise ValueError(f"dlas: batch must be at least 1, or 0 for all rows, not {self.batch}")
         Tuning(self.alpha, self.kappa)
-        self._rule()
+        if self._rule().way is Way.GRADIENT and self.batch:
+            raise ValueError(f"dlas: rule {self.rule} compares whole gradients: leave out batch")
         Topology.make(*named(self.topology, Topology.known()))
         if self.coordinator != CENTRAL:
             Coordinator.make(*named(self.coordinator, Coordinator.known()))
@@ -105,20 +114,24 @@ class Dlas(Algorithm[State]):
         ValueError
             On all ranks, if the steps became so long that gradients overflow.
         """
-        _, share = objective.evaluate(state.w)
-        g = channel.size * share + objective.ridge * state.w
+        epochs, g = self._gradient(k, state, objective, channel)
         move = FORMS[self.form](state, g, self._rule(), Tuning(self.alpha, self.kappa))
         try:
             gamma = state.talk.drive(move)
         except ArithmeticError as error:
             raise ValueError(f"dlas[rule={self.rule}]: {error} in round {k}: the steps are too long") from None
-        return Progress(1.0, gamma)
+        return Progress(epochs, gamma)
 
-
-def named(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
-    """Give the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
-    chosen = select(text)
-    return chosen.name, chosen.fitted(family)
+    def _gradient(self, k: int, state: State, objective: Objective, channel: Channel) -> tuple[float, Model]:
+        """Give the epochs that it costs and g_i; on a few rows that of the model before, too, in its place."""
+        size, ridge = channel.size, objective.ridge
+        if not self.batch:
+            return 1.0, size * objective.evaluate(state.w)[1] + ridge * state.w
+        at = drawn(ROWS, k, objective, self.batch, channel)
+        if state.common[BEGUN]:
+            state.own[...] = size * share(objective, state.before, at) + ridge * state.before
+        epochs = (1.0 + float(state.common[BEGUN])) * self.batch * size / objective.shard.total
+        return epochs, size * share(objective, state.w, at) + ridge * state.w
 
 
 def first_step(objective: Objective, channel: Channel) -> float:

@@ -16,7 +16,7 @@ from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.kernels.orders import shuffled
 from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps.plain import chosen_step
+from mpiopt.local_steps.bounds import chosen_step
 from mpiopt.objective import Objective
 from mpiopt.state import PerRank, Replicated
 

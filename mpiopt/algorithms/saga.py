@@ -17,11 +17,26 @@ import numpy as np
 from mpiopt import exchange
 from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
-from mpiopt.local_steps import CEILING, DECREMENT, MIX, ROUND, SCALE, SINCE, SPENT, VALUE, full_metric, plan
+from mpiopt.local_steps import (
+    DECREMENT,
+    FACTOR,
+    FASTER,
+    MIX,
+    ROUND,
+    SCALE,
+    SINCE,
+    SPENT,
+    VALUE,
+    Common,
+    full_metric,
+    plan,
+)
+from mpiopt.local_steps.rules import rule_of
 from mpiopt.objective import Objective
 from mpiopt.refreshing import judge, refresh
 from mpiopt.rounds import asynchronous, overlapped, timed
 from mpiopt.state import Derived, PerRank, Replicated, Sharded
+from mpiopt.stepsizes import StepSize, Way
 from mpiopt.warm_start import Start, approach, find
 
 EXCHANGES = ("sync", "overlap", "timed", "async")
@@ -43,11 +58,11 @@ class SagaState:
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
     place: PerRank  # (2, outputs, width) where the table's rows were visited last, on average, and s = Σ p_k of these
-    work: PerRank  # (6,) rows visited, and the pace of this rank and of its rounds, see mpiopt.local_steps
+    work: PerRank  # (7,) rows visited, and the pace of this rank and of its rounds, see mpiopt.local_steps
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (13,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (16,) numbers that the rounds adapt, see mpiopt.local_steps
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
@@ -79,7 +94,7 @@ class Saga(Algorithm[SagaState]):
     preconditioner: str = "auto"
     local_steps: int = 0  # H, rows visited by each rank in a round; 0: chosen, -1: by measured speeds
     stretch: float = 1.0  # times longer rounds than chosen
-    step_size: float = 0.0  # γ for one row (none, diagonal) or η (full); 0: chosen
+    step_size: float | str = "auto"  # γ for one row (none, diagonal) or η (full), or theoretical, line-search, global
     batch: int = 0  # rows in a step; 0: chosen
     sampling: str = "permutation"  # of blocks, anew each epoch; or "uniform": rows with replacement, as in the paper
     refresh: float = -1.0  # epochs between refreshes; 0: never, -1: chosen
@@ -95,10 +110,11 @@ class Saga(Algorithm[SagaState]):
         _one_of("preconditioner", self.preconditioner, PRECONDITIONERS)
         _one_of("exchange", self.exchange, EXCHANGES)
         _one_of("sampling", self.sampling, ("permutation", "uniform"))
-        least = {"local_steps": -1, "step_size": 0, "batch": 0, "extrapolate": 0, "round_seconds": 0, "staleness": 0}
+        least = {"local_steps": -1, "batch": 0, "extrapolate": 0, "round_seconds": 0, "staleness": 0}
         for field, value in least.items():
             if getattr(self, field) < value:
                 raise ValueError(f"{field} must be at least {value}, not {getattr(self, field)}")
+        self._check_rule()
         if not self.stretch > 0:
             raise ValueError(f"stretch must be greater than 0, not {self.stretch}")
         for field, exchange_ in (("round_seconds", "timed"), ("staleness", "async")):
@@ -109,16 +125,30 @@ class Saga(Algorithm[SagaState]):
                 "exchange 'async' needs refreshes and no extrapolation: leave out refresh and extrapolate"
             )
 
+    @property
+    def rule(self) -> StepSize | None:
+        """The rule of the step sizes; None: chosen, and adapted to progress."""
+        return rule_of(self.step_size)
+
+    def _check_rule(self) -> None:
+        rule = self.rule
+        if rule is None or not isinstance(self.step_size, str):
+            return
+        if self.preconditioner == "full":
+            raise ValueError(f"step_size {rule.name} is for steps without a full metric, not preconditioner 'full'")
+        if rule.way in (Way.MAX, Way.GRADIENT) and self.exchange not in ("sync", "timed"):
+            raise ValueError(f"step_size {rule.name} needs exchange 'sync' or 'timed', not {self.exchange!r}")
+
     def blank(self, objective: Objective, size: int) -> SagaState:
         """Make a state of zeros."""
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
-        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(13)
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(16)
         models = {
             name: w.copy()
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
         }
-        place, work = np.zeros((2 if self.exchange in ("timed", "async") else 0, *w.shape)), np.zeros(6)
+        place, work = np.zeros((2 if self.exchange in ("timed", "async") else 0, *w.shape)), np.zeros(7)
         own = {"table": table, "cursor": cursor, "place": place, "work": work, "residual": np.zeros(w.size)}
         return SagaState(control=control, trail=trail, steps=None, **own, **models)
 
@@ -128,7 +158,7 @@ class Saga(Algorithm[SagaState]):
             raise ValueError("exchange 'async' does not compress: use --compress none, or --exchange timed")
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
-        control[[SCALE, VALUE, DECREMENT, CEILING]] = 1.0, math.inf, math.inf, 16.0
+        control[[SCALE, VALUE, DECREMENT, FACTOR]] = 1.0, math.inf, math.inf, FASTER
         control[ROUND], control[MIX] = self._round(objective, channel), channel.shrink_of_sum(state.w.size)
         start = self._start(objective, channel)
         value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
@@ -148,11 +178,11 @@ class Saga(Algorithm[SagaState]):
         zero = Start(objective.zeros(), 0.0, math.inf)
         if not self.warm_start:
             return zero
-        if not (channel.compresses and full_metric(self.preconditioner, objective)):
+        if not (channel.compresses and full_metric(self, objective)):
             return find(replace(self, local_steps=0, round_seconds=0.0), objective, channel)
         if objective.loss.quadratic:
             return zero
-        return approach(replace(self, local_steps=0, preconditioner="none"), objective, channel)
+        return approach(replace(self, local_steps=0, preconditioner="none", step_size="auto"), objective, channel)
 
     def _start_at(self, w: Model, state: SagaState, objective: Objective, channel: Channel) -> float:
         """Fill the table at `w`; give F there. Compressed exchanges want their coordinates before, and no memory."""
@@ -177,7 +207,7 @@ class Saga(Algorithm[SagaState]):
 
     def share(self, objective: Objective) -> float:
         """Give the part of a local epoch that a round is: one in the metric, a quarter without."""
-        return 1.0 if full_metric(self.preconditioner, objective) else 0.25
+        return 1.0 if full_metric(self, objective) else 0.25
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the metric again at the anchor; on another number of ranks refill the table at w."""
@@ -192,13 +222,15 @@ class Saga(Algorithm[SagaState]):
         epochs, state.control[SPENT] = float(state.control[SPENT]), 0.0
         if self.exchange == "async":
             spent, exact = asynchronous.period(self.staleness, state, objective, channel)
-            return Progress(epochs + spent, state.steps.step_size(state.control[SCALE]), exact)
+            return Progress(epochs + spent, state.steps.step_size(state), exact)
+        was = Common(state.w.copy(), state.average.copy())
         epochs += self._work_and_exchange(k + 1, state, objective, channel)
-        if not self._is_due(state):
-            return Progress(epochs, state.steps.step_size(state.control[SCALE]))
-        exact = refresh(k + 1, state, objective, channel)
-        extra, exact = judge(k + 1, state, exact, objective, channel)
-        return Progress(epochs + 1.0 + extra, state.steps.step_size(state.control[SCALE]), exact)
+        found = refresh(k + 1, state, objective, channel) if self._is_due(state) else None
+        state.steps.agree(was, state, channel)
+        if found is None:
+            return Progress(epochs, state.steps.step_size(state))
+        extra, exact = judge(k + 1, state, found, objective, channel)
+        return Progress(epochs + 1.0 + extra, state.steps.step_size(state), exact)
 
     def _work_and_exchange(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> float:
         """Do the local steps of a round and its exchange; give the epochs over all ranks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from mpi4py import MPI
@@ -157,6 +157,13 @@ class MpiComm(Sent):
         every = np.empty(int(lengths.sum()), np.uint8)
         self.raw.Allgatherv([told, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
         raise_first([decode(wire) for wire in np.split(every, np.cumsum(lengths)[:-1])], error)
+
+    def info(self, hints: Mapping[str, str]) -> MPI.Info:
+        """Give hints in MPI's own form, for parallel HDF5."""
+        made = MPI.Info.Create()
+        for key, value in hints.items():
+            made.Set(key, value)
+        return made
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
         """Make a graph, with a communicator of its own."""

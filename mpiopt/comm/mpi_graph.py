@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from mpiopt.comm import Array
-from mpiopt.comm.neighbours import HEADER, Edges, all_equal, header, seal, sources_of, unseal
+from mpiopt.comm.neighbours import HEADER, Edges, all_equal, header, seal, sources_of
 
 if TYPE_CHECKING:
     from mpiopt.comm.mpi import MpiComm
@@ -59,11 +59,6 @@ class MpiNeighbours(Edges):
         self.wait([self.raw.Ineighbor_allgatherv([wire, MPI.BYTE], [every, (lengths, None), MPI.BYTE])])
         wires = np.split(every, np.cumsum(lengths)[:-1]) if lengths else []
         return self.opened(wires, x, tag)
-
-    def opened(self, wires: Sequence[Array], like: Array, tag: int) -> dict[int, Array]:
-        """Give the arrays in these envelopes, by source."""
-        like = np.atleast_1d(like)
-        return {s: unseal(w, like, tag, s, self.rank) for s, w in zip(self.incoming, wires, strict=True)}
 
     def wait(self, requests: Sequence[MPI.Request]) -> None:
         """Finish the requests; RuntimeError where that takes longer than the timeout."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt.comm import Array
-from mpiopt.comm.neighbours import Edges, all_equal, seal, sources_of, unseal
+from mpiopt.comm.neighbours import Edges, all_equal, seal, sources_of
 
 if TYPE_CHECKING:
     from mpiopt.comm.threads import ThreadComm
@@ -51,5 +51,4 @@ class ThreadNeighbours(Edges):
     def _swap(self, verb: str, x: Array, tag: int) -> dict[int, Array]:
         wires = self._comm.swap(f"{verb} {tag:#x}", seal(x, tag))
         self.count(x.nbytes)
-        like = np.atleast_1d(x)
-        return {source: unseal(wires[source], like, tag, source, self.rank) for source in self.incoming}
+        return self.opened([wires[source] for source in self.incoming], x, tag)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Coordinator(Plugin, ABC):
     Whatever happens, `sum` gives the same bits on all ranks, or raises on all of them: ArithmeticError where a rank
     brings NaN or infinity or a result is beyond float64, RuntimeError where messages were lost.
     """
+
+    exact: ClassVar[bool] = False  # to the rounding of a result; else its error is an option's, or the graph's
 
     def learn(self, site: Site, seed: int) -> Protocol[Any]:
         """Learn what depends on the graph alone, nothing by default; `seed` is equal on all ranks."""

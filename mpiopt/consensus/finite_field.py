@@ -54,6 +54,7 @@ class FiniteField(Coordinator):
     """
 
     name = "finite-field"
+    exact = True
 
     digits: int = 0
 

@@ -18,6 +18,7 @@ class Flooding(Coordinator):
     """
 
     name = "flooding"
+    exact = True
 
     def sum(self, x: Vector, divisor: int, site: Site, learned: None) -> Protocol[Estimate]:
         """Message: rows of a rank and its vector, float64."""

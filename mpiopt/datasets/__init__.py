@@ -70,6 +70,7 @@ class Reader(Plugin, ABC):
     """A format. `suffixes` are lower case; a reader must recognise its files by them and by the first bytes."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    lines: ClassVar[bool] = False  # rows are lines of text: the head of a file is a file
 
     def recognises(self, path: str, head: bytes) -> bool:
         """Say whether `path`, whose first bytes are `head` (decompressed), is a file of this format."""

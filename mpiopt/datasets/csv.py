@@ -24,6 +24,7 @@ class Csv(Reader):
 
     name: ClassVar[str] = "csv"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
+    lines: ClassVar[bool] = True
     label: str = "last"
     weight: str = "none"
     separator: str = "auto"  # auto | comma | semicolon | tab | blank

@@ -25,6 +25,7 @@ class Libsvm(Reader):
 
     name: ClassVar[str] = "libsvm"
     suffixes: ClassVar[tuple[str, ...]] = (".svm", ".libsvm", ".svmlight")
+    lines: ClassVar[bool] = True
     base: str = "auto"
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Checkpoints:
     `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
     the communicator and h5py have MPI, and a lost rank would be the end of all anyway (HDF5 does not survive one with
     a file open). Either form is read whatever `form` says.
+    `hints` are MPI-IO's, for the shared file (striping, collective buffering).
     `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over. What has a number below
     `since` is not looked at: it is of another run. `first` is the number of the first one saved here, 0 for none.
     """
@@ -53,7 +54,7 @@ class Checkpoints:
         comm: Comm,
         form: str = "auto",
         warn: Callable[[str], object] = lambda line: None,
-        since: int = 0,
+        hints: Mapping[str, str] | None = None,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
@@ -63,9 +64,31 @@ class Checkpoints:
         self.form = "parallel" if able and form != "sharded" else "sharded"
         self.folder = Path(folder)
         self.comm = comm
-        self._warn, self._since = warn, since
-        self.first = 0
+        self._warn = warn
+        self.first = self.since = 0
+        self._hints = hints or {}
         self._slots = Slots(self.folder)
+
+    def claim(self) -> None:
+        """Make the folder this run's, before anything is read: a former life writes nothing there from now on.
+
+        Raises
+        ------
+        OSError
+            On all ranks, one line: another run is writing there, or a newer life of this one.
+        """
+        on_first(self.comm, self._slots.claim)
+
+    def check(self) -> None:
+        """Return if the folder is still this run's; OSError on all ranks if not."""
+        on_first(self.comm, self._slots.owner.check)
+
+    def release(self, ending: str) -> None:
+        """Say, in the folder, that this run has ended and how; without any checkpoint the folder is removed."""
+        on_first(self.comm, lambda: self._slots.owner.release(ending))
+
+    def give_up(self) -> None:
+        """Let go of what is under way: a rank that had part in it is lost."""
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state as it is before round k.
@@ -79,18 +102,20 @@ class Checkpoints:
             If it cannot be written; on all ranks, one line. What was there before is untouched.
         """
         mine = slabs(state, shard, self.comm)
-        number = self._begin(mine)
+        number = self.begin(mine)
         path = self._slots.path(number)
-        write = write_parallel if self.form == "parallel" else write_sharded
         try:
-            write(path, k, mine, shard.total, meta, self.comm)
+            if self.form == "parallel":
+                write_parallel(path, k, mine, shard.total, meta, self.comm, self._hints)
+            else:
+                write_sharded(path, k, mine, shard.total, meta, self.comm)
             on_first(self.comm, lambda: self._slots.commit(number))
         except OSError:
             if self.comm.rank == 0:
                 self._slots.abandon(number)
             raise
 
-    def _begin(self, mine: list[Slab]) -> int:
+    def begin(self, mine: list[Slab]) -> int:
         """Agree on the number of the new checkpoint, once there is room for it."""
         needed = int(self.comm.sum(np.array([sum(s.rows.nbytes for s in mine)], np.int64))[0])
         numbers = [0]
@@ -118,7 +143,7 @@ class Checkpoints:
             If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
         """
         there = self._slots.whole() if self.comm.rank == 0 else []
-        numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self._since]
+        numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []
         for number in numbers:
             try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
+from mpiopt.events import Event
 from mpiopt.fitted import Fitted
 from mpiopt.hdf5.files import FORMAT, LIBVER, RESULT, check_format, on_first, open_read, write_whole
 from mpiopt.provenance import Provenance
 from mpiopt.recorder import UNITS, Row, table
+
+EVENT = np.dtype(
+    [("seconds", "f8"), ("round", "i8"), ("kind", h5py.string_dtype()), ("rank", "i8"), ("text", h5py.string_dtype())]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What each rank spent in the last life of its run: one row a rank."""
+
+    traffic: NDArray[np.void]  # as `traffic.COUNTS`
+    time: NDArray[np.void]  # seconds in each phase of the clock, "other" and "total"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +41,10 @@ class Result:
     history: NDArray[np.void]  # one row for each evaluation, fields as `recorder.Row`
     job: str
     provenance: dict[str, Any]
-    traffic: NDArray[np.void] | None = None  # one row for each rank: bytes_sent, bytes_received … of its last life
+    traffic: NDArray[np.void] | None = None  # as in `Costs`; None in files of before
+    time: NDArray[np.void] | None = None
+    events: list[Event] = field(default_factory=list)
+    test: dict[str, float] = field(default_factory=dict)  # metrics of the test rows
 
     @property
     def coef(self) -> NDArray[np.float64]:
@@ -48,7 +64,9 @@ def write_result(
     history: Sequence[Row],
     provenance: Provenance,
     comm: Comm,
-    traffic: NDArray[np.void] | None = None,
+    costs: Costs | None = None,
+    events: Sequence[Event] = (),
+    test: Mapping[str, float] | None = None,
 ) -> None:
     """Write the result file, all or nothing; collective, rank 0 writes.
 
@@ -58,7 +76,7 @@ def write_result(
         On all ranks, one line that names the file and the cause.
     """
     place = Path(path)
-    on_first(comm, lambda: write_whole(place, _image(model, history, provenance, traffic)))
+    on_first(comm, lambda: write_whole(place, _image(model, history, provenance, costs, events, test or {})))
 
 
 def read_result(path: str | Path) -> Result:
@@ -74,13 +92,23 @@ def read_result(path: str | Path) -> Result:
         check_format(f, place, RESULT)
         try:
             provenance = {k: v.item() if isinstance(v, np.generic) else v for k, v in f["provenance"].attrs.items()}
-            traffic = f["traffic"][()] if "traffic" in f else None
-            return Result(_model(f["model"]), f["history"][()], f["job"].asstr()[()], provenance, traffic)
+            rest = {name: f[name][()] for name in ("traffic", "time") if name in f}
+            events = _events(f["events"][()]) if "events" in f else []
+            test = {k: float(v) for k, v in f["test"].attrs.items()} if "test" in f else {}
+            history, job = f["history"][()], f["job"].asstr()[()]
+            return Result(_model(f["model"]), history, job, provenance, **rest, events=events, test=test)
         except (KeyError, OSError, RuntimeError) as error:
             raise ValueError(f"{place}: damaged {RESULT} ({' '.join(str(error).split())})") from None
 
 
-def _image(model: Fitted, history: Sequence[Row], provenance: Provenance, traffic: NDArray[np.void] | None) -> bytes:
+def _image(
+    model: Fitted,
+    history: Sequence[Row],
+    provenance: Provenance,
+    costs: Costs | None,
+    events: Sequence[Event],
+    test: Mapping[str, float],
+) -> bytes:
     # Made in memory, written as bytes: a full disk is then the system's plain error, not HDF5's at closing.
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:
@@ -88,11 +116,17 @@ def _image(model: Fitted, history: Sequence[Row], provenance: Provenance, traffi
         _write_model(f.create_group("model"), model)
         rows = f.create_dataset("history", data=table(history))
         rows.attrs["units"] = ", ".join(f"{name}: {unit}" for name, unit in UNITS.items())
-        if traffic is not None:
-            f["traffic"] = traffic
+        if costs is not None:
+            f["traffic"], f["time"] = costs.traffic, costs.time
+        f["events"] = np.array(list(events), EVENT)
+        f.create_group("test").attrs.update(test)
         f["job"] = provenance.job
         f.create_group("provenance").attrs.update(_attributes(provenance))
     return image.getvalue()
+
+
+def _events(rows: NDArray[np.void]) -> list[Event]:
+    return [Event(s, k, kind.decode(), rank, text.decode()) for s, k, kind, rank, text in rows.tolist()]
 
 
 def _write_model(group: h5py.Group, model: Fitted) -> None:

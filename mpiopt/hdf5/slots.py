@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from pathlib import Path
 
 from mpiopt.hdf5.files import cause, sync
+from mpiopt.owner import Owner
 
 KEPT = 2
-_NAME = re.compile(r"(\d{6,})\.(h5|h5\.partial|shard-\d+-of-\d+\.h5)")
+_NAME = re.compile(r"(\d{6,})\.(h5|h5\.partial|shard-\d+-of-\d+\.(?:h5|told|told\.partial))")
 
 
 class Slots:
@@ -19,7 +19,7 @@ class Slots:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.damaged: set[int] = set()  # found bad by a load: they count as no copy
-        self._token = ""
+        self.owner = Owner(folder)
 
     def whole(self) -> list[int]:
         """Numbers of the committed checkpoints, the newest first."""
@@ -31,16 +31,19 @@ class Slots:
 
     def next(self) -> int:
         """Give the number of the checkpoint to write next, making the folder and claiming it at the first time."""
+        self.claim()
+        return max((n for n, _ in self._files()), default=0) + 1
+
+    def claim(self) -> None:
+        """Make the folder this run's; OSError, one line, where it cannot be."""
         try:
-            self._claim()
+            self.owner.claim()
         except OSError as error:
             raise OSError(f"cannot write in {self.folder}: {cause(error)}") from None
-        return max((n for n, _ in self._files()), default=0) + 1
 
     def commit(self, number: int) -> None:
         """Put the written checkpoint in place; then, and only then, drop what is older than the last two."""
-        if self._owner().read_text() != self._token:
-            raise OSError(f"another run has taken over {self.folder}; this one stops writing there")
+        self.owner.check()
         os.rename(f"{self.path(number)}.partial", self.path(number))
         sync(self.folder)
         kept = [n for n in self.whole() if n not in self.damaged][:KEPT]
@@ -63,17 +66,3 @@ class Slots:
             return []
         found = (_NAME.fullmatch(name) for name in os.listdir(self.folder))
         return [(int(m.group(1)), m.group(2)) for m in found if m]
-
-    def _owner(self) -> Path:
-        return self.folder / "owner"
-
-    def _claim(self) -> None:
-        # A requeued job may start while ranks of its former life still run: the last to claim the folder owns it.
-        if self._token:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        token = secrets.token_hex(16)
-        fresh = self.folder / "owner.partial"
-        fresh.write_text(token)
-        os.replace(fresh, self._owner())
-        self._token = token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +24,25 @@ if TYPE_CHECKING:
 # the first round, whether the step was just lengthened (compressed, in a metric: the rate of progress before the
 # metric was taken), models in the trail, the part of the way to the average of the ranks' models that a compressed
 # exchange goes, periods until the metric may be taken again, and how many these were last.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, CEILING, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT = range(13)
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT, PACE, RATIO, FILTERED = (
+    range(16)
+)
 # Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
-# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass.
-VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS = range(6)
+# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass; the
+# smoothness that a line search has found.
+VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS, BOUND = range(7)
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
 PIECES = 8  # of a round by time or without a common clock, between which a rank looks at the clock or at its mail
 LARGEST_FULL = 2000  # columns; above, width² numbers cost more than they save
+FASTER = 2.0  # the first factor by which longer steps are tried, without a metric
 SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
+
+
+class Common(NamedTuple):
+    """What all ranks know after an exchange."""
+
+    w: NDArray[np.float64]  # w̄
+    average: NDArray[np.float64]  # G
 
 
 class LocalSteps(Protocol):
@@ -48,8 +59,12 @@ class LocalSteps(Protocol):
         """
         ...
 
-    def step_size(self, scale: float) -> float:
+    def step_size(self, state: SagaState) -> float:
         """Give the step that the record shows."""
+        ...
+
+    def agree(self, was: Common, state: SagaState, channel: Channel) -> None:
+        """Agree on the length of the steps after a round, before which all ranks knew `was`; collective."""
         ...
 
     def coordinates(self) -> Coordinates:
@@ -97,16 +112,17 @@ def plan(options: Saga, state: SagaState, objective: Objective, channel: Channel
     from mpiopt.local_steps.in_metric import MetricSteps
     from mpiopt.local_steps.plain import PlainSteps
 
-    if full_metric(options.preconditioner, objective):
+    if full_metric(options, objective):
         return MetricSteps.at(options, state, objective, channel)
     return PlainSteps.at(options, state, objective, channel, options.preconditioner)
 
 
-def full_metric(preconditioner: str, objective: Objective) -> bool:
-    """Say whether the local steps are to be made in the full metric."""
-    smooth = objective.penalty.strengths[0] == 0.0
+def full_metric(options: Saga, objective: Objective) -> bool:
+    """Say whether the local steps are to be made in the full metric; rules by name are for steps without."""
+    preconditioner, smooth = options.preconditioner, objective.penalty.strengths[0] == 0.0
     if preconditioner == "full" and not smooth:
         raise ValueError("preconditioner 'full' needs a smooth penalty; with l1 use 'diagonal' or 'none'")
     exact = objective.outputs == 1 or metric.coupled(objective)  # a metric of one class alone misleads the others
-    fits = smooth and exact and objective.width <= LARGEST_FULL
+    named = isinstance(options.step_size, str) and options.rule is not None
+    fits = smooth and exact and not named and objective.width <= LARGEST_FULL
     return preconditioner == "full" or (preconditioner == "auto" and fits)

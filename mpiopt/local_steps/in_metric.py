@@ -24,10 +24,12 @@ from mpiopt.local_steps import (
     SLOW,
     VISITED,
     WAIT,
+    Common,
     mixed,
     rows_from,
     upcoming,
 )
+from mpiopt.local_steps.rules import fixed_of
 from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows, Vector
 
@@ -61,15 +63,18 @@ class MetricSteps:
         exact_metric = objective.outputs == 1 or metric.coupled(objective)
         own_share = OWN_SHARE if exact_metric else 1.0
         made = metric.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
-        return cls(made, own_share, block, refresh, channel.seed, options.step_size)
+        return cls(made, own_share, block, refresh, channel.seed, fixed_of(options.step_size))
 
     def eta(self, blocks: int, scale: float) -> float:
         """Give η for a rank of so many blocks."""
         return scale * self.fixed if self.fixed else min(1.0, MOVE * scale / max(1, blocks))
 
-    def step_size(self, scale: float) -> float:
+    def step_size(self, state: SagaState) -> float:
         """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
-        return scale * (self.fixed or MOVE)
+        return float(state.control[SCALE]) * (self.fixed or MOVE)
+
+    def agree(self, was: Common, state: SagaState, channel: Channel) -> None:
+        """Do nothing: all ranks make theirs from the same numbers."""
 
     def coordinates(self) -> Coordinates:
         """Give those in which the metric is the identity."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,27 +20,32 @@ from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.pace import Poll
 from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
-    CEILING,
     DECREMENT,
+    FACTOR,
     GREW,
     ORDER_STREAM,
+    REST,
     ROUND,
     SCALE,
     SLOW,
     VISITED,
+    WAIT,
+    Common,
+    bounds,
     rows_from,
     upcoming,
 )
+from mpiopt.local_steps.lengths import Length, length_of
 from mpiopt.objective import Objective
-from mpiopt.shard import CsrRows, DenseRows, Shard
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
 Vector = NDArray[np.float64]
 
-SAMPLE = 2048  # rows of a rank from which the curvature of the mean is estimated
-UNEVEN = 1e3  # a column that bends so much more than the middle one calls for steps of their own
+LEAST, LONGEST_WAIT = 1.2, 16.0  # the least factor by which a longer step is tried; periods between two tries
+NOISE = 4.0  # growth of the squared gradient in a period, at which steps are taken for too long
+SHORTER = (0.7, 0.5, 0.5, 0.25)  # what is left of a step that is too long, by how often the way had to be cut
 
 
 @dataclass
@@ -52,10 +58,11 @@ class PlainSteps:
     form: str
     refresh: float
     seed: int
-    gamma: float  # γ
+    length: Length  # of the steps, γ
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
     fixed: bool  # H is given by hand
+    seeks: bool  # steps may become longer than at first
 
     @classmethod
     def at(
@@ -66,14 +73,12 @@ class PlainSteps:
         column = np.ones(objective.width)
         noisy = channel.compresses and not any(objective.penalty.strengths)
         if preconditioner in ("auto", "diagonal") or noisy:
-            scaled = scaling(objective, state.anchor, channel)
-            if preconditioner == "diagonal" or (preconditioner == "auto" and _uneven(scaled[scaled > 0.0])):
+            scaled = bounds.scaling(objective, state.anchor, channel)
+            if preconditioner == "diagonal" or (preconditioner == "auto" and bounds.uneven(scaled[scaled > 0.0])):
                 column = scaled
             elif noisy:  # nothing would bring a column back that no row has
                 column = np.sign(scaled)
-        gamma = options.step_size or chosen_step(objective, state.anchor, batch, column, channel)
-        if options.variant == "C" and not options.step_size:
-            gamma *= channel.size
+        length = length_of(options, batch, objective, state.anchor, column, channel)
         chosen = 2.0 if channel.size > 1 else 3.0
         refresh = chosen if options.refresh < 0.0 else options.refresh
         fixed = options.local_steps > 0
@@ -85,15 +90,16 @@ class PlainSteps:
             form,
             refresh,
             channel.seed,
-            gamma,
+            length,
             column,
             used(objective),
             fixed,
+            options.rule is None,
         )
 
-    def step_size(self, scale: float) -> float:
+    def step_size(self, state: SagaState) -> float:
         """Give γ·scale."""
-        return self.gamma * scale
+        return self.length.gamma(state) * float(state.control[SCALE])
 
     def coordinates(self) -> Coordinates:
         """Give those in which the scaled columns bend alike."""
@@ -114,17 +120,23 @@ class PlainSteps:
         before = average.copy()
         theta = part if self.variant == "C" else 1.0
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
-        step = self.column * self.gamma * state.control[SCALE]
         wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
         found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
         for starts in found:
-            moves = Moves(starts, step, theta * blocks / n, share, self.batch, self.form, poll)
-            objective.local_steps(moves, state.local, average, state.table)
+            for piece in self.length.pieces(starts, blocks):
+                self.length.look(state, objective, self.column, piece)
+                step = self.column * self.step_size(state)
+                moves = Moves(piece, step, theta * blocks / n, share, self.batch, self.form, poll)
+                objective.local_steps(moves, state.local, average, state.table)
             state.work[VISITED] += rows_from(starts, self.batch, n)
         if self.variant == "D":
             state.own[...] = own_average(objective, state.table)
         else:
             state.own += (average - before) * (part if self.variant in "AE" else 1.0)
+
+    def agree(self, was: Common, state: SagaState, channel: Channel) -> None:
+        """Agree on the length of the steps."""
+        self.length.agree(was, state, channel)
 
     def _correction(self, state: SagaState, part: float) -> Model:
         if self.variant == "D":
@@ -145,98 +157,56 @@ class PlainSteps:
         return randomness.seed_of(self.seed, ORDER_STREAM, epoch, rank)
 
     def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
-        """Lengthen the step where progress was slow, shorten it and the round where it failed; costs nothing."""
+        """Seek the longest step that lets F fall; costs nothing.
+
+        Up to that one the epochs needed fall as 1/γ, and it is beyond what constants of the data promise by a factor
+        that nobody knows. So a longer step is tried while F falls, and where it failed the one before is taken back:
+        the next try comes later, and by a smaller factor. Steps by hand are only shortened, and brought back.
+        """
         control = state.control
-        map_ = prox_gradient(objective, state.w, exact)
-        decrement = float((map_ * map_ * self.column).sum())
-        rate = decrement / control[DECREMENT] if control[DECREMENT] > 0.0 else 0.0
-        control[DECREMENT] = decrement
-        if tried:
-            self._shorten(control, tried, channel)
-        elif rate > 1.0 and control[GREW]:  # the longer step did not pay
-            control[SCALE] /= 1.5
-            control[CEILING], control[GREW] = control[SCALE], 0.0
-            if channel.compresses:  # what exchanges lose is a part of how far the ranks went
-                self._shorten_round(control, channel)
-        elif rate > SLOW:
-            control[CEILING] *= 1.2  # what was too long far from the optimum need not be so near it
-            control[SCALE], control[GREW] = min(1.5 * control[SCALE], control[CEILING]), 1.0
+        growth = self._growth(control, exact, state, objective)
+        failed, trial = tried > 0 or (self.seeks and growth > NOISE), bool(control[GREW])
+        if failed and trial:
+            self._back(control)
+        elif failed:
+            control[SCALE] *= SHORTER[tried]
+            control[REST] = 1.0
+        elif not self.seeks:
+            control[SCALE] = min(1.0, 1.5 * control[SCALE])
+        elif SLOW < growth <= 1.0 and not control[REST]:
+            control[GREW] = control[FACTOR]
+            control[SCALE] *= control[GREW]
+        else:
+            control[GREW], control[REST] = 0.0, max(0.0, control[REST] - 1.0)
+        if failed and (
+            channel.compresses or (tried and not trial)
+        ):  # what exchanges lose is a part of the ranks' ways
+            self._shorten_round(control, channel)
         return 0.0
 
-    def _shorten(self, control: Vector, tried: int, channel: Channel) -> None:
-        if tried > 2:
-            control[SCALE] *= 0.5 if channel.compresses else 0.1  # what is exchanged may be at fault as well
-            control[CEILING] = control[SCALE]
-            return
-        control[CEILING] = 0.7 * control[SCALE]
-        control[SCALE] *= 0.5
-        self._shorten_round(control, channel)
+    def _growth(self, control: Vector, exact: Exact, state: SagaState, objective: Objective) -> float:
+        """Give by how much the squared gradient has grown, in the scaled columns; 1 where that is not known.
+
+        It is the first to see steps that are too long for the steepest directions, of which F has little.
+        """
+        map_ = prox_gradient(objective, state.w, exact)
+        before, now = float(control[DECREMENT]), float((map_ * map_ * self.column).sum())
+        control[DECREMENT] = now
+        return now / before if 0.0 < before < math.inf else 1.0
+
+    def _back(self, control: Vector) -> None:
+        """Take back the step that was good; seek again later, by a smaller factor."""
+        control[SCALE] /= control[GREW]
+        control[FACTOR] = max(LEAST, math.sqrt(control[FACTOR]))
+        control[WAIT] = min(LONGEST_WAIT, max(1.0, 2.0 * control[WAIT]))
+        control[REST], control[GREW] = control[WAIT], 0.0
 
     def _shorten_round(self, control: Vector, channel: Channel) -> None:
         if channel.size > 1 and not self.fixed:
             control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
 
 
-def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, channel: Channel) -> float:
-    """Give γ = 1/(2 ((L_max + (b − 1) L)/b + λ)), from the smoothness of the largest row and the mean, scaled.
-
-    L is estimated from a sample of each rank's rows, the largest of the ranks counts.
-    """
-    c = _bounds(objective, w)
-    row = float((c * rows.squared_norms(objective.shard.rows, column)).max(initial=0.0))
-    mean = _mean_smoothness(objective, c, column)
-    row, mean = (float(v) for v in channel.max(np.array([row, mean])))
-    ridge = float((objective.ridge * column).max(initial=0.0))
-    smooth = (row + (batch - 1) * min(mean, row)) / batch + ridge
-    return 0.5 / smooth if smooth > 0.0 else 1.0
-
-
-def scaling(objective: Objective, w: Model, channel: Channel) -> Vector:
-    """Give 1/D_j, D_j = (1/N) Σ s_i c_i x_ij² + l2; 0 where a column is empty; collective."""
-    c = _bounds(objective, w)
-    whole = channel.sum(rows.column_squares(objective.shard.rows, c) / objective.shard.total) + objective.ridge
-    column = np.zeros_like(whole)
-    np.divide(1.0, whole, out=column, where=whole > 0.0)
-    return column
-
-
 def own_average(objective: Objective, table: Model) -> Model:
     """Give g_k = (1/N) Σ_i table_i x_iᵀ anew, one pass over the rows."""
     shard = objective.shard
     return rows.combined(shard.rows, table) / shard.total
-
-
-def _bounds(objective: Objective, w: Model) -> Vector:
-    """Give an upper bound of each row's curvature; where the loss has none, twice what it is at w."""
-    bound = objective.loss.curvature_bound
-    return 2.0 * objective.curvatures(w) if bound is None else bound * objective.shard.weight
-
-
-def _mean_smoothness(objective: Objective, c: Vector, column: Vector) -> float:
-    """Estimate the largest eigenvalue of the rank's mean (1/n) Σ c_i x_i x_iᵀ in the scaled columns."""
-    count = min(SAMPLE, len(objective.shard))
-    if count == 0:
-        return 0.0
-    x, root = first_rows(objective.shard, count), np.sqrt(column)
-    v = np.random.default_rng(0).standard_normal(len(column)) * (root > 0.0)
-    largest = 0.0
-    for _ in range(10):
-        v = root * rows.weighted(x, c[:count], (root * v)[None, :])[0] / count
-        largest = float(np.linalg.norm(v))
-        if largest == 0.0:
-            break
-        v /= largest
-    return 1.1 * largest
-
-
-def first_rows(shard: Shard, count: int) -> DenseRows | CsrRows:
-    """Give the first `count` rows in memory, without a copy."""
-    x = shard.rows
-    if isinstance(x, DenseRows):
-        return DenseRows(x.values[:count])
-    end = x.indptr[count]
-    return CsrRows(x.indptr[: count + 1], x.indices[:end], x.values[:end], x.width)
-
-
-def _uneven(scaled: Vector) -> bool:
-    return len(scaled) > 0 and bool(np.median(scaled) > UNEVEN * scaled.min())

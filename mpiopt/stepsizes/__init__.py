@@ -37,6 +37,7 @@ class StepSize(Plugin, ABC):
 
     way: ClassVar[Way]
     common: ClassVar[bool] = True  # all ranks get the same step
+    algorithms: ClassVar[tuple[str, ...]] = ("dlas",)  # that take it by its name
 
     def number(self, own: Own) -> float:
         """Give the number that this rank brings, where numbers are exchanged."""
@@ -52,5 +53,5 @@ class StepSize(Plugin, ABC):
 
     @classmethod
     def figures(cls) -> dict[str, str]:
-        """Say what is exchanged."""
-        return {"exchanged": cls.way.value}
+        """Say what is exchanged, and who takes the rule."""
+        return {"exchanged": cls.way.value, "for": ", ".join(cls.algorithms)}

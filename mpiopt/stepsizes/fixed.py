@@ -12,6 +12,7 @@ class Fixed(StepSize):
     """γ = value in all rounds; it must be below 2/L, L the smoothness of the mean function."""
 
     name = "fixed"
+    algorithms = ("dlas", "saga")
     way = Way.NOTHING
 
     value: float = 0.1

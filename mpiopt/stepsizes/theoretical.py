@@ -9,9 +9,13 @@ from mpiopt.stepsizes import Own, StepSize, Way
 
 @dataclass(frozen=True)
 class Theoretical(StepSize):
-    """γ = 1/max L_i <= 1/L, by one max-consensus before the first round; needs a loss with bounded curvature."""
+    """γ = 1/max L_i <= 1/L, by one max-consensus before the first round; needs a loss with bounded curvature.
+
+    Of saga: min{3 L_max, L + 6 L_max/b} in place of L_i, L_max of single rows (`mpiopt.local_steps.bounds`).
+    """
 
     name = "theoretical"
+    algorithms = ("dlas", "saga")
     way = Way.ONCE
 
     def number(self, own: Own) -> float:

@@ -11,10 +11,12 @@ from mpiopt.stepsizes import Own, StepSize, Way
 class Whole(StepSize):
     """AdGD on the mean function: its curvature is seen in the mean gradients, which all ranks hold. No numbers more.
 
-    In the unmerged form gradients are not exchanged; there it costs their mean besides.
+    In the unmerged form gradients are not exchanged; there it costs their mean besides. Of saga: from what exchanges
+    bring anyway, and beside a bound of single rows (`mpiopt.local_steps.lengths`).
     """
 
     name = "global"
+    algorithms = ("dlas", "saga")
     way = Way.GRADIENT
 
     def step(self, agreed: float, own: Own) -> float:

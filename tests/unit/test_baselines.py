@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mpiopt.algorithms import Algorithm
-from mpiopt.algorithms.compressed_sgd import taken
 from mpiopt.algorithms.newton import Newton
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import spmd
 from mpiopt.compressors import Compressor
 from mpiopt.exact import evaluate_exact
 from mpiopt.losses import Loss
+from mpiopt.minibatch import taken
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
 from mpiopt.problem import pick
@@ -225,7 +225,10 @@ def test_rows_are_taken_from_both_forms():
 
 def test_baselines_are_never_chosen():
     baselines = [name for name, kind in Algorithm.known().items() if kind.baseline]
-    assert baselines == ["compressed-sgd", "diana", "dlas", "ef21", "local-sgd"]
+    assert baselines == [
+        *("compressed-sgd", "dgd", "diana", "dlas", "ef21"),
+        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga"),
+    ]
 
     def main(comm):
         target = made(comm, "squared")

@@ -4,7 +4,7 @@ import pytest
 from mpiopt.cli import COMMANDS, run
 from mpiopt.comm.threads import single, spmd
 from mpiopt.hdf5 import read_result
-from mpiopt.signals import Stop
+from mpiopt.signals import Level, Stop
 
 
 def libsvm(path, labels, rows=60, seed=0):
@@ -161,13 +161,15 @@ def test_resume_on_another_number_of_ranks_reaches_the_same_optimum(here):
     np.testing.assert_allclose(read_result("data.h5").coef, read_result("whole.h5").coef, atol=1e-5)
 
 
-@pytest.mark.parametrize(("level", "code"), [(1, 75), (2, 130), (3, 143)])
+@pytest.mark.parametrize(
+    ("level", "code"), [("SIGUSR1", 75), ("DEADLINE", 75), ("HALT", 3), ("SIGINT", 130), ("SIGTERM", 143)]
+)
 def test_a_signal_ends_with_its_code_a_checkpoint_and_a_result(here, level, code):
     data = libsvm(here / "data", signs)
 
     def main(comm):
         stop = Stop()
-        stop.level = level if comm.rank == 1 else 0
+        stop.level = Level[level] if comm.rank == 1 else Level.NONE
         return run(["train", data, "--quiet"], comm, stop)
 
     assert set(spmd(3, main)) == {code}

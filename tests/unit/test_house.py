@@ -112,7 +112,8 @@ def test_the_package_holds_no_assert_and_no_open_keywords():
         for node in ast.walk(tree):
             place = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
             assert not isinstance(node, ast.Assert), place
-            assert not (isinstance(node, ast.FunctionDef) and node.args.kwarg), place
+            # scikit-learn calls set_params so; nothing else of ours has open keywords.
+            assert not (isinstance(node, ast.FunctionDef) and node.args.kwarg and node.name != "set_params"), place
 
 
 def test_nobody_but_main_names_the_world():

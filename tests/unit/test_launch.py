@@ -10,6 +10,9 @@ OPEN, MPICH = "Open MPI v5.0.11", "MPICH Version: 5.0.2"
     [
         ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "4"}, 1, OPEN, "srun --mpi=pmix"),
         ({"SLURM_STEP_NUM_TASKS": "4"}, 1, MPICH, "srun --mpi=pmi2"),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, 2, OPEN, "srun counts 4 tasks .*size 2: try srun --mpi=pmix"),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, 2, OPEN, "srun counts 1 task .*size 2"),
+        ({"PMI_SIZE": "4", "SLURM_STEP_NUM_TASKS": "4"}, 1, OPEN, "srun counts 4 tasks .*try srun --mpi=pmix"),
         ({"SLURM_NTASKS": "8"}, 1, OPEN, "SLURM_NTASKS=8.*size 1: start it with srun"),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, 1, MPICH, "Open MPI's mpirun counts 2 tasks.*uses MPICH"),
         ({"PMI_SIZE": "3"}, 1, OPEN, "uses Open MPI v5"),
@@ -30,6 +33,8 @@ def test_a_mismatch_is_refused_in_one_line(environment, size, library, says):
         ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "4"}, 1),  # srun -n 1 in a larger job
         ({"OMPI_COMM_WORLD_SIZE": "1", "SLURM_NTASKS": "4"}, 1),  # mpirun -n 1 in a larger job
         ({"OMPI_COMM_WORLD_SIZE": "4", "SLURM_STEP_NUM_TASKS": "2"}, 4),  # the step of mpirun's daemons
+        ({"SLURM_NTASKS": "8"}, 2),  # a launcher that says nothing of itself
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 1 + 1),  # a world spawned by another
         ({"SLURM_NTASKS": "garbage"}, 1),
     ],
 )

@@ -24,7 +24,7 @@ from mpiopt.recorder import (
     rows_to_text,
     table,
 )
-from mpiopt.report import memory_table, result_table, size, time_table
+from mpiopt.report import memory_table, result_table, size, time_table, times
 
 ROW = Row(1234567, 12345.678, 1234.5, 1000.1, 30.2, 4.5, 10**15, 10**15, -1.23456789012e-300, 1.23e-7, 1e-3)
 
@@ -141,7 +141,7 @@ def test_time_table_over_ranks():
     def main(comm):
         clock = Clock()
         clock.add("compute", 1.0 + comm.rank)
-        return time_table(clock, 4.0, comm)
+        return time_table(times(clock, 4.0, comm))
 
     text = spmd(3, main)[0]
     assert re.search(r"compute +1\.000 +2\.000 +3\.000 +50 %", text)

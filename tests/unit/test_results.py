@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
+from mpiopt.events import ALL, Event
 from mpiopt.fitted import Fitted, in_file_units
-from mpiopt.hdf5 import check_writable, read_result, write_result
+from mpiopt.hdf5 import Costs, check_writable, read_result, write_result
 from mpiopt.provenance import gather
 from mpiopt.recorder import Row
 
@@ -149,3 +150,33 @@ def test_an_unwritable_place_is_said_before_the_training(tmp_path):
             spmd(3, lambda comm, path=path: check_writable(path, comm))
     spmd(3, lambda comm: check_writable(tmp_path / "new" / "run.h5", comm))
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_what_ranks_spent_what_happened_and_the_test_rows_are_read(tmp_path):
+    time = np.array([(1.0, 0.5, 1.5), (2.0, 0.25, 2.25)], [("compute", "f8"), ("other", "f8"), ("total", "f8")])
+    traffic = np.array([(8, 16), (16, 8)], [("bytes_sent", "i8"), ("bytes_received", "i8")])
+    events = [Event(0.5, 3, "failed", 1, "Rang 1 ist verloren"), Event(0.75, 3, "recovered", ALL, "by a checkpoint")]
+    test = {"rows": 10.0, "accuracy": 0.9}
+
+    def main(comm):
+        told = gather(comm, **TOLD)
+        costs = Costs(traffic, time)
+        write_result(tmp_path / "a.h5", model=MODEL, history=ROWS, provenance=told, comm=comm, costs=costs,
+                     events=events, test=test)  # fmt: skip
+
+    spmd(2, main)
+    got = read_result(tmp_path / "a.h5")
+    np.testing.assert_array_equal(got.time, time)
+    np.testing.assert_array_equal(got.traffic, traffic)
+    assert got.events == events
+    assert got.test == test
+
+
+def test_a_result_of_before_is_read(tmp_path):
+    write(tmp_path / "run.h5")
+    with h5py.File(tmp_path / "run.h5", "r+") as f:
+        del f["events"], f["test"]
+    got = read_result(tmp_path / "run.h5")
+    assert got.time is None
+    assert got.events == []
+    assert got.test == {}

@@ -5,13 +5,15 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from made_runs import rows
 
 from mpiopt.comm.threads import spmd
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5 import Checkpoints, read_result, write_result
+from mpiopt.hdf5 import Checkpoints, write_result
 from mpiopt.plot import gaps, plot
 from mpiopt.provenance import gather
-from mpiopt.recorder import Row
+from mpiopt.record import read_record
+from mpiopt.recorder import Row, rows_to_text
 from mpiopt.shard import DenseRows, Shard
 from mpiopt.show import inspect
 from mpiopt.state import Replicated, Sharded
@@ -65,7 +67,9 @@ def test_inspect_a_checkpoint(tmp_path):
     def main(comm):
         shard = Shard(DenseRows(np.zeros((5, 8))), np.zeros(5), np.ones(5), np.arange(5), 5 * comm.rank, 10, 8)
         state = State(np.zeros((1, 8)), np.zeros(5))
-        Checkpoints(tmp_path, comm).save(7, state, shard, {"job": "seed = 1", "epochs": 3.5, "history": "x" * 99})
+        Checkpoints(tmp_path, comm).save(
+            7, state, shard, {"job": "seed = 1", "epochs": 3.5, "history": rows_to_text(rows(count=9))}
+        )
 
     spmd(2, main)
     text = inspect(tmp_path / "000001.h5")
@@ -73,7 +77,8 @@ def test_inspect_a_checkpoint(tmp_path):
     assert re.search(r"epochs +3\.5\n", text)
     assert re.search(r"table +sharded +f8 +10 +80 B", text)
     assert "one file for each of 2 ranks" in text
-    assert "xxx" not in text
+    assert "[[0, 0.0" not in text
+    assert re.search(r"certificate +█▇▆▅▅▄▃▂▁  1 to 0.0039\n", text)
 
 
 def test_inspect_any_other_hdf5_file(tmp_path):
@@ -98,7 +103,7 @@ def test_gaps_share_the_best_only_within_one_objective(tmp_path):
         result(tmp_path / "b.h5", rows=4),
         result(tmp_path / "c.h5", rows=3, objective="G", best=7.0),
     ]
-    a, b, c = gaps([read_result(run) for run in runs])
+    a, b, c = gaps([read_record(run) for run in runs])
     np.testing.assert_allclose(a, (np.array([1.0, 0.5, 0.25]) - 0.125) / 0.625)
     np.testing.assert_allclose(b[:3], a)
     assert np.isnan(b[3])

@@ -8,7 +8,7 @@ import pytest
 
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import spmd
-from mpiopt.signals import SECONDS_BETWEEN, Stop
+from mpiopt.signals import SECONDS_BETWEEN, Level, Stop
 
 
 class Ticks:
@@ -52,7 +52,7 @@ def test_all_ranks_hear_in_the_same_round_what_one_was_told(size):
         stop = Stop(Ticks(1e-3 * (1 + comm.rank)))
         for k in range(1000):
             if k == 500 and comm.rank == size - 1:
-                stop.level = 3
+                stop.level = Level.SIGTERM
             if stop.agreed(Channel(comm)):
                 return k, stop.exit_code
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from mpiopt.comm import Comm
 from mpiopt.comm.lockstep import spmd
 from mpiopt.exact import evaluate_exact
 from mpiopt.objective import Objective
+from mpiopt.rate import Line, line
 from mpiopt.study.saga_facts.grid import CHOSEN, METHODS, Cell, Study
 from mpiopt.study.saga_facts.made_up import MadeUp
 
@@ -35,14 +37,6 @@ class Point(NamedTuple):
 Trace = list[Point]
 
 
-class Rate(NamedTuple):
-    """The line ln gap = a + slope · epochs through a trace, by least squares."""
-
-    slope: float  # per epoch
-    error: float  # its standard error
-    r2: float
-
-
 @dataclass(frozen=True)
 class Outcome:
     """The median run of a cell with its best step."""
@@ -61,7 +55,7 @@ class Outcome:
         return self.trace[-1]
 
     @property
-    def rate(self) -> Rate:
+    def rate(self) -> Line:
         """The linear rate over the whole run."""
         return fitted([(p.epochs, p.gap) for p in self.trace])
 
@@ -138,14 +132,7 @@ def done(now: Point, tol: float, cap: float) -> bool:
     return now.gap <= tol or now.gap >= LOST or now.epochs >= cap - 1e-9
 
 
-def fitted(points: list[tuple[float, float]]) -> Rate:
+def fitted(points: Sequence[tuple[float, float]]) -> Line:
     """Fit a straight line through ln gap over epochs; NaN where fewer than three gaps are positive."""
-    x, gap = np.array([p for p in points if p[1] > 0.0], float).reshape(-1, 2).T
-    if len(x) < 3:
-        return Rate(np.nan, np.nan, np.nan)
-    y = np.log(gap)
-    dx, dy = x - x.mean(), y - y.mean()
-    spread, total = float(dx @ dx), float(dy @ dy)
-    slope = float(dx @ dy) / spread
-    rest = float(((dy - slope * dx) ** 2).sum())
-    return Rate(slope, float(np.sqrt(rest / (len(x) - 2) / spread)), 1.0 - rest / total if total > 0.0 else 0.0)
+    x, gap = np.array(points, float).reshape(-1, 2).T
+    return line(x, gap)

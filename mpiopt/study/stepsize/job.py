@@ -11,8 +11,7 @@ from mpiopt.adaptive import Tuning
 from mpiopt.consensus import Coordinator
 from mpiopt.dlas import FORMS
 from mpiopt.job import at_least
-from mpiopt.plugin import Plugin
-from mpiopt.selection import Selection, fit, select
+from mpiopt.selection import Selection, fit, named, select
 from mpiopt.stepsizes import StepSize
 from mpiopt.study.jobs import gridded
 from mpiopt.topologies import Topology
@@ -76,12 +75,12 @@ def check(cell: Cell) -> None:
 
 def coordinator_of(cell: Cell) -> Coordinator:
     """Make the coordinator of a cell."""
-    return Coordinator.make(*parted(cell.coordinator, Coordinator.known()))
+    return Coordinator.make(*named(cell.coordinator, Coordinator.known()))
 
 
 def topology_of(cell: Cell) -> Topology:
     """Make the topology of a cell."""
-    return Topology.make(*parted(cell.topology, Topology.known()))
+    return Topology.make(*named(cell.topology, Topology.known()))
 
 
 def rule_of(method: str, smoothness: float) -> StepSize:
@@ -97,12 +96,6 @@ def tuning_of(method: str) -> Tuning:
     """Give α and κ of a method."""
     chosen = {k: v for k, v in select(method).options.items() if k in TUNED}
     return Tuning(**{k: float(fit(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
-
-
-def parted(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
-    """Give the name and the options of a plug-in written as text."""
-    chosen = select(text)
-    return chosen.name, chosen.fitted(family)
 
 
 def build(tree: Mapping[str, Any]) -> Study:

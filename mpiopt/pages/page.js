@@ -1,0 +1,102 @@
+"use strict";
+// Unpacks the library, draws every chart in the colours of the reader's theme, and lets the legend hide a run everywhere.
+(() => {
+  // Okabe and Ito's colours, told apart by colour-blind readers too, darker or lighter for their background.
+  const PALETTES = {
+    light: ["#0072b2", "#d55e00", "#009e73", "#b8528f", "#b07d00", "#2b8fc7", "#555555", "#7b3fb5"],
+    dark: ["#4ea8e0", "#ff8f45", "#2fcf9f", "#e59cc6", "#f0bb3f", "#8fd3ff", "#c8c8c8", "#c39bff"],
+  };
+  const DASHES = ["solid", "dash", "dot", "dashdot"];
+  const STROKES = { solid: "", dash: "6 3", dot: "2 3", dashdot: "6 3 2 3" };
+  const charts = JSON.parse(document.getElementById("values").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const hidden = new Set();
+  const logx = document.getElementById("logx");
+
+  const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const palette = () => PALETTES[dark.matches ? "dark" : "light"];
+  const color = series => (series < 0 ? style("--line") : palette()[series % palette().length]);
+  const dashOf = part => (part.dash === "solid" && part.series >= 0
+    ? DASHES[Math.floor(part.series / palette().length) % DASHES.length] : part.dash);
+
+  const trace = part => {
+    const shown = { name: part.name, visible: hidden.has(part.name) ? "legendonly" : true };
+    if (part.labels) {
+      return { ...shown, type: "bar", orientation: "h", y: part.labels, x: part.values, marker: { color: color(part.series) },
+        hovertemplate: "%{y}: %{x:.4g} s<extra>%{fullData.name}</extra>" };
+    }
+    const few = part.x.length <= 40 && part.series >= 0;
+    const drawn = { ...shown, type: "scatter", x: part.x, y: part.y, mode: part.mode === "lines" && few ? "lines+markers" : part.mode,
+      line: { color: color(part.series), width: part.series < 0 ? 1 : 2, dash: dashOf(part) },
+      marker: { color: part.mode === "markers" ? style("--bad") : color(part.series), size: part.mode === "markers" ? 10 : 4,
+        symbol: part.mode === "markers" ? "x" : "circle" } };
+    if (part.series < 0) drawn.hoverinfo = "skip";
+    if (part.texts.length) Object.assign(drawn, { text: part.texts, hovertemplate: "%{text}<extra></extra>" });
+    else drawn.hovertemplate = "%{x:.4g}, %{y:.4g}<extra>%{fullData.name}</extra>";
+    return drawn;
+  };
+
+  // Less than two decades: Plotly would label every digit.
+  const decades = values => {
+    const known = values.filter(value => value > 0);
+    return known.length ? Math.log10(Math.max(...known) / Math.min(...known)) : 9;
+  };
+
+  const axis = (title, type, narrow = false) => ({
+    title: { text: title, standoff: 6, font: { size: 12 } }, type, automargin: true, gridcolor: style("--line"), linecolor: style("--line"),
+    zerolinecolor: style("--line"), tickfont: { size: narrow ? 13 : 11 }, nticks: 7, ...(narrow ? { dtick: "D2" } : {}),
+    ...(title.startsWith("bytes") ? { exponentformat: "SI", ticksuffix: "B" } : { exponentformat: "power" }),
+  });
+
+  const layout = chart => {
+    const bars = chart.parts.some(part => part.labels);
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: style("--ink"), size: 12 },
+      margin: { l: 10, r: 12, t: bars ? 44 : 8, b: 10 }, barmode: "stack", hovermode: "closest",
+      hoverlabel: { bgcolor: style("--panel"), font: { color: style("--ink") }, bordercolor: style("--line") },
+      showlegend: bars, legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
+      xaxis: axis(chart.x, chart.xaxis !== "either" ? chart.xaxis : logx && logx.checked ? "log" : "linear"),
+      yaxis: bars ? { ...axis(chart.y, "category"), autorange: "reversed", nticks: undefined } : axis(chart.y, chart.yaxis, chart.yaxis === "log" && decades(chart.parts.flatMap(part => part.y)) < 2),
+    };
+  };
+
+  const draw = () => Promise.all(charts.map((chart, i) => Plotly.react(`chart-${i}`, chart.parts.map(trace), layout(chart),
+    { responsive: true, displaylogo: false, displayModeBar: chart.small ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })));
+
+  const legends = () => document.querySelectorAll(".legend button").forEach(button => {
+    const part = { series: Number(button.dataset.series), dash: "solid" };
+    button.querySelector("line").setAttribute("stroke", color(part.series));
+    button.querySelector("line").setAttribute("stroke-dasharray", STROKES[dashOf(part)]);
+  });
+
+  const toggle = button => {
+    const name = button.dataset.name;
+    if (!hidden.delete(name)) hidden.add(name);
+    button.setAttribute("aria-pressed", String(!hidden.has(name)));
+    return draw();
+  };
+
+  const unpack = async text => {
+    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  };
+
+  const start = async () => {
+    const packed = document.getElementById("library").textContent.trim();
+    if (packed) await unpack(packed);
+    document.querySelectorAll(".legend button").forEach(button => button.addEventListener("click", () => toggle(button)));
+    const again = () => { legends(); return draw(); };
+    await again();
+    dark.addEventListener("change", again);
+    if (logx) logx.addEventListener("change", draw);
+    document.body.dataset.drawn = String(charts.length);
+  };
+
+  start().catch(error => {
+    document.querySelectorAll(".chart").forEach(place => { place.textContent = `This browser cannot draw the chart: ${error}`; });
+    throw error;
+  });
+})();

@@ -1,0 +1,23 @@
+"""Synchronous training with chain replication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpiopt.servers.chained import Chained, Replica
+from mpiopt.servers.rounds import synchronous
+from mpiopt.serving.actor import Actor, Me
+from mpiopt.serving.task import Task
+
+
+@dataclass(frozen=True)
+class SyncChain(Chained):
+    """Chain replication, all workers on the same weights (paper: configuration 3)."""
+
+    name = "sync-chain"
+
+    def serve(self, me: Me, task: Task) -> Actor:
+        """Stand by until this is the head, then train from the copy."""
+        replica = Replica(me, self.every, task.start())
+        yield from replica.stand_by()
+        yield from synchronous(me, task, replica.version, replica.weights, replica.replicated)

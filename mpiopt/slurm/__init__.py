@@ -1,0 +1,1 @@
+"""Slurm: scripts from templates, what its queue says, and runs seen from outside."""

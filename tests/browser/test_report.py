@@ -1,0 +1,113 @@
+"""The page about runs as a reader sees it."""
+
+import pytest
+from made_runs import made_run, rows
+
+from mpiopt.cli import run
+from mpiopt.comm.threads import single
+from mpiopt.events import ALL, Event
+from mpiopt.milestones import MEASURES, costs
+from mpiopt.pages.charts import Chart, curve
+from mpiopt.record import read_record
+from mpiopt.signals import Stop
+from mpiopt.study import page as page_of_study
+
+SHAPES = "path.js-line, .barlayer .point path"
+DRAWN = f"""() => [...document.querySelectorAll('.chart')].map(place => [...place.querySelectorAll('{SHAPES}')]
+    .filter(path => (path.getAttribute('d') || '').length > 8).length)"""
+ROWS = "table => [...table.querySelectorAll('tbody tr')]"
+CELLS = f"{ROWS}.map(row => [...row.querySelectorAll('data')].map(d => d.value))"
+SMALL = """[...document.querySelectorAll('td, th, p, .chart text')]
+    .filter(text => parseFloat(getComputedStyle(text).fontSize) < 9)"""
+VIEWS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
+
+
+def sweep(folder):
+    """Two settings with two seeds each, and a run by itself that was resumed and has a slow rank."""
+    made = [
+        made_run(folder / f"{name}-{seed}.h5", rows(rate + 0.03 * (seed - 1), 30), f'seed={seed}\ncompress="{name}"')
+        for name, rate in (("none", 0.4), ("quantised", 0.5))
+        for seed in (1, 2)
+    ]
+    events = [Event(1.25, 12, "failed", 2, "rank 2 is lost"), Event(1.3, 12, "recovered", ALL, "from <memory>")]
+    alone = made_run(folder / "alone.h5", rows(0.6, 25), compute=[1.0, 1.1, 3.0], events=events, test={"R²": 0.75})
+    return [*made, alone]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    paths = sweep(folder)
+    assert run(["report", *map(str, paths), "--out", str(folder / "r.html")], single(), Stop()) == 0
+    return folder / "r.html", paths
+
+
+@pytest.fixture(scope="module", params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
+def shown(request, page, opened):
+    with opened(page[0], *request.param) as shown:
+        yield shown
+
+
+def test_all_charts_are_drawn_and_nothing_is_too_wide(shown):
+    counts = shown.evaluate(DRAWN)
+    assert len(counts) == 8 + 3 + 1 + 1  # convergence, small multiples, time, step size
+    assert all(count >= 3 for count in counts)
+    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert shown.evaluate(f"{SMALL}.length") == 0
+
+
+def test_the_tables_hold_the_figures_of_the_files(shown, page):
+    records = [read_record(path) for path in page[1]]
+    for record, cells in zip(records, shown.eval_on_selector("#summary", CELLS), strict=True):
+        wanted = [float(record.history[-1][name]) for name in ("certificate", "objective", *MEASURES)]
+        assert [float(c) for c in cells[:6]] == wanted
+    for level in (1e-3, 1e-6):
+        cells = shown.eval_on_selector(f"[id='to-{level:g}']", CELLS)
+        found = [costs(r.history, level) for r in records]
+        assert [[float(c) for c in row] for row in cells] == [list(c.values()) if c else [] for c in found]
+    assert shown.eval_on_selector("#test", CELLS) == [[]] * 4 + [["0.75"]]
+    text = shown.inner_text("main")
+    assert "rank 2 is lost" in text
+    assert "from <memory>" in text
+    assert "rank 2 worked 2.7 times as long as the middle rank" in text
+
+
+def test_the_ranking_says_which_setting_won(shown):
+    table = shown.eval_on_selector("#ranking", f"{ROWS}.map(row => row.innerText.split('\\t'))")
+    assert [row[1] for row in table] == ["none", "quantised", "alone"]
+    costs_shown = ["19.2 kB (18.4 kB … 20 kB)", "24 (23 … 25)", "2.4 s (2.3 s … 2.5 s)", "24 (23 … 25)"]
+    assert table[0][2:] == ["2 of 2", *costs_shown]
+
+
+def test_the_theme_and_the_switches_work(shown):
+    dark = shown.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(20, 23, 26)" if dark else "rgb(255, 255, 255)")
+    first = "document.querySelectorAll('#chart-0 path.js-line').length"
+    before = shown.evaluate(first)
+    shown.click(".legend button >> nth=0")
+    shown.wait_for_function(f"{first} === {before - 2}")
+    shown.check("#logx")
+    shown.wait_for_function("document.getElementById('chart-0')._fullLayout.xaxis.type === 'log'")
+
+
+def test_a_run_by_itself(page, opened, tmp_path):
+    assert run(["report", str(page[1][-1]), "--out", str(tmp_path / "one.html")], single(), Stop()) == 0
+    with opened(tmp_path / "one.html") as shown:
+        assert all(shown.evaluate(DRAWN))
+        assert shown.title() == "alone"
+        assert shown.locator("#ranking").count() == 0
+
+
+@pytest.mark.parametrize("view", [(1400, "light"), (390, "dark")], ids=lambda view: f"{view[0]}-{view[1]}")
+def test_the_page_of_a_study(opened, tmp_path, view):
+    parts = [curve("a <b>", [1, 2, 3, 4], [1, 0.1, 0.01, 1e-3]), curve("c", [1, 2, 3], [1, 0.5, 0.2], 1)]
+    facts = [{"claim": "It holds", "verdict": "holds", "items": [[True, "1.0 x"]]}]
+    story = page_of_study.Story("T", "P", "C", "Q", ("x",), ("y",), (Chart("curves", "steps", "gap", parts, "log"),))
+    page_of_study.write(str(tmp_path / "s"), {"facts": facts, "job": {}}, story)
+    with opened(tmp_path / "s.html", *view) as shown:
+        assert shown.evaluate(DRAWN) == [2]
+        assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert shown.inner_text("#facts tbody tr") == "It holds\tholds\t\n1.0 x"
+        shown.click("text=a <b>")
+        shown.wait_for_function("document.querySelectorAll('#chart-0 path.js-line').length === 1")

@@ -1,0 +1,157 @@
+"""A real Slurm for the tests of this folder. Where it cannot be they are skipped, and the end of the run says so.
+
+MPIOPT_SLURM=required makes them fail instead.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mpiopt.hdf5 import read_result
+from tests.conftest import ROOT, clean, reason
+from tests.slurm.cluster import Cluster, obstacle
+
+MISSING = "Slurm:"
+TEMPLATES = ROOT / "jobs"
+# 276 rounds on 4 ranks, and about as many on others: with a pause in each a run lasts as long as a test wants.
+JOB = """path = "generate:n=600,d=12,condition=1e4,task=binary"
+algorithm = "saga[variant=B,preconditioner=none,warm_start=false]"
+local_steps = 25
+l2 = 1e-3
+out = "run.h5"
+"""
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY")
+LAST = "n4"  # the node that is killed; other tests' jobs keep off it
+
+
+def variables(pause=0.0):
+    """Give the environment of a user, who has no launcher and no setting for one node around him."""
+    kept = {k: v for k, v in clean(os.environ).items() if not k.startswith(("OMPI_MCA_", "PRTE_MCA_"))}
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    mpirun = Path(sys.executable).with_name("mpirun")
+    return kept | root | {
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "MPIRUN": f"{mpirun if mpirun.exists() else 'mpirun'} --bind-to none",
+        "MPIOPT": f"{sys.executable} -m mpi4py {Path(__file__).with_name('slowly.py')}",
+        "MPIOPT_PAUSE": str(pause),
+    }  # fmt: skip
+
+
+class Site:
+    """The cluster as its user sees it."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def run(self, *words, folder=ROOT, pause=0.0):
+        """Run a program; give its output."""
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=folder,
+            env=variables(pause) | self.cluster.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def mpiopt(self, *words, folder, pause=0.0):
+        """Give what a command prints."""
+        return self.run(sys.executable, "-m", "mpiopt", *words, folder=folder, pause=pause)
+
+    def sbatch(self, folder, template, *words, options=(), pause=0.0):
+        """Submit one of our templates in a folder of its own; give the job."""
+        if not (folder / "job.toml").exists():
+            (folder / "job.toml").write_text(JOB)
+        where = ["--parsable", f"--output={folder}/log", f"--exclude={LAST}"]
+        script = TEMPLATES / f"{template}.sbatch"
+        return self.run("sbatch", *where, *options, script, *words, folder=folder, pause=pause).strip()
+
+    def told(self, job):
+        """Give what Slurm says of a job: JobState, Restarts, ExitCode …."""
+        text = self.run("scontrol", "show", "job", "-o", job)
+        return dict(re.findall(r"(\w+)=(\S*)", text))
+
+    def ended(self, job, seconds=300):
+        """Wait for the end of a job that may be requeued in between; give what Slurm says of it."""
+        until(lambda: self.told(job)["JobState"] in ENDED, seconds, lambda: self.run("squeue", "-t", "all"))
+        return self.told(job)
+
+    def under_way(self, folder, rounds=1, seconds=120):
+        """Wait until a run has done some rounds, as its log says."""
+        log = folder / "log"
+
+        def there():
+            text = log.read_text() if log.exists() else ""
+            done = [int(k) for k in re.findall(r"round (\d+)", text)]
+            return max(done, default=0) >= rounds
+
+        until(there, seconds, lambda: log.read_text() if log.exists() else "no log")
+
+
+def until(true, seconds, what):
+    """Return when `true` says so; fail, with what `what` says, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not in {seconds} s:\n{what()}"
+        time.sleep(0.2)
+
+
+def certified(folder):
+    """Give the result, which must be certified, with a history that never goes back."""
+    result = read_result(folder / "run.h5")
+    assert result.provenance["exit_status"] == 0, result.provenance
+    assert result.provenance["certificate"] <= 1e-6
+    rounds = result.history["round"].tolist()
+    assert rounds == sorted(set(rounds))
+    return result
+
+
+@pytest.fixture(scope="session")
+def site(request, tmp_path_factory):
+    """Give a running cluster; end it whatever comes."""
+    why = obstacle()
+    if why and os.environ.get("MPIOPT_SLURM") == "required":
+        pytest.fail(f"{MISSING} {why}")
+    if why:
+        pytest.skip(f"{MISSING} {why}")
+    cluster = Cluster(nodes=4, cpus=8)
+    try:
+        found = Site(cluster)
+        starts = [getattr(item.function, "early", None) for item in request.session.items]
+        found.early = {start: start(found, tmp_path_factory.mktemp) for start in dict.fromkeys(starts) if start}
+        yield found
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def early(site, request):
+    """Give what the function has given that this test wanted to be called before all tests."""
+    return site.early[request.function.early]
+
+
+def starts(start):
+    """Mark a test: what takes a minute of Slurm's time goes on beside the other tests."""
+
+    def mark(test):
+        test.early = start
+        return test
+
+    return mark
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in the open that nothing ran under Slurm."""
+    missing = [r for r in terminalreporter.stats.get("skipped", []) if reason(r).startswith(MISSING)]
+    if missing:
+        terminalreporter.line(f"{len(missing)} tests under Slurm did NOT run. {reason(missing[0])}")

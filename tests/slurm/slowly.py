@@ -1,0 +1,22 @@
+"""mpiopt with a pause after each round, so that a run on few rows lasts: python -m mpi4py slowly.py WORDS …
+
+MPIOPT_PAUSE is the pause in seconds.
+"""
+
+import os
+import sys
+import time
+
+from mpiopt.__main__ import main
+from mpiopt.signals import Stop
+
+agreed = Stop.agreed
+
+
+def paused(stop, channel):
+    time.sleep(float(os.environ.get("MPIOPT_PAUSE", "0")))
+    return agreed(stop, channel)
+
+
+Stop.agreed = paused
+sys.exit(main())
