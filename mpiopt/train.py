@@ -17,6 +17,7 @@ from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
 from mpiopt.crew import AGAIN, Post, Steady, survive
+from mpiopt.crowding import crowded
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
 from mpiopt.ended import LAUNCHED
@@ -84,7 +85,7 @@ def live(job_on: Callable[[Comm], Job], post: Post, stop: Stop, keeper: Keeper) 
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
-    say(job, comm, described(data, objective), why, *([how] if how else []))
+    say(job, comm, described(data, objective), why, *filter(None, (how, crowded(comm))))
     warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
     log = journal(job.log, comm.rank, bool(job.resume) or keeper.vault.life > 1)
