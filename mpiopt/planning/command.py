@@ -17,7 +17,7 @@ from mpiopt.comm.threads import single
 from mpiopt.compression import make_compressor
 from mpiopt.local_steps import full_metric
 from mpiopt.objective import Objective
-from mpiopt.planning import link, probe, sample, tables
+from mpiopt.planning import failures, link, probe, sample, tables
 from mpiopt.planning.link import Link
 from mpiopt.planning.model import Case, Outlook, needed_rows, outlook
 from mpiopt.planning.probe import Probe, Until
@@ -36,6 +36,8 @@ def plan(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Print what a job will cost; collective: all ranks of this run measure at once."""
     if "--help" in words or not words:
         return _say(comm, USAGE)
+    if any(word.startswith("--save-seconds") for word in words):
+        return _say(comm, failures.told(words))
     question = ask(words)
     if question.simulate:
         from mpiopt.planning.simulated import simulate
