@@ -49,7 +49,7 @@ test-%: setup
 # it cannot be the last line says so; MPIOPT_SLURM=required makes that a failure.
 test-slurm: setup
 	@tests/slurm/install.sh
-	$(PYTHON) -m pytest -q tests/slurm
+	$(PYTHON) -m pytest -q --durations=5 tests/slurm
 
 check: setup
 	$(PYTHON) -m ruff format --check .

@@ -16,6 +16,7 @@ from mpiopt import compression, jobfile, report
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
+from mpiopt.crowding import crowded
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
 from mpiopt.fitted import in_file_units
@@ -61,7 +62,7 @@ def train_job(job: Job, comm: Comm, stop: Stop) -> int:
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
-    say(job, comm, described(data, objective), why, *([how] if how else []))
+    say(job, comm, described(data, objective), why, *filter(None, (how, crowded(comm))))
     warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
     log = journal(job.log, comm.rank, bool(job.resume))

@@ -22,7 +22,9 @@ from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
     DECREMENT,
     FACTOR,
+    FALL,
     GREW,
+    LAST,
     ORDER_STREAM,
     REST,
     ROUND,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 LEAST, LONGEST_WAIT = 1.2, 16.0  # the least factor by which a longer step is tried; periods between two tries
-NOISE = 4.0  # growth of the squared gradient in a period, at which steps are taken for too long
+NOISE = 4.0  # growth of the squared gradient in a period in which F fell less than before: steps are too long
 SHORTER = (0.7, 0.5, 0.5, 0.25)  # what is left of a step that is too long, by how often the way had to be cut
 
 
@@ -62,7 +64,7 @@ class PlainSteps:
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
     fixed: bool  # H is given by hand
-    seeks: bool  # steps may become longer than at first
+    most: float  # the longest step, in γ: 1 by hand or by a rule
 
     @classmethod
     def at(
@@ -94,7 +96,7 @@ class PlainSteps:
             column,
             used(objective),
             fixed,
-            options.rule is None,
+            math.inf if options.rule is None else 1.0,
         )
 
     def step_size(self, state: SagaState) -> float:
@@ -164,23 +166,20 @@ class PlainSteps:
         the next try comes later, and by a smaller factor. Steps by hand are only shortened, and brought back.
         """
         control = state.control
-        growth = self._growth(control, exact, state, objective)
-        failed, trial = tried > 0 or (self.seeks and growth > NOISE), bool(control[GREW])
+        growth, slower = self._growth(control, exact, state, objective), self._slower(control, exact)
+        failed, trial = tried > 0 or (growth > NOISE and slower and self.most > 1.0), bool(control[GREW])
         if failed and trial:
             self._back(control)
         elif failed:
             control[SCALE] *= SHORTER[tried]
             control[REST] = 1.0
-        elif not self.seeks:
-            control[SCALE] = min(1.0, 1.5 * control[SCALE])
-        elif SLOW < growth <= 1.0 and not control[REST]:
-            control[GREW] = control[FACTOR]
+        elif SLOW < growth <= 1.0 and not control[REST] and control[SCALE] < self.most:
+            control[GREW] = min(control[FACTOR], self.most / control[SCALE])
             control[SCALE] *= control[GREW]
         else:
             control[GREW], control[REST] = 0.0, max(0.0, control[REST] - 1.0)
-        if failed and (
-            channel.compresses or (tried and not trial)
-        ):  # what exchanges lose is a part of the ranks' ways
+        drifted = 0 < tried <= 2 and not trial  # a part of the way was good: the ranks may have gone too far apart
+        if drifted or (failed and channel.compresses and tried <= 2):
             self._shorten_round(control, channel)
         return 0.0
 
@@ -193,6 +192,12 @@ class PlainSteps:
         before, now = float(control[DECREMENT]), float((map_ * map_ * self.column).sum())
         control[DECREMENT] = now
         return now / before if 0.0 < before < math.inf else 1.0
+
+    def _slower(self, control: Vector, exact: Exact) -> bool:
+        """Say whether F fell less than in the period before."""
+        before, now = float(control[FALL]), float(control[LAST]) - exact.value
+        control[LAST], control[FALL] = exact.value, now
+        return now < before
 
     def _back(self, control: Vector) -> None:
         """Take back the step that was good; seek again later, by a smaller factor."""

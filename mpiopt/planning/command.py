@@ -139,7 +139,7 @@ class Planner:
     def probe(self, ranks: int) -> tuple[Probe, float]:
         """Measure the work of one of so many ranks; give its mean over the ranks of this run, and the spread.
 
-        The run for the ranks that were asked for goes on to the tolerance, if that does not take long.
+        On one and two ranks, which share all rows that were read, it goes on to the tolerance, if that is not long.
         """
         objectives = self.objectives(ranks)
         key = (len(objectives), len(objectives[0].shard))
@@ -153,14 +153,12 @@ class Planner:
         return self.probes[key]
 
     def _until(self, ranks: int) -> Until:
-        if ranks != self.question.ranks:
-            return Until()
-        return Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)
+        return Until() if ranks > 2 else Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)
 
     def epochs(self, ranks: int) -> float:
-        """Give the epochs to the tolerance: those of the run on some rows where it got there, else by the counts."""
-        asked = self.probe(self.question.ranks)[0].certified if (ranks > 1) == (self.question.ranks > 1) else 0.0
-        return asked or choice.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
+        """Give the epochs to the tolerance: those of the run on the rows that were read, or by the counts."""
+        found = self.probe(min(2, ranks))[0].certified
+        return found or choice.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
     def outlook(self, ranks: int) -> Outlook:
         """Predict the job on so many ranks, exchanging as it says."""

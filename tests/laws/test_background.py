@@ -73,7 +73,7 @@ def test_a_rank_that_cannot_write_stops_all_and_leaves_the_last_one_whole(tmp_pa
     def main(comm):
         store, shard = BackgroundCheckpoints(folder, comm), shard_of(comm, TOTAL)
         store.save(2, state_of(Table, comm, shard, 2), shard, {"job": JOB})
-        with pytest.raises(OSError, match="shard-1-of-3.h5: No space left on device"):
+        with pytest.raises(OSError, match=r"shard-1-of-3\.h5: No space left on device"):
             store.finish()
         store.finish()  # nothing is under way any more
 
