@@ -212,3 +212,19 @@ def test_serve_runs_a_cell_between_threads(tmp_path, capsys):
     assert found.death == "silent"
     assert not math.isnan(found.final)
     assert found.total("computed") >= sum(u.gradients for u in found.updates) > 0
+
+
+def test_a_cell_that_ends_without_a_result_is_said_and_the_others_stay(tmp_path, monkeypatch, capsys):
+    from mpiopt.study.failure import kind, starting
+
+    def start(self, number):
+        if number == 1:
+            raise OSError("cell 1 ended without a result: killed")
+        return as_json(made_up())
+
+    monkeypatch.setattr(starting.Starter, "start", start)
+    monkeypatch.setattr(starting, "launcher", lambda: ["mpirun"])
+    path = tmp_path / "job.toml"
+    path.write_text('mode = "processes"\n' + TINY.format(out=tmp_path / "found"))
+    assert len(kind.started(read(path)[1], threads.single(), Stop())) == 5
+    assert "cell 1 ended without a result" in capsys.readouterr().out

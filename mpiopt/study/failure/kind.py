@@ -51,7 +51,11 @@ def started(job: Study, comm: Comm, stop: Stop) -> list[Any]:
         if stop.level:
             break
         began = time.perf_counter()
-        done.append(starter.start(number))
+        try:
+            done.append(starter.start(number))
+        except OSError as error:  # the others are worth having all the same
+            print(error, flush=True)
+            continue
         say(from_json(done[-1]), began)
     return done
 
