@@ -86,7 +86,7 @@ class MortalCrew:
         return Post(self.comm, lost)
 
     def lost(self, error):
-        if isinstance(error, RankLost):
+        if isinstance(error, RankLost | threading.BrokenBarrierError):  # letters wait elsewhere than `swap`
             self.comm._world.abort()
             return True
         return False

@@ -66,7 +66,7 @@ def test_more_than_half_decide(digests, verdict):
 
 def flipped(rank, bit, size, tmp_path, recovery="stateless[digest=4]"):
     """Train on threads; before the digest of round 4 a bit of rank's model flips. Give lines said, and the lives."""
-    from mpiopt.train import live
+    from mpiopt.train import agreed_job, live
 
     said = [[] for _ in range(size)]
 
@@ -82,7 +82,11 @@ def flipped(rank, bit, size, tmp_path, recovery="stateless[digest=4]"):
 
         keeper, stop = Struck(), Stop()
         job = words(tmp_path, recovery, "saga", "--checkpoint-every", "3rounds")
-        code = survive(Steady(comm), lambda c: 0, lambda post: live(job, Post(comm), stop, keeper))
+
+        def on(ranks):
+            return agreed_job(job, ranks)
+
+        code = survive(Steady(comm), lambda c: 0, lambda post: live(on, Post(comm), stop, keeper))
         return code, keeper.vault.life
 
     return spmd(size, main), said
