@@ -2,8 +2,8 @@
 
 python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
-NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, step-sizes, program. Times are seconds of one
-thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
+NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, step-sizes, program. Times are processor
+seconds of one thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
 """
 
 from __future__ import annotations
