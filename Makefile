@@ -1,8 +1,12 @@
-# make run | test | check | bench | test-3 | clean; see README.md. MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
+# make run | test | test-3 | test-slurm | check | torture | bench | study-saga | clean; see README.md.
+# MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
-MPIFLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
+MPIRUNS ?= 200
+SEED ?= 0
+TORTURE ?= runs/torture.json
+FLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
 LIMIT = $(if $(OPEN_MPI),--timeout 600)
 RANKS ?= 2
 DATA ?= $(shell tools/example_data.sh)
@@ -19,7 +23,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests check bench clean
+.PHONY: setup run test mpi-tests test-slurm check torture bench clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -33,7 +37,7 @@ setup:
 # Everything: what needs no MPI, programs that the tests start with mpirun, MPI tests on 1 to 4 ranks; and at the end
 # that no MPI test was skipped on all of them.
 test: check
-	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws
+	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws --ignore=tests/slurm
 	@rm -rf .cache/ran
 	@$(MAKE) --no-print-directory mpi-tests MPIOPT_RAN=$(CURDIR)/.cache/ran
 	@$(PYTHON) tests/ran.py .cache/ran
@@ -44,11 +48,31 @@ mpi-tests:
 test-%: setup
 	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
 
+# The templates on a real Slurm of four virtual nodes, which is installed where apt allows and ends with the tests. Where
+# it cannot be the last line says so; MPIOPT_SLURM=required makes that a failure.
+test-slurm: setup
+	@tests/slurm/install.sh
+	$(PYTHON) -m pytest -q --durations=5 tests/slurm
+
 check: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/unit tests/laws
+
+# Ranks that die: 200 runs for each strategy and algorithm, counts in TORTURE, to which a second call adds.
+torture: setup
+	@mkdir -p $(dir $(TORTURE))
+	$(PYTHON) -m tests.kill.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
+
+# A study: its jobs, jobs/NAME*.toml, at the size of minutes; FULL=1: at full size. Pages, pictures and HDF5 in runs/.
+study-%: setup
+	@test -n "$(call all_jobs,$*)" || { echo "there is no jobs/$*.toml or jobs/$*-….toml"; exit 2; }
+	$(foreach job,$(if $(FULL),$(call full_jobs,$*),$(call small_jobs,$*)),$(PYTHON) -m mpiopt study $(job) &&) true
+
+all_jobs = $(sort $(wildcard jobs/$1.toml jobs/$1-*.toml))
+small_jobs = $(or $(filter %-small.toml,$(call all_jobs,$1)),$(filter-out %-full.toml,$(call all_jobs,$1)))
+full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-full.toml,$(call all_jobs,$1))),$(call all_jobs,$1))
 
 bench: setup
 	$(PYTHON) -m benchmarks.bench

@@ -12,7 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpiopt.fitting import Fit, fit
+from mpiopt import admission
+from mpiopt.datasets import together
+from mpiopt.fitting import Fit, communicator, fit
 from mpiopt.predict import expected, probabilities
 
 Vector = NDArray[np.float64]
@@ -37,13 +39,28 @@ class Linear:
         """Give the parameters by name; `deep` is there for scikit-learn, nothing here is nested."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def fit(self, x: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; ValueError for one that is not there."""
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; known: {', '.join(known)}")
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether there is a model."""
+        return hasattr(self, "fit_")
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of all ranks; collective."""
+        ranks = communicator(self.comm)
+        x, target = together(ranks, lambda: self._admitted(X, y, ranks.size))
         self.fit_: Fit = fit(
             x,
-            y,
-            self.comm,
-            sample_weight=sample_weight,
+            target,
+            ranks,
+            sample_weight=None if sample_weight is None else np.asarray(sample_weight),
             loss=self.loss,
             l1=self.l1,
             l2=self.l2,
@@ -57,9 +74,20 @@ class Linear:
         self.n_features_in_ = self.fit_.coef.shape[1]
         return self
 
-    def decision_function(self, x: Any) -> Vector:
-        """Give the margins x · coef + intercept, (n,) for one output, else (n, outputs)."""
-        z = np.asarray(x @ self.fit_.coef.T) + self.fit_.intercept
+    def _admitted(self, x: Any, y: Any, size: int) -> tuple[Any, NDArray[Any]]:
+        matrix, target = admission.rows(x, None, type(self).__name__), admission.labels(y)
+        if size == 1:
+            admission.enough(matrix)
+        return matrix, self._target(target)
+
+    def _target(self, y: NDArray[Any]) -> NDArray[Any]:
+        return admission.numbers(y)
+
+    def _margins(self, x: Any) -> Vector:
+        if not hasattr(self, "fit_"):
+            raise admission.not_fitted(type(self).__name__)
+        rows = admission.rows(x, self.n_features_in_, type(self).__name__)
+        z = np.asarray(rows @ self.fit_.coef.T) + self.fit_.intercept
         return z[:, 0] if z.shape[1] == 1 else z
 
 
@@ -79,14 +107,18 @@ class Regressor(Linear):
         """The constant."""
         return float(self.fit_.intercept[0])
 
-    def predict(self, x: Any) -> Vector:
-        """Give the expected target of each row."""
-        return expected(self.decision_function(x), self.fit_.loss)
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what this is."""
+        return admission.tags("regressor")
 
-    def score(self, x: Any, y: ArrayLike) -> float:
+    def predict(self, X: Any) -> Vector:
+        """Give the expected target of each row."""
+        return expected(self._margins(X), self.fit_.loss)
+
+    def score(self, X: Any, y: ArrayLike) -> float:
         """Give R² on these rows alone."""
         target = np.asarray(y, dtype=np.float64)
-        return float(1.0 - ((target - self.predict(x)) ** 2).sum() / ((target - target.mean()) ** 2).sum())
+        return float(1.0 - ((target - self.predict(X)) ** 2).sum() / ((target - target.mean()) ** 2).sum())
 
 
 @dataclass(eq=False)
@@ -95,13 +127,23 @@ class Classifier(Linear):
 
     loss: str = "auto"
 
-    def fit(self, x: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what this is."""
+        return admission.tags("classifier")
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of all ranks; collective. Labels may be of any kind that sorts."""
-        super().fit(x, y, sample_weight)
+        super().fit(X, y, sample_weight)
         if self.fit_.classes is None:
-            raise ValueError(f"the loss {self.fit_.loss} is for numbers, not for classes: use Regressor")
+            raise ValueError(
+                f"the loss {self.fit_.loss} is for numbers, not for classes: use Regressor (or is it 1 class?)"
+            )
         self.classes_ = self.fit_.classes
         return self
+
+    def _target(self, y: NDArray[Any]) -> NDArray[Any]:
+        admission.classes(y)
+        return y
 
     @property
     def coef_(self) -> Vector:
@@ -113,16 +155,20 @@ class Classifier(Linear):
         """Constants (1,) or (classes,)."""
         return self.fit_.intercept
 
-    def predict(self, x: Any) -> NDArray[Any]:
+    def decision_function(self, X: Any) -> Vector:
+        """Give the margins x · coef + intercept, (n,) for one output, else (n, outputs)."""
+        return self._margins(X)
+
+    def predict(self, X: Any) -> NDArray[Any]:
         """Give the label of each row."""
-        z = self.decision_function(x)
+        z = self._margins(X)
         return np.asarray(np.take(self.classes_, z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(int)))
 
-    def predict_proba(self, x: Any) -> Vector:
+    def predict_proba(self, X: Any) -> Vector:
         """Give the probability of each class, (n, classes); for logistic and softmax."""
-        z = self.decision_function(x)
+        z = self._margins(X)
         return probabilities(z if z.ndim == 2 else z[:, None], self.fit_.loss)
 
-    def score(self, x: Any, y: ArrayLike) -> float:
+    def score(self, X: Any, y: ArrayLike) -> float:
         """Give the accuracy on these rows alone."""
-        return float((self.predict(x) == np.asarray(y)).mean())
+        return float((self.predict(X) == np.asarray(y)).mean())

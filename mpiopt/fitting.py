@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,9 +71,10 @@ def fit(
     """Fit a model to the rows of all ranks; collective over `comm`.
 
     `x` is (n, d), an array or a sparse matrix with `tocsr`: this rank's rows; n may differ from rank to rank and be
-    0. `y` is (n,), labels of any kind for classes, numbers for real targets. `comm` is an mpi4py communicator, a
-    `mpiopt.comm.Comm`, or None for one rank alone. `loss` and `algorithm` are as on the command line, options in
-    brackets: "huber[delta=0.5]"; so are `compress`, `memory` and `downlink`, which make exchanges cheaper.
+    0. `y` is (n,), labels of any kind for classes, numbers for real targets. The N of `l2` "1/N" is the sum of the
+    weights. `comm` is an mpi4py communicator, a `mpiopt.comm.Comm`, or None for one rank alone. `loss` and
+    `algorithm` are as on the command line, options in brackets: "huber[delta=0.5]"; so are `compress`, `memory` and
+    `downlink`, which make exchanges cheaper.
 
     Raises
     ------
@@ -93,6 +94,8 @@ def fit(
     scaling.apply(scale, rows, *columns)
     if intercept:
         shaping.with_ones(rows, d)
+    if sample_weight is not None and l2 == "1/N":  # a row of weight 2 is two rows
+        model = replace(model, l2=1.0 / float(ranks.sum(np.array([weight.sum()]))[0]))
     objective = pose(model, shard, target, classes)
     exchange = Job(compress=select(compress), memory=memory, downlink=downlink, seed=seed)
     chosen, _ = pick(select(algorithm), objective, tol, ranks, exchange.compress.name)
@@ -101,7 +104,7 @@ def fit(
     fitted = in_file_units(now.state.w, d, intercept, *columns)
     return Fit(
         coef=fitted.coef,
-        intercept=fitted.intercept,
+        intercept=centred(fitted.intercept),
         classes=classes,
         loss=objective.loss.name,
         objective=now.exact.value,
@@ -111,6 +114,11 @@ def fit(
         reason=now.reason,
         history=now.rows,
     )
+
+
+def centred(intercept: Vector) -> Vector:
+    """Give the constants of several classes the mean 0: the same number more on all of them changes nothing."""
+    return intercept - intercept.mean() if len(intercept) > 1 else intercept
 
 
 def communicator(comm: Any) -> Comm:

@@ -15,6 +15,8 @@ from typing import Any
 from mpiopt.dataset import DataOptions
 from mpiopt.selection import Selection, read_value
 
+CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -68,11 +70,20 @@ class Job:
     log: str = ""
     resume: str = ""
     checkpoint_every: str = "10min"
+    recovery: Selection = field(default_factory=lambda: Selection("stateless"))
+    spares: int = 0
+    checkpoint_form: str = "auto"
+    io_hints: str = ""
     quiet: bool = False
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
+        at_least("spares", self.spares, 0)
         every(self.checkpoint_every)
+        if self.checkpoint_form not in CHECKPOINT_FORMS:
+            known = ", ".join(CHECKPOINT_FORMS)
+            raise ValueError(f"checkpoint_form is one of {known}; not {self.checkpoint_form!r}")
+        hints_of(self.io_hints)
 
     def text(self) -> str:
         """Give the job as TOML, every key written out; `read` gives an equal job back."""
@@ -93,6 +104,14 @@ class Job:
         names = ("model", "algorithm", "compress", "memory", "downlink", "seed")
         fixed: dict[str, Any] = {name: getattr(self, name) for name in names}
         return Job(data=data, **fixed).text()
+
+
+def hints_of(text: str) -> dict[str, str]:
+    """Read hints for MPI-IO, `striping_factor=8,cb_nodes=4`; ValueError if they are of another form."""
+    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
+    if not all(key.strip() and value.strip() for key, _, value in pairs):
+        raise ValueError(f"io_hints are like striping_factor=8,cb_nodes=4, not {text!r}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def every(text: str) -> tuple[str, float]:

@@ -13,7 +13,7 @@ from mpiopt.kernels import moving as kernels
 from mpiopt.randomness import generator
 from mpiopt.redistribute import CsrSink, DenseSink, Destination
 from mpiopt.sequence import Holdout, Order
-from mpiopt.shaping import Numbers, compressed, padded, spread, without_zeros
+from mpiopt.shaping import Numbers, compressed, padded, without_zeros
 from mpiopt.shard import CsrRows, DenseRows, Rows, Vector, block
 
 DENSE = 0.25  # rows are stored dense if this fraction of their entries, or more, are nonzero
@@ -115,7 +115,7 @@ def _destination(total: int, source: Source, arrangement: Arrangement, seed: int
     n = stop - start
     order = generator(seed, _MEMORY, 0, comm.rank).permutation(n) if arrangement.shuffled else np.arange(n)
     if source.sparse:
-        return Destination(total, comm, CsrSink(n), order)
+        return Destination(total, comm, CsrSink(n, arrangement.dtype), order)
     width = padded((arrangement.features or source.features or 0) + arrangement.intercept)
     return Destination(total, comm, DenseSink(n, source.features or 0, width, arrangement.dtype), order)
 
@@ -177,10 +177,9 @@ def _finish(target: Destination, d: int, dense: bool, arrangement: Arrangement) 
     sink, spare = target.sink, int(arrangement.intercept)
     rows: Rows
     if isinstance(sink, CsrSink) and dense:
-        sparse = sink.finish(d, 0, arrangement.dtype)
-        rows = spread(sparse, padded(d + spare))
+        rows = DenseRows(sink.spread(padded(d + spare)))
     elif isinstance(sink, CsrSink):
-        rows = sink.finish(d + spare, spare, arrangement.dtype)
+        rows = sink.finish(d + spare, spare)
     else:
         rows = DenseRows(sink.values) if dense else compressed(sink.values[:, :d], spare)
     if isinstance(rows, CsrRows) and spare:

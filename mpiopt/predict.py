@@ -105,10 +105,15 @@ def predictions(model: Fitted, z: Matrix, loss: str, kind: str) -> NDArray[np.ge
         return probabilities(z, loss)
     if model.classes is None:
         return expected(z[:, 0], loss)
-    classes = np.asarray(model.classes)
-    whole = classes.dtype.kind == "f" and (classes == np.floor(classes)).all()
-    names = classes.astype(np.int64) if whole else classes
+    names = class_names(model.classes)
     return np.asarray(names[z.argmax(axis=1) if z.shape[1] > 1 else (z[:, 0] > 0).astype(int)])
+
+
+def class_names(classes: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Give the labels as they are written: whole numbers without a point."""
+    found = np.asarray(classes)
+    whole = found.dtype.kind == "f" and (found == np.floor(found)).all()
+    return found.astype(np.int64) if whole else found
 
 
 def expected(z: Matrix, loss: str) -> Matrix:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Array, Comm
 from mpiopt.datasets import RawRows
-from mpiopt.kernels.moving import gather, scatter
+from mpiopt.kernels.moving import gather, scatter, spread
+from mpiopt.pile import Pile
 from mpiopt.shaping import NO_ROWS, Numbers, aligned, take
 from mpiopt.shard import CsrRows, Vector, block
 
@@ -29,33 +30,74 @@ class DenseSink:
 
 
 class CsrSink:
-    """Takes CSR rows as they come and puts them in order at the end."""
+    """Takes CSR rows as they come and puts them in order at the end, one band of memory after the other.
 
-    def __init__(self, n: int) -> None:
-        self._memory: list[Numbers] = [np.empty(0, np.int64)]
-        self._parts: list[Sequence[Array]] = []
-        self._n = n
+    What a band has taken is given back when its rows are in their place: all rows are never in memory twice.
+    """
+
+    def __init__(self, n: int, dtype: type[np.floating]) -> None:
+        self._n, self._dtype = n, dtype
+        self._step = max(1, -(-n // BANDS))
+        self._lengths = np.zeros(n, np.int64)
+        self._bands = [Band(dtype) for _ in range(-(-n // self._step))]
 
     def add(self, memory: Numbers, parts: Sequence[Array]) -> None:
         """Keep received rows: their places, lengths, indices and values."""
-        self._memory.append(memory)
-        self._parts.append(parts)
+        lengths, indices, values = parts
+        self._lengths[memory] = lengths
+        order = np.argsort(memory // self._step, kind="stable")
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        rows, memory = take(CsrRows(indptr, indices, values, 0), order), memory[order]
+        cuts = np.searchsorted(memory // self._step, np.arange(len(self._bands) + 1))
+        for band, a, b in zip(self._bands, cuts[:-1], cuts[1:], strict=True):
+            band.add(memory[a:b], rows, int(a), int(b))
 
-    def finish(self, width: int, spare: int, dtype: type[np.floating]) -> CsrRows:
+    def finish(self, width: int, spare: int) -> CsrRows:
         """Give the rows in the order of memory, with room for `spare` more values at the end of each row."""
-        place = np.concatenate(self._memory)
-        lengths, indices, values = (
-            np.concatenate([part[k] for part in self._parts] or [np.empty(0, kind)])
-            for k, kind in enumerate((np.int64, np.int32, np.float64))
-        )
-        self._memory, self._parts = [], []
-        came = np.concatenate([[0], np.cumsum(lengths)])
-        order = np.empty(self._n, np.int64)
-        order[place] = np.arange(self._n)
-        indptr = np.concatenate([[0], np.cumsum(lengths[order] + spare)]).astype(np.int64)
-        rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], dtype), width)
-        gather(order, came, indices, values, indptr[:-1], rows.indices, rows.values)
+        indptr = np.concatenate([[0], np.cumsum(self._lengths + spare)]).astype(np.int64)
+        rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self._dtype), width)
+        for a, b, band in self._in_order():
+            band.put(a, self._lengths[a:b], indptr[a:b], rows.indices, rows.values)
         return rows
+
+    def spread(self, width: int) -> NDArray[np.floating]:
+        """Give the rows as a dense array of `width` columns, in the order of memory."""
+        values = aligned(self._n, width, self._dtype)
+        for a, b, band in self._in_order():
+            indptr = np.concatenate([[0], np.cumsum(self._lengths[a:b])]).astype(np.int64)
+            rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self._dtype), width)
+            band.put(a, self._lengths[a:b], indptr[:-1], rows.indices, rows.values)
+            spread(rows.indptr, rows.indices, rows.values, values[a:b])
+        return values
+
+    def _in_order(self) -> Iterator[tuple[int, int, Band]]:
+        for k, band in enumerate(self._bands):
+            yield k * self._step, min((k + 1) * self._step, self._n), band
+
+
+class Band:
+    """The rows of one stretch of memory, in the order in which they came."""
+
+    def __init__(self, dtype: type[np.floating]) -> None:
+        self._memory = [np.empty(0, np.int64)]
+        self._indices, self._values = Pile(np.int32), Pile(dtype)
+
+    def add(self, memory: Numbers, rows: CsrRows, a: int, b: int) -> None:
+        """Take rows a … b - 1."""
+        first, last = rows.indptr[a], rows.indptr[b]
+        self._memory.append(memory)
+        self._indices.add(rows.indices[first:last])
+        self._values.add(rows.values[first:last])
+
+    def put(self, start: int, lengths: Numbers, places: Numbers, indices: Array, values: Array) -> None:
+        """Write the rows of memory from `start` on to their places, and give the memory of this band back."""
+        memory = np.concatenate(self._memory) - start
+        came = np.concatenate([[0], np.cumsum(lengths[memory])]).astype(np.int64)
+        order = np.empty_like(memory)
+        order[memory] = np.arange(len(memory))
+        with self._indices.taken() as theirs, self._values.taken() as numbers:
+            gather(order, came, theirs, numbers, places, indices, values)
+        self._memory = []
 
 
 class Destination:

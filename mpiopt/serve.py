@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,9 @@ from mpiopt.datasets import together
 from mpiopt.flags import parse
 from mpiopt.serving.examples import Sets
 from mpiopt.serving.host import cast
-from mpiopt.serving.messages import Kind, Message, encode
 from mpiopt.serving.process import SIGKILL, SILENT, Mail
 from mpiopt.serving.record import Record
-from mpiopt.serving.registry import believed
-from mpiopt.serving.run import PATIENCE, Run, run
+from mpiopt.serving.run import Run, run
 from mpiopt.serving.view import Role, View
 from mpiopt.signals import Stop
 from mpiopt.study import command
@@ -30,7 +28,7 @@ from mpiopt.study.failure.job import Cell, Study, from_plain, server_of
 from mpiopt.study.failure.outcome import as_json, outcome
 
 USAGE = "serve JOB.toml [--cell N] [--out FILE.json], on as many ranks as the cell has roles"
-FAREWELL = 0.3  # seconds for the last word to leave
+FAREWELL = 0.3  # seconds
 
 
 def serve(words: Sequence[str], comm: Comm, stop: Stop) -> int:
@@ -98,13 +96,12 @@ class Stage:
         """Run where processes may die, and leave without MPI's own end, which waits for the dead."""
         code, lost = 1, mail.lost  # type: ignore[attr-defined]
         try:
-            record = self.run(mail, SIGKILL, lambda rank: rank in lost)
+            record = self.run(mail, SIGKILL, lost)
             if record is not None:
                 self.finish(record, SIGKILL)
-                for rank in range(1, self.comm.size):
-                    mail.post(encode(Message(Kind.STOP)), rank)
+            else:
+                farewell(mail)
             code = 0
-            last_word(mail, lost, FAREWELL if record is not None else PATIENCE + self.job.seconds)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -114,16 +111,16 @@ class Stage:
 
     def silent(self) -> None:
         """Run where the dead come back."""
-        record = self.run(self.comm, SILENT, believed)
+        record = self.run(self.comm, SILENT, None)
         self.comm.flush()
         together(self.comm, lambda: self.finish(record, SILENT) if record is not None else None)
 
-    def run(self, mail: Mail, death: str, confirmed: Callable[[int], bool]) -> Record | None:
+    def run(self, mail: Mail, death: str, lost: Collection[int] | None) -> Record | None:
         """Say who is who, and run."""
         announce(self.comm, self.view, death)
         server = server_of(self.cell)
         plan = Run(self.view, cast(server, self.task), self.job.rules, self.job.plan(self.cell), self.job.evaluate)
-        return run(plan, self.task, self.comm, mail, death, confirmed)
+        return run(plan, self.task, self.comm, mail, death, lost)
 
     def finish(self, record: Record, death: str) -> None:
         """Judge, print and write what was found."""
@@ -150,11 +147,9 @@ def announce(comm: Comm, view: View, death: str) -> None:
         print(f"deaths: {how}", flush=True)
 
 
-def last_word(mail: Mail, lost: set[int], seconds: float) -> None:
-    """Let MPI move on until the registry has spoken, or is gone, or the time is up."""
-    end = time.monotonic() + seconds
-    stop = encode(Message(Kind.STOP)).tobytes()
-    while time.monotonic() < end and 0 not in lost:
-        if any(wire.tobytes() == stop for _, wire in mail.arrived()):
-            return
+def farewell(mail: Mail) -> None:
+    """Let MPI move on until the last beat has left."""
+    end = time.monotonic() + FAREWELL
+    while time.monotonic() < end:
+        mail.arrived()
         time.sleep(0.005)

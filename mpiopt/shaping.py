@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.kernels import moving as kernels
+from mpiopt.pile import anonymous
 from mpiopt.shard import CsrRows, DenseRows, Rows
 
 Numbers = NDArray[np.int64]
+LARGE = 1 << 20  # bytes from which on an array has pages of its own
 NO_ROWS = CsrRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0), 0)
 
 
 def aligned(n: int, width: int, dtype: type[np.floating]) -> NDArray[np.floating]:
     """Give an (n, width) array of zeros whose first row begins at a multiple of 64 bytes."""
     nbytes = n * width * np.dtype(dtype).itemsize
+    if nbytes >= LARGE:
+        return np.frombuffer(anonymous(nbytes), dtype, n * width).reshape(n, width)
     raw = np.zeros(nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
     found: NDArray[np.floating] = raw[start : start + nbytes].view(dtype).reshape(n, width)
     return found
+
+
+def narrowed(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Turn an array of `aligned` into float32 in its own memory, and give what is left over to the system."""
+    n, width = values.shape
+    room = values
+    while isinstance(room.base, np.ndarray):
+        room = room.base
+    whole = memoryview(room.base).obj if isinstance(room.base, memoryview) else room.base
+    if not isinstance(whole, mmap.mmap):
+        found = aligned(n, width, np.float32)
+        found[:] = values
+        return found
+    narrow: NDArray[np.floating] = values.reshape(-1).view(np.float32)[: n * width].reshape(n, width)
+    step = max(1, LARGE // max(1, 8 * width))
+    for start in range(0, n, step):
+        narrow[start : start + step] = values[start : start + step].astype(np.float32)
+    used = -(-narrow.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    if hasattr(mmap, "MADV_DONTNEED") and used < len(whole):
+        whole.madvise(mmap.MADV_DONTNEED, used)
+    return narrow
 
 
 def padded(columns: int) -> int:
@@ -71,11 +98,9 @@ def with_ones(rows: Rows, d: int) -> Rows:
 
 
 def single(rows: Rows) -> Rows:
-    """Give the rows in float32."""
+    """Give the rows in float32; dense ones in the memory of the others, which are lost."""
     if rows.values.dtype == np.float32:
         return rows
     if isinstance(rows, CsrRows):
         return CsrRows(rows.indptr, rows.indices, rows.values.astype(np.float32), rows.width)
-    values = aligned(len(rows), rows.width, np.float32)
-    values[:] = rows.values
-    return DenseRows(values)
+    return DenseRows(narrowed(rows.values))

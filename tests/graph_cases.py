@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
-from mpiopt.topologies import Topology
+from mpiopt.topologies import Topology, from_edges
 
 NAMES = [name for name in Topology.known() if name != "file"]
 DTYPES = (np.float64, np.float32, np.int16, np.bool_, [("a", "<i4"), ("b", "<f8")])
+
+
+@st.composite
+def strongly_connected(draw, most):
+    """Any directed graph that has a ring through all its ranks, the ring in any order."""
+    size = draw(st.integers(1, most))
+    order = draw(st.permutations(range(size)))
+    ranks = st.integers(0, size - 1)
+    more = draw(st.lists(st.tuples(ranks, ranks), max_size=3 * size))
+    return from_edges([*zip(order, [*order[1:], order[0]], strict=True), *more], size)
 
 
 def neighbours_of(comm, name, **options):

@@ -18,7 +18,6 @@ from mpiopt.shard import Vector
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FORMAT, VERSION = "mpiopt-data", 1
-CHUNK = 1 << 20  # bytes
 
 
 def opened(path: str) -> h5py.File:
@@ -138,10 +137,8 @@ def write(path: str, plan: Plan, parts: Callable[[], Sequence[Part] | None], com
 def _create(file: h5py.File | None, plan: Plan) -> None:
     if file is None:
         return
-    for name, (shape, dtype) in plan.datasets.items():
-        rows = max(1, CHUNK // max(1, np.dtype(dtype).itemsize * int(np.prod(shape[1:]))))
-        chunks = (min(rows, max(1, shape[0])), *shape[1:]) if min(shape) > 0 else None
-        file.create_dataset(name, shape, dtype, chunks=chunks)
+    for name, (shape, dtype) in plan.datasets.items():  # contiguous: read and written without a second copy
+        file.create_dataset(name, shape, dtype)
     if plan.names:
         file.create_dataset("names", (len(plan.names),), f"S{max(len(n.encode()) for n in plan.names)}")
     if plan.classes is not None:

@@ -1,7 +1,8 @@
 """Result files and checkpoints; with the readers under `datasets/` the only code that knows h5py."""
 
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
+from mpiopt.hdf5.background import BackgroundCheckpoints
+from mpiopt.hdf5.checkpoints import Checkpoints, Loaded, first_since
 from mpiopt.hdf5.contents import Contents, contents, read_head
 from mpiopt.hdf5.files import check_writable
 from mpiopt.hdf5.head import Head
@@ -9,6 +10,7 @@ from mpiopt.hdf5.results import Costs, Result, read_result, write_result
 from mpiopt.provenance import Provenance
 
 __all__ = [
+    "BackgroundCheckpoints",
     "Checkpoints",
     "Contents",
     "Costs",
@@ -19,6 +21,7 @@ __all__ = [
     "Result",
     "check_writable",
     "contents",
+    "first_since",
     "read_head",
     "read_result",
     "write_result",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,22 +41,32 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`; every method is collective.
 
     `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
-    the communicator and h5py have MPI. Either form is read whatever `form` says.
-    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over.
+    the communicator and h5py have MPI, and a lost rank would be the end of all anyway (HDF5 does not survive one with
+    a file open). Either form is read whatever `form` says.
+    `hints` are MPI-IO's, for the shared file (striping, collective buffering).
+    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over. What has a number below
+    `since` is not looked at: it is of another run. `first` is the number of the first one saved here, 0 for none.
     """
 
     def __init__(
-        self, folder: str | Path, comm: Comm, form: str = "auto", warn: Callable[[str], object] = lambda line: None
+        self,
+        folder: str | Path,
+        comm: Comm,
+        form: str = "auto",
+        warn: Callable[[str], object] = lambda line: None,
+        hints: Mapping[str, str] | None = None,
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
-        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi)
+        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi) and not comm.tolerant
         if form == "parallel" and not able:
             raise ValueError("checkpoint form 'parallel' needs MPI and an h5py built with it; use 'sharded'")
         self.form = "parallel" if able and form != "sharded" else "sharded"
         self.folder = Path(folder)
         self.comm = comm
         self._warn = warn
+        self.first = self.since = 0
+        self._hints = hints or {}
         self._slots = Slots(self.folder)
 
     def claim(self) -> None:
@@ -77,6 +87,9 @@ class Checkpoints:
         """Say, in the folder, that this run has ended and how; without any checkpoint the folder is removed."""
         on_first(self.comm, lambda: self._slots.owner.release(ending))
 
+    def give_up(self) -> None:
+        """Let go of what is under way: a rank that had part in it is lost."""
+
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state as it is before round k.
 
@@ -89,18 +102,20 @@ class Checkpoints:
             If it cannot be written; on all ranks, one line. What was there before is untouched.
         """
         mine = slabs(state, shard, self.comm)
-        number = self._begin(mine)
+        number = self.begin(mine)
         path = self._slots.path(number)
-        write = write_parallel if self.form == "parallel" else write_sharded
         try:
-            write(path, k, mine, shard.total, meta, self.comm)
+            if self.form == "parallel":
+                write_parallel(path, k, mine, shard.total, meta, self.comm, self._hints)
+            else:
+                write_sharded(path, k, mine, shard.total, meta, self.comm)
             on_first(self.comm, lambda: self._slots.commit(number))
         except OSError:
             if self.comm.rank == 0:
                 self._slots.abandon(number)
             raise
 
-    def _begin(self, mine: list[Slab]) -> int:
+    def begin(self, mine: list[Slab]) -> int:
         """Agree on the number of the new checkpoint, once there is room for it."""
         needed = int(self.comm.sum(np.array([sum(s.rows.nbytes for s in mine)], np.int64))[0])
         numbers = [0]
@@ -115,7 +130,9 @@ class Checkpoints:
                 try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
 
         on_first(self.comm, begin)
-        return int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+        number = int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+        self.first = self.first or number
+        return number
 
     def load(self, blank_state: object, shard: Shard, job: str) -> Loaded | None:
         """Fill the state, in place, from the newest checkpoint all of whose checksums hold; None if there is none.
@@ -125,7 +142,8 @@ class Checkpoints:
         ValueError
             If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
         """
-        numbers = json.loads(share_text(self.comm, json.dumps(self._slots.whole() if self.comm.rank == 0 else [])))
+        there = self._slots.whole() if self.comm.rank == 0 else []
+        numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []
         for number in numbers:
             try:
@@ -201,3 +219,11 @@ def _place(slab: Slab, state: object) -> Slab:
         return slab
     array = getattr(state, slab.name)
     return Slab(slab.name, slab.layout, array.reshape(slab.shape), slab.shape, 0)
+
+
+def first_since(folder: Path, seconds: float, comm: Comm) -> int:
+    """Give the number of the oldest checkpoint that was put in place after this time (since 1970), 0 for none."""
+    slots = Slots(folder)
+    numbers = slots.whole() if comm.rank == 0 else []
+    fresh = [n for n in numbers if slots.path(n).stat().st_mtime >= seconds]
+    return int(comm.broadcast(np.array([min(fresh, default=0)], np.int64))[0])

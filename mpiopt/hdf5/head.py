@@ -19,9 +19,22 @@ from mpiopt.state import Layout
 
 Meta = dict[str, str | int | float]
 
-# Keys of a job that a resumed run may change: when to stop, where to write, what to print.
+# Keys of a job that a resumed run may change: when to stop, where to write, what to print, what to do about losses.
 FREE = frozenset(
-    ("tol", "max_epochs", "max_seconds", "out", "log", "resume", "checkpoint_every", "checkpoint_form", "quiet")
+    (
+        "tol",
+        "max_epochs",
+        "max_seconds",
+        "out",
+        "log",
+        "resume",
+        "checkpoint_every",
+        "checkpoint_form",
+        "io_hints",
+        "quiet",
+        "recovery",
+        "spares",
+    )
 )
 
 

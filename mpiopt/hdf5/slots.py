@@ -10,7 +10,7 @@ from mpiopt.hdf5.files import cause, sync
 from mpiopt.owner import Owner
 
 KEPT = 2
-_NAME = re.compile(r"(\d{6,})\.(h5|h5\.partial|shard-\d+-of-\d+\.h5)")
+_NAME = re.compile(r"(\d{6,})\.(h5|h5\.partial|shard-\d+-of-\d+\.(?:h5|told|told\.partial))")
 
 
 class Slots:

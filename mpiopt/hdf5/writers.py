@@ -7,12 +7,13 @@ for the caller to put in place; until then nothing of before has been touched.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.hdf5.files import LIBVER, cause, sync
@@ -24,10 +25,12 @@ from mpiopt.state import Layout
 FAILURES = (OSError, RuntimeError, ValueError)  # what h5py raises when a write fails
 
 
-def write_parallel(path: Path, k: int, slabs: list[Slab], total: int, meta: Meta, comm: Comm) -> None:
-    """Write `path`.partial, all ranks into one file; collective."""
+def write_parallel(
+    path: Path, k: int, slabs: list[Slab], total: int, meta: Meta, comm: Comm, hints: Mapping[str, str] | None = None
+) -> None:
+    """Write `path`.partial, all ranks into one file; collective. `hints` are for MPI-IO."""
     partial = f"{path}.partial"
-    f, error = _try(path, lambda: h5py.File(partial, "w", driver="mpio", comm=comm.raw, libver=LIBVER))  # type: ignore[attr-defined]
+    f, error = _try(path, lambda: h5py.File(partial, "w", libver=LIBVER, **shared(comm, hints or {})))
     comm.agree(error)
     # With the file open nothing is raised: whatever fails, and on whichever rank, all ranks close it together.
     datasets, error = _try(path, lambda: [f.create_dataset(f"state/{s.name}", s.shape, s.rows.dtype) for s in slabs])
@@ -42,24 +45,32 @@ def write_parallel(path: Path, k: int, slabs: list[Slab], total: int, meta: Meta
     comm.agree(error or late)
 
 
+def shared(comm: Comm, hints: Mapping[str, str]) -> dict[str, Any]:
+    """Give what h5py needs to open one file on all ranks."""
+    options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}  # type: ignore[attr-defined]
+    return options | {"info": comm.info(hints)} if hints else options  # type: ignore[attr-defined]
+
+
 def write_sharded(path: Path, k: int, slabs: list[Slab], total: int, meta: Meta, comm: Comm) -> None:
     """Write one file for each rank, beside `path`, and the manifest `path`.partial; collective."""
-    names = [_shard_name(path, r, comm.size) for r in range(comm.size)]
+    names = shard_names(path, comm.size)
     mine = path.with_name(names[comm.rank])
-    checksums, error = _try(mine, lambda: _write_shard(mine, slabs))
+    checksums, error = _try(mine, lambda: write_shard(mine, slabs))
     comm.agree(error)
     head = _head(k, slabs, checksums, names, total, meta, comm)
     error = None
     if comm.rank == 0:
-        _, error = _try(path, lambda: Path(f"{path}.partial").write_bytes(_manifest(head)))
+        _, error = _try(path, lambda: Path(f"{path}.partial").write_bytes(manifest(head)))
     comm.agree(error)
 
 
-def _shard_name(path: Path, rank: int, size: int) -> str:
-    return f"{path.stem}.shard-{rank}-of-{size}.h5"
+def shard_names(path: Path, size: int) -> list[str]:
+    """Give the files of the ranks, which lie beside `path`."""
+    return [f"{path.stem}.shard-{rank}-of-{size}.h5" for rank in range(size)]
 
 
-def _write_shard(path: Path, slabs: list[Slab]) -> list[int]:
+def write_shard(path: Path, slabs: list[Slab]) -> list[int]:
+    """Write one rank's file, to the disk; give the CRC-32 of each slab."""
     with Outlet(path) as out:
         with h5py.File(out, "w", libver=LIBVER) as f:
             datasets = [f.create_dataset(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
@@ -85,14 +96,20 @@ def _head(
 ) -> Head:
     mine = [[s.start, s.stop, crc] for s, crc in zip(slabs, checksums, strict=True)]
     every = np.array(comm.allgather(np.array([mine], np.int64).reshape(1, len(slabs), 3)))[:, 0]
+    return head_of(k, slabs, every, files, total, meta)
+
+
+def head_of(k: int, slabs: list[Slab], every: NDArray[np.int64], files: list[str], total: int, meta: Meta) -> Head:
+    """Make the head; `every` has start, stop and CRC-32 of each rank's slabs, shape (ranks, slabs, 3)."""
     fields = {
         s.name: Field(s.layout.name, s.rows.dtype.str, list(s.shape), *every[:, i].T.tolist())
         for i, s in enumerate(slabs)
     }
-    return Head(k, comm.size, total, files, meta, fields)
+    return Head(k, len(every), total, files, meta, fields)
 
 
-def _manifest(head: Head) -> bytes:
+def manifest(head: Head) -> bytes:
+    """Give the file that shows the ranks' files as one."""
     # Not HDF5's own memory image: 1.10 leaves a wrong superblock checksum in it.
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:

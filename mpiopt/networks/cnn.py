@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mpiopt.networks import Shape
+from mpiopt.networks.images import Convolution, Image, Pool
 from mpiopt.networks.layered import Layered
-from mpiopt.networks.layers import Convolution, Dense, Dropout, Image, Layer, Pool, Relu
+from mpiopt.networks.layers import Dense, Dropout, Layer, Relu
 
 
 @dataclass(frozen=True)

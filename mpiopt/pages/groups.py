@@ -11,7 +11,9 @@ from mpiopt.milestones import LEVELS, costs
 from mpiopt.record import Record
 
 # Keys that do not make another setting: the seed, and where a run writes and what it prints.
-APART = frozenset(("seed", "out", "log", "resume", "checkpoint_every", "quiet", "data_checksum"))
+APART = frozenset(
+    ("seed", "out", "log", "resume", "checkpoint_every", "checkpoint_form", "io_hints", "quiet", "data_checksum")
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,14 +77,16 @@ def legend(groups: Sequence[Group]) -> Markup:
     """Give the names with their colours; a click hides one in all charts."""
     if len(groups) < 2:
         return Markup("")
-    line = '<svg viewBox="0 0 28 8"><line x1="0" y1="4" x2="28" y2="4" stroke-width="3"/></svg>'
-    items = "".join(
-        f'<li><button type="button" aria-pressed="true" data-series="{i}" data-name="{escape(g.name)}">'
-        f"{line}{escape(g.name)}</button></li>"
-        for i, g in enumerate(groups)
-    )
+    items = "".join(entry(g.name, i) for i, g in enumerate(groups))
     listed = Markup(f'<ul class="legend">{items}</ul>')
     return listed if len(groups) <= FEW else folded(f"{len(groups)} settings", listed)
+
+
+def entry(name: str, series: int) -> str:
+    """Give one name of a legend."""
+    line = '<svg viewBox="0 0 28 8"><line x1="0" y1="4" x2="28" y2="4" stroke-width="3"/></svg>'
+    attributes = f'type="button" aria-pressed="true" data-series="{series}" data-name="{escape(name)}"'
+    return f"<li><button {attributes}>{line}{escape(name)}</button></li>"
 
 
 def convergence(made: Page, groups: Sequence[Group]) -> Markup:

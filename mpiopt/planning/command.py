@@ -17,10 +17,10 @@ from mpiopt.comm.threads import single
 from mpiopt.compression import make_compressor
 from mpiopt.local_steps import full_metric
 from mpiopt.objective import Objective
-from mpiopt.planning import link, probe, sample, tables
+from mpiopt.planning import failures, link, probe, sample, tables
 from mpiopt.planning.link import Link
 from mpiopt.planning.model import Case, Outlook, needed_rows, outlook
-from mpiopt.planning.probe import Probe
+from mpiopt.planning.probe import Probe, Until
 from mpiopt.planning.question import USAGE, Question, ask
 from mpiopt.planning.sample import Sample
 from mpiopt.problem import measure, pick_for, target_of
@@ -28,6 +28,7 @@ from mpiopt.signals import Stop
 from mpiopt.speeds import Candidate
 
 SPAN = 5  # the table goes from 1/2^SPAN to 2^(SPAN − 2) times the ranks
+LONG = 6.0  # seconds of the run that goes on to the tolerance
 EXCHANGES = ("sync", "overlap", "timed")
 
 
@@ -35,12 +36,14 @@ def plan(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Print what a job will cost; collective: all ranks of this run measure at once."""
     if "--help" in words or not words:
         return _say(comm, USAGE)
+    if any(word.startswith("--save-seconds") for word in words):
+        return _say(comm, failures.told(words))
     question = ask(words)
     if question.simulate:
         from mpiopt.planning.simulated import simulate
 
         return _say(comm, simulate(question, comm))
-    program = _program(comm)
+    program = program_bytes(question, comm)
     planner = Planner.of(question, comm)
     found = [planner.outlook(ranks) for ranks in planner.scan()]
     text = tables.whole(planner, found, program)
@@ -53,11 +56,15 @@ def _say(comm: Comm, text: str) -> int:
     return 0
 
 
-def _program(comm: Comm) -> float:
-    """Give the bytes that a rank takes before it has any row."""
+def program_bytes(question: Question, comm: Comm) -> float:
+    """Give the most bytes that a rank takes with hardly any rows: one piece is read, and some rounds are made."""
     from mpiopt import hdf5  # noqa: F401  its libraries belong to a run
     from mpiopt.report import peak_nbytes
 
+    job = question.job
+    rows = sample.take(job.path, target_of(job.model), job.data, question.rows, job.seed, most=1)
+    small = Planner(question, rows, link.read(link.ASSUMED, 1), comm)
+    probe.warm([small.objective(1)], small.algorithm(1)[0], job.seed)
     return float(comm.max(np.array([peak_nbytes()], np.int64))[0])
 
 
@@ -120,7 +127,7 @@ class Planner:
             total=self.rows.rows,
             d=objective.zeros().size,
             unknowns=size.unknowns,
-            epochs=choice.epochs(algorithm.name, size),
+            epochs=self.epochs(ranks),
             needed=needed_rows(objective, inside, self.rows.rows) if local else 0.0,
             compressed=compressed,
             crowd=self.crowd(ranks),
@@ -132,17 +139,33 @@ class Planner:
         return max(1.0, min(ranks, question.ranks_per_node) / (question.cores or question.ranks_per_node))
 
     def probe(self, ranks: int) -> tuple[Probe, float]:
-        """Measure the work of one of so many ranks; give its mean over the ranks of this run, and the spread."""
+        """Measure the work of one of so many ranks; give its mean over the ranks of this run, and the spread.
+
+        On one and two ranks, which share all rows that were read, it goes on to the tolerance, if that is not long.
+        """
         objectives = self.objectives(ranks)
         key = (len(objectives), len(objectives[0].shard))
         if key not in self.probes:
             self.comm.barrier()
-            mine = probe.probe(objectives, self.algorithm(ranks)[0], self.question.job.seed)
+            mine = probe.probe(objectives, self.algorithm(ranks)[0], self.question.job.seed, self._until(ranks))
             seconds = np.array([mine.compute, mine.start])
             mean, most = self.comm.sum(seconds) / self.comm.size, self.comm.max(seconds)
             found = mine._replace(compute=float(mean[0]), start=float(mean[1]))
             self.probes[key] = found, float(most[0] / mean[0] - 1.0)
         return self.probes[key]
+
+    def _until(self, ranks: int) -> Until:
+        return Until() if ranks > 2 else Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)
+
+    def epochs(self, ranks: int) -> float:
+        """Give the epochs to the tolerance: those of the runs on the rows that were read, if all got there.
+
+        Else by the counts; never by a mixture, which would compare what cannot be compared.
+        """
+        alone, several = (self.probe(few)[0].certified for few in (1, min(2, self.rows.rows)))
+        if alone and several:
+            return alone if ranks == 1 else several
+        return choice.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
     def outlook(self, ranks: int) -> Outlook:
         """Predict the job on so many ranks, exchanging as it says."""

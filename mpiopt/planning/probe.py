@@ -34,9 +34,7 @@ from mpiopt.warm_start import cut
 
 R = TypeVar("R")
 
-PERIODS, SECONDS, MOST = 3, 0.3, 5.0  # exact evaluations at least, and seconds at least and at most
 FEW = 256  # rows of the first run, in which the kernels are compiled
-FINISHED = 1e-13  # a certificate after which rounds are no longer usual ones
 TRACED = 8192  # rows of the run whose memory is traced
 NO_LINK = Link(0.0, 0.0, "given")
 
@@ -51,6 +49,19 @@ class Probe(NamedTuple):
     rounds: float
     start_met: Mapping[tuple[str, int], float]
     met: Mapping[tuple[str, int], float]  # verbs by name and bytes brought
+    certified: float  # epochs to the tolerance; 0: it was not reached
+
+
+class Until(NamedTuple):
+    """How far a run goes: to the certificate, or some exact evaluations and seconds, but no longer than `most`."""
+
+    tol: float = 1e-13
+    periods: int = 3
+    least: float = 0.3
+    most: float = 3.0
+
+
+FIRST = Until(periods=1, least=0.0)
 
 
 class Needs(NamedTuple):
@@ -66,35 +77,29 @@ def objective_of(model: Model, sample: Sample, shard: Shard) -> Objective:
     return pose(penalised, shard, sample.data.target, sample.data.classes)
 
 
-def probe(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int) -> Probe:
+def probe(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int, until: Until) -> Probe:
     """Run the start and some rounds on the ranks whose objectives are given, one at a time; local."""
     warm(objectives, algorithm, seed)
-    return _turns(objectives, lambda objective, comm: _measured(objective, algorithm, Channel(comm, seed), comm))[0]
+    return _turns(objectives, lambda objective, comm: _measured(objective, algorithm, comm, seed, until))[0]
 
 
 def warm(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int) -> None:
     """Compile what a run needs, by one on some rows; local."""
     few = [first_rows(objective, FEW, len(objectives)) for objective in objectives]
-    _turns(few, lambda objective, comm: _rounds(objective, algorithm, Channel(comm, seed), 0.0))
+    _turns(few, lambda objective, comm: _begin(objective, algorithm, Channel(comm, seed)))
 
 
-def _measured(objective: Objective, algorithm: Algorithm[Any], channel: Channel, comm: ClockComm) -> Probe:
-    watch, now = _begun(objective, algorithm, channel)
+def _measured(objective: Objective, algorithm: Algorithm[Any], comm: ClockComm, seed: int, until: Until) -> Probe:
+    watch, now = _begun(objective, algorithm, Channel(comm, seed))
     start, start_met = comm.spent.compute, dict(comm.spent.met)
     comm.spent.met.clear()
-    epochs = _go_on(objective, algorithm, watch, now, SECONDS)
+    epochs = _go_on(objective, algorithm, watch, now, until)
     started = _start_epochs(epochs)
     later = max(now.epochs - started, 1e-9)
     met = {key: count / later for key, count in comm.spent.met.items()}
-    return Probe(
-        len(objective.shard),
-        start,
-        started,
-        (comm.spent.compute - start) / later,
-        len(epochs) / later,
-        start_met,
-        met,
-    )
+    compute = (comm.spent.compute - start) / later
+    reached = now.epochs if now.certificate.value <= until.tol else 0.0
+    return Probe(len(objective.shard), start, started, compute, len(epochs) / later, start_met, met, reached)
 
 
 def _turns(objectives: Sequence[Objective], work: Callable[[Objective, ClockComm], R]) -> list[R]:
@@ -130,19 +135,19 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
 
 
 def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[Watch, Run]:
-    watch = Watch(channel, Clock(), Stop())
+    watch = Watch(algorithm.over(channel), Clock(), Stop())
     now = runner.begin(Plan(Stopping()), objective, algorithm, watch)
     runner.note(now, 0.0, watch, lambda row: None)
     return watch, now
 
 
-def _rounds(objective: Objective, algorithm: Algorithm[Any], channel: Channel, seconds: float) -> None:
+def _begin(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> None:
     watch, now = _begun(objective, algorithm, channel)
-    _go_on(objective, algorithm, watch, now, seconds)
+    _go_on(objective, algorithm, watch, now, FIRST)
 
 
-def _go_on(objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: Run, seconds: float) -> list[float]:
-    """Do rounds until so many seconds and some exact values have passed, or nothing is left; give their epochs."""
+def _go_on(objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: Run, until: Until) -> list[float]:
+    """Do rounds as far as they are wanted; give their epochs."""
     epochs: list[float] = []
     began = time.perf_counter()
     while True:
@@ -152,8 +157,8 @@ def _go_on(objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: R
         runner.look(now, progress, objective, watch, lambda row: None)
         epochs.append(progress.epochs)
         spent = float(watch.channel.comm.max(np.array([time.perf_counter() - began]))[0])
-        enough = spent >= MOST or (len(now.rows) > PERIODS and spent >= seconds)
-        if enough or progress.epochs == 0.0 or now.certificate.value < FINISHED:
+        enough = spent >= until.most or (len(now.rows) > until.periods and spent >= until.least)
+        if enough or progress.epochs == 0.0 or now.certificate.value <= until.tol:
             return epochs
 
 
@@ -165,7 +170,7 @@ def _start_epochs(epochs: Sequence[float]) -> float:
 def _peak(objective: Objective, algorithm: Algorithm[Any], seed: int) -> int:
     tracemalloc.start()
     try:
-        _rounds(objective, algorithm, Channel(single(), seed), 0.0)
+        _begin(objective, algorithm, Channel(single(), seed))
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

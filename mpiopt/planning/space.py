@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mpiopt.dataset import DataOptions
-from mpiopt.datasets import PIECE
 from mpiopt.planning.probe import Needs
 from mpiopt.planning.sample import Sample
 from mpiopt.redistribute import BANDS
 from mpiopt.shard import CsrRows, Shard
 from mpiopt.state import Layout
 
-PIECES = 6  # pieces of a file that are in memory at once while rows travel: read, checked, cut, sent, received
 LABELS = 32  # bytes a row of what is read beside it: label, weight, order, and where it lies
 SAVING = 16  # bytes a row while a checkpoint is written: the inverse of the order
 
@@ -20,7 +18,7 @@ SAVING = 16  # bytes a row while a checkpoint is written: the inverse of the ord
 class Space(NamedTuple):
     """Bytes of one rank; `peak` is the largest that a phase needs together with the program itself."""
 
-    program: float
+    program: float  # with the pieces in which rows are read, and what compiles the kernels
     rows: float
     labels: float
     work: float  # table, model, buffers of the algorithm
@@ -35,7 +33,7 @@ def of_rank(sample: Sample, options: DataOptions, needs: Needs, program: float, 
     shard = sample.data.shard
     rows, labels = n * row_bytes(shard), 24.0 * n
     work = needs.fixed + needs.row * n
-    loading = PIECES * PIECE + LABELS * n + rows * (arriving(shard, options) - 1.0)
+    loading = LABELS * n + rows * (arriving(shard, options) - 1.0)
     peak = program + rows + max(labels + max(work, SAVING * n), loading)
     return Space(program, rows, labels, work, loading, SAVING * n + (4 << 20), peak)
 
@@ -54,7 +52,7 @@ def arriving(shard: Shard, options: DataOptions) -> float:
     wide = options.float32 and options.scale != "none"
     if not wide:
         return twice
-    return twice * (12.0 / 8.0 if isinstance(shard.rows, CsrRows) else 2.0)
+    return 2.0
 
 
 def checkpoint(stored: dict[Layout, float], sample: Sample, ranks: int) -> float:

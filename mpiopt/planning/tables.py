@@ -45,12 +45,13 @@ def _head(planner: Planner, asked: Outlook) -> list[str]:
     kind = "sparse" if isinstance(shard.rows, CsrRows) else "dense"
     shape = f"{rows.rows} rows x {shard.features}, {kind} {shard.rows.values.dtype}"
     objective, (algorithm, _) = planner.objective(case.ranks), planner.algorithm(case.ranks)
+    l1, l2 = objective.penalty.strengths
     how = "given" if job.algorithm.name != "auto" else "modelled"
     need = f"{case.needed:.4g} for free local steps: {'enough' if case.rows >= case.needed else 'TOO FEW'}"
     return [
         f"plan: {Path(job.path).name if len(job.path) > 50 else job.path} on {case.ranks} ranks",
         line("data", shape, rows.source),
-        line("model", f"{written(objective.loss).name} loss, {written(objective.penalty)} penalty", "given"),
+        line("model", f"{objective.loss.name} loss, l1 {l1:.4g}, l2 {l2:.4g}", "given"),
         line("algorithm", algorithm.name, how),
         line("rows of a rank", f"{case.rows}; {need if case.needed else 'no local steps'}", "modelled"),
         line("link", planner.link.told(), planner.link.source),
@@ -160,8 +161,11 @@ def _ranks(found: list[Outlook], spaces: dict[int, space.Space], asked: Outlook)
             f"{share:7.0f} % {o.epochs:7.3g} {o.seconds:9.3g} {gain:4.0f} %"
         )
     best, fast = paying(found, LEAST), shortest(found)
-    lines.append(
-        f"more than {best.case.ranks} ranks stop paying (efficiency below {100 * LEAST:.0f} %); "
-        f"{fast.case.ranks} are the fastest"
-    )
+    if best is found[-1]:
+        lines.append(f"{best.case.ranks} ranks still pay (efficiency of {100 * LEAST:.0f} % or more)")
+    else:
+        lines.append(
+            f"more than {best.case.ranks} ranks stop paying (efficiency below {100 * LEAST:.0f} %); "
+            f"{fast.case.ranks} are the fastest"
+        )
     return lines

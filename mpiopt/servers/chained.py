@@ -55,6 +55,7 @@ class Replica:
             letter = yield from take(me, Kind.REPLICA)
             if letter is not None and letter[1].vector is not None:
                 self.version, self.weights = letter[1].number, letter[1].vector
+                me.holds(self.weights.nbytes)
                 yield Send(letter[0], Message(Kind.ACK, self.version))
                 yield from self.fed_on()
             elif following(me) != self.fed:  # a new tail

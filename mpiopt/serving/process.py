@@ -6,6 +6,7 @@ nothing and says nothing for the outage, and comes back as a spare. The protocol
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -42,10 +43,22 @@ class Mail(Protocol):
 
 
 class Process:
-    """Runs a rank until the registry says stop; `born` makes the host of a life from its number."""
+    """Runs a rank until the registry says stop; `born` makes the host of a life from its number.
 
-    def __init__(self, mail: Mail, born: Callable[[int], Host], beat: float, death: str, end: float) -> None:
-        self._mail, self._born, self._beat, self._death, self._end = mail, born, beat, death, end
+    `orphaned` says whether the registry is known to be dead; so it is where the word to stop has not come by `end`.
+    """
+
+    def __init__(
+        self,
+        mail: Mail,
+        born: Callable[[int], Host],
+        beat: float,
+        death: str,
+        end: float,
+        orphaned: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._mail, self._born, self._beat, self._death = mail, born, beat, death
+        self._end, self._orphaned = end, orphaned
         self._here: deque[Letter] = deque()
         self._next_beat, self._life = 0.0, 0
         self._changed = False  # the actor shall look at the view
@@ -58,7 +71,7 @@ class Process:
         return self.host.me
 
     def run(self) -> None:
-        """Carry out what the actor wants."""
+        """Carry out what the actor wants; RuntimeError where the registry is dead."""
         value: object = None
         while not self.over:
             try:
@@ -66,10 +79,8 @@ class Process:
             except StopIteration:  # only the registry comes to an end
                 return
             self._beats()
-            if self.me.clock() > self._end:
-                raise RuntimeError(
-                    f"rank {self._mail.rank} has not been told to stop: is the registry, rank 0, dead?"
-                )
+            if self.me.clock() > self._end or self._orphaned():
+                raise RuntimeError(f"rank {self._mail.rank} was not told to stop: is the registry, rank 0, dead?")
         self._send(0, self.host.beat()._replace(amount=1))
 
     def _live(self, life: int) -> Host:
@@ -98,7 +109,9 @@ class Process:
         while True:
             self._receive()
             now = self.me.clock()
-            if self.over or self._changed or self._here or now - began >= seconds or now > self._end:
+            if self.over or self._changed or self._here or now - began >= seconds:
+                break
+            if now > self._end or self._orphaned():
                 break
             self._beats()
             time.sleep(NAP)
@@ -136,7 +149,8 @@ class Process:
 
     def _strike(self, strike: Strike) -> None:
         if self._death == SIGKILL and strike.pid:
-            os.kill(strike.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # somebody else was faster
+                os.kill(strike.pid, signal.SIGKILL)
         else:
             self._send(strike.rank, Message(Kind.STRIKE, 0, round(1000.0 * strike.seconds)))
 

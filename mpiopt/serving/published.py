@@ -14,6 +14,7 @@ def published(me: Me, version: int, w: Array, gradients: int, step: float) -> Ac
     """Tell of an update; show the weights after a start and then where `me.due` says so."""
     me.counts.applied += gradients
     me.counts.updates += 1
+    me.holds(w.nbytes)
     registry = me.view.head(Role.REGISTRY)
     if registry is not None:
         yield Send(registry, Message(Kind.APPLIED, version, gradients, np.array([step])))

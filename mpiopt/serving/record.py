@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
@@ -41,7 +42,7 @@ class Judged(NamedTuple):
     accuracy: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """Everything of one run. Weights lie in a file without a name until they are judged."""
 
@@ -51,6 +52,9 @@ class Record:
     roles: dict[tuple[int, int], Role] = field(default_factory=dict)  # the last role in that life but spare
     shown: list[tuple[float, int, np.dtype[np.floating]]] = field(default_factory=list)
     _weights: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self._weights.close)
 
     def show(self, seconds: float, version: int, w: Array) -> None:
         """Keep weights."""

@@ -6,7 +6,7 @@ heard of for `detection` seconds is dead; `outage` seconds after its death a spa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from mpiopt.serving import view as views
@@ -34,11 +34,6 @@ class Rules(NamedTuple):
         return self.detection / 5.0
 
 
-def believed(rank: int) -> bool:
-    """Take silence for death: there is nobody to ask."""
-    return True
-
-
 class Vacancy(NamedTuple):
     """A role that nobody has."""
 
@@ -55,9 +50,10 @@ class Registry:
         rules: Rules,
         faults: Sequence[Fault],
         record: Record,
-        confirmed: Callable[[int], bool] = believed,
+        lost: Collection[int] | None = None,
     ) -> None:
-        self.me, self.rules, self.record, self.confirmed = me, rules, record, confirmed
+        self.me, self.rules, self.record = me, rules, record
+        self.lost = lost  # ranks that MPI knows to be dead; None: there is nobody to ask
         self.faults = list(faults)
         self.heard = {rank: 0.0 for rank in range(len(me.view.places))}
         self.lives = dict.fromkeys(self.heard, 0)
@@ -84,8 +80,8 @@ class Registry:
     def pause(self) -> float:
         """Give the seconds until something is due."""
         now = self.me.clock()
-        times = [f.seconds - now for f in self.faults if f.seconds is not None] + [self.rules.seconds - now]
-        return max(0.0, min([self.rules.beat / 2.0, *times]))
+        times = [fault.seconds - now for fault in self.faults if fault.seconds is not None]
+        return max(0.0, min([self.rules.beat / 2.0, self.rules.seconds - now, *times]))
 
     def tell(self) -> Actor:
         """Send the view to all, also to those that are thought dead: who is not, must stop."""
@@ -122,18 +118,22 @@ class Registry:
             self.record.roles[rank, beat.number] = role
 
     def strikes(self) -> Actor:
-        """Kill whoever is to die by now."""
-        for fault in list(self.faults):
-            reached = self.record.updates and self.record.updates[-1].version >= fault.update
-            due = reached if fault.seconds is None else self.me.clock() >= fault.seconds
-            ranks = self.me.view.having(fault.role)
-            if due and len(ranks) > fault.place:
+        """Kill whoever is to die by now; where nobody has that role the fault falls on nobody."""
+        for fault in filter(self.due, list(self.faults)):
+            self.faults.remove(fault)
+            self.me.view = self.me.view._replace(pending=len(self.faults))
+            ranks = [rank for rank in self.me.view.having(fault.role) if rank not in self.ends]
+            if len(ranks) > fault.place:
                 victim = ranks[fault.place]
-                self.faults.remove(fault)
-                self.me.view = self.me.view._replace(pending=len(self.faults))
                 self.ends[victim] = self.me.clock() + fault.outage
                 self.note("killed", victim)
                 yield Strike(victim, fault.outage, self.pid(victim))
+
+    def due(self, fault: Fault) -> bool:
+        """Say whether it is time for a fault."""
+        if fault.seconds is not None:
+            return self.me.clock() >= fault.seconds
+        return bool(self.record.updates) and self.record.updates[-1].version >= fault.update
 
     def pid(self, rank: int) -> int:
         """Give the process of a rank, if it is on this machine."""
@@ -144,7 +144,7 @@ class Registry:
         """Take their roles from those that have been silent for too long, and which MPI does not think alive."""
         for rank in self.others():
             silence = (self.me.clock() - self.heard[rank]) / self.rules.detection
-            dead = silence > SLOW or (silence > 1.0 and self.confirmed(rank))
+            dead = silence > SLOW or (silence > 1.0 and (self.lost is None or rank in self.lost))
             if dead and self.me.view.places[rank].role is not Role.GONE:
                 self.lose(rank)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from mpiopt.comm import Comm
@@ -12,7 +12,7 @@ from mpiopt.serving.faults import Fault
 from mpiopt.serving.host import Cast, Host
 from mpiopt.serving.process import Mail, Process
 from mpiopt.serving.record import Record
-from mpiopt.serving.registry import Registry, Rules, believed
+from mpiopt.serving.registry import Registry, Rules
 from mpiopt.serving.task import Task
 from mpiopt.serving.view import View, unknown
 
@@ -30,7 +30,7 @@ class Run(NamedTuple):
 
 
 def run(
-    plan: Run, task: Task, comm: Comm, mail: Mail, death: str, confirmed: Callable[[int], bool] = believed
+    plan: Run, task: Task, comm: Comm, mail: Mail, death: str, lost: Collection[int] | None = None
 ) -> Record | None:
     """Run as one rank; collective until the clock starts. Rank 0 gives the record.
 
@@ -50,7 +50,8 @@ def run(
         me = Me(comm.rank, view, lambda: time.monotonic() - began, life, every=plan.every)
         if record is None:
             return Host(me, plan.actors)
-        return Host(me, lambda me: Registry(me, plan.rules, plan.faults, record, confirmed).run())
+        return Host(me, lambda me: Registry(me, plan.rules, plan.faults, record, lost).run())
 
-    Process(mail, born, plan.rules.beat, death, plan.rules.seconds + PATIENCE).run()
+    end = plan.rules.seconds + PATIENCE
+    Process(mail, born, plan.rules.beat, death, end, lambda: lost is not None and 0 in lost).run()
     return record

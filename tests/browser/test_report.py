@@ -7,8 +7,10 @@ from mpiopt.cli import run
 from mpiopt.comm.threads import single
 from mpiopt.events import ALL, Event
 from mpiopt.milestones import MEASURES, costs
+from mpiopt.pages.charts import Chart, curve
 from mpiopt.record import read_record
 from mpiopt.signals import Stop
+from mpiopt.study import page as page_of_study
 
 SHAPES = "path.js-line, .barlayer .point path"
 DRAWN = f"""() => [...document.querySelectorAll('.chart')].map(place => [...place.querySelectorAll('{SHAPES}')]
@@ -23,9 +25,7 @@ VIEWS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
 def sweep(folder):
     """Two settings with two seeds each, and a run by itself that was resumed and has a slow rank."""
     made = [
-        made_run(
-            folder / f"{name}-{seed}.h5", rows(rate + 0.03 * (seed - 1), 30), f'seed = {seed}\ncompress = "{name}"'
-        )
+        made_run(folder / f"{name}-{seed}.h5", rows(rate + 0.03 * (seed - 1), 30), f'seed={seed}\ncompress="{name}"')
         for name, rate in (("none", 0.4), ("quantised", 0.5))
         for seed in (1, 2)
     ]
@@ -97,3 +97,17 @@ def test_a_run_by_itself(page, opened, tmp_path):
         assert all(shown.evaluate(DRAWN))
         assert shown.title() == "alone"
         assert shown.locator("#ranking").count() == 0
+
+
+@pytest.mark.parametrize("view", [(1400, "light"), (390, "dark")], ids=lambda view: f"{view[0]}-{view[1]}")
+def test_the_page_of_a_study(opened, tmp_path, view):
+    parts = [curve("a <b>", [1, 2, 3, 4], [1, 0.1, 0.01, 1e-3]), curve("c", [1, 2, 3], [1, 0.5, 0.2], 1)]
+    facts = [{"claim": "It holds", "verdict": "holds", "items": [[True, "1.0 x"]]}]
+    story = page_of_study.Story("T", "P", "C", "Q", ("x",), ("y",), (Chart("curves", "steps", "gap", parts, "log"),))
+    page_of_study.write(str(tmp_path / "s"), {"facts": facts, "job": {}}, story)
+    with opened(tmp_path / "s.html", *view) as shown:
+        assert shown.evaluate(DRAWN) == [2]
+        assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert shown.inner_text("#facts tbody tr") == "It holds\tholds\t\n1.0 x"
+        shown.click("text=a <b>")
+        shown.wait_for_function("document.querySelectorAll('#chart-0 path.js-line').length === 1")

@@ -56,13 +56,14 @@ def main(folder, form, first, last):
     from mpi4py import MPI
 
     from mpiopt.comm.mpi import MpiComm
-    from mpiopt.hdf5 import Checkpoints
+    from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     Path(folder, f"pid-{comm.rank}").write_text(str(os.getpid()))
     comm.barrier()
     shard = shard_of(comm)
-    checkpoints = Checkpoints(Path(folder, "ckpt"), comm, form)
+    place = Path(folder, "ckpt")
+    checkpoints = BackgroundCheckpoints(place, comm) if form == "background" else Checkpoints(place, comm, form)
     saved = os.open(Path(folder, "saved"), os.O_WRONLY | os.O_CREAT, 0o644)
     for k in range(int(first), int(last) + 1):
         checkpoints.save(k, state_of(k, comm, shard), shard, {"job": JOB})

@@ -49,7 +49,7 @@ def kill(folder, victims):
             os.kill(int((folder / f"pid-{rank}").read_text()), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("form", ["parallel", "sharded"])
+@pytest.mark.parametrize("form", ["parallel", "sharded", "background"])
 def test_what_is_on_disk_loads_after_a_kill_at_any_instant(tmp_path, mpirun_started, form):
     chance = random.Random(f"{form} {os.environ.get('MPIOPT_KILL_SEED', '0')}")
     for turn in range(1 + KILLS // 2):
@@ -60,13 +60,14 @@ def test_what_is_on_disk_loads_after_a_kill_at_any_instant(tmp_path, mpirun_star
             kill(tmp_path, [chance.randrange(RANKS)] if turn % 2 else range(RANKS))
             process.wait(timeout=60)
         last = saved(tmp_path)
-        # Rank 0 may have died between the rename and its note.
+        # Rank 0 may have died between the rename and its note; the last one of the background was still under way.
         found = loaded(tmp_path, RANKS)
-        assert found.k in (last, last + 1), (turn, found, last)
+        assert found.k in (last - (form == "background"), last, last + 1), (turn, found, last)
         assert found.same_ranks
         assert found.notes == ()
         assert loaded(tmp_path, 2).k == found.k
-        assert 2 <= len(list((tmp_path / "ckpt").glob("??????.h5"))) <= 3
+        kept = len(list((tmp_path / "ckpt").glob("??????.h5")))
+        assert (1 if form == "background" else 2) <= kept <= 3
 
 
 @pytest.mark.parametrize("form", ["parallel", "sharded"])

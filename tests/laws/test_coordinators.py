@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from coordination_cases import CASES, COORDINATORS, assert_stated, exact_mean, made
+from graph_cases import strongly_connected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,12 +23,6 @@ from mpiopt.kernels.fixed_point import join, places, split
 from mpiopt.topologies import Topology
 
 
-@st.composite
-def random_graphs(draw, most=40):
-    size, k, seed = draw(st.integers(1, most)), draw(st.integers(2, 5)), draw(st.integers(0, 10**6))
-    return Topology.make("random-k", {"k": k, "seed": seed}).graph(size)
-
-
 def vectors(size, d, seed, spread):
     """One vector a rank; each column has its unit, and each rank its own, within 10^±spread."""
     rng = np.random.default_rng(seed)
@@ -36,7 +31,7 @@ def vectors(size, d, seed, spread):
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(random_graphs(), st.integers(0, 3), st.integers(0, 10**6))
+@given(strongly_connected(40), st.integers(0, 3), st.integers(0, 10**6))
 def test_extrema_are_exact_after_the_diameter_or_a_bound_on_it(graph, more, seed):
     xs = vectors(graph.size, 3, seed, 100)
     hops = diameter(graph) + more
@@ -48,7 +43,7 @@ def test_extrema_are_exact_after_the_diameter_or_a_bound_on_it(graph, more, seed
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(random_graphs(), st.integers(0, 10**6))
+@given(strongly_connected(40), st.integers(0, 10**6))
 def test_size_diameter_and_maximum_are_found_by_ranks_that_know_neither(graph, seed):
     xs = vectors(graph.size, 2, seed, 10)
     protocols = [discover(rank, graph.incoming[rank], x) for rank, x in enumerate(xs)]
@@ -71,7 +66,7 @@ def test_discovery_on_every_topology(name, size):
 
 @pytest.mark.parametrize("name", COORDINATORS)
 @settings(max_examples=12, deadline=None, derandomize=True)
-@given(random_graphs(), st.integers(1, 5), st.integers(0, 10**6), st.sampled_from([0, 3, 30]))
+@given(strongly_connected(40), st.integers(1, 5), st.integers(0, 10**6), st.sampled_from([0, 3, 30]))
 def test_a_coordinator(name, graph, d, seed, spread):
     coordinator = Coordinator.make(name)
     simulation = Simulation(coordinator, graph, seed)
@@ -141,7 +136,7 @@ def test_with_few_digits_numbers_are_rounded_as_stated():
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(random_graphs(most=16), st.integers(0, 10**6))
+@given(strongly_connected(16), st.integers(0, 10**6))
 def test_the_float_form_measures_its_own_error(graph, seed):
     """Unguarded, its error may be anything, but never above what it states."""
     unguarded = Simulation(Coordinator.make("hankel", {"tolerance": 1e300}), graph, seed)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from graph_cases import strongly_connected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,8 +30,7 @@ few = settings(max_examples=8, deadline=None, derandomize=True)
 
 def run(rule_name, problem, topology, coordinator, form, rounds, tuning, stop=0.0):
     """Give, for each round, every rank's model and step, and ‖Δḡ‖/‖Δx‖ on the way to the round before."""
-    ranks = len(problem.c)
-    together = Together(Simulation(Coordinator.make(coordinator), topology.graph(ranks)))
+    together = Together(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
     rule, states = (
         rule_of(rule_name, problem.smoothness),
         [dlas.blank(np.zeros(problem.c.shape[1])) for _ in problem.c],
@@ -62,6 +62,26 @@ def test_all_ranks_have_the_same_bits_and_a_common_step(name, drawn, kappa):
         assert len({x.tobytes() for x in models}) == 1
         assert all(0.0 < step < math.inf for step in steps)
         assert len(set(steps)) == 1 or not StepSize.known()[name].common
+
+
+class Drawn:
+    """A graph in place of a topology."""
+
+    def __init__(self, graph):
+        self.graph = lambda size: graph
+
+
+@pytest.mark.parametrize("name", RULES)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(strongly_connected(40), st.sampled_from([1.0, 1e3]), st.integers(0, 10**6))
+def test_on_any_graph_the_iterates_are_those_of_a_complete_one(name, graph, spread, seed):
+    """Exact coordination: to the last bit, whatever the graph."""
+    problem = problem_of(graph.size, 2, spread, seed)
+    complete = Topology.make("complete")
+    one, two = (run(name, problem, t, "finite-field", "merged", 3, Tuning()) for t in (Drawn(graph), complete))
+    for (a, steps, _), (b, others, _) in zip(one, two, strict=True):
+        assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+        assert steps == others
 
 
 @pytest.mark.parametrize("name", ["harmonic", "min", "global"])

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpiopt.comm import threads
+from mpiopt.consensus.discovery import discover
+from mpiopt.consensus.simulated import together
 from mpiopt.graph import Graph, check_strongly_connected, components, diameter, graph_of, spectral_gap
 from mpiopt.graph_table import facts, graphs, topology_of
 from mpiopt.selection import written
@@ -47,6 +49,18 @@ def test_a_topology(name, size):
     assert graph.undirected or name not in UNDIRECTED
     it = facts(graph)
     assert 0.0 < it.spectral_gap <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 10**6))
+def test_a_topology_is_strongly_connected_on_any_number_of_ranks(name, size, k, seed):
+    topology = Topology.make(name, {"k": k, "seed": seed} if name == "random-k" else {})
+    graph = topology.graph(size)
+    assert np.isfinite(hops(graph)).all()
+    found, rounds, _ = together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
+    assert rounds == diameter(graph)
+    assert all(one.graph == graph for one in found)
 
 
 @pytest.mark.parametrize("name", FAMILY)

@@ -58,7 +58,7 @@ class Site:
             env=variables(pause) | self.cluster.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -72,7 +72,7 @@ class Site:
         """Submit one of our templates in a folder of its own; give the job."""
         if not (folder / "job.toml").exists():
             (folder / "job.toml").write_text(JOB)
-        where = ["--parsable", f"--output={folder}/log", *(() if "-w" in options else (f"--exclude={LAST}",))]
+        where = ["--parsable", f"--output={folder}/log", f"--exclude={LAST}"]
         script = TEMPLATES / f"{template}.sbatch"
         return self.run("sbatch", *where, *options, script, *words, folder=folder, pause=pause).strip()
 
@@ -81,12 +81,12 @@ class Site:
         text = self.run("scontrol", "show", "job", "-o", job)
         return dict(re.findall(r"(\w+)=(\S*)", text))
 
-    def ended(self, job, seconds=150):
+    def ended(self, job, seconds=300):
         """Wait for the end of a job that may be requeued in between; give what Slurm says of it."""
         until(lambda: self.told(job)["JobState"] in ENDED, seconds, lambda: self.run("squeue", "-t", "all"))
         return self.told(job)
 
-    def under_way(self, folder, rounds=1, seconds=60):
+    def under_way(self, folder, rounds=1, seconds=120):
         """Wait until a run has done some rounds, as its log says."""
         log = folder / "log"
 
@@ -127,12 +127,8 @@ def site(request, tmp_path_factory):
     cluster = Cluster(nodes=4, cpus=8)
     try:
         found = Site(cluster)
-        found.early = {}
-        for item in request.session.items:  # jobs that last more than a minute run beside the other tests
-            start = getattr(item.function, "early", None)
-            if start is not None:
-                folder = tmp_path_factory.mktemp(item.name)
-                found.early[item.name] = (folder, start(found, folder))
+        starts = [getattr(item.function, "early", None) for item in request.session.items]
+        found.early = {start: start(found, tmp_path_factory.mktemp) for start in dict.fromkeys(starts) if start}
         yield found
     finally:
         cluster.stop()
@@ -140,8 +136,18 @@ def site(request, tmp_path_factory):
 
 @pytest.fixture
 def early(site, request):
-    """Give the folder and the job that this test has started before all tests."""
-    return site.early[request.node.name]
+    """Give what the function has given that this test wanted to be called before all tests."""
+    return site.early[request.function.early]
+
+
+def starts(start):
+    """Mark a test: what takes a minute of Slurm's time goes on beside the other tests."""
+
+    def mark(test):
+        test.early = start
+        return test
+
+    return mark
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -3,6 +3,7 @@
 from tests.slurm.conftest import certified, until
 
 FOUR = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
+SPREAD = ("--nodes=2", "--ntasks-per-node=1", "--time=10")
 TWO = ("--nodes=1", "--ntasks-per-node=2", "--time=10")
 
 
@@ -29,7 +30,7 @@ def test_submit_runs_to_the_certified_end(site, tmp_path):
 
 
 def test_sigusr1_saves_requeues_and_goes_on(site, tmp_path):
-    job = site.sbatch(tmp_path, "train", "job.toml", options=FOUR, pause=0.03)
+    job = site.sbatch(tmp_path, "train", "job.toml", options=FOUR, pause=0.02)
     site.under_way(tmp_path)
     assert " running " in site.mpiopt("status", folder=tmp_path)
     site.run("scancel", "-s", "USR1", job)
@@ -43,7 +44,7 @@ def test_sigusr1_saves_requeues_and_goes_on(site, tmp_path):
 
 
 def test_mpirun_passes_the_signal_on(site, tmp_path):
-    job = site.sbatch(tmp_path, "train-mpirun", "job.toml", options=FOUR, pause=0.03)
+    job = site.sbatch(tmp_path, "train-mpirun", "job.toml", options=SPREAD, pause=0.02)
     site.under_way(tmp_path)
     site.run("scancel", "--batch", "-s", "USR1", job)
     told = site.ended(job)
@@ -62,10 +63,10 @@ def test_the_restarts_have_a_limit(site, tmp_path):
 
 
 def test_scancel_saves_and_is_the_end(site, tmp_path):
-    job = site.sbatch(tmp_path, "train", "job.toml", options=FOUR, pause=0.1)
+    job = site.sbatch(tmp_path, "train", "job.toml", options=SPREAD, pause=0.1)
     site.under_way(tmp_path)
     site.run("scancel", job)
-    until(lambda: "mpiopt ended with" in log(tmp_path), 40, lambda: log(tmp_path))
+    until(lambda: "mpiopt ended with" in log(tmp_path), 100, lambda: log(tmp_path))
     assert "mpiopt ended with 143" in log(tmp_path)
     assert site.ended(job)["JobState"] == "CANCELLED"
     assert list((tmp_path / "run.ckpt").glob("0*.h5"))
@@ -77,7 +78,7 @@ def test_preemption_saves_and_slurm_starts_it_again(site, tmp_path):
     site.under_way(tmp_path)
     wanted = ("--partition=urgent", "-w", "n3", "--exclusive", "--time=1", "--output=/dev/null")
     site.run("sbatch", *wanted, "--wrap", "sleep 1")
-    until(lambda: "mpiopt ended with" in log(tmp_path), 40, lambda: log(tmp_path))
+    until(lambda: "mpiopt ended with" in log(tmp_path), 100, lambda: log(tmp_path))
     assert "mpiopt ended with 143" in log(tmp_path)
     told = site.ended(job)
     assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")

@@ -1,38 +1,38 @@
-"""A node is killed under two jobs at once: one is started again, the other goes on with the nodes that are left."""
+"""A node is killed under two jobs: the one is started again, the other goes on with the nodes that are left."""
 
-import pytest
-
-from tests.slurm.conftest import LAST, certified
+from tests.slurm.conftest import LAST, certified, starts, until
 
 OFTEN = ("job.toml", "--checkpoint-every", "10rounds")
 
 
-@pytest.fixture(scope="module")
-def killed(site, tmp_path_factory):
+def killed(site, mktemp):
     """Kill a node under both jobs; give their folders and numbers."""
-    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("train", "elastic")}
-    nodes = {"train": f"n3,{LAST}", "elastic": f"n1,n2,{LAST}"}
-    jobs = {}
-    for kind, folder in folders.items():
-        where = ("-w", nodes[kind], f"--nodes={nodes[kind].count(',') + 1}", "--ntasks-per-node=1", "--time=10")
-        jobs[kind] = site.sbatch(folder, kind, *OFTEN, options=where, pause=0.1)
-    for folder in folders.values():
+    train, elastic = mktemp("train"), mktemp("elastic")
+    each = ("--exclude=", "--ntasks-per-node=1", "--time=10")
+    site.run("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")  # so that it must take the last
+    first = site.sbatch(train, "train", *OFTEN, options=(*each, "--nodes=2"), pause=0.1)
+    until(lambda: site.told(first)["JobState"] == "RUNNING", 30, lambda: site.run("squeue"))
+    site.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
+    where = ("-w", f"n1,n2,{LAST}", "--nodes=3")
+    second = site.sbatch(elastic, "elastic", *OFTEN, options=(*each, *where), pause=0.1)
+    for folder in (train, elastic):
         site.under_way(folder, rounds=20)
-    site.run("scontrol", "update", f"JobId={jobs['train']}", "ReqNodeList=")  # else it would wait for the dead node
     site.cluster.kill(LAST)
-    yield {kind: (folders[kind], jobs[kind]) for kind in folders}
-    site.cluster.start(LAST)
+    return {"train": (train, first), "elastic": (elastic, second)}
 
 
-def test_the_job_is_started_again_from_its_last_checkpoint(site, killed):
-    folder, job = killed["train"]
+@starts(killed)
+def test_the_job_is_started_again_from_its_last_checkpoint(site, early):
+    folder, job = early["train"]
     told = site.ended(job)
     assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")
-    assert LAST not in certified(folder).provenance["hosts"]
+    assert f"{LAST}*" not in certified(folder).provenance["hosts"]
+    assert "restart 0 on n[3-4]" in (folder / "log").read_text()
 
 
-def test_the_elastic_job_goes_on_with_the_nodes_that_are_left(site, killed):
-    folder, job = killed["elastic"]
+@starts(killed)
+def test_the_elastic_job_goes_on_with_the_nodes_that_are_left(site, early):
+    folder, job = early["elastic"]
     told = site.ended(job)
     text = (folder / "log").read_text()
     assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "0"), text

@@ -1,19 +1,23 @@
-"""Jobs that Slurm's clock stops. They last more than a minute, so they start before all other tests."""
+"""Jobs that Slurm's clock stops, after a minute or so."""
 
-from tests.slurm.conftest import certified
-
-
-def starts(*options, template="train", pause):
-    """Mark a test with the job that it wants to be started before all tests."""
-
-    def mark(test):
-        test.early = lambda site, folder: site.sbatch(folder, template, "job.toml", options=options, pause=pause)
-        return test
-
-    return mark
+from tests.slurm.conftest import certified, starts
 
 
-@starts("--nodes=2", "--ntasks-per-node=1", "--time=2", "--signal=USR1@100", pause=0.2)
+def signalled(site, mktemp):
+    """Start a job that Slurm signals 100 seconds before its end, which is at once or somewhat later."""
+    folder = mktemp("signalled")
+    options = ("--nodes=2", "--ntasks-per-node=1", "--time=2", "--signal=USR1@100")
+    return folder, site.sbatch(folder, "train", "job.toml", options=options, pause=0.2)
+
+
+def unwarned(site, mktemp):
+    """Start a job that nobody tells of its end in time."""
+    folder = mktemp("unwarned")
+    options = ("--nodes=1", "--ntasks-per-node=2", "--time=1", "--signal=USR1@1")
+    return folder, site.sbatch(folder, "train", "job.toml", options=options, pause=0.2)
+
+
+@starts(signalled)
 def test_slurm_signals_before_the_limit_and_the_job_goes_on(site, early):
     folder, job = early
     told = site.ended(job)
@@ -23,7 +27,7 @@ def test_slurm_signals_before_the_limit_and_the_job_goes_on(site, early):
     assert "SIGUSR1" in (folder / "log").read_text()
 
 
-@starts("--nodes=1", "--ntasks-per-node=2", "--time=1", "--signal=USR1@1", pause=0.2)
+@starts(unwarned)
 def test_a_run_sees_the_end_coming_by_itself(site, early):
     folder, job = early
     told = site.ended(job)

@@ -17,13 +17,14 @@ ALLOWED = {
 # or with it. Rooms that are not listed may stand anywhere, but in no circle.
 LINE = [
     ["plugin", "randomness", "shard", "state"],
-    ["comm"],
+    ["comm", "crew"],
     ["channel", "losses", "penalties", "datasets"],
     ["dataset", "objective"],
     ["algorithms", "certificate"],
     ["recorder", "signals"],
     ["hdf5"],
     ["runner", "report"],
+    ["recovery", "keeper"],
     ["cli", "doctor"],
     ["__main__"],
 ]
@@ -111,7 +112,8 @@ def test_the_package_holds_no_assert_and_no_open_keywords():
         for node in ast.walk(tree):
             place = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
             assert not isinstance(node, ast.Assert), place
-            assert not (isinstance(node, ast.FunctionDef) and node.args.kwarg), place
+            # scikit-learn calls set_params so; nothing else of ours has open keywords.
+            assert not (isinstance(node, ast.FunctionDef) and node.args.kwarg and node.name != "set_params"), place
 
 
 def test_nobody_but_main_names_the_world():

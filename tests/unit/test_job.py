@@ -1,6 +1,6 @@
 import pytest
 
-from mpiopt.job import Job, every
+from mpiopt.job import Job, every, hints_of
 from mpiopt.jobfile import HELP, OF_ALGORITHM, described_flags, flags, keys, read, spread
 from mpiopt.selection import Selection, select, written
 
@@ -79,7 +79,7 @@ def test_every_key_has_a_flag_and_a_help():
     assert all(f"--{name.replace('_', '-')}" in described_flags() for name in names if name != "path")
     stable = "loss l1 l2 tol max-epochs max-seconds algorithm local-steps step-size seed intercept scale features "
     stable += "shards test out resume checkpoint-every quiet float32 holdout format set compress memory downlink "
-    stable += "exchange round-seconds staleness log"
+    stable += "exchange round-seconds staleness log checkpoint-form io-hints recovery spares"
     assert set(flags()) == set(stable.split())
 
 
@@ -132,3 +132,13 @@ def test_the_word_none_is_text_where_the_option_is_text():
     saga = select("saga[preconditioner=none]")
     assert saga.fitted(Algorithm.known())["preconditioner"] == "none"
     assert select(str(saga)) == saga
+
+
+def test_hints_and_forms_of_checkpoints_are_read_and_refused():
+    job = read("", [("checkpoint-form", "background"), ("io-hints", "striping_factor=8, cb_nodes=4")])
+    assert job.checkpoint_form == "background"
+    assert hints_of(job.io_hints) == {"striping_factor": "8", "cb_nodes": "4"}
+    with pytest.raises(ValueError, match="io_hints are like striping_factor=8"):
+        read("", [("io-hints", "striping_factor")])
+    with pytest.raises(ValueError, match="checkpoint_form is one of auto, parallel, sharded, background; not 'fast'"):
+        read("", [("checkpoint-form", "fast")])

@@ -91,15 +91,23 @@ def show(job: Job, found: list[Cell]) -> list[str]:
     print(f"\n{tables.HEAD}\n\n{tables.table(found)}\n\n{tables.verdicts(found)}\n")
     if job.covariances:
         print(f"{covariances.table(covariances.measure(job.covariances), job.covariances)}\n")
+    from mpiopt.study import page, stored
     from mpiopt.study.compression.picture import draw
+    from mpiopt.study.compression.story import story
 
-    return files.write(job.out, tree_of(job, found), lambda path: draw(found, path))
+    tree = tree_of(job, found)
+    written = files.write(job.out, tree, lambda path: draw(found, path))
+    written += stored.write(f"{job.out}.h5", "compression", tree)
+    return written + page.write(job.out, tree, story(job, found))
 
 
 def tree_of(job: Job, found: list[Cell]) -> dict[str, Any]:
     """Give all as plain values."""
+    from mpiopt.study.compression.story import judge
+
     return {
         "job": {k: v for k, v in vars(job).items() if k != "panels"},
+        "facts": [{"fact": f.letter, "claim": f.claim, "verdict": f.verdict, "items": f.items} for f in judge(found)],
         "panels": [vars(panel) | known(panel) for panel in job.panels],
         "cells": [
             vars(c)

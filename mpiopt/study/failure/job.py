@@ -53,6 +53,7 @@ class Study:
     seconds: float = 15.0  # of each run
     detection: float = 1.0
     outage: float = 2.0  # of deaths that are not in the plan
+    spares: int = 0  # ranks for such deaths; each planned one has its own
     evaluate: float = 0.5  # seconds between accuracies
     core_price: float = 0.05  # for an hour of a core
     out: str = "failure"  # .h5, .json and .png
@@ -61,7 +62,7 @@ class Study:
     cells: tuple[Cell, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 8), ("test_rows", 1), ("batch", 1), ("core_price", 0)):
+        for name, least in (("rows", 8), ("test_rows", 1), ("batch", 1), ("spares", 0), ("core_price", 0)):
             at_least(name, getattr(self, name), least)
         for name in ("step", "seconds", "detection", "outage", "evaluate"):
             if not getattr(self, name) > 0:
@@ -98,9 +99,9 @@ class Study:
         return Rules(self.seconds, self.detection, self.outage)
 
     def view(self, cell: Cell) -> View:
-        """Give the roles at the start: a spare for each death of the plan."""
+        """Give the roles at the start."""
         server = server_of(cell)
-        return first(cell.workers, server.servers, server.stores, cell.kills, cell.kills)
+        return first(cell.workers, server.servers, server.stores, cell.kills + self.spares, cell.kills)
 
     def sets(self) -> Sets:
         """Read the data, and check that they suit the network."""

@@ -76,7 +76,12 @@ def show(job: Study, found: list[Outcome]) -> list[str]:
 
     Path(job.out).parent.mkdir(parents=True, exist_ok=True)
     stored.write(f"{job.out}.h5", found, job)
-    return [f"{job.out}.h5", *files.write(job.out, tree_of(job, found, judged), lambda path: draw(found, path))]
+    from mpiopt.study import page
+    from mpiopt.study.failure.story import story
+
+    tree = tree_of(job, found, judged)
+    written = files.write(job.out, tree, lambda path: draw(found, path))
+    return [f"{job.out}.h5", *written, *page.write(job.out, tree, story(job, found))]
 
 
 def tree_of(job: Study, found: list[Outcome], judged: list[Fact]) -> dict[str, Any]:

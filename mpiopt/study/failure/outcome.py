@@ -45,6 +45,14 @@ class Outcome:
         """Give the largest of a counter."""
         return float(max((getattr(life.counts, name) for life in self.lives), default=0))
 
+    @property
+    def held(self) -> int:
+        """Bytes of weights and gradients: the most that each rank kept at once, over all ranks."""
+        most: dict[int, int] = {}
+        for life in self.lives:
+            most[life.rank] = max(most.get(life.rank, 0), life.counts.held)
+        return sum(most.values())
+
     def idle(self, role: Role) -> float:
         """Give the seconds of waiting of all ranks with a role."""
         return float(sum(life.counts.idle for life in self.lives if life.role is role))

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import mpiopt
 from mpiopt.launch import open_mpi_settings
 from mpiopt.study.failure.job import Study, plain
 
@@ -50,7 +51,8 @@ class Starter:
 def tried(words: list[str], limit: float) -> str:
     """Run a command; give the last line of what it said."""
     environment = dict(os.environ) | open_mpi_settings(os.environ, os.geteuid() == 0)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [*sys.path[:1], os.environ.get("PYTHONPATH")]))
+    here = str(Path(mpiopt.__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     environment.setdefault("OMP_NUM_THREADS", "1")
     try:
         done = subprocess.run(

@@ -60,7 +60,7 @@ def work(found: Sequence[Outcome]) -> str:
                 f"{len(o.updates)}",
                 f"{o.idle(Role.WORKER):.1f}",
                 f"{o.most('queued'):.0f}",
-                f"{o.most('held') / 1e6:.1f}",
+                f"{o.held / 1e6:.1f}",
                 f"{o.most('resident') / 1e6:.0f}" if o.most("resident") else "–",
                 f"{o.total('bytes_sent') / 1e6:.0f}",
                 o.death,

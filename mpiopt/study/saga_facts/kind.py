@@ -48,9 +48,14 @@ def show(job: Study, found: facts.Outcomes) -> list[str]:
     print(f"\nlinear rate, ln of the suboptimality over epochs, looks every {EVERY} epochs or every round:\n")
     print(tables.rates_table(found))
     print(f"\n{tables.facts_text(judged)}\n")
+    from mpiopt.study import page, stored
     from mpiopt.study.saga_facts.picture import draw
+    from mpiopt.study.saga_facts.story import story
 
-    return files.write(job.out, tree_of(job, found, judged), lambda path: draw(found, path))
+    tree = tree_of(job, found, judged)
+    written = files.write(job.out, tree, lambda path: draw(found, path))
+    written += stored.write(f"{job.out}.h5", "saga-facts", tree)
+    return written + page.write(job.out, tree, story(job, found))
 
 
 def tree_of(job: Study, found: facts.Outcomes, judged: Sequence[Fact]) -> dict[str, Any]:

@@ -52,9 +52,14 @@ def show(job: Study, found: list[Outcome]) -> list[str]:
     judged = facts.judge(found, job)
     print(f"\niterations/messages to {job.tol:g} of (F − F*)/(F(0) − F*), messages over all edges:\n")
     print(f"{tables.table(found)}\n\n{tables.facts_text(judged)}\n")
+    from mpiopt.study import page, stored
     from mpiopt.study.stepsize.picture import draw
+    from mpiopt.study.stepsize.story import story
 
-    return files.write(job.out, tree_of(job, found, judged), lambda path: draw(found, path))
+    tree = tree_of(job, found, judged)
+    written = files.write(job.out, tree, lambda path: draw(found, path))
+    written += stored.write(f"{job.out}.h5", "stepsize", tree)
+    return written + page.write(job.out, tree, story(job, found))
 
 
 def tree_of(job: Study, found: list[Outcome], judged: list[Fact]) -> dict[str, Any]:

@@ -1,0 +1,176 @@
+"""`python -m benchmarks.io`: reading shards and writing checkpoints, against plain files, in turn in one run.
+
+The ranks write a table each with a plain file and fsync, then as a checkpoint in each form, over and over; they read
+a file of rows as plain bytes, then through the reader. Shown are medians of the ratios of neighbours (goal: 0.8). At
+the end the throughput that checkpoints cost a run: without, as they are, and in the background.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ranks import mpirun
+from mpiopt.datasets import Source
+
+GOAL = 0.8
+FORMS = ("sharded", "parallel")
+
+
+@dataclass
+class Table:
+    """A state that is all table; annotations are added when mpiopt is imported."""
+
+    table: np.ndarray
+
+
+def seconds(work: Callable[[], object], comm: object) -> float:
+    """Time something that all ranks do, from the first to the last."""
+    comm.barrier()  # type: ignore[attr-defined]
+    begin = time.perf_counter()
+    work()
+    comm.barrier()  # type: ignore[attr-defined]
+    return time.perf_counter() - begin
+
+
+def plain_write(path: Path, data: np.ndarray) -> None:
+    """Write bytes to the disk."""
+    with open(path, "wb", buffering=0) as out:
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), 4 << 20):
+            out.write(view[start : start + (4 << 20)])
+        os.fsync(out.fileno())
+
+
+def plain_read(path: Path, ends: tuple[int, int]) -> int:
+    """Read a range of bytes in pieces into memory that was not there before, as a reader does; give their number."""
+    start, stop = ends
+    room = np.empty(stop - start, np.uint8)
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        done = 0
+        while done < len(room):
+            done += file.readinto(room[done : done + (8 << 20)].data)
+    return done
+
+
+def read_rows(source: Source) -> int:
+    """Read a rank's rows in pieces; give their number."""
+    return sum(len(piece) for piece in source.pieces())
+
+
+def inside(folder: Path, nbytes: int, repeats: int) -> None:
+    """Measure on the ranks of MPI's world; print JSON on rank 0."""
+    from mpi4py import MPI
+
+    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.datasets import find
+    from mpiopt.hdf5 import Checkpoints
+    from mpiopt.shard import DenseRows, Shard, block
+    from mpiopt.state import Sharded
+
+    Table.__annotations__["table"] = Sharded
+    comm = MpiComm(MPI.COMM_WORLD.Dup())
+    total = nbytes // 8
+    start, stop = block(total, comm.size, comm.rank)
+    n = stop - start
+    data = np.random.default_rng(comm.rank).standard_normal(n)
+    shard = Shard(DenseRows(np.zeros((n, 0))), data, data, np.arange(n), start, total, 0)
+    stores = {form: Checkpoints(folder / f"{form}.ckpt", comm, form) for form in FORMS}
+    path, found = folder / "rows.h5", []
+    for k in range(repeats):
+        times = {"plain write": seconds(lambda: plain_write(folder / f"plain{comm.rank}", data), comm)}
+        for form, store in stores.items():
+            times[form] = seconds(lambda store=store, k=k: store.save(k, Table(data), shard, {"job": ""}), comm)
+        size = path.stat().st_size
+        ends = (size * comm.rank // comm.size, size * (comm.rank + 1) // comm.size)
+        times["plain read"] = seconds(lambda ends=ends: plain_read(path, ends), comm)
+        times["reader"] = seconds(lambda: read_rows(find(str(path)).open(str(path), comm)), comm)
+        found.append(times)
+    for store in stores.values():
+        store.release("done")
+    if comm.rank == 0:
+        print(json.dumps(found))
+
+
+def show(found: list[dict[str, float]], nbytes: int, size: int) -> list[str]:
+    """Give the table."""
+    lines = ["| what | MB/s | plain MB/s | ratio | |", "|---|---|---|---|---|"]
+    for name, against, amount in (*((f, "plain write", nbytes) for f in FORMS), ("reader", "plain read", size)):
+        ratio = statistics.median(times[against] / times[name] for times in found)
+        rates = [1e-6 * amount / statistics.median(times[key] for times in found) for key in (name, against)]
+        verdict = "reached" if ratio >= GOAL else "MISSED"
+        kind = "checkpoint, " if name != "reader" else "HDF5 rows, "
+        lines.append(f"| {kind}{name} | {rates[0]:.0f} | {rates[1]:.0f} | {ratio:.2f} | {verdict} |")
+    return lines
+
+
+def training(folder: Path, ranks: int, n: int, repeats: int) -> list[str]:
+    """Time a run without checkpoints, with them, and with them in the background, in turn."""
+    ways = {"none": ("--checkpoint-every", "1000h")}
+    for form in ("sharded", "background"):
+        ways[form] = ("--checkpoint-every", "1rounds", "--checkpoint-form", form)
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    for repeat in range(repeats + 1):
+        for way, flags in ways.items():
+            words = [f"generate:n={n},d=32,task=binary", "--algorithm", "saga", "--tol", "1e-11", *flags]
+            printed = mpirun(ranks, "-m", "mpiopt", "train", *words, "--out", str(folder / f"{way}.h5"))
+            if repeat:
+                took[way].append(float(re.findall(r"^seconds\s+(\S+)", printed, re.MULTILINE)[0]))
+            shutil.rmtree(folder / f"{way}.ckpt", ignore_errors=True)
+    lines = ["| checkpoint each round | seconds of the run | against none |", "|---|---|---|"]
+    for way, times in took.items():
+        ratio = statistics.median(t / b for t, b in zip(times, took["none"], strict=True))
+        lines.append(f"| {way} | {statistics.median(times):.2f} | {ratio:.2f} |")
+    return lines
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.io", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--mb", type=int, default=512, help="of a checkpoint, and of the rows")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", default=None, help="default: a temporary one")
+    parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    nbytes = asked.mb << 20
+    if asked.inside:
+        inside(Path(asked.inside), nbytes, asked.repeats)
+        return
+    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+        folder = Path(name)
+        rows = str(folder / "rows.h5")
+        mpirun(
+            asked.ranks,
+            "-m",
+            "mpiopt",
+            "generate",
+            rows,
+            "--n",
+            str(nbytes // 1024),
+            "--d",
+            "128",
+            "--task",
+            "binary",
+        )
+        words = ["--inside", name, "--mb", str(asked.mb), "--repeats", str(asked.repeats)]
+        found = json.loads(mpirun(asked.ranks, "-m", "benchmarks.io", *words).splitlines()[-1])
+        print(f"{asked.ranks} ranks, {asked.mb} MB\n")
+        print("\n".join(show(found, nbytes, os.path.getsize(rows))), flush=True)
+        print("\n" + "\n".join(training(folder, asked.ranks, nbytes // 320, max(1, asked.repeats // 2))))
+
+
+if __name__ == "__main__":
+    main()

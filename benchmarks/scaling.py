@@ -1,0 +1,143 @@
+"""`python -m benchmarks.scaling --write docs`: strong and weak scaling to 4096 ranks, each figure with its origin.
+
+Measured: `mpiopt train` on 1 and 2 ranks of this machine. Simulated: all ranks of the true algorithm in one process,
+work measured, exchanges by the link (`mpiopt plan --simulate`). Modelled: `mpiopt plan`. The link of the last two is
+100 Gbit/s and 2 us, a rank to a node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.ranks import mpirun
+
+LINK = "100Gbit/s,2us"
+COLUMNS = 64
+FLAGS = ("--algorithm", "saga", "--tol", "1e-8")
+MEASURED, SIMULATED = (1, 2), (1, 2, 4, 16, 64, 256)
+MODELLED = (1, 2, 4, 16, 64, 256, 1024, 4096)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A run on so many ranks."""
+
+    origin: str  # measured, simulated, modelled
+    ranks: int
+    rows: int  # of all ranks
+    epochs: float
+    rounds: float
+    sent: float  # bytes a rank
+    seconds: float
+
+
+def recipe(rows: int) -> str:
+    """Give the rows."""
+    return f"generate:n={rows},d={COLUMNS},task=binary"
+
+
+def measured(rows: int, ranks: int) -> Figure:
+    """Train under mpirun."""
+    from mpiopt.hdf5 import read_result
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "run.h5")
+        printed = mpirun(ranks, "-m", "mpiopt", "train", recipe(rows), *FLAGS, "--out", out)
+        last = read_result(out).history[-1]
+    seconds = float(re.findall(r"^seconds\s+(\S+)", printed, re.MULTILINE)[0])
+    sent = float(last["bytes_sent"]) / ranks
+    return Figure("measured", ranks, rows, float(last["epoch"]), int(last["round"]), sent, seconds)
+
+
+def simulated(rows: int, ranks: int) -> Figure:
+    """Run all ranks in this process."""
+    from mpiopt.planning import link
+    from mpiopt.planning.question import ask
+    from mpiopt.planning.simulated import one
+
+    found = one(ask([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
+    return Figure("simulated", ranks, rows, found.epochs, found.rounds, found.sent / ranks, found.seconds)
+
+
+def modelled(rows: int, ranks: int) -> Figure:
+    """Plan."""
+    from mpiopt.comm.threads import single
+    from mpiopt.planning.command import Planner
+    from mpiopt.planning.question import ask
+
+    planner = Planner.of(ask([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)]), single())
+    o = planner.outlook(ranks)
+    return Figure("modelled", ranks, rows, o.epochs, o.rounds, o.sent_all / ranks, o.seconds)
+
+
+def figures(rows_of: Callable[[int], int]) -> list[Figure]:
+    """Give all figures, for so many rows in all on so many ranks."""
+    ways = ((measured, MEASURED), (simulated, SIMULATED), (modelled, MODELLED))
+    return [way(rows_of(ranks), ranks) for way, counts in ways for ranks in counts]
+
+
+def table(title: str, found: list[Figure]) -> list[str]:
+    """Give a table in Markdown."""
+    lines = [f"## {title}", "", "| ranks | rows of a rank | | epochs | rounds | kB a rank | seconds |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for f in sorted(found, key=lambda f: (f.ranks, ("measured", "simulated", "modelled").index(f.origin))):
+        numbers = f"{f.epochs:.3g} | {f.rounds:.0f} | {f.sent / 1e3:.3g} | {f.seconds:.3g}"
+        lines.append(f"| {f.ranks} | {-(-f.rows // f.ranks)} | {f.origin} | {numbers} |")
+    return [*lines, ""]
+
+
+def draw(strong: list[Figure], weak: list[Figure], path: Path) -> None:
+    """Draw seconds over ranks."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    styles = {"measured": "ks", "simulated": "C0o", "modelled": "C1-"}
+    for axes, found, title in zip(panels, (strong, weak), ("strong", "weak"), strict=True):
+        for origin, style in styles.items():
+            chosen = [f for f in found if f.origin == origin]
+            axes.loglog([f.ranks for f in chosen], [f.seconds for f in chosen], style, label=origin, markersize=5)
+        axes.set(title=f"{title} scaling", xlabel="ranks", ylabel="seconds to the tolerance")
+        axes.grid(alpha=0.3)
+    begin = next(f for f in strong if f.origin == "modelled")
+    panels[0].loglog(MODELLED, [begin.seconds / r for r in MODELLED], "k:", linewidth=0.8, label="ideal")
+    panels[0].legend(fontsize="small")
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Measure, simulate, model; print, and write where that is asked for."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scaling", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--strong", type=int, default=1 << 18, help="rows in all")
+    parser.add_argument("--weak", type=int, default=1 << 11, help="rows of a rank")
+    parser.add_argument("--write", default="", help="folder for scaling.md and scaling.png")
+    asked = parser.parse_args()
+    strong, weak = figures(lambda ranks: asked.strong), figures(lambda ranks: asked.weak * ranks)
+    head = [
+        "# Scaling",
+        "",
+        *(__doc__ or "").replace("--write docs`", "--write docs` wrote this").splitlines(),
+        "",
+        f"Made-up dense rows of {COLUMNS} columns, logistic loss, `{' '.join(FLAGS)}`, to the certified tolerance.",
+        "",
+        "![Seconds over ranks](scaling.png)",
+        "",
+    ]
+    text = [*head, *table(f"Strong: {asked.strong} rows in all", strong)]
+    text += table(f"Weak: {asked.weak} rows on each rank", weak)
+    print("\n".join(text))
+    if asked.write:
+        Path(asked.write, "scaling.md").write_text("\n".join(text).rstrip() + "\n")
+        draw(strong, weak, Path(asked.write, "scaling.png"))
+
+
+if __name__ == "__main__":
+    main()
