@@ -3,7 +3,7 @@
 python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
 NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, step-sizes, recovery, program. Times are
-seconds of one thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
+processor seconds of one thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
 """
 
 from __future__ import annotations

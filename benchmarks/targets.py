@@ -175,7 +175,7 @@ def of_program(part: float) -> list[Target]:
 
 
 def of_step_sizes(part: float) -> list[Target]:
-    """Count the epochs of the default beside those of the best fixed step, on every set at hand; a few with `part`."""
+    """Count the epochs of the default beside those of the best fixed step, on all sets at hand; a few with `part`."""
     found = []
     for name in natural.SETS if part == 1.0 else natural.FEW:
         for size in (1, 4) if natural.there(name) else ():

@@ -175,7 +175,8 @@ def test_what_exchanges_show_lengthens_steps_within_the_bound_of_single_rows():
     least, most = bounds.step(known, 8), bounds.step(known._replace(mean=0.0), 8)
     assert least * (1 - 1e-12) <= min(steps)
     assert 1.05 * least < max(steps) <= most
-    assert pace > 0.0
+    shown = known._replace(mean=min(0.5 / pace, known.mean))
+    assert steps[-1] == pytest.approx(bounds.step(shown, 8))
 
 
 @pytest.mark.parametrize(
