@@ -120,7 +120,7 @@ def test_every_kind_of_study_has_a_story():
     [
         ("study-saga", "", ["saga-facts.toml"]),
         ("study-saga", "1", ["saga-facts-full.toml"]),
-        ("study-stepsize", "", ["stepsize.toml"]),
+        ("study-stepsize", "", ["stepsize-algorithms.toml", "stepsize-graphs.toml", "stepsize.toml"]),
         ("study-compression", "1", ["compression-real.toml", "compression-synthetic-full.toml"]),
         ("study-failure", "", ["failure-small.toml"]),
     ],

@@ -53,7 +53,12 @@ def show(job: Study, found: list[Outcome]) -> list[str]:
         "facts": [{"fact": f.letter, "claim": f.claim, "verdict": f.verdict, "items": f.items} for f in judged],
         "cells": [as_json(o) for o in found],
     }
-    return files.write(job.out, tree, lambda path: draw(found, path))
+    from mpiopt.study import page, stored
+    from mpiopt.study.decentralised.story import story
+
+    written = files.write(job.out, tree, lambda path: draw(found, path))
+    written += stored.write(f"{job.out}.h5", "decentralised", tree)
+    return written + page.write(job.out, tree, story(job, found))
 
 
 def as_json(o: Outcome) -> dict[str, Any]:
