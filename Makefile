@@ -3,14 +3,14 @@
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
-MPIRUNS ?= 200
-SEED ?= 0
-TORTURE ?= runs/torture.json
-FLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
+MPIFLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
 LIMIT = $(if $(OPEN_MPI),--timeout 600)
 RANKS ?= 2
 DATA ?= $(shell tools/example_data.sh)
 RESULT ?= runs/first.h5
+RUNS ?= 200
+SEED ?= 0
+TORTURE ?= runs/torture.json
 FLAGS ?= --loss softmax --scale maxabs --l2 1e-3 --intercept --algorithm saga
 
 ifndef MPICC
