@@ -12,6 +12,7 @@ from mpiopt.comm import Comm
 from mpiopt.launch import refuse_mismatch
 from mpiopt.plugin import nearest
 from mpiopt.signals import Stop
+from mpiopt.terminal import print_here
 
 # name: (module, function, what it does, whether it makes sense without MPI)
 COMMANDS = {
@@ -78,8 +79,8 @@ def from_outside(words: Sequence[str]) -> bool:
 def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
     """Run one command on this rank; give the exit code.
 
-    0 certified or done, 2 user error, 3 budget spent, 75, 130 and 143 stopped by a signal. Whatever else is raised
-    is our fault and is left to end all ranks with its traceback.
+    0 certified or done, 2 user error, 3 budget spent, 75, 130 and 143 stopped by a signal, 76 ranks lost. Whatever
+    else is raised is our fault and is left to end all ranks with its traceback.
     """
     try:
         if words[:1] != ["doctor"] and not from_outside(words):
@@ -109,18 +110,22 @@ def dispatch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
 
 
 def usage(words: Sequence[str]) -> str:
-    """Give the help, with the flags of `train` where they were asked for."""
+    """Give the help: of one command where it was asked for, of all else."""
+    if "train" in words:
+        from mpiopt.jobfile import described_flags
+
+        return f"mpiopt train DATA [job.toml] [flags]\n\n{described_flags()}"
+    asked = [word for word in words if word in COMMANDS]
+    if asked:
+        module, _, what = COMMANDS[asked[0]]
+        told = getattr(importlib.import_module(module), "USAGE", what.rpartition(": ")[2])
+        return f"{what.partition(':')[0]}\n\n{told if told.startswith('mpiopt') else f'  mpiopt {told}'}"
     commands = "\n".join(f"  {name:<9} {what}" for name, (_, _, what) in COMMANDS.items())
     text = f"mpiopt {__version__}: fit convex models over MPI, to a certified optimum\n\n{commands}\n\n{EXAMPLES}"
-    if "train" not in words:
-        return f"{text}\n\nmpiopt train --help lists the flags; mpiopt list the losses and algorithms"
-    from mpiopt.jobfile import described_flags
-
-    return f"mpiopt train DATA [job.toml] [flags]\n\n{described_flags()}"
+    return f"{text}\n\nmpiopt train --help lists the flags; mpiopt list the losses and algorithms"
 
 
 def say(comm: Comm, text: str) -> int:
     """Print on rank 0."""
-    if comm.rank == 0:
-        print(text)
+    print_here(comm, text)
     return 0

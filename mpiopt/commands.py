@@ -12,6 +12,7 @@ from mpiopt.datasets import together
 from mpiopt.flags import Settings, parse
 from mpiopt.jobfile import value_of
 from mpiopt.signals import Stop
+from mpiopt.terminal import print_here
 
 if TYPE_CHECKING:
     from mpiopt.convert import Converted
@@ -25,7 +26,7 @@ def inspect(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     from mpiopt import show, sparkline
 
     marks = sparkline.marks(sys.stdout.encoding)
-    show.print_here(
+    print_here(
         comm, together(comm, lambda: "\n\n".join(show.inspect(p, marks) for p in paths) if comm.rank == 0 else "")
     )
     return 0

@@ -10,8 +10,9 @@ from mpiopt.datasets import together
 from mpiopt.flags import parse
 from mpiopt.milestones import MEASURES, costs, levels, ratio, written
 from mpiopt.record import Record, names, with_history
-from mpiopt.show import columns, print_here
+from mpiopt.show import columns
 from mpiopt.signals import Stop
+from mpiopt.terminal import print_here
 
 
 def compare(words: Sequence[str], comm: Comm, stop: Stop) -> int:

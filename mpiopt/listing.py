@@ -19,6 +19,7 @@ FAMILIES = {
     "topologies": ("mpiopt.topologies", "Topology"),
     "coordinators": ("mpiopt.consensus", "Coordinator"),
     "stepsizes": ("mpiopt.stepsizes", "StepSize"),
+    "recovery": ("mpiopt.recovery", "Recovery"),
     "networks": ("mpiopt.networks", "Network"),
     "servers": ("mpiopt.servers", "Server"),
     "backlogs": ("mpiopt.backlogs", "Backlog"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.comm import Comm
 from mpiopt.hdf5 import Head, Result, contents, read_head, read_result
 from mpiopt.record import Table
 from mpiopt.recorder import duration, rows_from_text, table
@@ -118,19 +115,6 @@ def show_checkpoint(path: str, head: Head, marks: str) -> str:
     job = textwrap.indent(str(head.meta.get("job", "")).strip() or "(empty)", "  ")
     drawn = curves(table(rows_from_text(str(head.meta.get("history", "[]")))), marks)
     return "\n\n".join([f"{path}: mpiopt checkpoint\n{top}", *drawn, listed, f"job\n{job}"])
-
-
-def print_here(comm: Comm, text: str) -> None:
-    """Print on rank 0; what the output's encoding does not know becomes a question mark.
-
-    A reader who has seen enough, as `head` has, is no error.
-    """
-    if comm.rank == 0:
-        encoding = sys.stdout.encoding or "ascii"
-        try:
-            print(text.encode(encoding, "replace").decode(encoding), flush=True)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at its end
 
 
 def pairs(found: Sequence[tuple[str, str]]) -> str:

@@ -37,6 +37,7 @@ class Seen:
     head: Head | None = None  # of the newest checkpoint that can be read
     saved: float = 0.0  # when that was written, seconds since 1970
     result: Result | None = None
+    written: float = 0.0  # when that was
 
     @property
     def job(self) -> str:
@@ -77,9 +78,11 @@ def look(folder: Path, name: str) -> Seen:
     """Read what there is of one run; files that cannot be read count as absent."""
     checkpoints = Path(f"{folder / name}.ckpt")
     head, saved = newest(checkpoints)
+    found = Path(f"{folder / name}.h5")
+    made = result(found)
     return Seen(
         name, owner.read(checkpoints), submitted(Path(f"{folder / name}.sbatch")), head, saved,
-        result(Path(f"{folder / name}.h5")),
+        made, found.stat().st_mtime if made else 0.0,
     )  # fmt: skip
 
 
@@ -146,13 +149,11 @@ def cause(told: str) -> str:
 
 
 def progress(one: Seen) -> Row | None:
-    """Give the last evaluation that is on the disk."""
-    rows: list[Row] = []
-    if one.head is not None:
-        rows += rows_from_text(str(one.head.meta.get("history", "[]")))[-1:]
-    if one.result is not None and len(one.result.history):
-        rows.append(Row(*one.result.history[-1].tolist()))
-    return max(rows, key=lambda row: row.round, default=None)
+    """Give the last evaluation that is on the disk: of the result, or of a checkpoint that is newer."""
+    if one.result is not None and one.written >= one.saved and len(one.result.history):
+        return Row(*one.result.history[-1].tolist())
+    rows = rows_from_text(str(one.head.meta.get("history", "[]"))) if one.head is not None else []
+    return rows[-1] if rows else None
 
 
 def tolerance(one: Seen) -> str:
