@@ -156,14 +156,12 @@ class Planner:
         return Until() if ranks > 2 else Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)
 
     def epochs(self, ranks: int) -> float:
-        """Give the epochs to the tolerance: those of the runs on the rows that were read, if all got there.
-
-        Else by the counts; never by a mixture, which would compare what cannot be compared.
+        """Give the epochs to the tolerance: those of the runs on the rows that were read, one's for all if only it got
+        there; by the counts where none did. Never by a mixture, which would compare what cannot be compared.
         """
         alone, several = (self.probe(few)[0].certified for few in (1, min(2, self.rows.rows)))
-        if alone and several:
-            return alone if ranks == 1 else several
-        return choice.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
+        found = (alone or several) if ranks == 1 else (several or alone)
+        return found or choice.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
     def outlook(self, ranks: int) -> Outlook:
         """Predict the job on so many ranks, exchanging as it says."""
