@@ -156,8 +156,9 @@ class Planner:
         return Until() if ranks > 2 else Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)
 
     def epochs(self, ranks: int) -> float:
-        """Give the epochs to the tolerance: those of the runs on the rows that were read, one's for all if only it got
-        there; by the counts where none did. Never by a mixture, which would compare what cannot be compared.
+        """Give the epochs to the tolerance: those of the runs on the rows that were read, or by the counts.
+
+        If only one run got there, its epochs are for all; a mixture would compare what cannot be compared.
         """
         alone, several = (self.probe(few)[0].certified for few in (1, min(2, self.rows.rows)))
         found = (alone or several) if ranks == 1 else (several or alone)
