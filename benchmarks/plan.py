@@ -84,7 +84,8 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.comm.mpi import MpiComm
     from mpiopt.planning import probe, space
-    from mpiopt.planning.command import Planner, program_bytes
+    from mpiopt.planning.command import program_bytes
+    from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
