@@ -1,9 +1,12 @@
-# make run | test | test-3 | test-slurm | check | bench | study-saga | clean; see README.md.
+# make run | test | test-3 | test-slurm | check | torture | bench | study-saga | clean; see README.md.
 # MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
-MPIFLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
+MPIRUNS ?= 200
+SEED ?= 0
+TORTURE ?= runs/torture.json
+FLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
 LIMIT = $(if $(OPEN_MPI),--timeout 600)
 RANKS ?= 2
 DATA ?= $(shell tools/example_data.sh)
@@ -20,7 +23,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests test-slurm check bench clean
+.PHONY: setup run test mpi-tests test-slurm check torture bench clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -49,13 +52,18 @@ test-%: setup
 # it cannot be the last line says so; MPIOPT_SLURM=required makes that a failure.
 test-slurm: setup
 	@tests/slurm/install.sh
-	$(PYTHON) -m pytest -q tests/slurm
+	$(PYTHON) -m pytest -q --durations=5 tests/slurm
 
 check: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/unit tests/laws
+
+# Ranks that die: 200 runs for each strategy and algorithm, counts in TORTURE, to which a second call adds.
+torture: setup
+	@mkdir -p $(dir $(TORTURE))
+	$(PYTHON) -m tests.kill.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
 # A study: its jobs, jobs/NAME*.toml, at the size of minutes; FULL=1: at full size. Pages, pictures and HDF5 in runs/.
 study-%: setup

@@ -2,8 +2,8 @@
 
 python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
-NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, program. Times are processor seconds of one
-thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
+NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, step-sizes, recovery, program. Times are
+seconds of one thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 
 import benchmarks
-from benchmarks import data, ours, peers, race, targets
+from benchmarks import data, ours, peers, race, recovery, targets
 from benchmarks.race import LEVELS, Times
 from benchmarks.targets import Target
 
-PARTS = ("kernels", "compressors", "ranks", "overlap", "slow-ranks", "program")
+PARTS = ("kernels", "compressors", "ranks", "overlap", "slow-ranks", "step-sizes", "recovery", "program")
 
 
 def main() -> None:
@@ -69,6 +69,10 @@ def measured(name: str, part: float, repeats: int) -> list[Target]:
         return targets.of_ranks(part, ("syn_c10", "syn_c1e4", "cov_like"), repeats)
     if name == "slow-ranks":
         return targets.of_slow_ranks()
+    if name == "step-sizes":
+        return targets.of_step_sizes(part)
+    if name == "recovery":
+        return recovery.of_recovery(part, repeats)
     return targets.of_overlap(part) if name == "overlap" else targets.of_program(part)
 
 

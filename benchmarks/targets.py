@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import compressors, kernels, overlap, program, ranks, slow_ranks
+from benchmarks import compressors, kernels, natural, overlap, program, ranks, slow_ranks, step_sizes
 from benchmarks.data import Problem, load
 from benchmarks.ours import Optimum, optimum
 from benchmarks.race import Times
@@ -172,3 +172,16 @@ def of_program(part: float) -> list[Target]:
     )
     more = program.memory(part)
     return [*found, Target("memory over rows + table + 8 vectors", "<= 1.15×", f"{more:.2f}×", 1.15 / more)]
+
+
+def of_step_sizes(part: float) -> list[Target]:
+    """Count the epochs of the default beside those of the best fixed step, on every set at hand; a few with `part`."""
+    found = []
+    for name in natural.SETS if part == 1.0 else natural.FEW:
+        for size in (1, 4) if natural.there(name) else ():
+            row = step_sizes.on_ranks(size, name, ["none"], 60.0)
+            mine, best = row["auto"].epochs, step_sizes.fixed(row).epochs
+            ratio = step_sizes.PROMISE * best / mine if math.isfinite(mine) else 0.0
+            figure = f"{mine:.1f}, {best:.1f} epochs"
+            found.append(Target(f"step size by default, best fixed: {name}, {size} ranks", "<= 1.5×", figure, ratio))
+    return found

@@ -1,4 +1,7 @@
-"""The start: `mpirun -n P python -m mpi4py -m mpiopt …`, `python -m mpiopt …` or the command `mpiopt …`."""
+"""The start: `mpirun -n P python -m mpi4py -m mpiopt …`, `python -m mpiopt …` or the command `mpiopt …`.
+
+Where the launcher lets a job outlive its ranks (ULFM): `mpirun --with-ft ulfm -n P python -m mpiopt …`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mpiopt.launch import THREAD_VARIABLES, launched
+from mpiopt.crew import AGAIN
+from mpiopt.ended import note_end, note_start
+from mpiopt.launch import THREAD_VARIABLES, launched, tolerant
+
+if TYPE_CHECKING:
+    from mpiopt.signals import Stop
 
 PATIENCE = 20.0  # seconds that a rank which failed alone waits for the others
+LIMIT = 120.0  # seconds in which something must come of a lost rank, and in which MPI must start; MPIOPT_WATCHDOG
 
 
 def main() -> int:
@@ -29,17 +41,53 @@ def main() -> int:
         from mpiopt.comm.threads import single
 
         return run(words, single(), stop)
+    if tolerant(os.environ) and words[:1] != ["serve"]:  # its roles see to lost ranks themselves
+        outlive(words, stop)
     from mpi4py import MPI
 
     from mpiopt.comm.mpi import MpiComm
 
     library = MPI.Get_library_version()
-    code = run(words, MpiComm(MPI.COMM_WORLD.Dup()), stop, library)
+    comm = MpiComm(MPI.COMM_WORLD.Dup())
+    code = run(words, comm, stop, library)
     end(code)
+    if comm.rank == 0:
+        note_end(os.environ, code)
     MPI.Finalize()  # else mpi4py takes a code other than 0 for a crash and aborts the other ranks
     for number in LEVELS:  # all is written; Python's own end would make a late signal deadly
         signal.signal(number, signal.SIG_IGN)
     return code
+
+
+def outlive(words: Sequence[str], stop: Stop) -> None:
+    """Run the command where a lost rank is an error, and end this process without MPI's own end."""
+    limit = float(os.environ.get("MPIOPT_WATCHDOG", LIMIT))
+    signal.alarm(
+        max(1, int(limit))
+    )  # the loss of a rank now stops the others for ever, in a call that no thread ends
+    from mpi4py import MPI
+
+    from mpiopt.cli import run
+    from mpiopt.comm.mpi_ulfm import UlfmCrew
+
+    crew = UlfmCrew(MPI.COMM_WORLD, limit)
+    comm = crew.everyone()
+    signal.alarm(0)
+    if crew.first:
+        note_start(os.environ)
+    try:
+        code = run(words, comm, stop, MPI.Get_library_version())
+    except Exception as error:
+        if not crew.lost(error):  # a fault of ours: end all ranks, as `python -m mpi4py` does
+            traceback.print_exc()
+            note_end(os.environ, 1)
+            sys.stderr.flush()
+            MPI.COMM_WORLD.Abort(1)
+        print(f"mpiopt: a rank was lost: {error}", file=sys.stderr, flush=True)
+        code = AGAIN
+    if crew.first and code != AGAIN:
+        note_end(os.environ, code)
+    crew.leave(code)
 
 
 def end(code: int) -> None:

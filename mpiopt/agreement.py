@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.channel import Channel
 from mpiopt.consensus import Coordinator
 from mpiopt.dlas import Ask, Iteration, Vector
-from mpiopt.graph_channel import coordinate
+from mpiopt.graph_channel import GraphChannel, coordinate
 from mpiopt.stepsizes import Way
 from mpiopt.topologies import Topology
 
@@ -45,7 +45,10 @@ class Along(Agreement):
     def __init__(self, topology: Topology, coordinator: Coordinator, channel: Channel) -> None:
         """Make the graph and learn it; collective. ValueError on all ranks where there is no such graph."""
         self._channel = channel
-        self.coordination = coordinate(topology, coordinator, channel)
+        if isinstance(channel, GraphChannel):  # the whole run goes along this graph
+            self.coordination = channel.coordination
+        else:
+            self.coordination = coordinate(topology, coordinator, channel)
 
     def answer(self, ask: Ask) -> Vector:
         """Ask the coordinator, or max-consensus."""

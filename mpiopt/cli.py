@@ -25,6 +25,11 @@ COMMANDS = {
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
     "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
+    "launch": (
+        "mpiopt.relaunch",
+        "launch",
+        "start a command on P ranks, and again where ranks die: launch -n P -- …",
+    ),
     "plan": (
         "mpiopt.planning.command",
         "plan",
@@ -52,7 +57,7 @@ ALONE = (
     "-h",
     "--version",
 )
-FROM_OUTSIDE = ("submit", "status", "halt")  # never with MPI: they may be given inside a job, on its way
+FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
 EXAMPLES = """examples:
   mpirun -n 4 mpiopt train a9a --tol 1e-8
   mpirun -n 4 mpiopt train cadata --loss huber[delta=0.5] --scale standard --intercept

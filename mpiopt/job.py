@@ -70,12 +70,15 @@ class Job:
     log: str = ""
     resume: str = ""
     checkpoint_every: str = "10min"
+    recovery: Selection = field(default_factory=lambda: Selection("stateless"))
+    spares: int = 0
     checkpoint_form: str = "auto"
     io_hints: str = ""
     quiet: bool = False
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
+        at_least("spares", self.spares, 0)
         every(self.checkpoint_every)
         if self.checkpoint_form not in CHECKPOINT_FORMS:
             known = ", ".join(CHECKPOINT_FORMS)

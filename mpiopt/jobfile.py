@@ -15,6 +15,7 @@ Tree = dict[str, Any]
 # Flags that are options of the algorithm.
 OF_ALGORITHM = ("local_steps", "step_size", "exchange", "round_seconds", "staleness")
 SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
+PLUGINS = ("loss", "algorithm", "compress", "recovery")
 HELP = {
     "loss": "squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels",
     "l1": "strength of the l1 penalty",
@@ -44,6 +45,8 @@ HELP = {
     "log": "file of JSON lines: each evaluation as it happens",
     "resume": "go on from the checkpoints of this result file; auto: if there are any",
     "checkpoint_every": "10min, 30s, 2h, 50rounds",
+    "recovery": "where MPI lets a job outlive its ranks (ULFM): none, checkpoint, chain[every=R], stateless",
+    "spares": "ranks that wait to step in for lost ones",
     "checkpoint_form": "auto, parallel (one file), sharded (a file a rank), background (sharded, while computing)",
     "io_hints": "for MPI-IO: striping_factor=8,striping_unit=4194304,cb_nodes=4 (docs/io.md)",
     "quiet": "print errors only",
@@ -119,7 +122,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, obj
     """Give the keys of nested tables as dotted paths; a table for a plug-in stays one value."""
     for key, value in tree.items():
         path = prefix + key.replace("-", "_")
-        if isinstance(value, Mapping) and path.split(".")[-1] not in ("loss", "algorithm", "compress"):
+        if isinstance(value, Mapping) and path.split(".")[-1] not in PLUGINS:
             yield from leaves(value, path + ".")
         else:
             yield path, value

@@ -41,6 +41,11 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
     return None
 
 
+def tolerant(environment: Mapping[str, str]) -> bool:
+    """Say whether the launcher lets a job live on without the ranks that die: Open MPI's `--with-ft ulfm`."""
+    return environment.get("OMPI_MCA_mpi_ft_enable", "").lower() in ("1", "true")
+
+
 def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = "") -> None:
     """Refuse a world that is not what was started: several ranks, each alone, would all do the whole work.
 

@@ -49,6 +49,16 @@ class Store(Protocol):
         """Fill the state from the newest whole checkpoint; collective."""
 
 
+class Guard(Protocol):
+    """What watches over a run's state between two rounds; `mpiopt.keeper.Keeper` is one."""
+
+    def protect(self, now: Run, shard: Shard, channel: Channel) -> None:
+        """Keep what the loss of a rank would take; collective, before the first round and after each."""
+
+    def verify(self, now: Run, channel: Channel) -> None:
+        """See that what must be equal on all ranks is; collective."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """When a run stops, when it saves, and whether it goes on from what was saved."""
@@ -58,6 +68,7 @@ class Plan:
     meta: Meta = field(default_factory=dict)  # kept with checkpoints; "job" must be equal in job and checkpoint
     save_every: tuple[str, float] = ("seconds", 600.0)  # or ("rounds", n)
     resume: bool = False
+    guard: Guard | None = None
 
 
 @dataclass
@@ -103,12 +114,14 @@ def run(
     if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the record does
         now.exact = evaluate_exact(objective, now.state.w, channel)
         now.certificate = certify(objective, now.state.w, now.exact, now.start, now.labels)
+    protect(plan, now, objective, watch)
     while not now.ending:
         progress = algorithm.step(now.round, now.state, objective, channel)
         now.round += 1
         now.epochs += progress.epochs
         look(now, progress, objective, watch, report)
         decide(plan, now, watch)
+        protect(plan, now, objective, watch)
         if plan.store is not None and (watch.save_is_due(plan, now) or now.ending in ("signal", "budget")):
             save(plan.store, plan, now, objective, watch)
             if not now.ending:
@@ -233,8 +246,17 @@ def stalled(rows: list[Row]) -> bool:
     return min(row.certificate for row in late) >= min(row.certificate for row in early)
 
 
+def protect(plan: Plan, now: Run, objective: Objective, watch: Watch) -> None:
+    """Let the guard keep what the loss of a rank would take."""
+    guard = plan.guard
+    if guard is not None:
+        watch.measure("checkpoint", lambda: guard.protect(now, objective.shard, watch.channel))
+
+
 def save(store: Store, plan: Plan, now: Run, objective: Objective, watch: Watch) -> None:
     """Save the state and the history so far."""
+    if plan.guard is not None:
+        plan.guard.verify(now, watch.channel)
     meta: Meta = {
         **plan.meta,
         "epochs": now.epochs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -120,10 +121,16 @@ def show_checkpoint(path: str, head: Head, marks: str) -> str:
 
 
 def print_here(comm: Comm, text: str) -> None:
-    """Print on rank 0; what the output's encoding does not know becomes a question mark."""
+    """Print on rank 0; what the output's encoding does not know becomes a question mark.
+
+    A reader who has seen enough, as `head` has, is no error.
+    """
     if comm.rank == 0:
         encoding = sys.stdout.encoding or "ascii"
-        print(text.encode(encoding, "replace").decode(encoding))
+        try:
+            print(text.encode(encoding, "replace").decode(encoding), flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at its end
 
 
 def pairs(found: Sequence[tuple[str, str]]) -> str:

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from mpiopt.channel import Channel
+from mpiopt.comm import Comm
 
 
 class Level(IntEnum):
@@ -101,6 +102,12 @@ class Stop:
         self._period = _next_period(self._period, slowest)
         self._rounds, self._since = 0, self._now()
         return self._agreed
+
+    def realign(self, comm: Comm) -> None:
+        """Begin anew on another communicator, where the ranks may have stopped at different exchanges; collective."""
+        self._rounds, self._period, self._agreed = 0, 1, 0
+        self.elapsed = float(comm.max(np.array([self._now() - self._start]))[0])
+        self._since = self._now()
 
     def saved(self, seconds: float) -> None:
         """Take note of a checkpoint: the ranks agree at the next call, whichever round it is; on all ranks alike."""

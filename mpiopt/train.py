@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,13 +16,17 @@ from mpiopt import compression, jobfile, report
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.compression import open_channel
+from mpiopt.crew import AGAIN, Post, Steady, survive
+from mpiopt.crowding import crowded
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
+from mpiopt.ended import LAUNCHED
 from mpiopt.fitted import in_file_units
 from mpiopt.flags import Settings, parse
-from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, Costs, check_writable, write_result
+from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, Costs, check_writable, first_since, write_result
 from mpiopt.job import Job, every, hints_of
 from mpiopt.journal import Journal, journal
+from mpiopt.keeper import Keeper
 from mpiopt.kernels.warm import warm
 from mpiopt.metrics import metrics
 from mpiopt.objective import Objective
@@ -30,6 +34,7 @@ from mpiopt.overwriting import refuse_onto
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.provenance import Provenance, gather
 from mpiopt.recorder import Clock, Progress, Row, progress
+from mpiopt.recovery import make_recovery
 from mpiopt.runner import Plan, Run, run
 from mpiopt.selection import written
 from mpiopt.shared import shared_text
@@ -42,12 +47,31 @@ STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "si
 
 def train(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Train as the command line and the job file say; give the exit code."""
-    return train_job(agreed_job(words, comm), comm, stop)
+    return outlive(comm, lambda ranks: agreed_job(words, ranks), stop)
 
 
 def train_job(job: Job, comm: Comm, stop: Stop) -> int:
     """Train as the job says, the same on all ranks; give the exit code."""
+    return outlive(comm, lambda ranks: job, stop)
+
+
+def outlive(comm: Comm, job_on: Callable[[Comm], Job], stop: Stop) -> int:
+    """Train on the ranks that stay alive, with the job that all of a communicator's ranks agree on."""
+    keeper, crew = Keeper(), getattr(comm, "crew", None) or Steady(comm)
+    return survive(crew, lambda ranks: spares_of(job_on, ranks), lambda post: live(job_on, post, stop, keeper))
+
+
+def live(job_on: Callable[[Comm], Job], post: Post, stop: Stop, keeper: Keeper) -> int:
+    """Train, from the start or from what the keeper has kept of a life before; give the exit code."""
     began = time.perf_counter()
+    comm = cast(Comm, post.comm)
+    job = job_on(comm)
+    recovery = make_recovery(job.recovery)
+    keeper.begin(post, recovery, lambda line: say(job, comm, line))
+    if keeper.vault.life > 1:
+        stop.realign(comm)
+    if post.lost and not recovery.goes_on:
+        return AGAIN
     clock = Clock()
     compression.check_words(job)
     check_writable(job.out, comm)
@@ -56,15 +80,15 @@ def train_job(job: Job, comm: Comm, stop: Stop) -> int:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
-    plan, store = make_plan(job, data, comm)
+    plan, store = make_plan(job, data, comm, keeper)
     stop.outside = Deadline(store.folder, os.environ) if comm.rank == 0 else None
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     warm_up(objective, comm)
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
-    say(job, comm, described(data, objective), why, *([how] if how else []))
+    say(job, comm, described(data, objective), why, *filter(None, (how, crowded(comm))))
     warm_up_compressor(channel, objective)
     lines = progress(comm.rank, job.quiet, sys.stdout)
-    log = journal(job.log, comm.rank, bool(job.resume))
+    log = journal(job.log, comm.rank, bool(job.resume) or keeper.vault.life > 1)
     started = time.perf_counter()
     now = run(plan, objective, algorithm, channel, stop, clock, lambda row: show(row, lines, job.stop.tol, log))
     spent = time.perf_counter() - started
@@ -120,6 +144,14 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     return jobfile.read(shared_text(comm, lambda: job_of(words).text()))
 
 
+def spares_of(job_on: Callable[[Comm], Job], ranks: Comm) -> int:
+    """Give how many ranks are to wait; 0 where the job is wrong: the work will say so."""
+    try:
+        return job_on(ranks).spares
+    except (ValueError, OSError):
+        return 0
+
+
 def job_text(path: str) -> str:
     """Read a job file; ValueError, in one line, where that cannot be."""
     try:
@@ -160,16 +192,20 @@ def result_name(path: str) -> str:
     return f"{stem.name}-fit.h5" if Path(name).absolute() == Path(path).absolute() else name
 
 
-def make_plan(job: Job, data: Dataset, comm: Comm) -> tuple[Plan, Checkpoints]:
+def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> tuple[Plan, Checkpoints]:
     """Say when the run stops, saves, and whether it goes on from a checkpoint; claim the folder of checkpoints."""
     folder = Path(job.out).with_suffix(".ckpt")
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
+    if not (job.resume or keeper.saved):  # a launcher has started this job before
+        keeper.saved = first_since(folder, float(os.environ.get(LAUNCHED, "inf")), comm)
     store = open_store(job, folder, comm)
+    store.since = 0 if job.resume else keeper.saved
     store.claim()
-    return Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume)), store
+    plan = Plan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+    return keeper.plan(plan, store, comm), store
 
 
 def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:

@@ -168,7 +168,11 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter):
     """Say how many tests did not run for want of real data."""
-    wanting = [r for r in terminalreporter.stats.get("skipped", []) if reason(r).startswith(WANTING)]
+    skipped = terminalreporter.stats.get("skipped", [])
+    unseen = [r for r in skipped if reason(r).startswith("browser:")]
+    if unseen:
+        terminalreporter.line(f"{len(unseen)} tests of pages skipped, {reason(unseen[0])}")
+    wanting = [r for r in skipped if reason(r).startswith(WANTING)]
     if wanting:
         terminalreporter.line(f"{len(wanting)} tests skipped for want of real data: set MPIOPT_DATA to its folder")
         for text in sorted({reason(r) for r in wanting}):

@@ -1,8 +1,8 @@
 """DLAS-R-FTC as an algorithm: gradient descent along a directed graph, with a step that the ranks agree on.
 
 `mpiopt.dlas` has the iteration and the source. With K ranks, F = Σ F_k of each rank's rows, and a penalty R that all
-know: f_k = K F_k + R, whose mean is F. Every rank holds the same model after an iteration; the certificate and the
-end of a run are agreed on by the runner, over all ranks.
+know: f_k = K F_k + R, whose mean is F. Every rank holds the same model after an iteration. Where the coordinator is
+exact, certificate and signals go along the graph as well; else they are agreed on over all ranks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.consensus import Coordinator
 from mpiopt.dlas import BEGUN, FORMS, State
+from mpiopt.graph_channel import GraphChannel, along
 from mpiopt.minibatch import drawn, share
 from mpiopt.objective import Objective
 from mpiopt.selection import named
@@ -64,12 +65,24 @@ class Dlas(Algorithm[State]):
         Tuning(self.alpha, self.kappa)
         if self._rule().way is Way.GRADIENT and self.batch:
             raise ValueError(f"dlas: rule {self.rule} compares whole gradients: leave out batch")
-        Topology.make(*named(self.topology, Topology.known()))
+        self._topology()
         if self.coordinator != CENTRAL:
-            Coordinator.make(*named(self.coordinator, Coordinator.known()))
+            self._coordinator()
 
     def _rule(self) -> StepSize:
-        return StepSize.make(*named(self.rule, StepSize.known()))
+        return StepSize.make(*named(self.rule, StepSize.known())).of("dlas")
+
+    def _topology(self) -> Topology:
+        return Topology.make(*named(self.topology, Topology.known()))
+
+    def _coordinator(self) -> Coordinator:
+        return Coordinator.make(*named(self.coordinator, Coordinator.known()))
+
+    def over(self, channel: Channel) -> Channel:
+        """Give the channel along the graph, where sums along it are exact; collective."""
+        if self.coordinator == CENTRAL or not self._coordinator().exact or isinstance(channel, GraphChannel):
+            return channel
+        return along(self._topology(), self._coordinator(), channel)
 
     def blank(self, objective: Objective, size: int) -> State:
         """Make a state of zeros."""
@@ -90,11 +103,7 @@ class Dlas(Algorithm[State]):
     def _agreement(self, channel: Channel) -> Agreement:
         if self.coordinator == CENTRAL:
             return Central(channel)
-        return Along(
-            Topology.make(*named(self.topology, Topology.known())),
-            Coordinator.make(*named(self.coordinator, Coordinator.known())),
-            channel,
-        )
+        return Along(self._topology(), self._coordinator(), channel)
 
     def _limit(self, objective: Objective, channel: Channel) -> float:
         """Give L_i where the rule asks for it."""

@@ -18,9 +18,12 @@ from mpiopt import exchange
 from mpiopt.algorithms import Algorithm, Model, Progress
 from mpiopt.channel import Channel
 from mpiopt.local_steps import (
+    CONTROLS,
     DECREMENT,
     FACTOR,
+    FALL,
     FASTER,
+    LAST,
     MIX,
     ROUND,
     SCALE,
@@ -62,7 +65,7 @@ class SagaState:
     cursor: PerRank  # (2,) local epoch and position in its order of blocks
     anchor: Replicated  # (outputs, width) where the metric was taken
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (16,) numbers that the rounds adapt, see mpiopt.local_steps
+    control: Replicated  # (CONTROLS,) numbers that the rounds adapt, see mpiopt.local_steps
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
 
@@ -143,7 +146,7 @@ class Saga(Algorithm[SagaState]):
         """Make a state of zeros."""
         w, rows = objective.zeros(), len(objective.shard)
         trail = np.zeros((self.extrapolate + 1 if self.extrapolate else 0, *w.shape))
-        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(16)
+        table, cursor, control = np.zeros((rows, objective.outputs)), np.full(2, -1, np.int64), np.zeros(CONTROLS)
         models = {
             name: w.copy()
             for name in ("w", "average", "own", "shared", "known_own", "known", "local", "anchor", "best")
@@ -164,7 +167,7 @@ class Saga(Algorithm[SagaState]):
         value, spent = self._start_at(start.w, state, objective, channel), 1.0 + start.epochs
         if value > start.believed:
             value, spent = self._start_at(objective.zeros(), state, objective, channel), spent + 1.0
-        control[VALUE], control[SPENT] = value, spent
+        control[[VALUE, LAST, FALL]], control[SPENT] = (value, value, math.inf), spent
         if state.steps is None:
             state.steps = plan(self, state, objective, channel)
         return state

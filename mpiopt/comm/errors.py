@@ -25,6 +25,12 @@ _KNOWN: dict[str, type[Exception]] = {
         RuntimeError,
     )
 }
+
+
+class RankLost(Exception):
+    """A rank of the communicator has died; only those raise it that survive."""
+
+
 _LONGEST = 8000  # characters of a message that travel
 
 

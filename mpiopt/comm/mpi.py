@@ -15,6 +15,7 @@ from mpiopt.comm.mpi_graph import MpiNeighbours
 from mpiopt.comm.mpi_mail import Mail
 from mpiopt.comm.mpi_sum import Lane, Sum
 from mpiopt.comm.reduction import Sent, in_order, is_small, signature
+from mpiopt.crew import Crew
 
 # Counts of MPI 3 are 32-bit numbers, and some transports fail from 2 GiB on: longer messages go in pieces.
 PIECE = 1 << 30
@@ -24,15 +25,19 @@ class MpiComm(Sent):
     """The ranks of an MPI communicator that nobody else uses: pass a duplicate, `MPI.COMM_WORLD.Dup()`.
 
     Types: numbers are summed in their own type; everything else may hold any type without Python objects.
-    `raw` is the MPI communicator, for parallel HDF5.
+    `raw` is the MPI communicator, for parallel HDF5; `communicators` are all that this one has made, for
+    `mpiopt.comm.mpi_ulfm` to revoke. `tolerant`: a lost rank is an error here, not the end of all.
     """
 
-    def __init__(self, comm: MPI.Intracomm, piece: int = PIECE) -> None:
+    def __init__(self, comm: MPI.Intracomm, piece: int = PIECE, tolerant: bool = False) -> None:
         super().__init__(comm.rank, comm.size)
-        self.raw, self._piece = comm, piece
+        self.raw, self._piece, self.tolerant = comm, piece, tolerant
+        self.crew: Crew | None = None  # of whom these are all
         self.library = MPI.Get_library_version()
-        self._lane = Lane(comm.Dup(), piece)
-        self._mail = Mail(comm.Dup(), piece)
+        lane, mail = comm.Dup(), comm.Dup()
+        self.communicators: list[MPI.Comm] = [comm, lane, mail]
+        self._lane = Lane(lane, piece)
+        self._mail = Mail(mail, piece)
 
     def sum(self, x: Array) -> Array:
         """Sum over the ranks in rank order."""
@@ -162,7 +167,9 @@ class MpiComm(Sent):
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
         """Make a graph, with a communicator of its own."""
-        return MpiNeighbours(self, outgoing, timeout, self._piece)
+        neighbours = MpiNeighbours(self, outgoing, timeout, self._piece)
+        self.communicators.append(neighbours.raw)
+        return neighbours
 
 
 def _bytes(x: Array) -> Array:

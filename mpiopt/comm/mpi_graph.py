@@ -26,7 +26,7 @@ class MpiNeighbours(Edges):
 
     def __init__(self, comm: MpiComm, outgoing: Sequence[int], timeout: float, piece: int) -> None:
         super().__init__(comm, outgoing, sources_of(comm, outgoing))
-        self._graph = comm.raw.Create_dist_graph_adjacent(self.incoming, self.outgoing, reorder=False)
+        self.raw = comm.raw.Create_dist_graph_adjacent(self.incoming, self.outgoing, reorder=False)
         self._timeout, self._piece = timeout, piece
 
     def exchange(self, x: Array, tag: int = 0) -> dict[int, Array]:
@@ -42,7 +42,7 @@ class MpiNeighbours(Edges):
         for start in range(0, wire.size, self._piece):
             piece = wire[start : start + self._piece]
             part = np.empty((len(self.incoming), piece.size), np.uint8)
-            requests.append(self._graph.Ineighbor_allgather([piece, MPI.BYTE], [part, piece.size, MPI.BYTE]))
+            requests.append(self.raw.Ineighbor_allgather([piece, MPI.BYTE], [part, piece.size, MPI.BYTE]))
             parts.append(part)
         return Exchange(self, x, tag, wire, requests, parts)
 
@@ -52,11 +52,11 @@ class MpiNeighbours(Edges):
         self.count(x.nbytes)
         heads = np.empty((len(self.incoming), HEADER // 8), "<u8")
         mine = np.array(header(x, tag), "<u8")
-        self.wait([self._graph.Ineighbor_allgather([mine, MPI.BYTE], [heads, HEADER, MPI.BYTE])])
+        self.wait([self.raw.Ineighbor_allgather([mine, MPI.BYTE], [heads, HEADER, MPI.BYTE])])
         lengths = [HEADER + int(n) for n in heads[:, 1]]
         every = np.empty(sum(lengths), np.uint8)
         wire = seal(x, tag)
-        self.wait([self._graph.Ineighbor_allgatherv([wire, MPI.BYTE], [every, (lengths, None), MPI.BYTE])])
+        self.wait([self.raw.Ineighbor_allgatherv([wire, MPI.BYTE], [every, (lengths, None), MPI.BYTE])])
         wires = np.split(every, np.cumsum(lengths)[:-1]) if lengths else []
         return self.opened(wires, x, tag)
 

@@ -71,8 +71,21 @@ class Mail:
         return letters
 
     def _forget_sent(self) -> None:
-        for sends in (self._under_way, *_LEFT):
-            for sent in sends:
-                while sent and sent[0][0].Test():
-                    sent.popleft()
-        _LEFT[:] = [sends for sends in _LEFT if any(sends)]
+        for sent in self._under_way:
+            while sent and sent[0][0].Test():
+                sent.popleft()
+        _forget_left()
+
+
+def _forget_left() -> None:
+    for sent in (sent for sends in _LEFT for sent in sends):
+        while sent and _ended(sent[0][0]):
+            sent.popleft()
+    _LEFT[:] = [sends for sends in _LEFT if any(sends)]
+
+
+def _ended(request: MPI.Request) -> bool:
+    try:
+        return bool(request.Test())
+    except MPI.Exception:  # a rank was lost: for a message that nobody waits for an end like another
+        return True

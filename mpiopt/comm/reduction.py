@@ -43,6 +43,7 @@ class Sent:
     """
 
     library: str = ""  # the words of the MPI library, if there is one
+    tolerant: bool = False  # whether a lost rank is an error of the verbs, and not the end of all
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size

@@ -2,7 +2,7 @@
 
 from mpiopt.fitted import Fitted
 from mpiopt.hdf5.background import BackgroundCheckpoints
-from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
+from mpiopt.hdf5.checkpoints import Checkpoints, Loaded, first_since
 from mpiopt.hdf5.contents import Contents, contents, read_head
 from mpiopt.hdf5.files import check_writable
 from mpiopt.hdf5.head import Head
@@ -21,6 +21,7 @@ __all__ = [
     "Result",
     "check_writable",
     "contents",
+    "first_since",
     "read_head",
     "read_result",
     "write_result",

@@ -88,6 +88,11 @@ class BackgroundCheckpoints(Checkpoints):
         self._thread, failure, self._failure = None, self._failure, None
         return failure
 
+    def give_up(self) -> None:
+        """Let the thread end; a checkpoint that all ranks have told of may still be put in place."""
+        self._given_up.set()
+        self._end()
+
     def check(self) -> None:
         """Finish what is under way; then as `Checkpoints`."""
         self.finish()

@@ -41,9 +41,11 @@ class Checkpoints:
     """The checkpoints of one run, in `folder`; every method is collective.
 
     `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
-    the communicator and h5py have MPI. Either form is read whatever `form` says.
+    the communicator and h5py have MPI, and a lost rank would be the end of all anyway (HDF5 does not survive one with
+    a file open). Either form is read whatever `form` says.
     `hints` are MPI-IO's, for the shared file (striping, collective buffering).
-    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over.
+    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over. What has a number below
+    `since` is not looked at: it is of another run. `first` is the number of the first one saved here, 0 for none.
     """
 
     def __init__(
@@ -56,13 +58,14 @@ class Checkpoints:
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
-        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi)
+        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi) and not comm.tolerant
         if form == "parallel" and not able:
             raise ValueError("checkpoint form 'parallel' needs MPI and an h5py built with it; use 'sharded'")
         self.form = "parallel" if able and form != "sharded" else "sharded"
         self.folder = Path(folder)
         self.comm = comm
         self._warn = warn
+        self.first = self.since = 0
         self._hints = hints or {}
         self._slots = Slots(self.folder)
 
@@ -83,6 +86,9 @@ class Checkpoints:
     def release(self, ending: str) -> None:
         """Say, in the folder, that this run has ended and how; without any checkpoint the folder is removed."""
         on_first(self.comm, lambda: self._slots.owner.release(ending))
+
+    def give_up(self) -> None:
+        """Let go of what is under way: a rank that had part in it is lost."""
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state as it is before round k.
@@ -124,7 +130,9 @@ class Checkpoints:
                 try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
 
         on_first(self.comm, begin)
-        return int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+        number = int(self.comm.broadcast(np.array(numbers, np.int64))[0])
+        self.first = self.first or number
+        return number
 
     def load(self, blank_state: object, shard: Shard, job: str) -> Loaded | None:
         """Fill the state, in place, from the newest checkpoint all of whose checksums hold; None if there is none.
@@ -134,7 +142,8 @@ class Checkpoints:
         ValueError
             If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
         """
-        numbers = json.loads(share_text(self.comm, json.dumps(self._slots.whole() if self.comm.rank == 0 else [])))
+        there = self._slots.whole() if self.comm.rank == 0 else []
+        numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []
         for number in numbers:
             try:
@@ -210,3 +219,11 @@ def _place(slab: Slab, state: object) -> Slab:
         return slab
     array = getattr(state, slab.name)
     return Slab(slab.name, slab.layout, array.reshape(slab.shape), slab.shape, 0)
+
+
+def first_since(folder: Path, seconds: float, comm: Comm) -> int:
+    """Give the number of the oldest checkpoint that was put in place after this time (since 1970), 0 for none."""
+    slots = Slots(folder)
+    numbers = slots.whole() if comm.rank == 0 else []
+    fresh = [n for n in numbers if slots.path(n).stat().st_mtime >= seconds]
+    return int(comm.broadcast(np.array([min(fresh, default=0)], np.int64))[0])

@@ -19,7 +19,7 @@ from mpiopt.state import Layout
 
 Meta = dict[str, str | int | float]
 
-# Keys of a job that a resumed run may change: when to stop, where to write, what to print.
+# Keys of a job that a resumed run may change: when to stop, where to write, what to print, what to do about losses.
 FREE = frozenset(
     (
         "tol",
@@ -32,6 +32,8 @@ FREE = frozenset(
         "checkpoint_form",
         "io_hints",
         "quiet",
+        "recovery",
+        "spares",
     )
 )
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 # Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, largest step scale that may be tried, epochs of local work in a round, epochs spent before
-# the first round, whether the step was just lengthened (compressed, in a metric: the rate of progress before the
-# metric was taken), models in the trail, the part of the way to the average of the ranks' models that a compressed
-# exchange goes, periods until the metric may be taken again, and how many these were last.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW, TRAIL, MIX, REST, WAIT, PACE, RATIO, FILTERED = (
-    range(16)
-)
+# damping of the metric, factor by which a longer step is tried, epochs of local work in a round, epochs spent before
+# the first round, the factor by which the step was just lengthened (compressed, in a metric: the rate of progress
+# before the metric was taken), models in the trail, the part of the way to the average of the ranks' models that a
+# compressed exchange goes, periods until the next try (or metric), and how many these were last; AdGD's step, ratio
+# and filter; F at the last refresh, and by how much it fell in the period before.
+SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW = range(9)
+TRAIL, MIX, REST, WAIT, PACE, RATIO, FILTERED, LAST, FALL = range(9, 18)
+CONTROLS = 18
 # Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
 # epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass; the
 # smoothness that a line search has found.

@@ -78,6 +78,8 @@ class Trial:
 def first(trial: Trial) -> float:
     """Give the least power of 2 that holds; 0 where nothing has a gradient."""
     bound = 1.0
+    if not trial.squared.any():
+        return 0.0
     while bound > LOWEST and trial.holds(bound / 2.0):
         bound /= 2.0
     return grown(trial, bound) if bound > LOWEST else 0.0

@@ -20,32 +20,24 @@ from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.pace import Poll
 from mpiopt.kernels.saga import Moves
 from mpiopt.local_steps import (
-    DECREMENT,
-    FACTOR,
-    GREW,
     ORDER_STREAM,
-    REST,
     ROUND,
     SCALE,
-    SLOW,
     VISITED,
-    WAIT,
     Common,
     bounds,
     rows_from,
+    seeking,
     upcoming,
 )
 from mpiopt.local_steps.lengths import Length, length_of
+from mpiopt.local_steps.seeking import Seen
 from mpiopt.objective import Objective
 
 if TYPE_CHECKING:
     from mpiopt.algorithms.saga import Saga, SagaState
 
 Vector = NDArray[np.float64]
-
-LEAST, LONGEST_WAIT = 1.2, 16.0  # the least factor by which a longer step is tried; periods between two tries
-NOISE = 4.0  # growth of the squared gradient in a period, at which steps are taken for too long
-SHORTER = (0.7, 0.5, 0.5, 0.25)  # what is left of a step that is too long, by how often the way had to be cut
 
 
 @dataclass
@@ -62,7 +54,7 @@ class PlainSteps:
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
     fixed: bool  # H is given by hand
-    seeks: bool  # steps may become longer than at first
+    most: float  # the longest step, in γ: 1 by hand or by a rule
 
     @classmethod
     def at(
@@ -94,7 +86,7 @@ class PlainSteps:
             column,
             used(objective),
             fixed,
-            options.rule is None,
+            math.inf if options.rule is None else 1.0,
         )
 
     def step_size(self, state: SagaState) -> float:
@@ -157,53 +149,14 @@ class PlainSteps:
         return randomness.seed_of(self.seed, ORDER_STREAM, epoch, rank)
 
     def adapt(self, state: SagaState, exact: Exact, tried: int, objective: Objective, channel: Channel) -> float:
-        """Seek the longest step that lets F fall; costs nothing.
-
-        Up to that one the epochs needed fall as 1/γ, and it is beyond what constants of the data promise by a factor
-        that nobody knows. So a longer step is tried while F falls, and where it failed the one before is taken back:
-        the next try comes later, and by a smaller factor. Steps by hand are only shortened, and brought back.
-        """
-        control = state.control
-        growth = self._growth(control, exact, state, objective)
-        failed, trial = tried > 0 or (self.seeks and growth > NOISE), bool(control[GREW])
-        if failed and trial:
-            self._back(control)
-        elif failed:
-            control[SCALE] *= SHORTER[tried]
-            control[REST] = 1.0
-        elif not self.seeks:
-            control[SCALE] = min(1.0, 1.5 * control[SCALE])
-        elif SLOW < growth <= 1.0 and not control[REST]:
-            control[GREW] = control[FACTOR]
-            control[SCALE] *= control[GREW]
-        else:
-            control[GREW], control[REST] = 0.0, max(0.0, control[REST] - 1.0)
-        if failed and (
-            channel.compresses or (tried and not trial)
-        ):  # what exchanges lose is a part of the ranks' ways
-            self._shorten_round(control, channel)
-        return 0.0
-
-    def _growth(self, control: Vector, exact: Exact, state: SagaState, objective: Objective) -> float:
-        """Give by how much the squared gradient has grown, in the scaled columns; 1 where that is not known.
-
-        It is the first to see steps that are too long for the steepest directions, of which F has little.
-        """
+        """Seek the longest step that lets F fall (`mpiopt.local_steps.seeking`); costs nothing."""
         map_ = prox_gradient(objective, state.w, exact)
-        before, now = float(control[DECREMENT]), float((map_ * map_ * self.column).sum())
-        control[DECREMENT] = now
-        return now / before if 0.0 < before < math.inf else 1.0
-
-    def _back(self, control: Vector) -> None:
-        """Take back the step that was good; seek again later, by a smaller factor."""
-        control[SCALE] /= control[GREW]
-        control[FACTOR] = max(LEAST, math.sqrt(control[FACTOR]))
-        control[WAIT] = min(LONGEST_WAIT, max(1.0, 2.0 * control[WAIT]))
-        control[REST], control[GREW] = control[WAIT], 0.0
-
-    def _shorten_round(self, control: Vector, channel: Channel) -> None:
-        if channel.size > 1 and not self.fixed:
+        squared = float((map_ * map_ * self.column).sum())
+        control = state.control
+        drifted = seeking.sought(control, Seen(exact.value, squared, tried, channel.compresses), self.most)
+        if drifted and channel.size > 1 and not self.fixed:
             control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
+        return 0.0
 
 
 def own_average(objective: Objective, table: Model) -> Model:

@@ -20,7 +20,7 @@ def rule_of(step_size: float | str) -> StepSize | None:
         If it is neither a number from 0 nor a word that saga knows.
     """
     if isinstance(step_size, str):
-        known = {name: kind for name, kind in StepSize.known().items() if "saga" in kind.algorithms}
+        known = StepSize.taken_by("saga")
         words = [AUTO, *(name for name in known if name != Fixed.name)]
         if step_size not in words:
             hint = nearest(step_size, words)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpiopt.comm import Comm
-from mpiopt.planning import link, probe, sample, tables
+from mpiopt.planning import failures, link, probe, sample, tables
 from mpiopt.planning.planner import Planner
 from mpiopt.planning.question import USAGE, Question, ask
 from mpiopt.problem import target_of
@@ -18,6 +18,8 @@ def plan(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Print what a job will cost; collective: all ranks of this run measure at once."""
     if "--help" in words or not words:
         return _say(comm, USAGE)
+    if any(word.startswith("--save-seconds") for word in words):
+        return _say(comm, failures.told(words))
     question = ask(words)
     if question.simulate:
         from mpiopt.planning.simulated import simulate

@@ -27,6 +27,7 @@ mpiopt plan --rows N --columns D [--density R] [--classes C] [flags of train] --
   --columns D  --density R  --classes C    of rows that are not there yet
   --disk RATE          of checkpoints, as 2GB/s; default: measured beside the result
   --failures RATE      of the whole job, as 1/day: the best checkpoint interval
+  --save-seconds S     with --failures, and no data: for checkpoints that take so long
   --simulate RANKS     run all of so many ranks in this process, with simulated time"""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from mpiopt.plugin import Plugin
 
@@ -50,6 +50,18 @@ class StepSize(Plugin, ABC):
     def steepness(self, now: float, filtered: float) -> float:
         """Give the curvature that a rank's own step is for: as measured now, or filtered; by default the greater."""
         return max(now, filtered)
+
+    @classmethod
+    def taken_by(cls, algorithm: str) -> dict[str, type[Self]]:
+        """Give the rules that an algorithm takes, by name."""
+        return {name: kind for name, kind in cls.known().items() if algorithm in kind.algorithms}
+
+    def of(self, algorithm: str) -> Self:
+        """Give the rule itself, or refuse it where the algorithm does not take it."""
+        if algorithm not in self.algorithms:
+            known = ", ".join(StepSize.taken_by(algorithm))
+            raise ValueError(f"rule {self.name} is for {', '.join(self.algorithms)}; {algorithm} takes {known}")
+        return self
 
     @classmethod
     def figures(cls) -> dict[str, str]:

@@ -12,7 +12,7 @@ class Fixed(StepSize):
     """γ = value in all rounds; it must be below 2/L, L the smoothness of the mean function."""
 
     name = "fixed"
-    algorithms = ("dlas", "saga")
+    algorithms = ("dlas", "saga", "graph-saga")
     way = Way.NOTHING
 
     value: float = 0.1

@@ -17,7 +17,7 @@ class LineSearch(StepSize):
     """
 
     name = "line-search"
-    algorithms = ("saga",)
+    algorithms = ("saga", "graph-saga")
     way = Way.MAX
 
     def number(self, own: Own) -> float:

@@ -15,7 +15,7 @@ class Theoretical(StepSize):
     """
 
     name = "theoretical"
-    algorithms = ("dlas", "saga")
+    algorithms = ("dlas", "saga", "graph-saga")
     way = Way.ONCE
 
     def number(self, own: Own) -> float:

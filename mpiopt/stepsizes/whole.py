@@ -16,7 +16,7 @@ class Whole(StepSize):
     """
 
     name = "global"
-    algorithms = ("dlas", "saga")
+    algorithms = ("dlas", "saga", "graph-saga")
     way = Way.GRADIENT
 
     def step(self, agreed: float, own: Own) -> float:

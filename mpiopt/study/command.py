@@ -19,6 +19,7 @@ KINDS = {
     "saga-facts": "mpiopt.study.saga_facts.kind",
     "compression": "mpiopt.study.compression.kind",
     "stepsize": "mpiopt.study.stepsize.kind",
+    "decentralised": "mpiopt.study.decentralised.kind",
     "failure": "mpiopt.study.failure.kind",
 }
 FIRST = "saga-facts"  # of job files that name no kind

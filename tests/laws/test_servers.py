@@ -132,3 +132,21 @@ def test_without_any_store_left_a_checkpoint_starts_anew():
     found = record("sync-checkpoint", 1, [death(2.0, Role.STORE, outage=50.0), death(3.0)], options={"every": 10})
     after = next(u for u in found.updates if u.seconds > 4.0)
     assert after.version == 1
+
+
+@pytest.mark.parametrize("name", ["sync-chain", "async-chain"])
+def test_a_new_tail_gets_a_copy_at_once(name):
+    """The one that stands by dies, a spare takes its place, then the head dies long before the next replication."""
+    faults = [death(1.0, place=1), death(3.0)]
+    found = record(name, 1, faults, options={"replicas": 2, "every": 100_000})
+    joined = next(e.seconds for e in found.events if e.what == "started")
+    fed = [u for u in found.updates if u.seconds <= joined][-1].version
+    lost = found.events[-2].seconds
+    after = next(u for u in found.updates if u.seconds > lost)
+    assert fed > 30
+    assert fed <= after.version <= fed + 4
+
+
+def test_one_that_is_dead_already_is_not_killed_again():
+    found = record("sync-chain", 1, [death(1.5), death(1.7)], rules=Rules(3.0, 0.5, 1.0))
+    assert len({e.rank for e in found.events if e.what == "killed"}) == 2

@@ -22,7 +22,7 @@ from mpiopt.study.stepsize.made_up import make
 from mpiopt.study.stepsize.simulation import Together
 from mpiopt.topologies import Topology
 
-RULES = sorted(StepSize.known())
+RULES = sorted(StepSize.taken_by("dlas"))
 SAFE = ("harmonic", "min", "global", "theoretical", "fixed")
 PROBLEMS = st.tuples(st.integers(1, 12), st.integers(1, 4), st.sampled_from([1.0, 10.0, 1e3]), st.integers(0, 10**6))
 few = settings(max_examples=8, deadline=None, derandomize=True)

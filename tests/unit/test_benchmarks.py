@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import compressors, data, overlap, race, slow_link, targets
+from benchmarks import compressors, data, natural, overlap, race, slow_link, step_sizes, targets
 from benchmarks.ours import Optimum
 from benchmarks.peers import Solver
 from benchmarks.race import Times
@@ -101,3 +101,21 @@ def test_what_is_not_waited_for_is_hidden():
     assert overlap.hidden(times | {"waited": 1.0}) == pytest.approx(0.75)
     assert overlap.hidden(times | {"steps": 2.0, "waited": 2.0}) == 1.0
     assert overlap.hidden(times | {"waited": 4.0}) == 0.0
+
+
+def test_a_promise_kept_and_one_broken_are_told_apart():
+    kept, broken, never = natural.Ran(15.0, 0.0), natural.Ran(15.1, 0.0), natural.Ran(np.inf, 0.1)
+    best = natural.Ran(10.0, 0.0, 4.0)
+    assert [step_sizes.ratio(ran, best) for ran in (kept, broken, never)] == ["1.50", "1.51 MISSED", "MISSED"]
+    assert step_sizes.ratio(never, never) == "–"
+    row = {"auto": kept, "none fixed": never, "full fixed": best}
+    assert step_sizes.fixed(row) == best
+    assert [step_sizes.cell(ran) for ran in (best, never, None)] == ["10.0 (×4)", "> 1e-01", ""]
+
+
+def test_the_grid_finds_the_best_step_and_counts_as_scikit_learn_does(real_data):
+    real_data("heart_scale/heart_scale")
+    row = step_sizes.on_ranks(1, "heart_scale", ["none"], 60.0)
+    assert row["auto"].epochs <= 1.5 * step_sizes.fixed(row).epochs
+    assert row["none fixed"].epochs <= row["none theoretical"].epochs
+    assert 5 < row["sklearn"].epochs < 60

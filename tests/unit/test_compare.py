@@ -1,4 +1,7 @@
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from mpiopt.compare import compared
 from mpiopt.milestones import costs, ratio
 from mpiopt.recorder import table
 from mpiopt.signals import Stop
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_costs_are_those_of_the_first_evaluation_that_is_good_enough():
@@ -62,6 +67,17 @@ def test_the_command(tmp_path, capsys):
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("mpiopt: compare needs runs")
     assert told[1].endswith("the history is empty, there is nothing to show")
+
+
+@pytest.mark.parametrize("command", ["compare", "inspect"])
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path, command):
+    run_ = made_run(tmp_path / "a.h5", rows(count=3000))
+    words = [sys.executable, "-m", "mpiopt", command, *[str(run_)] * 200]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        started.stdout.readline()
+        started.stdout.close()
+        assert started.stderr.read() == b""
+        assert started.wait() == 0
 
 
 def test_a_run_that_reached_nothing(tmp_path):

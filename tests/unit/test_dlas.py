@@ -107,6 +107,23 @@ def test_a_wrong_option_is_one_line(text, message):
     assert "\n" not in str(error.value)
 
 
+def test_batches_see_the_curvature_on_the_same_rows_before_and_after_a_step():
+    """Never more than the steepest row has; on other rows the difference of the noise would look like curvature."""
+
+    def main(comm):
+        target, channel = objective("squared", 0.0, 0.05, "dense", comm), Channel(comm, seed=3)
+        algorithm = made("dlas[batch=2,coordinator=central]")
+        state, seen = algorithm.init(target, channel), []
+        for k in range(60):
+            progress = algorithm.step(k, state, target, channel)
+            seen.append(state.local[2])
+        assert progress.epochs == 2 * 2 / 160  # two rows, at two models
+        return max(seen), float(target.row_smoothness().max()) + 0.05
+
+    most, bound = spmd(1, main)[0]
+    assert 0.1 * bound < most <= bound * (1 + 1e-9)
+
+
 def test_the_theoretical_step_needs_bounded_curvature():
     with pytest.raises(ValueError, match="needs a loss whose curvature is bounded"):
         follow("dlas[rule=theoretical]", 2, 1, "poisson")

@@ -6,8 +6,9 @@ from serving_cases import COSTS, RULES, death, gradients, record, task, weights
 
 from mpiopt.backlogs import Backlog
 from mpiopt.comm.threads import spmd
+from mpiopt.servers.rounds import asynchronous, synchronous
 from mpiopt.serving import view as views
-from mpiopt.serving.actor import Me, Send
+from mpiopt.serving.actor import Me, Send, Wait, Work
 from mpiopt.serving.examples import load, read
 from mpiopt.serving.faults import Fault, fault
 from mpiopt.serving.host import Host, counts_of
@@ -17,6 +18,7 @@ from mpiopt.serving.record import Record
 from mpiopt.serving.registry import Registry, Rules
 from mpiopt.serving.store import ANYTHING, Shelf
 from mpiopt.serving.view import Role, first
+from mpiopt.serving.worker import given
 
 G = np.ones(3, np.float32)
 draw = np.random.default_rng(0)
@@ -339,3 +341,41 @@ def test_costs_are_what_virtual_time_is_made_of():
     found = record("sync-checkpoint", 1, rules=RULES)
     turn = COSTS.gradient + COSTS.step + 2 * COSTS.transit(Message(Kind.WEIGHTS, 0, 0, np.zeros(310, np.float32)))
     assert len(found.updates) == pytest.approx(RULES.seconds / turn, abs=2)
+
+
+def driven(actor, *letters):
+    """Give what an actor does by itself, and then after each letter, up to its next wait."""
+    done, value = [], None
+    for letter in [None, *letters]:
+        turn = []
+        operation = actor.send(value if letter is None else letter)
+        while not isinstance(operation, Wait):
+            turn.append(operation)
+            operation = actor.send(operation.call() if isinstance(operation, Work) else None)
+        done.append(turn)
+    return done
+
+
+def test_a_worker_does_not_work_for_a_server_of_before():
+    job = task()
+    me = Me(3, first(1, 2, 0, 0, 0), lambda: 0.0)
+    w = job.start()
+    new, old = (2, Message(Kind.WEIGHTS, 7, 5, w)), (1, Message(Kind.WEIGHTS, 9, 4, w))
+    _, answered, ignored, again = driven(given(me, job), new, old, new)
+    assert [type(operation) for operation in answered] == [Work, Send]
+    assert answered[1].to == 2
+    assert answered[1].message[:3] == (Kind.GRADIENT, 7, 5)
+    assert ignored == []
+    assert len(again) == 2
+
+
+@pytest.mark.parametrize("rounds", [synchronous, asynchronous])
+def test_a_server_does_not_apply_what_was_asked_for_by_another(rounds):
+    job = task()
+    me = Me(1, first(1, 1, 0, 0, 0)._replace(number=6), lambda: 0.0)
+    g = job.start()
+    foreign, own = ((2, Message(Kind.GRADIENT, 0, term, g)) for term in (5, 6))
+    asked, ignored, applied = driven(rounds(me, job, 0, job.start(), lambda t, w: iter(())), foreign, own)
+    assert asked[0].message[:3] == (Kind.WEIGHTS, 0, 6)
+    assert ignored == []
+    assert isinstance(applied[0], Work)

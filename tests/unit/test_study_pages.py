@@ -12,6 +12,7 @@ from mpiopt.cli import run
 from mpiopt.comm.threads import single
 from mpiopt.hdf5.study import read_study
 from mpiopt.pages.charts import Chart, curve
+from mpiopt.pages.document import Page
 from mpiopt.signals import Stop
 from mpiopt.study import page, stored
 from mpiopt.study.command import KINDS
@@ -128,3 +129,12 @@ def test_make_runs_the_jobs_of_a_study(target, full, jobs):
     words = ["make", "-n", target, f"FULL={full}"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.findall(r"-m mpiopt study jobs/(\S+)", done.stdout) == jobs
+
+
+def test_no_name_of_a_run_ends_the_script_of_values():
+    made = Page("a")
+    made.add(made.chart(Chart("</script><b>", "x", "y", [curve("</script>", [1.0, float("nan")], [1.0, 2.0])])))
+    values = made.text().partition('id="values">')[2].partition("</script>")[0]
+    assert json.loads(values)[0]["parts"][0] == {
+        "name": "</script>", "x": [1.0], "y": [1.0], "series": 0, "mode": "lines", "dash": "solid", "texts": []
+    }  # fmt: skip

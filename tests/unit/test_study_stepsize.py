@@ -62,6 +62,8 @@ def test_a_wrong_job_is_one_line(change, message):
 def test_the_job_of_the_repository_is_read():
     job = read(JOBS / "stepsize.toml")[1]
     assert {cell.ranks for cell in job.cells} == {4, 8, 10, 16, 32}
+    wide = read(JOBS / "stepsize-graphs.toml")[1]
+    assert {cell.spread for cell in wide.cells if cell.ranks == 32} == {1, 4, 100, 1e4}
     assert {cell.spread for cell in job.cells} == {1.0, 4.0, 100.0, 1e4}
 
 

@@ -31,7 +31,7 @@ def draw(found: Sequence[Outcome], path: str) -> None:
         here = [o for o in shown if o.cell.kills == number]
         over_time(row[0], row[1], here)
         beside_the_paper(row[2], here)
-        row[0].set_title(f"{number} kills, {workers} workers, seed {seed}")
+        row[0].set_title(f"deaths: {number}, workers: {workers}, seed {seed}")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
@@ -39,7 +39,7 @@ def draw(found: Sequence[Outcome], path: str) -> None:
 def over_time(accuracy: Any, gradients: Any, here: Sequence[Outcome]) -> None:
     """Draw accuracies and gradients applied; deaths are grey lines."""
     for place, o in enumerate(here):
-        label = o.cell.configuration
+        label = short(o)
         accuracy.plot([j.seconds for j in o.judged], [j.accuracy for j in o.judged], color=f"C{place}", label=label)
         applied, sums = 0, []
         for u in o.updates:
@@ -51,12 +51,17 @@ def over_time(accuracy: Any, gradients: Any, here: Sequence[Outcome]) -> None:
                 axes.axvline(kill.seconds, color="0.8", linewidth=1)
     accuracy.set(xlabel="seconds", ylabel="accuracy")
     gradients.set(xlabel="seconds", ylabel="gradients applied")
-    accuracy.legend(fontsize="small")
+    accuracy.legend(fontsize="small", loc="lower right")
+
+
+def short(o: Outcome) -> str:
+    """Name a configuration; a star for its options."""
+    return family(o.cell) + ("*" if "[" in o.cell.configuration else "")
 
 
 def beside_the_paper(axes: Any, here: Sequence[Outcome]) -> None:
     """Draw the change at each kill: bars are ours, crosses the paper's."""
-    names = [o.cell.configuration for o in here]
+    names = [short(o) for o in here]
     for place, o in enumerate(here):
         seen = paper.SEEN.get(o.cell.kills, {}).get(family(o.cell))
         for k, kill in enumerate(o.kills):

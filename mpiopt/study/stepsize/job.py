@@ -89,7 +89,7 @@ def rule_of(method: str, smoothness: float) -> StepSize:
     options = {k: v for k, v in chosen.options.items() if k not in TUNED}
     if chosen.name == "fixed" and not options:
         options = {"value": 1.0 / smoothness}
-    return StepSize.make(chosen.name, Selection(chosen.name, options).fitted(StepSize.known()))
+    return StepSize.make(chosen.name, Selection(chosen.name, options).fitted(StepSize.known())).of("dlas")
 
 
 def tuning_of(method: str) -> Tuning:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+Part = tuple[Vector, Vector]  # A_i (rows, features) and b_i of a rank
 NOISE = 0.1  # of the right-hand sides, in units of the rank's scale
 
 
@@ -59,13 +60,23 @@ def make(
 
 
 def one(ranks: int, rows: int, features: int, condition: float, spread: float, rng: np.random.Generator) -> MadeUp:
-    """Make a problem; columns shrink so that the curvature of many rows has the condition."""
+    """Make a problem."""
+    return whole(data(ranks, rows, features, condition, spread, rng))
+
+
+def whole(parts: Sequence[Part]) -> MadeUp:
+    """Give curvatures and right-hand sides of the ranks' rows."""
+    return MadeUp(np.array([a.T @ a / len(a) for a, _ in parts]), np.array([a.T @ b / len(a) for a, b in parts]))
+
+
+def data(
+    ranks: int, rows: int, features: int, condition: float, spread: float, rng: np.random.Generator
+) -> list[Part]:
+    """Make the rows of each rank; columns shrink so that their curvature has the condition."""
     truth = rng.standard_normal(features)
     columns = np.logspace(0.0, -0.5 * np.log10(condition), features)
-    h, c = [], []
+    found = []
     for scale in np.logspace(0.0, 0.5 * np.log10(spread), ranks):
         a = scale * columns * rng.standard_normal((rows, features))
-        b = a @ truth + NOISE * scale * rng.standard_normal(rows)
-        h.append(a.T @ a / rows)
-        c.append(a.T @ b / rows)
-    return MadeUp(np.array(h), np.array(c))
+        found.append((a, a @ truth + NOISE * scale * rng.standard_normal(rows)))
+    return found

@@ -1,0 +1,121 @@
+"""The natural problem of every real set, and runs of SAGA on it counted in epochs."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mpiopt.algorithms import Algorithm
+from mpiopt.algorithms.lbfgs import Lbfgs
+from mpiopt.algorithms.newton import Newton
+from mpiopt.algorithms.saga import Saga
+from mpiopt.channel import Channel
+from mpiopt.comm import Comm
+from mpiopt.dataset import DataOptions, prepare
+from mpiopt.exact import evaluate_exact
+from mpiopt.job import Model
+from mpiopt.objective import Objective
+from mpiopt.problem import pose
+
+LEVEL = 1e-6
+STORE = Path(".cache/bench")
+NEWTON = 3000  # unknowns up to which Newton's method finds F*
+SETS = {
+    "a1a": "a1a/a1a", "a9a": "a9a/a9a", "abalone": "abalone/abalone", "agaricus": "agaricus/agaricus.txt.train",
+    "breast_cancer": "breast_cancer/breast-cancer", "cadata": "cadata/cadata", "cpusmall": "cpusmall/cpusmall",
+    "dna": "dna/dna", "german": "german/german.numer_scale", "heart_scale": "heart_scale/heart_scale",
+    "higgs7k": "higgs7k/higgs7k.train.gz", "housing": "housing/housing_scale",
+    "keggundirected": "keggundirected/keggundirected.gz", "letter": "letter/letter", "magic04": "magic04/magic04",
+    "mushrooms": "mushrooms/mushrooms", "pendigits": "pendigits/pendigits.tr",
+    "phishing_prefix": "phishing_prefix/phishing.first8618", "pyrim": "pyrim/pyrim",
+    "rcv1_cocoa": "rcv1_cocoa/small_train.dat", "satimage": "satimage/satimage.gz", "shuttle": "shuttle/shuttle.gz",
+    "spambase": "spambase/spambase.gz", "svmguide1": "svmguide1/svmguide1", "triazines": "triazines/triazines",
+    "usps": "usps/usps.t.bz2",
+}  # fmt: skip
+REAL = ("abalone", "cadata", "cpusmall", "housing", "keggundirected", "pyrim", "triazines")  # targets, not labels
+
+
+FEW = ("heart_scale", "housing")  # small ones
+
+
+class Ran(NamedTuple):
+    """How far a run came."""
+
+    epochs: float  # to the level; inf where that was not reached
+    rest: float  # (F − F*)/(F(0) − F*) at its end
+    step: float = math.nan  # of the best of a grid, in the first one's
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What F is measured by."""
+
+    start: float  # F(0)
+    best: float  # F*
+
+    def rest(self, value: float) -> float:
+        """Give (F − F*)/(F(0) − F*)."""
+        return (value - self.best) / (self.start - self.best)
+
+
+def path_of(name: str) -> Path:
+    """Give the file of a set."""
+    folder = os.environ.get("MPIOPT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+    return Path(folder) / SETS[name]
+
+
+def there(name: str) -> bool:
+    """Say whether the set is at hand."""
+    return path_of(name).exists()
+
+
+def objective_of(name: str, shards: str, comm: Comm) -> Objective:
+    """Read a set and pose its natural problem; collective."""
+    target = "real" if name in REAL else "auto"
+    data = prepare(str(path_of(name)), target, DataOptions(shards=shards), 0, comm)
+    return pose(Model(), data.shard, data.target, data.classes)
+
+
+def scale_of(name: str, objective: Objective, channel: Channel) -> Scale:
+    """Give F(0), and F* from a long run of Newton's method or L-BFGS, or as an earlier run found it; collective."""
+    stored = STORE / f"natural-{name}-{objective.shard.total}.npy"
+    found = np.load(stored) if channel.rank == 0 and stored.exists() else np.zeros(2)
+    found = channel.sum(found)
+    if not found.any():
+        found = np.array(_solved(objective, channel))
+        if channel.rank == 0:
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            np.save(stored, found)
+    return Scale(*(float(v) for v in found))
+
+
+def _solved(objective: Objective, channel: Channel) -> tuple[float, float]:
+    small = objective.outputs * objective.shard.features <= NEWTON
+    algorithm: Algorithm[Any] = Newton() if small else Lbfgs()
+    state = algorithm.init(objective, channel)
+    values = [evaluate_exact(objective, objective.zeros(), channel).value]
+    for k in range(60 if small else 600):
+        algorithm.step(k, state, objective, channel)
+        values.append(evaluate_exact(objective, state.w, channel).value)
+        if len(values) > 9 and values[-9] - min(values) <= 1e-15 * abs(values[-1]):
+            break
+    return values[0], min(values)
+
+
+def race(algorithm: Saga, objective: Objective, channel: Channel, scale: Scale, cap: float) -> Ran:
+    """Run until the level or more than `cap` epochs; collective."""
+    state, epochs, k, rest = algorithm.init(objective, channel), 0.0, 0, math.inf
+    while epochs <= cap:
+        try:
+            epochs += algorithm.step(k, state, objective, channel).epochs
+        except ValueError:  # it says that it diverges at any step size
+            return Ran(math.inf, math.inf)
+        rest, k = scale.rest(evaluate_exact(objective, state.w, channel).value), k + 1
+        if rest <= LEVEL:
+            return Ran(epochs, rest)
+    return Ran(math.inf, rest)

@@ -1,0 +1,62 @@
+"""Epochs of scikit-learn's SAGA at its default step, on our objective."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from benchmarks.natural import LEVEL, Ran, Scale
+from mpiopt.objective import Objective
+from mpiopt.shard import CsrRows
+
+
+def sklearn_saga(objective: Objective, scale: Scale, cap: float) -> Ran:
+    """Give the least max_iter that reaches the level, by doubling and halving; every fit begins anew."""
+    x, last = rows_of(objective), 1
+    rest = rest_after(objective, scale, last, x)
+    while rest > LEVEL and last < cap:
+        last = min(2 * last, int(cap))
+        rest = rest_after(objective, scale, last, x)
+    if rest > LEVEL:
+        return Ran(np.inf, rest)
+    low = last // 2
+    while last - low > 1:
+        middle = (low + last) // 2
+        found = rest_after(objective, scale, middle, x)
+        last, rest, low = (middle, found, low) if found <= LEVEL else (last, rest, middle)
+    return Ran(float(last), rest)
+
+
+def rest_after(objective: Objective, scale: Scale, epochs: int, x: Any) -> float:
+    """Give what is left after so many epochs; the penalties are those of F: C = 1/(N λ), alpha = N λ, both 1."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    shard = objective.shard
+    options = {"solver": "saga", "tol": 0.0, "max_iter": epochs, "fit_intercept": False, "random_state": 0}
+    strength = float(objective.ridge.max() * shard.total)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        ridge = objective.loss.quadratic
+        model = Ridge(alpha=strength, **options) if ridge else LogisticRegression(C=1 / strength, **options)
+        try:
+            coef = np.atleast_2d(model.fit(x, shard.label).coef_)
+        except ValueError:  # of a model that is not finite
+            return np.inf
+        w = objective.zeros()
+        w[:, : shard.features] = coef
+        return scale.rest(objective.evaluate(w)[0] + objective.penalty_value(w))
+
+
+def rows_of(objective: Objective) -> Any:
+    """Give the rows as scikit-learn takes them."""
+    from scipy import sparse
+
+    rows, d = objective.shard.rows, objective.shard.features
+    if not isinstance(rows, CsrRows):
+        return np.ascontiguousarray(rows.values[:, :d])
+    indptr = rows.indptr.astype(np.int32)
+    return sparse.csr_matrix((rows.values, rows.indices, indptr), (len(rows), rows.width))[:, :d]

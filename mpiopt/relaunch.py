@@ -1,0 +1,226 @@
+"""The command `launch`: starts mpirun with the flags that the MPI here wants, watches, and starts anew what was lost.
+
+It believes the note that the ranks write at their end (`mpiopt.ended`), not mpirun's exit code, and never loads MPI.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+from mpiopt.comm import Comm
+from mpiopt.crew import AGAIN
+from mpiopt.ended import LAUNCHED, STARTED, VARIABLE, read_end
+from mpiopt.flags import parse
+from mpiopt.mpirun import Hosts, Mpirun, alive, find
+from mpiopt.processes import children, end_all
+from mpiopt.signals import EXIT_CODES, LEVELS, Level, Stop
+
+USAGE = "launch -n P [--spares S] [--hosts a:4,b:4] [--max-restarts 10] [--ulfm auto|on|off] -- train DATA …"
+PATIENCE = 20.0  # seconds for an mpirun whose ranks have all ended
+LOOK = 0.2  # seconds between two looks
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be started, and how often."""
+
+    ranks: int
+    words: tuple[str, ...]
+    spares: int = 0
+    hosts: Hosts = ()
+    max_restarts: int = 10
+    ulfm: str = "auto"
+
+
+def launch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
+    """Run a command on P ranks until it ends; give its exit code."""
+    wanted = read(words)
+    mpirun = find(os.environ, wanted.ulfm)
+    folder, name = run_folder(wanted.words)
+    note = Path(tempfile.mkdtemp(prefix=f".{name}-launch-", dir=folder)) / "ended"
+    try:
+        return Launch(mpirun, wanted, note, folder / f"{name}.ranks").run()
+    finally:
+        for path in note.parent.iterdir():
+            path.unlink()
+        note.parent.rmdir()
+
+
+def read(words: Sequence[str]) -> Wanted:
+    """Read the command line.
+
+    Raises
+    ------
+    ValueError
+        In one line that says how it should be.
+    """
+    mine, there, theirs = list(words), "--" in words, []
+    if there:
+        mine, theirs = mine[: mine.index("--")], mine[mine.index("--") + 1 :]
+    flags = dict.fromkeys(("ranks", "spares", "hosts", "max-restarts", "ulfm"), True)
+    rest, settings = parse(["--ranks" if word == "-n" else word for word in mine], flags)
+    told = dict(settings)
+    if rest or not theirs or "ranks" not in told:
+        raise ValueError(USAGE)
+    numbers = {key: whole(key, told[key], least) for key, least in _LEAST.items() if key in told}
+    if told.get("ulfm", "auto") not in ("auto", "on", "off"):
+        raise ValueError(f"--ulfm is auto, on or off, not {told['ulfm']!r}")
+    if numbers.get("spares"):
+        theirs = [*theirs, "--spares", str(numbers["spares"])]
+    return Wanted(
+        numbers["ranks"],
+        tuple(theirs),
+        numbers.get("spares", 0),
+        hosts_of(told.get("hosts", "")),
+        numbers.get("max-restarts", Wanted.max_restarts),
+        told.get("ulfm", "auto"),
+    )
+
+
+_LEAST = {"ranks": 1, "spares": 0, "max-restarts": 0}
+
+
+def whole(key: str, text: str, least: int) -> int:
+    """Read a whole number."""
+    if not text.isdigit() or int(text) < least:
+        raise ValueError(f"launch: --{key} must be a whole number of at least {least}, not {text!r}")
+    return int(text)
+
+
+def hosts_of(text: str) -> Hosts:
+    """Read `a:4,b:4` as hosts with the ranks that they take; 1 where none is given."""
+    found = []
+    for part in filter(None, text.split(",")):
+        name, _, slots = part.partition(":")
+        found.append((name, whole("hosts", slots or "1", 1)))
+    return tuple(found)
+
+
+def run_folder(words: Sequence[str]) -> tuple[Path, str]:
+    """Give the folder of the result, and its stem; here and `mpiopt` where the words name none."""
+    pairs = [*itertools.pairwise(words), *(tuple(word.split("=", 1)) for word in words if "=" in word)]
+    out = next((Path(pair[1]) for pair in pairs if pair[0] == "--out"), Path("mpiopt"))
+    return out.absolute().parent, out.stem
+
+
+class Launch:
+    """One job over all its lives."""
+
+    def __init__(self, mpirun: Mpirun, wanted: Wanted, note: Path, request: Path) -> None:
+        self._mpirun, self._wanted, self._note, self._request = mpirun, wanted, note, request
+        self._signals: list[int] = []
+        self._level = Level.NONE  # of the highest signal that was passed on
+        self._resized = 0  # ranks asked for while the job ran
+        self._began = time.time()
+
+    def run(self) -> int:
+        """Start, watch, start again; give the exit code."""
+        for number in LEVELS:
+            signal.signal(number, self._heard)
+        say(f"{self._wanted.ranks} ranks by {self._mpirun.told}; for other numbers write one into {self._request}")
+        restarts = 0
+        while True:
+            code = self._live(restarts)
+            if code is None and self._level:
+                return EXIT_CODES[self._level]
+            if code is not None and not (code == 75 and self._resized):
+                return code
+            if code is None and restarts == self._wanted.max_restarts:
+                say(f"gave up after {restarts} restarts; exit code {AGAIN}")
+                return AGAIN
+            restarts += code is None
+            self._again(restarts)
+
+    def _again(self, restarts: int) -> None:
+        """Say how the next life begins."""
+        left = alive(self._wanted.hosts)
+        if self._wanted.hosts and not left:
+            raise ValueError(f"no host answers any more: {', '.join(name for name, _ in self._wanted.hosts)}")
+        ranks = self._resized or self._wanted.ranks
+        if left != self._wanted.hosts:
+            ranks = min(ranks, sum(slots for _, slots in left))
+        what = "with another number of ranks" if self._resized else f"again, restart {restarts}"
+        self._resized = 0
+        self._wanted = replace(self._wanted, ranks=ranks, hosts=left)
+        at = time.strftime("%H:%M:%S")
+        say(f"{at} started {what}: {ranks} ranks, from the last checkpoint if there is one")
+
+    def _live(self, restarts: int) -> int | None:
+        """Run mpirun once; give the noted exit code, None where no rank has come to its end."""
+        for path in self._note.parent.iterdir():
+            path.unlink()
+        wanted = self._wanted
+        command = self._mpirun.command(wanted.ranks + wanted.spares, wanted.hosts, wanted.words)
+        added = {VARIABLE: str(self._note), LAUNCHED: repr(self._began)}
+        variables = self._mpirun.environment(os.environ, wanted.hosts) | added
+        # In a session of its own: a Ctrl-C in the terminal comes here alone, and ranks have time to save.
+        process = subprocess.Popen(command, env=variables, start_new_session=True, stdin=subprocess.DEVNULL)
+        seen: set[int] = set()
+        try:
+            self._watch(process, seen)
+            return read_end(self._note)  # before what is left is told to end: it would note that
+        finally:
+            end_all(process, seen, f"{VARIABLE}={self._note}")
+
+    def _watch(self, process: subprocess.Popen[bytes], seen: set[int]) -> None:
+        """Pass signals on until mpirun ends, or until nothing of the job is left but mpirun."""
+        since = time.monotonic()
+        while True:
+            try:
+                process.wait(LOOK)
+                return
+            except subprocess.TimeoutExpired:
+                ranks = children(process.pid)
+            seen.update(ranks)
+            if len(seen) > len(ranks) and not self._note.with_name(STARTED).exists() and self._mpirun.ulfm:
+                return  # a rank died while MPI was starting: the others would wait for it
+            over = self._note.exists() or (seen and not ranks and not self._wanted.hosts)
+            since = since if over else time.monotonic()
+            if over and time.monotonic() - since > PATIENCE:
+                say("mpirun did not end with its ranks; it is ended now")
+                return
+            self._look_for_request()
+            self._pass_on(process, ranks)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+        self._level = max(self._level, LEVELS[signal.Signals(number)])
+
+    def _pass_on(self, process: subprocess.Popen[bytes], ranks: Sequence[int]) -> None:
+        # To the ranks themselves: Open MPI's mpirun leaves them 0.25 s after a SIGTERM of its own. One that hears it
+        # is enough, so where none is on this host mpirun hands SIGUSR1 on, which it does for ever.
+        while self._signals:
+            number = self._signals.pop(0)
+            for pid in ranks or [process.pid]:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+
+    def _look_for_request(self) -> None:
+        """Let the ranks save and end where the request file asks for another number of them."""
+        try:
+            text = self._request.read_text().strip()
+        except OSError:
+            return
+        self._request.unlink(missing_ok=True)
+        if not text.isdigit() or int(text) < 1:
+            say(f"{self._request}: a whole number of ranks is wanted, not {text!r}")
+        elif int(text) != self._wanted.ranks:
+            self._resized = int(text)
+            self._signals.append(signal.SIGUSR1)
+
+
+def say(text: str) -> None:
+    """Print a line of the launcher's own."""
+    print(f"launch: {text}", file=sys.stderr, flush=True)

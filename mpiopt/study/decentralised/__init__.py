@@ -1,0 +1,5 @@
+"""Algorithms that go along a directed graph, side by side: iterations, rounds and bytes to a tolerance.
+
+Every cell is the algorithm that `train` would run, on threads that take turns, on the least squares of the study
+`stepsize`. Under mpirun the cells are dealt to the processes.
+"""

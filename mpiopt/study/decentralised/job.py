@@ -1,0 +1,94 @@
+"""The job of the study: the data, the budget, and which algorithms on which graphs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mpiopt.algorithms import Algorithm
+from mpiopt.graph import Graph
+from mpiopt.job import at_least
+from mpiopt.problem import make_algorithm
+from mpiopt.selection import Selection, fit, named, select
+from mpiopt.study.jobs import gridded
+from mpiopt.topologies import Topology
+
+LISTS = ("ranks", "topologies", "spreads", "algorithms")
+
+
+class Cell(NamedTuple):
+    """One run."""
+
+    ranks: int
+    topology: str
+    spread: float  # of the smoothness: the largest L_i over the least
+    algorithm: str  # with its options, but for the topology
+
+
+@dataclass(frozen=True)
+class Study:
+    """Made-up least squares, budgets, and the cells."""
+
+    rows: int = 50  # of each rank
+    features: int = 10
+    condition: float = 20.0  # of each rank's curvature, in the mean over its rows
+    seed: int = 0
+    tols: tuple[float, ...] = (1e-6, 1e-9)  # of (F − F*)/(F(0) − F*), that of the worst rank
+    max_iterations: int = 4000
+    out: str = "decentralised"  # .json and .png
+    cells: tuple[Cell, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 2), ("features", 1), ("seed", 0), ("max_iterations", 1)):
+            at_least(name, getattr(self, name), least)
+        if self.rows < self.features:
+            raise ValueError(f"rows must be at least features, {self.features}, not {self.rows}")
+        if not self.condition >= 1.0:
+            raise ValueError(f"condition must be at least 1, not {self.condition}")
+        if not self.tols or not all(0.0 < tol < 1.0 for tol in self.tols):
+            raise ValueError(f"tols must be numbers between 0 and 1, not {list(self.tols)}")
+        if not self.cells:
+            raise ValueError(f"a study needs at least one [[grid]] with {', '.join(LISTS)}")
+        for cell in self.cells:
+            if not cell.spread >= 1.0:
+                raise ValueError(f"spreads must be at least 1, not {cell.spread}")
+            algorithm_of(cell)
+            graph_of(cell)
+
+
+def graph_of(cell: Cell) -> Graph:
+    """Give the graph of a cell."""
+    return Topology.make(*named(cell.topology, Topology.known())).graph(cell.ranks)
+
+
+def algorithm_of(cell: Cell) -> Algorithm[Any]:
+    """Make the algorithm of a cell on its graph."""
+    chosen = select(cell.algorithm)
+    if "topology" in chosen.options or "topology" not in known(chosen.name):
+        raise ValueError(f"algorithms go along the graphs of the list topologies, not {cell.algorithm}")
+    return make_algorithm(Selection(chosen.name, {**chosen.options, "topology": cell.topology}))
+
+
+def known(name: str) -> Mapping[str, Any]:
+    """Give the options of an algorithm; ValueError where there is none of that name."""
+    if name not in Algorithm.known():
+        make_algorithm(Selection(name))
+    return Algorithm.known()[name].options()
+
+
+def build(tree: Mapping[str, Any]) -> Study:
+    """Make the study from a job's keys; ValueError for an unknown key or a value out of its range."""
+    made: Study = gridded(Study, tree, cells)
+    return made
+
+
+def cells(block: Mapping[str, Any]) -> list[Cell]:
+    """Give the cells of one [[grid]]: all combinations of its lists."""
+    for name in (*block, *LISTS):
+        if name not in LISTS or not isinstance(block.get(name), list):
+            raise ValueError(f"a [[grid]] has the lists {', '.join(LISTS)}; look at {name!r}")
+    like = {"ranks": 1, "topologies": "", "spreads": 1.0, "algorithms": ""}
+    lists = [[fit(name, value, like[name]) for value in block[name]] for name in LISTS]
+    return [Cell(*one) for one in itertools.product(*lists)]  # type: ignore[arg-type]

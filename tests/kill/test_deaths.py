@@ -1,0 +1,28 @@
+"""The campaign of ranks that die, at small size; `make torture` is the large one."""
+
+import os
+import random
+
+import pytest
+
+from mpiopt.mpirun import find
+from tests.kill.deaths import STRATEGIES, Deaths, optimum, passed
+
+RUNS = int(os.environ.get("MPIOPT_DEATHS", "1"))
+
+
+@pytest.fixture(scope="module")
+def best():
+    return optimum()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_runs_of_which_ranks_die_end_certified(tmp_path, best, strategy):
+    if not find(os.environ, "auto").ulfm:
+        pytest.skip("this mpirun does not let a job outlive its ranks")
+    chance = random.Random(f"{os.environ.get('MPIOPT_KILL_SEED', '0')} {strategy}")
+    deaths = Deaths(tmp_path / "run", strategy, "saga", chance, best)
+    for _ in range(RUNS):
+        deaths.run()
+    print(deaths.tally.line())
+    assert passed(deaths.tally), deaths.tally.notes

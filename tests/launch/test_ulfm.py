@@ -1,0 +1,111 @@
+"""Ranks that really die under Open MPI with ULFM: the others go on; skipped where mpirun cannot do that."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mpiopt.hdf5 import read_result
+from mpiopt.mpirun import find
+from mpiopt.processes import children
+
+JOB = ("generate:n=8000,d=30,condition=1e3,task=binary", "--l2", "1e-4", "--tol", "1e-6")
+SLOW = ("--algorithm", "saga[preconditioner=none,local_steps=50]", "--checkpoint-every", "60rounds")
+
+
+@pytest.fixture(scope="module")
+def able():
+    if not find(os.environ, "auto").ulfm:
+        pytest.skip("this mpirun does not let a job outlive its ranks")
+
+
+@pytest.fixture
+def start(launch, tmp_path, able):
+    """Give a function that starts `mpiopt launch -n P … -- train …` with its output in `log`."""
+
+    def run(ranks, *words, flags=()):
+        _, variables = launch(ranks, ())
+        command = [sys.executable, "-m", "mpiopt", "launch", "-n", str(ranks), *flags, "--", "train", *JOB, *SLOW]
+        with (tmp_path / "log").open("w") as log:
+            return subprocess.Popen(
+                [*command, "--out", "run.h5", *words], cwd=tmp_path, env=variables, stdout=log, stderr=log
+            )
+
+    return run
+
+
+def rounds_reported(folder, process, least):
+    """Wait until round `least` is reported; give the ranks' processes."""
+    deadline = time.monotonic() + 120
+    while max([0, *map(int, re.findall(r"round (\d+)", told(folder)))]) < least:
+        assert process.poll() is None, told(folder)
+        assert time.monotonic() < deadline, told(folder)
+        time.sleep(0.01)
+    return sorted(rank for mpirun in children(process.pid) for rank in children(mpirun))
+
+
+def told(folder):
+    return (folder / "log").read_text()
+
+
+def kill(*victims):
+    for victim in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+
+
+def certified(folder, process, ranks):
+    assert process.wait(240) == 0, told(folder)
+    result = read_result(folder / "run.h5")
+    assert result.history["certificate"][-1] <= 1e-6
+    assert result.provenance["ranks"] == ranks, told(folder)
+    return told(folder)
+
+
+@pytest.mark.parametrize(("recovery", "rank"), [("stateless", 0), ("chain", 3)])
+def test_a_rank_dies_and_the_others_go_on_in_place(tmp_path, start, recovery, rank):
+    with start(4, "--recovery", recovery) as process:
+        ranks = rounds_reported(tmp_path, process, 1)
+        kill(ranks[rank])
+        lines = certified(tmp_path, process, 3)
+    assert f"lost ranks: {rank}, in round" in lines
+    assert "going on from round" in lines
+    assert "started again" not in lines
+
+
+def test_a_spare_steps_in_and_then_there_is_none_left(tmp_path, start):
+    with start(2, "--recovery", "chain", flags=("--spares", "1")) as process:
+        ranks = rounds_reported(tmp_path, process, 1)
+        kill(ranks[1])
+        while "going on from round" not in told(tmp_path):
+            assert process.poll() is None, told(tmp_path)
+            time.sleep(0.01)
+        kill(ranks[0])
+        lines = certified(tmp_path, process, 1)
+    assert "lost ranks: 1, in round" in lines
+    assert "2 are left" in lines
+    assert "1 are left" in lines
+
+
+def test_all_ranks_die_and_the_launcher_starts_them_again_from_the_checkpoint(tmp_path, start):
+    with start(3) as process:
+        ranks = rounds_reported(tmp_path, process, 1)
+        while not list(tmp_path.glob("run.ckpt/??????.h5")):
+            time.sleep(0.01)
+        kill(*ranks)
+        lines = certified(tmp_path, process, 3)
+    assert "started again, restart 1" in lines
+    _, again = lines.split("started again", 1)
+    assert min(map(int, re.findall(r"round (\d+)", again))) >= 60
+
+
+def test_with_recovery_none_a_death_ends_the_ranks_with_code_76_and_no_restart_is_left(tmp_path, start):
+    with start(3, "--recovery", "none", flags=("--max-restarts", "0")) as process:
+        kill(rounds_reported(tmp_path, process, 1)[1])
+        assert process.wait(120) == 76, told(tmp_path)
+    assert "gave up after 0 restarts" in told(tmp_path)

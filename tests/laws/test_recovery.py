@@ -1,0 +1,154 @@
+"""What every recovery must keep, with every algorithm: whoever dies at whatever exchange, the end is certified."""
+
+import functools
+import random
+
+import numpy as np
+import pytest
+
+from mpiopt.algorithms import Algorithm
+from mpiopt.channel import Channel
+from mpiopt.comm.threads import spmd
+from mpiopt.hdf5 import read_result
+from mpiopt.pieces import cut, fill, label_of, place_of
+from mpiopt.recovery import Recovery
+from mpiopt.selection import select
+from mpiopt.state import Layout, layouts
+from mpiopt.vault import Moment, Told, choose_copies, choose_newest
+from tests.mortal import outlive, trained
+from tests.problems import SIZES, objective
+
+RECOVERIES = [name for name, member in sorted(Recovery.known().items()) if member.goes_on]
+EXACT = sorted(name for name, member in Algorithm.known().items() if member.exact)
+DATA = "generate:n=300,d=6,condition=1e1,task=binary"
+SAME = ["round", "epoch", "objective", "certificate", "step_size"]
+ALGORITHM = {"saga": "saga[preconditioner=none,local_steps=20]", "lbfgs": "lbfgs[sampled=false]"}
+
+
+def words(folder, recovery, algorithm, *more):
+    return [
+        *(DATA, "--algorithm", ALGORITHM.get(algorithm, algorithm), "--l2", "0.01", "--tol", "1e-5", "--quiet"),
+        *("--recovery", recovery, "--checkpoint-every", "7rounds", "--out", str(folder / "run.h5"), *more),
+    ]
+
+
+@functools.cache
+def exchanges(size, algorithm, folder):
+    """Give how many exchanges a rank makes in a run in which nobody dies."""
+    made = []
+
+    def main(crew):
+        from types import SimpleNamespace
+
+        from mpiopt.signals import Stop
+        from mpiopt.train import train
+
+        code = train(words(folder, "stateless", algorithm), SimpleNamespace(crew=crew), Stop())
+        made.append(crew.exchanges)
+        return code
+
+    assert set(outlive(size, {}, main).values()) == {0}
+    return min(made)
+
+
+@pytest.mark.parametrize("recovery", RECOVERIES)
+@pytest.mark.parametrize("algorithm", EXACT)
+def test_whoever_dies_at_whatever_exchange_the_end_is_certified(algorithm, recovery, tmp_path):
+    chance = random.Random(f"{algorithm} {recovery}")
+    for size, count in ((2, 1), (3, 1), (5, 2)):
+        whole = exchanges(size, algorithm, tmp_path)
+        deaths = {r: chance.randint(1, whole) for r in chance.sample(range(size), count)}
+        codes = trained(size, deaths, words(tmp_path, recovery, algorithm))
+        assert set(codes.values()) == {0}, (size, deaths)
+        result = read_result(tmp_path / "run.h5")
+        assert result.history["certificate"][-1] <= 1e-5, (size, deaths)
+        assert result.provenance["ranks"] == len(codes) == size - count, (size, deaths)
+
+
+@pytest.mark.parametrize("recovery", [name for name in RECOVERIES if Recovery.known()[name].exact])
+@pytest.mark.parametrize("algorithm", ["saga", "lbfgs", "newton"])
+def test_where_a_spare_steps_in_an_exact_recovery_leaves_no_trace(algorithm, recovery, tmp_path):
+    spare = ("--spares", "1")
+    for folder in (tmp_path / "whole", tmp_path / "dead"):
+        folder.mkdir()
+    assert set(trained(4, {}, words(tmp_path / "whole", recovery, algorithm, *spare)).values()) == {0}
+    whole = read_result(tmp_path / "whole" / "run.h5")
+    for victim, share in ((0, 0.3), (1, 0.6), (2, 0.9)):
+        at = int(share * exchanges(3, algorithm, tmp_path))
+        codes = trained(4, {victim: at}, words(tmp_path / "dead", recovery, algorithm, *spare))
+        assert codes == {rank: 0 for rank in range(4) if rank != victim}
+        mine = read_result(tmp_path / "dead" / "run.h5")
+        assert mine.provenance["ranks"] == 3
+        assert mine.coef.tobytes() == whole.coef.tobytes(), (victim, at)
+        for column in SAME:
+            assert mine.history[column].tobytes() == whole.history[column].tobytes(), column
+
+
+def test_without_recovery_a_lost_rank_ends_the_others_with_their_own_code(tmp_path):
+    assert trained(3, {1: 60}, words(tmp_path, "none", "saga")) == {0: 76, 2: 76}
+
+
+def test_neighbours_lost_at_once_are_more_than_the_chain_bears_and_it_goes_on_without_tables(tmp_path):
+    at = exchanges(4, "saga", tmp_path) // 2
+    codes = trained(4, {1: at, 2: at}, words(tmp_path, "chain[every=3]", "saga"))
+    assert codes == {0: 0, 3: 0}
+    assert read_result(tmp_path / "run.h5").history["certificate"][-1] <= 1e-5
+
+
+@pytest.mark.parametrize("then", SIZES)
+@pytest.mark.parametrize("first", SIZES)
+def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
+    algorithm = Algorithm.make("saga")
+
+    def make(comm):
+        target, channel = objective("softmax", 0.0, 0.05, "csr", comm), Channel(comm, seed=3)
+        state = algorithm.init(target, channel)
+        algorithm.step(0, state, target, channel)
+        return state, target.shard, cut(state, place_of(target.shard, comm), 1, 7)
+
+    made = spmd(first, make)
+    table = np.empty((160, 3))
+    for state, shard, _ in made:
+        table[shard.start + shard.order] = state.table
+
+    def take(comm):
+        target = objective("softmax", 0.0, 0.05, "csr", comm)
+        blank, place = algorithm.blank(target, comm.size), place_of(target.shard, comm)
+        mine = [piece for rank, (*_, piece) in enumerate(made) if rank % comm.size == (comm.rank + 1) % comm.size]
+        fill(blank, place, mine, list(range(first)), comm)
+        np.testing.assert_array_equal(blank.table, table[place.start + place.order])
+        for name, layout in layouts(blank).items():
+            if layout is Layout.PER_RANK and first == then:
+                np.testing.assert_array_equal(getattr(blank, name), getattr(made[comm.rank][0], name))
+        return True
+
+    assert all(spmd(then, take))
+
+
+def told(ages, *labels):
+    return Told(ages, [label_of(np.array(label, np.int64).view(np.uint8)) for label in labels])
+
+
+def test_copies_count_where_all_pieces_of_a_moment_are_there():
+    # Of three ranks the second is dead; the first copies are whole, the second ones were broken off.
+    first = told([(1, 4), (1, 8)], (1, 4, 0, 3, 0, 5), (1, 4, 2, 3, 9, 5), (1, 8, 0, 3, 0, 5))
+    third = told([(1, 4)], (1, 4, 2, 3, 9, 5), (1, 4, 1, 3, 5, 4))
+    choice = choose_copies([first, third])
+    assert (choice.life, choice.k, choice.source, choice.whole) == (1, 4, 0, [0, 1, 2])
+    assert sum(len(labels) for labels in choice.bring.values()) == 3
+    assert choose_copies([first]) is None
+    assert choose_newest([first, third]).k == 8
+    assert choose_newest([told([])]) is None
+
+
+@pytest.mark.parametrize("name", sorted(Recovery.known()))
+def test_options_round_trip_and_errors_are_one_line(name):
+    one = Recovery.make(name)
+    assert Recovery.make(name, select(f"{name}[digest=7]").options).digest == 7
+    assert eval(repr(one), {type(one).__name__: type(one)}) == one
+    with pytest.raises(ValueError, match="digest must be at least 0"):
+        Recovery.make(name, {"digest": -1})
+
+
+def test_a_moment_is_as_old_as_its_life_and_round():
+    assert Moment(2, 3, 0.0, [], 0, {}).age > Moment(1, 9, 0.0, [], 0, {}).age

@@ -1,0 +1,124 @@
+"""One writer in the folder of a run, life after life."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mpiopt import owner
+from mpiopt.comm.threads import spmd
+from mpiopt.hdf5 import Checkpoints
+from mpiopt.owner import Owner, read, this_life
+
+
+def slurm(monkeypatch, job, restart=0, step=0):
+    told = {"JOB_ID": job, "RESTART_COUNT": str(restart), "STEP_ID": str(step), "CLUSTER_NAME": "c"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+
+@pytest.fixture
+def states(monkeypatch):
+    """What Slurm's queue says of jobs."""
+    told = {}
+    monkeypatch.setattr(owner.queue, "states", lambda jobs: {job: told[job] for job in jobs if job in told})
+    return told
+
+
+def test_a_new_life_takes_over_and_the_former_one_stops(tmp_path, monkeypatch, states):
+    states["7"] = "RUNNING"
+    old, new = Owner(tmp_path), Owner(tmp_path)
+    slurm(monkeypatch, "7")
+    old.claim()
+    old.check()
+    slurm(monkeypatch, "7", restart=1)
+    new.claim()
+    new.check()
+    assert read(tmp_path).number == 2
+    with pytest.raises(OSError, match="another run has taken over"):
+        old.check()
+    with pytest.raises(OSError, match="another run has taken over"):
+        old.release("certified")
+
+
+@pytest.mark.parametrize(("restart", "step"), [(0, 5), (1, 0)])
+def test_an_old_life_that_comes_late_is_refused(tmp_path, monkeypatch, states, restart, step):
+    slurm(monkeypatch, "7", restart=1, step=1)
+    Owner(tmp_path).claim()
+    slurm(monkeypatch, "7", restart=restart, step=step)
+    with pytest.raises(OSError, match=f"restart 1 of job 7 has taken it over; this is restart {restart}"):
+        Owner(tmp_path).claim()
+    assert read(tmp_path).step == 1
+
+
+def test_another_job_is_refused_while_the_first_runs_or_waits(tmp_path, monkeypatch, states):
+    slurm(monkeypatch, "7")
+    Owner(tmp_path).claim()
+    claim = json.loads((tmp_path / "owner").read_text())
+    (tmp_path / "owner").write_text(json.dumps(claim | {"host": "elsewhere"}))
+    slurm(monkeypatch, "8")
+    for state in ("RUNNING", "PENDING"):
+        states["7"] = state
+        with pytest.raises(OSError, match="job 7 is writing there"):
+            Owner(tmp_path).claim()
+    states["7"] = "FAILED"
+    Owner(tmp_path).claim()
+    assert read(tmp_path).job == "8"
+
+
+def test_a_process_of_this_host_is_waited_for_then_refused_then_taken_over(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    code = "import sys; from pathlib import Path; from mpiopt.owner import Owner\n"
+    code += "Owner(Path(sys.argv[1])).claim(); print('there', flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "there\n"
+        waited = []
+        with pytest.raises(OSError, match=rf"process {other.pid} on .* is writing there; stop it"):
+            Owner(tmp_path).claim(waited.append)
+        assert sum(waited) == pytest.approx(owner.PATIENCE, abs=0.3)
+        other.kill()
+    Owner(tmp_path).claim()
+    assert read(tmp_path).pid == os.getpid()
+    assert read(tmp_path).number == 2
+
+
+def test_a_number_of_a_process_that_is_used_again_is_not_mistaken(tmp_path):
+    life = this_life({})
+    assert owner.runs(life) is True
+    (tmp_path / "owner").write_text(json.dumps(vars(life) | {"born": life.born + 1, "pid": 1}))
+    assert owner.runs(read(tmp_path)) is False
+
+
+def test_what_cannot_be_understood_is_taken_over(tmp_path):
+    (tmp_path / "owner").write_text("0123456789abcdef")
+    Owner(tmp_path).claim()
+    assert read(tmp_path).number == 1
+
+
+def test_a_folder_without_checkpoints_goes_with_the_release(tmp_path):
+    first, second = Owner(tmp_path / "a"), Owner(tmp_path / "b")
+    for one in (first, second):
+        one.claim()
+    (tmp_path / "b" / "000001.h5").touch()
+    for one in (first, second):
+        one.release("certified: so it is")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert read(tmp_path / "b").ended == "certified: so it is"
+    assert owner.runs(read(tmp_path / "b")) is False
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_refusal_reaches_all_ranks_in_one_line(tmp_path, monkeypatch, states, size):
+    slurm(monkeypatch, "7", restart=2)
+    Owner(tmp_path).claim()
+    slurm(monkeypatch, "7", restart=1)
+
+    def main(comm):
+        with pytest.raises(OSError, match=r"cannot write in .*: restart 2 of job 7") as caught:
+            Checkpoints(tmp_path, comm).claim()
+        return str(caught.value)
+
+    assert len(set(spmd(size, main))) == 1
