@@ -95,7 +95,8 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.comm.threads import single
     from mpiopt.planning import probe, space
-    from mpiopt.planning.command import Planner, program_bytes
+    from mpiopt.planning.command import program_bytes
+    from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
 
     question = ask(words)

@@ -35,8 +35,8 @@ class Case:
 
 def cases(part: float) -> list[Case]:
     """Give the jobs: the metric, sparse rows without one, L-BFGS."""
-    n = round(part * 400_000)
-    dense, sparse = f"generate:n={n},d=64,task=binary", f"generate:n={n // 4},d=20000,density=0.002,task=binary"
+    n = round(part * 240_000)  # all of them fit into the sample that a plan reads
+    dense, sparse = f"generate:n={n},d=64,task=binary", f"generate:n={n // 3},d=20000,density=0.002,task=binary"
     return [
         Case("saga, dense", dense, ("--algorithm", "saga", "--tol", "1e-10")),
         Case("saga, sparse", sparse, ("--algorithm", "saga", "--l2", "1e-4", "--tol", "1e-8")),
@@ -84,7 +84,8 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.comm.mpi import MpiComm
     from mpiopt.planning import probe, space
-    from mpiopt.planning.command import Planner, program_bytes
+    from mpiopt.planning.command import program_bytes
+    from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())

@@ -67,7 +67,7 @@ def simulated(rows: int, ranks: int) -> Figure:
 def modelled(rows: int, ranks: int) -> Figure:
     """Plan."""
     from mpiopt.comm.threads import single
-    from mpiopt.planning.command import Planner
+    from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
 
     planner = Planner.of(ask([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)]), single())

@@ -13,7 +13,7 @@ from mpiopt.selection import written
 from mpiopt.shard import CsrRows
 
 if TYPE_CHECKING:
-    from mpiopt.planning.command import Planner
+    from mpiopt.planning.planner import Planner
 
 WIDTH, MARK = 80, 10
 LEAST = 0.5  # efficiency down to which more ranks are called worth it

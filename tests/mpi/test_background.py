@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints
-from mpiopt.planning.command import Planner
+from mpiopt.planning.planner import Planner
 from mpiopt.planning.question import ask
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "launch"))

@@ -11,8 +11,9 @@ from mpiopt.dataset import DataOptions, prepare
 from mpiopt.hdf5 import Checkpoints
 from mpiopt.planning import disk, interval, link, model, probe, sample, simulated, space
 from mpiopt.planning.clocks import ClockComm, Clocks
-from mpiopt.planning.command import Planner, plan
+from mpiopt.planning.command import plan
 from mpiopt.planning.link import Link
+from mpiopt.planning.planner import Planner
 from mpiopt.planning.question import ask
 from mpiopt.problem import pick, pose
 from mpiopt.recorder import Clock
