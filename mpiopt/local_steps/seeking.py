@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.local_steps import DECREMENT, FACTOR, FALL, GREW, LAST, REST, SCALE, SLOW, WAIT
+from mpiopt.local_steps import DECREMENT, FACTOR, FALL, GREW, LAST, REST, ROUND, SCALE, SLOW, WAIT
 
 Vector = NDArray[np.float64]
 
 LEAST, LONGEST_WAIT = 1.2, 16.0  # the least factor by which a longer step is tried; periods between two tries
+LONG = 0.25  # of a local epoch: rounds up to it cost hardly an epoch more than single steps (jobs/README.md, fact b)
 NOISE = 4.0  # growth of the squared gradient that tells of steps that are too long
 SHORTER = (0.7, 0.5, 0.5, 0.25)  # what is left of a step that is too long, by how often the way had to be cut
 
@@ -47,8 +48,10 @@ def sought(control: Vector, seen: Seen, most: float) -> bool:
         control[SCALE] *= control[GREW]
     else:
         control[GREW], control[REST] = 0.0, max(0.0, float(control[REST]) - 1.0)
-    # Where a part of the way was good, or what exchanges lose is a part of how far the ranks went.
-    return (failed and seen.lossy and seen.tried <= 2) or (0 < seen.tried <= 2 and not trial)
+    # Where a part of the way was good, or what exchanges lose is a part of how far the ranks went; and after rounds
+    # so long that the ranks are the first suspects, whatever the step.
+    long = seen.tried > 0 and control[ROUND] > LONG
+    return long or (failed and seen.lossy and seen.tried <= 2) or (0 < seen.tried <= 2 and not trial)
 
 
 def _growth(control: Vector, squared: float) -> float:

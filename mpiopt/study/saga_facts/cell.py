@@ -15,7 +15,7 @@ from mpiopt.comm.lockstep import spmd
 from mpiopt.exact import evaluate_exact
 from mpiopt.objective import Objective
 from mpiopt.rate import Line, line
-from mpiopt.study.saga_facts.grid import CHOSEN, METHODS, Cell, Study
+from mpiopt.study.saga_facts.grid import CHOSEN, METHODS, Cell, Study, rounds_of
 from mpiopt.study.saga_facts.made_up import MadeUp
 
 EVERY = 0.25  # epochs between two looks at the objective, which are not counted
@@ -105,7 +105,7 @@ def standing(trace: Trace, tol: float) -> tuple[float, float]:
 def run(cell: Cell, multiple: float, study: Study, problem: MadeUp, cap: float, repeat: int) -> Trace:
     """Make one run on ranks that take turns; it ends at the tolerance, after `cap` epochs, or when it diverges."""
     step, seed = multiple / (3.0 * problem.smoothness), study.seed + RUN_SEED + repeat
-    algorithm = replace(METHODS[cell.method], local_steps=cell.visits(study.rows), step_size=step)
+    algorithm = rounds_of(cell, study.rows, replace(METHODS[cell.method], step_size=step))
 
     def main(comm: Comm) -> Trace:
         channel = Channel(comm, seed)

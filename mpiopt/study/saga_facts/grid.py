@@ -21,7 +21,9 @@ METHODS = {
     "chosen": Saga(preconditioner="none", warm_start=False),  # the plain form
     "metric": Saga(preconditioner="full", warm_start=False),  # steps in the common metric
 }
+SHORTENED = ("refresh", "chosen")  # H is that of the first rounds; the program shortens them where ranks drift apart
 CHOSEN = ("chosen", "metric")  # methods whose step size the program chooses
+QUARTER = 0.25  # of a local epoch: a round without a metric
 SHARDS = ("shuffled", "sorted-by-label")
 FORM = re.compile(r"([1-9]\d*)|([1-9]\d*)?n(?:/([1-9]\d*))?")  # of local_steps
 
@@ -52,6 +54,14 @@ def visits(text: str, n: int) -> int:
         raise ValueError(f"local_steps are like 10, n, 4n or n/4, not {text!r}")
     rows, factor, divisor = match.groups()
     return int(rows) if rows else max(1, int(factor or 1) * n // int(divisor or 1))
+
+
+def rounds_of(cell: Cell, rows: int, method: Saga) -> Saga:
+    """Give the method with the H of a cell: by hand, or as the first one where the program goes on from it."""
+    h = cell.visits(rows)
+    if cell.method not in SHORTENED or cell.ranks == 1:
+        return replace(method, local_steps=h)
+    return replace(method, stretch=h * cell.ranks / (rows * QUARTER))
 
 
 @dataclass(frozen=True)
