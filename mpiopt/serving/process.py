@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import resource
 import signal
 import time
 import zlib
@@ -19,6 +18,7 @@ from typing import Protocol
 
 from mpiopt.comm import Array
 from mpiopt.comm import Letter as Wire
+from mpiopt.report import peak_nbytes
 from mpiopt.serving import messages
 from mpiopt.serving.actor import Me, Operation, Send, Strike, Work
 from mpiopt.serving.host import Host
@@ -144,7 +144,7 @@ class Process:
         now = self.me.clock()
         if now >= self._next_beat and self._mail.rank != 0:
             self._next_beat = now + self._beat
-            self.me.counts.resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.me.counts.resident = peak_nbytes()
             self._send(0, self.host.beat())
 
     def _strike(self, strike: Strike) -> None:
