@@ -58,7 +58,7 @@ check: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest -q tests/unit tests/laws
+	$(PYTHON) -m pytest -q -n auto --dist worksteal tests/unit tests/laws
 
 # Ranks that die: 200 runs for each strategy and algorithm, counts in TORTURE, to which a second call adds.
 torture: setup
