@@ -132,7 +132,9 @@ class MetricSteps:
         if channel.compresses:
             return self._adapt_compressed(state, rate, tried, objective, channel)
         control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
-        if not (slow or tried) or objective.loss.quadratic:
+        # Where nothing has moved since the metric was made a shorter step must do.
+        made_here = tried > 2 and bool((state.anchor == state.w).all())
+        if made_here or not (slow or tried) or objective.loss.quadratic:
             return 0.0
         control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
         return self._renew(state, objective, channel)
