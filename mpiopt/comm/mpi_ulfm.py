@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -36,8 +37,8 @@ _KEPT: list[Any] = []  # buffers of exchanges that were broken off: MPI may stil
 class UlfmCrew:
     """All ranks that are alive; see `mpiopt.crew.Crew`.
 
-    A thread of its own ends this process where a failure is known and nothing has come of it in `limit` seconds: the
-    others lose one more rank then, but do not wait for ever.
+    A thread of its own ends this process, and so the job, where a failure is known and nothing came of it in `limit`
+    seconds: nobody waits for ever, and the launcher starts again from the checkpoint.
     """
 
     def __init__(self, world: MPI.Intracomm, limit: float) -> None:
@@ -131,17 +132,17 @@ class UlfmCrew:
                 while not request.Test():
                     time.sleep(POLL)
                     if code > 0 and code in (1, 2) and time.monotonic() - began > PATIENCE:
-                        self._give_up(code)
+                        self._give_up()
                 return int(both[0])
             except MPI.Exception:  # on all ranks alike, while one of them has not seen all failures
                 self._world.Ack_failed(self._world.size)
 
-    def _give_up(self, code: int) -> None:
+    def _give_up(self) -> None:
         """End this process for a fault of its own, while the others are elsewhere: they lose it."""
         if self._fault is not None:
             traceback.print_exception(self._fault)
         print("mpiopt: this rank failed alone and ends; the others go on without it", file=sys.stderr, flush=True)
-        os._exit(code)
+        os.kill(os.getpid(), signal.SIGKILL)  # mpirun would end all ranks for one that exits
 
     def leave(self, code: int) -> None:
         """End this process; what is printed is seen to. MPI's own end may hang after a failure."""
