@@ -6,6 +6,7 @@ It believes the note that the ranks write at their end (`mpiopt.ended`), not mpi
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,7 +115,9 @@ class Launch:
             return read_end(self._note)  # before what is left is told to end: it would note that
         finally:
             end_all(process, f"{VARIABLE}={self._note}")
-            remove(self._shared)  # of a job all of whose ranks were killed
+            # Of a job all of whose ranks, or whose mpirun, were killed:
+            remove(self._shared)
+            shutil.rmtree(Path(tempfile.gettempdir(), f"ompi.{process.pid}"), ignore_errors=True)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Pass signals on until mpirun ends, or until nothing of the job is left but mpirun."""

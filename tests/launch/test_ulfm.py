@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -112,16 +113,18 @@ def test_with_recovery_none_a_death_ends_the_ranks_with_code_76_and_no_restart_i
     assert "gave up after 0 restarts" in told(tmp_path)
 
 
-def test_mpirun_dies_and_the_launcher_starts_again_and_leaves_no_shared_memory(tmp_path, start):
+def test_mpirun_dies_and_the_launcher_starts_again_and_leaves_nothing_behind(tmp_path, start):
     with start(2) as process:
         ranks = rounds_reported(tmp_path, process, 1)
         shared = segments(ranks[0])
         time.sleep(0.5)  # the launcher looks every 0.2 s
-        kill(*children(process.pid))
+        [mpirun] = children(process.pid)
+        kill(mpirun)
         lines = certified(tmp_path, process, 2)
     assert "started again, restart 1" in lines
     assert shared
     assert not [path for path in shared if os.path.exists(path)]
+    assert not os.path.exists(os.path.join(tempfile.gettempdir(), f"ompi.{mpirun}"))
 
 
 ALONE = """import os, sys
