@@ -49,7 +49,11 @@ def main() -> int:
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
-    code = run(words, comm, stop, library)
+    try:
+        code = run(words, comm, stop, library)
+    except Exception:  # a fault of ours, with which mpi4py ends all ranks: to start again would bring it again
+        note_end(os.environ, 1)
+        raise
     end(code)
     if comm.rank == 0:
         note_end(os.environ, code)

@@ -1,4 +1,4 @@
-"""Processes of this machine: who started whom, and to end those of one job."""
+"""Processes of this machine: who started whom, and to end those of one job with what they leave in shared memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,17 +23,40 @@ def children(parent: int) -> list[int]:
     return found
 
 
-def end_all(launcher: subprocess.Popen[bytes], seen: Iterable[int], mark: str) -> None:
-    """End a launcher, if it runs, and those of the processes seen whose environment has the mark."""
+def ranks_of(launcher: int) -> list[int]:
+    """Give the ranks that an mpirun has started here: what runs this Python; not its daemons and its ways to others.
+
+    MPICH's are grandchildren; a signal to an ssh beside Open MPI's would cut off the ranks of another host.
+    """
+    found: list[int] = []
+    below = children(launcher)
+    while below:
+        pid = below.pop()
+        ours = runs_this_python(pid)
+        found += [pid] if ours else []
+        below += [] if ours else children(pid)
+    return found
+
+
+def runs_this_python(pid: int) -> bool:
+    """Say whether a process runs the interpreter of this one."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable)
+    except OSError:
+        return False
+
+
+def end_all(launcher: subprocess.Popen[bytes], mark: str) -> None:
+    """End a launcher, if it runs, and whatever runs with the variable `mark`, NAME=value, in its environment."""
     if launcher.poll() is None:
         launcher.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             launcher.wait(PATIENCE)
     deadline = time.monotonic() + PATIENCE
-    left = [pid for pid in seen if marked(pid, mark)]
+    left = marked(mark, but=launcher.pid)
     while left and time.monotonic() < deadline and launcher.poll() is not None:
         time.sleep(0.05)
-        left = [pid for pid in left if marked(pid, mark)]
+        left = marked(mark, but=launcher.pid)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -41,9 +65,27 @@ def end_all(launcher: subprocess.Popen[bytes], seen: Iterable[int], mark: str) -
         launcher.wait()
 
 
-def marked(pid: int, mark: str) -> bool:
-    """Say whether this process runs with the variable `NAME=value` in its environment."""
+def marked(mark: str, but: int) -> list[int]:
+    """Give the processes with the variable NAME=value in their environment, all but one."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # another user's, or gone
+            if mark.encode() in path.read_bytes().split(b"\0") and int(path.parent.name) != but:
+                found.append(int(path.parent.name))
+    return found
+
+
+def segments(process: int | str = "self") -> set[str]:
+    """Give the files of Open MPI's shared memory that a process has open: those of all ranks of its job here."""
     try:
-        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        lines = Path(f"/proc/{process}/maps").read_text().splitlines()
     except OSError:
-        return False
+        return set()
+    return {line.rpartition(" ")[2] for line in lines if " /dev/shm/sm_segment." in line}
+
+
+def remove(paths: Iterable[str]) -> None:
+    """Remove files, where they are still there."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

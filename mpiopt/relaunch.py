@@ -5,49 +5,39 @@ It believes the note that the ranks write at their end (`mpiopt.ended`), not mpi
 
 from __future__ import annotations
 
-import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from mpiopt.comm import Comm
 from mpiopt.crew import AGAIN
 from mpiopt.ended import LAUNCHED, STARTED, VARIABLE, read_end
-from mpiopt.flags import parse
-from mpiopt.mpirun import Hosts, Mpirun, alive, find
-from mpiopt.processes import children, end_all
+from mpiopt.mpirun import Mpirun, alive, find
+from mpiopt.processes import end_all, ranks_of, remove, segments
 from mpiopt.signals import EXIT_CODES, LEVELS, Level, Stop
+from mpiopt.wanted import USAGE as USAGE  # the help looks for it here
+from mpiopt.wanted import Wanted, read, run_folder
 
-USAGE = "launch -n P [--spares S] [--hosts a:4,b:4] [--max-restarts 10] [--ulfm auto|on|off] -- train DATA …"
 PATIENCE = 20.0  # seconds for an mpirun whose ranks have all ended
 LOOK = 0.2  # seconds between two looks
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be started, and how often."""
-
-    ranks: int
-    words: tuple[str, ...]
-    spares: int = 0
-    hosts: Hosts = ()
-    max_restarts: int = 10
-    ulfm: str = "auto"
 
 
 def launch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Run a command on P ranks until it ends; give its exit code."""
     wanted = read(words)
     mpirun = find(os.environ, wanted.ulfm)
+    if stop.level:  # a Ctrl-C while mpirun was looked at
+        return EXIT_CODES[Level(stop.level)]
     folder, name = run_folder(wanted.words)
-    note = Path(tempfile.mkdtemp(prefix=f".{name}-launch-", dir=folder)) / "ended"
+    note = note_in(folder, name)
     try:
         return Launch(mpirun, wanted, note, folder / f"{name}.ranks").run()
     finally:
@@ -56,61 +46,13 @@ def launch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         note.parent.rmdir()
 
 
-def read(words: Sequence[str]) -> Wanted:
-    """Read the command line.
-
-    Raises
-    ------
-    ValueError
-        In one line that says how it should be.
-    """
-    mine, there, theirs = list(words), "--" in words, []
-    if there:
-        mine, theirs = mine[: mine.index("--")], mine[mine.index("--") + 1 :]
-    flags = dict.fromkeys(("ranks", "spares", "hosts", "max-restarts", "ulfm"), True)
-    rest, settings = parse(["--ranks" if word == "-n" else word for word in mine], flags)
-    told = dict(settings)
-    if rest or not theirs or "ranks" not in told:
-        raise ValueError(USAGE)
-    numbers = {key: whole(key, told[key], least) for key, least in _LEAST.items() if key in told}
-    if told.get("ulfm", "auto") not in ("auto", "on", "off"):
-        raise ValueError(f"--ulfm is auto, on or off, not {told['ulfm']!r}")
-    if numbers.get("spares"):
-        theirs = [*theirs, "--spares", str(numbers["spares"])]
-    return Wanted(
-        numbers["ranks"],
-        tuple(theirs),
-        numbers.get("spares", 0),
-        hosts_of(told.get("hosts", "")),
-        numbers.get("max-restarts", Wanted.max_restarts),
-        told.get("ulfm", "auto"),
-    )
-
-
-_LEAST = {"ranks": 1, "spares": 0, "max-restarts": 0}
-
-
-def whole(key: str, text: str, least: int) -> int:
-    """Read a whole number."""
-    if not text.isdigit() or int(text) < least:
-        raise ValueError(f"launch: --{key} must be a whole number of at least {least}, not {text!r}")
-    return int(text)
-
-
-def hosts_of(text: str) -> Hosts:
-    """Read `a:4,b:4` as hosts with the ranks that they take; 1 where none is given."""
-    found = []
-    for part in filter(None, text.split(",")):
-        name, _, slots = part.partition(":")
-        found.append((name, whole("hosts", slots or "1", 1)))
-    return tuple(found)
-
-
-def run_folder(words: Sequence[str]) -> tuple[Path, str]:
-    """Give the folder of the result, and its stem; here and `mpiopt` where the words name none."""
-    pairs = [*itertools.pairwise(words), *(tuple(word.split("=", 1)) for word in words if "=" in word)]
-    out = next((Path(pair[1]) for pair in pairs if pair[0] == "--out"), Path("mpiopt"))
-    return out.absolute().parent, out.stem
+def note_in(folder: Path, name: str) -> Path:
+    """Make the folder of the result, and in it one for the note of how the job ended."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{name}-launch-", dir=folder)) / "ended"
+    except OSError as error:
+        raise OSError(f"launch: cannot write in {folder}: {(error.strerror or str(error)).lower()}") from None
 
 
 class Launch:
@@ -122,11 +64,14 @@ class Launch:
         self._level = Level.NONE  # of the highest signal that was passed on
         self._resized = 0  # ranks asked for while the job ran
         self._began = time.time()
+        self._shared: set[str] = set()  # files of the ranks' shared memory
 
     def run(self) -> int:
         """Start, watch, start again; give the exit code."""
         for number in LEVELS:
             signal.signal(number, self._heard)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal was closed, and there is no nohup
+            signal.signal(signal.SIGHUP, lambda number, frame: self._heard(signal.SIGTERM, frame))
         say(f"{self._wanted.ranks} ranks by {self._mpirun.told}; for other numbers write one into {self._request}")
         restarts = 0
         while True:
@@ -165,23 +110,26 @@ class Launch:
         variables = self._mpirun.environment(os.environ, wanted.hosts) | added
         # In a session of its own: a Ctrl-C in the terminal comes here alone, and ranks have time to save.
         process = subprocess.Popen(command, env=variables, start_new_session=True, stdin=subprocess.DEVNULL)
-        seen: set[int] = set()
         try:
-            self._watch(process, seen)
+            self._watch(process)
             return read_end(self._note)  # before what is left is told to end: it would note that
         finally:
-            end_all(process, seen, f"{VARIABLE}={self._note}")
+            end_all(process, f"{VARIABLE}={self._note}")
+            # Of a job all of whose ranks, or whose mpirun, were killed:
+            remove(self._shared)
+            shutil.rmtree(Path(tempfile.gettempdir(), f"ompi.{process.pid}"), ignore_errors=True)
 
-    def _watch(self, process: subprocess.Popen[bytes], seen: set[int]) -> None:
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Pass signals on until mpirun ends, or until nothing of the job is left but mpirun."""
-        since = time.monotonic()
+        since, seen = time.monotonic(), set[int]()
         while True:
             try:
                 process.wait(LOOK)
                 return
             except subprocess.TimeoutExpired:
-                ranks = children(process.pid)
+                ranks = ranks_of(process.pid)
             seen.update(ranks)
+            self._shared.update(*map(segments, ranks[:1]))
             if len(seen) > len(ranks) and not self._note.with_name(STARTED).exists() and self._mpirun.ulfm:
                 return  # a rank died while MPI was starting: the others would wait for it
             over = self._note.exists() or (seen and not ranks and not self._wanted.hosts)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -24,6 +25,7 @@ from mpiopt.comm import Comm
 from mpiopt.comm.errors import RankLost
 from mpiopt.comm.mpi import MpiComm
 from mpiopt.crew import AGAIN, LOST, Post, seats
+from mpiopt.processes import remove, segments
 
 R = TypeVar("R")
 DONE, EVERY = 1 << 16, (1 << 17) - 1  # bits of an agreement: who has an exit code; what a rank brings that waits
@@ -35,8 +37,8 @@ _KEPT: list[Any] = []  # buffers of exchanges that were broken off: MPI may stil
 class UlfmCrew:
     """All ranks that are alive; see `mpiopt.crew.Crew`.
 
-    A thread of its own ends this process where a failure is known and nothing has come of it in `limit` seconds: the
-    others lose one more rank then, but do not wait for ever.
+    A thread of its own ends this process, and so the job, where a failure is known and nothing came of it in `limit`
+    seconds: nobody waits for ever, and the launcher starts again from the checkpoint.
     """
 
     def __init__(self, world: MPI.Intracomm, limit: float) -> None:
@@ -44,6 +46,7 @@ class UlfmCrew:
         self._seat, self._seats, self._wanted = -1, 0, 0  # 0 seats: nobody has worked yet
         self._made: list[list[MPI.Comm]] = []  # by this muster
         self._broken = False
+        self._fault: Exception | None = None  # this rank's own
         threading.Thread(target=self._watch, daemon=True).start()
 
     @property
@@ -101,6 +104,7 @@ class UlfmCrew:
     def lost(self, error: Exception) -> bool:
         """Say whether the error is MPI's, or a rank of ours is known to be dead; then let all others see one."""
         if not isinstance(error, MPI.Exception | RankLost) and not _failed(self._working):
+            self._fault = error
             return False
         keep_buffers(error.__traceback__)
         for comm in [comm for made in self._made for comm in made]:
@@ -128,10 +132,17 @@ class UlfmCrew:
                 while not request.Test():
                     time.sleep(POLL)
                     if code > 0 and code in (1, 2) and time.monotonic() - began > PATIENCE:
-                        os._exit(code)  # a fault of this rank alone: the others are elsewhere
+                        self._give_up()
                 return int(both[0])
             except MPI.Exception:  # on all ranks alike, while one of them has not seen all failures
                 self._world.Ack_failed(self._world.size)
+
+    def _give_up(self) -> None:
+        """End this process for a fault of its own, while the others are elsewhere: they lose it."""
+        if self._fault is not None:
+            traceback.print_exception(self._fault)
+        print("mpiopt: this rank failed alone and ends; the others go on without it", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)  # mpirun would end all ranks for one that exits
 
     def leave(self, code: int) -> None:
         """End this process; what is printed is seen to. MPI's own end may hang after a failure."""
@@ -142,7 +153,7 @@ class UlfmCrew:
         watchdog.start()
         with contextlib.suppress(MPI.Exception):
             self._world.Barrier()
-        remove_segments()
+        remove(segments())  # of dead ranks as well: MPI's own end is left out
         os._exit(code)
 
     def _watch(self) -> None:
@@ -173,15 +184,6 @@ def _failed(comm: MPI.Intracomm) -> int:
     count = int(group.size)
     group.Free()
     return count
-
-
-def remove_segments() -> None:
-    """Remove the shared memory of this job's ranks here, of dead ones as well: MPI's own end is left out."""
-    maps = Path("/proc/self/maps")
-    lines = maps.read_text().splitlines() if maps.exists() else []
-    for path in {line.rpartition(" ")[2] for line in lines if " /dev/shm/sm_segment." in line}:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
 
 
 def keep_buffers(traceback: TracebackType | None) -> None:

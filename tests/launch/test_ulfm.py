@@ -6,13 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
+from mpiopt.ended import VARIABLE, read_end
 from mpiopt.hdf5 import read_result
 from mpiopt.mpirun import find
-from mpiopt.processes import children
+from mpiopt.processes import children, segments
 
 JOB = ("generate:n=8000,d=30,condition=1e3,task=binary", "--l2", "1e-4", "--tol", "1e-6")
 SLOW = ("--algorithm", "saga[preconditioner=none,local_steps=50]", "--checkpoint-every", "60rounds")
@@ -109,3 +111,59 @@ def test_with_recovery_none_a_death_ends_the_ranks_with_code_76_and_no_restart_i
         kill(rounds_reported(tmp_path, process, 1)[1])
         assert process.wait(120) == 76, told(tmp_path)
     assert "gave up after 0 restarts" in told(tmp_path)
+
+
+def test_mpirun_dies_and_the_launcher_starts_again_and_leaves_nothing_behind(tmp_path, start):
+    with start(2) as process:
+        ranks = rounds_reported(tmp_path, process, 1)
+        shared = segments(ranks[0])
+        time.sleep(0.5)  # the launcher looks every 0.2 s
+        [mpirun] = children(process.pid)
+        kill(mpirun)
+        lines = certified(tmp_path, process, 2)
+    assert "started again, restart 1" in lines
+    assert shared
+    assert not [path for path in shared if os.path.exists(path)]
+    assert not os.path.exists(os.path.join(tempfile.gettempdir(), f"ompi.{mpirun}"))
+
+
+ALONE = """import os, sys
+from mpiopt import train
+from mpiopt.comm import mpi_ulfm
+def fail(*words):
+    raise ZeroDivisionError("made up")
+mpi_ulfm.PATIENCE = 0.5
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    train.described = fail
+from mpiopt.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_rank_that_fails_alone_says_why_and_the_others_go_on(tmp_path, able, launch):
+    mpirun, variables = launch(2, ())
+    mpirun = mpirun[: mpirun.index(sys.executable)]
+    command = [*mpirun[:1], "--with-ft", "ulfm", *mpirun[1:], sys.executable, "-c", ALONE, "train", *JOB]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=100)
+    assert "ZeroDivisionError: made up" in done.stderr
+    assert "this rank failed alone" in done.stderr
+    result = read_result(next(tmp_path.glob("*.h5")))
+    assert (result.provenance["ranks"], result.provenance["exit_status"]) == (1, 0)
+
+
+FAULT = """import sys
+from mpiopt import cli
+def fail(*words):
+    raise ZeroDivisionError("made up")
+cli.run = fail
+from mpiopt.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_without_ulfm_a_fault_is_noted_so_that_the_launcher_does_not_bring_it_again(tmp_path, launch):
+    _, variables = launch(1, ())
+    variables |= {VARIABLE: str(tmp_path / "ended")}
+    done = subprocess.run([sys.executable, "-c", FAULT, "train"], env=variables, capture_output=True, text=True)
+    assert "ZeroDivisionError: made up" in done.stderr
+    assert read_end(tmp_path / "ended") == 1

@@ -54,7 +54,7 @@ def exchanges(size, algorithm, folder):
 @pytest.mark.parametrize("recovery", RECOVERIES)
 @pytest.mark.parametrize("algorithm", EXACT)
 def test_whoever_dies_at_whatever_exchange_the_end_is_certified(algorithm, recovery, tmp_path):
-    chance = random.Random(f"{algorithm} {recovery}")
+    chance, died = random.Random(f"{algorithm} {recovery}"), 0
     for size, count in ((2, 1), (3, 1), (5, 2)):
         whole = exchanges(size, algorithm, tmp_path)
         deaths = {r: chance.randint(1, whole) for r in chance.sample(range(size), count)}
@@ -62,7 +62,10 @@ def test_whoever_dies_at_whatever_exchange_the_end_is_certified(algorithm, recov
         assert set(codes.values()) == {0}, (size, deaths)
         result = read_result(tmp_path / "run.h5")
         assert result.history["certificate"][-1] <= 1e-5, (size, deaths)
-        assert result.provenance["ranks"] == len(codes) == size - count, (size, deaths)
+        # How often ranks ask for signals depends on the clock: a run may end before the exchange that was drawn.
+        assert result.provenance["ranks"] == len(codes) >= size - count, (size, deaths)
+        died += size - len(codes)
+    assert died
 
 
 @pytest.mark.parametrize("recovery", [name for name in RECOVERIES if Recovery.known()[name].exact])

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt import mpirun, relaunch
+from mpiopt import mpirun, relaunch, wanted
 from mpiopt.ended import VARIABLE, note_end, read_end
 from mpiopt.mpirun import OPEN_MPI, OTHER, Mpirun, alive
-from mpiopt.processes import end_all, marked
+from mpiopt.processes import end_all, marked, ranks_of
+from mpiopt.signals import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = """import os, signal, sys, time
@@ -88,7 +89,7 @@ def until(check, seconds=30):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75), (signal.SIGHUP, 143)])
 def test_a_signal_is_passed_on_and_is_the_end(launched, tmp_path, number, code):
     process = launched("wait", "note0")
     until((tmp_path / "ranks").exists)
@@ -127,24 +128,25 @@ def test_an_mpirun_that_stays_behind_its_ranks_is_ended(launched, tmp_path):
         (["-n", "0", "--", "train"], "--ranks must be a whole number of at least 1, not '0'"),
         (["-n", "4", "--spare", "1", "--", "train"], "did you mean --spares"),
         (["-n", "4", "--ulfm", "yes", "--", "train"], "--ulfm is auto, on or off, not 'yes'"),
+        (["-n", "4", "--", "status", "."], "status is started without it"),
         (["-n", "4", "--hosts", "a:x", "--", "train"], "--hosts must be a whole number of at least 1, not 'x'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(words, told):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
-        relaunch.read(words)
+        wanted.read(words)
     assert told in str(error.value)
 
 
 def test_the_command_line_is_read():
-    wanted = relaunch.read(
+    told = wanted.read(
         ["-n", "4", "--spares", "1", "--hosts", "a:3,b", "--max-restarts=2", "--", "train", "--seed", "1"]
     )
-    assert wanted.words == ("train", "--seed", "1", "--spares", "1")
-    assert (wanted.ranks, wanted.spares, wanted.max_restarts) == (4, 1, 2)
-    assert wanted.hosts == (("a", 3), ("b", 1))
-    assert relaunch.run_folder(["train", "x", "--out=sub/m.h5"]) == (Path("sub").absolute(), "m")
-    assert relaunch.run_folder(["train", "x"]) == (Path.cwd(), "mpiopt")
+    assert told.words == ("train", "--seed", "1", "--spares", "1")
+    assert (told.ranks, told.spares, told.max_restarts) == (4, 1, 2)
+    assert told.hosts == (("a", 3), ("b", 1))
+    assert wanted.run_folder(["train", "x", "--out=sub/m.h5"]) == (Path("sub").absolute(), "m")
+    assert wanted.run_folder(["train", "x"]) == (Path.cwd(), "mpiopt")
 
 
 def test_flags_fit_the_mpi_that_is_there():
@@ -177,23 +179,55 @@ def test_hosts_that_do_not_answer_are_left_out(tmp_path, monkeypatch):
     agent.chmod(0o755)
     monkeypatch.setenv("MPIOPT_AGENT", str(agent))
     assert alive((("a", 3), ("b", 2), ("c", 1))) == (("a", 3), ("c", 1))
-    again = relaunch.Launch(
-        Mpirun(("mpirun",), OPEN_MPI, True, 2), relaunch.Wanted(6, ()), tmp_path / "note", tmp_path
-    )
-    again._wanted = relaunch.Wanted(6, (), hosts=(("a", 3), ("b", 2), ("c", 1)))
+    again = relaunch.Launch(Mpirun(("mpirun",), OPEN_MPI, True, 2), wanted.Wanted(6, ()), tmp_path / "note", tmp_path)
+    again._wanted = wanted.Wanted(6, (), hosts=(("a", 3), ("b", 2), ("c", 1)))
     again._again(1)
     assert (again._wanted.ranks, again._wanted.hosts) == (4, (("a", 3), ("c", 1)))
 
 
+def test_a_signal_before_mpirun_is_there_starts_nothing(monkeypatch, tmp_path):
+    stop = Stop()
+
+    def find(environment, ulfm):
+        stop.level = 4
+        return Mpirun(("false",), OTHER, False, 2)
+
+    monkeypatch.setattr(relaunch, "find", find)
+    assert relaunch.launch(["-n", "2", "--", "train", "a", "--out", str(tmp_path / "m.h5")], None, stop) == 130
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_the_result_is_made_or_refused_in_one_line(tmp_path):
+    assert relaunch.note_in(tmp_path / "new" / "folder", "m").parent.is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"^launch: cannot write in .*file: [^\n]*$"):
+        relaunch.note_in(tmp_path / "file", "m")
+
+
+SLEEP = "import time; time.sleep(60)"
+
+
+def test_ranks_are_what_runs_this_python_at_any_depth_and_not_an_ssh():
+    # As MPICH has it: a daemon that is no rank, and ranks below; and beside them a way to another host.
+    line = f"{sys.executable} -c '{SLEEP}' & sh -c '{sys.executable} -c \"{SLEEP}\"; true' & sleep 60 & wait"
+    launcher = subprocess.Popen(["sh", "-c", line], start_new_session=True)
+    try:
+        until(lambda: len(ranks_of(launcher.pid)) == 2)
+        assert "sleep" not in [Path(f"/proc/{rank}/comm").read_text().strip() for rank in ranks_of(launcher.pid)]
+    finally:
+        os.killpg(launcher.pid, signal.SIGKILL)
+        launcher.wait()
+
+
 def test_only_processes_of_the_job_are_ended():
     mark = "MPIOPT_TEST_MARK=7"
-    mine = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={"MPIOPT_TEST_MARK": "7"})
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={})
-    until(lambda: marked(mine.pid, mark))
+    mine = subprocess.Popen([sys.executable, "-c", SLEEP], env={"MPIOPT_TEST_MARK": "7"})
+    other = subprocess.Popen([sys.executable, "-c", SLEEP], env={})
+    until(lambda: marked(mark, but=0) == [mine.pid])
     threading.Thread(target=mine.wait, daemon=True).start()
     launcher = subprocess.Popen(["true"])
     launcher.wait()
-    end_all(launcher, [mine.pid, other.pid], mark)
+    end_all(launcher, mark)
     assert mine.wait() == -signal.SIGKILL
     assert other.poll() is None
     other.kill()
