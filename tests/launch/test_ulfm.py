@@ -17,7 +17,8 @@ from mpiopt.mpirun import find
 from mpiopt.processes import children, segments
 
 JOB = ("generate:n=8000,d=30,condition=1e3,task=binary", "--l2", "1e-4", "--tol", "1e-6")
-SLOW = ("--algorithm", "saga[preconditioner=none,local_steps=50]", "--checkpoint-every", "60rounds")
+# A short step by hand: some seconds on any machine, so that there is time to be killed in.
+SLOW = ("--algorithm", "saga[preconditioner=none,local_steps=50,step_size=0.3]", "--checkpoint-every", "60rounds")
 
 
 @pytest.fixture(scope="module")
