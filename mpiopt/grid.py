@@ -67,7 +67,7 @@ def read(words: Sequence[str]) -> tuple[str, str, list[tuple[str, str]]]:
     files = [word for word in positional if word.endswith(".toml")]
     if len(files) != 1 or len(positional) > 2:
         raise ValueError(USAGE)
-    from mpiopt.train import job_text
+    from mpiopt.asked import job_text
 
     paths = [("path", word) for word in positional if word != files[0]]
     flags = jobfile.spread((key, text) for key, text in settings if key not in OURS)

@@ -21,6 +21,7 @@ from mpiopt.reach import Labels
 from mpiopt.recorder import Clock, Row, rows_from_text, rows_to_text
 from mpiopt.shard import Shard
 from mpiopt.signals import Stop
+from mpiopt.watch import Watch
 
 Meta = dict[str, str | int | float]
 EVALUATE_EVERY = 2.0  # epochs, where the algorithm does not evaluate by itself
@@ -127,44 +128,6 @@ def run(
             if not now.ending:
                 decide(plan, now, watch)  # a halt may be asked for after a checkpoint
     return now
-
-
-class Watch:
-    """Time on all ranks: what the ranks decide on must be equal, and their clocks are not."""
-
-    def __init__(self, channel: Channel, clock: Clock, stop: Stop) -> None:
-        self.channel, self.clock, self.stop = channel, clock, stop
-        self.began = time.perf_counter()
-        self.busy_before = self._exchanging()
-        self.first = stop.elapsed
-        self.saved_seconds, self.saved_round = stop.elapsed, 0
-
-    def _exchanging(self) -> float:
-        return self.channel.traffic.seconds_wait + self.channel.traffic.seconds_communicate
-
-    def measure(self, phase: str, work: Callable[[], Any]) -> Any:
-        """Do `work` and count its seconds, without those of exchanges, to the phase."""
-        begin, exchanging = time.perf_counter(), self._exchanging()
-        result = work()
-        self.clock.add(phase, time.perf_counter() - begin - (self._exchanging() - exchanging))
-        return result
-
-    def costs(self) -> tuple[float, ...]:
-        """Give seconds (the slowest rank's), computing, communicating, waiting (means), bytes (sums); collective."""
-        t, spent = self.channel.traffic, self.clock.seconds
-        elapsed = time.perf_counter() - self.began
-        compute = elapsed - (self._exchanging() - self.busy_before) - spent["evaluate"] - spent["checkpoint"]
-        slowest = float(self.channel.comm.max(np.array([elapsed]))[0])
-        mine = np.array([compute, t.seconds_communicate, t.seconds_wait, t.bytes_sent, t.bytes_plain])
-        total = self.channel.comm.sum(mine)
-        return (slowest, *(float(x) / self.channel.size for x in total[:3]), *(float(x) for x in total[3:]))
-
-    def save_is_due(self, plan: Plan, now: Run) -> bool:
-        """Say whether the rounds or the time between two checkpoints have passed; the same on all ranks."""
-        kind, number = plan.save_every
-        if kind == "rounds":
-            return now.round - self.saved_round >= number
-        return self.stop.elapsed - self.saved_seconds >= number
 
 
 def begin(plan: Plan, objective: Objective, algorithm: Algorithm[Any], watch: Watch) -> Run:

@@ -26,11 +26,12 @@ from mpiopt.planning.link import Link
 from mpiopt.planning.sample import Sample
 from mpiopt.problem import pose
 from mpiopt.recorder import Clock
-from mpiopt.runner import Plan, Run, Watch
+from mpiopt.runner import Plan, Run
 from mpiopt.shard import Shard
 from mpiopt.signals import Stop
 from mpiopt.state import Layout, layouts
 from mpiopt.warm_start import cut
+from mpiopt.watch import Watch
 
 R = TypeVar("R")
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mpiopt import compression, jobfile
+from mpiopt.asked import job_from
 from mpiopt.flags import parse
 from mpiopt.job import Job
 from mpiopt.jobfile import value_of
 from mpiopt.planning.link import ASSUMED
-from mpiopt.train import job_from
 
 NUMBERS = ("ranks", "ranks-per-node", "cores", "rows")
 TEXTS = ("link", "disk", "failures", "simulate")

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mpiopt import grid, jobfile
+from mpiopt.asked import job_of
 from mpiopt.comm import Comm
 from mpiopt.commands import typed
 from mpiopt.datasets.generated import PREFIX
@@ -19,7 +20,6 @@ from mpiopt.flags import parse
 from mpiopt.job import Job, at_least
 from mpiopt.signals import Stop
 from mpiopt.slurm import scripts
-from mpiopt.train import job_of
 
 USAGE = "submit JOB.toml|DATA --nodes N --tasks-per-node N --time 4:00:00 [--dry-run] [flags of train] [-- of sbatch]"
 NOTICE = 300  # seconds before the end at which the ranks are told; a quarter of a short job's time

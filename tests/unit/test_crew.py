@@ -66,7 +66,8 @@ def test_more_than_half_decide(digests, verdict):
 
 def flipped(rank, bit, size, tmp_path, recovery="stateless[digest=4]"):
     """Train on threads; before the digest of round 4 a bit of rank's model flips. Give lines said, and the lives."""
-    from mpiopt.train import agreed_job, live
+    from mpiopt.asked import agreed_job
+    from mpiopt.train import live
 
     said = [[] for _ in range(size)]
 

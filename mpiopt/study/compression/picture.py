@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiopt.study.compression.cells import Cell
 from mpiopt.study.compression.panel import COLUMNS
+from mpiopt.study.drawing import load_pyplot
 
 
 def draw(cells: Sequence[Cell], path: str) -> None:
@@ -18,10 +19,7 @@ def draw(cells: Sequence[Cell], path: str) -> None:
     ImportError
         Where matplotlib is absent.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     panels = list(dict.fromkeys((c.panel, c.memory) for c in cells))
     rows = -(-len(panels) // 3)

@@ -13,6 +13,7 @@ from mpiopt.job import at_least
 from mpiopt.problem import make_algorithm
 from mpiopt.selection import Selection, fit, named, select
 from mpiopt.study.jobs import gridded
+from mpiopt.study.stepsize.made_up import check_sizes
 from mpiopt.topologies import Topology
 
 LISTS = ("ranks", "topologies", "spreads", "algorithms")
@@ -41,12 +42,9 @@ class Study:
     cells: tuple[Cell, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 2), ("features", 1), ("seed", 0), ("max_iterations", 1)):
-            at_least(name, getattr(self, name), least)
-        if self.rows < self.features:
-            raise ValueError(f"rows must be at least features, {self.features}, not {self.rows}")
-        if not self.condition >= 1.0:
-            raise ValueError(f"condition must be at least 1, not {self.condition}")
+        check_sizes(self.rows, self.features, self.condition)
+        at_least("seed", self.seed, 0)
+        at_least("max_iterations", self.max_iterations, 1)
         if not self.tols or not all(0.0 < tol < 1.0 for tol in self.tols):
             raise ValueError(f"tols must be numbers between 0 and 1, not {list(self.tols)}")
         if not self.cells:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpiopt.study.decentralised.cell import Outcome
+from mpiopt.study.drawing import load_pyplot
 
 
 def draw(found: Sequence[Outcome], path: str) -> None:
@@ -15,10 +16,7 @@ def draw(found: Sequence[Outcome], path: str) -> None:
     ImportError
         Where matplotlib is absent.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     groups: dict[tuple[int, str], list[Outcome]] = {}
     for o in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mpiopt.study.drawing import load_pyplot
 from mpiopt.study.failure import paper
 from mpiopt.study.failure.facts import family
 from mpiopt.study.failure.outcome import Outcome
@@ -18,10 +19,7 @@ def draw(found: Sequence[Outcome], path: str) -> None:
     ImportError
         Where matplotlib is absent.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     workers, seed = min((o.cell.workers, o.cell.seed) for o in found)
     shown = [o for o in found if (o.cell.workers, o.cell.seed) == (workers, seed)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpiopt.study.drawing import load_pyplot
 from mpiopt.study.saga_facts.cell import Outcome
 from mpiopt.study.saga_facts.facts import Outcomes
 from mpiopt.study.saga_facts.grid import METHODS, SHARDS
@@ -17,10 +18,7 @@ def draw(found: Outcomes, path: str) -> None:
     ImportError
         Where matplotlib is absent.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     ranks = max(found.ranks, default=1)
     figure, panels = pyplot.subplots(2, 2, figsize=(11, 8), sharey=True, layout="constrained")

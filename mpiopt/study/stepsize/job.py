@@ -14,6 +14,7 @@ from mpiopt.job import at_least
 from mpiopt.selection import Selection, fit, named, select
 from mpiopt.stepsizes import StepSize
 from mpiopt.study.jobs import gridded
+from mpiopt.study.stepsize.made_up import check_sizes
 from mpiopt.topologies import Topology
 
 LISTS = ("ranks", "topologies", "spreads", "methods", "coordinators", "forms")
@@ -47,15 +48,12 @@ class Study:
     cells: tuple[Cell, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 2), ("features", 1), ("seed", 0), ("max_iterations", 1)):
-            at_least(name, getattr(self, name), least)
-        if self.rows < self.features:
-            raise ValueError(f"rows must be at least features, {self.features}, not {self.rows}")
+        check_sizes(self.rows, self.features, self.condition)
+        at_least("seed", self.seed, 0)
+        at_least("max_iterations", self.max_iterations, 1)
         for name in ("first_step", "tol"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}")
-        if not self.condition >= 1.0:
-            raise ValueError(f"condition must be at least 1, not {self.condition}")
         if not self.cells:
             raise ValueError(f"a study needs at least one [[grid]] with {', '.join(LISTS)}")
         for cell in self.cells:

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.job import at_least
+
 Vector = NDArray[np.float64]
 Part = tuple[Vector, Vector]  # A_i (rows, features) and b_i of a rank
 NOISE = 0.1  # of the right-hand sides, in units of the rank's scale
+
+
+def check_sizes(rows: int, features: int, condition: float) -> None:
+    """Refuse sizes of which no such data can be made."""
+    at_least("rows", rows, 2)
+    at_least("features", features, 1)
+    at_least("condition", condition, 1)
+    if rows < features:
+        raise ValueError(f"rows must be at least features, {features}, not {rows}")
 
 
 @dataclass(frozen=True, eq=False)

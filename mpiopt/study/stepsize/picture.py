@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mpiopt.study.drawing import load_pyplot
 from mpiopt.study.stepsize.simulation import Outcome
 
 
@@ -15,10 +16,7 @@ def draw(found: Sequence[Outcome], path: str) -> None:
     ImportError
         Where matplotlib is absent.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     chosen = largest(found)
     spreads = sorted({o.cell.spread for o in chosen})
