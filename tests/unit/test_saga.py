@@ -13,7 +13,7 @@ from mpiopt.comm.threads import spmd
 from mpiopt.compressors import Compressor
 from mpiopt.exact import evaluate_exact
 from mpiopt.extrapolation import extrapolated
-from mpiopt.local_steps import DECREMENT, GREW, ROUND
+from mpiopt.local_steps import DECREMENT, GREW, ROUND, SCALE
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
@@ -220,6 +220,44 @@ def test_rounds_become_shorter_where_a_longer_step_did_not_pay_and_exchanges_los
         return state.control[ROUND] / before
 
     assert spmd(2, main) == [factor, factor]
+
+
+@pytest.mark.parametrize(
+    ("stretch", "tried", "trial", "factor"),
+    [
+        (16.0, 3, 0.0, 0.5),
+        (16.0, 1, 2.0, 0.5),
+        (1.0, 3, 0.0, 1.0),
+        (1.0, 1, 2.0, 1.0),
+        (1.0, 1, 0.0, 0.5),
+        (16.0, 0, 0.0, 1.0),
+    ],
+    ids=["all given up", "a trial", "all given up", "a trial", "a part was good", "F fell"],
+)
+def test_long_rounds_become_shorter_where_f_rose_and_others_where_a_part_was_good(stretch, tried, trial, factor):
+    def main(comm):
+        target, channel = made(comm, l1=0.01), Channel(comm)
+        state = Saga(preconditioner="none", warm_start=False, stretch=stretch).init(target, channel)
+        state.control[GREW], before = trial, float(state.control[ROUND])
+        state.steps.adapt(state, evaluate_exact(target, state.w, channel), tried, target, channel)
+        return state.control[ROUND] / before
+
+    assert spmd(2, main) == [factor, factor]
+
+
+def test_a_metric_is_not_made_again_where_it_was_just_made():
+    def main(comm):
+        target, channel = objective("logistic", 0.0, 0.01, "dense", comm), Channel(comm)
+        state = Saga(preconditioner="full", warm_start=False).init(target, channel)
+        found = []
+        for away in (0.0, 0.1):
+            state.w[...] = state.anchor + away
+            was, exact = state.steps.metric, evaluate_exact(target, state.w, channel)
+            spent = state.steps.adapt(state, exact, 3, target, channel)
+            found.append((spent, state.steps.metric is was, float(state.control[SCALE])))
+        return found
+
+    assert spmd(2, main)[0] == [(0.0, True, 1 / 4), (1.0, False, 1 / 16)]
 
 
 @pytest.mark.parametrize("preconditioner", ["none", "full"])
