@@ -10,7 +10,7 @@ sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Opti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,13 @@ from mpiopt.algorithms import Algorithm, Exact, Progress
 from mpiopt.channel import Channel
 from mpiopt.choice import INVERSE, MULTIPLY, NUMBER, SPARSE
 from mpiopt.curvature import used
-from mpiopt.exact import evaluate_exact
 from mpiopt.kernels import rows
 from mpiopt.objective import Objective
+from mpiopt.searches import Point, orthant_search, wolfe_search
 from mpiopt.shard import CsrRows
 from mpiopt.state import Derived, Replicated
 
 Model = NDArray[np.float64]
-ARMIJO, WOLFE = 1e-4, 0.9
 LARGEST = 2000  # columns of a model whose curvature is sampled
 CHEAP = 10.0  # passes: a sample that costs no more is taken at once, another when as many are spent without it
 ENOUGH = 10  # rows of a sample for each unknown
@@ -35,7 +34,6 @@ PASSES = 27  # columns of a curvature that costs as much as two passes over the 
 SLOW = 0.2
 BENT = 0.1
 LOOK = 8  # part 1/LOOK of the rows tells how long the first step is
-ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
 
 
 @dataclass
@@ -52,15 +50,6 @@ class State:
     control: Replicated  # (4,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded;
     # epochs until a sample is taken
     inverse: Derived  # H₀: (blocks, size, size) inverse curvature of the sample, or (1, width) of each column
-
-
-class Point(NamedTuple):
-    """A trial point of the line search with everything that one exact evaluation gives."""
-
-    t: float
-    w: Model
-    exact: Exact
-    slope: float  # of F along the direction
 
 
 @dataclass(frozen=True)
@@ -244,46 +233,3 @@ def _times(inverse: Model, g: Model) -> Model:
         return np.asarray(inverse[0] @ g.reshape(-1)).reshape(g.shape)
     p = np.einsum("cij,cj->ci", inverse, g - g.mean(axis=0))
     return np.asarray(p - p.mean(axis=0))
-
-
-def wolfe_search(
-    objective: Objective, channel: Channel, state: State, p: Model, g: Model, t: float, trials: int
-) -> tuple[Point | None, int]:
-    """Find a step length with the weak Wolfe conditions by doubling and interpolation; None if there is none."""
-    low, high, start, best = 0.0, np.inf, float((g * p).sum()), None
-    slack = ROUNDING * abs(float(state.value[0]))
-    for trial in range(1, trials + 1):
-        point = visit(objective, channel, state.w + t * p, p, t)
-        bound = float(state.value[0]) + ARMIJO * t * start + slack
-        if not np.isfinite(point.exact.value) or point.exact.value > bound or point.slope > -start:
-            high = t
-            t = 0.5 * (low + high)
-        elif point.slope < WOLFE * start:
-            best, low = point, t
-            t = 2 * t if high == np.inf else 0.5 * (low + high)
-        else:
-            return point, trial
-    return best, trials
-
-
-def orthant_search(
-    objective: Objective, channel: Channel, state: State, p: Model, g: Model, t: float, trials: int
-) -> tuple[Point | None, int]:
-    """Halve the step until the point, projected onto the orthant of w, decreases F sufficiently."""
-    orthant = np.where(state.w != 0, np.sign(state.w), -np.sign(g))
-    free = objective.threshold == 0
-    for trial in range(1, trials + 1):
-        w = state.w + t * p
-        w = np.where(free | (w * orthant > 0), w, 0.0)
-        point = visit(objective, channel, w, p, t)
-        bound = float(state.value[0]) + ARMIJO * float((g * (w - state.w)).sum())
-        if point.exact.value <= bound + ROUNDING * abs(float(state.value[0])):
-            return point, trial
-        t *= 0.5
-    return None, trials
-
-
-def visit(objective: Objective, channel: Channel, w: Model, p: Model, t: float) -> Point:
-    """Evaluate everywhere at w, reached with step length t along p."""
-    exact = evaluate_exact(objective, w, channel)
-    return Point(t, w, exact, float(((exact.gradient + objective.ridge * w) * p).sum()))
