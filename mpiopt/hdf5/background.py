@@ -21,7 +21,7 @@ from mpiopt.comm import Comm
 from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
 from mpiopt.hdf5.files import cause
 from mpiopt.hdf5.head import Meta
-from mpiopt.hdf5.slabs import Slab, slabs
+from mpiopt.hdf5.slabs import Slab
 from mpiopt.hdf5.writers import head_of, manifest, shard_names, write_shard
 from mpiopt.shard import Shard
 
@@ -59,7 +59,7 @@ class BackgroundCheckpoints(Checkpoints):
             On all ranks, one line: the save before, or the start of this one, failed.
         """
         self.finish()
-        mine = slabs(state, shard, self.comm)
+        mine = self.slabs(state, shard)
         number = self.begin(mine)
         here = np.array([[[s.start, s.stop] for s in mine]], np.int64).reshape(1, len(mine), 2)
         places = np.concatenate(self.comm.allgather(here))

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.hdf5.files import on_first, open_read, share_text, sync, try_size
 from mpiopt.hdf5.head import Damaged, Head, Meta, parse, read_text, refuse_other_job
-from mpiopt.hdf5.slabs import Slab, checksum, slabs
+from mpiopt.hdf5.slabs import Slab, checksum, inverted, slabs
 from mpiopt.hdf5.slots import Slots
 from mpiopt.hdf5.writers import write_parallel, write_sharded
 from mpiopt.shard import Shard
@@ -68,6 +69,8 @@ class Checkpoints:
         self.first = self.since = 0
         self._hints = hints or {}
         self._slots = Slots(self.folder)
+        self._order: NDArray[np.int64] | None = None  # of the rows saved last, and its inverse
+        self._inverse: NDArray[np.integer] | None = None
 
     def claim(self) -> None:
         """Make the folder this run's, before anything is read: a former life writes nothing there from now on.
@@ -85,7 +88,12 @@ class Checkpoints:
 
     def release(self, ending: str) -> None:
         """Say, in the folder, that this run has ended and how; without any checkpoint the folder is removed."""
-        on_first(self.comm, lambda: self._slots.owner.release(ending))
+
+        def release() -> None:
+            self._slots.finish()
+            self._slots.owner.release(ending)
+
+        on_first(self.comm, release)
 
     def give_up(self) -> None:
         """Let go of what is under way: a rank that had part in it is lost."""
@@ -101,7 +109,7 @@ class Checkpoints:
         OSError
             If it cannot be written; on all ranks, one line. What was there before is untouched.
         """
-        mine = slabs(state, shard, self.comm)
+        mine = self.slabs(state, shard)
         number = self.begin(mine)
         path = self._slots.path(number)
         try:
@@ -114,6 +122,12 @@ class Checkpoints:
             if self.comm.rank == 0:
                 self._slots.abandon(number)
             raise
+
+    def slabs(self, state: object, shard: Shard) -> list[Slab]:
+        """Give this rank's slabs; the inverse of the rows' order is computed once."""
+        if self._order is not shard.order:
+            self._order, self._inverse = shard.order, inverted(shard.order)
+        return slabs(state, shard, self.comm, self._inverse)
 
     def begin(self, mine: list[Slab]) -> int:
         """Agree on the number of the new checkpoint, once there is room for it."""
@@ -162,7 +176,7 @@ class Checkpoints:
     def _load(self, number: int, state: object, shard: Shard, job: str) -> Head:
         path = self._slots.path(number)
         head = self._head(path)
-        places = [_place(s, state) for s in slabs(state, shard, self.comm)]
+        places = [_place(s, state) for s in self.slabs(state, shard)]
         refuse_other_job(head, job, places, shard.total, f"checkpoint {path}")
         self._verify(path, head)
         error: Exception | None = None

@@ -52,9 +52,8 @@ class Slab:
             self.rows[place] = dataset[self.start + a : self.start + b]
 
 
-def slabs(state: object, shard: Shard, comm: Comm) -> list[Slab]:
-    """Give the slabs of all stored fields; replicated fields are rank 0's alone."""
-    inverse = inverted(shard.order)
+def slabs(state: object, shard: Shard, comm: Comm, inverse: NDArray[np.integer] | None) -> list[Slab]:
+    """Give the slabs of all stored fields, replicated ones on rank 0 alone; `inverse` is that of `shard.order`."""
     return [
         _slab(name, layout, getattr(state, name), shard, comm, inverse) for name, layout in layouts(state).items()
     ]
@@ -76,11 +75,11 @@ def _slab(
 def inverted(order: NDArray[np.int64]) -> NDArray[np.integer] | None:
     """Give the inverse permutation in the narrowest type, None for the identity."""
     n = len(order)
-    ascending: NDArray[np.integer] = np.arange(n).astype(np.int32 if n < 2**31 else np.int64)
-    if np.array_equal(order, ascending):
+    kind = np.dtype(np.int32 if n < 2**31 else np.int64)
+    if all(np.array_equal(order[a:b], np.arange(a, b)) for a, b in cuts(order)):
         return None
-    inverse = np.empty_like(ascending)
-    inverse[order] = ascending
+    inverse: NDArray[np.integer] = np.empty(n, kind)
+    inverse[order] = np.arange(n, dtype=kind)
     return inverse
 
 

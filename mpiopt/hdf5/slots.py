@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
 from pathlib import Path
 
 from mpiopt.hdf5.files import cause, sync
@@ -20,6 +22,7 @@ class Slots:
         self.folder = folder
         self.damaged: set[int] = set()  # found bad by a load: they count as no copy
         self.owner = Owner(folder)
+        self._removing: threading.Thread | None = None
 
     def whole(self) -> list[int]:
         """Numbers of the committed checkpoints, the newest first."""
@@ -42,7 +45,11 @@ class Slots:
             raise OSError(f"cannot write in {self.folder}: {cause(error)}") from None
 
     def commit(self, number: int) -> None:
-        """Put the written checkpoint in place; then, and only then, drop what is older than the last two."""
+        """Put the written checkpoint in place; then, and only then, drop what is older than the last two.
+
+        To remove a file of GBs takes a part of the time of writing it, so a thread does that; one that cannot be
+        removed is tried again the next time.
+        """
         self.owner.check()
         os.rename(f"{self.path(number)}.partial", self.path(number))
         sync(self.folder)
@@ -50,10 +57,16 @@ class Slots:
         self.drop(keep={*kept})
 
     def drop(self, keep: set[int]) -> None:
-        """Remove the files of all other numbers, each one's manifest or shared file before its shards."""
+        """Remove, in a thread, the files of all other numbers, a manifest or shared file before its shards."""
         doomed = [(suffix != "h5", n, suffix) for n, suffix in self._files() if n not in keep]
-        for _, n, suffix in sorted(doomed):
-            (self.folder / f"{n:06d}.{suffix}").unlink(missing_ok=True)
+        paths = [self.folder / f"{n:06d}.{suffix}" for _, n, suffix in sorted(doomed)]
+        self._removing = threading.Thread(target=_remove, args=[paths], name="old checkpoints")
+        self._removing.start()
+
+    def finish(self) -> None:
+        """Return when what was to be dropped is gone."""
+        if self._removing is not None:
+            self._removing.join()
 
     def abandon(self, number: int) -> None:
         """Remove what a failed save has left."""
@@ -62,7 +75,14 @@ class Slots:
                 (self.folder / f"{n:06d}.{suffix}").unlink(missing_ok=True)
 
     def _files(self) -> list[tuple[int, str]]:
+        self.finish()
         if not self.folder.is_dir():
             return []
         found = (_NAME.fullmatch(name) for name in os.listdir(self.folder))
         return [(int(m.group(1)), m.group(2)) for m in found if m]
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
