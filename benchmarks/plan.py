@@ -1,8 +1,8 @@
 """`python -m benchmarks.plan`: what `mpiopt plan` predicts, beside what `mpiopt train` then takes, on this machine.
 
 Each case is planned with the link measured, on as many ranks as it is then trained on; for more ranks than cores the
-plan is told the cores. Ratios are predicted / measured; those of phases below a twentieth of an epoch, or below 2 ms,
-are shown and not judged. As root, the same across two hosts on a link of 100 Mbit/s.
+plan is told the cores; who of them computes and who waits is then up to the system, and their sum is judged. Ratios
+are predicted / measured; those of phases below a twentieth of an epoch, or below 2 ms, are shown and not judged. As root, the same across two hosts on a link of 100 Mbit/s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.ranks import LAUNCH, launcher
 
 WITHIN, SMALL, TINY = 0.2, 0.05, 2e-3
-NAMES = ("compute", "exchange", "sent", "seconds", "epochs", "peak")
+NAMES = ("compute", "exchange", "epoch", "sent", "seconds", "epochs", "peak")
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,15 @@ def measured(case: Case, launch: Launch) -> dict[str, float]:
 def compare(case: Case, launch: Launch) -> tuple[str, int, int]:
     """Give a line of the table, how many phases were judged, and how many of them were right."""
     plan, run = predicted(case, launch), measured(case, launch)
-    plan["seconds"] = plan["fixed"] + max(0.0, run["epochs"] - plan["started"]) * (plan["compute"] + plan["exchange"])
-    whole = run["compute"] + run["exchange"]
+    for found in (plan, run):
+        found["epoch"] = found["compute"] + found["exchange"]
+    plan["seconds"] = plan["fixed"] + max(0.0, run["epochs"] - plan["started"]) * plan["epoch"]
     cells, judged, right = [], 0, 0
     for name in NAMES:
         ratio = plan[name] / run[name] if run[name] > 0 else float("nan")
-        told = name not in ("compute", "exchange") or run[name] >= max(SMALL * whole, TINY)
+        phase = name in ("compute", "exchange")
+        told = not phase or (run[name] >= max(SMALL * run["epoch"], TINY) and launch.ranks <= (os.cpu_count() or 1))
         told &= name != "epochs" and run[name] > 0
-        told &= name != "exchange" or launch.ranks <= (os.cpu_count() or 1)  # else who waits is up to the system
         judged, right = judged + told, right + (told and abs(ratio - 1.0) <= WITHIN)
         scale, unit = {"sent": (1e-3, "kB"), "peak": (1e-6, "MB"), "epochs": (1.0, "")}.get(name, (1e3, "ms"))
         cells.append(
