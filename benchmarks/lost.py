@@ -137,9 +137,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     chance = random.Random(asked.seed)
-    print(
-        "| recovery | keeps | losses | rounds lost: formula | measured, mean ± error (most) | epochs | going on after s (most) |"
-    )
+    print("| recovery | keeps | losses | rounds lost: formula | mean ± error (most) | epochs | on after s (most) |")
     print("|---|---|---|---|---|---|---|")
     for setting in SETTINGS:
         for _ in range(asked.runs):

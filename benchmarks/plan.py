@@ -2,7 +2,8 @@
 
 Each case is planned with the link measured, on as many ranks as it is then trained on; for more ranks than cores the
 plan is told the cores; who of them computes and who waits is then up to the system, and their sum is judged. Ratios
-are predicted / measured; those of phases below a twentieth of an epoch, or below 2 ms, are shown and not judged. As root, the same across two hosts on a link of 100 Mbit/s.
+are predicted / measured; those of phases below a twentieth of an epoch, or below 2 ms, are shown and not judged. As
+root, the same across two hosts on a link of 100 Mbit/s.
 """
 
 from __future__ import annotations
