@@ -95,12 +95,12 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.comm.threads import single
     from mpiopt.planning import probe, space
-    from mpiopt.planning.command import program_bytes
+    from mpiopt.planning.command import program_of
     from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
 
     question = ask(words)
-    program, ranks = program_bytes(question, single()), question.ranks
+    program, ranks = program_of(question, single()).nbytes, question.ranks
     planner = Planner.of(question, single())
     traced = probe.needs(planner.objective(ranks), planner.algorithm(ranks)[0], 0)
     print(space.of_rank(planner.rows, question.job.data, traced, program, ranks).peak)

@@ -85,18 +85,18 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.comm.mpi import MpiComm
     from mpiopt.planning import probe, space
-    from mpiopt.planning.command import program_bytes
+    from mpiopt.planning.command import program_of
     from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     question = ask(words)
-    program = program_bytes(question, comm)
-    planner = Planner.of(question, comm)
+    program = program_of(question, comm)
+    planner = Planner.of(question, comm, program.first_calls)
     ranks = planner.question.ranks
     o = planner.outlook(ranks)
     traced = probe.needs(planner.objective(ranks), planner.algorithm(ranks)[0], 0)
-    peak = space.of_rank(planner.rows, planner.question.job.data, traced, program, ranks).peak
+    peak = space.of_rank(planner.rows, planner.question.job.data, traced, program.nbytes, ranks).peak
     started = planner.probe(ranks)[0].start_epochs
     fixed = o.seconds - max(0.0, o.epochs - started) * o.epoch
     if comm.rank == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,10 @@ def plan(words: Sequence[str], comm: Comm, stop: Stop) -> int:
         from mpiopt.planning.simulated import simulate
 
         return _say(comm, simulate(question, comm))
-    program = program_bytes(question, comm)
-    planner = Planner.of(question, comm)
+    program = program_of(question, comm)
+    planner = Planner.of(question, comm, program.first_calls)
     found = [planner.outlook(ranks) for ranks in planner.scan()]
-    text = tables.whole(planner, found, program)
+    text = tables.whole(planner, found, program.nbytes)
     return _say(comm, text)
 
 
@@ -38,13 +39,20 @@ def _say(comm: Comm, text: str) -> int:
     return 0
 
 
-def program_bytes(question: Question, comm: Comm) -> float:
-    """Give the most bytes that a rank takes with hardly any rows: one piece is read, and some rounds are made."""
+class Program(NamedTuple):
+    """What a rank takes with hardly any rows."""
+
+    nbytes: float  # the most, of memory
+    first_calls: float  # seconds of loading what a run calls
+
+
+def program_of(question: Question, comm: Comm) -> Program:
+    """Read one piece and make some rounds; give the most of all ranks."""
     from mpiopt import hdf5  # noqa: F401  its libraries belong to a run
     from mpiopt.report import peak_nbytes
 
     job = question.job
     rows = sample.take(job.path, target_of(job.model), job.data, question.rows, job.seed, most=1)
     small = Planner(question, rows, link.read(link.ASSUMED, 1), comm)
-    probe.warm([small.objective(1)], small.algorithm(1)[0], job.seed)
-    return float(comm.max(np.array([peak_nbytes()], np.int64))[0])
+    first_calls = probe.first_calls(small.objective(1), small.algorithm(1)[0], job.seed)
+    return Program(*comm.max(np.array([peak_nbytes(), first_calls])).tolist())

@@ -41,6 +41,7 @@ class Case(NamedTuple):
     needed: float  # rows of a rank for free local steps; 0: the algorithm makes none
     compressed: Candidate | None  # how differences are exchanged
     crowd: float = 1.0  # ranks for each core, where there are more of them
+    first_calls: float = 0.0  # seconds in which a rank loads what it calls
 
 
 class Outlook(NamedTuple):
@@ -76,6 +77,7 @@ def outlook(case: Case, probe: Probe, link: Link, spread: float) -> Outlook:
     later = max(0.0, epochs - probe.start_epochs)
     wait += spread * compute
     first = probe.start * part * (1.0 + spread) + deeper * (start[0] + start[1])
+    first += case.first_calls * case.crowd
     seconds = first + later * (compute + communicate + wait)
     whole = (later * bytes_ + deeper * start[2]) * case.ranks
     return Outlook(case, compute, communicate, wait, bytes_, first, epochs, later * probe.rounds, seconds, whole)

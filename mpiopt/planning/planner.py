@@ -38,16 +38,17 @@ class Planner:
     rows: Sample
     link: Link
     comm: Comm
+    first_calls: float = 0.0  # seconds in which a rank loads what it calls
     probes: dict[tuple[int, int], tuple[Probe, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, question: Question, comm: Comm) -> Planner:
+    def of(cls, question: Question, comm: Comm, first_calls: float = 0.0) -> Planner:
         """Read some rows and measure the link."""
         job = question.job
         rows = sample.take(job.path, target_of(job.model), job.data, question.rows, job.seed)
         shard = rows.data.shard
         between = link.measure(shard.rows.width, comm) if question.link == "measured" else None
-        return cls(question, rows, between or link.read(question.link, question.ranks_per_node), comm)
+        return cls(question, rows, between or link.read(question.link, question.ranks_per_node), comm, first_calls)
 
     def scan(self) -> list[int]:
         """Give the numbers of ranks to look at: one, those asked for, and around them."""
@@ -93,6 +94,7 @@ class Planner:
             needed=needed_rows(objective, inside, self.rows.rows) if local else 0.0,
             compressed=compressed,
             crowd=self.crowd(ranks),
+            first_calls=self.first_calls,
         )
 
     def crowd(self, ranks: int) -> float:

@@ -20,6 +20,7 @@ from mpiopt.channel import Channel
 from mpiopt.comm.lockstep import spmd
 from mpiopt.comm.threads import single
 from mpiopt.job import Model, Stopping
+from mpiopt.kernels import warm as kernels
 from mpiopt.objective import Objective
 from mpiopt.planning.clocks import ClockComm, Clocks
 from mpiopt.planning.link import Link
@@ -63,6 +64,7 @@ class Until(NamedTuple):
 
 
 FIRST = Until(periods=1, least=0.0)
+LOADED, COMPILED = 0.02, 0.2  # seconds of the first calls: usual ones, and such as only a compiler takes
 
 
 class Needs(NamedTuple):
@@ -88,6 +90,18 @@ def warm(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int) 
     """Compile what a run needs, by one on some rows; local."""
     few = [first_rows(objective, FEW, len(objectives)) for objective in objectives]
     _turns(few, lambda objective, comm: _begin(objective, algorithm, Channel(comm, seed)))
+
+
+def first_calls(objective: Objective, algorithm: Algorithm[Any], seed: int) -> float:
+    """Give the seconds that kernels and libraries take when a run first calls them, beside those warmed up before."""
+    kernels.warm(objective)
+    took = []
+    for _ in range(2):
+        began = time.process_time()
+        warm([objective], algorithm, seed)
+        took.append(time.process_time() - began)
+    first = took[0] - took[1]
+    return max(0.0, first) if first < COMPILED else LOADED
 
 
 def _measured(objective: Objective, algorithm: Algorithm[Any], comm: ClockComm, seed: int, until: Until) -> Probe:
