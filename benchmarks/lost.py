@@ -108,7 +108,10 @@ def run(setting: Setting, kills: int, ranks: int, chance: random.Random) -> None
                 time.sleep(0.05)
             for kill in range(kills):
                 time.sleep(chance.uniform(2.0, 3.0))
-                os.kill(chance.choice(ranks_of(process.pid)[:ranks]), signal.SIGKILL)
+                there = ranks_of(process.pid)[:ranks]
+                if not there:
+                    raise RuntimeError(f"the run has ended: {log.read_text()[-500:]}")
+                os.kill(chance.choice(there), signal.SIGKILL)
                 await_recoveries(log, kill + 1, process)
         finally:
             process.send_signal(signal.SIGTERM)

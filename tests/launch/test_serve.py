@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from mpiopt.mpirun import find
 from mpiopt.serving.view import Role
 from mpiopt.study.failure.job import build
 from mpiopt.study.failure.outcome import from_json
-from mpiopt.study.failure.starting import Starter, launcher
+from mpiopt.study.failure.starting import Starter
 
 FIVE = ["sync-checkpoint[every=20]", "async-checkpoint", "sync-chain", "async-chain[every=20]", "stateless"]
 JOB = """
@@ -37,7 +38,8 @@ configurations = ["{configuration}"]
 workers = [2]
 kills = [{kills}]
 """
-SURVIVES = "ulfm" in launcher()
+MPIRUN = find(os.environ, "auto")
+SURVIVES = MPIRUN.ulfm
 needs_ulfm = pytest.mark.skipif(not SURVIVES, reason="this MPI does not survive a kill")
 
 
@@ -131,8 +133,8 @@ def test_a_wrong_number_of_ranks_is_one_line(tmp_path, mpirun):
 def started(folder, launch, configuration, seconds, ranks):
     path = folder / "job.toml"
     path.write_text(JOB.format(configuration=configuration, seconds=seconds, kills=0))
-    command, variables = launch(ranks, ["-m", "mpiopt", "serve", path, "--out", folder / "out.json"])
-    words = [*launcher(), *command[command.index("-n") :]]
+    variables = launch(ranks, [])[1]
+    words = MPIRUN.command(ranks, (), ["serve", str(path), "--out", str(folder / "out.json")])
     with subprocess.Popen(
         words, env=variables, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -223,7 +223,7 @@ def test_a_cell_that_ends_without_a_result_is_said_and_the_others_stay(tmp_path,
         return as_json(made_up())
 
     monkeypatch.setattr(starting.Starter, "start", start)
-    monkeypatch.setattr(starting, "launcher", lambda: ["mpirun"])
+    monkeypatch.setattr(starting, "find", lambda environment, ulfm: None)
     path = tmp_path / "job.toml"
     path.write_text('mode = "processes"\n' + TINY.format(out=tmp_path / "found"))
     assert len(kind.started(read(path)[1], threads.single(), Stop())) == 5

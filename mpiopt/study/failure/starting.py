@@ -5,28 +5,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import mpiopt
-from mpiopt.launch import open_mpi_settings
+from mpiopt.mpirun import find
+from mpiopt.processes import end_all, ranks_of
 from mpiopt.study.failure.job import Study, plain
 
 PATIENCE = 300.0  # seconds beyond the run, for starting and for judging
+ENDING = 20.0  # seconds for an mpirun whose ranks have all ended: it may hang where they were killed
+LOOK = 0.2  # seconds between two looks
+MARK = "MPIOPT_CELL"
 
 
 @dataclasses.dataclass
 class Starter:
-    """Starts the cells of a job."""
+    """Starts the cells of a job.
+
+    Raises
+    ------
+    ValueError
+        Where no mpirun is found.
+    """
 
     job: Study
 
     def __post_init__(self) -> None:
-        self.launcher = launcher()
+        self.mpirun = find(os.environ, "auto")
 
     def start(self, number: int) -> Any:
         """Run a cell; give its outcome as plain values.
@@ -41,44 +50,45 @@ class Starter:
             described, out = Path(folder, "job.json"), Path(folder, "out.json")
             described.write_text(json.dumps({**plain(self.job), "cells": [list(cell)]}))
             ranks = len(self.job.view(cell).places)
-            words = [*self.launcher, "-n", str(ranks), sys.executable, "-m", "mpiopt", "serve", str(described)]
-            said = tried([*words, "--out", str(out)], self.job.seconds + PATIENCE)
+            words = self.mpirun.command(ranks, (), ["serve", str(described), "--out", str(out)])
+            said = tried(words, self.variables(folder), self.job.seconds + PATIENCE, Path(folder, "said"))
             if not out.exists():  # the exit code of mpirun says little where ranks were killed
                 raise OSError(f"cell {number} ({' '.join(map(str, cell))}) ended without a result: {said}")
             return json.loads(out.read_text())
 
+    def variables(self, folder: str) -> dict[str, str]:
+        """Give the environment of a cell, with a mark by which its processes are found."""
+        here = str(Path(mpiopt.__file__).parents[1])
+        path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+        return self.mpirun.environment(os.environ, ()) | {"PYTHONPATH": path, MARK: folder}
 
-def tried(words: list[str], limit: float) -> str:
-    """Run a command; give the last line of what it said."""
-    environment = dict(os.environ) | open_mpi_settings(os.environ, os.geteuid() == 0)
-    here = str(Path(mpiopt.__file__).parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    environment.setdefault("OMP_NUM_THREADS", "1")
+
+def tried(words: list[str], variables: dict[str, str], limit: float, log: Path) -> str:
+    """Run a launcher until it or all of its ranks have ended, or to the limit; give the last line of what it said."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(words, env=variables, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
-        done = subprocess.run(
-            words, env=environment, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
+        ended = watched(process, limit)
+    finally:
+        end_all(process, f"{MARK}={variables[MARK]}")
+    if not ended:
         return f"it was stopped after {limit:.0f} s"
-    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {process.returncode}"
 
 
-def launcher() -> list[str]:
-    """Give the words before `-n P`: with fault tolerance where Open MPI 5 is the MPI; MPIEXEC names another mpirun.
-
-    Raises
-    ------
-    OSError
-        Where no mpirun is found.
-    """
-    beside = Path(sys.executable).with_name("mpirun")
-    chosen = os.environ.get("MPIEXEC") or (str(beside) if beside.exists() else shutil.which("mpirun"))
-    if chosen is None:
-        raise OSError("no mpirun beside this Python or in PATH; set MPIEXEC")
-    words = chosen.split()
-    said = subprocess.run([words[0], "--version"], capture_output=True, text=True, timeout=60).stdout
-    if "Open MPI" not in said and "prterun" not in said.lower():
-        return words
-    room = ["--oversubscribe", "--bind-to", "none"]
-    return [*words, *([] if ") 4." in said else ["--with-ft", "ulfm"]), *room]
+def watched(process: subprocess.Popen[bytes], limit: float) -> bool:
+    """Wait; give False where the limit came first."""
+    began = since = time.monotonic()
+    seen = False
+    while (now := time.monotonic()) - began < limit:
+        try:
+            process.wait(LOOK)
+            return True
+        except subprocess.TimeoutExpired:
+            left = bool(ranks_of(process.pid))
+        seen |= left
+        since = now if left or not seen else since
+        if now - since > ENDING:
+            return True
+    return False
