@@ -23,6 +23,7 @@ from pathlib import Path
 
 from mpiopt.hdf5 import read_result
 from mpiopt.hdf5.head import parse, read_text
+from mpiopt.processes import children
 
 KINDS = ("one rank", "all ranks", "during the write")
 TRAIN = ("-m", "mpi4py", "-m", "mpiopt", "train")
@@ -162,11 +163,6 @@ class Campaign:
         for path in [*self.ckpt.iterdir(), self.folder / "run.h5"]:
             path.unlink()
         self.ckpt.rmdir()
-
-
-def children(parent: int) -> list[int]:
-    """Give the processes that this one has started."""
-    return [int(n) for path in Path(f"/proc/{parent}/task").glob("*/children") for n in path.read_text().split()]
 
 
 def wait_gone(numbers: list[int]) -> None:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from mpiopt.comm.threads import spmd
 from mpiopt.hdf5 import contents, read_result
-from tests.kill.campaign import children
+from mpiopt.processes import children
 
 ROOT = Path(__file__).resolve().parents[2]
 STRATEGIES = ("stateless", "chain", "checkpoint")

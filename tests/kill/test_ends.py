@@ -7,7 +7,8 @@ import time
 import pytest
 
 from mpiopt.hdf5 import read_result
-from tests.kill.campaign import PLAIN, SAME, TRAIN, WORDS, children, wait_gone
+from mpiopt.processes import children
+from tests.kill.campaign import PLAIN, SAME, TRAIN, WORDS, wait_gone
 
 CUT = ("--max-epochs", "12")
 
