@@ -1,8 +1,8 @@
 """`python -m benchmarks.lost`: the work that a failure costs under each recovery, beside the formula.
 
-A long run of plain SAGA on 4 ranks, with spares; one rank after the other gets SIGKILL at random instants. Each
-recovery says how many finished rounds it goes back, and how many epochs; of the round that was broken off half comes
-on top, on average. Formula: where the state is kept every R rounds, (R − 1)/2 finished rounds are lost.
+A long run of plain SAGA on 4 ranks; one rank, then another, gets SIGKILL at random instants. Each recovery says how
+many finished rounds it goes back, and how many epochs; of the round that was broken off half comes on top, on
+average. Formula: where the state is kept every R rounds, (R − 1)/2 finished rounds are lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.large import descendants
 
 BACK = re.compile(r"going on from round (\d+), (-?\d+) rounds and (\S+) epochs back; (\S+) s")
-ROWS, COLUMNS, LOCAL = 8000, 30, 500
+ROWS, COLUMNS, LOCAL = 200_000, 100, 50_000  # rounds of an epoch, long beside the keeping of the state
 DATA = f"generate:n={ROWS},d={COLUMNS},condition=1e6,task=binary"
 PLAIN = f"saga[preconditioner=none,local_steps={LOCAL},refresh=0]"
 
@@ -67,7 +67,7 @@ SETTINGS = (
 
 
 def ranks_of(pid: int) -> list[int]:
-    """Give the ranks below the launcher that hold rows or wait as spares."""
+    """Give the ranks below the launcher."""
     found = []
     for child in descendants(pid):
         try:
@@ -84,19 +84,7 @@ def run(setting: Setting, kills: int, ranks: int, chance: random.Random) -> None
     with tempfile.TemporaryDirectory() as folder:
         often = f"{setting.every}rounds" if setting.recovery == "checkpoint" else "1h"
         words = [
-            *(
-                sys.executable,
-                "-m",
-                "mpiopt",
-                "launch",
-                "-n",
-                str(ranks),
-                "--spares",
-                str(kills),
-                "--",
-                "train",
-                DATA,
-            ),
+            *(sys.executable, "-m", "mpiopt", "launch", "-n", str(ranks), "--", "train", DATA),
             *("--algorithm", PLAIN, "--tol", "1e-300", "--max-epochs", "1e9", "--recovery", setting.name),
             *("--checkpoint-every", often, "--out", str(Path(folder) / "run.h5")),
         ]
@@ -108,7 +96,7 @@ def run(setting: Setting, kills: int, ranks: int, chance: random.Random) -> None
                 time.sleep(0.05)
             for kill in range(kills):
                 time.sleep(chance.uniform(2.0, 3.0))
-                there = ranks_of(process.pid)[:ranks]
+                there = ranks_of(process.pid)
                 if not there:
                     raise RuntimeError(f"the run has ended: {log.read_text()[-500:]}")
                 os.kill(chance.choice(there), signal.SIGKILL)
@@ -134,8 +122,8 @@ def await_recoveries(log: Path, count: int, process: subprocess.Popen[bytes], pa
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.lost", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="of each setting")
-    parser.add_argument("--kills", type=int, default=4, help="in a run")
+    parser.add_argument("--runs", type=int, default=10, help="of each setting")
+    parser.add_argument("--kills", type=int, default=2, help="in a run")
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

@@ -104,16 +104,16 @@ def inside(words: Sequence[str]) -> None:
         print(json.dumps(found | {"fixed": fixed, "started": started, "peak": peak}))
 
 
-def measured(case: Case, launch: Launch) -> dict[str, float]:
-    """Train; give the figures of an epoch after the start, and of the whole."""
+def measured(case: Case, launch: Launch, started: float) -> dict[str, float]:
+    """Train; give the figures of an epoch after the start, which took `started` of them, and of the whole."""
     from mpiopt.hdf5 import read_result
 
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run.h5")
         printed = launch.run("-m", "mpiopt", "train", case.data, *case.flags, "--out", out)
         history = read_result(out).history
-    first, last = history[min(1, len(history) - 2)], history[-1]
-    epochs = float(last["epoch"] - first["epoch"])
+    first, last = history[0], history[-1]
+    epochs = float(last["epoch"]) - started
     exchange = sum(float(last[f"seconds_{x}"] - first[f"seconds_{x}"]) for x in ("communicate", "wait"))
     found = re.findall(r"peak of the process\s+\S+ \S+\s+(\S+) (\S+)", printed)[0]
     return {
@@ -128,7 +128,8 @@ def measured(case: Case, launch: Launch) -> dict[str, float]:
 
 def compare(case: Case, launch: Launch) -> tuple[str, int, int]:
     """Give a line of the table, how many phases were judged, and how many of them were right."""
-    plan, run = predicted(case, launch), measured(case, launch)
+    plan = predicted(case, launch)
+    run = measured(case, launch, plan["started"])
     for found in (plan, run):
         found["epoch"] = found["compute"] + found["exchange"]
     plan["seconds"] = plan["fixed"] + max(0.0, run["epochs"] - plan["started"]) * plan["epoch"]
