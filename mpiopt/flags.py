@@ -8,12 +8,14 @@ from mpiopt.plugin import nearest
 
 Settings = list[tuple[str, str]]
 
+SHORT = {"-o": "--out"}
+
 
 def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], Settings]:
     """Split `words` into positional arguments and (flag, text) pairs.
 
     `flags` has every known flag without its dashes; True where a value follows it (`--tol 1e-8` or `--tol=1e-8`).
-    A flag without a value has the text "true". After `--` everything is positional.
+    A flag without a value has the text "true"; `-o` is `--out`. After `--` everything is positional.
 
     Raises
     ------
@@ -27,23 +29,24 @@ def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], S
         word = rest.pop(0)
         if word == "--":
             return positional + rest, settings
-        if not word.startswith("--"):
+        if not word.startswith("-") or word == "-":
             positional.append(word)
             continue
-        flag, equals, text = word[2:].partition("=")
-        if flag not in flags:
-            raise ValueError(unknown(flag, flags))
+        flag, equals, text = SHORT.get(word, word).lstrip("-").partition("=")
+        if flag not in flags or not (word.startswith("--") or word in SHORT):
+            raise ValueError(unknown(word, flags))
         if flags[flag] and not equals:
             text = following(flag, rest)
         settings.append((flag, text if flags[flag] or equals else "true"))
     return positional, settings
 
 
-def unknown(flag: str, flags: Collection[str]) -> str:
+def unknown(word: str, flags: Collection[str]) -> str:
     """Say that a flag is unknown, which is the nearest, and which there are."""
+    word = word.partition("=")[0]
     listed = " ".join(f"--{f}" for f in sorted(flags))
-    near = nearest(flag, flags).replace("'", "--", 1).replace("'", "")
-    return f"unknown flag --{flag}{near}; the flags are {listed}"
+    near = nearest(word.lstrip("-"), flags).replace("'", "--", 1).replace("'", "")
+    return f"unknown flag {word}{near}; the flags are {listed}"
 
 
 def following(flag: str, rest: list[str]) -> str:

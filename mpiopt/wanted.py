@@ -81,5 +81,5 @@ def hosts_of(text: str) -> Hosts:
 def run_folder(words: Sequence[str]) -> tuple[Path, str]:
     """Give the folder of the result, and its stem; here and `mpiopt` where the words name none."""
     pairs = [*itertools.pairwise(words), *(tuple(word.split("=", 1)) for word in words if "=" in word)]
-    out = next((Path(pair[1]) for pair in pairs if pair[0] == "--out"), Path("mpiopt"))
+    out = next((Path(pair[1]) for pair in pairs if pair[0] in ("--out", "-o")), Path("mpiopt"))
     return out.absolute().parent, out.stem

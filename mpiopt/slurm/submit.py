@@ -107,7 +107,7 @@ def sent_job(asked: Asked, words: list[str], extra: list[str]) -> int:
     out = Path(job.out)
     usual = "elastic" if asked.elastic else {"srun": "train", "mpirun": "train-mpirun"}[asked.launcher]
     options = {"job-name": asked.name or out.stem, **asked.options(), "output": str(out.with_suffix(".out"))}
-    words = words if "--out" in words else [*words, "--out", job.out]
+    words = words if {"--out", "-o"} & {*words} else [*words, "--out", job.out]
     script = written(out.with_suffix(".sbatch"), asked.template or usual, options, asked, words)
     send(script, extra, asked)
     return 0

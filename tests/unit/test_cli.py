@@ -49,6 +49,7 @@ def test_nothing_gives_help_with_examples(here, capsys):
         (["trian"], "unknown command 'trian' (did you mean 'train'?)"),
         (["train"], "train needs a data file"),
         (["train", "data", "--tolerance", "3"], "unknown flag --tolerance (did you mean --tol?)"),
+        (["train", "data", "-tol", "3"], "unknown flag -tol (did you mean --tol?)"),
         (["train", "data", "--tol"], "--tol needs a value"),
         (["train", "data", "--tol", "--quiet"], "--tol needs a value"),
         (["train", "data", "--tol", "0"], "tol must be greater than 0"),
@@ -77,6 +78,12 @@ def test_a_users_error_is_one_line_and_code_2(here, capsys, words, message):
     assert message in shown.err
     assert shown.err.count("\n") == 1
     assert not list(here.glob("*.h5"))
+
+
+def test_o_is_out(here, capsys):
+    libsvm(here / "data", signs)
+    assert mpiopt("train", "data", "-o", "short.h5", "--quiet") == 0
+    assert (here / "short.h5").exists()
 
 
 def test_training_writes_a_model_that_predicts(here, capsys):
