@@ -27,7 +27,8 @@ def compare(words: Sequence[str], comm: Comm, stop: Stop) -> int:
 def compared(paths: Sequence[str | Path]) -> str:
     """Give the table; ValueError, in one line, for a file that is no run or has no history."""
     records, shown = [with_history(path) for path in paths], names(paths)
-    blocks = [level_table(records, shown, level) for level in levels([r.history for r in records])]
+    wanted = levels([r.history for r in records], max(r.tol for r in records))
+    blocks = [level_table(records, shown, level) for level in wanted]
     return "\n\n".join([*warnings(records), *blocks, end_table(records, shown)])
 
 

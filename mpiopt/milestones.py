@@ -40,7 +40,8 @@ def ratio(value: float, first: float) -> str:
     return f"/{first / value:.3g}" if value < first else f"x{value / first:.3g}"
 
 
-def levels(histories: Sequence[Table]) -> list[float]:
-    """Give those levels that at least one run has reached; the first where none has."""
-    found = [level for level in LEVELS if any(reached(h, level) is not None for h in histories)]
+def levels(histories: Sequence[Table], tol: float) -> list[float]:
+    """Give those levels, and the tolerance, that at least one run has reached; the first where none has."""
+    every = sorted({*LEVELS, tol} - {0.0}, reverse=True)
+    found = [level for level in every if any(reached(h, level) is not None for h in histories)]
     return found or [LEVELS[0]]

@@ -49,6 +49,14 @@ class Record:
             return {}
 
     @property
+    def tol(self) -> float:
+        """The certificate that was asked for; 0 where the job does not say."""
+        try:
+            return float(self.settings.get("stop.tol", "0"))
+        except ValueError:
+            return 0.0
+
+    @property
     def problem(self) -> tuple[str, ...]:
         """What is minimised: runs with the same one have the same optimum."""
         told = (str(self.provenance.get(key, "")) for key in ("objective", "data_checksum", "loss", "penalty"))

@@ -82,8 +82,13 @@ def stem(names: Sequence[str]) -> str:
 
 
 def deepest(groups: Sequence[Group]) -> float:
-    """Give the smallest certificate that all runs of at least one group reached; the first level where none did."""
-    whole = [level for level in LEVELS if any(len(g.costs("round", level)) == len(g.records) for g in groups)]
+    """Give the smallest certificate that all were asked for and all runs of a group reached; else the first.
+
+    Below the largest tolerance it is chance who came how far: the last period of a run went beyond.
+    """
+    tol = max(record.tol for group in groups for record in group.records)
+    every = [level for level in {*LEVELS, tol} if level >= tol > 0.0 or (tol == 0.0 and level > 0.0)]
+    whole = [level for level in every if any(len(g.costs("round", level)) == len(g.records) for g in groups)]
     return min(whole, default=LEVELS[0])
 
 

@@ -55,7 +55,7 @@ def rate_text(found: Rate | None) -> Cell:
 def milestones(records: Sequence[Record], names: Sequence[str]) -> Markup:
     """Give for each level what each run cost until then, with ratios to the first that came so far."""
     parts = []
-    for level in levels([r.history for r in records]):
+    for level in levels([r.history for r in records], max(r.tol for r in records)):
         found = [costs(r.history, level) for r in records]
         first = next(filter(None, found), {})
         rows: list[list[Cell]] = []
