@@ -13,37 +13,8 @@ from mpiopt.launch import refuse_mismatch
 from mpiopt.plugin import nearest
 from mpiopt.signals import Stop
 from mpiopt.terminal import print_here
+from mpiopt.usage import COMMANDS, usage
 
-# name: (module, function, what it does, whether it makes sense without MPI)
-COMMANDS = {
-    "train": ("mpiopt.train", "train", "fit a model to a data file: train DATA [job.toml] [flags]"),
-    "predict": ("mpiopt.predict", "predict", "apply a model: predict MODEL.h5 DATA [--out FILE]"),
-    "inspect": ("mpiopt.commands", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
-    "compare": ("mpiopt.compare", "compare", "what runs cost to 1e-3, 1e-6, 1e-9: compare A.h5 B.h5 …"),
-    "report": ("mpiopt.pages.command", "report", "one page about runs: report RUN.h5 … [--out report.html]"),
-    "export": ("mpiopt.export", "export", "csv, parquet, sklearn, onnx: export RUN.h5 --to sklearn OUT.pkl"),
-    "plot": ("mpiopt.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
-    "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
-    "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
-    "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
-    "launch": (
-        "mpiopt.relaunch",
-        "launch",
-        "start a command on P ranks, and again where ranks die: launch -n P -- …",
-    ),
-    "plan": (
-        "mpiopt.planning.command",
-        "plan",
-        "what a job will cost: plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
-    ),
-    "study": ("mpiopt.study.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
-    "sweep": ("mpiopt.sweep", "sweep", "train over a grid, or a member: sweep JOB.toml [--task I | --collect]"),
-    "submit": ("mpiopt.slurm.submit", "submit", "write a Slurm script and submit it: submit JOB.toml --nodes 4"),
-    "status": ("mpiopt.status", "status", "show the runs of a folder, under Slurm or not: status [FOLDER]"),
-    "halt": ("mpiopt.halt", "halt", "end a run from outside: halt RUN.h5 [--after-checkpoint | --at 18:00]"),
-    "serve": ("mpiopt.serve", "serve", "a failure study's cell between ranks that die: serve JOB.toml [--cell N]"),
-    "doctor": ("mpiopt.doctor", "doctor", "check this machine and say what to do"),
-}
 ALONE = (
     "list",
     "plan",
@@ -59,11 +30,6 @@ ALONE = (
     "--version",
 )
 FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
-EXAMPLES = """examples:
-  mpirun -n 4 mpiopt train a9a --tol 1e-8
-  mpirun -n 4 mpiopt train cadata --loss huber[delta=0.5] --scale standard --intercept
-  mpirun -n 4 mpiopt train rcv1.svm.gz job.toml --algorithm saga --max-seconds 600 --resume auto
-  mpiopt inspect a9a.h5"""
 
 
 def alone(words: Sequence[str]) -> bool:
@@ -107,22 +73,6 @@ def dispatch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     module, function, _ = COMMANDS[words[0]]
     code: int = getattr(importlib.import_module(module), function)(words[1:], comm, stop)
     return code
-
-
-def usage(words: Sequence[str]) -> str:
-    """Give the help: of one command where it was asked for, of all else."""
-    if "train" in words:
-        from mpiopt.jobfile import described_flags
-
-        return f"mpiopt train DATA [job.toml] [flags]\n\n{described_flags()}"
-    asked = [word for word in words if word in COMMANDS]
-    if asked:
-        module, _, what = COMMANDS[asked[0]]
-        told = getattr(importlib.import_module(module), "USAGE", what.rpartition(": ")[2])
-        return f"{what.partition(':')[0]}\n\n{told if told.startswith('mpiopt') else f'  mpiopt {told}'}"
-    commands = "\n".join(f"  {name:<9} {what}" for name, (_, _, what) in COMMANDS.items())
-    text = f"mpiopt {__version__}: fit convex models over MPI, to a certified optimum\n\n{commands}\n\n{EXAMPLES}"
-    return f"{text}\n\nmpiopt train --help lists the flags; mpiopt list the losses and algorithms"
 
 
 def say(comm: Comm, text: str) -> int:

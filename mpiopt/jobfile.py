@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast, get_type_hints
@@ -103,7 +104,10 @@ def described_flags() -> str:
             value = getattr(value, part)
         default = f" (default {value})" if path and value not in ("", None, False) else ""
         if name != "path":
-            lines.append(f"  --{name.replace('_', '-'):<17} {HELP[name]}{default}")
+            flag = f"  --{name.replace('_', '-'):<17} "
+            lines += textwrap.wrap(
+                flag + HELP[name] + default, 80, subsequent_indent=" " * len(flag), break_on_hyphens=False
+            )
     return "\n".join([*lines, "  --set KEY=VALUE     any key of the job file"])
 
 
