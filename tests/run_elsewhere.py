@@ -1,0 +1,130 @@
+"""Documented commands that test_docs_commands.py only reads: why, which test runs it (or what is nearest), and which.
+
+A command that is in no document any more must go from here, and one that is new comes here or is run there.
+"""
+
+HERE = "tests/unit/test_docs_commands.py"
+BENCHMARKS = [
+    "compression",
+    "coordinators",
+    "io",
+    "large --gb 20 --folder DIR",
+    "plan",
+    "scaling",
+    "scaling --write docs",
+]
+BENCHMARKS += ["recovery --rows 1000000 --epochs 100 --repeats 7", "slow_link", "slow_ranks", "sorted", "step_sizes"]
+ELSEWHERE = [
+    (
+        "a study takes minutes to hours; its kind runs there on a small job",
+        "tests/unit/test_study.py",
+        ["mpiopt study jobs/saga-facts.toml", "mpirun -n 2 mpiopt study jobs/saga-facts.toml"],
+    ),
+    (
+        "the same",
+        "tests/unit/test_study_compression.py",
+        [
+            "mpiopt study jobs/compression-real.toml",
+            "mpiopt study jobs/compression-synthetic.toml",
+            "mpiopt study jobs/compression-synthetic-full.toml",
+        ],
+    ),
+    (
+        "the same",
+        "tests/unit/test_study_stepsize.py",
+        ["mpiopt study jobs/stepsize.toml", "mpiopt study jobs/stepsize-graphs.toml"],
+    ),
+    ("the same", "tests/unit/test_study_decentralised.py", ["mpiopt study jobs/stepsize-algorithms.toml"]),
+    (
+        "the same",
+        "tests/unit/test_study_failure.py",
+        [
+            "mpiopt study jobs/failure-small.toml",
+            "mpiopt study jobs/failure.toml",
+            "mpiopt study jobs/failure-processes.toml",
+        ],
+    ),
+    (
+        "the same; that make runs the right jobs is tested there",
+        "tests/unit/test_study_pages.py",
+        ["make study-saga", "make study-stepsize", "make study-compression", "make study-failure"],
+    ),
+    (
+        "ranks of it are killed",
+        "tests/launch/test_serve.py",
+        ["mpirun --with-ft ulfm -n 6 mpiopt serve jobs/failure-processes.toml --cell 8"],
+    ),
+    ("it starts MPI", "tests/mpi/test_doctor.py", ["mpiopt doctor", "mpirun -n 2 mpiopt doctor"]),
+    (
+        "its plug-ins are not there until they are added",
+        "tests/unit/test_docs_plugins.py",
+        [
+            "mpirun -n 2 python -m mpi4py -m mpiopt train DATA --loss log-cosh --compress powers --downlink",
+            "python tests/golden/compressors.py",
+            "python -m pytest -q tests/unit/test_losses.py tests/laws/test_compressors.py",
+        ],
+    ),
+    (
+        "it starts mpirun; there without the set-up, which is what .ci/run begins with",
+        "tests/launch/test_make.py",
+        ["make run", "make clean", "MPICC=mpicc HDF5_DIR=/path/to/parallel/hdf5 make run"],
+    ),
+    (
+        "it runs all tests",
+        ".ci/run",
+        ["make test", "make test-3", "make check", "make test-slurm"],
+    ),
+    (
+        "hours of killing ranks; the same on a few runs is there",
+        "tests/kill/test_deaths.py",
+        [
+            "make torture",
+            "python -m tests.kill.deaths",
+            "python -m tests.kill.deaths --runs 12 --seed 11 --out deaths.json",
+        ],
+    ),
+    (
+        "it is a test, with more kills than by default",
+        "tests/kill/test_kill.py",
+        [
+            "MPIOPT_KILLS=50 .venv/bin/python -m pytest -q -s tests/kill/test_kill.py",
+            "MPIOPT_KILLS=50 MPIOPT_KILL_SEED=1 pytest tests/kill/test_kill.py",
+        ],
+    ),
+    (
+        "it is a test, minutes on real data",
+        "tests/acceptance/test_real_data.py",
+        [
+            "MPIOPT_ACCEPTANCE=docs/acceptance.md .venv/bin/python -m pytest -q tests/acceptance",
+            "python -m pytest -q tests/acceptance",
+        ],
+    ),
+    ("it starts mpirun", "tests/slurm/test_without_slurm.py", ["RANKS=2 bash jobs/train.sbatch job.toml"]),
+    (
+        "it needs Slurm",
+        "tests/slurm/test_jobs.py",
+        [
+            "python -m tests.slurm.cluster bash",
+            "srun --mpi=pmix",
+            "less runs/first.sbatch",
+            "tail -f runs/first.out",
+            "kill -USR1",
+        ],
+    ),
+    (
+        "no test runs it, as it measures for minutes, some of it as root; that program and flags are there is read",
+        HERE,
+        ["make bench", *(f"python -m benchmarks.{name}" for name in BENCHMARKS)],
+    ),
+    (
+        "no test runs it, as it asks a package server; that the extra is there is read",
+        HERE,
+        ["pip install mpiopt[analysis]", "pip install mpiopt[export]", "pip install mpiopt[mpi]", "pip install -e ."],
+    ),
+    (
+        "no test runs it, as it needs Lustre",
+        HERE,
+        ["lfs setstripe -c 1 RUNFOLDER", "lfs setstripe -c 16 -S 4M DATAFOLDER"],
+    ),
+]
+LISTED = {command: test for _, test, commands in ELSEWHERE for command in commands}

@@ -1,0 +1,213 @@
+"""Every command that README, docs, jobs/README.md and --help show is run here, or read here and run elsewhere."""
+
+import configparser
+import keyword
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import types
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from documented import DOCUMENTS, ROOT, blocks, lines_of, mentioned, program, shown, words_of
+from made_runs import made_run, rows
+from run_elsewhere import HERE, LISTED
+
+from mpiopt import jobfile
+from mpiopt.cli import run
+from mpiopt.comm.threads import single, spmd
+from mpiopt.signals import Stop
+from mpiopt.usage import COMMANDS, usage
+
+ANALYSIS = blocks((ROOT / "docs" / "analysis.md").read_text())  # tests/unit/test_docs_analysis.py runs them
+RUN = [command for command in shown() if command not in (*LISTED, *ANALYSIS)]
+NEEDED = {"report": "plotly", "plot": "matplotlib", "export": "skl2onnx", "list": "matplotlib"}
+
+
+def table(path, labels, seed=0, n=120):
+    """Write LIBSVM text of n rows of 4 columns; `labels` makes labels of margins."""
+    x = np.random.default_rng(seed).normal(size=(n, 4))
+    y = labels(x @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.5 * x[:, 3] ** 2)
+    lines = [
+        " ".join([f"{b}", *(f"{j}:{v!r}" for j, v in enumerate(a, 1))]) for a, b in zip(x.tolist(), y, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def signs(margin):
+    return np.where(margin > 0.2, 1, -1)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A folder with all the files that the commands name."""
+    here = tmp_path_factory.mktemp("template")
+    for seed, name in enumerate(("DATA", "a9a", "rcv1.svm", "TEST", "new")):
+        table(here / name, signs, seed)
+    table(here / "cadata", lambda margin: np.round(margin, 3))
+    subprocess.run(["gzip", "rcv1.svm"], cwd=here, check=True)
+    np.savetxt(
+        here / "table.csv", np.c_[signs(np.arange(9) - 4.0), np.random.default_rng(0).random((9, 3))], delimiter=","
+    )
+    (here / "runs" / "first.ckpt").mkdir(parents=True)
+    (here / "jobs").symlink_to(ROOT / "jobs")
+    for name in ("RUN", "A", "B", "runs/a", "runs/b", "runs/first", "run"):
+        made_run(str(here / f"{name}.h5"), rows(0.5), f"seed = {len(name)}")
+    for data in ("DATA", "a9a"):
+        words = ["train", str(here / data), "--quiet", "--out", str(here / f"{data}.h5")]
+        assert run(words, single(), Stop()) == 0
+    assert run(["convert", str(here / "a9a"), str(here / "rcv1.h5")], single(), Stop()) == 0
+    for command in (c for c in RUN if c.startswith("cat >")):
+        subprocess.run(["bash", "-c", command], cwd=here, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        assert run(["sweep", "sweep.toml", "--quiet"], single(), Stop()) == 0
+    for name in ("sbatch", "squeue"):
+        (here / name).write_text("#!/bin/sh\necho 7\n" if name == "sbatch" else "#!/bin/sh\n")
+        (here / name).chmod(0o755)
+    return here
+
+
+@pytest.fixture
+def here(tmp_path, template, monkeypatch):
+    shutil.copytree(template, tmp_path / "here", symlinks=True)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'here'}:/usr/bin:/bin")
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize("command", RUN, ids=lambda command: command.partition("\n")[0])
+def test_it_runs(command, here, capsys):
+    if command.startswith("cat >"):
+        name = command.split()[1][1:]
+        assert run(["sweep", name, "--count"] if name.startswith("sweep") else ["status"], single(), Stop()) == 0
+        return
+    ranks, words = words_of(command)
+    if words[0] in NEEDED and ("--plot" in words or words[0] != "list") and not find_spec(NEEDED[words[0]]):
+        pytest.skip(f"there is no {NEEDED[words[0]]}")
+    if words[0] == "launch":
+        from mpiopt.wanted import read
+
+        wanted = read(words[1:])
+        ranks, words = wanted.ranks, [word for word in wanted.words if word not in ("--spares", str(wanted.spares))]
+    codes = spmd(ranks, lambda comm: run(words, comm, Stop())) if ranks > 1 else [run(words, single(), Stop())]
+    told = capsys.readouterr()
+    assert set(codes) == {0}, told.err
+    assert told.out or words[0] == "halt"
+    for flag in ("--out", "--plot", "--figure"):
+        if flag in words:
+            assert (here / words[words.index(flag) + 1]).stat().st_size > 0
+
+
+@pytest.mark.parametrize("command", sorted(LISTED))
+def test_what_is_not_run_here_is_shown_there_is_such_a_thing_and_a_test_runs_it(command):
+    assert command in {*shown(), *mentioned()}, "it is in no document any more"
+    assert LISTED[command] == HERE or (ROOT / LISTED[command]).exists()
+    assert exists(command), "there is no such thing"
+
+
+@pytest.mark.parametrize("command", [c for c in mentioned() if c not in LISTED])
+def test_what_running_text_mentions_is_there(command):
+    assert program(command) == "mpiopt", "run it in a block, or list it above with the test that runs it"
+    _, words = words_of(command)
+    if words[0].startswith("-") or words[0] == "COMMAND":
+        return
+    assert words[0] in COMMANDS
+    known = set(re.findall(r"--([a-z][\w-]*)", usage([words[0]]))) | set(jobfile.flags()) | {"help"}
+    source = Path(find_spec(COMMANDS[words[0]][0]).origin).read_text()
+    known |= {name.replace("_", "-") for name in re.findall(r"^    (\w+):", source, re.M)}
+    assert {word[2:] for word in words if word.startswith("--")} <= known
+
+
+def test_no_program_is_overlooked():
+    """What stands in a block and is not taken for a command begins with nothing that a shell would find."""
+    for path in DOCUMENTS:
+        text = path.read_text()
+        for line in set(lines_of(text)) - set(blocks(text)):
+            word = line.split()[0]
+            assert keyword.iskeyword(word) or not shutil.which(word), f"{path.name}: {line}"
+
+
+def exists(command):
+    """Say whether what a command names is there: a target, a module, an extra, a file, a job that can be read."""
+    words = [word for word in shlex.split(command) if not re.match(r"[A-Z][A-Z0-9_]*=", word)]
+    if words_of(command) is not None:
+        return readable(*words_of(command))
+    if words[0] == "make":
+        return is_target(words[1])
+    if words[0] == "pip":
+        setup = configparser.ConfigParser()
+        setup.read(ROOT / "setup.cfg")
+        return words[-1] == "." or words[-1][7:-1] in setup["options.extras_require"]
+    paths = [word for word in words if word.startswith(("tests/", "jobs/train"))]
+    modules = [words[words.index("-m") + 1]] if "-m" in words else []
+    found = [find_spec(name) for name in modules]
+    flags = [word for word in words if word.startswith("--") and found and found[0].name != "pytest"]
+    return all((ROOT / path).exists() for path in paths) and all(
+        spec is not None and all(re.search(rf"\b{flag[2:]}\b", Path(spec.origin).read_text()) for flag in flags)
+        for spec in found
+    )
+
+
+def readable(ranks, words):
+    if words[0] == "study":
+        from mpiopt.study.command import read
+
+        return read(ROOT / words[1]) is not None
+    if words[0] == "serve":
+        from mpiopt.serve import chosen
+
+        return chosen([str(ROOT / words[1]), *words[2:]], ranks) is not None
+    return words[0] in COMMANDS
+
+
+def is_target(name):
+    targets = re.findall(r"^([\w%-]+):", (ROOT / "Makefile").read_text(), re.M)
+    if name.startswith("study-"):
+        return "study-%" in targets and bool(list((ROOT / "jobs").glob(f"{name[6:]}*.toml")))
+    return name in targets or (name[:5] == "test-" and name[5:].isdigit())
+
+
+def test_variables_of_make_are_those_of_the_makefile():
+    text = (ROOT / "README.md").read_text()
+    for name in re.findall(r"`([A-Z]+)=", text):
+        assert re.search(
+            rf"\b{name}\b", (ROOT / "Makefile").read_text() + (ROOT / "tools" / "setup.sh").read_text()
+        ), name
+
+
+def test_python_in_the_readme(monkeypatch, capsys):
+    """On one rank: where MPI has no world there is none."""
+    lines = re.search(r"((?:    .*\n)+)", (ROOT / "README.md").read_text().partition("In Python, ")[2])[1]
+    monkeypatch.setitem(sys.modules, "mpi4py", types.SimpleNamespace(MPI=types.SimpleNamespace(COMM_WORLD=None)))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    names = {"x_of_this_rank": x, "y_of_this_rank": np.where(x[:, 0] + rng.normal(size=80) > 0, 1.0, -1.0)}
+    exec(re.sub(r"^    ", "", lines, flags=re.M), names)
+    assert names["fit"].certified
+    assert names["fit"].certificate <= 1e-6
+
+
+def test_python_in_the_page_of_files(here):
+    import h5py
+
+    pandas = pytest.importorskip("pandas")
+    lines = re.search(r"((?:    .*\n)+)", (ROOT / "docs" / "files.md").read_text())[1]
+    names = {"h5py": h5py, "pandas": pandas}
+    exec(re.sub(r"^    ", "", lines, flags=re.M), names)
+    assert names["history"].certificate.iloc[-1] < 1e-6
+
+
+def test_every_page_is_in_the_guide_and_every_link_leads_somewhere():
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.name == "guide.md" or f"({path.name})" in guide, path.name
+    for path in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
+            assert link.startswith("https://") or (path.parent / link).exists(), f"{path.name}: {link}"
