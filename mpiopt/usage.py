@@ -20,7 +20,7 @@ COMMANDS = {
     "export": ("mpiopt.export", "export", "csv, parquet, sklearn, onnx: export RUN.h5 --to sklearn OUT.pkl"),
     "plot": ("mpiopt.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
     "list": ("mpiopt.listing", "listing", "show the plug-ins with their options: list [family]"),
-    "convert": ("mpiopt.commands", "convert", "write a data file as sharded HDF5: convert IN OUT.h5"),
+    "convert": ("mpiopt.commands", "convert", "write a data file as HDF5: convert IN OUT.h5"),
     "generate": ("mpiopt.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
     "launch": ("mpiopt.relaunch", "launch", "start on P ranks, and again where ranks die: launch -n P -- train …"),
     "plan": (

@@ -211,3 +211,17 @@ def test_every_page_is_in_the_guide_and_every_link_leads_somewhere():
     for path in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
             assert link.startswith("https://") or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+NUMBER = re.compile(r"(?<![\w.])\d[\d.]*\d(?=x?(?:\W|$))")  # of two digits or more, in no word; 9.3x is 9.3
+
+
+def test_figures_by_which_to_choose_are_those_of_the_pages_that_measured_them():
+    told = "\n".join(path.read_text() for path in DOCUMENTS if path.name != "choosing.md")
+    known = set(NUMBER.findall(told))
+    cells = [
+        line.split(" | ")[2] for line in (ROOT / "docs" / "choosing.md").read_text().splitlines() if line[:2] == "| "
+    ]
+    found = {number for cell in cells for number in NUMBER.findall(re.sub(r"\(\S+\.md\)", "", cell))}
+    assert len(found) > 50
+    assert sorted(found - known) == []
