@@ -10,6 +10,7 @@ from mpiopt.comm import Comm
 
 LOST = -1  # in place of an exit code: the work has to be done again
 AGAIN = 76  # exit code: ranks were lost and the job could not go on in place; start it again from its checkpoint
+BREATH = 3.0  # times the longest silence that there was
 ALARMS = 3  # errors that looked like lost ranks, one after another, although none was lost
 
 
@@ -23,6 +24,25 @@ class Post:
 
     comm: Comm | None
     lost: tuple[int, ...] = ()
+
+
+@dataclass
+class Pulse:
+    """How long the ranks have gone without a message while all were alive: a round, or the reading of the rows."""
+
+    messages: int = 0
+    since: float = 0.0  # seconds, when the last one was seen
+    longest: float = 0.0
+
+    def beat(self, messages: int, now: float) -> None:
+        """Look at a counter that grows with every message."""
+        if messages != self.messages:
+            self.longest = max(self.longest, now - self.since)
+            self.messages, self.since = messages, now
+
+    def patience(self, least: float) -> float:
+        """Give the seconds after which silence means that nothing will come any more."""
+        return max(least, BREATH * self.longest)
 
 
 class Crew(Protocol):

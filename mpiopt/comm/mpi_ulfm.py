@@ -24,7 +24,7 @@ from mpi4py import MPI
 from mpiopt.comm import Comm
 from mpiopt.comm.errors import RankLost
 from mpiopt.comm.mpi import MpiComm
-from mpiopt.crew import AGAIN, LOST, Post, seats
+from mpiopt.crew import AGAIN, LOST, Post, Pulse, seats
 from mpiopt.processes import remove, segments
 
 R = TypeVar("R")
@@ -38,13 +38,15 @@ class UlfmCrew:
     """All ranks that are alive; see `mpiopt.crew.Crew`.
 
     A thread of its own ends this process, and so the job, where a failure is known and nothing came of it in `limit`
-    seconds: nobody waits for ever, and the launcher starts again from the checkpoint.
+    seconds, or in three times the longest silence before: nobody waits for ever, nor gives up on a rank that works,
+    and the launcher starts again from the checkpoint.
     """
 
     def __init__(self, world: MPI.Intracomm, limit: float) -> None:
         self._world, self._working, self._limit = world, world, limit
         self._seat, self._seats, self._wanted = -1, 0, 0  # 0 seats: nobody has worked yet
         self._made: list[list[MPI.Comm]] = []  # by this muster
+        self._open_last: MpiComm | None = None
         self._broken = False
         self._fault: Exception | None = None  # this rank's own
         threading.Thread(target=self._watch, daemon=True).start()
@@ -99,6 +101,7 @@ class UlfmCrew:
     def _open(self, raw: MPI.Intracomm) -> MpiComm:
         comm = MpiComm(raw, tolerant=True)
         self._made.append(comm.communicators)
+        self._open_last = comm
         return comm
 
     def lost(self, error: Exception) -> bool:
@@ -158,12 +161,16 @@ class UlfmCrew:
 
     def _watch(self) -> None:
         seen, since = self._working, time.monotonic()
+        pulse = Pulse(since=since)
         while True:
             time.sleep(0.5)
+            now = time.monotonic()
+            if self._open_last is not None:
+                pulse.beat(self._open_last.messages, now)
             if self._working is not seen or not _failed(seen):
-                seen, since = self._working, time.monotonic()
-            elif time.monotonic() - since > self._limit:
-                told = f"mpiopt: a rank was lost {self._limit:g} s ago and nothing has come of it; this one ends"
+                seen, since = self._working, now
+            elif now - since > pulse.patience(self._limit):
+                told = f"mpiopt: a rank was lost {now - since:.0f} s ago and nothing has come of it; this one ends"
                 print(told, file=sys.stderr, flush=True)
                 os._exit(AGAIN)
 

@@ -3,7 +3,7 @@ import pytest
 
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import single, spmd
-from mpiopt.crew import ALARMS, LOST, Post, RollBack, Steady, seats, survive
+from mpiopt.crew import ALARMS, LOST, Post, Pulse, RollBack, Steady, seats, survive
 from mpiopt.digest import compare, majority
 from mpiopt.hdf5 import read_result
 from mpiopt.keeper import Keeper
@@ -24,6 +24,15 @@ from tests.laws.test_recovery import words
 )
 def test_who_has_a_seat_keeps_it_and_who_waits_takes_the_first_free_one(held, wanted, given):
     assert seats(held, wanted) == given
+
+
+def test_a_watchdog_waits_three_times_as_long_as_the_ranks_were_ever_silent():
+    pulse = Pulse()
+    for now, messages in [(1.0, 0), (5.0, 3), (6.0, 3), (7.0, 4), (100.0, 4)]:
+        pulse.beat(messages, now)
+    assert pulse.longest == 5.0  # 93 s later nothing has come yet: that does not count
+    assert pulse.patience(10.0) == 15.0
+    assert pulse.patience(120.0) == 120.0
 
 
 class Fearful(Steady):
