@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -45,16 +44,22 @@ def main() -> int:
         outlive(words, stop)
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi import MpiComm, met
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     try:
         code = run(words, comm, stop, library)
-    except Exception:  # a fault of ours, with which mpi4py ends all ranks: to start again would bring it again
+    except Exception:  # a fault of ours: to start again would bring it again
         note_end(os.environ, 1)
-        raise
-    end(code)
+        if comm.size == 1:
+            raise
+        traceback.print_exc()
+        sys.stderr.flush()
+        MPI.COMM_WORLD.Abort(1)  # as `python -m mpi4py` does; the command `mpiopt` has no mpi4py around it
+    if code == 2 and not met(MPI.COMM_WORLD, PATIENCE):
+        print(f"mpiopt: rank {comm.rank} alone failed: {comm.unsaid}", file=sys.stderr, flush=True)
+        MPI.COMM_WORLD.Abort(2)
     if comm.rank == 0:
         note_end(os.environ, code)
     MPI.Finalize()  # else mpi4py takes a code other than 0 for a crash and aborts the other ranks
@@ -66,9 +71,8 @@ def main() -> int:
 def outlive(words: Sequence[str], stop: Stop) -> None:
     """Run the command where a lost rank is an error, and end this process without MPI's own end."""
     limit = float(os.environ.get("MPIOPT_WATCHDOG", LIMIT))
-    signal.alarm(
-        max(1, int(limit))
-    )  # the loss of a rank now stops the others for ever, in a call that no thread ends
+    # The loss of a rank now stops the others for ever, in a call that no thread ends.
+    signal.alarm(max(1, int(limit)))
     from mpi4py import MPI
 
     from mpiopt.cli import run
@@ -89,17 +93,13 @@ def outlive(words: Sequence[str], stop: Stop) -> None:
             MPI.COMM_WORLD.Abort(1)
         print(f"mpiopt: a rank was lost: {error}", file=sys.stderr, flush=True)
         code = AGAIN
+    if code == 2 and not crew.met(PATIENCE):
+        print(f"mpiopt: rank {comm.rank} alone failed: {comm.unsaid}", file=sys.stderr, flush=True)
+        note_end(os.environ, code)
+        MPI.COMM_WORLD.Abort(2)
     if crew.first and code != AGAIN:
         note_end(os.environ, code)
     crew.leave(code)
-
-
-def end(code: int) -> None:
-    """See to it that a rank which alone ends with an error does not wait for ever for the others."""
-    if code == 2:
-        watchdog = threading.Timer(PATIENCE, os._exit, [code])
-        watchdog.daemon = True
-        watchdog.start()
 
 
 if __name__ == "__main__":

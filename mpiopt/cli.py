@@ -55,8 +55,9 @@ def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("MPIOPT_TRACEBACK"):
             raise
-        if comm.rank == 0:
-            print(f"mpiopt: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        comm.unsaid = " ".join(str(error).split())
+        if comm.rank == 0:  # where all ranks failed alike, as they should
+            print(f"mpiopt: {comm.unsaid}", file=sys.stderr, flush=True)
         return 2
 
 

@@ -74,6 +74,7 @@ class Comm(Protocol):
     rank: int
     size: int
     library: str  # the words of the MPI library, if there is one
+    unsaid: str  # an error with which the command ended on this rank
     tolerant: bool  # whether a lost rank is an error of the verbs, and not the end of all
     bytes_sent: int  # payload that this rank handed to others so far, each receiver counted once
     bytes_received: int

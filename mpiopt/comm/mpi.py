@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -19,6 +20,17 @@ from mpiopt.crew import Crew
 
 # Counts of MPI 3 are 32-bit numbers, and some transports fail from 2 GiB on: longer messages go in pieces.
 PIECE = 1 << 30
+POLL = 0.005  # seconds between two looks
+
+
+def met(world: MPI.Intracomm, patience: float) -> bool:
+    """Say whether all ranks come here, as they do where all failed alike; one that failed alone waits in vain."""
+    request, until = world.Ibarrier(), time.monotonic() + patience
+    while not request.Test():
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL)
+    return True
 
 
 class MpiComm(Sent):

@@ -23,7 +23,7 @@ from mpi4py import MPI
 
 from mpiopt.comm import Comm
 from mpiopt.comm.errors import RankLost
-from mpiopt.comm.mpi import MpiComm
+from mpiopt.comm.mpi import MpiComm, met
 from mpiopt.crew import AGAIN, LOST, Post, Pulse, seats
 from mpiopt.processes import remove, segments
 
@@ -146,6 +146,13 @@ class UlfmCrew:
             traceback.print_exception(self._fault)
         print("mpiopt: this rank failed alone and ends; the others go on without it", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)  # mpirun would end all ranks for one that exits
+
+    def met(self, patience: float) -> bool:
+        """Say whether all ranks that are alive come here; where they cannot, since more are lost, they will end."""
+        try:
+            return met(self._world, patience)
+        except MPI.Exception:
+            return True
 
     def leave(self, code: int) -> None:
         """End this process; what is printed is seen to. MPI's own end may hang after a failure."""

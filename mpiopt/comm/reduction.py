@@ -43,6 +43,7 @@ class Sent:
     """
 
     library: str = ""  # the words of the MPI library, if there is one
+    unsaid: str = ""  # an error with which the command ended here; rank 0 tells it for all
     tolerant: bool = False  # whether a lost rank is an error of the verbs, and not the end of all
 
     def __init__(self, rank: int, size: int) -> None:

@@ -60,7 +60,7 @@ class ClockComm:
     def __init__(self, inner: Comm, clocks: Clocks) -> None:
         self._inner, self._clocks = inner, clocks
         self.rank, self.size, self.library = inner.rank, inner.size, inner.library
-        self.tolerant = inner.tolerant
+        self.unsaid, self.tolerant = "", inner.tolerant
         self.bytes_sent = self.bytes_received = self.messages = 0
         self.spent = Spent()
         self._meetings: Counter[str] = Counter()

@@ -20,6 +20,23 @@ def test_alone(comm):
     assert comm.rank != 1, "only here"
     comm.barrier()
 """
+FAULT = """
+import sys
+from mpi4py import MPI
+import mpiopt.__main__ as program
+import mpiopt.train as train
+program.PATIENCE = 1.0
+made = train.pose
+
+def pose(*words):
+    if MPI.COMM_WORLD.rank == 1:
+        raise {kind}("only here")
+    return made(*words)
+
+train.pose = pose
+sys.argv[1:] = ["train", "generate:n=500,d=3,task=binary", "--out", "{out}"]
+sys.exit(program.main())
+"""
 NEVER = """
 import pytest
 
@@ -39,6 +56,17 @@ def test_an_uncaught_error_on_one_rank_ends_all(mpirun, tmp_path):
     done = mpirun(3, "-m", "mpi4py", script)
     assert done.returncode != 0
     assert "only here" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "code"), [("RuntimeError", 1), ("ValueError", 2)])
+def test_a_fault_of_one_rank_alone_is_told_and_ends_all_without_mpi4py_around_it(mpirun, tmp_path, kind, code):
+    script = tmp_path / "fault.py"
+    script.write_text(FAULT.format(kind=kind, out=tmp_path / "run.h5"))
+    done = mpirun(3, script)
+    assert done.returncode == code, done.stderr
+    assert "only here" in done.stderr
+    assert code == 1 or "rank 1 alone failed" in done.stderr
+    assert not (tmp_path / "run.h5").exists()
 
 
 @pytest.fixture
