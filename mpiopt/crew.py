@@ -10,7 +10,7 @@ from mpiopt.comm import Comm
 
 LOST = -1  # in place of an exit code: the work has to be done again
 AGAIN = 76  # exit code: ranks were lost and the job could not go on in place; start it again from its checkpoint
-BREATH = 3.0  # times the longest silence that there was
+BREATH, MOST = 3.0, 10.0  # times the longest silence that there was; times what is waited at least
 ALARMS = 3  # errors that looked like lost ranks, one after another, although none was lost
 
 
@@ -41,8 +41,8 @@ class Pulse:
             self.messages, self.since = messages, now
 
     def patience(self, least: float) -> float:
-        """Give the seconds after which silence means that nothing will come any more."""
-        return max(least, BREATH * self.longest)
+        """Give the seconds after which silence means that nothing will come any more, MOST times `least` at most."""
+        return min(max(least, BREATH * self.longest), MOST * least)
 
 
 class Crew(Protocol):

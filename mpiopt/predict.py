@@ -73,9 +73,19 @@ def sum_rows(label: Matrix, comm: Comm) -> int:
 
 
 def apply(model: Fitted, path: str, options: DataOptions, scale: str, comm: Comm) -> tuple[Matrix, Matrix, Matrix]:
-    """Give margins (n, outputs), labels and weights of this rank's rows; holds one piece of the rows at a time."""
+    """Give margins (n, outputs), labels and weights of this rank's rows; holds one piece of the rows at a time.
+
+    Raises
+    ------
+    ValueError
+        On all ranks: dense rows with fewer columns than the model.
+    """
     z, labels, weights = [np.empty((0, len(model.coef)))], [np.empty(0)], [np.empty(0)]
+    wanted, few = model.coef.shape[1], 0
     for piece in stream(path, options, comm):
+        if not isinstance(piece.rows, CsrRows) and piece.rows.shape[1] < wanted:
+            few = piece.rows.shape[1]  # sparse rows may end before the last column
+            continue
         rows = piece.rows if isinstance(piece.rows, CsrRows) else DenseRows(np.ascontiguousarray(piece.rows))
         found = margins(rows, np.ascontiguousarray(model.coef[:, : rows.width]))
         if scale == "unit-rows":
@@ -84,6 +94,7 @@ def apply(model: Fitted, path: str, options: DataOptions, scale: str, comm: Comm
         z.append(found + model.intercept)
         labels.append(piece.label)
         weights.append(np.ones(len(piece)) if piece.weight is None else piece.weight)
+    comm.agree(ValueError(f"{path}: rows have {few} columns, the model has {wanted}") if few else None)
     return np.concatenate(z), np.concatenate(labels), np.concatenate(weights)
 
 

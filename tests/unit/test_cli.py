@@ -135,6 +135,14 @@ def test_prediction_is_in_the_order_of_the_file_on_any_number_of_ranks(here):
         assert (here / "some.txt").read_text() == (here / "one.txt").read_text()
 
 
+def test_dense_rows_with_fewer_columns_than_the_model_are_refused(here, capsys):
+    for d in (4, 3):
+        np.save(here / f"{d}.npy", np.random.default_rng(d).standard_normal((50, d + 1)))  # the last one is the label
+    assert mpiopt("train", "4.npy", "--quiet", "--out", "m.h5") == 0
+    assert mpiopt("predict", "m.h5", "3.npy") == 2
+    assert "3.npy: rows have 3 columns, the model has 4" in capsys.readouterr().err
+
+
 def test_unit_rows_are_scaled_in_prediction_as_in_training(here, capsys):
     data = libsvm(here / "data", signs)
     assert mpiopt("train", data, "--scale", "unit-rows", "--quiet") == 0

@@ -33,6 +33,7 @@ def test_a_watchdog_waits_three_times_as_long_as_the_ranks_were_ever_silent():
     assert pulse.longest == 5.0  # 93 s later nothing has come yet: that does not count
     assert pulse.patience(10.0) == 15.0
     assert pulse.patience(120.0) == 120.0
+    assert pulse.patience(1.0) == 10.0  # an hour of reading is not to become three hours of hanging
 
 
 class Fearful(Steady):
