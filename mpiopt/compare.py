@@ -8,7 +8,7 @@ from pathlib import Path
 from mpiopt.comm import Comm
 from mpiopt.datasets import together
 from mpiopt.flags import parse
-from mpiopt.milestones import MEASURES, costs, levels, ratio, written
+from mpiopt.milestones import LEVELS, MEASURES, costs, levels, ratio, written
 from mpiopt.record import Record, names, with_history
 from mpiopt.show import columns
 from mpiopt.signals import Stop
@@ -29,7 +29,8 @@ def compared(paths: Sequence[str | Path]) -> str:
     records, shown = [with_history(path) for path in paths], names(paths)
     wanted = levels([r.history for r in records], max(r.tol for r in records))
     blocks = [level_table(records, shown, level) for level in wanted]
-    return "\n\n".join([*warnings(records), *blocks, end_table(records, shown)])
+    beyond = [f"{level:g}: no run came so far" for level in LEVELS if level not in wanted]
+    return "\n\n".join([*warnings(records), *blocks, *beyond, end_table(records, shown)])
 
 
 def level_table(records: Sequence[Record], shown: Sequence[str], level: float) -> str:

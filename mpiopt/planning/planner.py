@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,16 +40,19 @@ class Planner:
     link: Link
     comm: Comm
     first_calls: float = 0.0  # seconds in which a rank loads what it calls
+    took: float = 0.0  # seconds in which the sample was read and arranged
     probes: dict[tuple[int, int], tuple[Probe, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, question: Question, comm: Comm, first_calls: float = 0.0) -> Planner:
         """Read some rows and measure the link."""
-        job = question.job
+        job, began = question.job, time.perf_counter()
         rows = sample.take(job.path, target_of(job.model), job.data, question.rows, job.seed)
-        shard = rows.data.shard
+        took, shard = time.perf_counter() - began, rows.data.shard
         between = link.measure(shard.rows.width, comm) if question.link == "measured" else None
-        return cls(question, rows, between or link.read(question.link, question.ranks_per_node), comm, first_calls)
+        return cls(
+            question, rows, between or link.read(question.link, question.ranks_per_node), comm, first_calls, took
+        )
 
     def scan(self) -> list[int]:
         """Give the numbers of ranks to look at: one, those asked for, and around them."""
@@ -96,6 +100,10 @@ class Planner:
             crowd=self.crowd(ranks),
             first_calls=self.first_calls,
         )
+
+    def reading(self, ranks: int) -> float:
+        """Give the seconds in which a rank reads and arranges its rows, as fast as the sample was."""
+        return self.took * self.rows.rows_of_rank(ranks) / len(self.rows.data.shard) * self.crowd(ranks)
 
     def crowd(self, ranks: int) -> float:
         """Give the ranks for each core of a node, 1 at least."""

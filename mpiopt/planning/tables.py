@@ -70,7 +70,7 @@ def _memory(planner: Planner, asked: Outlook, s: space.Space) -> list[str]:
     node = [line(f"a node of {together} ranks", size(together * s.peak), "modelled")] if together > 1 else []
     return [
         "memory of a rank",
-        line("rows", size(s.rows), "measured"),
+        line("rows", size(s.rows), "measured" if len(planner.rows.data.shard) >= planner.rows.rows else "modelled"),
         line("labels, weights, order", size(s.labels), "modelled"),
         line("algorithm", f"{size(s.work)}: table, model, buffers", "measured"),
         line("while reading", f"{size(s.loading)} beside the rows", "modelled"),
@@ -88,7 +88,7 @@ def _time(planner: Planner, o: Outlook) -> list[str]:
         ("communicate", o.communicate, "modelled"),
         ("wait", o.wait, "modelled"),
     ]
-    tol = planner.question.job.stop.tol
+    tol, reading = planner.question.job.stop.tol, planner.reading(o.case.ranks)
     return [
         "an epoch",
         *(
@@ -100,6 +100,7 @@ def _time(planner: Planner, o: Outlook) -> list[str]:
         f"to the tolerance {tol:g}",
         line("epochs, rounds", f"{o.epochs:.3g}, {o.rounds:.0f}", "modelled"),
         line("seconds", f"{o.seconds:.3g} ({duration(o.seconds)})", "modelled"),
+        line("before it, reading", f"{reading:.3g} ({duration(reading)})", "modelled"),
         line("sent by all ranks", size(o.sent_all), "modelled"),
     ]
 
@@ -165,7 +166,7 @@ def _ranks(found: list[Outlook], spaces: dict[int, space.Space], asked: Outlook)
         lines.append(f"{best.case.ranks} ranks still pay (efficiency of {100 * LEAST:.0f} % or more)")
     else:
         lines.append(
-            f"more than {best.case.ranks} ranks stop paying (efficiency below {100 * LEAST:.0f} %); "
+            f"more ranks than {best.case.ranks} stop paying (efficiency below {100 * LEAST:.0f} %); "
             f"{fast.case.ranks} are the fastest"
         )
     return lines
