@@ -17,9 +17,12 @@ PATIENCE = 5.0  # seconds from SIGTERM to SIGKILL
 def children(parent: int) -> list[int]:
     """Give the processes that this one has started; none where the system does not tell."""
     found: list[int] = []
-    for path in Path(f"/proc/{parent}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(number) for number in path.read_text().split()]
+    with contextlib.suppress(OSError):  # it may end at any moment, and its threads
+        for thread in os.listdir(f"/proc/{parent}/task"):
+            with contextlib.suppress(OSError):
+                found += [
+                    int(number) for number in Path(f"/proc/{parent}/task/{thread}/children").read_text().split()
+                ]
     return found
 
 
@@ -68,10 +71,10 @@ def end_all(launcher: subprocess.Popen[bytes], mark: str) -> None:
 def marked(mark: str, but: int) -> list[int]:
     """Give the processes with the variable NAME=value in their environment, all but one."""
     found: list[int] = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         with contextlib.suppress(OSError):  # another user's, or gone
-            if mark.encode() in path.read_bytes().split(b"\0") and int(path.parent.name) != but:
-                found.append(int(path.parent.name))
+            if pid != but and mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
     return found
 
 

@@ -40,7 +40,8 @@ DATA = "generate:n=8000,d=30,condition=1e3,task=binary"
 RANKS = 4
 HANG = 150.0  # seconds after which a run counts as hung
 START = 0.15  # of the kills come before the first round
-SECOND = 0.25  # of the runs lose a second rank
+SECOND = 0.3  # of the runs lose a second rank, half of them
+SOON = 0.8  # seconds or less after the first, while the others recover
 LOST = re.compile(r"(\d+:\d+:\d+\.\d+) lost ranks: ([\d, ]+|none), in round (\d+)")
 BACK = re.compile(r"going on from round (\d+), (-?\d+) rounds and (\S+) epochs back; (\S+) s")
 
@@ -56,6 +57,7 @@ class Tally:
     unclear: int = 0
     hung: int = 0
     wrong: int = 0
+    soon: int = 0  # of all, runs in which a second rank was to die while the others recovered
     detected: list[float] = field(default_factory=list)  # seconds from the kill to the survivors' agreement
     resumed: list[float] = field(default_factory=list)  # seconds from there to the first round
     rounds: list[float] = field(default_factory=list)  # lost
@@ -73,7 +75,7 @@ class Tally:
         return (
             f"{self.killed} runs lost ranks: {good} certified with exit code 0 ({self.in_place} in place, "
             f"{self.restarted} started again), {self.clear} clear code, {self.unclear} unclear, {self.hung} hung, "
-            f"{self.wrong} wrong; {self.undisturbed} had ended before; detection {middle(self.detected)} s, "
+            f"{self.wrong} wrong; {self.undisturbed} had ended before; {self.soon} second kills during a recovery; detection {middle(self.detected)} s, "
             f"going on {middle(self.resumed)} s; lost {middle(self.rounds)} rounds, {middle(self.epochs)} epochs"
         )
 
@@ -103,12 +105,16 @@ class Deaths:
         self.folder.mkdir(parents=True)
         instants = [self.chance.random() for _ in range(1 + (self.chance.random() < SECOND))]
         victims = [self.chance.random() for _ in instants]
+        soon = len(instants) > 1 and self.chance.random() < 0.5
         began = time.monotonic()
         with (self.folder / "log").open("w") as log:
             process = subprocess.Popen(self.command(), cwd=ROOT, stdout=log, stderr=log, env=variables())
         kills, first = [], 0.0
         for instant, victim in zip(sorted(instants), victims, strict=True):
-            if instant < START:
+            if soon and kills:
+                self.tally.soon += 1
+                kills += self.kill(process, time.monotonic() + self.chance.random() * SOON, victim)
+            elif instant < START:
                 kills += self.kill(process, began + instant / START * self.starting, victim)
             else:
                 first = first or self.await_rounds(process)
@@ -276,7 +282,7 @@ def main() -> int:
 def passed(tally: Tally) -> bool:
     """Say whether a tally is as it should be."""
     good = tally.in_place + tally.restarted
-    return tally.hung == tally.wrong == 0 and good >= 0.99 * tally.killed
+    return tally.hung == tally.wrong == 0 and good >= 0.99 * tally.killed > 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from mpiopt import mpirun, relaunch, wanted
 from mpiopt.ended import VARIABLE, note_end, read_end
 from mpiopt.mpirun import OPEN_MPI, OTHER, Mpirun, alive
-from mpiopt.processes import end_all, marked, ranks_of
+from mpiopt.processes import children, end_all, marked, ranks_of
 from mpiopt.signals import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,3 +244,11 @@ def test_a_note_is_whole_or_absent(tmp_path):
     assert read_end(tmp_path / "absent" / "ended") is None
     path.write_text("")
     assert read_end(path) is None
+
+
+def test_a_process_that_ends_while_it_is_looked_at_has_no_children(monkeypatch):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert children(gone.pid) == []
+    monkeypatch.setattr(os, "listdir", lambda path: ["1", "2"])  # its threads are told, and then are gone
+    assert children(gone.pid) == []
