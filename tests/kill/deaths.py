@@ -75,7 +75,8 @@ class Tally:
         return (
             f"{self.killed} runs lost ranks: {good} certified with exit code 0 ({self.in_place} in place, "
             f"{self.restarted} started again), {self.clear} clear code, {self.unclear} unclear, {self.hung} hung, "
-            f"{self.wrong} wrong; {self.undisturbed} had ended before; {self.soon} second kills during a recovery; detection {middle(self.detected)} s, "
+            f"{self.wrong} wrong; {self.undisturbed} had ended before; {self.soon} second kills during a recovery; "
+            f"detection {middle(self.detected)} s, "
             f"going on {middle(self.resumed)} s; lost {middle(self.rounds)} rounds, {middle(self.epochs)} epochs"
         )
 
