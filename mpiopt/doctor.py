@@ -77,9 +77,14 @@ def mpi(comm: Comm) -> Finding:
     from mpiopt.comm.mpi_check import library
 
     lib = library()
-    ulfm = "with" if lib.ulfm else "without"
+    ulfm = "with" if lib.ulfm and mitigates(lib.version) else "without"
     found = f"{lib.version} (MPI {lib.standard}, threads {lib.threads}, {ulfm} fault tolerance ULFM)"
     return Finding("MPI", found)
+
+
+def mitigates(version: str) -> bool:
+    """Say whether ULFM's calls do in this MPI what they should: with those of MPICH 5.0.2 survivors wait for ever."""
+    return version.startswith("Open MPI")
 
 
 def ranks(comm: Comm) -> Finding:

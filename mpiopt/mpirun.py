@@ -14,7 +14,7 @@ from pathlib import Path
 from mpiopt.launch import THREAD_VARIABLES, open_mpi_settings
 
 Hosts = tuple[tuple[str, int], ...]  # name and ranks that it takes
-OPEN_MPI, OTHER = "Open MPI", "an MPI that is not Open MPI"
+OPEN_MPI, HYDRA, OTHER = "Open MPI", "MPICH", "an MPI that is not Open MPI"
 AGENT = "ssh -o BatchMode=yes -o ConnectTimeout=10"  # asks a host whether it is there; MPIOPT_AGENT
 
 
@@ -75,11 +75,19 @@ def find(environment: Mapping[str, str], ulfm: str) -> Mpirun:
         raise ValueError("launch: there is no mpirun beside this Python or in PATH; MPIEXEC may name one")
     program = tuple(shlex.split(named))
     version = output([*program, "--version"])
-    kind = OPEN_MPI if "open mpi" in version.lower() or "open-mpi" in version.lower() else OTHER
+    kind = kind_of(version)
     able = kind == OPEN_MPI and ulfm != "off" and survives(program, environment)
     if ulfm == "on" and not able:
         raise ValueError(f"launch: {named} does not take --with-ft ulfm; leave out --ulfm on")
     return Mpirun(program, kind, able, len(os.sched_getaffinity(0)))
+
+
+def kind_of(version: str) -> str:
+    """Say whose an mpirun is, by what it prints for --version."""
+    told = version.lower()
+    if "open mpi" in told or "open-mpi" in told:
+        return OPEN_MPI
+    return HYDRA if told.startswith("hydra") else OTHER
 
 
 def survives(program: Sequence[str], environment: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from mpiopt import mpirun, relaunch, wanted
 from mpiopt.ended import VARIABLE, note_end, read_end
-from mpiopt.mpirun import OPEN_MPI, OTHER, Mpirun, alive
+from mpiopt.mpirun import HYDRA, OPEN_MPI, OTHER, Mpirun, alive
 from mpiopt.processes import end_all, marked, ranks_of
 from mpiopt.signals import Stop
 
@@ -171,6 +171,12 @@ def test_what_is_asked_of_an_mpirun_that_cannot_is_refused(monkeypatch, tmp_path
     assert mpirun.find(named, "auto").kind == OTHER
     with pytest.raises(ValueError, match="does not take --with-ft ulfm"):
         mpirun.find(named, "on")
+
+
+def test_whose_an_mpirun_is():
+    assert mpirun.kind_of("mpirun (Open MPI) 5.0.11\n\nReport bugs to …") == OPEN_MPI
+    assert mpirun.kind_of("HYDRA build details:\n    Version:          5.0.2\n") == HYDRA
+    assert mpirun.kind_of("Intel(R) MPI Library for Linux* OS, Version 2021.19") == OTHER
 
 
 def test_hosts_that_do_not_answer_are_left_out(tmp_path, monkeypatch):
