@@ -113,14 +113,14 @@ def test_all_ranks_die_and_the_launcher_starts_them_again_from_the_checkpoint(tm
 
 
 def test_without_ulfm_a_death_is_a_new_start_from_the_checkpoint_and_leaves_no_shared_memory(tmp_path, start):
-    with start(3, flags=("--ulfm", "off")) as process:
+    with start(2, flags=("--ulfm", "off")) as process:
         ranks = rounds_reported(tmp_path, process, 1)
         shared = segments(ranks[0])
         while not list(tmp_path.glob("run.ckpt/??????.h5")):
             time.sleep(0.01)
         time.sleep(0.5)  # the launcher looks every 0.2 s
         kill(ranks[1])
-        lines = certified(tmp_path, process, 3)
+        lines = certified(tmp_path, process, 2)
     assert "started again, restart 1" in lines
     assert shared
     assert not [path for path in shared if os.path.exists(path)]
