@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpiopt.crew import AGAIN
 from mpiopt.ended import note_end, note_start
 from mpiopt.launch import THREAD_VARIABLES, launched, tolerant
 
@@ -29,13 +28,20 @@ def main() -> int:
     if told is not None and told.ranks > 1:
         for name in THREAD_VARIABLES:  # before numpy is loaded; what the user has set stays
             os.environ.setdefault(name, "1")
+    heard: list[int] = []  # while numpy and all else is imported
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(each, lambda number, frame: heard.append(number))
     from mpiopt.signals import LEVELS, Stop
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli import alone, from_outside, run
+    from mpiopt.cli import HEEDFUL, alone, from_outside, run
 
     words = sys.argv[1:]
+    if words[:1] and words[0] not in HEEDFUL:
+        stop.end_at_once(tell=told is None)
+    for number in heard:
+        signal.raise_signal(number)
     if from_outside(words) or (alone(words) and told is None):
         from mpiopt.comm.threads import single
 
@@ -96,6 +102,7 @@ def outlive(words: Sequence[str], stop: Stop) -> None:
 
     from mpiopt.cli import run
     from mpiopt.comm.mpi_ulfm import UlfmCrew
+    from mpiopt.crew import AGAIN
 
     crew = UlfmCrew(MPI.COMM_WORLD, limit)
     comm = crew.everyone()

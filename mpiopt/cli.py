@@ -30,6 +30,7 @@ ALONE = (
     "-h",
     "--version",
 )
+HEEDFUL = ("train", "sweep", "study", "launch", "serve")  # they see to signals themselves
 FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
 
 

@@ -83,7 +83,7 @@ def mpi(comm: Comm) -> Finding:
         )
     lib = library()
     ulfm = "with" if lib.ulfm and mitigates(lib.version) else "without"
-    found = f"{lib.version} (MPI {lib.standard}, threads {lib.threads}, {ulfm} fault tolerance ULFM)"
+    found = f"{lib.version} (MPI {lib.standard}, threads {lib.threads}, {ulfm} ULFM)"
     return Finding("MPI", found)
 
 

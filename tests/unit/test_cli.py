@@ -101,7 +101,7 @@ def test_training_writes_a_model_that_predicts(here, capsys):
     assert mpiopt("train", data, "--intercept", "--tol", "1e-8", "--test", "more") == 0
     shown = capsys.readouterr().out
     assert "logistic loss" in shown  # chosen by the labels
-    assert "by the estimates lbfgs" in shown
+    assert "estimated: lbfgs" in shown
     assert "60 test rows: accuracy" in shown
     result = read_result("points.h5")
     assert result.coef.shape == (1, 4)
@@ -325,3 +325,60 @@ def test_without_mpi_one_rank_works_and_several_are_refused_in_one_line(here):
     assert (doctor.returncode, doctor.stderr) == (2, "")
     assert doctor.stdout.splitlines()[0].startswith("PROBLEM  MPI: ")
     assert doctor.stdout.splitlines()[-1] == "1 problem"
+
+
+def test_nothing_printed_is_wider_than_a_terminal_of_80_columns(here, capsys):
+    assert mpiopt("list") == 0
+    assert mpiopt("train", "generate:n=300,d=5,task=binary", "--holdout", "0.2", "--out", "run.h5") == 0
+    assert mpiopt("inspect", "run.h5") == mpiopt("compare", "run.h5", "run.h5") == mpiopt("status") == 0
+    wide = [line for line in capsys.readouterr().out.splitlines() if len(line) > 80]
+    assert not wide
+
+
+INTERRUPTED = """import builtins, os, signal, sys
+sys.modules["mpi4py"] = None
+real, heard = builtins.__import__, []
+def interrupted(name, *others, **more):
+    if name.startswith("numpy") and not heard:
+        heard.append(name)
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *others, **more)
+builtins.__import__ = interrupted
+from mpiopt.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_during_the_imports_is_no_traceback(here):
+    command = [sys.executable, "-c", INTERRUPTED]
+    ways = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True, "timeout": 60}
+    done = subprocess.run([*command, "train", "generate:n=50,d=3", "--out", "a.h5"], cwd=here, **ways)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "stopped: Ctrl-C" in done.stdout
+    (here / "a.h5").unlink()
+    done = subprocess.run([*command, "list"], cwd=here, **ways)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mpiopt: stopped by Ctrl-C\n")
+
+
+AT_ITS_WORK = """import os, signal, sys
+sys.modules["mpi4py"] = None
+from mpiopt.datasets import hdf5
+write = hdf5.write
+def interrupted(*words):
+    write(*words)
+    os.kill(os.getpid(), signal.SIGINT)
+hdf5.write = interrupted
+from mpiopt.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_ends_a_command_that_has_no_state_at_once_and_leaves_no_half_file(here):
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", AT_ITS_WORK, "generate", "a.h5"]
+    done = subprocess.run(command, cwd=here, env=variables, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1] == "mpiopt: stopped by Ctrl-C"
+    assert "Traceback" not in done.stderr
+    assert not list(here.iterdir())
