@@ -72,7 +72,8 @@ def told(error: Exception) -> str:
 
 def dispatch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Find the command's function and call it."""
-    if not words or words[0] in ("help", "--help", "-h") or words[1:2] in (["--help"], ["-h"]):
+    mine = words[: words.index("--")] if "--" in words else words  # what follows is for another command
+    if not words or words[0] in ("help", "--help", "-h") or "--help" in mine or words[1:2] == ["-h"]:
         return say(comm, usage(words))
     if words[0] == "--version":
         return say(comm, f"mpiopt {__version__}")

@@ -382,3 +382,9 @@ def test_ctrl_c_ends_a_command_that_has_no_state_at_once_and_leaves_no_half_file
     assert done.stderr.splitlines()[-1] == "mpiopt: stopped by Ctrl-C"
     assert "Traceback" not in done.stderr
     assert not list(here.iterdir())
+
+
+def test_help_is_heard_anywhere_before_two_dashes(here, capsys):
+    assert mpiopt("submit", "job.toml", "--nodes", "2", "--help") == 0
+    assert "--tasks-per-node" in capsys.readouterr().out
+    assert mpiopt("doctor", "--", "--help") == 2
