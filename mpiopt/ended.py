@@ -26,7 +26,7 @@ def note_end(environment: Mapping[str, str], code: int) -> None:
 
 
 def note_start(environment: Mapping[str, str]) -> None:
-    """Let the launcher know that MPI has started on all ranks: from now on they see to lost ones themselves."""
+    """Let the launcher know that MPI has started on all ranks; with ULFM they see to lost ones from now on."""
     path = environment.get(VARIABLE)
     if path:
         with contextlib.suppress(OSError):

@@ -42,11 +42,11 @@ def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], S
 
 
 def unknown(word: str, flags: Collection[str]) -> str:
-    """Say that a flag is unknown, which is the nearest, and which there are."""
+    """Say that a flag is unknown, and which is the nearest, or where none is near which there are."""
     word = word.partition("=")[0]
-    listed = " ".join(f"--{f}" for f in sorted(flags))
     near = nearest(word.lstrip("-"), flags).replace("'", "--", 1).replace("'", "")
-    return f"unknown flag {word}{near}; the flags are {listed}"
+    listed = " ".join(f"--{f}" for f in sorted(flags)) or "none"
+    return f"unknown flag {word}{near or f'; the flags are {listed}'}"
 
 
 def following(flag: str, rest: list[str]) -> str:

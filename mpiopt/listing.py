@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from mpiopt.comm import Comm
@@ -10,6 +11,7 @@ from mpiopt.flags import parse
 from mpiopt.plugin import Plugin, nearest
 from mpiopt.signals import Stop
 
+WIDTH, INDENT = 80, 17 * " "
 FAMILIES = {
     "losses": ("mpiopt.losses", "Loss"),
     "penalties": ("mpiopt.penalties", "Penalty"),
@@ -42,7 +44,7 @@ def listing(words: Sequence[str], comm: Comm, stop: Stop) -> int:
 
 
 def described(family: str) -> str:
-    """Give the members of a family, one line each and one for the options; then the table of their figures."""
+    """Give the members of a family with their options, in 80 columns; then the table of their figures."""
     module, cls = FAMILIES[family]
     members: dict[str, type[Plugin]] = getattr(importlib.import_module(module), cls).known()
     lines = [member(name, kind) for name, kind in members.items()]
@@ -53,7 +55,21 @@ def member(name: str, kind: type[Plugin]) -> str:
     """Give one plug-in: the first line of its docstring, its options with their defaults."""
     first = (kind.__doc__ or "").strip().partition("\n")[0]
     options = ", ".join(f"{f.name}={f.default}" for f in kind.options().values())
-    return f"  {name:<14} {first}" + (f"\n{'':17}[{options}]" if options else "")
+    lines = wrapped(f"{name:<14} {first}", "  ") + (wrapped(f"[{options}]", INDENT) if options else [])
+    return "\n".join(lines)
+
+
+def wrapped(text: str, before: str) -> list[str]:
+    """Give lines of at most 80 columns, all but the first indented as the descriptions are."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=before,
+        subsequent_indent=INDENT,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -65,5 +81,5 @@ def table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[0] = max(widths[0], 14)
-    lines = ["   ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
     return ["", *(f"  {line.rstrip()}" for line in lines)] if headings else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from mpiopt.launch import THREAD_VARIABLES, open_mpi_settings
 
 Hosts = tuple[tuple[str, int], ...]  # name and ranks that it takes
-OPEN_MPI, OTHER = "Open MPI", "an MPI that is not Open MPI"
+OPEN_MPI, HYDRA, OTHER = "Open MPI", "MPICH", "an MPI that is not Open MPI"
 AGENT = "ssh -o BatchMode=yes -o ConnectTimeout=10"  # asks a host whether it is there; MPIOPT_AGENT
 
 
@@ -26,6 +27,7 @@ class Mpirun:
     kind: str
     ulfm: bool
     cores: int
+    release: int = 5  # the first number of Open MPI's version
 
     @property
     def told(self) -> str:
@@ -57,7 +59,8 @@ class Mpirun:
             if self.ulfm:
                 wanted["OMPI_MCA_pml"] = "ob1"  # the one that survives
             if not hosts and not any(name.startswith("SLURM_") for name in environment):
-                wanted |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}  # one machine: starts five times as fast
+                shared = "sm" if self.release >= 5 else "vader"  # of the same host, by the name of its time
+                wanted |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": f"self,{shared}"}  # starts five times as fast
         return wanted | dict(environment)
 
 
@@ -74,12 +77,28 @@ def find(environment: Mapping[str, str], ulfm: str) -> Mpirun:
     if not named:
         raise ValueError("launch: there is no mpirun beside this Python or in PATH; MPIEXEC may name one")
     program = tuple(shlex.split(named))
+    if not shutil.which(program[0]):
+        raise ValueError(f"launch: {program[0]}: there is no such program; MPIEXEC names the mpirun to use")
     version = output([*program, "--version"])
-    kind = OPEN_MPI if "open mpi" in version.lower() or "open-mpi" in version.lower() else OTHER
+    kind = kind_of(version)
     able = kind == OPEN_MPI and ulfm != "off" and survives(program, environment)
     if ulfm == "on" and not able:
         raise ValueError(f"launch: {named} does not take --with-ft ulfm; leave out --ulfm on")
-    return Mpirun(program, kind, able, len(os.sched_getaffinity(0)))
+    return Mpirun(program, kind, able, len(os.sched_getaffinity(0)), release_of(version))
+
+
+def kind_of(version: str) -> str:
+    """Say whose an mpirun is, by what it prints for --version."""
+    told = version.lower()
+    if "open mpi" in told or "open-mpi" in told:
+        return OPEN_MPI
+    return HYDRA if told.startswith("hydra") else OTHER
+
+
+def release_of(version: str) -> int:
+    """Give the first number of Open MPI's version in what its mpirun prints; 5 where there is none."""
+    found = re.search(r"\(Open MPI\) (\d+)\.", version)
+    return int(found[1]) if found else 5
 
 
 def survives(program: Sequence[str], environment: Mapping[str, str]) -> bool:

@@ -61,11 +61,11 @@ def tested(data: Dataset, objective: Objective, now: Run, comm: Comm) -> dict[st
 
 
 def described(data: Dataset, objective: Objective) -> str:
-    """Say what was read and what is minimised, in one line."""
+    """Say what was read and what is minimised, in a line each."""
     shard, h = data.shard, objective.penalty
     kinds = f", {len(data.classes)} classes" if data.classes is not None else ""
     model = f"{written(objective.loss)} loss, {written(h)} penalty"
-    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}; {model}"
+    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}\n{model}"
 
 
 def say(job: Job, comm: Comm, *lines: str) -> None:

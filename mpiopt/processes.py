@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PATIENCE = 5.0  # seconds from SIGTERM to SIGKILL
+SEGMENTS = (" /dev/shm/sm_segment.", " /dev/shm/vader_segment.", " /dev/shm/mpich_shm_")  # Open MPI 5, 4, MPICH
 
 
 def children(parent: int) -> list[int]:
@@ -79,12 +80,12 @@ def marked(mark: str, but: int) -> list[int]:
 
 
 def segments(process: int | str = "self") -> set[str]:
-    """Give the files of Open MPI's shared memory that a process has open: those of all ranks of its job here."""
+    """Give the files of an MPI's shared memory that a process has open: those of all ranks of its job here."""
     try:
         lines = Path(f"/proc/{process}/maps").read_text().splitlines()
     except OSError:
         return set()
-    return {line.rpartition(" ")[2] for line in lines if " /dev/shm/sm_segment." in line}
+    return {line.rpartition(" ")[2] for line in lines if any(name in line for name in SEGMENTS)}
 
 
 def remove(paths: Iterable[str]) -> None:

@@ -28,6 +28,7 @@ from mpiopt.wanted import Wanted, read, run_folder
 
 PATIENCE = 20.0  # seconds for an mpirun whose ranks have all ended
 LOOK = 0.2  # seconds between two looks
+STILLBORN = 3  # lives in a row in which MPI did not even start: it never will
 
 
 def launch(words: Sequence[str], comm: Comm, stop: Stop) -> int:
@@ -73,9 +74,10 @@ class Launch:
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal was closed, and there is no nohup
             signal.signal(signal.SIGHUP, lambda number, frame: self._heard(signal.SIGTERM, frame))
         say(f"{self._wanted.ranks} ranks by {self._mpirun.told}; for other numbers write one into {self._request}")
-        restarts = 0
+        restarts = stillborn = 0
         while True:
-            code = self._live(restarts)
+            code = self._live()
+            stillborn = 0 if self._note.with_name(STARTED).exists() else stillborn + 1
             if code is None and self._level:
                 return EXIT_CODES[self._level]
             if code is not None and not (code == 75 and self._resized):
@@ -83,6 +85,9 @@ class Launch:
             if code is None and restarts == self._wanted.max_restarts:
                 say(f"gave up after {restarts} restarts; exit code {AGAIN}")
                 return AGAIN
+            if code is None and stillborn == STILLBORN:
+                say(f"MPI did not start, {STILLBORN} times: is this mpirun that of Python's MPI? See mpiopt doctor")
+                return 2
             restarts += code is None
             self._again(restarts)
 
@@ -100,7 +105,7 @@ class Launch:
         at = time.strftime("%H:%M:%S")
         say(f"{at} started {what}: {ranks} ranks, from the last checkpoint if there is one")
 
-    def _live(self, restarts: int) -> int | None:
+    def _live(self) -> int | None:
         """Run mpirun once; give the noted exit code, None where no rank has come to its end."""
         for path in self._note.parent.iterdir():
             path.unlink()

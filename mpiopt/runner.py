@@ -195,7 +195,8 @@ def decide(plan: Plan, now: Run, watch: Watch) -> None:
     elif now.epochs >= limits.max_epochs:
         now.ending, now.reason = "budget", f"max_epochs {limits.max_epochs:g} spent"
     elif now.before[0] + watch.stop.elapsed - watch.first >= limits.max_seconds:
-        now.ending, now.reason = "budget", f"max_seconds {limits.max_seconds:g} spent"
+        early = "" if now.round else " before the first round"  # reading, compiling, too many ranks for the cores
+        now.ending, now.reason = "budget", f"max_seconds {limits.max_seconds:g} spent{early}"
     elif stalled(now.rows):
         now.ending, now.reason = "budget", "no further progress in floating-point numbers"
 

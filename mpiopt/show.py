@@ -122,7 +122,7 @@ def pairs(found: Sequence[tuple[str, str]]) -> str:
     widest = max((len(name) for name, _ in found), default=0)
     lines = []
     for name, value in found:
-        wrapped = textwrap.wrap(value, 78 - widest, break_long_words=False) or [""]
+        wrapped = textwrap.wrap(value, 76 - widest, break_long_words=False, break_on_hyphens=False) or [""]
         lines.append(f"  {name:<{widest}}  {wrapped[0]}")
         lines += [" " * (widest + 4) + more for more in wrapped[1:]]
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from enum import IntEnum
@@ -76,6 +77,11 @@ class Stop:
         for number in LEVELS:
             signal.signal(number, self._heard)
 
+    def end_at_once(self, tell: bool) -> None:
+        """Let SIGINT and SIGTERM end this process where it is: for commands that have no state to save."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: _leave(number, tell))
+
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._interrupted:
             # The second Ctrl-C: whoever types it wants the end now, not a checkpoint.
@@ -124,6 +130,12 @@ class Stop:
     def reason(self) -> str:
         """What was agreed on, in words."""
         return NAMES.get(Level(self._agreed), "")
+
+
+def _leave(number: int, tell: bool) -> None:
+    if tell:
+        print(f"mpiopt: stopped by {NAMES[LEVELS[signal.Signals(number)]]}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_CODES[LEVELS[signal.Signals(number)]])
 
 
 def _next_period(period: int, seconds: float) -> int:

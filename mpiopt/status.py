@@ -24,7 +24,7 @@ from mpiopt.slurm import queue
 from mpiopt.slurm.submit import SUBMITTED
 
 ENDED = {0: "certified", 2: "failed", 3: "budget spent", 75: "to be continued", 130: "stopped", 143: "stopped"}
-HEADS = ("run", "state", "certificate", "tol", "epoch", "round", "last checkpoint", "restarts", "job")
+HEADS = ("run", "state", "certificate", "tol", "epoch", "round", "saved", "restarts", "job")
 
 
 @dataclass(frozen=True)

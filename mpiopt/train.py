@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from mpiopt.recovery import make_recovery
 from mpiopt.runner import Plan, run
 from mpiopt.signals import Stop
 
+SILENCE = 1.5  # seconds of compiling of which nothing is said
 EXIT = {"certified": 0, "budget": 3}
 
 
@@ -75,7 +77,7 @@ def live(job_on: Callable[[Comm], Job], post: Post, stop: Stop, keeper: Keeper) 
     plan, store = make_plan(job, data, comm, keeper)
     stop.outside = Deadline(store.folder, os.environ) if comm.rank == 0 else None
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
-    warm_up(objective, comm)
+    warm_up(objective, comm, lambda line: say(job, comm, line))
     channel, algorithm, how = open_channel(job, objective, algorithm, comm)
     say(job, comm, described(data, objective), why, *filter(None, (how, crowded(comm))))
     warm_up_compressor(channel, objective)
@@ -149,10 +151,16 @@ def account(clock: Clock, channel: Channel, spent: float) -> None:
     clock.add("compute", max(0.0, spent - others))
 
 
-def warm_up(objective: Objective, comm: Comm) -> None:
-    """Compile the kernels on rank 0, then let the others find them in the cache."""
+def warm_up(objective: Objective, comm: Comm, tell: Callable[[str], None]) -> None:
+    """Compile the kernels on rank 0, then let the others find them in the cache; say so where it takes long."""
     if comm.rank == 0:
-        warm(objective)
+        told = threading.Timer(SILENCE, tell, ["compiling for this machine; the next run finds it done"])
+        told.daemon = True
+        told.start()
+        try:
+            warm(objective)
+        finally:
+            told.cancel()
     comm.barrier()
 
 

@@ -65,7 +65,8 @@ _LEAST = {"ranks": 1, "spares": 0, "max-restarts": 0}
 def whole(key: str, text: str, least: int) -> int:
     """Read a whole number."""
     if not text.isdigit() or int(text) < least:
-        raise ValueError(f"launch: --{key} must be a whole number of at least {least}, not {text!r}")
+        key = "-n" if key == "ranks" else f"--{key}"
+        raise ValueError(f"launch: {key} must be a whole number of at least {least}, not {text!r}")
     return int(text)
 
 

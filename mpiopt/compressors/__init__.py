@@ -87,9 +87,9 @@ class Compressor(Plugin, ABC):
     def figures(cls) -> dict[str, str]:
         """Give ω and bits a coordinate in 100 and 1e6 dimensions, with the default options."""
         plain = cls()
-        sizes = {"d = 100": 100, "d = 1e6": 1_000_000}
-        omega = {f"ω, {at}": f"{plain.variance(d):.3g}" for at, d in sizes.items()}
-        bits = {f"bits, {at}": f"{8 * plain.nbytes(d) / d:.3g}" for at, d in sizes.items()}
+        sizes = {"d=100": 100, "d=1e6": 1_000_000}
+        omega = {f"ω {at}": f"{plain.variance(d):.3g}" for at, d in sizes.items()}
+        bits = {f"bits {at}": f"{8 * plain.nbytes(d) / d:.3g}" for at, d in sizes.items()}
         kind = ("unbiased" if cls.unbiased else "biased") + (", summable" if cls.summable else "")
         return omega | bits | {"kind": kind}
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from mpiopt.comm.threads import spmd
 from mpiopt.hdf5 import contents, read_result
-from mpiopt.processes import children
+from mpiopt.processes import children, ranks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 STRATEGIES = ("stateless", "chain", "checkpoint")
@@ -157,7 +157,7 @@ class Deaths:
         The instant is one of the run: the clock runs from the start of the launcher.
         """
         while process.poll() is None:
-            ranks = [rank for mpirun in children(process.pid) for rank in children(mpirun) if python(rank)]
+            ranks = ranks_of(process.pid)
             if time.monotonic() >= instant and ranks:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(sorted(ranks)[int(victim * len(ranks))], signal.SIGKILL)
@@ -225,14 +225,6 @@ def variables() -> dict[str, str]:
     """Give the environment of a run: watchdogs that bite within the campaign's patience."""
     outer = {k: v for k, v in os.environ.items() if not k.startswith(("PMIX_", "PMI_", "OMPI_COMM_", "SLURM_"))}
     return {**outer, "MPIOPT_WATCHDOG": "30", "PYTHONPATH": str(ROOT)}
-
-
-def python(pid: int) -> bool:
-    """Say whether this child of mpirun is a rank."""
-    try:
-        return "python" in Path(f"/proc/{pid}/comm").read_text()
-    except OSError:
-        return False
 
 
 def optimum() -> float:

@@ -1,4 +1,7 @@
-"""Ranks that really die under Open MPI with ULFM: the others go on; skipped where mpirun cannot do that."""
+"""Ranks that really die under Open MPI with ULFM: the others go on; skipped where mpirun cannot do that.
+
+With --ulfm off, or another MPI, the launcher starts them again.
+"""
 
 import contextlib
 import os
@@ -14,7 +17,7 @@ import pytest
 from mpiopt.ended import VARIABLE, read_end
 from mpiopt.hdf5 import read_result
 from mpiopt.mpirun import find
-from mpiopt.processes import children, segments
+from mpiopt.processes import children, ranks_of, segments
 
 JOB = ("generate:n=8000,d=30,condition=1e3,task=binary", "--l2", "1e-4", "--tol", "1e-6")
 # A short step by hand: some seconds on any machine, so that there is time to be killed in.
@@ -28,10 +31,12 @@ def able():
 
 
 @pytest.fixture
-def start(launch, tmp_path, able):
+def start(launch, tmp_path, request):
     """Give a function that starts `mpiopt launch -n P … -- train …` with its output in `log`."""
 
     def run(ranks, *words, flags=()):
+        if "off" not in flags:
+            request.getfixturevalue("able")
         _, variables = launch(ranks, ())
         command = [sys.executable, "-m", "mpiopt", "launch", "-n", str(ranks), *flags, "--", "train", *JOB, *SLOW]
         with (tmp_path / "log").open("w") as log:
@@ -49,7 +54,7 @@ def rounds_reported(folder, process, least):
         assert process.poll() is None, told(folder)
         assert time.monotonic() < deadline, told(folder)
         time.sleep(0.01)
-    return sorted(rank for mpirun in children(process.pid) for rank in children(mpirun))
+    return sorted(ranks_of(process.pid))
 
 
 def told(folder):
@@ -105,6 +110,20 @@ def test_all_ranks_die_and_the_launcher_starts_them_again_from_the_checkpoint(tm
     assert "started again, restart 1" in lines
     _, again = lines.split("started again", 1)
     assert min(map(int, re.findall(r"round (\d+)", again))) >= 60
+
+
+def test_without_ulfm_a_death_is_a_new_start_from_the_checkpoint_and_leaves_no_shared_memory(tmp_path, start):
+    with start(2, flags=("--ulfm", "off")) as process:
+        ranks = rounds_reported(tmp_path, process, 1)
+        shared = segments(ranks[0])
+        while not list(tmp_path.glob("run.ckpt/??????.h5")):
+            time.sleep(0.01)
+        time.sleep(0.5)  # the launcher looks every 0.2 s
+        kill(ranks[1])
+        lines = certified(tmp_path, process, 2)
+    assert "started again, restart 1" in lines
+    assert shared
+    assert not [path for path in shared if os.path.exists(path)]
 
 
 def test_with_recovery_none_a_death_ends_the_ranks_with_code_76_and_no_restart_is_left(tmp_path, start):

@@ -346,7 +346,7 @@ def test_list_shows_omega_bits_and_kind():
     shown = described("compressors").partition("\n\n")[2].split("\n")
     rows = {line.split()[0]: line.split(maxsplit=5)[1:] for line in shown[1:]}
     assert set(rows) == set(Compressor.known())
-    assert "ω, d = 100   ω, d = 1e6   bits, d = 100   bits, d = 1e6" in shown[0]
+    assert "ω d=100   ω d=1e6   bits d=100  bits d=1e6" in shown[0]
     assert rows["rand-k"] == ["9", "9", "3.84", "3.2", "unbiased, summable"]
     assert rows["sign"] == ["0.99", "1", "1.84", "1", "biased"]
 

@@ -19,7 +19,7 @@ SMALL = Size(20000, 9, 1, 180000, False, 2, 1e-6, True, True)
 def test_the_cheapest_is_chosen(size, wanted):
     name, why = choose(size, ALL)
     assert name == wanted
-    assert why.startswith(f"algorithm {wanted}, by the estimates lbfgs ")
+    assert why.startswith(f"algorithm {wanted}; estimated: lbfgs ")
 
 
 def test_only_what_is_able_is_chosen():

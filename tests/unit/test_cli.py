@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +11,8 @@ from mpiopt.cli import COMMANDS, run
 from mpiopt.comm.threads import single, spmd
 from mpiopt.hdf5 import read_result
 from mpiopt.signals import Level, Stop
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def libsvm(path, labels, rows=60, seed=0):
@@ -66,6 +74,7 @@ def test_nothing_gives_help_with_examples(here, capsys):
         (["list", "loses"], "unknown family 'loses' (did you mean 'losses'?)"),
         (["predict", "data"], "predict MODEL.h5 DATA"),
         (["predict", "data", "data"], "data"),
+        (["study", "no.toml"], "mpiopt: no.toml: no such file or directory"),
         (["inspect"], "inspect needs a file"),
         (["generate", "x.h5", "--n", "0"], "n must be at least 1"),
     ],
@@ -92,7 +101,7 @@ def test_training_writes_a_model_that_predicts(here, capsys):
     assert mpiopt("train", data, "--intercept", "--tol", "1e-8", "--test", "more") == 0
     shown = capsys.readouterr().out
     assert "logistic loss" in shown  # chosen by the labels
-    assert "by the estimates lbfgs" in shown
+    assert "estimated: lbfgs" in shown
     assert "60 test rows: accuracy" in shown
     result = read_result("points.h5")
     assert result.coef.shape == (1, 4)
@@ -279,3 +288,103 @@ def test_list_shows_and_draws_graphs(here, capsys):
     ):
         assert mpiopt("list", *words) == 2
         assert told in capsys.readouterr().err
+
+
+def test_long_compiling_is_told_and_short_is_not(here, capsys, monkeypatch):
+    from mpiopt import train
+
+    monkeypatch.setattr(train, "SILENCE", 0.05)
+    words = ("train", "generate:n=50,d=3", "--out", "a.h5")
+    for seconds, told in ((0.5, True), (0.0, False)):
+        monkeypatch.setattr(train, "warm", lambda objective, seconds=seconds: time.sleep(seconds))
+        assert mpiopt(*words) == 0
+        assert ("compiling for this machine" in capsys.readouterr().out) == told
+    monkeypatch.setattr(train, "warm", lambda objective: time.sleep(0.3))
+    assert mpiopt(*words, "--quiet") == 0
+    assert capsys.readouterr().out == ""
+
+
+def without_mpi(folder, *words, **variables):
+    code = "import sys; sys.modules['mpi4py'] = None; from mpiopt.__main__ import main; sys.exit(main())"
+    outer = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_", "SLURM_"))}
+    variables = outer | {"PYTHONPATH": str(ROOT)} | variables
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60)
+
+
+def test_without_mpi_one_rank_works_and_several_are_refused_in_one_line(here):
+    words = ("train", "generate:n=50,d=3", "--quiet", "--out", "a.h5")
+    refused = without_mpi(here, *words, PMI_SIZE="2")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "no MPI" in refused.stderr
+    assert not (here / "a.h5").exists()
+    alone = without_mpi(here, *words)
+    assert (alone.returncode, alone.stdout, alone.stderr.count("\n")) == (0, "", 1)
+    assert "going on alone" in alone.stderr
+    doctor = without_mpi(here, "doctor")
+    assert (doctor.returncode, doctor.stderr) == (2, "")
+    assert doctor.stdout.splitlines()[0].startswith("PROBLEM  MPI: ")
+    assert doctor.stdout.splitlines()[-1] == "1 problem"
+
+
+def test_nothing_printed_is_wider_than_a_terminal_of_80_columns(here, capsys):
+    assert mpiopt("list") == 0
+    assert mpiopt("train", "generate:n=300,d=5,task=binary", "--holdout", "0.2", "--out", "run.h5") == 0
+    assert mpiopt("inspect", "run.h5") == mpiopt("compare", "run.h5", "run.h5") == mpiopt("status") == 0
+    wide = [line for line in capsys.readouterr().out.splitlines() if len(line) > 80]
+    assert not wide
+
+
+INTERRUPTED = """import builtins, os, signal, sys
+sys.modules["mpi4py"] = None
+real, heard = builtins.__import__, []
+def interrupted(name, *others, **more):
+    if name.startswith("numpy") and not heard:
+        heard.append(name)
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *others, **more)
+builtins.__import__ = interrupted
+from mpiopt.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_during_the_imports_is_no_traceback(here):
+    command = [sys.executable, "-c", INTERRUPTED]
+    ways = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True, "timeout": 60}
+    done = subprocess.run([*command, "train", "generate:n=50,d=3", "--out", "a.h5"], cwd=here, **ways)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "stopped: Ctrl-C" in done.stdout
+    (here / "a.h5").unlink()
+    done = subprocess.run([*command, "list"], cwd=here, **ways)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mpiopt: stopped by Ctrl-C\n")
+
+
+AT_ITS_WORK = """import os, signal, sys
+sys.modules["mpi4py"] = None
+from mpiopt.datasets import hdf5
+write = hdf5.write
+def interrupted(*words):
+    write(*words)
+    os.kill(os.getpid(), signal.SIGINT)
+hdf5.write = interrupted
+from mpiopt.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_ends_a_command_that_has_no_state_at_once_and_leaves_no_half_file(here):
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", AT_ITS_WORK, "generate", "a.h5"]
+    done = subprocess.run(command, cwd=here, env=variables, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1] == "mpiopt: stopped by Ctrl-C"
+    assert "Traceback" not in done.stderr
+    assert not list(here.iterdir())
+
+
+def test_help_is_heard_anywhere_before_two_dashes(here, capsys):
+    assert mpiopt("submit", "job.toml", "--nodes", "2", "--help") == 0
+    assert "--tasks-per-node" in capsys.readouterr().out
+    assert mpiopt("doctor", "--", "--help") == 2

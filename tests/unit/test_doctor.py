@@ -1,7 +1,7 @@
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.doctor import Finding, crowding, mpi_libraries, report
+from mpiopt.doctor import Finding, crowding, mitigates, mpi_libraries, report
 
 MAPS = """\
 7f1 r-xp 00000000 08:01 1 /usr/lib/x86_64-linux-gnu/openmpi/lib/libmpi.so.40.30.4
@@ -15,6 +15,11 @@ def test_two_mpis_in_one_process_are_seen():
     assert len(mpi_libraries(MAPS)) == 1
     assert len(mpi_libraries(MAPS + "7f5 r-xp 0 08:01 4 /opt/venv/lib/libmpi.so.40.40.11\n")) == 2
     assert len(mpi_libraries(MAPS + "7f5 r-xp 0 08:01 4 /opt/mpich/lib/libmpich.so.12\n")) == 2
+
+
+def test_only_an_mpi_whose_fault_tolerance_works_is_said_to_have_it():
+    assert mitigates("Open MPI v5.0.11")
+    assert not mitigates("MPICH Version: 5.0.2")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from mpiopt import mpirun, relaunch, wanted
 from mpiopt.ended import VARIABLE, note_end, read_end
-from mpiopt.mpirun import OPEN_MPI, OTHER, Mpirun, alive
+from mpiopt.mpirun import HYDRA, OPEN_MPI, OTHER, Mpirun, alive
 from mpiopt.processes import children, end_all, marked, ranks_of
 from mpiopt.signals import Stop
 
@@ -30,6 +30,8 @@ def end(code):
 signal.signal(signal.SIGUSR1, lambda *a: (end(75), sys.exit(1)))
 signal.signal(signal.SIGTERM, lambda *a: (end(143), sys.exit(1)))
 plan = Path("plan").read_text().split()[n]
+if plan != "stillborn":
+    Path(os.environ["MPIOPT_ENDED"]).with_name("started").touch()
 if plan == "wait":
     time.sleep(60)
 elif plan == "stay":
@@ -71,6 +73,8 @@ def ended(process):
         (["0", "note0"], 0, 2),  # mpirun's 0 without a note is nothing
         (["137", "9", "note3"], 3, 3),
         (["note75"], 75, 1),  # a signal to the ranks: who sent it starts the job again
+        (["stillborn", "stillborn", "1", "stillborn"], 76, 4),
+        (["stillborn", "stillborn", "stillborn"], 2, 3),
         (["1", "1", "1", "1"], 76, 4),
     ],
 )
@@ -125,7 +129,7 @@ def test_an_mpirun_that_stays_behind_its_ranks_is_ended(launched, tmp_path):
         ([], "launch -n P"),
         (["-n", "4", "train"], "launch -n P"),
         (["--", "train"], "launch -n P"),
-        (["-n", "0", "--", "train"], "--ranks must be a whole number of at least 1, not '0'"),
+        (["-n", "0", "--", "train"], "-n must be a whole number of at least 1, not '0'"),
         (["-n", "4", "--spare", "1", "--", "train"], "did you mean --spares"),
         (["-n", "4", "--ulfm", "yes", "--", "train"], "--ulfm is auto, on or off, not 'yes'"),
         (["-n", "4", "--", "status", "."], "status is started without it"),
@@ -157,6 +161,8 @@ def test_flags_fit_the_mpi_that_is_there():
     assert ours.environment({}, ())["OMPI_MCA_btl"] == "self,sm"
     assert "OMPI_MCA_btl" not in ours.environment({"SLURM_JOB_ID": "1"}, ())
     assert ours.environment({"OMPI_MCA_pml": "ucx"}, ())["OMPI_MCA_pml"] == "ucx"
+    older = Mpirun(("mpirun",), OPEN_MPI, ulfm=False, cores=2, release=mpirun.release_of("mpirun (Open MPI) 4.1.4\n"))
+    assert older.environment({}, ())["OMPI_MCA_btl"] == "self,vader"  # it has no sm
     far = Mpirun(("mpirun",), OPEN_MPI, ulfm=False, cores=64)
     assert "--host a:3,b:1 --bind-to none -n 4" in " ".join(far.command(4, (("a", 3), ("b", 1)), ["train"]))
     assert far.command(4, (), ["train"])[:3] == ["mpirun", "-n", "4"]
@@ -171,6 +177,14 @@ def test_what_is_asked_of_an_mpirun_that_cannot_is_refused(monkeypatch, tmp_path
     assert mpirun.find(named, "auto").kind == OTHER
     with pytest.raises(ValueError, match="does not take --with-ft ulfm"):
         mpirun.find(named, "on")
+    with pytest.raises(ValueError, match=r"^launch: /no/mpirun: there is no such program"):
+        mpirun.find({"MPIEXEC": "/no/mpirun -v"}, "auto")
+
+
+def test_whose_an_mpirun_is():
+    assert mpirun.kind_of("mpirun (Open MPI) 5.0.11\n\nReport bugs to …") == OPEN_MPI
+    assert mpirun.kind_of("HYDRA build details:\n    Version:          5.0.2\n") == HYDRA
+    assert mpirun.kind_of("Intel(R) MPI Library for Linux* OS, Version 2021.19") == OTHER
 
 
 def test_hosts_that_do_not_answer_are_left_out(tmp_path, monkeypatch):

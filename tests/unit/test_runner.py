@@ -86,7 +86,7 @@ def test_it_ends_where_rounding_is_reached():
 
 def test_seconds_are_a_budget():
     now, _ = go(Still(), Stopping(max_seconds=0.0))
-    assert now.reason == "max_seconds 0 spent"
+    assert now.reason == "max_seconds 0 spent before the first round"
 
 
 def test_an_objective_that_is_no_number_is_an_error_and_no_result():
