@@ -52,6 +52,11 @@ class Slots:
         """
         self.owner.check()
         os.rename(f"{self.path(number)}.partial", self.path(number))
+        try:
+            self.owner.check()
+        except OSError:  # a newer life has claimed the folder between the two; its own numbers are others
+            self.path(number).unlink(missing_ok=True)
+            raise
         sync(self.folder)
         kept = [n for n in self.whole() if n not in self.damaged][:KEPT]
         self.drop(keep={*kept})

@@ -10,6 +10,7 @@ import pytest
 from mpiopt import owner
 from mpiopt.comm.threads import spmd
 from mpiopt.hdf5 import Checkpoints
+from mpiopt.hdf5.slots import Slots
 from mpiopt.owner import Owner, read, this_life
 
 
@@ -41,6 +42,26 @@ def test_a_new_life_takes_over_and_the_former_one_stops(tmp_path, monkeypatch, s
         old.check()
     with pytest.raises(OSError, match="another run has taken over"):
         old.release("certified")
+
+
+def test_a_life_that_is_overtaken_while_it_puts_a_checkpoint_in_place_takes_it_back(tmp_path, monkeypatch, states):
+    states["7"] = "RUNNING"
+    slots = Slots(tmp_path)
+    slurm(monkeypatch, "7")
+    number = slots.next()
+    (tmp_path / "000001.h5.partial").touch()
+    rename = os.rename
+
+    def overtaken(old, new):
+        rename(old, new)
+        monkeypatch.setattr(os, "rename", rename)
+        slurm(monkeypatch, "7", restart=1)
+        Owner(tmp_path).claim()
+
+    monkeypatch.setattr(os, "rename", overtaken)
+    with pytest.raises(OSError, match="another run has taken over"):
+        slots.commit(number)
+    assert slots.whole() == []
 
 
 @pytest.mark.parametrize(("restart", "step"), [(0, 5), (1, 0)])
