@@ -49,6 +49,8 @@ def main() -> int:
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
+    if comm.rank == 0:
+        note_start(os.environ)
     try:
         code = run(words, comm, stop, library)
     except Exception:  # a fault of ours, with which mpi4py ends all ranks: to start again would bring it again
