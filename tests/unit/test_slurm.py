@@ -11,7 +11,7 @@ from mpiopt.cli import run
 from mpiopt.comm.threads import single
 from mpiopt.owner import Owner, this_life
 from mpiopt.signals import Level, Stop
-from mpiopt.slurm import queue, scripts
+from mpiopt.slurm import queue, saved, scripts
 
 TEMPLATES = sorted(scripts.TEMPLATES.glob("*.sbatch"))
 JOB = 'path = "generate:n=300,d=6,task=binary"\nout = "runs/a.h5"\n'
@@ -117,9 +117,41 @@ def test_a_short_job_is_told_in_time_and_other_launchers_have_other_templates(he
     assert "#SBATCH --signal=B:USR1@60\n" in text
     assert "#SBATCH --partition=p\n" in text
     assert "trap 'kill -USR1 $launcher' USR1" in text
-    assert mpiopt("submit", "job.toml", "--elastic", "--dry-run") == 0
+    assert mpiopt("submit", "job.toml", "--elastic", "--dry-run", "--overwrite") == 0
     assert "#SBATCH --no-kill\n" in (here / "runs" / "a.sbatch").read_text()
     assert not (here / "sbatch.asked").exists()
+
+
+def test_a_script_that_was_changed_is_not_written_over(here, capsys):
+    script = here / "runs" / "a.sbatch"
+    (here / "sbatch.says").write_text("12\n")
+    for _ in range(2):  # what is the same but for dates is submitted again
+        assert mpiopt("submit", "job.toml") == 0
+        stale = script.read_text().replace("submit on 2", "submit on 1")
+        script.write_text(stale)
+    assert (here / "sbatch.asked").read_text().count("\n") == 2
+    mine = script.read_text().replace("set -u\n", "set -u\nmodule load mpi\n")
+    script.write_text(mine)
+    capsys.readouterr()
+    for words in ((), ("--dry-run",)):
+        assert mpiopt("submit", "job.toml", *words) == 2
+        told = capsys.readouterr().err
+        assert "`sbatch runs/a.sbatch` submits it as it is, --overwrite writes it anew" in told
+        assert told.count("\n") == 1
+        assert script.read_text() == mine
+    assert (here / "sbatch.asked").read_text().count("\n") == 2
+    assert mpiopt("submit", "job.toml", "--overwrite") == 0
+    assert "module load" not in script.read_text()
+
+
+def test_of_a_sweep_both_scripts_are_written_or_none(here, capsys):
+    (here / "s.toml").write_text('path = "generate:"\nout = "grid"\n[sweep]\nseed = [0, 1, 2]\n')
+    assert mpiopt("submit", "s.toml", "--dry-run") == 0
+    with (here / "grid" / "collect.sbatch").open("a") as file:
+        file.write("mail me\n")
+    before = (here / "grid" / "sweep.sbatch").read_text()
+    assert mpiopt("submit", "s.toml", "--dry-run", "--time", "9") == 2
+    assert (here / "grid" / "sweep.sbatch").read_text() == before
 
 
 def test_a_sweep_is_an_array_and_a_table_after_it(here, capsys):
@@ -210,6 +242,29 @@ def test_status_without_slurm(here, capsys):
     assert "notes" not in found
 
 
+def test_a_run_that_was_halted_is_called_so_and_goes_on_after_it(here, capsys):
+    words = [
+        "train",
+        "job.toml",
+        "--quiet",
+        "--algorithm",
+        "lbfgs[sampled=false]",
+        "--out",
+        "a.h5",
+        "--resume",
+        "auto",
+    ]
+    assert mpiopt(*words, "--max-epochs", "3") == 3
+    assert cells(capsys)["a"][0] == "budget spent"
+    stop = Stop()
+    stop.level = Level.HALT
+    assert run(words, single(), stop) == 3
+    assert cells(capsys)["a"][0] == "halted"
+    (here / "a.ckpt" / "halt").write_text('{"at": 1000.0}')  # of a run that was killed
+    assert mpiopt(*words) == 0
+    assert cells(capsys)["a"][0] == "certified"
+
+
 def test_status_with_slurm(here, capsys):
     (here / "sbatch.says").write_text("12\n")
     assert mpiopt("submit", "job.toml") == 0
@@ -232,14 +287,28 @@ def test_status_with_slurm(here, capsys):
 
 def test_the_newest_checkpoint_tells_how_far_a_run_is(here, capsys):
     words = ["train", "job.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]", "--max-epochs", "3"]
-    assert mpiopt(*words, "--out", "a.h5") == 3
+    assert mpiopt(*words, "--tol", "1e-7", "--out", "a.h5") == 3
     os.unlink("a.h5")
     state, certificate, tol, epoch, rounds, saved, restarts, job = cells(capsys)["a"]
-    assert (state, tol, restarts, job) == ("ended", "-", "0", "-")
+    assert (state, tol, restarts, job) == ("ended", "1e-07", "0", "-")
     assert float(certificate) > 0
     assert 3 <= float(epoch) < 5
     assert int(rounds) > 0
     assert saved.endswith("ago")
+
+
+def test_a_checkpoint_counts_if_it_is_newer_than_the_start_of_the_script(here):
+    (here / "s.toml").write_text('path = "generate:"\nout = "grid"\n[sweep]\nseed = [0, 1]\n')
+    for place in ("runs/a.ckpt", "grid/seed=1.ckpt"):
+        (here / place).mkdir(parents=True)
+        for name in ("000001.h5", "000002.shard-0-of-1.h5"):  # the second was not finished
+            (here / place / name).touch()
+        os.utime(here / place / "000001.h5", (1000, 1000))
+    for words in (["job.toml"], ["s.toml"], ["s.toml", "--task", "1"]):
+        assert saved.saved_since(1000, words)
+        assert not saved.saved_since(1001, words)
+    assert not saved.saved_since(1000, ["s.toml", "--task", "0"])
+    assert not saved.saved_since(1000, ["job.toml", "--out", "other.h5"])
 
 
 def test_outside_commands_start_no_mpi_inside_a_job():
