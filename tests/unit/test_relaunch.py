@@ -18,7 +18,7 @@ from mpiopt.processes import children, end_all, marked, ranks_of
 from mpiopt.signals import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE = """import os, signal, sys, time
+FAKE = """import os, signal, subprocess, sys, time
 from pathlib import Path
 if "--version" in sys.argv:
     print("mpirun (Made up) 1.0"); sys.exit()
@@ -31,9 +31,13 @@ def end(code):
 signal.signal(signal.SIGUSR1, lambda *a: (end(75), sys.exit(1)))
 signal.signal(signal.SIGTERM, lambda *a: (end(143), sys.exit(1)))
 plan = Path("plan").read_text().split()[n]
-from mpiopt.last_words import reason_in
-from mpiopt.mpirun import HYDRA, OPEN_MPI, OTHER, Mpirun, alive
-from mpiopt.processes import children, end_all, marked, ranks_of
+if plan == "refuse":
+    print("-" * 74, "Not enough slots for the", "2 that were asked for:", "", "Ask for fewer.", "-" * 74, sep="\\n",
+          file=sys.stderr); sys.exit(1)
+if plan == "stillborn":  # a rank was there, but its MPI did not start
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(1)"])
+else:
+    Path(os.environ["MPIOPT_ENDED"]).with_name("started").touch()
 if plan == "wait":
     time.sleep(60)
 elif plan == "stay":
