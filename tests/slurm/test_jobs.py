@@ -1,5 +1,11 @@
 """The templates on a real Slurm: to the end, stopped, requeued, preempted, refused."""
 
+import os
+import signal
+
+import pytest
+
+from mpiopt.processes import marked
 from tests.slurm.conftest import certified, until
 
 FOUR = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
@@ -51,6 +57,35 @@ def test_mpirun_passes_the_signal_on(site, tmp_path):
     assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")
     certified(tmp_path)
     assert "mpiopt ended with 75" in log(tmp_path)
+
+
+def kill_a_rank(job, name):
+    """Kill a rank as the system does where memory ends; processes of the nodes are seen from here."""
+    [*_, rank] = sorted({*marked(f"SLURM_JOB_ID={job}", but=0)} & {*marked(f"{name}=1", but=0)})
+    os.kill(rank, signal.SIGKILL)
+
+
+# On one node the code is 137; on two that of the other rank, whose connection broke.
+@pytest.mark.parametrize(
+    ("template", "where"), [("train", TWO), ("train", SPREAD), ("elastic", SPREAD), ("train-mpirun", SPREAD)]
+)
+def test_a_killed_rank_is_started_again_from_what_was_saved(site, tmp_path, template, where):
+    words = ("job.toml", "--checkpoint-every", "10rounds")
+    job = site.sbatch(tmp_path, template, *words, options=where, pause=0.05)
+    site.under_way(tmp_path, rounds=12)
+    kill_a_rank(job, "OMPI_COMM_WORLD_RANK" if template == "train-mpirun" else "SLURM_PROCID")
+    told = site.ended(job)
+    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1"), log(tmp_path)
+    certified(tmp_path)
+    assert "checkpointed since this start" in log(tmp_path)
+
+
+def test_a_rank_that_is_killed_before_anything_was_saved_is_the_end(site, tmp_path):
+    job = site.sbatch(tmp_path, "train", "job.toml", options=TWO, pause=0.1)
+    site.under_way(tmp_path)
+    kill_a_rank(job, "SLURM_PROCID")
+    told = site.ended(job)
+    assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "137:0", "0"), log(tmp_path)
 
 
 def test_the_restarts_have_a_limit(site, tmp_path):

@@ -1,11 +1,14 @@
 """The same templates where there is no Slurm, by plain mpirun."""
 
+import os
+import signal
 import subprocess
 
 import pytest
 
 from mpiopt.hdf5 import read_result
-from tests.slurm.conftest import JOB, TEMPLATES, variables
+from mpiopt.processes import ranks_of
+from tests.slurm.conftest import JOB, TEMPLATES, until, variables
 from tests.slurm.test_sweeps import SWEEP
 
 ONE_NODE = {
@@ -36,3 +39,20 @@ def test_a_sweep_runs_in_turn_and_shows_its_table(tmp_path):
     done = bash(tmp_path, "sweep", "sweep.toml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 certified" in done.stdout
+
+
+@pytest.mark.parametrize("template", ["train", "train-mpirun"])
+@pytest.mark.parametrize(("words", "first", "code"), [
+    (("--checkpoint-every", "10rounds"), "run.ckpt/0*[0-9].h5", 76),
+    ((), "run.ckpt/owner", 137),  # nothing was saved: it might be killed there again, and again
+])  # fmt: skip
+def test_a_killed_rank_is_76_where_a_checkpoint_of_this_start_is_there(tmp_path, template, words, first, code):
+    (tmp_path / "job.toml").write_text(JOB)
+    command = ["bash", TEMPLATES / f"{template}.sbatch", "job.toml", *words]
+    environment = variables(pause=0.1) | ONE_NODE
+    with (tmp_path / "log").open("w") as log:
+        script = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    until(lambda: list(tmp_path.glob(first)), 60, (tmp_path / "log").read_text)
+    os.kill(ranks_of(script.pid)[-1], signal.SIGKILL)
+    assert script.wait(60) == code, (tmp_path / "log").read_text()
+    assert "mpiopt ended with 137" in (tmp_path / "log").read_text()

@@ -11,7 +11,7 @@ from mpiopt.cli import run
 from mpiopt.comm.threads import single
 from mpiopt.owner import Owner, this_life
 from mpiopt.signals import Level, Stop
-from mpiopt.slurm import queue, scripts
+from mpiopt.slurm import queue, saved, scripts
 
 TEMPLATES = sorted(scripts.TEMPLATES.glob("*.sbatch"))
 JOB = 'path = "generate:n=300,d=6,task=binary"\nout = "runs/a.h5"\n'
@@ -240,6 +240,20 @@ def test_the_newest_checkpoint_tells_how_far_a_run_is(here, capsys):
     assert 3 <= float(epoch) < 5
     assert int(rounds) > 0
     assert saved.endswith("ago")
+
+
+def test_a_checkpoint_counts_if_it_is_newer_than_the_start_of_the_script(here):
+    (here / "s.toml").write_text('path = "generate:"\nout = "grid"\n[sweep]\nseed = [0, 1]\n')
+    for place in ("runs/a.ckpt", "grid/seed=1.ckpt"):
+        (here / place).mkdir(parents=True)
+        for name in ("000001.h5", "000002.shard-0-of-1.h5"):  # the second was not finished
+            (here / place / name).touch()
+        os.utime(here / place / "000001.h5", (1000, 1000))
+    for words in (["job.toml"], ["s.toml"], ["s.toml", "--task", "1"]):
+        assert saved.saved_since(1000, words)
+        assert not saved.saved_since(1001, words)
+    assert not saved.saved_since(1000, ["s.toml", "--task", "0"])
+    assert not saved.saved_since(1000, ["job.toml", "--out", "other.h5"])
 
 
 def test_outside_commands_start_no_mpi_inside_a_job():
