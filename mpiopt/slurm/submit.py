@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from mpiopt import grid, jobfile
 from mpiopt.asked import job_of
@@ -21,8 +22,12 @@ from mpiopt.job import Job, at_least
 from mpiopt.signals import Stop
 from mpiopt.slurm import scripts
 
-USAGE = "submit JOB.toml|DATA --nodes N --tasks-per-node N --time 4:00:00 [--dry-run] [flags of train] [-- of sbatch]"
+USAGE = (
+    "submit JOB.toml|DATA --nodes N --tasks-per-node N --time 4:00:00 [--dry-run] [--overwrite] [flags of train] "
+    "[-- of sbatch]"
+)
 NOTICE = 300  # seconds before the end at which the ranks are told; a quarter of a short job's time
+WRITTEN = "Written by mpiopt submit on "
 SUBMITTED = "# submitted as job "  # the line that is added to the script; `mpiopt status` reads it
 
 
@@ -43,6 +48,7 @@ class Asked:
     max_restarts: int = 20
     elastic: bool = False
     dry_run: bool = False
+    overwrite: bool = False  # a script that is there and differs
 
     def __post_init__(self) -> None:
         scripts.seconds(self.time)
@@ -108,7 +114,7 @@ def sent_job(asked: Asked, words: list[str], extra: list[str]) -> int:
     usual = "elastic" if asked.elastic else {"srun": "train", "mpirun": "train-mpirun"}[asked.launcher]
     options = {"job-name": asked.name or out.stem, **asked.options(), "output": str(out.with_suffix(".out"))}
     words = words if {"--out", "-o"} & {*words} else [*words, "--out", job.out]
-    script = written(out.with_suffix(".sbatch"), asked.template or usual, options, asked, words)
+    [script] = written([Script(out.with_suffix(".sbatch"), asked.template or usual, options)], asked, words)
     send(script, extra, asked)
     return 0
 
@@ -123,10 +129,10 @@ def sent_sweep(asked: Asked, words: list[str], found: grid.Sweep, extra: list[st
     name = asked.name or folder.name
     array = f"0-{len(found.members) - 1}" + (f"%{asked.at_once}" if asked.at_once else "")
     options = {"job-name": name, **asked.options(), "array": array, "output": str(folder / "task-%a.out")}
-    script = written(folder / "sweep.sbatch", asked.template or "sweep", options, asked, words)
     after = {"job-name": f"{name}-table", "time": "10", "output": str(folder / "collect.out")}
     after |= {key: value for key, value in asked.options().items() if key in ("partition", "account", "chdir")}
-    table = written(folder / "collect.sbatch", "collect", after, asked, words)
+    array_of = Script(folder / "sweep.sbatch", asked.template or "sweep", options)
+    script, table = written([array_of, Script(folder / "collect.sbatch", "collect", after)], asked, words)
     number = send(script, extra, asked)
     send(table, [f"--dependency=afterany:{number or 'JOB'}", "--kill-on-invalid-dep=yes"], asked)
     return 0
@@ -139,14 +145,44 @@ def refuse_missing(job: Job) -> None:
             raise ValueError(f"{path}: no such file")
 
 
-def written(path: Path, template: str, options: Mapping[str, str], asked: Asked, words: Sequence[str]) -> Path:
-    """Write a script, and give its path."""
-    told = f"Written by mpiopt submit on {datetime.now():%Y-%m-%d %H:%M}; change what you like, then: sbatch {path}"
-    text = scripts.filled(scripts.read(template), options, asked.variables(), words, told)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
+class Script(NamedTuple):
+    """A script that is to be written: its place, its template, its options of sbatch."""
+
+    path: Path
+    template: str
+    options: Mapping[str, str]
+
+    def text(self, asked: Asked, words: Sequence[str]) -> str:
+        """Give what is to be in it."""
+        told = f"{WRITTEN}{datetime.now():%Y-%m-%d %H:%M}; change what you like, then: sbatch {self.path}"
+        return scripts.filled(scripts.read(self.template), self.options, asked.variables(), words, told)
+
+
+def written(wanted: Sequence[Script], asked: Asked, words: Sequence[str]) -> list[Path]:
+    """Write all scripts, or none; give their paths.
+
+    Raises
+    ------
+    ValueError
+        Where one is there that is another, by the user's hand or for another order, and --overwrite is not given.
+    """
+    texts = [script.text(asked, words) for script in wanted]
+    for script, text in zip(wanted, texts, strict=True):
+        if not asked.overwrite and script.path.exists() and lasting(script.path.read_text()) != lasting(text):
+            raise ValueError(
+                f"{script.path} is there and differs from what would be written: `sbatch {script.path}` submits it "
+                "as it is, --overwrite writes it anew"
+            )
+    for script, text in zip(wanted, texts, strict=True):
+        script.path.parent.mkdir(parents=True, exist_ok=True)
+        script.path.write_text(text)
+        script.path.chmod(0o755)
+    return [script.path for script in wanted]
+
+
+def lasting(text: str) -> list[str]:
+    """Give the lines of a script but for those that say when it was written and submitted."""
+    return [line for line in text.splitlines() if not line.startswith((f"# {WRITTEN}", SUBMITTED))]
 
 
 def send(script: Path, extra: Sequence[str], asked: Asked) -> str:

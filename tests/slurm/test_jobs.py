@@ -21,7 +21,7 @@ def test_submit_runs_to_the_certified_end(site, tmp_path):
     (tmp_path / "job.toml").write_text('path = "generate:n=600,d=12,task=binary"\nout = "runs/run.h5"\n')
     words = ("submit", "job.toml", "--nodes", "2", "--tasks-per-node", "2", "--time", "10")
     assert "to submit it: sbatch" in site.mpiopt(*words, "--dry-run", folder=tmp_path)
-    told = site.mpiopt(*words, "--tol", "1e-8", folder=tmp_path)
+    told = site.mpiopt(*words, "--overwrite", "--tol", "1e-8", folder=tmp_path)
     job = told.split()[1].rstrip(":")
     assert site.ended(job)["JobState"] == "COMPLETED"
     provenance = certified(tmp_path / "runs").provenance

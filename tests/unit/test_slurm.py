@@ -117,9 +117,41 @@ def test_a_short_job_is_told_in_time_and_other_launchers_have_other_templates(he
     assert "#SBATCH --signal=B:USR1@60\n" in text
     assert "#SBATCH --partition=p\n" in text
     assert "trap 'kill -USR1 $launcher' USR1" in text
-    assert mpiopt("submit", "job.toml", "--elastic", "--dry-run") == 0
+    assert mpiopt("submit", "job.toml", "--elastic", "--dry-run", "--overwrite") == 0
     assert "#SBATCH --no-kill\n" in (here / "runs" / "a.sbatch").read_text()
     assert not (here / "sbatch.asked").exists()
+
+
+def test_a_script_that_was_changed_is_not_written_over(here, capsys):
+    script = here / "runs" / "a.sbatch"
+    (here / "sbatch.says").write_text("12\n")
+    for _ in range(2):  # what is the same but for dates is submitted again
+        assert mpiopt("submit", "job.toml") == 0
+        stale = script.read_text().replace("submit on 2", "submit on 1")
+        script.write_text(stale)
+    assert (here / "sbatch.asked").read_text().count("\n") == 2
+    mine = script.read_text().replace("set -u\n", "set -u\nmodule load mpi\n")
+    script.write_text(mine)
+    capsys.readouterr()
+    for words in ((), ("--dry-run",)):
+        assert mpiopt("submit", "job.toml", *words) == 2
+        told = capsys.readouterr().err
+        assert "`sbatch runs/a.sbatch` submits it as it is, --overwrite writes it anew" in told
+        assert told.count("\n") == 1
+        assert script.read_text() == mine
+    assert (here / "sbatch.asked").read_text().count("\n") == 2
+    assert mpiopt("submit", "job.toml", "--overwrite") == 0
+    assert "module load" not in script.read_text()
+
+
+def test_of_a_sweep_both_scripts_are_written_or_none(here, capsys):
+    (here / "s.toml").write_text('path = "generate:"\nout = "grid"\n[sweep]\nseed = [0, 1, 2]\n')
+    assert mpiopt("submit", "s.toml", "--dry-run") == 0
+    with (here / "grid" / "collect.sbatch").open("a") as file:
+        file.write("mail me\n")
+    before = (here / "grid" / "sweep.sbatch").read_text()
+    assert mpiopt("submit", "s.toml", "--dry-run", "--time", "9") == 2
+    assert (here / "grid" / "sweep.sbatch").read_text() == before
 
 
 def test_a_sweep_is_an_array_and_a_table_after_it(here, capsys):
