@@ -1,7 +1,8 @@
 """What ends a run besides its own stopping rules and signals: the end of the job's time, and a halt file.
 
 Time is kept back for what there is to do at the end, as long as the longest checkpoint so far has taken.
-`mpiopt halt RUN` writes the halt file, in the folder of the checkpoints; the run removes it when it obeys.
+`mpiopt halt RUN` writes the halt file, in the folder of the checkpoints; the run removes it when it obeys, or when it
+ends for good before that time. It stays for the next start of a job that is to go on (exit codes 75, 130, 143).
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ def read_halt(folder: Path) -> Halt | None:
         return Halt(**json.loads(text))
     except (ValueError, TypeError):
         return Halt()
+
+
+def forget_past(folder: Path, launched: float, now: float) -> None:
+    """Remove a halt whose time is past, or that was asked for at once: another run did not live to obey it.
+
+    One that is younger than `launched`, when the launcher of this life began, is for this run.
+    """
+    found = read_halt(folder)
+    if found is not None and found.at <= now and (folder / "halt").stat().st_mtime < launched:
+        (folder / "halt").unlink()
 
 
 class Deadline:

@@ -15,8 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from mpiopt.deadline import forget_past
+from mpiopt.ended import LAUNCHED
 from mpiopt.slurm import queue
 
+CONTINUED = (75, 130, 143)  # exit codes after which a run may go on: saved near the time limit, Ctrl-C, SIGTERM
 PATIENCE = 10.0  # seconds to wait for a former life on this host that is ending
 
 
@@ -109,6 +112,8 @@ class Owner:
         if last is not None:
             refuse(mine, last, wait)
             mine = replace(mine, number=last.number + 1)
+            if not (mine.job and (mine.job, mine.cluster) == (last.job, last.cluster)):
+                forget_past(self.folder, float(os.environ.get(LAUNCHED, "inf")), time.time())
         self._write(mine)
         self._life = mine
 
@@ -118,9 +123,14 @@ class Owner:
         if self._life is None or last is None or last.token != self._life.token:
             raise OSError(f"another run has taken over {self.folder}; this one stops writing there")
 
-    def release(self, ending: str) -> None:
-        """Say that nothing more will be written, and how the run ended; a folder without checkpoints goes."""
+    def release(self, ending: str, code: int = 0) -> None:
+        """Say that nothing more will be written, and how the run ended; a folder without checkpoints goes.
+
+        A halt that is still to come stays where the run may be started again, as its exit code says.
+        """
         self.check()
+        if code not in CONTINUED:
+            (self.folder / "halt").unlink(missing_ok=True)
         if self._life is not None:
             self._write(replace(self._life, ended=ending))
         self._life = None

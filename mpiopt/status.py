@@ -19,7 +19,7 @@ from mpiopt.hdf5 import Head, Result, read_head, read_result
 from mpiopt.owner import Life
 from mpiopt.recorder import Row, duration, rows_from_text
 from mpiopt.show import columns
-from mpiopt.signals import Stop
+from mpiopt.signals import NAMES, Level, Stop
 from mpiopt.slurm import queue
 from mpiopt.slurm.submit import SUBMITTED
 
@@ -134,7 +134,10 @@ def state(one: Seen, states: Mapping[str, str]) -> str:
         alive = runs(life, told)
         return f"unknown, was on {life.host}" if alive is None else "running" if alive else f"died{cause(told)}"
     if one.result is not None:
-        return ENDED.get(int(one.result.provenance["exit_status"]), "failed")
+        code = int(one.result.provenance["exit_status"])
+        if code == 3 and life is not None and life.ended.endswith(NAMES[Level.HALT]):
+            return "halted"
+        return ENDED.get(code, "failed")
     return f"ended ({told})" if told else "ended"
 
 

@@ -93,7 +93,7 @@ def live(job_on: Callable[[Comm], Job], post: Post, stop: Stop, keeper: Keeper) 
     done = Finished(now, code, how, costs)
     store.check()
     quality = write(job, data, objective, done, comm)
-    store.release(f"{now.ending}: {now.reason}")
+    store.release(f"{now.ending}: {now.reason}", code)
     if data.test is not None:
         say(job, comm, f"{data.test.total} test rows: {report.metrics_line(quality)}")
     tables(job, objective, done, channel)

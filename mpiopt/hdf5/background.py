@@ -98,10 +98,10 @@ class BackgroundCheckpoints(Checkpoints):
         self.finish()
         super().check()
 
-    def release(self, ending: str) -> None:
+    def release(self, ending: str, code: int = 0) -> None:
         """Finish what is under way; then as `Checkpoints`."""
         self.finish()
-        super().release(ending)
+        super().release(ending, code)
 
     def load(self, blank_state: object, shard: Shard, job: str) -> Loaded | None:
         """Finish what is under way; then as `Checkpoints`."""

@@ -86,12 +86,12 @@ class Checkpoints:
         """Return if the folder is still this run's; OSError on all ranks if not."""
         on_first(self.comm, self._slots.owner.check)
 
-    def release(self, ending: str) -> None:
-        """Say, in the folder, that this run has ended and how; without any checkpoint the folder is removed."""
+    def release(self, ending: str, code: int = 0) -> None:
+        """Say, in the folder, that this run has ended, how, and with which exit code; without checkpoints it goes."""
 
         def release() -> None:
             self._slots.finish()
-            self._slots.owner.release(ending)
+            self._slots.owner.release(ending, code)
 
         on_first(self.comm, release)
 

@@ -9,6 +9,8 @@ import pytest
 
 from mpiopt import owner
 from mpiopt.comm.threads import spmd
+from mpiopt.deadline import Halt, read_halt
+from mpiopt.ended import LAUNCHED
 from mpiopt.hdf5 import Checkpoints
 from mpiopt.hdf5.slots import Slots
 from mpiopt.owner import Owner, read, this_life
@@ -129,6 +131,46 @@ def test_a_folder_without_checkpoints_goes_with_the_release(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
     assert read(tmp_path / "b").ended == "certified: so it is"
     assert owner.runs(read(tmp_path / "b")) is False
+
+
+@pytest.mark.parametrize(("code", "stays"), [(0, False), (3, False), (75, True), (130, True), (143, True)])
+def test_a_halt_to_come_goes_with_a_run_that_is_over_for_good(tmp_path, code, stays):
+    one = Owner(tmp_path / "run.ckpt")
+    one.claim()
+    (one.folder / "000001.h5").touch()
+    Halt(at=4e9).write(one.folder)
+    one.release("so", code)
+    assert (read_halt(one.folder) is not None) == stays
+    Owner(one.folder).claim()
+    assert (read_halt(one.folder) is not None) == stays
+
+
+@pytest.mark.parametrize("past", [Halt(), Halt(at=1000.0), Halt(after_checkpoint=True)])
+def test_a_halt_that_a_dead_run_has_left_is_not_for_the_next_one(tmp_path, monkeypatch, past):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    dead = vars(this_life({})) | {"pid": 1, "born": 1}
+
+    def claimed():
+        (tmp_path / "owner").write_text(json.dumps(dead))
+        past.write(tmp_path)
+        Owner(tmp_path).claim()
+        return read_halt(tmp_path)
+
+    assert claimed() is None
+    monkeypatch.setenv(LAUNCHED, "1000.0")  # the same launcher starts it again: it is for this run
+    assert claimed() == past
+
+
+def test_a_requeued_job_obeys_a_halt_whose_time_came_while_it_waited(tmp_path, monkeypatch, states):
+    slurm(monkeypatch, "7")
+    one = Owner(tmp_path)
+    one.claim()
+    Halt(at=1000.0).write(tmp_path)
+    one.release("signal", 75)
+    slurm(monkeypatch, "7", restart=1)
+    Owner(tmp_path).claim()
+    assert read_halt(tmp_path) == Halt(at=1000.0)
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -242,6 +242,29 @@ def test_status_without_slurm(here, capsys):
     assert "notes" not in found
 
 
+def test_a_run_that_was_halted_is_called_so_and_goes_on_after_it(here, capsys):
+    words = [
+        "train",
+        "job.toml",
+        "--quiet",
+        "--algorithm",
+        "lbfgs[sampled=false]",
+        "--out",
+        "a.h5",
+        "--resume",
+        "auto",
+    ]
+    assert mpiopt(*words, "--max-epochs", "3") == 3
+    assert cells(capsys)["a"][0] == "budget spent"
+    stop = Stop()
+    stop.level = Level.HALT
+    assert run(words, single(), stop) == 3
+    assert cells(capsys)["a"][0] == "halted"
+    (here / "a.ckpt" / "halt").write_text('{"at": 1000.0}')  # of a run that was killed
+    assert mpiopt(*words) == 0
+    assert cells(capsys)["a"][0] == "certified"
+
+
 def test_status_with_slurm(here, capsys):
     (here / "sbatch.says").write_text("12\n")
     assert mpiopt("submit", "job.toml") == 0
