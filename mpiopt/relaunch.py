@@ -16,15 +16,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import IO, cast
 
 from mpiopt.comm import Comm
 from mpiopt.crew import AGAIN
 from mpiopt.ended import LAUNCHED, STARTED, VARIABLE, read_end
+from mpiopt.last_words import LastWords
 from mpiopt.mpirun import Mpirun, alive, find
 from mpiopt.processes import end_all, ranks_of, remove, segments
 from mpiopt.signals import EXIT_CODES, LEVELS, Level, Stop
 from mpiopt.wanted import USAGE as USAGE  # the help looks for it here
-from mpiopt.wanted import Wanted, read, run_folder
+from mpiopt.wanted import Wanted, fewer, read, run_folder
 
 PATIENCE = 20.0  # seconds for an mpirun whose ranks have all ended
 LOOK = 0.2  # seconds between two looks
@@ -96,14 +98,13 @@ class Launch:
         left = alive(self._wanted.hosts)
         if self._wanted.hosts and not left:
             raise ValueError(f"no host answers any more: {', '.join(name for name, _ in self._wanted.hosts)}")
-        ranks = self._resized or self._wanted.ranks
+        wanted = replace(self._wanted, ranks=self._resized or self._wanted.ranks, hosts=left)
         if left != self._wanted.hosts:
-            ranks = min(ranks, sum(slots for _, slots in left))
+            wanted = fewer(wanted, sum(slots for _, slots in left))
         what = "with another number of ranks" if self._resized else f"again, restart {restarts}"
-        self._resized = 0
-        self._wanted = replace(self._wanted, ranks=ranks, hosts=left)
-        at = time.strftime("%H:%M:%S")
-        say(f"{at} started {what}: {ranks} ranks, from the last checkpoint if there is one")
+        self._resized, self._wanted = 0, wanted
+        at, spares = time.strftime("%H:%M:%S"), f" and {wanted.spares} spare" if wanted.spares else ""
+        say(f"{at} started {what}: {wanted.ranks} ranks{spares}, from the last checkpoint if there is one")
 
     def _live(self) -> int | None:
         """Run mpirun once; give the noted exit code, None where no rank has come to its end."""
@@ -114,34 +115,46 @@ class Launch:
         added = {VARIABLE: str(self._note), LAUNCHED: repr(self._began)}
         variables = self._mpirun.environment(os.environ, wanted.hosts) | added
         # In a session of its own: a Ctrl-C in the terminal comes here alone, and ranks have time to save.
-        process = subprocess.Popen(command, env=variables, start_new_session=True, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=variables, start_new_session=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        last_words, code, began = LastWords(cast(IO[bytes], process.stderr)), None, True
         try:
-            self._watch(process)
-            return read_end(self._note)  # before what is left is told to end: it would note that
+            began = self._watch(process)
+            code = read_end(self._note)  # before what is left is told to end: it would note that
         finally:
             end_all(process, f"{VARIABLE}={self._note}")
             # Of a job all of whose ranks, or whose mpirun, were killed:
             remove(self._shared)
             shutil.rmtree(Path(tempfile.gettempdir(), f"ompi.{process.pid}"), ignore_errors=True)
+        if code is None and not began and not self._level:
+            self._refuse(process.returncode, last_words.reason())
+        return code
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass signals on until mpirun ends, or until nothing of the job is left but mpirun."""
+    def _refuse(self, code: int, reason: str) -> None:
+        """Say why mpirun could start nothing, unless a lost host is why: it would end so at each start."""
+        left = alive(self._wanted.hosts)
+        if code > 0 and (not left or left == self._wanted.hosts):
+            raise ValueError(f"launch: mpirun started no rank: {reason or f'it ended with {code}'}")
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> bool:
+        """Pass signals on until mpirun ends, or until nothing of the job is left but mpirun; say if it had ranks."""
         since, seen = time.monotonic(), set[int]()
         while True:
             try:
                 process.wait(LOOK)
-                return
+                return bool(seen) or self._note.with_name(STARTED).exists()
             except subprocess.TimeoutExpired:
                 ranks = ranks_of(process.pid)
             seen.update(ranks)
             self._shared.update(*map(segments, ranks[:1]))
             if len(seen) > len(ranks) and not self._note.with_name(STARTED).exists() and self._mpirun.ulfm:
-                return  # a rank died while MPI was starting: the others would wait for it
+                return True  # a rank died while MPI was starting: the others would wait for it
             over = self._note.exists() or (seen and not ranks and not self._wanted.hosts)
             since = since if over else time.monotonic()
             if over and time.monotonic() - since > PATIENCE:
                 say("mpirun did not end with its ranks; it is ended now")
-                return
+                return True
             self._look_for_request()
             self._pass_on(process, ranks)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpiopt.cli import from_outside
@@ -19,7 +19,7 @@ class Wanted:
     """What is to be started, and how often."""
 
     ranks: int
-    words: tuple[str, ...]
+    words: tuple[str, ...]  # with spares, `--spares S` at the end
     spares: int = 0
     hosts: Hosts = ()
     max_restarts: int = 10
@@ -60,6 +60,15 @@ def read(words: Sequence[str]) -> Wanted:
 
 
 _LEAST = {"ranks": 1, "spares": 0, "max-restarts": 0}
+
+
+def fewer(wanted: Wanted, slots: int) -> Wanted:
+    """Fit what is wanted into so many slots: spares are given up first."""
+    ranks = min(wanted.ranks, slots)
+    spares = min(wanted.spares, slots - ranks)
+    told = wanted.words[:-2] if wanted.spares else wanted.words
+    words = (*told, "--spares", str(spares)) if spares else told
+    return replace(wanted, ranks=ranks, spares=spares, words=words)
 
 
 def whole(key: str, text: str, least: int) -> int:

@@ -12,12 +12,13 @@ import pytest
 
 from mpiopt import mpirun, relaunch, wanted
 from mpiopt.ended import VARIABLE, note_end, read_end
+from mpiopt.last_words import reason_in
 from mpiopt.mpirun import HYDRA, OPEN_MPI, OTHER, Mpirun, alive
 from mpiopt.processes import children, end_all, marked, ranks_of
 from mpiopt.signals import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE = """import os, signal, sys, time
+FAKE = """import os, signal, subprocess, sys, time
 from pathlib import Path
 if "--version" in sys.argv:
     print("mpirun (Made up) 1.0"); sys.exit()
@@ -30,7 +31,12 @@ def end(code):
 signal.signal(signal.SIGUSR1, lambda *a: (end(75), sys.exit(1)))
 signal.signal(signal.SIGTERM, lambda *a: (end(143), sys.exit(1)))
 plan = Path("plan").read_text().split()[n]
-if plan != "stillborn":
+if plan == "refuse":
+    print("-" * 74, "Not enough slots for the", "2 that were asked for:", "", "Ask for fewer.", "-" * 74, sep="\\n",
+          file=sys.stderr); sys.exit(1)
+if plan == "stillborn":  # a rank was there, but its MPI did not start
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(1)"])
+else:
     Path(os.environ["MPIOPT_ENDED"]).with_name("started").touch()
 if plan == "wait":
     time.sleep(60)
@@ -84,6 +90,27 @@ def test_the_note_decides_and_not_mpiruns_exit_code(launched, tmp_path, lives, c
     assert len((tmp_path / "lives").read_text()) == count
     assert told.count("started again") == count - 1
     assert not list(tmp_path.glob(".m-launch-*"))
+
+
+def test_an_mpirun_that_starts_nothing_is_not_tried_again_and_its_reason_is_said(launched, tmp_path):
+    found, told = ended(launched("9", "refuse", "note0", flags=["--max-restarts", "3"]))
+    assert found == 2, told
+    assert told.endswith("mpiopt: launch: mpirun started no rank: Not enough slots for the 2 that were asked for\n")
+    assert "Ask for fewer." in told  # all of it is passed on
+    assert (tmp_path / "lives").read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", ""),
+        ("one\nssh: no route\n", "ssh: no route"),
+        (f"warned\n{'-' * 40}\nno\nslots:\n\n  python\n{'-' * 40}\n", "no slots"),
+        (f"{'-' * 40}\nfirst\n{'-' * 40}\n{'-' * 40}\nsecond\n{'-' * 40}\n\0", "second"),
+    ],
+)
+def test_the_reason_is_the_first_paragraph_of_the_last_block(text, reason):
+    assert reason_in(text) == reason
 
 
 def until(check, seconds=30):
@@ -197,6 +224,34 @@ def test_hosts_that_do_not_answer_are_left_out(tmp_path, monkeypatch):
     again._wanted = wanted.Wanted(6, (), hosts=(("a", 3), ("b", 2), ("c", 1)))
     again._again(1)
     assert (again._wanted.ranks, again._wanted.hosts) == (4, (("a", 3), ("c", 1)))
+    monkeypatch.setenv("MPIOPT_AGENT", "false")
+    with pytest.raises(ValueError, match="no host answers"):
+        again._again(2)
+
+
+def test_a_host_that_is_lost_when_mpirun_starts_is_left_out_and_no_refusal(monkeypatch, tmp_path):
+    again = relaunch.Launch(Mpirun(("mpirun",), OPEN_MPI, True, 2), wanted.Wanted(6, ()), tmp_path / "note", tmp_path)
+    again._wanted = wanted.Wanted(4, (), hosts=(("a", 3), ("b", 2)))
+    monkeypatch.setattr(relaunch, "alive", lambda hosts: hosts[:1])
+    again._refuse(1, "b does not answer")
+    monkeypatch.setattr(relaunch, "alive", lambda hosts: hosts)
+    again._refuse(-9, "somebody has killed mpirun")
+    with pytest.raises(ValueError, match="started no rank: not enough slots"):
+        again._refuse(1, "not enough slots")
+
+
+@pytest.mark.parametrize(
+    ("slots", "ranks", "spares", "words"),
+    [
+        (6, 4, 2, ("train", "--spares", "2")),
+        (5, 4, 1, ("train", "--spares", "1")),
+        (4, 4, 0, ("train",)),
+        (3, 3, 0, ("train",)),
+    ],
+)
+def test_of_fewer_slots_spares_are_given_up_first(slots, ranks, spares, words):
+    told = wanted.read(["-n", "4", "--spares", "2", "--", "train"])
+    assert wanted.fewer(told, slots) == wanted.Wanted(ranks, words, spares)
 
 
 def test_a_signal_before_mpirun_is_there_starts_nothing(monkeypatch, tmp_path):
