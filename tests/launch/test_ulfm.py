@@ -147,6 +147,24 @@ def test_mpirun_dies_and_the_launcher_starts_again_and_leaves_nothing_behind(tmp
     assert not os.path.exists(os.path.join(tempfile.gettempdir(), f"ompi.{mpirun}"))
 
 
+def test_ranks_leave_and_come_back_while_the_job_runs(tmp_path, start):
+    with start(2) as process:
+        rounds_reported(tmp_path, process, 1)
+        for ranks in (1, 2):
+            (tmp_path / "run.ranks").write_text(f"{ranks}\n")
+            begun = f"with another number of ranks: {ranks} ranks"
+            while not re.search(r"round \d+", told(tmp_path).partition(begun)[2]):
+                assert process.poll() is None, told(tmp_path)
+                time.sleep(0.01)
+        lines = certified(tmp_path, process, 2)
+    assert "restart" not in lines
+    result = read_result(tmp_path / "run.h5")
+    rounds = result.history["round"].tolist()
+    assert rounds == sorted(set(rounds))
+    reasons = [event.text for event in result.events if event.kind == "resumed"]
+    assert [text.rpartition(", ")[2] for text in reasons] == ["1 ranks", "2 ranks"]
+
+
 ALONE = """import os, sys
 from mpiopt import train
 from mpiopt.comm import mpi_ulfm
