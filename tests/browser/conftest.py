@@ -1,4 +1,7 @@
-"""A real browser without a window: Chromium of the machine, driven by Playwright."""
+"""A real browser without a window: Chromium of the machine, driven by Playwright.
+
+Where there is none the tests are skipped; MPIOPT_BROWSER_TESTS=required makes them fail instead.
+"""
 
 import os
 import shutil
@@ -11,14 +14,23 @@ WIDTHS = {1400: 900, 390: 844}
 LOCAL = ("file:", "data:", "blob:")
 
 
+def lacking(why):
+    """Skip the test, or fail it where a browser is required."""
+    end = pytest.fail if os.environ.get("MPIOPT_BROWSER_TESTS") == "required" else pytest.skip
+    end(f"browser: {why}")
+
+
 @pytest.fixture(scope="session")
 def browser():
-    """Give the browser; the test skips where there is none."""
+    """Give the browser."""
     program = os.environ.get("MPIOPT_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        pytest.skip("browser: none of " + ", ".join(BROWSERS) + " is installed; MPIOPT_BROWSER names another")
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser: no playwright (pip install playwright)")
-    with playwright.sync_playwright() as driver:
+        lacking("none of " + ", ".join(BROWSERS) + " is installed; MPIOPT_BROWSER names another")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        lacking("no playwright (pip install playwright)")
+    with sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started
         started.close()
