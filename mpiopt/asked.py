@@ -11,6 +11,7 @@ from mpiopt.comm import Comm
 from mpiopt.flags import Settings, parse
 from mpiopt.job import Job
 from mpiopt.overwriting import refuse_onto
+from mpiopt.plugin import nearest
 from mpiopt.shared import shared_text
 
 SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy", ".npz", ".h5", ".hdf5"}
@@ -31,6 +32,9 @@ def job_text(path: str) -> str:
     """Read a job file; ValueError, in one line, where that cannot be."""
     try:
         return Path(path).read_text()
+    except FileNotFoundError:
+        near = nearest(Path(path).name, sorted(file.name for file in Path(path).parent.glob("*.toml")))
+        raise ValueError(f"{path}: no such file{near}") from None
     except OSError as error:
         raise ValueError(f"{path}: the job file cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:

@@ -22,13 +22,13 @@ def halt(words: Sequence[str], comm: Comm, stop: Stop) -> int:
     asked = dict(settings)
     if len(positional) != 1 or len(asked) > 1:
         raise ValueError(USAGE)
+    at = moment(asked["at"], datetime.now()).timestamp() if "at" in asked else 0.0
     folder = checkpoints(positional[0])
     if "cancel" in asked:
         (folder / "halt").unlink(missing_ok=True)
         print(f"{folder}: no halt is asked for any more")
         return 0
     refuse_ended(folder)
-    at = moment(asked["at"], datetime.now()).timestamp() if "at" in asked else 0.0
     Halt(at, "after-checkpoint" in asked).write(folder)
     when = f"at {datetime.fromtimestamp(at):%Y-%m-%d %H:%M}" if at else "now"
     print(f"{folder}: asked to end {'after its next checkpoint' if 'after-checkpoint' in asked else when}")

@@ -160,7 +160,10 @@ def progress(one: Seen) -> Row | None:
 
 
 def tolerance(one: Seen) -> str:
-    """Give the tolerance, where a result says it."""
+    """Give the tolerance, as the result says it, or the checkpoint."""
     from mpiopt.jobfile import read
 
-    return f"{read(one.result.job).stop.tol:g}" if one.result is not None else "-"
+    if one.result is not None:
+        return f"{read(one.result.job).stop.tol:g}"
+    told = one.head.meta.get("tol") if one.head is not None else None  # older checkpoints do not say it
+    return "-" if told is None else f"{float(told):g}"

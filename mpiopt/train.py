@@ -121,6 +121,7 @@ def make_plan(job: Job, data: Dataset, comm: Comm, keeper: Keeper) -> tuple[Plan
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
     meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
+    meta["tol"] = job.stop.tol  # for `mpiopt status`
     if not (job.resume or keeper.saved):  # a launcher has started this job before
         keeper.saved = first_since(folder, float(os.environ.get(LAUNCHED, "inf")), comm)
     store = open_store(job, folder, comm)

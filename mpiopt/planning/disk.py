@@ -12,6 +12,7 @@ from mpiopt.planning.link import PREFIX
 
 NBYTES = 32 << 20
 PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0, "week": 604800.0}
+LONG = {"second": "s", "minute": "min", "hour": "h", "day": "day", "week": "week"}  # and their plurals
 
 
 def measure(folder: Path) -> float:
@@ -44,6 +45,7 @@ def seconds_between(text: str) -> float:
         failures = float(number)
         if not slash or not failures > 0:
             raise ValueError
-        return PERIODS[unit.strip()] / failures
+        unit = unit.strip()
+        return PERIODS[LONG.get(unit.removesuffix("s"), unit)] / failures
     except (ValueError, KeyError):
-        raise ValueError(f"--failures is like 1/day or 0.02/h, of the whole job; not {text!r}") from None
+        raise ValueError(f"--failures is like 1/day or 2/hour, of the whole job; not {text!r}") from None

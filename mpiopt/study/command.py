@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mpiopt.asked import job_text
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.plugin import nearest
@@ -69,11 +70,12 @@ def read(path: str | Path) -> tuple[Any, Any]:
 
     Raises
     ------
-    ValueError, OSError
-        If the file can not be read, a key is unknown, or a value is out of its range.
+    ValueError
+        If the file cannot be read, a key is unknown, or a value is out of its range.
     """
+    text = job_text(str(path))
     try:
-        tree = tomllib.loads(Path(path).read_text())
+        tree = tomllib.loads(text)
         name = tree.pop("study", FIRST)
         if name not in KINDS:
             raise ValueError(f"unknown study {name!r}{nearest(str(name), KINDS)}; known: {', '.join(KINDS)}")

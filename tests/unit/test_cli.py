@@ -262,7 +262,10 @@ def test_labels_that_the_model_does_not_know_are_said(here, capsys):
 def test_a_job_file_that_is_not_there_or_no_text_is_one_line(here, capsys):
     data = libsvm(here / "data", signs)
     (here / "bad.toml").write_bytes(b"\xff\xfe\x00")
-    for name, words in (("none.toml", "cannot be read: no such file"), ("bad.toml", "is not text")):
+    for name, words in (
+        ("bat.toml", "bat.toml: no such file (did you mean 'bad.toml'?)"),
+        ("bad.toml", "is not text"),
+    ):
         assert mpiopt("train", data, name) == 2
         shown = capsys.readouterr().err
         assert words in shown

@@ -185,6 +185,7 @@ def test_the_command_writes_the_file_and_takes_it_back(run, capsys):
         (("run.h5", "--at", "18:00", "--after-checkpoint"), "halt RUN.h5"),
         (("other.h5",), "other.ckpt: there is no such folder"),
         (("run.h5", "--at", "noon"), "--at is like 18:00"),
+        (("other.h5", "--at", "25:00"), "--at is like 18:00"),
         (("run.h5", "--at", "1999-01-01T00:00"), "is past"),
     ],
 )

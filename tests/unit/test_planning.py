@@ -202,4 +202,10 @@ def test_mistakes_are_one_line(words, told, tmp_path, monkeypatch):
 
 def test_rates_are_read():
     assert disk.rate("2GB/s") == 2e9
-    assert disk.seconds_between("2/day") == 43200.0
+    assert disk.seconds_between("2/day") == disk.seconds_between("2/days") == 43200.0
+    assert disk.seconds_between("2/hour") == disk.seconds_between("2/hours") == 1800.0
+    assert disk.seconds_between("3/minute") == disk.seconds_between("1 / min") / 3 == 20.0
+    assert disk.seconds_between("1/second") == disk.seconds_between("1/s") == 1.0
+    for text in ("1/", "1/hourss", "1/month", "1/ss"):
+        with pytest.raises(ValueError, match="--failures is like"):
+            disk.seconds_between(text)

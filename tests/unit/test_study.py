@@ -174,3 +174,12 @@ def test_cells_dealt_to_ranks_give_the_same_outcomes(tmp_path):
 def test_a_wrong_command_line_is_one_line(words, capsys):
     assert run_command(words, threads.single(), Stop()) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_job_that_is_not_there_is_one_line_that_names_the_near_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["study", "nope.toml"], threads.single(), Stop()) == 2
+    assert capsys.readouterr().err == "mpiopt: nope.toml: no such file\n"
+    (tmp_path / "hope.toml").touch()
+    assert run_command(["study", "nope.toml"], threads.single(), Stop()) == 2
+    assert capsys.readouterr().err == "mpiopt: nope.toml: no such file (did you mean 'hope.toml'?)\n"
