@@ -74,7 +74,7 @@ def test_nothing_gives_help_with_examples(here, capsys):
         (["list", "loses"], "unknown family 'loses' (did you mean 'losses'?)"),
         (["predict", "data"], "predict MODEL.h5 DATA"),
         (["predict", "data", "data"], "data"),
-        (["study", "no.toml"], "mpiopt: no.toml: no such file or directory"),
+        (["study", "no.toml"], "mpiopt: no.toml: no such file"),
         (["inspect"], "inspect needs a file"),
         (["generate", "x.h5", "--n", "0"], "n must be at least 1"),
     ],
