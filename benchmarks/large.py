@@ -94,7 +94,7 @@ def inside(words: Sequence[str]) -> None:
     from mpi4py import MPI  # noqa: F401
 
     from mpiopt.comm.threads import single
-    from mpiopt.planning import probe, space
+    from mpiopt.planning import space
     from mpiopt.planning.command import program_of
     from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
@@ -102,8 +102,7 @@ def inside(words: Sequence[str]) -> None:
     question = ask(words)
     program, ranks = program_of(question, single()).nbytes, question.ranks
     planner = Planner.of(question, single())
-    traced = probe.needs(planner.objective(ranks), planner.algorithm(ranks)[0], 0)
-    print(space.of_rank(planner.rows, question.job.data, traced, program, ranks).peak)
+    print(space.of_rank(planner.rows, question.job.data, planner.needs(ranks), program, ranks).peak)
 
 
 def phases(folder: Path, gigabytes: float, d: int, ranks: int) -> Iterator[Phase]:

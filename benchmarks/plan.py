@@ -84,7 +84,7 @@ def inside(words: Sequence[str]) -> None:
     from mpi4py import MPI
 
     from mpiopt.comm.mpi import MpiComm
-    from mpiopt.planning import probe, space
+    from mpiopt.planning import space
     from mpiopt.planning.command import program_of
     from mpiopt.planning.planner import Planner
     from mpiopt.planning.question import ask
@@ -95,8 +95,7 @@ def inside(words: Sequence[str]) -> None:
     planner = Planner.of(question, comm, program.first_calls)
     ranks = planner.question.ranks
     o = planner.outlook(ranks)
-    traced = probe.needs(planner.objective(ranks), planner.algorithm(ranks)[0], 0)
-    peak = space.of_rank(planner.rows, planner.question.job.data, traced, program.nbytes, ranks).peak
+    peak = space.of_rank(planner.rows, planner.question.job.data, planner.needs(ranks), program.nbytes, ranks).peak
     started = planner.probe(ranks)[0].start_epochs
     fixed = o.seconds - max(0.0, o.epochs - started) * o.epoch
     if comm.rank == 0:

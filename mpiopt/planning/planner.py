@@ -20,7 +20,7 @@ from mpiopt.objective import Objective
 from mpiopt.planning import link, probe, sample
 from mpiopt.planning.link import Link
 from mpiopt.planning.model import Case, Outlook, needed_rows, outlook
-from mpiopt.planning.probe import Probe, Until
+from mpiopt.planning.probe import Needs, Probe, Until
 from mpiopt.planning.question import Question
 from mpiopt.planning.sample import Sample
 from mpiopt.problem import measure, pick_for, target_of
@@ -125,6 +125,13 @@ class Planner:
             found = mine._replace(compute=float(mean[0]), start=float(mean[1]))
             self.probes[key] = found, float(most[0] / mean[0] - 1.0)
         return self.probes[key]
+
+    def needs(self, ranks: int) -> Needs:
+        """Trace the memory of one of so many ranks, on rank 0 while the others wait: a process has one trace."""
+        found = np.zeros(2)
+        if self.comm.rank == 0:
+            found[:] = probe.needs(self.objective(ranks), self.algorithm(ranks)[0], self.question.job.seed)
+        return Needs(*self.comm.broadcast(found).tolist())
 
     def _until(self, ranks: int) -> Until:
         return Until() if ranks > 2 else Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)

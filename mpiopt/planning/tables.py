@@ -60,9 +60,7 @@ def _head(planner: Planner, asked: Outlook) -> list[str]:
 
 def _space(planner: Planner, o: Outlook, program: float) -> space.Space:
     ranks = o.case.ranks
-    algorithm = planner.algorithm(ranks)[0]
-    traced = probe.needs(planner.objective(ranks), algorithm, planner.question.job.seed)
-    return space.of_rank(planner.rows, planner.question.job.data, traced, program, ranks)
+    return space.of_rank(planner.rows, planner.question.job.data, planner.needs(ranks), program, ranks)
 
 
 def _memory(planner: Planner, asked: Outlook, s: space.Space) -> list[str]:
