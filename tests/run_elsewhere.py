@@ -9,6 +9,7 @@ BENCHMARKS = [
     "coordinators",
     "io",
     "large --gb 20 --folder DIR",
+    "lost --runs 4",
     "plan",
     "scaling",
     "scaling --write docs",
@@ -80,7 +81,7 @@ ELSEWHERE = [
         [
             "make torture",
             "python -m tests.kill.deaths",
-            "python -m tests.kill.deaths --runs 12 --seed 11 --out deaths.json",
+            "python -m tests.kill.deaths --runs 260 --seed 20 --out deaths.json",
         ],
     ),
     (
