@@ -19,8 +19,8 @@ from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.comm.threads import spmd
 from mpiopt.compressors import Compressor
-from mpiopt.dataset import DataOptions, prepare
-from mpiopt.job import Model, Stopping
+from mpiopt.dataset import prepare
+from mpiopt.job import DataOptions, Model, Stopping
 from mpiopt.memory import MEMORIES
 from mpiopt.problem import pose, target_of
 from mpiopt.recorder import Clock, Row

@@ -111,7 +111,8 @@ def real(pattern: str) -> tuple[Any, Vector]:
     from scipy import sparse
 
     from mpiopt.comm.threads import single
-    from mpiopt.dataset import DataOptions, prepare
+    from mpiopt.dataset import prepare
+    from mpiopt.job import DataOptions
     from mpiopt.shard import DenseRows
 
     folder = Path(os.environ.get("MPIOPT_DATA", "../../shared/data"))

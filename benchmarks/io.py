@@ -91,8 +91,9 @@ def inside(folder: Path, nbytes: int, repeats: int) -> None:
 
     from mpiopt.comm.mpi import MpiComm
     from mpiopt.datasets import find
-    from mpiopt.hdf5 import Checkpoints
-    from mpiopt.shard import DenseRows, Shard, block
+    from mpiopt.hdf5.checkpoints import Checkpoints
+    from mpiopt.partition import block
+    from mpiopt.shard import DenseRows, Shard
     from mpiopt.state import Sharded
 
     Table.__annotations__["table"] = Sharded

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from mpiopt.kernels import orders
-from mpiopt.kernels.saga import Moves
+from mpiopt.kernels.saga import Moves, local_steps
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty
@@ -54,7 +54,7 @@ def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[st
     step = np.full(objective.width, 1e-3)
     moves = Moves(orders.shuffled(n, batch, 1), step, 1 / batch, 1 / n, batch, form)
     return {
-        "saga": lambda: objective.local_steps(moves, w, average, table),
+        "saga": lambda: local_steps(objective, moves, w, average, table),
         "pass": lambda: objective.evaluate(w),
     }
 

@@ -16,9 +16,9 @@ from mpiopt.algorithms.newton import Newton
 from mpiopt.algorithms.saga import Saga
 from mpiopt.channel import Channel
 from mpiopt.comm import Comm
-from mpiopt.dataset import DataOptions, prepare
+from mpiopt.dataset import prepare
 from mpiopt.exact import evaluate_exact
-from mpiopt.job import Model
+from mpiopt.job import DataOptions, Model
 from mpiopt.objective import Objective
 from mpiopt.problem import pose
 

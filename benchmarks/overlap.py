@@ -23,7 +23,8 @@ from benchmarks.ranks import mpirun
 from mpiopt.algorithms.saga import Saga, SagaState
 from mpiopt.channel import Channel
 from mpiopt.comm import Array, Comm, Pending
-from mpiopt.dataset import DataOptions, prepare
+from mpiopt.dataset import prepare
+from mpiopt.job import DataOptions
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
 from mpiopt.penalties import Penalty

@@ -105,7 +105,7 @@ def inside(words: Sequence[str]) -> None:
 
 def measured(case: Case, launch: Launch, started: float) -> dict[str, float]:
     """Train; give the figures of an epoch after the start, which took `started` of them, and of the whole."""
-    from mpiopt.hdf5 import read_result
+    from mpiopt.hdf5.results import read_result
 
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run.h5")

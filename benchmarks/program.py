@@ -29,8 +29,9 @@ def write_text(path: Path, n: int, nonzeros: int, d: int) -> int:
 def parsing(part: float) -> dict[str, float]:
     """Give MB/s of processor time: parsing alone, and the whole way from the file to the shard."""
     from mpiopt.comm.threads import single
-    from mpiopt.dataset import DataOptions, prepare
+    from mpiopt.dataset import prepare
     from mpiopt.datasets import find
+    from mpiopt.job import DataOptions
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.svm"

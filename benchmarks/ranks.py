@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.data import Problem, load
 from mpiopt.comm import Comm
 from mpiopt.fitting import Fit, fit
-from mpiopt.shard import block
+from mpiopt.partition import block
 
 LAUNCH = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.targets import Target
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.mpirun import find
 
 INTERVAL = 600.0  # seconds, the default of --checkpoint-every

@@ -50,7 +50,7 @@ def recipe(rows: int) -> str:
 
 def measured(rows: int, ranks: int) -> Figure:
     """Train under mpirun."""
-    from mpiopt.hdf5 import read_result
+    from mpiopt.hdf5.results import read_result
 
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run.h5")

@@ -24,8 +24,9 @@ from mpiopt.exact import evaluate_exact
 from mpiopt.local_steps import VISITED, LocalSteps
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective, Vector
+from mpiopt.partition import block
 from mpiopt.penalties import Penalty
-from mpiopt.shard import DenseRows, Shard, block
+from mpiopt.shard import DenseRows, Shard
 
 EXCHANGES = ("sync", "overlap", "timed", "async")
 ROWS, COLUMNS = 4000, 20

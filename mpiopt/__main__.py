@@ -35,7 +35,8 @@ def main() -> int:
 
     stop = Stop()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli import HEEDFUL, alone, from_outside, run
+    from mpiopt.cli import run
+    from mpiopt.commandtable import HEEDFUL, alone, from_outside
 
     words = sys.argv[1:]
     if words[:1] and words[0] not in HEEDFUL:

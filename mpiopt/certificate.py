@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Exact
+from mpiopt.exact import Exact
 from mpiopt.objective import Objective
 from mpiopt.reach import Labels
 

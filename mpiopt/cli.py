@@ -10,38 +10,12 @@ from collections.abc import Sequence
 
 from mpiopt import __version__
 from mpiopt.comm import Comm
+from mpiopt.commandtable import COMMANDS, from_outside
 from mpiopt.launch import refuse_mismatch
 from mpiopt.plugin import nearest
 from mpiopt.signals import Stop
 from mpiopt.terminal import print_here
-from mpiopt.usage import COMMANDS, usage
-
-ALONE = (
-    "list",
-    "plan",
-    "study",
-    "inspect",
-    "plot",
-    "compare",
-    "report",
-    "export",
-    "help",
-    "--help",
-    "-h",
-    "--version",
-)
-HEEDFUL = ("train", "sweep", "study", "launch", "serve")  # they see to signals themselves
-FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
-
-
-def alone(words: Sequence[str]) -> bool:
-    """Say whether this command needs no other rank."""
-    return not words or words[0] in ALONE or "--help" in words
-
-
-def from_outside(words: Sequence[str]) -> bool:
-    """Say whether this command looks at runs from outside, so that MPI must not be started even inside a job."""
-    return words[:1] != [] and (words[0] in FROM_OUTSIDE or bool({"--collect", "--count"} & {*words}))
+from mpiopt.usage import usage
 
 
 def run(words: Sequence[str], comm: Comm, stop: Stop, library: str = "") -> int:

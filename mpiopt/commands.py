@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import together
-from mpiopt.flags import Settings, parse
-from mpiopt.jobfile import value_of
+from mpiopt.flags import parse, typed
 from mpiopt.signals import Stop
 from mpiopt.terminal import print_here
 
@@ -80,9 +79,3 @@ def report(comm: Comm, path: str, done: Converted) -> None:
     if comm.rank == 0:
         shape = f"{done.rows} rows, {done.features} features, {done.nonzeros} nonzeros"
         print(f"{path}: {shape}, {done.form}, checksum {done.checksum}")
-
-
-def typed(options: type[Any], settings: Settings) -> dict[str, Any]:
-    """Give flags in the types of the fields of a dataclass of options."""
-    hints = get_type_hints(options)
-    return {key: value_of(key, text, hints[key]) for key, text in settings}

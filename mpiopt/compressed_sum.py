@@ -13,8 +13,8 @@ from mpiopt import randomness, routes
 from mpiopt.comm import Array, Comm
 from mpiopt.comm.reduction import is_small
 from mpiopt.compressors import Compressor, Summable, Wire
+from mpiopt.partition import block
 from mpiopt.routes import Route
-from mpiopt.shard import block
 from mpiopt.traffic import Meter
 
 Vector = NDArray[np.float64]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,40 +13,11 @@ from numpy.typing import NDArray
 from mpiopt import labels, scaling, sequence
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Source, find, together
+from mpiopt.job import DataOptions
 from mpiopt.loading import Arrangement, Loaded, checked, load
-from mpiopt.plugin import nearest
 from mpiopt.sequence import Holdout
 from mpiopt.shaping import single, with_ones
 from mpiopt.shard import DenseRows, Shard, Vector
-
-_CHOICES = {"scale": scaling.SCALES, "shards": sequence.ORDERS}
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What is done with a data set between its file and the shard."""
-
-    format: str = "auto"  # a reader's name, or auto (suffix and content); `name:option=value` sets its options
-    features: int | None = None  # fix d; more is refused
-    intercept: bool = False
-    scale: str = "none"  # none | standard | maxabs | unit-rows
-    float32: bool = False
-    shards: str = "shuffled"  # shuffled | contiguous | sorted-by-label | round-robin
-    holdout: float = 0.0  # fraction of the rows kept for testing
-    test: str = ""  # a test file, prepared with the training set's columns, classes and scaling
-
-    def __post_init__(self) -> None:
-        for key, choices in _CHOICES.items():
-            value = getattr(self, key)
-            if value not in choices:
-                hint = nearest(str(value), choices)
-                raise ValueError(f"{key} must be one of {', '.join(choices)}; not {value!r}{hint}")
-        if not 0 <= self.holdout < 1:
-            raise ValueError(f"holdout must be at least 0 and below 1, not {self.holdout!r}")
-        if self.features is not None and self.features < 1:
-            raise ValueError(f"features must be at least 1, not {self.features!r}")
-        if self.holdout > 0 and self.test:
-            raise ValueError("give a test file or a hold-out fraction, not both")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +37,19 @@ class Dataset:
     seconds_load: float
 
 
-def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm) -> Dataset:
+def prepare(
+    path: str,
+    target: str,
+    options: DataOptions,
+    seed: int,
+    comm: Comm,
+    losses: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
     """Read a data set and give this rank its shard; collective.
 
     Rows are dense if enough of their entries are nonzero (`loading.dense_from`), else CSR. The sequence, the
     classes, the scaling and the checksum do not depend on the number of ranks, to the last bit.
+    `losses` maps each loss to its target, for the message where labels do not fit.
     `target` is what the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels look like.
 
     Raises
@@ -77,10 +57,18 @@ def prepare(path: str, target: str, options: DataOptions, seed: int, comm: Comm)
     ValueError
         On all ranks: one line that names the file, the place, what was found and what is allowed.
     """
-    return arranged(path, _open(path, options, options.features, comm), target, options, seed, comm)
+    return arranged(path, _open(path, options, options.features, comm), target, options, seed, comm, losses)
 
 
-def arranged(path: str, source: Source, target: str, options: DataOptions, seed: int, comm: Comm) -> Dataset:
+def arranged(
+    path: str,
+    source: Source,
+    target: str,
+    options: DataOptions,
+    seed: int,
+    comm: Comm,
+    losses: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
     """Do as `prepare` with a source that is open; `path` names it in messages."""
     began = time.perf_counter()
     holdout = Holdout(options.holdout, source.total, seed, comm)
@@ -90,7 +78,7 @@ def arranged(path: str, source: Source, target: str, options: DataOptions, seed:
     )
     main, held, seen = load(path, source, arrangement, order, holdout, seed, comm)
     _need_labels(path, seen.unlabelled)
-    plan = _plan(path, main, held, target, options, comm)
+    plan = _plan(path, main, held, target, options, comm, losses)
     shard = plan.shard(path, main, seen.weighted, comm)
     test = plan.shard(path, held, seen.weighted, comm) if held else _test(options, plan, main, seed, comm)
     nbytes = int(comm.sum(np.array([source.nbytes]))[0])
@@ -143,11 +131,19 @@ class _Plan:
         return labels.mapped(path, label, self.classes, self.target)
 
 
-def _plan(path: str, main: Loaded, held: Loaded | None, target: str, options: DataOptions, comm: Comm) -> _Plan:
+def _plan(
+    path: str,
+    main: Loaded,
+    held: Loaded | None,
+    target: str,
+    options: DataOptions,
+    comm: Comm,
+    losses: Mapping[str, str],
+) -> _Plan:
     every = np.concatenate([main.label, held.label]) if held else main.label
     distinct = labels.distinct(every, comm)
     target = labels.guess(distinct) if target == "auto" else target
-    classes = labels.classes(path, distinct, target)
+    classes = labels.classes(path, distinct, target, losses)
     mean, scale = scaling.statistics(options.scale, main.rows, main.features, main.total, comm)
     return _Plan(target, classes, mean, scale, options)
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpiopt import admission
 from mpiopt.datasets import together
+from mpiopt.fitted import expected, probabilities
 from mpiopt.fitting import Fit, communicator, fit
-from mpiopt.predict import expected, probabilities
 
 Vector = NDArray[np.float64]
 

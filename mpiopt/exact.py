@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
 from mpiopt.objective import Objective
 
 Model = NDArray[np.float64]  # (outputs, width)
+
+
+class Exact(NamedTuple):
+    """The whole objective at `state.w`, computed over all rows of all ranks; equal on all ranks."""
+
+    value: float  # F(w) = (1/N) Σ s_i loss_i + penalty
+    gradient: Model  # of the loss part alone: (1/N) Σ s_i ∇loss_i(w)
+    error: float = 0.0  # upper bound on ‖gradient − exact gradient‖₂; zero unless exchanges are compressed
 
 
 def evaluate_exact(objective: Objective, w: Model, channel: Channel) -> Exact:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt import memory
-from mpiopt.algorithms import Exact, Model
 from mpiopt.certificate import prox_gradient
 from mpiopt.channel import Channel
 from mpiopt.compressed_sum import Parts
+from mpiopt.exact import Exact, Model
 from mpiopt.local_steps import MIX
 from mpiopt.objective import Objective
 

@@ -14,8 +14,7 @@ from mpiopt.comm import Comm
 from mpiopt.datasets import together
 from mpiopt.events import Event
 from mpiopt.flags import parse
-from mpiopt.hdf5.files import write_whole
-from mpiopt.overwriting import refuse_onto
+from mpiopt.overwriting import refuse_onto, write_whole
 from mpiopt.plugin import nearest
 from mpiopt.record import Record, read_record
 from mpiopt.signals import Stop

@@ -41,3 +41,30 @@ def in_file_units(
     constant = w[:, features].copy() if intercept else np.zeros(len(w))
     scaled = bool(np.any(mean != 0.0) or np.any(scale != 1.0))
     return Fitted(coef, constant - coef @ mean, classes, mean if scaled else None, scale if scaled else None, names)
+
+
+def class_names(classes: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Give the labels as they are written: whole numbers without a point."""
+    found = np.asarray(classes)
+    whole = found.dtype.kind == "f" and (found == np.floor(found)).all()
+    return found.astype(np.int64) if whole else found
+
+
+def expected(z: Matrix, loss: str) -> Matrix:
+    """Give the expected target for each margin."""
+    return np.asarray(np.exp(z)) if loss == "poisson" else z
+
+
+def probabilities(z: Matrix, loss: str) -> Matrix:
+    """Give the probability of each class, (n, classes), in the order of the classes.
+
+    Raises
+    ------
+    ValueError
+        For a loss that is no logarithm of a probability.
+    """
+    if loss not in ("logistic", "softmax"):
+        raise ValueError(f"probabilities come from the losses logistic and softmax, not from {loss}")
+    both = np.hstack([np.zeros_like(z), z]) if z.shape[1] == 1 else z
+    p = np.exp(both - both.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True))

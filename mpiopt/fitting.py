@@ -15,9 +15,10 @@ from mpiopt.comm.threads import single
 from mpiopt.compression import open_channel
 from mpiopt.datasets import together
 from mpiopt.fitted import in_file_units
-from mpiopt.job import Job, Model, Stopping
+from mpiopt.job import SCALES, Job, Model, Stopping
 from mpiopt.kernels.moving import gather
 from mpiopt.labels import MOST_CLASSES, classes, guess
+from mpiopt.losses import loss_targets
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.randomness import generator
 from mpiopt.recorder import Clock, Row
@@ -87,8 +88,8 @@ def fit(
     rows, d, weight = together(ranks, lambda: checked(x, y, sample_weight, intercept, order))
     ranks.agree(same_columns(ranks, d, len(rows)))
     target, classes, label = labelled(np.asarray(y)[order], target_of(model), ranks)
-    if scale not in scaling.SCALES[:3]:
-        raise ValueError(f"scale must be one of {', '.join(scaling.SCALES[:3])}; not {scale!r}")
+    if scale not in SCALES[:3]:
+        raise ValueError(f"scale must be one of {', '.join(SCALES[:3])}; not {scale!r}")
     shard = placed(rows, d, intercept, label, weight, ranks)
     columns = scaling.statistics(scale, rows, d, shard.total, ranks)
     scaling.apply(scale, rows, *columns)
@@ -199,9 +200,9 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
         target = guess(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
     if target in ("real", "count"):
         ranks.agree(None if numbers and np.isfinite(y).all() else ValueError("y holds what is no finite number"))
-        classes("y", values, target)
+        classes("y", values, target, loss_targets())
         return target, None, y.astype(np.float64)
-    classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target)
+    classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
     number = np.searchsorted(values, y).astype(np.float64)
     return target, values, 2.0 * number - 1.0 if target == "binary" else number
 

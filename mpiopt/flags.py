@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, get_type_hints
 
+from mpiopt.jobfile import value_of
 from mpiopt.plugin import nearest
 
 Settings = list[tuple[str, str]]
@@ -54,3 +56,9 @@ def following(flag: str, rest: list[str]) -> str:
     if not rest or rest[0].startswith("--"):
         raise ValueError(f"--{flag} needs a value")
     return rest.pop(0)
+
+
+def typed(options: type[Any], settings: Settings) -> dict[str, Any]:
+    """Give flags in the types of the fields of a dataclass of options."""
+    hints = get_type_hints(options)
+    return {key: value_of(key, text, hints[key]) for key, text in settings}

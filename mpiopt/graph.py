@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mpiopt.comm.neighbours import check_neighbours
 
 Matrix = NDArray[np.float64]
 Lists = tuple[tuple[int, ...], ...]
@@ -57,14 +58,6 @@ class Graph:
 def graph_of(lists: Iterable[Iterable[int]]) -> Graph:
     """Give the graph with these out-neighbours, in any order, repeated or not; loops are dropped."""
     return Graph(tuple(tuple(sorted(set(map(int, to)) - {rank})) for rank, to in enumerate(lists)))
-
-
-def check_neighbours(rank: int, targets: Sequence[int], size: int) -> None:
-    """Refuse neighbours that are no ranks, are the rank itself, or are not ascending."""
-    if not all(0 <= t < size and t != rank for t in targets):
-        raise ValueError(f"rank {rank} cannot send to {list(targets)}: its neighbours are other ranks below {size}")
-    if any(a >= b for a, b in pairwise(targets)):
-        raise ValueError(f"the neighbours of rank {rank} are to be ascending, each once, not {list(targets)}")
 
 
 def components(graph: Graph) -> list[list[int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpiopt.graph import Graph, diameter
-from mpiopt.hdf5.files import write_whole
+from mpiopt.overwriting import write_whole
 
 COLUMNS = 4
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mpiopt import jobfile
 from mpiopt.flags import parse
-from mpiopt.hdf5 import Result, read_result
+from mpiopt.hdf5.results import Result, read_result
 from mpiopt.job import Job
 
 USAGE = "sweep JOB.toml [--task I | --count | --collect] [flags of train]"

@@ -12,10 +12,46 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from mpiopt.dataset import DataOptions
+from mpiopt.plugin import nearest
 from mpiopt.selection import Selection, read_value
 
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
+
+
+SCALES = ("none", "standard", "maxabs", "unit-rows")
+
+
+ORDERS = ("shuffled", "contiguous", "sorted-by-label", "round-robin")
+
+
+_CHOICES = {"scale": SCALES, "shards": ORDERS}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What is done with a data set between its file and the shard."""
+
+    format: str = "auto"  # a reader's name, or auto (suffix and content); `name:option=value` sets its options
+    features: int | None = None  # fix d; more is refused
+    intercept: bool = False
+    scale: str = "none"  # none | standard | maxabs | unit-rows
+    float32: bool = False
+    shards: str = "shuffled"  # shuffled | contiguous | sorted-by-label | round-robin
+    holdout: float = 0.0  # fraction of the rows kept for testing
+    test: str = ""  # a test file, prepared with the training set's columns, classes and scaling
+
+    def __post_init__(self) -> None:
+        for key, choices in _CHOICES.items():
+            value = getattr(self, key)
+            if value not in choices:
+                hint = nearest(str(value), choices)
+                raise ValueError(f"{key} must be one of {', '.join(choices)}; not {value!r}{hint}")
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout must be at least 0 and below 1, not {self.holdout!r}")
+        if self.features is not None and self.features < 1:
+            raise ValueError(f"features must be at least 1, not {self.features!r}")
+        if self.holdout > 0 and self.test:
+            raise ValueError("give a test file or a hold-out fraction, not both")
 
 
 @dataclass(frozen=True)

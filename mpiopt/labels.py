@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mpiopt.comm import Comm
@@ -18,8 +20,10 @@ def distinct(label: Vector, comm: Comm) -> Vector:
     return np.unique(np.concatenate(comm.allgather(mine)))[: MOST_CLASSES + 1]
 
 
-def classes(path: str, values: Vector, target: str) -> Vector | None:
-    """Give the classes behind these distinct labels, or None for a real target.
+def classes(path: str, values: Vector, target: str, losses: Mapping[str, str]) -> Vector | None:
+    """Return the classes behind these distinct labels, or None for a real target.
+
+    `losses` maps the name of each loss to its target; the error message names those that fit.
 
     Raises
     ------
@@ -28,13 +32,13 @@ def classes(path: str, values: Vector, target: str) -> Vector | None:
     """
     if target in ("real", "count"):
         if target == "count" and values[0] < 0:
-            raise ValueError(_misfit(path, values, target))
+            raise ValueError(_misfit(path, values, target, losses))
         return None
     if len(values) == 1:
         raise ValueError(f"{path}: all rows have the label {values[0]:g}; a classifier needs at least two classes")
     whole = bool((values == np.floor(values)).all()) and len(values) <= MOST_CLASSES
     if (target == "binary" and len(values) != 2) or (target == "multiclass" and not whole):
-        raise ValueError(_misfit(path, values, target))
+        raise ValueError(_misfit(path, values, target, losses))
     return values
 
 
@@ -53,12 +57,11 @@ def fitting(values: Vector) -> list[str]:
     return [target for target, fit in fits.items() if fit]
 
 
-def _misfit(path: str, values: Vector, target: str) -> str:
-    from mpiopt.losses import Loss
-
-    known = Loss.known()
-    wanted = ", ".join(n for n, c in known.items() if c.target == target) or target
-    others = ", ".join(n for n, c in known.items() if c.target in fitting(values)) or ", ".join(fitting(values))
+def _misfit(path: str, values: Vector, target: str, losses: Mapping[str, str]) -> str:
+    wanted = ", ".join(name for name, takes in losses.items() if takes == target) or target
+    others = ", ".join(name for name, takes in losses.items() if takes in fitting(values)) or ", ".join(
+        fitting(values)
+    )
     many = f"more than {MOST_CLASSES}" if len(values) > MOST_CLASSES else str(len(values))
     some = ", ".join(f"{v:g}" for v in values[:5]) + (", …" if len(values) > 5 else "")
     return (

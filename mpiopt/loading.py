@@ -10,11 +10,12 @@ import numpy as np
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Source, together
 from mpiopt.kernels import moving as kernels
+from mpiopt.partition import block
 from mpiopt.randomness import generator
 from mpiopt.redistribute import CsrSink, DenseSink, Destination
 from mpiopt.sequence import Holdout, Order
 from mpiopt.shaping import Numbers, compressed, padded, without_zeros
-from mpiopt.shard import CsrRows, DenseRows, Rows, Vector, block
+from mpiopt.shard import CsrRows, DenseRows, Rows, Vector
 
 DENSE = 0.25  # rows are stored dense if this fraction of their entries, or more, are nonzero
 SHORT, SHORT_DENSE = 128, 0.08  # and this for so few columns: the dense kernels win on short rows

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.kernels import rows
-from mpiopt.kernels.saga import Moves, local_steps
 from mpiopt.losses import Loss
 from mpiopt.penalties import Penalty
 from mpiopt.shard import Shard
@@ -116,13 +115,6 @@ class Objective:
     def column_counts(self) -> NDArray[np.int64]:
         """In how many of this rank's rows each column is stored, shape (width,); all of them for dense rows."""
         return rows.column_counts(self.shard.rows)
-
-    def local_steps(self, moves: Moves, w: Model, average: Model, table: Vector) -> None:
-        """Make SAGA steps on this rank's rows in place, as `mpiopt.kernels.saga` says.
-
-        `w` and `average` (outputs, width), `table` (n, outputs), all C-contiguous float64.
-        """
-        local_steps(self, moves, w, average, table)
 
     def predict(self, w: Model) -> NDArray[np.float64]:
         """Give the margins of this rank's rows, shape (n, outputs)."""

@@ -12,7 +12,7 @@ from mpiopt.channel import Channel
 from mpiopt.comm import Comm
 from mpiopt.dataset import Dataset
 from mpiopt.fitted import in_file_units
-from mpiopt.hdf5 import Costs, write_result
+from mpiopt.hdf5.results import Costs, write_result
 from mpiopt.job import Job
 from mpiopt.metrics import metrics
 from mpiopt.objective import Objective

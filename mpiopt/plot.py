@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.hdf5.files import write_whole
+from mpiopt.overwriting import write_whole
 from mpiopt.record import Record, names, with_history
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; the order is for neighbours in a plot.

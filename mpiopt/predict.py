@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
-from mpiopt.dataset import DataOptions, stream
+from mpiopt.dataset import stream
 from mpiopt.datasets import together
-from mpiopt.fitted import Fitted
+from mpiopt.fitted import Fitted, class_names, expected, probabilities
 from mpiopt.flags import parse
-from mpiopt.hdf5 import check_writable, read_result
+from mpiopt.hdf5.results import read_result
+from mpiopt.job import DataOptions
 from mpiopt.jobfile import read
 from mpiopt.kernels.rows import margins, squared_norms
 from mpiopt.metrics import metrics
@@ -23,6 +24,7 @@ from mpiopt.problem import make_loss
 from mpiopt.report import metrics_line
 from mpiopt.selection import select
 from mpiopt.shard import CsrRows, DenseRows
+from mpiopt.shared import check_writable
 from mpiopt.signals import Stop
 
 Matrix = NDArray[np.float64]
@@ -118,33 +120,6 @@ def predictions(model: Fitted, z: Matrix, loss: str, kind: str) -> NDArray[np.ge
         return expected(z[:, 0], loss)
     names = class_names(model.classes)
     return np.asarray(names[z.argmax(axis=1) if z.shape[1] > 1 else (z[:, 0] > 0).astype(int)])
-
-
-def class_names(classes: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Give the labels as they are written: whole numbers without a point."""
-    found = np.asarray(classes)
-    whole = found.dtype.kind == "f" and (found == np.floor(found)).all()
-    return found.astype(np.int64) if whole else found
-
-
-def expected(z: Matrix, loss: str) -> Matrix:
-    """Give the expected target for each margin."""
-    return np.asarray(np.exp(z)) if loss == "poisson" else z
-
-
-def probabilities(z: Matrix, loss: str) -> Matrix:
-    """Give the probability of each class, (n, classes), in the order of the classes.
-
-    Raises
-    ------
-    ValueError
-        For a loss that is no logarithm of a probability.
-    """
-    if loss not in ("logistic", "softmax"):
-        raise ValueError(f"probabilities come from the losses logistic and softmax, not from {loss}")
-    both = np.hstack([np.zeros_like(z), z]) if z.shape[1] == 1 else z
-    p = np.exp(both - both.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True))
 
 
 def write_lines(path: str, answers: NDArray[np.generic], comm: Comm) -> None:

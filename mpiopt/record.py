@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from mpiopt.events import Event, events_from_text
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5 import Head, contents, read_head, read_result
+from mpiopt.hdf5 import contents
+from mpiopt.hdf5.contents import read_head
+from mpiopt.hdf5.head import Head
+from mpiopt.hdf5.results import read_result
 from mpiopt.hdf5.slots import Slots
 from mpiopt.recorder import rows_from_text, table
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from mpiopt.comm import Array, Comm
 from mpiopt.datasets import RawRows
 from mpiopt.kernels.moving import gather, scatter, spread
+from mpiopt.partition import block
 from mpiopt.pile import Pile
 from mpiopt.shaping import NO_ROWS, Numbers, aligned, take
-from mpiopt.shard import CsrRows, Vector, block
+from mpiopt.shard import CsrRows, Vector
 
 BANDS = 16  # of the memory of sparse rows, filled one after the other
 

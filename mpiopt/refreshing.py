@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiopt import exchange
-from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, evaluate_exact
 from mpiopt.extrapolation import extrapolated
 from mpiopt.local_steps import AWAY, SCALE, SINCE, TRAIL, VALUE
 from mpiopt.objective import Objective

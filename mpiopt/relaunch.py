@@ -25,7 +25,6 @@ from mpiopt.last_words import LastWords
 from mpiopt.mpirun import Mpirun, alive, find
 from mpiopt.processes import end_all, ranks_of, remove, segments
 from mpiopt.signals import EXIT_CODES, LEVELS, Level, Stop
-from mpiopt.wanted import USAGE as USAGE  # the help looks for it here
 from mpiopt.wanted import Wanted, fewer, read, run_folder
 
 PATIENCE = 20.0  # seconds for an mpirun whose ranks have all ended

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from mpiopt import reach
-from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.certificate import Certificate, certify
 from mpiopt.channel import Channel
 from mpiopt.events import ALL, Event, events_from_text, events_to_text
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, evaluate_exact
 from mpiopt.job import Stopping
 from mpiopt.objective import Objective
 from mpiopt.reach import Labels
@@ -41,7 +41,7 @@ class Loaded(Protocol):
 
 
 class Store(Protocol):
-    """Where checkpoints go and come from; `mpiopt.hdf5.Checkpoints` is one."""
+    """Where checkpoints go and come from; `mpiopt.hdf5.checkpoints.Checkpoints` is one."""
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state before round k; collective."""

@@ -12,8 +12,6 @@ from mpiopt.comm import Comm
 from mpiopt.kernels import moving as kernels
 from mpiopt.shard import CsrRows, DenseRows, Rows, Vector
 
-SCALES = ("none", "standard", "maxabs", "unit-rows")
-
 
 def _largest(rows: Rows, mean: Vector, power: int, comm: Comm) -> Vector:
     largest = np.zeros(len(mean))

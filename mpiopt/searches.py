@@ -10,9 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, evaluate_exact
 from mpiopt.objective import Objective
 from mpiopt.state import Replicated
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.kernels.moving import feistel, hashes
+from mpiopt.partition import block
 from mpiopt.randomness import seed_of
-from mpiopt.shard import Vector, block
+from mpiopt.shard import Vector
 
 Numbers = NDArray[np.int64]
 Order = Callable[[Numbers], Numbers]
-ORDERS = ("shuffled", "contiguous", "sorted-by-label", "round-robin")
 _SHUFFLE, _HOLDOUT = 101, 102  # streams of randomness
 
 

@@ -10,13 +10,6 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 
-def block(total: int, size: int, rank: int) -> tuple[int, int]:
-    """Give the half-open range of the `total` rows that `rank` of `size` owns; sizes differ by one at most."""
-    share, rest = divmod(total, size)
-    start = rank * share + min(rank, rest)
-    return start, start + share + (1 if rank < rest else 0)
-
-
 @dataclass(frozen=True, eq=False)
 class DenseRows:
     """Rows as a C-contiguous array; `width` is a multiple of 8, columns beyond the features are constants."""

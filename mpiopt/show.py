@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.hdf5 import Head, Result, contents, read_head, read_result
+from mpiopt.hdf5 import contents
+from mpiopt.hdf5.contents import read_head
+from mpiopt.hdf5.head import Head
+from mpiopt.hdf5.results import Result, read_result
 from mpiopt.record import Table
 from mpiopt.recorder import duration, rows_from_text, table
 from mpiopt.report import saved, size

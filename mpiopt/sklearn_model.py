@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.fitted import Fitted
+from mpiopt.fitted import Fitted, class_names
 from mpiopt.jobfile import read
-from mpiopt.predict import class_names
 from mpiopt.record import Record
 from mpiopt.selection import select
 

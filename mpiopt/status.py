@@ -15,7 +15,9 @@ from pathlib import Path
 from mpiopt import owner
 from mpiopt.comm import Comm
 from mpiopt.flags import parse
-from mpiopt.hdf5 import Head, Result, read_head, read_result
+from mpiopt.hdf5.contents import read_head
+from mpiopt.hdf5.head import Head
+from mpiopt.hdf5.results import Result, read_result
 from mpiopt.owner import Life
 from mpiopt.recorder import Row, duration, rows_from_text
 from mpiopt.show import columns

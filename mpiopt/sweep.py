@@ -21,7 +21,6 @@ from mpiopt import jobfile
 from mpiopt.comm import Comm
 from mpiopt.flags import parse
 from mpiopt.grid import OURS, Member, Sweep, finished, found_in, read
-from mpiopt.grid import USAGE as USAGE  # the help looks for it here
 from mpiopt.job import Job
 from mpiopt.shared import shared_text
 from mpiopt.signals import Stop

@@ -22,17 +22,21 @@ from mpiopt.crowding import crowded
 from mpiopt.dataset import Dataset, prepare
 from mpiopt.deadline import Deadline
 from mpiopt.ended import LAUNCHED
-from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, Costs, check_writable, first_since
+from mpiopt.hdf5.background import BackgroundCheckpoints
+from mpiopt.hdf5.checkpoints import Checkpoints, first_since
+from mpiopt.hdf5.results import Costs
 from mpiopt.job import Job, every, hints_of
 from mpiopt.journal import Journal, journal
 from mpiopt.keeper import Keeper
 from mpiopt.kernels.warm import warm
+from mpiopt.losses import loss_targets
 from mpiopt.objective import Objective
 from mpiopt.outcome import Finished, described, say, tables, write
 from mpiopt.problem import pick, pose, target_of
 from mpiopt.recorder import Clock, Progress, Row, progress
 from mpiopt.recovery import make_recovery
 from mpiopt.runner import Plan, run
+from mpiopt.shared import check_writable
 from mpiopt.signals import Stop
 
 SILENCE = 1.5  # seconds of compiling of which nothing is said
@@ -71,7 +75,7 @@ def live(job_on: Callable[[Comm], Job], post: Post, stop: Stop, keeper: Keeper) 
     check_writable(job.out, comm)
     if job.log:
         check_writable(job.log, comm)
-    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
     plan, store = make_plan(job, data, comm, keeper)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpiopt.cli import from_outside
+from mpiopt.commandtable import from_outside
 from mpiopt.flags import parse
 from mpiopt.mpirun import Hosts
 

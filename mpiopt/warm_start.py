@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Algorithm, Exact
+from mpiopt.algorithms import Algorithm
 from mpiopt.channel import Channel
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, evaluate_exact
 from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows, Rows, Shard
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mpiopt.comm.threads import spmd
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5 import Costs, write_result
+from mpiopt.hdf5.results import Costs, write_result
 from mpiopt.jobfile import read
 from mpiopt.provenance import gather
 from mpiopt.recorder import PHASES, Row

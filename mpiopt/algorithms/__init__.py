@@ -6,15 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mpiopt.channel import Channel
+from mpiopt.exact import Exact
 from mpiopt.objective import Objective
 from mpiopt.plugin import Plugin
 from mpiopt.state import Replicated
-
-Model = NDArray[np.float64]  # (outputs, width)
 
 
 class HasModel(Protocol):
@@ -24,16 +20,6 @@ class HasModel(Protocol):
 
 
 S = TypeVar("S", bound=HasModel)
-
-
-class Exact(NamedTuple):
-    """The whole objective at `state.w`, computed over all rows of all ranks; equal on all ranks."""
-
-    value: float  # F(w) = (1/N) Σ s_i loss_i + penalty
-    gradient: Model  # of the loss part alone: (1/N) Σ s_i ∇loss_i(w)
-    error: float = (
-        0.0  # at most so far, in the 2-norm, is `gradient` from what it says it is: where it was compressed
-    )
 
 
 class Progress(NamedTuple):

@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt import memory
-from mpiopt.algorithms import Algorithm, Model, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
+from mpiopt.exact import Model
 from mpiopt.minibatch import drawn, share
 from mpiopt.objective import Objective
 from mpiopt.state import PerRank, Replicated

@@ -15,10 +15,11 @@ import numpy as np
 from mpiopt import dlas, smoothness
 from mpiopt.adaptive import Tuning
 from mpiopt.agreement import CENTRAL, Agreement, Along, Central
-from mpiopt.algorithms import Algorithm, Model, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
 from mpiopt.consensus import Coordinator
 from mpiopt.dlas import BEGUN, FORMS, State
+from mpiopt.exact import Model
 from mpiopt.graph_channel import GraphChannel, along
 from mpiopt.minibatch import drawn, share
 from mpiopt.objective import Objective

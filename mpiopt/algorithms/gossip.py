@@ -14,13 +14,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt import gossip, smoothness
-from mpiopt.algorithms import Algorithm, Exact, Model, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
 from mpiopt.comm import Neighbours
 from mpiopt.consensus import Protocol
 from mpiopt.consensus.discovery import Discovered, discover
 from mpiopt.consensus.rounds import run
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, Model, evaluate_exact
 from mpiopt.gossip import Place, Row
 from mpiopt.graph import Graph, Matrix, spectral_gap
 from mpiopt.objective import Objective

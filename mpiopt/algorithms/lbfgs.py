@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt import metric, warm_start
-from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
 from mpiopt.choice import INVERSE, MULTIPLY, NUMBER, SPARSE
 from mpiopt.curvature import used
+from mpiopt.exact import Exact
 from mpiopt.kernels import rows
 from mpiopt.objective import Objective
 from mpiopt.searches import Point, orthant_search, wolfe_search

@@ -12,10 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt import memory, randomness
-from mpiopt.algorithms import Algorithm, Model, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
+from mpiopt.exact import Model
 from mpiopt.kernels.orders import shuffled
-from mpiopt.kernels.saga import Moves
+from mpiopt.kernels.saga import Moves, local_steps
 from mpiopt.local_steps.bounds import chosen_step
 from mpiopt.objective import Objective
 from mpiopt.state import PerRank, Replicated
@@ -100,7 +101,7 @@ class LocalSgd(Algorithm[State]):
             # SAGA's step with an empty table that nobody looks at again is a step of SGD.
             table, average = np.zeros((n, objective.outputs)), np.zeros_like(local)
             moves = Moves(starts, step, blocks / n, 0.0, self.batch, "lazy")
-            objective.local_steps(moves, local, average, table)
+            local_steps(objective, moves, local, average, table)
             done += len(starts)
             visits += int(np.minimum(self.batch, n - starts).sum())
         return visits, local

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt import warm_start
-from mpiopt.algorithms import Algorithm, Exact, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
 from mpiopt.curvature import curvature, used
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, evaluate_exact
 from mpiopt.objective import Objective
 from mpiopt.quadratic import Quadratic
 from mpiopt.state import Derived, Replicated

@@ -15,8 +15,9 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt import exchange
-from mpiopt.algorithms import Algorithm, Model, Progress
+from mpiopt.algorithms import Algorithm, Progress
 from mpiopt.channel import Channel
+from mpiopt.exact import Model
 from mpiopt.local_steps import (
     CONTROLS,
     DECREMENT,

@@ -15,6 +15,7 @@ from mpiopt.comm.errors import decode, encode, raise_first
 from mpiopt.comm.mpi_graph import MpiNeighbours
 from mpiopt.comm.mpi_mail import Mail
 from mpiopt.comm.mpi_sum import Lane, Sum
+from mpiopt.comm.neighbours import sources_of
 from mpiopt.comm.reduction import Sent, in_order, is_small, signature
 from mpiopt.crew import Crew
 
@@ -179,7 +180,7 @@ class MpiComm(Sent):
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
         """Make a graph, with a communicator of its own."""
-        neighbours = MpiNeighbours(self, outgoing, timeout, self._piece)
+        neighbours = MpiNeighbours(self, self.raw, outgoing, sources_of(self, outgoing), timeout, self._piece)
         self.communicators.append(neighbours.raw)
         return neighbours
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from mpi4py import MPI
 
 from mpiopt.comm import Array
-from mpiopt.comm.neighbours import HEADER, Edges, all_equal, header, seal, sources_of
-
-if TYPE_CHECKING:
-    from mpiopt.comm.mpi import MpiComm
+from mpiopt.comm.neighbours import HEADER, Edges, all_equal, header, seal
+from mpiopt.comm.reduction import Sent
 
 SPINS = 200  # tests of a request between two looks at the clock
 
@@ -24,9 +21,17 @@ class MpiNeighbours(Edges):
     All exchanges of a graph start in the same order on all ranks, so any number of them may be under way.
     """
 
-    def __init__(self, comm: MpiComm, outgoing: Sequence[int], timeout: float, piece: int) -> None:
-        super().__init__(comm, outgoing, sources_of(comm, outgoing))
-        self.raw = comm.raw.Create_dist_graph_adjacent(self.incoming, self.outgoing, reorder=False)
+    def __init__(
+        self,
+        counts: Sent,
+        raw: MPI.Intracomm,
+        outgoing: Sequence[int],
+        incoming: Sequence[int],
+        timeout: float,
+        piece: int,
+    ) -> None:
+        super().__init__(counts, outgoing, incoming)
+        self.raw = raw.Create_dist_graph_adjacent(self.incoming, self.outgoing, reorder=False)
         self._timeout, self._piece = timeout, piece
 
     def exchange(self, x: Array, tag: int = 0) -> dict[int, Array]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from mpiopt.comm import Array, Comm
 from mpiopt.comm.reduction import Sent, signature
-from mpiopt.graph import check_neighbours
 
 HEADER = 24  # bytes before the payload: tag, its length, what it is made of; little-endian uint64 each
 
@@ -88,3 +88,11 @@ class Edges:
         found = {s: unseal(w, like, tag, s, self.rank) for s, w in zip(self.incoming, wires, strict=True)}
         self._sent.bytes_received += sum(x.nbytes for x in found.values())
         return found
+
+
+def check_neighbours(rank: int, targets: Sequence[int], size: int) -> None:
+    """Refuse neighbours that are no ranks, are the rank itself, or are not ascending."""
+    if not all(0 <= t < size and t != rank for t in targets):
+        raise ValueError(f"rank {rank} cannot send to {list(targets)}: its neighbours are other ranks below {size}")
+    if any(a >= b for a, b in pairwise(targets)):
+        raise ValueError(f"the neighbours of rank {rank} are to be ascending, each once, not {list(targets)}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mpiopt.comm import Array, Letter
-from mpiopt.shard import block
+from mpiopt.partition import block
 
 # Through shared memory the allgather wins longer (2 ranks: up to 4 MB, 4 ranks: 64 KB), but it sends size/2 times as
 # much, which counts on a link.

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.datasets.packed import unpacked
+from mpiopt.partition import block
 from mpiopt.plugin import Plugin
-from mpiopt.shard import CsrRows, Vector, block
+from mpiopt.shard import CsrRows, Vector
 
 T = TypeVar("T")
 PIECE = 8 << 20  # bytes of a piece, roughly

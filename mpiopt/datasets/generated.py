@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, check_width, settings, together
+from mpiopt.partition import block
 from mpiopt.randomness import generator
-from mpiopt.shard import CsrRows, Vector, block
+from mpiopt.shard import CsrRows, Vector
 
 PREFIX = "generate:"
 TASKS = ("regression", "binary", "multiclass", "count")

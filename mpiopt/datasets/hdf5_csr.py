@@ -11,7 +11,8 @@ import numpy as np
 
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, check_width, together
-from mpiopt.shard import CsrRows, block
+from mpiopt.partition import block
+from mpiopt.shard import CsrRows
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpiopt.comm import Comm
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, check_width, spans, together
 from mpiopt.datasets.columns import Columns, choose
-from mpiopt.shard import block
+from mpiopt.partition import block
 
 # numpy reads a header with ast.literal_eval, which is not safe between threads in CPython 3.11 (gh-106905).
 _HEADER = threading.Lock()

@@ -4,10 +4,10 @@ from mpiopt.fitted import Fitted
 from mpiopt.hdf5.background import BackgroundCheckpoints
 from mpiopt.hdf5.checkpoints import Checkpoints, Loaded, first_since
 from mpiopt.hdf5.contents import Contents, contents, read_head
-from mpiopt.hdf5.files import check_writable
 from mpiopt.hdf5.head import Head
 from mpiopt.hdf5.results import Costs, Result, read_result, write_result
 from mpiopt.provenance import Provenance
+from mpiopt.shared import check_writable
 
 __all__ = [
     "BackgroundCheckpoints",

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
 from mpiopt.hdf5.checkpoints import Checkpoints, Loaded
-from mpiopt.hdf5.files import cause
 from mpiopt.hdf5.head import Meta
 from mpiopt.hdf5.slabs import Slab
 from mpiopt.hdf5.writers import head_of, manifest, shard_names, write_shard
+from mpiopt.overwriting import cause
 from mpiopt.shard import Shard
 
 PAUSE = 0.02  # seconds between two looks for what the others tell

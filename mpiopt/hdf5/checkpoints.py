@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
-from mpiopt.hdf5.files import on_first, open_read, share_text, sync, try_size
+from mpiopt.hdf5.files import open_read
 from mpiopt.hdf5.head import Damaged, Head, Meta, parse, read_text, refuse_other_job
 from mpiopt.hdf5.slabs import Slab, checksum, inverted, slabs
 from mpiopt.hdf5.slots import Slots
 from mpiopt.hdf5.writers import write_parallel, write_sharded
+from mpiopt.overwriting import sync, try_size
 from mpiopt.shard import Shard
+from mpiopt.shared import on_first, share_text
 from mpiopt.state import Layout
 
 FORMS = ("auto", "parallel", "sharded")

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from mpiopt.comm import Comm
 from mpiopt.events import Event
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5.files import FORMAT, LIBVER, RESULT, check_format, on_first, open_read, write_whole
+from mpiopt.hdf5.files import FORMAT, LIBVER, RESULT, check_format, open_read
+from mpiopt.overwriting import write_whole
 from mpiopt.provenance import Provenance
 from mpiopt.recorder import UNITS, Row, table
+from mpiopt.shared import on_first
 
 EVENT = np.dtype(
     [("seconds", "f8"), ("round", "i8"), ("kind", h5py.string_dtype()), ("rank", "i8"), ("text", h5py.string_dtype())]

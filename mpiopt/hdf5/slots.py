@@ -8,7 +8,7 @@ import re
 import threading
 from pathlib import Path
 
-from mpiopt.hdf5.files import cause, sync
+from mpiopt.overwriting import cause, sync
 from mpiopt.owner import Owner
 
 KEPT = 2

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.hdf5.files import FORMAT, LIBVER, check_format, open_read, write_whole
+from mpiopt.hdf5.files import FORMAT, LIBVER, check_format, open_read
+from mpiopt.overwriting import write_whole
 from mpiopt.provenance import Provenance
 
 STUDY = "mpiopt study"

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm import Comm
-from mpiopt.hdf5.files import LIBVER, cause, sync
+from mpiopt.hdf5.files import LIBVER
 from mpiopt.hdf5.head import Field, Head, Meta, write_head
 from mpiopt.hdf5.outlet import Outlet
 from mpiopt.hdf5.slabs import Slab, write
+from mpiopt.overwriting import cause, sync
 from mpiopt.state import Layout
 
 FAILURES = (OSError, RuntimeError, ValueError)  # what h5py raises when a write fails

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from mpiopt.kernels.block import EXACT, FAST
-from mpiopt.shard import CsrRows, DenseRows, Rows
 
 Array = NDArray[np.float64]
 
 
-class Blocks(NamedTuple):
-    """Of m blocks of b rows; rows that a short block lacks are zeros."""
-
-    margins: Array  # (m, b, outputs) w x_i
-    grams: Array  # (m, b, b) Σ_j column_j x_ij x_kj
-    rows: NDArray[np.int64]  # (m, b) their numbers; -1 where there is none
-
-
-def blocks(rows: Rows, w: Array, column: Array, starts: NDArray[np.int64], batch: int) -> Blocks:
-    """Give margins and Gram matrices of the blocks that begin at `starts`; `column` (width,) scales the columns."""
-    index = starts[:, None] + np.arange(batch)
-    index = np.where(index < len(rows), index, -1)
-    found = Blocks(np.zeros((*index.shape, len(w))), np.zeros((*index.shape, batch)), index)
-    if isinstance(rows, DenseRows):
-        _dense(rows.values, w, column, index, found.margins, found.grams)
-    elif isinstance(rows, CsrRows):
-        _csr(rows.indptr, rows.indices, rows.values, w, column, index, found.margins, found.grams)
-    return found
-
-
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
-def _dense(x: Any, w: Any, column: Any, index: Any, margins: Any, grams: Any) -> None:
+def gram_blocks_dense(x: Any, w: Any, column: Any, index: Any, margins: Any, grams: Any) -> None:
     for t in range(len(index)):
         for a in range(index.shape[1]):
             i = index[t, a]
@@ -54,7 +33,7 @@ def _dense(x: Any, w: Any, column: Any, index: Any, margins: Any, grams: Any) ->
 
 
 @njit(fastmath=EXACT, cache=True, nogil=True, error_model="numpy")
-def _csr(
+def gram_blocks_csr(
     indptr: Any, indices: Any, values: Any, w: Any, column: Any, index: Any, margins: Any, grams: Any
 ) -> None:  # fmt: skip
     for t in range(len(index)):

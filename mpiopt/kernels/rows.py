@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.kernels import squares
+from mpiopt.kernels import grams, squares
 from mpiopt.kernels.block import address, identity_slope, identity_value
 from mpiopt.kernels.dense import pass_dense
 from mpiopt.kernels.sparse import gram_csr, pass_csr
@@ -74,6 +75,26 @@ def column_squares(rows: Rows, c: Vector) -> Vector:
     else:
         squares.columns_csr(rows.indptr, rows.indices, rows.values, c, total)
     return total
+
+
+class Blocks(NamedTuple):
+    """Of m blocks of b rows; rows that a short block lacks are zeros."""
+
+    margins: Matrix  # (m, b, outputs) w x_i
+    grams: Matrix  # (m, b, b) Σ_j column_j x_ij x_kj
+    rows: NDArray[np.int64]  # (m, b) their numbers; -1 where there is none
+
+
+def blocks(rows: Rows, w: Matrix, column: Matrix, starts: NDArray[np.int64], batch: int) -> Blocks:
+    """Give margins and Gram matrices of the blocks that begin at `starts`; `column` (width,) scales the columns."""
+    index = starts[:, None] + np.arange(batch)
+    index = np.where(index < len(rows), index, -1)
+    found = Blocks(np.zeros((*index.shape, len(w))), np.zeros((*index.shape, batch)), index)
+    if isinstance(rows, DenseRows):
+        grams.gram_blocks_dense(rows.values, w, column, index, found.margins, found.grams)
+    elif isinstance(rows, CsrRows):
+        grams.gram_blocks_csr(rows.indptr, rows.indices, rows.values, w, column, index, found.margins, found.grams)
+    return found
 
 
 def combined(rows: Rows, table: Matrix) -> Matrix:

@@ -11,7 +11,6 @@ One step takes the block B of rows k … k + batch - 1 (the last block of the ro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +20,8 @@ from mpiopt.kernels.orders import Starts
 from mpiopt.kernels.pace import Poll, paced
 from mpiopt.kernels.saga_csr import DECAY, LOG_DECAY, PULL, STEP, saga_lazy, saga_sparse
 from mpiopt.kernels.saga_dense import saga_dense
+from mpiopt.objective import Objective
 from mpiopt.shard import CsrRows, DenseRows
-
-if TYPE_CHECKING:
-    from mpiopt.objective import Objective
 
 Vector = NDArray[np.float64]
 Model = NDArray[np.float64]  # (outputs, width)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiopt.kernels import orders
-from mpiopt.kernels.saga import Moves
+from mpiopt.kernels.saga import Moves, local_steps
+from mpiopt.objective import Objective
 from mpiopt.shard import DenseRows, Rows
-
-if TYPE_CHECKING:
-    from mpiopt.objective import Objective
 
 
 def warm(objective: Objective) -> None:
@@ -29,7 +26,7 @@ def warm(objective: Objective) -> None:
     average = small.refresh(w, table)[1]
     small.curvature(w)
     moves = Moves(orders.shuffled(1, 8, 0), np.zeros(small.width), 0.0, 0.0)
-    small.local_steps(moves, w, average, table)
+    local_steps(small, moves, w, average, table)
 
 
 def _one_row(rows: Rows) -> Rows:

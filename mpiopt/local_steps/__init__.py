@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt import metric
-from mpiopt.algorithms import Exact
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
+from mpiopt.exact import Exact
 from mpiopt.kernels.pace import Integers, Poll
 from mpiopt.objective import Objective
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Model
 from mpiopt.channel import Channel
+from mpiopt.exact import Model
 from mpiopt.kernels import rows
 from mpiopt.objective import Objective
 from mpiopt.warm_start import cut

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpiopt import metric, randomness
-from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates
+from mpiopt.exact import Exact, Model
 from mpiopt.exchange import start_over
 from mpiopt.kernels.pace import Integers, Poll, paced
 from mpiopt.kernels.preconditioned import blocks_csr, blocks_dense

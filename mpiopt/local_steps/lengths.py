@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.adaptive import Pace, Tuning, adapted, slope
-from mpiopt.algorithms import Model
 from mpiopt.channel import Channel
+from mpiopt.exact import Model
 from mpiopt.kernels.orders import Starts
 from mpiopt.local_steps import BOUND, FILTERED, PACE, RATIO, Common, bounds, line_search
 from mpiopt.objective import Objective

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Model
-from mpiopt.kernels.grams import blocks
+from mpiopt.exact import Model
 from mpiopt.kernels.orders import Starts
+from mpiopt.kernels.rows import blocks
 from mpiopt.objective import Objective
 
 Vector = NDArray[np.float64]

@@ -10,26 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt import randomness
-from mpiopt.algorithms import Exact, Model
 from mpiopt.certificate import prox_gradient
 from mpiopt.channel import Channel
 from mpiopt.coordinates import Coordinates, Same, Scaled
 from mpiopt.curvature import used
+from mpiopt.exact import Exact, Model
 from mpiopt.kernels import rows
 from mpiopt.kernels.orders import Starts, drawn, shuffled
 from mpiopt.kernels.pace import Poll
-from mpiopt.kernels.saga import Moves
-from mpiopt.local_steps import (
-    ORDER_STREAM,
-    ROUND,
-    SCALE,
-    VISITED,
-    Common,
-    bounds,
-    rows_from,
-    seeking,
-    upcoming,
-)
+from mpiopt.kernels.saga import Moves, local_steps
+from mpiopt.local_steps import ORDER_STREAM, ROUND, SCALE, VISITED, Common, bounds, rows_from, seeking, upcoming
 from mpiopt.local_steps.lengths import Length, length_of
 from mpiopt.local_steps.seeking import Seen
 from mpiopt.objective import Objective
@@ -119,7 +109,7 @@ class PlainSteps:
                 self.length.look(state, objective, self.column, piece)
                 step = self.column * self.step_size(state)
                 moves = Moves(piece, step, theta * blocks / n, share, self.batch, self.form, poll)
-                objective.local_steps(moves, state.local, average, state.table)
+                local_steps(objective, moves, state.local, average, state.table)
             state.work[VISITED] += rows_from(starts, self.batch, n)
         if self.variant == "D":
             state.own[...] = own_average(objective, state.table)

@@ -130,3 +130,8 @@ def _call(address: int, z: Vector, y: Vector, shape: tuple[int, ...]) -> Vector:
     function = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, integer, integer)(address)
     function(z.ctypes.data, y.ctypes.data, out.ctypes.data, *z.shape)
     return out
+
+
+def loss_targets() -> dict[str, str]:
+    """Return the target that each loss takes, by the name of the loss."""
+    return {name: member.target for name, member in Loss.known().items()}

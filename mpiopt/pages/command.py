@@ -8,8 +8,8 @@ from pathlib import Path
 from mpiopt.comm import Comm
 from mpiopt.datasets import together
 from mpiopt.flags import parse
-from mpiopt.hdf5.files import write_whole
 from mpiopt.milestones import MEASURES
+from mpiopt.overwriting import write_whole
 from mpiopt.signals import Stop
 
 USAGE = "report RUN.h5 … [--out report.html] [--figure FILE.pdf] [--rank-by seconds|bytes|rounds|epochs]"

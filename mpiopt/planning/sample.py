@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from mpiopt.comm.threads import single
-from mpiopt.dataset import DataOptions, Dataset, arranged
+from mpiopt.dataset import Dataset, arranged
 from mpiopt.datasets import PIECE, RawRows, Reader, Source, find
 from mpiopt.datasets.packed import head
+from mpiopt.job import DataOptions
 from mpiopt.loading import checked
+from mpiopt.losses import loss_targets
 from mpiopt.shard import CsrRows, DenseRows, Rows, Shard
 
 HEAD = 16 << 20  # bytes of a text that are read
@@ -110,7 +112,7 @@ def _taken(path: str, reader: Reader, target: str, options: DataOptions, seed: i
         raise ValueError(f"{path}: has no rows")
     held = _Held(sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken)
     alike = replace(options, shards="shuffled", holdout=0.0, test="")
-    return arranged(path, held, target, alike, seed, single()), source.total
+    return arranged(path, held, target, alike, seed, single(), loss_targets()), source.total
 
 
 def _copied(piece: RawRows) -> RawRows:

@@ -11,6 +11,7 @@ from mpiopt.comm.lockstep import spmd
 from mpiopt.compression import open_channel
 from mpiopt.dataset import prepare
 from mpiopt.job import Job
+from mpiopt.losses import loss_targets
 from mpiopt.planning import link, probe
 from mpiopt.planning.clocks import ClockComm, Clocks
 from mpiopt.planning.link import Link
@@ -78,7 +79,7 @@ def one(job: Job, ranks: int, between: Link) -> Simulated:
 
 
 def _rank(job: Job, comm: Comm, clocks: Clocks) -> Simulated:
-    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm)
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
     objective = pose(job.model, data.shard, data.target, data.classes)
     algorithm, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     if comm.rank == 0:

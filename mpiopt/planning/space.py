@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mpiopt.dataset import DataOptions
+from mpiopt.job import DataOptions
 from mpiopt.planning.probe import Needs
 from mpiopt.planning.sample import Sample
 from mpiopt.redistribute import BANDS

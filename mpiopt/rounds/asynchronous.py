@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms import Exact, Model
 from mpiopt.channel import Channel
 from mpiopt.comm import Array, Letter
+from mpiopt.exact import Exact, Model
 from mpiopt.local_steps import COUNTED, PIECES, ROUND, SCALE, VALUE, VISITED
 from mpiopt.objective import Objective
 from mpiopt.rounds.background import Background

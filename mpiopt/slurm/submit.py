@@ -15,9 +15,8 @@ from typing import NamedTuple
 from mpiopt import grid, jobfile
 from mpiopt.asked import job_of
 from mpiopt.comm import Comm
-from mpiopt.commands import typed
 from mpiopt.datasets.generated import PREFIX
-from mpiopt.flags import parse
+from mpiopt.flags import parse, typed
 from mpiopt.job import Job, at_least
 from mpiopt.signals import Stop
 from mpiopt.slurm import scripts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpiopt.hdf5.files import write_whole
+from mpiopt.overwriting import write_whole
 from mpiopt.pages.charts import Chart
 from mpiopt.pages.document import Page
 from mpiopt.pages.html import Cell, Markup, folded, paragraph, section, table, tag, text

@@ -9,7 +9,7 @@ from sklearn.datasets import dump_svmlight_file, load_digits
 from threadpoolctl import threadpool_limits
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.signals import Stop
 from mpiopt.train import train
 from tests.acceptance import reference

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mpiopt.hdf5 import read_result
 from mpiopt.hdf5.head import parse, read_text
+from mpiopt.hdf5.results import read_result
 from mpiopt.processes import children
 
 KINDS = ("one rank", "all ranks", "during the write")

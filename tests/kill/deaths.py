@@ -27,7 +27,8 @@ from datetime import datetime
 from pathlib import Path
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import contents, read_result
+from mpiopt.hdf5 import contents
+from mpiopt.hdf5.results import read_result
 from mpiopt.processes import children, ranks_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.processes import children
 from tests.kill.campaign import PLAIN, SAME, TRAIN, WORDS, wait_gone
 

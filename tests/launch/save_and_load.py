@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiopt.shard import DenseRows, Shard, block
+from mpiopt.partition import block
+from mpiopt.shard import DenseRows, Shard
 from mpiopt.state import PerRank, Replicated, Sharded
 
 JOB = "seed = 1\n"
@@ -56,7 +57,8 @@ def main(folder, form, first, last):
     from mpi4py import MPI
 
     from mpiopt.comm.mpi import MpiComm
-    from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints
+    from mpiopt.hdf5.background import BackgroundCheckpoints
+    from mpiopt.hdf5.checkpoints import Checkpoints
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     Path(folder, f"pid-{comm.rank}").write_text(str(os.getpid()))

@@ -15,7 +15,7 @@ import h5py
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import Checkpoints
+from mpiopt.hdf5.checkpoints import Checkpoints
 
 sys.path.insert(0, str(Path(__file__).parent))
 import save_and_load

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 
 PROGRAM = ("-m", "mpi4py", "-m", "mpiopt")
 

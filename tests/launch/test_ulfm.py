@@ -15,7 +15,7 @@ import time
 import pytest
 
 from mpiopt.ended import VARIABLE, read_end
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.mpirun import find
 from mpiopt.processes import children, ranks_of, segments
 

@@ -5,7 +5,9 @@ import pytest
 from test_checkpoints import JOB, SIZES, Table, shard_of, state_of
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints, background
+from mpiopt.hdf5 import background
+from mpiopt.hdf5.background import BackgroundCheckpoints
+from mpiopt.hdf5.checkpoints import Checkpoints
 
 TOTAL = 37
 

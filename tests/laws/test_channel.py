@@ -13,8 +13,8 @@ from mpiopt.channel import Channel
 from mpiopt.comm.lockstep import spmd
 from mpiopt.comm.reduction import SMALL, is_small
 from mpiopt.compressors import SEED, Compressor, Summable
+from mpiopt.partition import block
 from mpiopt.routes import Route
-from mpiopt.shard import block
 
 SIZES = (1, 2, 3, 5)
 OPTIONS = {"quantised": {"levels": 1}, "natural": {"bits": 3}, "top-k": {"share": 0.6}, "rand-k": {"share": 0.5}}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import Checkpoints
-from mpiopt.shard import DenseRows, Shard, block
+from mpiopt.hdf5.checkpoints import Checkpoints
+from mpiopt.partition import block
+from mpiopt.shard import DenseRows, Shard
 from mpiopt.state import Derived, Layout, PerRank, Replicated, Sharded, layouts
 
 JOB = 'seed = 1\ntol = 1e-6\n[penalty]\nl2 = 0.5\n[data]\nchecksum = "abc"\n'

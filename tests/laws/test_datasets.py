@@ -11,8 +11,9 @@ import scipy.sparse as sp
 
 from mpiopt.comm.threads import spmd
 from mpiopt.convert import ConvertOptions, convert
-from mpiopt.dataset import DataOptions, prepare, stream
+from mpiopt.dataset import prepare, stream
 from mpiopt.datasets import Reader, find
+from mpiopt.job import DataOptions
 from mpiopt.shard import CsrRows
 
 SIZES = (1, 2, 3, 5)

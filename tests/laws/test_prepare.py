@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.dataset import DataOptions, Dataset, prepare
-from mpiopt.scaling import SCALES
-from mpiopt.sequence import ORDERS
+from mpiopt.dataset import Dataset, prepare
+from mpiopt.job import ORDERS, SCALES, DataOptions
 from mpiopt.shard import CsrRows, Shard
 
 SIZES = (1, 2, 3, 5)

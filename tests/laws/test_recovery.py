@@ -9,7 +9,7 @@ import pytest
 from mpiopt.algorithms import Algorithm
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.pieces import cut, fill, label_of, place_of
 from mpiopt.recovery import Recovery
 from mpiopt.selection import select

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from tools import slow_link
 from tools.slow_link import Link
 

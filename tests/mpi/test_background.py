@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.hdf5 import BackgroundCheckpoints, Checkpoints
+from mpiopt.hdf5.background import BackgroundCheckpoints
+from mpiopt.hdf5.checkpoints import Checkpoints
 from mpiopt.planning.planner import Planner
 from mpiopt.planning.question import ask
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.hdf5 import Checkpoints
+from mpiopt.hdf5.checkpoints import Checkpoints
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "launch"))
 import save_and_load

@@ -6,7 +6,8 @@ import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.convert import ConvertOptions, convert, generate
-from mpiopt.dataset import DataOptions, prepare, stream
+from mpiopt.dataset import prepare, stream
+from mpiopt.job import DataOptions
 from mpiopt.shard import CsrRows
 
 pytestmark = pytest.mark.mpi

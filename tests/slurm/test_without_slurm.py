@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.processes import ranks_of
 from tests.slurm.conftest import JOB, TEMPLATES, until, variables
 from tests.slurm.test_sweeps import SWEEP

@@ -9,8 +9,9 @@ import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.convert import convert
-from mpiopt.dataset import DataOptions, prepare
+from mpiopt.dataset import prepare
 from mpiopt.datasets import find
+from mpiopt.job import DataOptions
 
 TEXTS = {
     "1 1:2\n1 2:x\n": r"f.svm, line 2, column 5: found 'x'; a value must be a finite decimal number$",

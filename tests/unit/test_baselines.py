@@ -14,10 +14,11 @@ from mpiopt.exact import evaluate_exact
 from mpiopt.losses import Loss
 from mpiopt.minibatch import taken
 from mpiopt.objective import Objective
+from mpiopt.partition import block
 from mpiopt.penalties import Penalty
 from mpiopt.problem import pick
 from mpiopt.selection import select
-from mpiopt.shard import DenseRows, Shard, block
+from mpiopt.shard import DenseRows, Shard
 from mpiopt.smoothness import measure
 from tests.problems import objective, sparse
 

@@ -9,7 +9,7 @@ import pytest
 
 from mpiopt.cli import COMMANDS, run
 from mpiopt.comm.threads import single, spmd
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.signals import Level, Stop
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from mpiopt.channel import Channel
 from mpiopt.comm.threads import single, spmd
 from mpiopt.crew import ALARMS, LOST, Post, Pulse, RollBack, Steady, seats, survive
 from mpiopt.digest import compare, majority
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.keeper import Keeper
 from mpiopt.signals import Stop
 from tests.laws.test_recovery import words

@@ -20,8 +20,9 @@ from run_elsewhere import HERE, LISTED
 from mpiopt import jobfile
 from mpiopt.cli import run
 from mpiopt.comm.threads import single, spmd
+from mpiopt.commandtable import COMMANDS
 from mpiopt.signals import Stop
-from mpiopt.usage import COMMANDS, usage
+from mpiopt.usage import usage
 
 ANALYSIS = blocks((ROOT / "docs" / "analysis.md").read_text())  # tests/unit/test_docs_analysis.py runs them
 RUN = [command for command in shown() if command not in (*LISTED, *ANALYSIS)]

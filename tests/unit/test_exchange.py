@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpiopt import exchange, reach
-from mpiopt.algorithms import Algorithm, Exact
+from mpiopt.algorithms import Algorithm
 from mpiopt.algorithms.newton import Newton
 from mpiopt.algorithms.saga import Saga
 from mpiopt.certificate import certify, duality_gap
@@ -16,7 +16,7 @@ from mpiopt.compression import open_channel
 from mpiopt.compressors import Compressor
 from mpiopt.compressors.quantised import Quantised
 from mpiopt.coordinates import Scaled, Whitened
-from mpiopt.exact import evaluate_exact
+from mpiopt.exact import Exact, evaluate_exact
 from mpiopt.job import Job
 from mpiopt.local_steps import MIX
 from mpiopt.metric import root_of

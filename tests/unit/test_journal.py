@@ -8,7 +8,7 @@ import pytest
 
 from mpiopt.cli import run
 from mpiopt.comm.threads import single
-from mpiopt.hdf5 import read_result
+from mpiopt.hdf5.results import read_result
 from mpiopt.journal import Journal, journal
 from mpiopt.recorder import Row
 from mpiopt.signals import Stop

@@ -6,7 +6,7 @@ from sklearn import metrics as reference
 
 from mpiopt.comm.threads import spmd
 from mpiopt.metrics import metrics
-from mpiopt.shard import block
+from mpiopt.partition import block
 
 SIZES = (1, 2, 3, 5)
 

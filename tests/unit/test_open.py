@@ -25,7 +25,7 @@ def checkpoints(tmp_path):
 
     from mpiopt.comm.threads import spmd
     from mpiopt.events import events_to_text
-    from mpiopt.hdf5 import Checkpoints
+    from mpiopt.hdf5.checkpoints import Checkpoints
     from mpiopt.shard import DenseRows, Shard
 
     def main(comm):

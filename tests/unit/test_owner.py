@@ -11,7 +11,7 @@ from mpiopt import owner
 from mpiopt.comm.threads import spmd
 from mpiopt.deadline import Halt, read_halt
 from mpiopt.ended import LAUNCHED
-from mpiopt.hdf5 import Checkpoints
+from mpiopt.hdf5.checkpoints import Checkpoints
 from mpiopt.hdf5.slots import Slots
 from mpiopt.owner import Owner, read, this_life
 

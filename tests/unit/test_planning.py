@@ -7,8 +7,9 @@ import pytest
 from mpiopt.channel import Channel
 from mpiopt.comm.lockstep import spmd as turns
 from mpiopt.comm.threads import single, spmd
-from mpiopt.dataset import DataOptions, prepare
-from mpiopt.hdf5 import Checkpoints
+from mpiopt.dataset import prepare
+from mpiopt.hdf5.checkpoints import Checkpoints
+from mpiopt.job import DataOptions
 from mpiopt.planning import disk, interval, link, model, probe, sample, simulated, space
 from mpiopt.planning.clocks import ClockComm, Clocks
 from mpiopt.planning.command import plan

@@ -7,9 +7,10 @@ import pytest
 from mpiopt.comm.threads import spmd
 from mpiopt.events import ALL, Event
 from mpiopt.fitted import Fitted, in_file_units
-from mpiopt.hdf5 import Costs, check_writable, read_result, write_result
+from mpiopt.hdf5.results import Costs, read_result, write_result
 from mpiopt.provenance import gather
 from mpiopt.recorder import Row
+from mpiopt.shared import check_writable
 
 ROWS = [
     Row(k, 0.5 * k, 0.1 * k, 0.08 * k, 0.01 * k, 0.01 * k, 800 * k, 900 * k, 1.0 / 3**k, 0.1**k, 0.25)

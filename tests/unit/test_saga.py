@@ -16,8 +16,9 @@ from mpiopt.extrapolation import extrapolated
 from mpiopt.local_steps import DECREMENT, GREW, ROUND, SCALE
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
+from mpiopt.partition import block
 from mpiopt.penalties import Penalty
-from mpiopt.shard import DenseRows, Shard, block
+from mpiopt.shard import DenseRows, Shard
 from tests.problems import objective
 
 

@@ -6,7 +6,7 @@ from test_objective import csr, model, problem
 
 from mpiopt.kernels import orders
 from mpiopt.kernels.dense import pass_dense
-from mpiopt.kernels.saga import Moves
+from mpiopt.kernels.saga import Moves, local_steps
 from mpiopt.kernels.saga_csr import saga_sparse
 from mpiopt.kernels.saga_dense import saga_dense
 from mpiopt.kernels.sparse import pass_csr
@@ -53,7 +53,7 @@ def moves_for(n, width, batch, form="sparse", epochs=3):
 
 def assert_same(objective, x, moves, rtol=1e-10):
     here, there = start(objective, x), start(objective, x)
-    objective.local_steps(moves, *here)
+    local_steps(objective, moves, *here)
     textbook(objective, x, moves, *there)
     for a, b in zip(here, there, strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-12)
@@ -92,7 +92,7 @@ def test_lazy_prox_follows_a_sign_change_and_a_stay_at_zero():
             moves = Moves(np.arange(400), np.full(8, 0.01), 1.0, 1 / 400, 1, "lazy")
             for w0 in (-1.0, 0.0, 0.3, 1.0):
                 here, there = ([np.full((1, 8), w0), np.full((1, 8), drift), np.zeros((400, 1))] for _ in "ab")
-                objective.local_steps(moves, *here)
+                local_steps(objective, moves, *here)
                 textbook(objective, x, moves, *there)
                 np.testing.assert_allclose(here[0], there[0], rtol=1e-10, atol=1e-13)
 
@@ -103,7 +103,7 @@ def test_divergence_is_not_hidden(loss):
             objective, x = problem(loss, 50, form, features=24)
             w, average, table = start(objective, x)
             w[0, :] = np.nan
-            objective.local_steps(moves_for(50, 24, 8, kind), w, average, table)
+            local_steps(objective, moves_for(50, 24, 8, kind), w, average, table)
             assert not np.isfinite(w).all()
 
 
@@ -117,7 +117,7 @@ def test_sparse_form_is_the_dense_step_in_expectation():
                 w, average, table = start(objective, x)
                 before = w.copy()
                 moves = Moves(np.array([k]), np.full(24, 1e-7), 0.7, 0.1, batch, form)
-                penalised(objective, 0.0, 0.3).local_steps(moves, w, average, table)
+                local_steps(penalised(objective, 0.0, 0.3), moves, w, average, table)
                 moved[form] = moved[form] + (w - before) / 60
         np.testing.assert_allclose(moved["sparse"], moved["lazy"], rtol=1e-5, atol=1e-12)
 
@@ -136,7 +136,7 @@ def test_csr_forms_reach_the_optimum(form, l1, l2, batch):
     step = np.full(24, 1.0 / objective.row_smoothness().max())
     for epoch in range(400):
         starts = orders.shuffled(200, batch, epoch)
-        objective.local_steps(Moves(starts, step, len(starts) / 200, 1 / 200, batch, form), w, average, table)
+        local_steps(objective, Moves(starts, step, len(starts) / 200, 1 / 200, batch, form), w, average, table)
     gradient = objective.evaluate(w)[1]
     np.testing.assert_allclose(average, gradient, atol=1e-9)
     moved = w - gradient - objective.ridge * w
@@ -149,9 +149,9 @@ def test_calls_join_without_a_seam():
         objective, x = problem(Loss.make("logistic"), 60, form, features=23)
         moves = moves_for(60, 24, 8, "lazy")
         whole, parts = start(objective, x), start(objective, x)
-        objective.local_steps(moves, *whole)
+        local_steps(objective, moves, *whole)
         for starts in (moves.starts[:5], moves.starts[5:5], moves.starts[5:]):
-            objective.local_steps(Moves(starts, moves.step, moves.innovation, moves.share, 8, "lazy"), *parts)
+            local_steps(objective, Moves(starts, moves.step, moves.innovation, moves.share, 8, "lazy"), *parts)
         for a, b in zip(whole, parts, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
 
@@ -183,7 +183,7 @@ def test_warm_compiles_what_a_job_calls(loss, form):
         counted = [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
         w, average, table = start(objective, x)
         objective.refresh(w, table)
-        objective.local_steps(moves_for(n, 24, 8, epochs=1), w, average, table)
+        local_steps(objective, moves_for(n, 24, 8, epochs=1), w, average, table)
         assert counted == [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
 
 
@@ -192,8 +192,8 @@ def test_what_does_not_fit_is_refused_before_a_kernel_sees_it():
     w, average, table = start(objective, x)
     for starts in ([-8], [0, 20]):
         with pytest.raises(ValueError, match=r"rows in 0 … 19"):
-            objective.local_steps(Moves(np.array(starts), np.ones(24), 1.0, 1.0), w, average, table)
+            local_steps(objective, Moves(np.array(starts), np.ones(24), 1.0, 1.0), w, average, table)
     with pytest.raises(ValueError, match="shapes of w, average, table, step"):
-        objective.local_steps(Moves(np.array([0]), np.ones(24), 1.0, 1.0), w, average, table[:-1])
+        local_steps(objective, Moves(np.array([0]), np.ones(24), 1.0, 1.0), w, average, table[:-1])
     with pytest.raises(ValueError, match="do not fit 20 rows of width 24"):
         objective.evaluate(w[:, :-1])

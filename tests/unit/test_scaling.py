@@ -4,7 +4,8 @@ import scipy.sparse as sp
 
 from mpiopt import scaling
 from mpiopt.comm.threads import spmd
-from mpiopt.shard import CsrRows, DenseRows, block
+from mpiopt.partition import block
+from mpiopt.shard import CsrRows, DenseRows
 
 
 def scaled(kind, x, size, sparse):

@@ -1,6 +1,6 @@
 import itertools
 
-from mpiopt.shard import block
+from mpiopt.partition import block
 
 
 def test_blocks_partition_the_rows_exactly():

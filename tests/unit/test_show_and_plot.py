@@ -9,7 +9,8 @@ from made_runs import rows
 
 from mpiopt.comm.threads import spmd
 from mpiopt.fitted import Fitted
-from mpiopt.hdf5 import Checkpoints, write_result
+from mpiopt.hdf5.checkpoints import Checkpoints
+from mpiopt.hdf5.results import write_result
 from mpiopt.plot import gaps, plot
 from mpiopt.provenance import gather
 from mpiopt.record import read_record

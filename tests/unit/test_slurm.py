@@ -312,7 +312,7 @@ def test_a_checkpoint_counts_if_it_is_newer_than_the_start_of_the_script(here):
 
 
 def test_outside_commands_start_no_mpi_inside_a_job():
-    from mpiopt.cli import from_outside
+    from mpiopt.commandtable import from_outside
 
     assert all(from_outside(words) for words in (["status"], ["halt", "a"], ["sweep", "a", "--collect"]))
     assert not any(from_outside(words) for words in ([], ["train", "a"], ["sweep", "a"]))

@@ -9,7 +9,7 @@ from mpiopt.algorithms.saga import Saga
 from mpiopt.channel import Channel
 from mpiopt.comm.threads import spmd
 from mpiopt.exact import evaluate_exact
-from mpiopt.kernels.grams import blocks
+from mpiopt.kernels.rows import blocks
 from mpiopt.local_steps import BOUND, FACTOR, GREW, PACE, SCALE, bounds, line_search
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective

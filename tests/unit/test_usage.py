@@ -8,8 +8,9 @@ import pytest
 
 from mpiopt.cli import run
 from mpiopt.comm.threads import single
+from mpiopt.commandtable import COMMANDS
 from mpiopt.signals import Stop
-from mpiopt.usage import CALLS, COMMANDS, EXAMPLES, WIDTH, folded, usage
+from mpiopt.usage import CALLS, EXAMPLES, WIDTH, folded, usage
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

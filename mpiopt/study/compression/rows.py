@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.threads import single
 from mpiopt.curvature import dense
-from mpiopt.dataset import DataOptions, prepare
+from mpiopt.dataset import prepare
+from mpiopt.job import DataOptions
 from mpiopt.study.compression.methods import Matrix, Moments
 from mpiopt.study.compression.panel import Panel
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from mpiopt.comm import Comm
 from mpiopt.losses import Loss
 from mpiopt.objective import Objective
+from mpiopt.partition import block
 from mpiopt.penalties import Penalty
 from mpiopt.shaping import aligned, padded
-from mpiopt.shard import DenseRows, Shard, block
+from mpiopt.shard import DenseRows, Shard
 
 Vector = NDArray[np.float64]
 STEEP = 4.0  # of the labels' logistic curve
