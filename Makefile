@@ -63,7 +63,7 @@ check: setup
 # Ranks that die: 200 runs for each strategy and algorithm, counts in TORTURE, to which a second call adds.
 torture: setup
 	@mkdir -p $(dir $(TORTURE))
-	$(PYTHON) -m tests.kill.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
+	$(PYTHON) -m tests.resilience.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
 # A study: its jobs, jobs/NAME*.toml, at the size of minutes; FULL=1: at full size. Pages, pictures and HDF5 in runs/.
 study-%: setup

@@ -14,19 +14,19 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpiopt.algorithms.saga import Saga
-from mpiopt.channel import Channel
-from mpiopt.comm import Comm
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import spmd
-from mpiopt.compressors import Compressor
-from mpiopt.dataset import prepare
-from mpiopt.job import DataOptions, Model, Stopping
-from mpiopt.memory import MEMORIES
-from mpiopt.problem import pose, target_of
-from mpiopt.recorder import Clock, Row
-from mpiopt.runner import Plan, run
-from mpiopt.selection import select
-from mpiopt.signals import Stop
+from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
+from mpiopt.compress.error_feedback import MEMORIES
+from mpiopt.core.config.job import DataOptions, Model, Stopping
+from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.history import Clock, HistoryRow
+from mpiopt.data.dataset import prepare
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.problem import pose, target_of
 
 RANKS = 4
 TARGETS = (1e-6, 1e-10)
@@ -69,22 +69,22 @@ def digits(folder: str) -> Problem:
     return Problem(str(path), "softmax")
 
 
-def history(problem: Problem, shards: str, compressor: Compressor | None, epochs: float) -> list[Row]:
+def history(problem: Problem, shards: str, compressor: Compressor | None, epochs: float) -> list[HistoryRow]:
     """Run to the last target; give the record."""
 
-    def main(comm: Comm) -> list[Row]:
-        model = Model(select(problem.loss))
+    def main(comm: Comm) -> list[HistoryRow]:
+        model = Model(parse_spec(problem.loss))
         data = prepare(problem.path, target_of(model), DataOptions(shards=shards), 0, comm)
         objective = pose(model, data.shard, data.target, data.classes)
         channel = Channel(comm, 0, compressor, MEMORIES[-1], downlink=True)
         saga = Saga(preconditioner="none" if problem.plain else "auto")
-        plan = Plan(Stopping(TARGETS[-1], epochs))
-        return run(plan, objective, saga, channel, Stop(), Clock(), lambda row: None).rows
+        plan = RunPlan(Stopping(TARGETS[-1], epochs))
+        return run(plan, objective, saga, channel, StopSignal(), Clock(), lambda row: None).rows
 
     return spmd(RANKS, main, 1200.0)[0]
 
 
-def reached(rows: list[Row], target: float) -> Row | None:
+def reached(rows: list[HistoryRow], target: float) -> HistoryRow | None:
     """Give the first row at which the certificate meets the target."""
     return next((row for row in rows if row.certificate <= target), None)
 
@@ -99,9 +99,9 @@ def table(problem: Problem, shards: str, names: list[str], epochs: float) -> lis
     lines = [f"\n### {problem.name}, {shards}, {RANKS} ranks\n"]
     lines += ["| compressor | kB to 1e-6 | saved | kB to 1e-10 | saved | rounds | epochs | last gap |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
-    base: list[Row | None] = []
+    base: list[HistoryRow | None] = []
     for name in names:
-        chosen = select(name)
+        chosen = parse_spec(name)
         made = None if name == "none" else Compressor.make(chosen.name, chosen.options)
         rows = history(problem, shards, made, epochs)
         found = [reached(rows, target) for target in TARGETS]
@@ -113,7 +113,7 @@ def table(problem: Problem, shards: str, names: list[str], epochs: float) -> lis
     return lines
 
 
-def costs(row: Row | None, first: Row | None) -> tuple[str, str]:
+def costs(row: HistoryRow | None, first: HistoryRow | None) -> tuple[str, str]:
     """Give kilobytes, and how many times fewer they are than without compression."""
     if row is None:
         return "–", "–"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.kernels import fastest
-from mpiopt.compressors import Compressor
-from mpiopt.kernels import bits, hadamard, rounding, subsets
+from mpiopt.compress.compressors.base import Compressor
+from mpiopt.kernels import bitpack, hadamard, random_subsets, stochastic_rounding
 
 # ns a number at d = 1e6: what was measured for single passes when the house was planned; none was for the rotation,
 # whose goal is a choice: twelve stages at .25 ns each.
@@ -65,13 +65,13 @@ def of_kernels(d: int) -> dict[str, Callable[[], object]]:
     """Give the kernels that have goals of their own."""
     x = np.random.default_rng(0).standard_normal(d)
     symbols = np.random.default_rng(1).integers(0, 16, d).astype(np.uint8)
-    wire, levels, scale = bits.pack(symbols, 4), np.empty(d, np.uint8), np.array([8.0], np.float32)
+    wire, levels, scale = bitpack.pack(symbols, 4), np.empty(d, np.uint8), np.array([8.0], np.float32)
     return {
-        "pack 4 bits": lambda: bits.pack(symbols, 4),
-        "unpack 4 bits": lambda: bits.unpack(wire, d, 4),
-        "round to 8 bits": lambda: rounding.quantise(x, 1.0, 1.0, d, scale, 127, 1, levels),
+        "pack 4 bits": lambda: bitpack.pack(symbols, 4),
+        "unpack 4 bits": lambda: bitpack.unpack(wire, d, 4),
+        "round to 8 bits": lambda: stochastic_rounding.quantise(x, 1.0, 1.0, d, scale, 127, 1, levels),
         "rotation": lambda: hadamard.rotate(x, 1),
-        "draw of 1 %": lambda: subsets.exactly(d // 100, d, 1),
+        "draw of 1 %": lambda: random_subsets.exactly(d // 100, d, 1),
     }
 
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.consensus import Coordinator
+from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.simulated import Simulation
-from mpiopt.topologies import Topology
+from mpiopt.consensus.topologies.base import Topology
 
 FORMS = {
     "flooding": ("flooding", {}),

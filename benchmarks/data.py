@@ -111,9 +111,9 @@ def real(pattern: str) -> tuple[Any, Vector]:
     from scipy import sparse
 
     from mpiopt.comm.threads import single
-    from mpiopt.dataset import prepare
-    from mpiopt.job import DataOptions
-    from mpiopt.shard import DenseRows
+    from mpiopt.core.config.job import DataOptions
+    from mpiopt.data.dataset import prepare
+    from mpiopt.data.shard import DenseRows
 
     folder = Path(os.environ.get("MPIOPT_DATA", "../../shared/data"))
     path = next(folder.glob(pattern))

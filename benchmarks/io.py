@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.ranks import mpirun
-from mpiopt.datasets import Source
+from mpiopt.data.formats.base import Source
 
 GOAL = 0.8
 KEPT = 2
@@ -89,12 +89,12 @@ def inside(folder: Path, nbytes: int, repeats: int) -> None:
     """Measure on the ranks of MPI's world; print JSON on rank 0."""
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
-    from mpiopt.datasets import find
-    from mpiopt.hdf5.checkpoints import Checkpoints
-    from mpiopt.partition import block
-    from mpiopt.shard import DenseRows, Shard
-    from mpiopt.state import Sharded
+    from mpiopt.comm.mpi.comm import MpiComm
+    from mpiopt.core.partition import block
+    from mpiopt.core.state import Sharded
+    from mpiopt.data.formats.base import find
+    from mpiopt.data.shard import DenseRows, Shard
+    from mpiopt.resilience.checkpoint.store import Checkpoints
 
     Table.__annotations__["table"] = Sharded
     comm = MpiComm(MPI.COMM_WORLD.Dup())

@@ -13,12 +13,12 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from mpiopt.kernels import orders
-from mpiopt.kernels.saga import Moves, local_steps
-from mpiopt.losses import Loss
-from mpiopt.objective import Objective
-from mpiopt.penalties import Penalty
-from mpiopt.shard import CsrRows, DenseRows, Rows, Shard
+from mpiopt.algorithms.saga.kernel_call import SagaCall, local_steps
+from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
+from mpiopt.kernels import permutations
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
 
 
 @njit(fastmath=True, cache=True)
@@ -52,7 +52,7 @@ def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[st
     w, table = objective.zeros(), np.empty((n, 1))
     average = objective.refresh(w, table)[1]
     step = np.full(objective.width, 1e-3)
-    moves = Moves(orders.shuffled(n, batch, 1), step, 1 / batch, 1 / n, batch, form)
+    moves = SagaCall(permutations.shuffled(n, batch, 1), step, 1 / batch, 1 / n, batch, form)
     return {
         "saga": lambda: local_steps(objective, moves, w, average, table),
         "pass": lambda: objective.evaluate(w),

@@ -93,11 +93,11 @@ def inside(words: Sequence[str]) -> None:
     """Plan in a process of its own, with the libraries of a run; print the peak."""
     from mpi4py import MPI  # noqa: F401
 
+    from mpiopt.cluster.planning import space
+    from mpiopt.cluster.planning.command import program_of
+    from mpiopt.cluster.planning.planner import Planner
+    from mpiopt.cluster.planning.question import ask
     from mpiopt.comm.threads import single
-    from mpiopt.planning import space
-    from mpiopt.planning.command import program_of
-    from mpiopt.planning.planner import Planner
-    from mpiopt.planning.question import ask
 
     question = ask(words)
     program, ranks = program_of(question, single()).nbytes, question.ranks

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpiopt.algorithms import Algorithm
-from mpiopt.algorithms.lbfgs import Lbfgs
-from mpiopt.algorithms.newton import Newton
-from mpiopt.algorithms.saga import Saga
-from mpiopt.channel import Channel
-from mpiopt.comm import Comm
-from mpiopt.dataset import prepare
-from mpiopt.exact import evaluate_exact
-from mpiopt.job import DataOptions, Model
-from mpiopt.objective import Objective
-from mpiopt.problem import pose
+from mpiopt.algorithms.base import Algorithm
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.second_order.lbfgs import Lbfgs
+from mpiopt.algorithms.second_order.newton import Newton
+from mpiopt.comm.base import Comm
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import DataOptions, Model
+from mpiopt.data.dataset import prepare
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.objective import Objective
+from mpiopt.training.problem import pose
 
 LEVEL = 1e-6
 STORE = Path(".cache/bench")

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.data import Problem, Vector
 from benchmarks.peers import Solver
-from mpiopt.fitting import fit
+from mpiopt.training.fit import fit
 
 TOLERANCES = [1e4, 1e3, 1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12]
 STORE = Path(".cache/bench")

@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ranks import mpirun
-from mpiopt.algorithms.saga import Saga, SagaState
-from mpiopt.channel import Channel
-from mpiopt.comm import Array, Comm, Pending
-from mpiopt.dataset import prepare
-from mpiopt.job import DataOptions
-from mpiopt.losses import Loss
-from mpiopt.objective import Objective
-from mpiopt.penalties import Penalty
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.saga.state import SagaState
+from mpiopt.comm.base import Array, Comm, Pending
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import DataOptions
+from mpiopt.data.dataset import prepare
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
 from tools import slow_link
 from tools.slow_link import Link
 
@@ -142,7 +143,7 @@ def main() -> None:
     asked = parser.parse_args()
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     found = measure(asked.data, asked.epochs, asked.rounds, comm)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.natural import LEVEL, Ran, Scale
-from mpiopt.objective import Objective
-from mpiopt.shard import CsrRows
+from mpiopt.data.shard import CsrRows
+from mpiopt.objective.objective import Objective
 
 
 def sklearn_saga(objective: Objective, scale: Scale, cap: float) -> Ran:

@@ -83,11 +83,11 @@ def inside(words: Sequence[str]) -> None:
     """Plan on the ranks of MPI's world; print the figures as JSON."""
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
-    from mpiopt.planning import space
-    from mpiopt.planning.command import program_of
-    from mpiopt.planning.planner import Planner
-    from mpiopt.planning.question import ask
+    from mpiopt.cluster.planning import space
+    from mpiopt.cluster.planning.command import program_of
+    from mpiopt.cluster.planning.planner import Planner
+    from mpiopt.cluster.planning.question import ask
+    from mpiopt.comm.mpi.comm import MpiComm
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     question = ask(words)
@@ -105,7 +105,7 @@ def inside(words: Sequence[str]) -> None:
 
 def measured(case: Case, launch: Launch, started: float) -> dict[str, float]:
     """Train; give the figures of an epoch after the start, which took `started` of them, and of the whole."""
-    from mpiopt.hdf5.results import read_result
+    from mpiopt.results.result_file import read_result
 
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run.h5")

@@ -29,9 +29,9 @@ def write_text(path: Path, n: int, nonzeros: int, d: int) -> int:
 def parsing(part: float) -> dict[str, float]:
     """Give MB/s of processor time: parsing alone, and the whole way from the file to the shard."""
     from mpiopt.comm.threads import single
-    from mpiopt.dataset import prepare
-    from mpiopt.datasets import find
-    from mpiopt.job import DataOptions
+    from mpiopt.core.config.job import DataOptions
+    from mpiopt.data.dataset import prepare
+    from mpiopt.data.formats.base import find
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.svm"
@@ -70,7 +70,7 @@ MEMORY = """
 import benchmarks, sys
 import numpy as np
 from benchmarks.data import load
-from mpiopt.fitting import fit
+from mpiopt.training.fit import fit
 def peak(): return 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 small = load("syn_c10", 0.01)
 fit(small.x, small.y, intercept=False, tol=1e-6)

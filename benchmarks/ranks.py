@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data import Problem, load
-from mpiopt.comm import Comm
-from mpiopt.fitting import Fit, fit
-from mpiopt.partition import block
+from mpiopt.comm.base import Comm
+from mpiopt.core.partition import block
+from mpiopt.training.fit import Fit, fit
 
 LAUNCH = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -73,7 +73,7 @@ def main() -> None:
     """Time fits on the ranks of MPI's world."""
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     name, part, tolerance, repeats = sys.argv[1], *(float(word) for word in sys.argv[2:5])

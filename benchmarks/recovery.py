@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.targets import Target
-from mpiopt.hdf5.results import read_result
-from mpiopt.mpirun import find
+from mpiopt.cluster.mpirun import find
+from mpiopt.results.result_file import read_result
 
 INTERVAL = 600.0  # seconds, the default of --checkpoint-every
 OFTEN = 10  # rounds between two checkpoints where their cost is measured

@@ -50,7 +50,7 @@ def recipe(rows: int) -> str:
 
 def measured(rows: int, ranks: int) -> Figure:
     """Train under mpirun."""
-    from mpiopt.hdf5.results import read_result
+    from mpiopt.results.result_file import read_result
 
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run.h5")
@@ -63,9 +63,9 @@ def measured(rows: int, ranks: int) -> Figure:
 
 def simulated(rows: int, ranks: int) -> Figure:
     """Run all ranks in this process."""
-    from mpiopt.planning import link
-    from mpiopt.planning.question import ask
-    from mpiopt.planning.simulated import one
+    from mpiopt.cluster.planning import link
+    from mpiopt.cluster.planning.question import ask
+    from mpiopt.cluster.planning.simulated import one
 
     found = one(ask([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
     return Figure("simulated", ranks, rows, found.epochs, found.rounds, found.sent / ranks, found.seconds)
@@ -73,9 +73,9 @@ def simulated(rows: int, ranks: int) -> Figure:
 
 def modelled(rows: int, ranks: int) -> Figure:
     """Plan."""
+    from mpiopt.cluster.planning.planner import Planner
+    from mpiopt.cluster.planning.question import ask
     from mpiopt.comm.threads import single
-    from mpiopt.planning.planner import Planner
-    from mpiopt.planning.question import ask
 
     question = ask([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)])
     o = Planner.of(question, single(), first_calls()).outlook(ranks)
@@ -92,9 +92,9 @@ def first_calls() -> float:
 
 def measure_first_calls() -> float:
     """Measure them here, where nothing has been called yet."""
+    from mpiopt.cluster.planning.command import program_of
+    from mpiopt.cluster.planning.question import ask
     from mpiopt.comm.threads import single
-    from mpiopt.planning.command import program_of
-    from mpiopt.planning.question import ask
 
     return program_of(ask([recipe(1000), *FLAGS, "--ranks", "1"]), single()).first_calls
 

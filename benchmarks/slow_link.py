@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpiopt.hdf5.results import read_result
+from mpiopt.results.result_file import read_result
 from tools import slow_link
 from tools.slow_link import Link
 

@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.ranks import mpirun
-from mpiopt.algorithms.saga import Saga, SagaState
-from mpiopt.certificate import certify
-from mpiopt.channel import Channel
-from mpiopt.comm import Comm
-from mpiopt.exact import evaluate_exact
-from mpiopt.local_steps import VISITED, LocalSteps
-from mpiopt.losses import Loss
-from mpiopt.objective import Objective, Vector
-from mpiopt.partition import block
-from mpiopt.penalties import Penalty
-from mpiopt.shard import DenseRows, Shard
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.saga.state import VISITED, LocalSteps, SagaState
+from mpiopt.comm.base import Comm
+from mpiopt.compress.channel import Channel
+from mpiopt.core.partition import block
+from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.objective.duality_gap import certify
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective, Vector
+from mpiopt.objective.penalties.base import Penalty
 
 EXCHANGES = ("sync", "overlap", "timed", "async")
 ROWS, COLUMNS = 4000, 20
@@ -162,7 +162,7 @@ def main() -> None:
         return
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     exchange, preconditioner, slow = sys.argv[1:4]

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mpiopt.hdf5.results import read_result
+from mpiopt.results.result_file import read_result
 
 ROOT = Path(os.environ.get("MPIOPT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SETS: dict[str, tuple[str, list[str]]] = {

@@ -22,13 +22,13 @@ from typing import Any
 import benchmarks  # noqa: F401  sets the threads before anything else
 from benchmarks.natural import SETS, Ran, Scale, objective_of, race, scale_of, there
 from benchmarks.peer_epochs import sklearn_saga
-from mpiopt.algorithms.saga import Saga
-from mpiopt.channel import Channel
-from mpiopt.comm import Comm
+from mpiopt.algorithms.saga.local_steps import full_metric
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.comm.base import Comm
 from mpiopt.comm.lockstep import Turns
 from mpiopt.comm.threads import run_in
-from mpiopt.local_steps import full_metric
-from mpiopt.objective import Objective
+from mpiopt.compress.channel import Channel
+from mpiopt.objective.objective import Objective
 
 PROMISE = 1.5
 UP, DOWN = 14, 8  # factors of 2 that are tried

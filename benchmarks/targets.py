@@ -12,7 +12,7 @@ from benchmarks import compressors, kernels, natural, overlap, program, ranks, s
 from benchmarks.data import Problem, load
 from benchmarks.ours import Optimum, optimum
 from benchmarks.race import Times
-from mpiopt.shard import CsrRows, DenseRows
+from mpiopt.data.shard import CsrRows, DenseRows
 from tools import slow_link
 from tools.slow_link import Link
 

@@ -1,21 +1,26 @@
 """Distributed SAGA over MPI: fit convex models to data spread over many machines, to a certified optimum.
 
 In Python: `mpiopt.fit(x, y, comm)` from rows that each rank already holds, or `mpiopt.Classifier` and
-`mpiopt.Regressor` in the manner of scikit-learn; `mpiopt.results.open("run.h5")` reads what a run has written.
+`mpiopt.Regressor` in the manner of scikit-learn; `mpiopt.results.frames.open("run.h5")` reads what a run has written.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+from mpiopt.core.moved_modules import MovedModules
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "Fit", "Regressor", "fit"]
 
+sys.meta_path.append(MovedModules())
+
 _HOMES = {
-    "fit": "mpiopt.fitting",
-    "Fit": "mpiopt.fitting",
-    "Classifier": "mpiopt.estimator",
-    "Regressor": "mpiopt.estimator",
+    "fit": "mpiopt.training.fit",
+    "Fit": "mpiopt.training.fit",
+    "Classifier": "mpiopt.training.estimators",
+    "Regressor": "mpiopt.training.estimators",
 }
 
 

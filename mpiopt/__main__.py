@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mpiopt.ended import note_end, note_start
-from mpiopt.launch import THREAD_VARIABLES, launched, tolerant
+from mpiopt.core.exit_note import note_end, note_start
+from mpiopt.core.launcher_env import THREAD_VARIABLES, launched, tolerant
 
 if TYPE_CHECKING:
-    from mpiopt.signals import Stop
+    from mpiopt.resilience.signals import StopSignal
 
 PATIENCE = 20.0  # seconds that a rank which failed alone waits for the others
 LIMIT = 120.0  # seconds in which something must come of a lost rank, and in which MPI must start; MPIOPT_WATCHDOG
@@ -31,12 +31,12 @@ def main() -> int:
     heard: list[int] = []  # while numpy and all else is imported
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(each, lambda number, frame: heard.append(number))
-    from mpiopt.signals import LEVELS, Stop
+    from mpiopt.resilience.signals import LEVELS, StopSignal
 
-    stop = Stop()
+    stop = StopSignal()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli import run
-    from mpiopt.commandtable import HEEDFUL, alone, from_outside
+    from mpiopt.cli.main import run
+    from mpiopt.core.config.commands import HEEDFUL, alone, from_outside
 
     words = sys.argv[1:]
     if words[:1] and words[0] not in HEEDFUL:
@@ -54,7 +54,7 @@ def main() -> int:
     except (ImportError, RuntimeError) as error:
         return without(words, stop, error)
 
-    from mpiopt.comm.mpi import MpiComm, met
+    from mpiopt.comm.mpi.comm import MpiComm, met
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
@@ -80,9 +80,9 @@ def main() -> int:
     return code
 
 
-def without(words: Sequence[str], stop: Stop, error: Exception) -> int:
+def without(words: Sequence[str], stop: StopSignal, error: Exception) -> int:
     """Run the command where no MPI can be loaded: on one rank, unless a launcher has started several."""
-    from mpiopt.cli import run
+    from mpiopt.cli.main import run
     from mpiopt.comm.threads import single
 
     why = str(error).strip().splitlines()[0]
@@ -94,16 +94,16 @@ def without(words: Sequence[str], stop: Stop, error: Exception) -> int:
     return 2 if several else run(words, single(), stop)
 
 
-def outlive(words: Sequence[str], stop: Stop) -> None:
+def outlive(words: Sequence[str], stop: StopSignal) -> None:
     """Run the command where a lost rank is an error, and end this process without MPI's own end."""
     limit = float(os.environ.get("MPIOPT_WATCHDOG", LIMIT))
     # The loss of a rank now stops the others for ever, in a call that no thread ends.
     signal.alarm(max(1, int(limit)))
     from mpi4py import MPI
 
-    from mpiopt.cli import run
-    from mpiopt.comm.mpi_ulfm import UlfmCrew
-    from mpiopt.crew import AGAIN
+    from mpiopt.cli.main import run
+    from mpiopt.comm.membership import AGAIN
+    from mpiopt.comm.mpi.ulfm import UlfmCrew
 
     crew = UlfmCrew(MPI.COMM_WORLD, limit)
     comm = crew.everyone()

@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from mpiopt.usage import EXAMPLES
+from mpiopt.cli.help import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "jobs" / "README.md"]

@@ -18,12 +18,12 @@ BENCHMARKS += ["recovery --rows 1000000 --epochs 100 --repeats 7", "slow_link", 
 ELSEWHERE = [
     (
         "a study takes minutes to hours; its kind runs there on a small job",
-        "tests/unit/test_study.py",
+        "tests/unit/studies/test_saga_facts.py",
         ["mpiopt study jobs/saga-facts.toml", "mpirun -n 2 mpiopt study jobs/saga-facts.toml"],
     ),
     (
         "the same",
-        "tests/unit/test_study_compression.py",
+        "tests/unit/studies/test_compression.py",
         [
             "mpiopt study jobs/compression-real.toml",
             "mpiopt study jobs/compression-synthetic.toml",
@@ -32,13 +32,13 @@ ELSEWHERE = [
     ),
     (
         "the same",
-        "tests/unit/test_study_stepsize.py",
+        "tests/unit/studies/test_stepsize.py",
         ["mpiopt study jobs/stepsize.toml", "mpiopt study jobs/stepsize-graphs.toml"],
     ),
-    ("the same", "tests/unit/test_study_decentralised.py", ["mpiopt study jobs/stepsize-algorithms.toml"]),
+    ("the same", "tests/unit/studies/test_decentralised.py", ["mpiopt study jobs/stepsize-algorithms.toml"]),
     (
         "the same",
-        "tests/unit/test_study_failure.py",
+        "tests/unit/studies/test_failure.py",
         [
             "mpiopt study jobs/failure-small.toml",
             "mpiopt study jobs/failure.toml",
@@ -47,12 +47,12 @@ ELSEWHERE = [
     ),
     (
         "the same; that make runs the right jobs is tested there",
-        "tests/unit/test_study_pages.py",
+        "tests/unit/studies/test_pages.py",
         ["make study-saga", "make study-stepsize", "make study-compression", "make study-failure"],
     ),
     (
         "ranks of it are killed",
-        "tests/launch/test_serve.py",
+        "tests/integration/test_serve.py",
         ["mpirun --with-ft ulfm -n 6 mpiopt serve jobs/failure-processes.toml --cell 8"],
     ),
     ("it starts MPI", "tests/mpi/test_doctor.py", ["mpiopt doctor", "mpirun -n 2 mpiopt doctor"]),
@@ -62,12 +62,12 @@ ELSEWHERE = [
         [
             "mpirun -n 2 python -m mpi4py -m mpiopt train DATA --loss log-cosh --compress powers --downlink",
             "python tests/golden/compressors.py",
-            "python -m pytest -q tests/unit/test_losses.py tests/laws/test_compressors.py",
+            "python -m pytest -q tests/unit/objective/test_losses.py tests/laws/test_compressors.py",
         ],
     ),
     (
         "it starts mpirun; there without the set-up, which is what .ci/run begins with",
-        "tests/launch/test_make.py",
+        "tests/integration/test_make.py",
         ["make run", "make clean", "MPICC=mpicc HDF5_DIR=/path/to/parallel/hdf5 make run"],
     ),
     (
@@ -77,19 +77,19 @@ ELSEWHERE = [
     ),
     (
         "hours of killing ranks; the same on a few runs is there",
-        "tests/kill/test_deaths.py",
+        "tests/resilience/test_deaths.py",
         [
             "make torture",
-            "python -m tests.kill.deaths",
-            "python -m tests.kill.deaths --runs 260 --seed 20 --out deaths.json",
+            "python -m tests.resilience.deaths",
+            "python -m tests.resilience.deaths --runs 260 --seed 20 --out deaths.json",
         ],
     ),
     (
         "it is a test, with more kills than by default",
-        "tests/kill/test_kill.py",
+        "tests/resilience/test_kill.py",
         [
-            "MPIOPT_KILLS=50 .venv/bin/python -m pytest -q -s tests/kill/test_kill.py",
-            "MPIOPT_KILLS=50 MPIOPT_KILL_SEED=1 pytest tests/kill/test_kill.py",
+            "MPIOPT_KILLS=50 .venv/bin/python -m pytest -q -s tests/resilience/test_kill.py",
+            "MPIOPT_KILLS=50 MPIOPT_KILL_SEED=1 pytest tests/resilience/test_kill.py",
         ],
     ),
     (

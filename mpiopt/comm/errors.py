@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpiopt.comm import Array
+from mpiopt.comm.base import Array
 
 _KNOWN: dict[str, type[Exception]] = {
     kind.__name__: kind

@@ -11,14 +11,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mpiopt.comm import Comm
-from mpiopt.comm.thread_mail import until
-from mpiopt.comm.threads import World, run_in
+from mpiopt.comm.base import Comm
+from mpiopt.comm.threads import ThreadWorld, run_in, until
 
 R = TypeVar("R")
 
 
-class Turns(World):
+class Turns(ThreadWorld):
     """Ranks take turns in rank order. What they bring lies in one of two rows of slots, used in alternation.
 
     A rank that comes to the next meeting has read the one before, so two rows suffice.

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mpiopt.comm import Array, Comm
+from mpiopt.comm.base import Array, Comm
 from mpiopt.comm.reduction import Sent, signature
 
 HEADER = 24  # bytes before the payload: tag, its length, what it is made of; little-endian uint64 each

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpiopt.comm import Array, Letter
-from mpiopt.partition import block
+from mpiopt.comm.base import Array, Message
+from mpiopt.core.partition import block
 
 # Through shared memory the allgather wins longer (2 ranks: up to 4 MB, 4 ranks: 64 KB), but it sends size/2 times as
 # much, which counts on a link.
@@ -67,7 +67,7 @@ class Sent:
             self.bytes_sent += nbytes
             self.messages += 1
 
-    def count_letters(self, letters: Sequence[Letter]) -> list[Letter]:
+    def count_letters(self, letters: Sequence[Message]) -> list[Message]:
         """Count messages received from others, and give them."""
         self.bytes_received += sum(wire.nbytes for source, wire in letters if source != self.rank)
         return list(letters)

@@ -1,24 +1,114 @@
-"""The verbs between threads of one process, for laws, studies and tests: a mismatch is an error, not a hang."""
+"""What is under way between threads of one process: messages, and sums that nobody waits for yet.
+
+The verbs between threads of one process, for laws, studies and tests: a mismatch is an error, not a hang.
+
+Messages along a graph between threads.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from mpiopt.comm import Array, Comm, Letter
+from mpiopt.comm.base import Array, Comm, Message
 from mpiopt.comm.errors import raise_first
+from mpiopt.comm.neighbours import Edges, all_equal, seal, sources_of
 from mpiopt.comm.reduction import Sent, in_order, signature
-from mpiopt.comm.thread_mail import Boxes, Started, Sums
-from mpiopt.comm.threads_graph import ThreadNeighbours
+
+
+class MeetingPoint(Protocol):
+    """Where the threads meet."""
+
+    timeout: float
+
+    def pause(self, rank: int) -> None:
+        """Let the other ranks run; raise BrokenBarrierError where one of them has failed."""
+
+    def abort(self) -> None:
+        """Let all ranks fail that wait or will wait."""
+
+
+def until(ready: Callable[[], bool], place: MeetingPoint, rank: int) -> None:
+    """Let the others run until `ready`; BrokenBarrierError where that takes too long."""
+    late = time.monotonic() + place.timeout
+    while not ready():
+        if time.monotonic() > late:
+            place.abort()
+            raise threading.BrokenBarrierError
+        place.pause(rank)
+
+
+class Boxes:
+    """A box of messages for each rank."""
+
+    def __init__(self, size: int) -> None:
+        self._boxes: list[deque[Message]] = [deque() for _ in range(size)]
+
+    def put(self, source: int, wire: Array, to: int) -> None:
+        """Lay a copy into the box of `to`."""
+        self._boxes[to].append((source, np.array(wire, np.uint8, copy=True).reshape(-1)))
+
+    def take(self, rank: int) -> list[Message]:
+        """Empty the box of `rank`."""
+        box = self._boxes[rank]
+        return [box.popleft() for _ in range(len(box))]
+
+
+class Sums:
+    """Sums under way, numbered in the order in which each rank starts them."""
+
+    def __init__(self, size: int) -> None:
+        self._started = [0] * size
+        self._parts: dict[int, list[Array | None]] = {}
+
+    def bring(self, rank: int, x: Array) -> list[Array | None]:
+        """Bring a rank's part of its next sum; give all parts, those that are not here yet as None."""
+        number = self._started[rank]
+        self._started[rank] += 1
+        parts = self._parts.setdefault(number, [None] * len(self._started))
+        parts[rank] = x
+        if min(self._started) > number:
+            self._parts.pop(number, None)
+        return parts
+
+
+class Started:
+    """A sum under way: done when all ranks have brought their part."""
+
+    def __init__(self, parts: list[Array | None], place: MeetingPoint, rank: int) -> None:
+        self._parts, self._place, self._rank = parts, place, rank
+        self._result: Array | None = None
+
+    def poll(self) -> bool:
+        """Let the others run, and say whether all parts are here."""
+        if not self._done():
+            self._place.pause(self._rank)
+        return self._done()
+
+    def _done(self) -> bool:
+        return self._result is not None or all(part is not None for part in self._parts)
+
+    def wait(self) -> Array:
+        """Give the sum in rank order; RuntimeError where shapes or types differ."""
+        until(self._done, self._place, self._rank)
+        if self._result is None:
+            parts = [part for part in self._parts if part is not None]
+            kinds = sorted({f"{part.dtype.str}{list(part.shape)}" for part in parts})
+            if len(kinds) > 1:
+                raise RuntimeError(f"ranks disagree on the parts of a sum: {', '.join(kinds)}")
+            self._result = in_order(np.add, parts)
+        return self._result
+
 
 R = TypeVar("R")
 
 
-class World:
+class ThreadWorld:
     """Where the ranks of one process meet: all threads run at once, and wait for one another at a barrier."""
 
     def __init__(self, size: int, timeout: float) -> None:
@@ -58,7 +148,7 @@ class ThreadComm(Sent):
     Where the ranks disagree on the verb, or on shapes and types that must be equal, all of them raise RuntimeError.
     """
 
-    def __init__(self, rank: int, world: World) -> None:
+    def __init__(self, rank: int, world: ThreadWorld) -> None:
         super().__init__(rank, world.size)
         self._world = world
 
@@ -122,12 +212,12 @@ class ThreadComm(Sent):
         self.count_to_one(wire.nbytes, to)
         self._world.boxes.put(self.rank, wire, to)
 
-    def arrived(self) -> list[Letter]:
+    def arrived(self) -> list[Message]:
         """Empty this rank's box, after the others had a chance to run."""
         self._world.pause(self.rank)
         return self.count_letters(self._world.boxes.take(self.rank))
 
-    def flush(self) -> list[Letter]:
+    def flush(self) -> list[Message]:
         """Empty the box when all have posted."""
         self.swap("flush", None)
         return self.count_letters(self._world.boxes.take(self.rank))
@@ -147,7 +237,7 @@ class ThreadComm(Sent):
 
 def single() -> ThreadComm:
     """Give the only rank of a world of one: every verb returns at once."""
-    return ThreadComm(0, World(1, 60.0))
+    return ThreadComm(0, ThreadWorld(1, 60.0))
 
 
 def spmd(size: int, main: Callable[[Comm], R], timeout: float = 60.0) -> list[R]:
@@ -156,10 +246,10 @@ def spmd(size: int, main: Callable[[Comm], R], timeout: float = 60.0) -> list[R]
     Where ranks raise, the error of the lowest of them is raised; a rank that returns while others still call verbs
     is a mismatch, too.
     """
-    return run_in(World(size, timeout), main)
+    return run_in(ThreadWorld(size, timeout), main)
 
 
-def run_in(world: World, main: Callable[[Comm], R]) -> list[R]:
+def run_in(world: ThreadWorld, main: Callable[[Comm], R]) -> list[R]:
     """Do as `spmd` in a world of one's own."""
     size = world.size
     results: list[Any] = [None] * size
@@ -187,3 +277,43 @@ def run_in(world: World, main: Callable[[Comm], R]) -> list[R]:
     if errors:
         raise errors[min(errors)]
     return results
+
+
+class ThreadExchange:
+    """An exchange that is over when it is started: between threads there is nothing to overlap."""
+
+    def __init__(self, received: dict[int, Array]) -> None:
+        self.received = received
+
+    def poll(self) -> bool:
+        """It is done."""
+        return True
+
+    def wait(self) -> dict[int, Array]:
+        """Give what was received."""
+        return self.received
+
+
+class ThreadNeighbours(Edges):
+    """The neighbours of one thread. All ranks meet in each exchange, so a rank that leaves ends the others."""
+
+    def __init__(self, comm: ThreadComm, outgoing: Sequence[int]) -> None:
+        super().__init__(comm, outgoing, sources_of(comm, outgoing))
+        self._comm = comm
+
+    def exchange(self, x: Array, tag: int = 0) -> dict[int, Array]:
+        """Send an array to all out-neighbours; give what the in-neighbours sent."""
+        return all_equal(self._swap("exchange", np.asarray(x), tag), x)
+
+    def start_exchange(self, x: Array, tag: int = 0) -> ThreadExchange:
+        """Exchange at once."""
+        return ThreadExchange(self.exchange(x, tag))
+
+    def exchange_any(self, x: Array, tag: int = 0) -> dict[int, Array]:
+        """Do as `exchange`; lengths of axis 0 may differ."""
+        return self._swap("exchange_any", np.atleast_1d(x), tag)
+
+    def _swap(self, verb: str, x: Array, tag: int) -> dict[int, Array]:
+        wires = self._comm.swap(f"{verb} {tag:#x}", seal(x, tag))
+        self.count(x.nbytes)
+        return self.opened([wires[source] for source in self.incoming], x, tag)

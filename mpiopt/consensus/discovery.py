@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.consensus import AnyLength, Protocol, Vector
-from mpiopt.graph import Graph, diameter, graph_of
+from mpiopt.consensus.coordinators.base import AnyLength, Protocol, Vector
+from mpiopt.consensus.digraph import Graph, diameter, graph_of
 
 
 class Discovered(NamedTuple):

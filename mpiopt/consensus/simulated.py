@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.consensus import Agreed, AnyLength, Array, Coordinator, Protocol, R, Site, Vector
-from mpiopt.graph import Graph, diameter
+from mpiopt.consensus.coordinators.base import Agreed, AnyLength, Array, Coordinator, Protocol, R, Site, Vector
+from mpiopt.consensus.digraph import Graph, diameter
 
 
 def together(protocols: Sequence[Protocol[R]], graph: Graph) -> tuple[list[R], int, list[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from mpiopt.kernels.block import FAST, call_block, prefetch
+from mpiopt.kernels.loss_block import FAST, call_block, prefetch
 
 BLOCK = 8
 _AHEAD = 2  # blocks that are asked for before they are needed: hides the latency of memory

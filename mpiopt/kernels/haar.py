@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from mpiopt.kernels.words import bits_of, float_of, key_of, word
+from mpiopt.kernels.random_words import bits_of, float_of, key_of, word
 
 _ONE, _HALF_UP = np.uint64(1023 << 52), np.uint64(0x95F6400000000)  # the latter lifts mantissas from √2 on over 2
 _MANTISSA = np.uint64((1 << 52) - 1)

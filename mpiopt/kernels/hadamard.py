@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mpiopt.kernels.words import float_of, key_of, word
+from mpiopt.kernels.random_words import float_of, key_of, word
 
 LONGEST = 4096  # numbers of a window: what the first-level cache holds
 _63, _ONE = np.uint64(63), np.uint64(1023 << 52)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from mpiopt.kernels.block import FAST, call_block, exponential, prefetch
-from mpiopt.kernels.sparse import margin, place
+from mpiopt.kernels.csr import margin, place
+from mpiopt.kernels.loss_block import FAST, call_block, exponential, prefetch
 
 BLOCK = 8
 AHEAD = 8  # rows for the records of a row's columns; twice that for the row itself

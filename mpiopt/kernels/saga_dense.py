@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from mpiopt.kernels.block import FAST, call_block, prefetch
 from mpiopt.kernels.dense import BLOCK, margins, prefetch_rows
+from mpiopt.kernels.loss_block import FAST, call_block, prefetch
 
 LINE = 8  # float64 numbers of a cache line
 _AHEAD_BYTES = 131072  # prefetched rows must not drive out one another from the second-level cache

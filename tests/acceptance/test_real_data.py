@@ -9,9 +9,9 @@ from sklearn.datasets import dump_svmlight_file, load_digits
 from threadpoolctl import threadpool_limits
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5.results import read_result
-from mpiopt.signals import Stop
-from mpiopt.train import train
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.result_file import read_result
+from mpiopt.training.train import train
 from tests.acceptance import reference
 
 AGREE = 1e-9
@@ -103,7 +103,7 @@ def compare(case, path, out, algorithm, ranks, table):
 def test_the_objective_is_that_of_an_independent_solver(case, algorithm, ranks, file_of, tmp_path, table, alone):
     path = file_of(case)
     words = [str(path), *case.flags(), "--algorithm", algorithm, "--out", str(tmp_path / "run.h5")]
-    codes = spmd(ranks, lambda comm: train(words, comm, Stop()), timeout=300)
+    codes = spmd(ranks, lambda comm: train(words, comm, StopSignal()), timeout=300)
     assert codes == [0] * ranks
     compare(case, path, tmp_path / "run.h5", algorithm, ranks, table)
 

@@ -4,7 +4,6 @@ A wire format never changes; a member that needs another one gets another name.
 """
 
 import json
-import sys
 import zlib
 from pathlib import Path
 
@@ -28,8 +27,7 @@ def record(compressor):
 
 
 def main():
-    sys.path.insert(0, str(PATH.parents[1] / "laws"))
-    from test_compressors import members
+    from tests.laws.test_compressors import members
 
     golden = json.loads(PATH.read_text()) if PATH.exists() else {}
     new = {param.id: record(param.values[0]) for param in members() if param.id not in golden}

@@ -29,7 +29,7 @@ CLASSES = "generate:n=400,d=8,task=multiclass,classes=3"
 REAL = "generate:n=500,d=10,condition=1e2,task=regression"
 COUNT = "generate:n=500,d=6,task=count"
 BLOCKS = "generate:n=640,d=10,heterogeneity=1,blocks=8,task=binary"
-SHORT = ("--max-epochs", "30", "--tol", "1e-9", "--checkpoint-every", "1round", "--quiet")
+SHORT = ("--max-epochs", "30", "--tol", "1e-9", "--checkpoint-every", "7rounds", "--quiet")
 # name: (ranks, data and flags)
 JOBS = {
     "auto-dense": (1, (DENSE,)),

@@ -6,15 +6,15 @@ import functools
 import numpy as np
 import pytest
 
-from mpiopt.algorithms import Algorithm
-from mpiopt.algorithms.newton import Newton
-from mpiopt.channel import Channel
+from mpiopt.algorithms.base import Algorithm
+from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import spmd
-from mpiopt.exact import evaluate_exact
-from mpiopt.losses import Loss
-from mpiopt.problem import unmet
-from mpiopt.state import Layout, layouts, pack, unpack
-from tests.problems import SIZES, objective
+from mpiopt.compress.channel import Channel
+from mpiopt.core.state import Layout, layouts, pack, unpack
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.losses.base import Loss
+from mpiopt.training.problem import unmet
+from tests.cases.problems import SIZES, objective
 
 ALGORITHMS = sorted(Algorithm.known())
 LOSSES = sorted(Loss.known())

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from test_checkpoints import JOB, SIZES, Table, shard_of, state_of
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5 import background
-from mpiopt.hdf5.background import BackgroundCheckpoints
-from mpiopt.hdf5.checkpoints import Checkpoints
+from mpiopt.resilience.checkpoint import async_store
+from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
+from mpiopt.resilience.checkpoint.store import Checkpoints
+from tests.laws.test_checkpoints import JOB, SIZES, Table, shard_of, state_of
 
 TOTAL = 37
 
@@ -63,14 +63,14 @@ def test_the_newest_two_are_kept_and_nothing_else(tmp_path):
 def test_a_rank_that_cannot_write_stops_all_and_leaves_the_last_one_whole(tmp_path, monkeypatch, broken):
     folder = tmp_path / "run.ckpt"
     save(folder, 3, 1)
-    whole = getattr(background, broken)
+    whole = getattr(async_store, broken)
 
     def fails(path, *rest):
         if "shard-1" in path.name:
             raise OSError(28, "No space left on device")
         return whole(path, *rest)
 
-    monkeypatch.setattr(background, broken, fails)
+    monkeypatch.setattr(async_store, broken, fails)
 
     def main(comm):
         store, shard = BackgroundCheckpoints(folder, comm), shard_of(comm, TOTAL)

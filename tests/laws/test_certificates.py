@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mpiopt import reach
-from mpiopt.algorithms.newton import Newton
-from mpiopt.certificate import certify
-from mpiopt.channel import Channel
+from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import spmd
-from mpiopt.exact import evaluate_exact
-from mpiopt.losses import Loss
-from tests.problems import SIZES, objective
+from mpiopt.compress.channel import Channel
+from mpiopt.objective import duality_gap
+from mpiopt.objective.duality_gap import certify
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.losses.base import Loss
+from tests.cases.problems import SIZES, objective
 
 PENALTIES = {"ridge": (0.0, 0.05), "elastic-net": (0.02, 0.05), "lasso": (0.02, 0.0)}
 
@@ -20,7 +20,7 @@ PENALTIES = {"ridge": (0.0, 0.05), "elastic-net": (0.02, 0.05), "lasso": (0.02, 
 def test_the_gap_bounds_the_distance_and_vanishes_at_the_optimum(loss, penalty):
     def main(comm):
         target, channel = objective(loss, *PENALTIES[penalty], "dense", comm), Channel(comm, seed=3)
-        labels, start = reach.measure(target, channel), evaluate_exact(target, target.zeros(), channel)
+        labels, start = duality_gap.measure(target, channel), evaluate_exact(target, target.zeros(), channel)
         state = Newton().init(target, channel)
         for k in range(40):
             Newton().step(k, state, target, channel)
@@ -50,6 +50,6 @@ def test_without_a_penalty_the_gradient_is_the_measure():
     def main(comm):
         target, channel = objective("squared", 0.0, 0.0, "dense", comm), Channel(comm, seed=3)
         start = evaluate_exact(target, target.zeros(), channel)
-        return certify(target, target.zeros(), start, start, reach.measure(target, channel))
+        return certify(target, target.zeros(), start, start, duality_gap.measure(target, channel))
 
     assert spmd(2, main)[0] == ("gradient norm", 1.0)

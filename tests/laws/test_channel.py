@@ -8,13 +8,13 @@ import math
 import numpy as np
 import pytest
 
-from mpiopt import memory, routes
-from mpiopt.channel import Channel
 from mpiopt.comm.lockstep import spmd
 from mpiopt.comm.reduction import SMALL, is_small
-from mpiopt.compressors import SEED, Compressor, Summable
-from mpiopt.partition import block
-from mpiopt.routes import Route
+from mpiopt.compress import allreduce, error_feedback
+from mpiopt.compress.allreduce import Route
+from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import SEED, Compressor, Summable
+from mpiopt.core.partition import block
 
 SIZES = (1, 2, 3, 5)
 OPTIONS = {"quantised": {"levels": 1}, "natural": {"bits": 3}, "top-k": {"share": 0.6}, "rand-k": {"share": 0.5}}
@@ -124,7 +124,7 @@ def test_all_get_the_same_sum_of_what_the_others_make_of_each_vector(compressor,
             assert [p.own.tobytes() for p in parts] == [vector(r, d).tobytes() for r in range(size)]
             np.testing.assert_allclose(parts[0].total, exact, atol=1e-12)
             continue
-        route = routes.choose(compressor, d, size, downlink)
+        route = allreduce.choose(compressor, d, size, downlink)
         if not (downlink and route is Route.SLICES):
             np.testing.assert_allclose(parts[0].total, sum(p.own for p in parts), rtol=1e-13, atol=1e-13)
         if route is not Route.SUM:
@@ -165,7 +165,7 @@ def test_ranks_draw_apart_but_where_projections_are_added(compressor, size):
         return [channel.compress(np.sqrt(np.arange(1.0, 41.0)), k, 11).own.tobytes() for k in range(12)]
 
     found = spmd(size, main)
-    assert (len(set(map(tuple, found))) == 1) == (routes.choose(compressor, 40, size, False) is Route.SUM)
+    assert (len(set(map(tuple, found))) == 1) == (allreduce.choose(compressor, 40, size, False) is Route.SUM)
 
 
 @pytest.mark.parametrize("downlink", [False, True], ids=["one way", "both ways"])
@@ -177,7 +177,7 @@ def test_what_is_counted_is_what_was_handed_over(compressor, size, downlink):
             sent, received, messages = np.sum([payload(*verb, rank, size) for verb in seen], axis=0)
             assert (traffic.bytes_sent, traffic.bytes_received, traffic.messages) == (sent, received, messages)
             assert traffic.exchanges == len(seen)
-            assert traffic.bytes_plain == 2 * routes.plain(d, size)
+            assert traffic.bytes_plain == 2 * allreduce.plain(d, size)
         assert sum(t.bytes_sent for _, t, _ in found) == sum(t.bytes_received for _, t, _ in found)
 
 
@@ -187,8 +187,8 @@ def test_the_route_is_the_cheapest_and_costs_what_was_expected(compressor, size,
     if compressor.name == "none":
         return
     for d in (1, 40, 900):
-        costs = routes.costs_of(compressor, d, size, downlink)
-        route = routes.choose(compressor, d, size, downlink)
+        costs = allreduce.costs_of(compressor, d, size, downlink)
+        route = allreduce.choose(compressor, d, size, downlink)
         assert costs[route] == min(costs.values())
         rounds = tuple(range(60 if compressor.name in ("participation", "sparsified") else 2))
         traffic = [t for _, t, _ in exchanged(size, compressor, downlink, d, rounds)]
@@ -229,7 +229,7 @@ def test_a_long_sum_of_projections_sends_what_an_allreduce_of_them_would(size, s
     nbytes = 4 * compressor.count(d, 0)
     assert share < 0.5 or nbytes * (size - 1) > SMALL
     mean = sum(t.bytes_sent for _, t, _ in found) / size
-    assert mean == pytest.approx(routes.sum_bytes(compressor.nbytes(d) - SEED, size), abs=4 * size)
+    assert mean == pytest.approx(allreduce.sum_bytes(compressor.nbytes(d) - SEED, size), abs=4 * size)
     parts = [p[0] for p, *_ in found]
     assert len({p.total.tobytes() for p in parts}) == 1
     np.testing.assert_allclose(sum(p.own for p in parts), parts[0].total, rtol=1e-14, atol=1e-13)
@@ -264,7 +264,7 @@ def remembered(size, compressor, name, downlink, d, rounds, residual=True):
         channel = Channel(comm, 7, compressor, name, downlink)
         x, own, whole, owed = vector(comm.rank, d), np.zeros(d), np.zeros(d), np.zeros(d)
         owed = owed if residual else None
-        found = [memory.update(x, own, whole, channel, k, 3, owed) for k in range(rounds)]
+        found = [error_feedback.update(x, own, whole, channel, k, 3, owed) for k in range(rounds)]
         return found, own, whole, owed
 
     return spmd(size, main)
@@ -325,7 +325,7 @@ def test_estimates_without_a_bias_are_right_in_the_mean(compressor, name):
         for run in range(runs):
             channel = Channel(comm, run, compressor, name)
             own, whole = np.zeros(d), np.zeros(d)
-            found.append([memory.update(vector(comm.rank, d), own, whole, channel, k, 3) for k in range(3)])
+            found.append([error_feedback.update(vector(comm.rank, d), own, whole, channel, k, 3) for k in range(3)])
         return np.array(found)
 
     e = spmd(size, main)[0] - exact
@@ -346,7 +346,7 @@ def test_the_share_s_is_that_of_the_numbers_that_travel():
         own, whole = np.zeros((1, 16)), np.zeros((1, 16))
         sent = channel.compress(np.ones(d), 0, 3)
         wide = type(sent)(*(np.concatenate([part, np.zeros(2)])[None] for part in sent))
-        memory.absorb(wide, own, whole, channel, d)
+        error_feedback.absorb(wide, own, whole, channel, d)
         return own.max()
 
     assert spmd(2, main) == [pytest.approx(1.0)] * 2

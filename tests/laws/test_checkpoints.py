@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5.checkpoints import Checkpoints
-from mpiopt.partition import block
-from mpiopt.shard import DenseRows, Shard
-from mpiopt.state import Derived, Layout, PerRank, Replicated, Sharded, layouts
+from mpiopt.core.partition import block
+from mpiopt.core.state import Derived, Layout, PerRank, Replicated, Sharded, layouts
+from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.resilience.checkpoint.store import Checkpoints
 
 JOB = 'seed = 1\ntol = 1e-6\n[penalty]\nl2 = 0.5\n[data]\nchecksum = "abc"\n'
 SIZES = (1, 2, 3, 5)
@@ -123,7 +123,7 @@ def test_comes_back_bitwise_on_any_number_of_ranks(tmp_path, kind, saved, loaded
 
 
 def test_pieces_of_large_fields_meet(tmp_path, monkeypatch):
-    monkeypatch.setattr("mpiopt.hdf5.slabs.PIECE_NBYTES", 50)
+    monkeypatch.setattr("mpiopt.resilience.checkpoint.slabs.PIECE_NBYTES", 50)
     save(tmp_path, 2)
     check(tmp_path, 2)
     check(tmp_path, 3, private=False)

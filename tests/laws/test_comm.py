@@ -5,10 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from comm_cases import CASES, MISMATCHES
 
-from mpiopt.channel import Channel
-from mpiopt.comm import Comm, lockstep, threads
+from mpiopt.comm import lockstep, threads
+from mpiopt.comm.base import Comm
+from mpiopt.compress.channel import Channel
+from tests.cases.comm import CASES, MISMATCHES
 
 
 @pytest.fixture(params=[threads.spmd, lockstep.spmd], ids=["threads", "lockstep"])

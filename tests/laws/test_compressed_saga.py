@@ -9,20 +9,21 @@ import functools
 import numpy as np
 import pytest
 
-from mpiopt import metric, reach
-from mpiopt.algorithms.newton import Newton
-from mpiopt.algorithms.saga import Saga
-from mpiopt.certificate import certify
-from mpiopt.channel import Channel
+from mpiopt.algorithms import preconditioner
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.lockstep import spmd
-from mpiopt.compressors import Compressor
-from mpiopt.exact import evaluate_exact
-from mpiopt.losses import Loss
-from mpiopt.objective import Objective
-from mpiopt.penalties import Penalty
-from mpiopt.shard import DenseRows, Shard
-from mpiopt.state import Layout, layouts, pack, unpack
-from tests import problems
+from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
+from mpiopt.core.state import Layout, layouts, pack, unpack
+from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.objective import duality_gap
+from mpiopt.objective.duality_gap import certify
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
+from tests.cases import problems
 
 COMPRESSORS = [name for name in Compressor.known() if name != "none"]
 ROUNDS = 4000
@@ -63,7 +64,7 @@ def reached(comm, channel, algorithm=None, tol=1e-10, rounds=ROUNDS, **problem):
     """Run to a certificate of `tol`; check the bound at each look; give rounds, gap and what is replicated."""
     algorithm, target, plain = algorithm or Saga(), posed(comm, **problem), Channel(comm)
     best = optimum(problem.get("loss", "logistic"), problem.get("l1", 0.0), problem.get("kind", np.float64))
-    labels, start = reach.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
+    labels, start = duality_gap.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
     state, looks = algorithm.init(target, channel), 0
     for k in range(rounds):
         exact = algorithm.step(k, state, target, channel).exact
@@ -200,7 +201,7 @@ def test_a_run_goes_on_on_fewer_ranks(steps, downlink):
         before = evaluate_exact(target, state.w, plain).value
         algorithm.rebuild(state, target, channel)
         np.testing.assert_allclose(plain.sum(state.known_own).reshape(state.w.shape), state.known, atol=0.2)
-        labels, start = reach.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
+        labels, start = duality_gap.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
         for k in range(12, ROUNDS):
             exact = algorithm.step(k, state, target, channel).exact
             if exact is not None and certify(target, state.w, exact, start, labels).value <= 1e-10:
@@ -225,12 +226,12 @@ def owed(state, s):
 def test_what_all_know_stays_the_sum_when_coordinates_change(loss, steps, monkeypatch):
     """A new metric, or a start that is given up, must not leave what the way back owes in old coordinates."""
     algorithm, built = Saga(preconditioner=steps), []
-    original = metric.build
-    monkeypatch.setattr(metric, "build", lambda *a: built.append(1) or original(*a))
-    from mpiopt import warm_start
-    from mpiopt.local_steps import in_metric
+    original = preconditioner.build
+    monkeypatch.setattr(preconditioner, "build", lambda *a: built.append(1) or original(*a))
+    from mpiopt.algorithms import warm_start
+    from mpiopt.algorithms.saga import preconditioned_steps
 
-    monkeypatch.setattr(in_metric, "HARDLY", -1.0)  # a new metric at each look
+    monkeypatch.setattr(preconditioned_steps, "HARDLY", -1.0)  # a new metric at each look
     monkeypatch.setattr(warm_start, "FEWEST", 0)
     monkeypatch.setattr(warm_start, "SURPRISE", -1e9)  # no start is believed
 

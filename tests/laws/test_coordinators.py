@@ -4,23 +4,23 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from coordination_cases import CASES, COORDINATORS, assert_stated, exact_mean, made
-from graph_cases import strongly_connected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpiopt.cli.list_topologies import facts
 from mpiopt.comm import lockstep, threads
-from mpiopt.consensus import Coordinator, Site
+from mpiopt.consensus.coordinators.base import Coordinator, Site
+from mpiopt.consensus.coordinators.finite_field import shortest_recurrence
+from mpiopt.consensus.coordinators.max_consensus import maximum, minimum
+from mpiopt.consensus.digraph import diameter
 from mpiopt.consensus.discovery import discover
-from mpiopt.consensus.extrema import maximum, minimum
-from mpiopt.consensus.finite_field import shortest_recurrence
-from mpiopt.consensus.rounds import run
+from mpiopt.consensus.protocol_driver import run
 from mpiopt.consensus.simulated import Simulation, together
-from mpiopt.graph import diameter
-from mpiopt.graph_table import facts
-from mpiopt.kernels.field import P, from_residues, multiple, to_residues
+from mpiopt.consensus.topologies.base import Topology
 from mpiopt.kernels.fixed_point import join, places, split
-from mpiopt.topologies import Topology
+from mpiopt.kernels.prime_field import P, from_residues, multiple, to_residues
+from tests.cases.coordination import CASES, COORDINATORS, assert_stated, exact_mean, made
+from tests.cases.graphs import strongly_connected
 
 
 def vectors(size, d, seed, spread):

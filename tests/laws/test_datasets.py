@@ -10,11 +10,11 @@ import pytest
 import scipy.sparse as sp
 
 from mpiopt.comm.threads import spmd
-from mpiopt.convert import ConvertOptions, convert
-from mpiopt.dataset import prepare, stream
-from mpiopt.datasets import Reader, find
-from mpiopt.job import DataOptions
-from mpiopt.shard import CsrRows
+from mpiopt.core.config.job import DataOptions
+from mpiopt.data.convert import ConvertOptions, convert
+from mpiopt.data.dataset import prepare, stream
+from mpiopt.data.formats.base import Reader, find
+from mpiopt.data.shard import CsrRows
 
 SIZES = (1, 2, 3, 5)
 N, D = 41, 6

@@ -2,29 +2,29 @@
 
 import numpy as np
 import pytest
-from decentralised_cases import TEXTS, begun, followed, made
-from graph_cases import NAMES, strongly_connected
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mpiopt import gossip
-from mpiopt.algorithms.dgd import Dgd
-from mpiopt.algorithms.gradient_tracking import GradientTracking
-from mpiopt.channel import Channel
+from mpiopt.algorithms.decentralised import gossip
+from mpiopt.algorithms.decentralised.dgd import Dgd
+from mpiopt.algorithms.decentralised.gradient_tracking import GradientTracking
 from mpiopt.comm import lockstep, threads
-from mpiopt.consensus import Coordinator
+from mpiopt.compress.channel import Channel
+from mpiopt.consensus.coordinators.base import Coordinator
+from mpiopt.consensus.digraph import diameter, spectral_gap
+from mpiopt.consensus.graph_channel import along
+from mpiopt.consensus.mixing_weights import column_stochastic, doubly_stochastic, masses
 from mpiopt.consensus.simulated import together
-from mpiopt.graph import diameter, spectral_gap
-from mpiopt.graph_channel import along
-from mpiopt.job import Stopping
-from mpiopt.recorder import Clock
-from mpiopt.runner import Plan, run
-from mpiopt.signals import Stop
-from mpiopt.study.stepsize.made_up import make
-from mpiopt.topologies import Topology
-from mpiopt.weights import column_stochastic, doubly_stochastic, masses
+from mpiopt.consensus.topologies.base import Topology
+from mpiopt.core.config.job import Stopping
+from mpiopt.core.history import Clock
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.studies.stepsize.synthetic import make
+from mpiopt.training.loop import RunPlan, run
+from tests.cases.decentralised import TEXTS, begun, followed, made
+from tests.cases.graphs import NAMES, strongly_connected
+from tests.cases.problems import objective
 from tests.laws.test_algorithms import optimum
-from tests.problems import objective
 
 few = settings(max_examples=8, deadline=None, derandomize=True)
 CENTRAL = ("sum", "start_sum", "max", "allgather", "alltoall", "broadcast", "post", "barrier", "agree")
@@ -33,8 +33,8 @@ CENTRAL = ("sum", "start_sum", "max", "allgather", "alltoall", "broadcast", "pos
 def certified(comm, text, loss="logistic", tol=1e-10, rounds=1e4):
     """Run to the end; give the run and the traffic."""
     target, channel = objective(loss, 0.0, 0.05, "dense", comm), Channel(comm, seed=3)
-    plan = Plan(Stopping(tol=tol, max_epochs=rounds))
-    return run(plan, target, made(text), channel, Stop(), Clock(), lambda row: None), channel.traffic
+    plan = RunPlan(Stopping(tol=tol, max_epochs=rounds))
+    return run(plan, target, made(text), channel, StopSignal(), Clock(), lambda row: None), channel.traffic
 
 
 @pytest.mark.parametrize("loss", ["logistic", "softmax"])
@@ -66,7 +66,7 @@ def test_graph_saga_needs_no_centre_in_its_rounds():
             setattr(comm, verb, central)
         for k in range(6):
             algorithm.step(k, state, target, channel)
-        stop = Stop()
+        stop = StopSignal()
         stop.level = int(comm.rank == 1)
         return stop.agreed(graph)
 
@@ -147,7 +147,7 @@ def tracked(graph, weights, problem, gamma, iterations):
     places = []
     for rank in range(graph.size):
         mass = np.zeros(0 if np.allclose(weights.sum(axis=1), 1.0) else 1)
-        places.append(gossip.Place(*(np.zeros(problem.c.shape[1]), mass, *np.zeros((2, problem.c.shape[1])))))
+        places.append(gossip.RankIterate(*(np.zeros(problem.c.shape[1]), mass, *np.zeros((2, problem.c.shape[1])))))
         gossip.start(places[rank], np.zeros(problem.c.shape[1]), lambda x, r=rank: problem.gradient(r, x))
     rows = [gossip.row_of(weights, graph, rank) for rank in range(graph.size)]
     for _ in range(iterations):
@@ -217,7 +217,7 @@ def test_dgd_ends_where_its_fixed_point_is_and_not_at_the_optimum(topology):
         for i in range(n):
             blocks[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] += gamma * problem.h[i]
         want = np.linalg.solve(blocks, gamma * problem.c.reshape(-1)).reshape(n, 3)
-        places = [gossip.Place(np.zeros(3), np.zeros(0), np.zeros(3), np.zeros(3)) for _ in range(n)]
+        places = [gossip.RankIterate(np.zeros(3), np.zeros(0), np.zeros(3), np.zeros(3)) for _ in range(n)]
         for _ in range(3000):
             steps = [
                 gossip.descend(p, gossip.row_of(weights, graph, i), lambda x, i=i: problem.gradient(i, x), gamma)

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.comm.threads import spmd
-from mpiopt.datasets import Reader, together
-from mpiopt.datasets.text import whole_lines
-from mpiopt.shard import CsrRows
+from mpiopt.data.formats.base import Reader, together
+from mpiopt.data.formats.text_blocks import whole_lines
+from mpiopt.data.shard import CsrRows
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 SUFFIX = {"npy": ".npy", "hdf5-dense": ".h5", "hdf5-csr": ".h5"}

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from graph_cases import CASES, MISMATCHES, neighbours_of
 
 from mpiopt.comm import lockstep, threads
+from tests.cases.graphs import CASES, MISMATCHES, neighbours_of
 
 
 @pytest.fixture(params=[threads.spmd, lockstep.spmd], ids=["threads", "lockstep"])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mpiopt.networks import Network, Shape
-from mpiopt.randomness import generator
+from mpiopt.core.rng import generator
+from mpiopt.studies.parameter_server.networks.base import Network, Shape
 
 IMAGE, REAL = Shape(64, 3), Shape(5, 0)
 CASES = [
@@ -76,7 +76,7 @@ def test_the_paper_s_network_has_its_parameters():
 
 
 def test_dropout_keeps_the_mean_and_is_off_without_randomness():
-    from mpiopt.networks.layers import Dropout
+    from mpiopt.studies.parameter_server.networks.layers import Dropout
 
     x = np.ones((200, 500))
     y, stays = Dropout(0.25).forward(x[:0], x, np.random.default_rng(0))
@@ -87,7 +87,7 @@ def test_dropout_keeps_the_mean_and_is_off_without_randomness():
 
 
 def test_the_maximum_of_equal_pixels_is_one_pixel():
-    from mpiopt.networks.images import Pool
+    from mpiopt.studies.parameter_server.networks.images import Pool
 
     x = np.ones((1, 4, 4, 2))
     y, kept = Pool().forward(x[:0], x, None)

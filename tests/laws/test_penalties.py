@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mpiopt.penalties import Penalty
+from mpiopt.objective.penalties.base import Penalty
 
 rng = np.random.default_rng(3)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.dataset import Dataset, prepare
-from mpiopt.job import ORDERS, SCALES, DataOptions
-from mpiopt.shard import CsrRows, Shard
+from mpiopt.core.config.job import ORDERS, SCALES, DataOptions
+from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.data.shard import CsrRows, Shard
 
 SIZES = (1, 2, 3, 5)
 

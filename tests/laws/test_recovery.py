@@ -6,17 +6,25 @@ import random
 import numpy as np
 import pytest
 
-from mpiopt.algorithms import Algorithm
-from mpiopt.channel import Channel
+from mpiopt.algorithms.base import Algorithm
 from mpiopt.comm.threads import spmd
-from mpiopt.hdf5.results import read_result
-from mpiopt.pieces import cut, fill, label_of, place_of
-from mpiopt.recovery import Recovery
-from mpiopt.selection import select
-from mpiopt.state import Layout, layouts
-from mpiopt.vault import Moment, Told, choose_copies, choose_newest
-from tests.mortal import outlive, trained
-from tests.problems import SIZES, objective
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.state import Layout, layouts
+from mpiopt.resilience.recovery.base import Recovery
+from mpiopt.resilience.replicas import (
+    Inventory,
+    Snapshot,
+    choose_copies,
+    choose_newest,
+    cut,
+    fill,
+    label_of,
+    shard_place,
+)
+from mpiopt.results.result_file import read_result
+from tests.cases.mortal_ranks import outlive, trained
+from tests.cases.problems import SIZES, objective
 
 RECOVERIES = [name for name, member in sorted(Recovery.known().items()) if member.goes_on]
 EXACT = sorted(name for name, member in Algorithm.known().items() if member.exact)
@@ -40,10 +48,10 @@ def exchanges(size, algorithm, folder):
     def main(crew):
         from types import SimpleNamespace
 
-        from mpiopt.signals import Stop
-        from mpiopt.train import train
+        from mpiopt.resilience.signals import StopSignal
+        from mpiopt.training.train import train
 
-        code = train(words(folder, "stateless", algorithm), SimpleNamespace(crew=crew), Stop())
+        code = train(words(folder, "stateless", algorithm), SimpleNamespace(crew=crew), StopSignal())
         made.append(crew.exchanges)
         return code
 
@@ -107,7 +115,7 @@ def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
         target, channel = objective("softmax", 0.0, 0.05, "csr", comm), Channel(comm, seed=3)
         state = algorithm.init(target, channel)
         algorithm.step(0, state, target, channel)
-        return state, target.shard, cut(state, place_of(target.shard, comm), 1, 7)
+        return state, target.shard, cut(state, shard_place(target.shard, comm), 1, 7)
 
     made = spmd(first, make)
     table = np.empty((160, 3))
@@ -116,7 +124,7 @@ def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
 
     def take(comm):
         target = objective("softmax", 0.0, 0.05, "csr", comm)
-        blank, place = algorithm.blank(target, comm.size), place_of(target.shard, comm)
+        blank, place = algorithm.blank(target, comm.size), shard_place(target.shard, comm)
         mine = [piece for rank, (*_, piece) in enumerate(made) if rank % comm.size == (comm.rank + 1) % comm.size]
         fill(blank, place, mine, list(range(first)), comm)
         np.testing.assert_array_equal(blank.table, table[place.start + place.order])
@@ -129,7 +137,7 @@ def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
 
 
 def told(ages, *labels):
-    return Told(ages, [label_of(np.array(label, np.int64).view(np.uint8)) for label in labels])
+    return Inventory(ages, [label_of(np.array(label, np.int64).view(np.uint8)) for label in labels])
 
 
 def test_copies_count_where_all_pieces_of_a_moment_are_there():
@@ -147,11 +155,11 @@ def test_copies_count_where_all_pieces_of_a_moment_are_there():
 @pytest.mark.parametrize("name", sorted(Recovery.known()))
 def test_options_round_trip_and_errors_are_one_line(name):
     one = Recovery.make(name)
-    assert Recovery.make(name, select(f"{name}[digest=7]").options).digest == 7
+    assert Recovery.make(name, parse_spec(f"{name}[digest=7]").options).digest == 7
     assert eval(repr(one), {type(one).__name__: type(one)}) == one
     with pytest.raises(ValueError, match="digest must be at least 0"):
         Recovery.make(name, {"digest": -1})
 
 
 def test_a_moment_is_as_old_as_its_life_and_round():
-    assert Moment(2, 3, 0.0, [], 0, {}).age > Moment(1, 9, 0.0, [], 0, {}).age
+    assert Snapshot(2, 3, 0.0, [], 0, {}).age > Snapshot(1, 9, 0.0, [], 0, {}).age

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-from serving_cases import RULES, SETS, death, gradients, record, task, weights
 
 from mpiopt.comm.threads import spmd
-from mpiopt.servers import Server
-from mpiopt.serving import view
-from mpiopt.serving.faults import Fault
-from mpiopt.serving.host import cast
-from mpiopt.serving.process import SILENT
-from mpiopt.serving.registry import Rules
-from mpiopt.serving.run import Run, run
-from mpiopt.serving.view import Role
+from mpiopt.studies.parameter_server.runtime import view
+from mpiopt.studies.parameter_server.runtime.faults import Fault
+from mpiopt.studies.parameter_server.runtime.host import cast
+from mpiopt.studies.parameter_server.runtime.process import SILENT
+from mpiopt.studies.parameter_server.runtime.registry import Rules
+from mpiopt.studies.parameter_server.runtime.run import ServerRun, run
+from mpiopt.studies.parameter_server.runtime.view import Role
+from mpiopt.studies.parameter_server.servers.base import Server
+from tests.cases.parameter_server import RULES, SETS, death, gradients, record, task, weights
 
 NAMES = tuple(Server.known())
 
@@ -97,7 +97,7 @@ def test_all_servers_and_no_spare_left(name):
 def test_between_threads_with_a_server_that_falls_silent(name, workers):
     server, job = Server.make(name), task()
     places = view.first(workers, server.servers, server.stores, 1, 1)
-    plan = Run(places, cast(server, job), Rules(1.6, 0.3, 0.5), [death(0.4, outage=0.5)], 0.1)
+    plan = ServerRun(places, cast(server, job), Rules(1.6, 0.3, 0.5), [death(0.4, outage=0.5)], 0.1)
 
     def main(comm):
         found = run(plan, job, comm, comm, SILENT)

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from mpiopt.algorithms.saga import Saga
-from mpiopt.certificate import certify
-from mpiopt.channel import Channel
+from mpiopt.algorithms.saga.options import AUTO
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.comm.lockstep import spmd
-from mpiopt.exact import evaluate_exact
-from mpiopt.local_steps.rules import AUTO
-from mpiopt.losses import Loss
-from mpiopt.objective import Objective
-from mpiopt.penalties import Penalty
-from mpiopt.shard import DenseRows, Shard
-from mpiopt.state import Layout, layouts
-from mpiopt.stepsizes import StepSize
-from tests.problems import SIZES, TOTAL, bounds, sparse
+from mpiopt.compress.channel import Channel
+from mpiopt.core.state import Layout, layouts
+from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.objective.duality_gap import certify
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
+from tests.cases.problems import SIZES, TOTAL, bounds, sparse
 
 RULES = [AUTO, 0.3, *(name for name in StepSize.taken_by("saga") if name != "fixed")]
 FORMS = ["none", "diagonal"]

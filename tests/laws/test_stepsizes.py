@@ -5,22 +5,22 @@ import math
 
 import numpy as np
 import pytest
-from graph_cases import strongly_connected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpiopt import dlas
-from mpiopt.adaptive import Tuning
-from mpiopt.agreement import Along, Central
-from mpiopt.channel import Channel
+from mpiopt.algorithms.decentralised import dlas
+from mpiopt.algorithms.decentralised.dlas import Along, Central
+from mpiopt.algorithms.step_sizes.adgd import Tuning
+from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
 from mpiopt.comm.threads import spmd
-from mpiopt.consensus import Coordinator
+from mpiopt.compress.channel import Channel
+from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.simulated import Simulation
-from mpiopt.stepsizes import Own, StepSize, Way
-from mpiopt.study.stepsize.job import rule_of
-from mpiopt.study.stepsize.made_up import make
-from mpiopt.study.stepsize.simulation import Together
-from mpiopt.topologies import Topology
+from mpiopt.consensus.topologies.base import Topology
+from mpiopt.studies.stepsize.job import rule_of
+from mpiopt.studies.stepsize.simulation import Together
+from mpiopt.studies.stepsize.synthetic import make
+from tests.cases.graphs import strongly_connected
 
 RULES = sorted(StepSize.taken_by("dlas"))
 SAFE = ("harmonic", "min", "global", "theoretical", "fixed")

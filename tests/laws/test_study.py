@@ -4,9 +4,9 @@ import functools
 
 import pytest
 
-from mpiopt.study.saga_facts.cell import fitted, solve
-from mpiopt.study.saga_facts.grid import SHARDS, Cell, Study
-from mpiopt.study.saga_facts.made_up import make
+from mpiopt.studies.saga_facts.cell import fitted, solve
+from mpiopt.studies.saga_facts.job import SHARDS, SagaCell, SagaStudy
+from mpiopt.studies.saga_facts.synthetic import make
 
 STUDY = {"rows": 1024, "features": 16, "repeats": 1}
 IID, SORTED = SHARDS
@@ -14,8 +14,8 @@ IID, SORTED = SHARDS
 
 @functools.cache
 def outcome(shards, ranks, local_steps, method, *steps):
-    cell = Cell(shards, ranks, local_steps, method)
-    study = Study(**STUDY, steps=steps or (1.0,), cells=(cell,))
+    cell = SagaCell(shards, ranks, local_steps, method)
+    study = SagaStudy(**STUDY, steps=steps or (1.0,), cells=(cell,))
     return solve(cell, study, problem())
 
 
@@ -77,8 +77,8 @@ def test_the_corrected_variants_agree_on_shuffled_shards(variant):
 
 @pytest.mark.parametrize("variant", ["A", "D"])
 def test_with_one_local_step_the_corrected_variants_are_the_same(variant):
-    cell = Cell(SORTED, 4, "1", variant)
-    study = Study(**STUDY, max_epochs=1.0, steps=(1.0,), cells=(cell,))
+    cell = SagaCell(SORTED, 4, "1", variant)
+    study = SagaStudy(**STUDY, max_epochs=1.0, steps=(1.0,), cells=(cell,))
     gaps, others = ([p.gap for p in solve(c, study, problem()).trace] for c in (cell, cell._replace(method="B")))
     assert gaps == pytest.approx(others, rel=1e-9)
 
@@ -101,8 +101,8 @@ def test_rare_exchanges_on_sorted_shards_slow_it_down_but_leave_no_floor():
 
 @functools.cache
 def long_run(method):
-    cell = Cell(SORTED, 4, "n", method)
-    study = Study(**STUDY, tol=1e-11, max_epochs=150.0, steps=(0.5,), cells=(cell,))
+    cell = SagaCell(SORTED, 4, "n", method)
+    study = SagaStudy(**STUDY, tol=1e-11, max_epochs=150.0, steps=(0.5,), cells=(cell,))
     return solve(cell, study, problem())
 
 

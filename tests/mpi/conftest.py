@@ -8,6 +8,6 @@ def comm():
     """Give an MpiComm over all ranks."""
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     return MpiComm(MPI.COMM_WORLD.Dup())

@@ -1,18 +1,13 @@
 """Checkpoints of the background over real MPI, hints for MPI-IO, and a plan with a measured link."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from mpiopt.hdf5.background import BackgroundCheckpoints
-from mpiopt.hdf5.checkpoints import Checkpoints
-from mpiopt.planning.planner import Planner
-from mpiopt.planning.question import ask
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "launch"))
-import save_and_load
+from mpiopt.cluster.planning.planner import Planner
+from mpiopt.cluster.planning.question import ask
+from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
+from mpiopt.resilience.checkpoint.store import Checkpoints
+from tests.integration import save_and_load
 
 
 @pytest.mark.mpi

@@ -1,14 +1,9 @@
 """Checkpoints over real MPI: both forms, on the same ranks and on fewer."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-from mpiopt.hdf5.checkpoints import Checkpoints
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "launch"))
-import save_and_load
+from mpiopt.resilience.checkpoint.store import Checkpoints
+from tests.integration import save_and_load
 
 
 @pytest.mark.mpi
@@ -16,7 +11,7 @@ import save_and_load
 def test_saved_and_loaded_on_the_same_ranks_and_on_fewer(comm, mpi_tmp_path, form):
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     shard = save_and_load.shard_of(comm)
     checkpoints = Checkpoints(mpi_tmp_path, comm, form)

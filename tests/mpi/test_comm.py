@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from comm_cases import CASES, MISMATCHES, await_letters, vector
 
-from mpiopt.comm import Comm
+from mpiopt.comm.base import Comm
 from mpiopt.comm.reduction import SMALL
 from mpiopt.comm.threads import spmd
+from tests.cases.comm import CASES, MISMATCHES, await_letters, vector
 
 pytestmark = pytest.mark.mpi
 
@@ -22,7 +22,7 @@ def test_verb(case, comm):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_verb_in_small_pieces(case, comm):
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     case(MpiComm(comm.raw, piece=SMALL if "sum" in case.__name__ or "count" in case.__name__ else 40))
 
@@ -70,7 +70,7 @@ def test_letters_outlive_the_communicator_that_posted_them():
     """MPI reads a long message from the sender's memory, maybe long after the post."""
     from mpi4py import MPI
 
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     n, rank, size = 200_000, MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
     kept = []

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from mpiopt.algorithms.saga import Saga
-from mpiopt.channel import Channel
+from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.threads import spmd
-from mpiopt.compressors import Compressor
-from mpiopt.rounded import curvature_sum
-from mpiopt.state import pack
-from tests.problems import objective
+from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
+from mpiopt.compress.symmetric_sum import curvature_sum
+from mpiopt.core.state import pack
+from tests.cases.problems import objective
 
 pytestmark = pytest.mark.mpi
 

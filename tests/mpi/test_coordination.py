@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from coordination_cases import CASES, COORDINATORS, made, numbers
 
 from mpiopt.comm.lockstep import spmd
+from tests.cases.coordination import CASES, COORDINATORS, made, numbers
 
 pytestmark = pytest.mark.mpi
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
-from mpiopt.convert import ConvertOptions, convert, generate
-from mpiopt.dataset import prepare, stream
-from mpiopt.job import DataOptions
-from mpiopt.shard import CsrRows
+from mpiopt.core.config.job import DataOptions
+from mpiopt.data.convert import ConvertOptions, convert, generate
+from mpiopt.data.dataset import prepare, stream
+from mpiopt.data.shard import CsrRows
 
 pytestmark = pytest.mark.mpi
 

@@ -1,9 +1,9 @@
 """Algorithms along graphs over MPI: the same bits and counts as over threads."""
 
 import pytest
-from decentralised_cases import TEXTS, followed
 
 from mpiopt.comm.threads import spmd
+from tests.cases.decentralised import TEXTS, followed
 
 pytestmark = pytest.mark.mpi
 

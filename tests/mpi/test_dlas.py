@@ -2,10 +2,10 @@
 
 import pytest
 
-from mpiopt.algorithms import Algorithm
-from mpiopt.channel import Channel
+from mpiopt.algorithms.base import Algorithm
 from mpiopt.comm.threads import spmd
-from tests.problems import objective
+from mpiopt.compress.channel import Channel
+from tests.cases.problems import objective
 
 pytestmark = pytest.mark.mpi
 

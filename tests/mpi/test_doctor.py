@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mpiopt.doctor import CHECKS, report, threads
+from mpiopt.cli.doctor import CHECKS, report, threads
 
 pytestmark = pytest.mark.mpi
 

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 import pytest
-from comm_cases import vector
-from graph_cases import CASES, MISMATCHES, NAMES, neighbours_of
 
 from mpiopt.comm.threads import spmd
+from tests.cases.comm import vector
+from tests.cases.graphs import CASES, MISMATCHES, NAMES, neighbours_of
 
 pytestmark = pytest.mark.mpi
 
@@ -19,7 +19,7 @@ def test_messages(case, comm):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_messages_in_small_pieces(case, comm):
-    from mpiopt.comm.mpi import MpiComm
+    from mpiopt.comm.mpi.comm import MpiComm
 
     case(MpiComm(comm.raw, piece=40))
 

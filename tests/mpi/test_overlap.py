@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from problems import objective
 
-from mpiopt.algorithms.saga import Saga
-from mpiopt.channel import Channel
+from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.threads import spmd
-from mpiopt.kernels import pace
+from mpiopt.compress.channel import Channel
+from mpiopt.kernels import polling
+from tests.cases.problems import objective
 
 pytestmark = pytest.mark.mpi
 
@@ -51,7 +51,7 @@ def rounds(comm, options, count=4):
     "options", [{"preconditioner": "none", "local_steps": 40}, {"preconditioner": "full"}], ids=str
 )
 def test_sums_are_polled_between_pieces_of_the_local_work_and_bits_do_not_depend_on_it(options, comm, monkeypatch):
-    monkeypatch.setattr(pace, "PAUSE", 0.0)  # a poll after each step
+    monkeypatch.setattr(polling, "PAUSE", 0.0)  # a poll after each step
     *state, rows, notes = rounds(comm, options)
     told = " ".join(notes).split("start")[1:]
     assert len(told) == 4

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.hdf5.results import read_result
+from mpiopt.results.result_file import read_result
 from tests.conftest import ROOT, clean, reason
 from tests.slurm.cluster import Cluster, obstacle
 

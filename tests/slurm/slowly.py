@@ -8,9 +8,9 @@ import sys
 import time
 
 from mpiopt.__main__ import main
-from mpiopt.signals import Stop
+from mpiopt.resilience.signals import StopSignal
 
-agreed = Stop.agreed
+agreed = StopSignal.agreed
 
 
 def paused(stop, channel):
@@ -18,5 +18,5 @@ def paused(stop, channel):
     return agreed(stop, channel)
 
 
-Stop.agreed = paused
+StopSignal.agreed = paused
 sys.exit(main())

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from mpiopt.processes import marked
+from mpiopt.core.processes import marked
 from tests.slurm.conftest import certified, until
 
 FOUR = ("--nodes=2", "--ntasks-per-node=2", "--time=10")

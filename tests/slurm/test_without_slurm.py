@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from mpiopt.hdf5.results import read_result
-from mpiopt.processes import ranks_of
+from mpiopt.core.processes import ranks_of
+from mpiopt.results.result_file import read_result
 from tests.slurm.conftest import JOB, TEMPLATES, until, variables
 from tests.slurm.test_sweeps import SWEEP
 

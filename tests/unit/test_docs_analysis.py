@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import made_run, rows
 
-from mpiopt.cli import run
+from mpiopt.cli.main import run
 from mpiopt.comm.threads import single
-from mpiopt.signals import Stop
+from mpiopt.resilience.signals import StopSignal
+from tests.cases.result_files import made_run, rows
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "analysis.md").read_text()
@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch):
 def test_commands(here, command, capsys):
     pytest.importorskip("skl2onnx")
     words = shlex.split(command)
-    assert run(words, single(), Stop()) == 0
+    assert run(words, single(), StopSignal()) == 0
     assert capsys.readouterr().out
     for word in words[1:]:
         if "." in word:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from documented import DOCUMENTS, ROOT, blocks, lines_of, mentioned, program, shown, words_of
-from made_runs import made_run, rows
-from run_elsewhere import HERE, LISTED
 
-from mpiopt import jobfile
-from mpiopt.cli import run
+from mpiopt.cli.help import usage
+from mpiopt.cli.main import run
 from mpiopt.comm.threads import single, spmd
-from mpiopt.commandtable import COMMANDS
-from mpiopt.signals import Stop
-from mpiopt.usage import usage
+from mpiopt.core.config import job_file
+from mpiopt.core.config.commands import COMMANDS
+from mpiopt.resilience.signals import StopSignal
+from tests.cases.result_files import made_run, rows
+from tests.documented import DOCUMENTS, ROOT, blocks, lines_of, mentioned, program, shown, words_of
+from tests.run_elsewhere import HERE, LISTED
 
 ANALYSIS = blocks((ROOT / "docs" / "analysis.md").read_text())  # tests/unit/test_docs_analysis.py runs them
 RUN = [command for command in shown() if command not in (*LISTED, *ANALYSIS)]
@@ -60,13 +60,13 @@ def template(tmp_path_factory):
         made_run(str(here / f"{name}.h5"), rows(0.5), f"seed = {len(name)}")
     for data in ("DATA", "a9a"):
         words = ["train", str(here / data), "--quiet", "--out", str(here / f"{data}.h5")]
-        assert run(words, single(), Stop()) == 0
-    assert run(["convert", str(here / "a9a"), str(here / "rcv1.h5")], single(), Stop()) == 0
+        assert run(words, single(), StopSignal()) == 0
+    assert run(["convert", str(here / "a9a"), str(here / "rcv1.h5")], single(), StopSignal()) == 0
     for command in (c for c in RUN if c.startswith("cat >")):
         subprocess.run(["bash", "-c", command], cwd=here, check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        assert run(["sweep", "sweep.toml", "--quiet"], single(), Stop()) == 0
+        assert run(["sweep", "sweep.toml", "--quiet"], single(), StopSignal()) == 0
     for name in ("sbatch", "squeue"):
         (here / name).write_text("#!/bin/sh\necho 7\n" if name == "sbatch" else "#!/bin/sh\n")
         (here / name).chmod(0o755)
@@ -87,17 +87,23 @@ def here(tmp_path, template, monkeypatch):
 def test_it_runs(command, here, capsys):
     if command.startswith("cat >"):
         name = command.split()[1][1:]
-        assert run(["sweep", name, "--count"] if name.startswith("sweep") else ["status"], single(), Stop()) == 0
+        assert (
+            run(["sweep", name, "--count"] if name.startswith("sweep") else ["status"], single(), StopSignal()) == 0
+        )
         return
     ranks, words = words_of(command)
     if words[0] in NEEDED and ("--plot" in words or words[0] != "list") and not find_spec(NEEDED[words[0]]):
         pytest.skip(f"there is no {NEEDED[words[0]]}")
     if words[0] == "launch":
-        from mpiopt.wanted import read
+        from mpiopt.cluster.launch import read
 
         wanted = read(words[1:])
         ranks, words = wanted.ranks, [word for word in wanted.words if word not in ("--spares", str(wanted.spares))]
-    codes = spmd(ranks, lambda comm: run(words, comm, Stop())) if ranks > 1 else [run(words, single(), Stop())]
+    codes = (
+        spmd(ranks, lambda comm: run(words, comm, StopSignal()))
+        if ranks > 1
+        else [run(words, single(), StopSignal())]
+    )
     told = capsys.readouterr()
     assert set(codes) == {0}, told.err
     assert told.out or words[0] == "halt"
@@ -120,7 +126,7 @@ def test_what_running_text_mentions_is_there(command):
     if words[0].startswith("-") or words[0] == "COMMAND":
         return
     assert words[0] in COMMANDS
-    known = set(re.findall(r"--([a-z][\w-]*)", usage([words[0]]))) | set(jobfile.flags()) | {"help"}
+    known = set(re.findall(r"--([a-z][\w-]*)", usage([words[0]]))) | set(job_file.flags()) | {"help"}
     source = Path(find_spec(COMMANDS[words[0]][0]).origin).read_text()
     known |= {name.replace("_", "-") for name in re.findall(r"^    (\w+):", source, re.M)}
     assert {word[2:] for word in words if word.startswith("--")} <= known
@@ -158,11 +164,11 @@ def exists(command):
 
 def readable(ranks, words):
     if words[0] == "study":
-        from mpiopt.study.command import read
+        from mpiopt.studies.command import read
 
         return read(ROOT / words[1]) is not None
     if words[0] == "serve":
-        from mpiopt.serve import chosen
+        from mpiopt.studies.parameter_server.serve import chosen
 
         return chosen([str(ROOT / words[1]), *words[2:]], ranks) is not None
     return words[0] in COMMANDS

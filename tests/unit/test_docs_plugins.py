@@ -15,12 +15,12 @@ BLOCKS = re.findall(r"^```python\n# ([\w/.]+)(?:, in (\w+)\(\))?\n(.*?)^```$", T
 COPIED = ["conftest.py", "problems.py", "unit/test_losses.py", "laws/test_compressors.py", "laws/test_algorithms.py"]
 TRAINING = """
 import sys
-from mpiopt.cli import run
+from mpiopt.cli.main import run
 from mpiopt.comm.threads import spmd
-from mpiopt.signals import Stop
+from mpiopt.resilience.signals import StopSignal
 data = "generate:n=400,d=5,task=regression"
 words = ["train", data, "--loss", "log-cosh", "--intercept", "--compress", "powers", "--downlink", "--out", "run.h5"]
-sys.exit(max(spmd(2, lambda comm: run(words, comm, Stop()))))
+sys.exit(max(spmd(2, lambda comm: run(words, comm, StopSignal()))))
 """
 
 
@@ -91,7 +91,7 @@ def test_a_run_with_both_is_certified(copy):
 
 
 def test_every_family_is_in_the_table():
-    from mpiopt.listing import FAMILIES
+    from mpiopt.cli.list import FAMILIES
 
     rows = [line for line in TEXT.splitlines() if line.startswith("| ")]
     for module, cls in FAMILIES.values():

@@ -18,11 +18,12 @@ SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 # Trains on one rank, without MPI, and says what it has loaded that only analysis needs.
 TRAIN = """import sys
-from mpiopt.cli import run
+from mpiopt.cli.main import run
 from mpiopt.comm.threads import single
-from mpiopt.signals import Stop
-code = run(["train", "generate:n=200,d=5", "--quiet", "--out", "a.h5"], single(), Stop())
-needless = {"matplotlib", "plotly", "pandas", "sklearn", "networkx", "pyarrow", "mpiopt.pages"} & set(sys.modules)
+from mpiopt.resilience.signals import StopSignal
+code = run(["train", "generate:n=200,d=5", "--quiet", "--out", "a.h5"], single(), StopSignal())
+needless = {"matplotlib", "plotly", "pandas", "sklearn", "networkx", "pyarrow", "mpiopt.results.html"}
+needless &= set(sys.modules)
 print(code, sys.modules["mpiopt"].__file__, *sorted(needless), sep="\\n")
 """
 

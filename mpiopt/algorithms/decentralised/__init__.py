@@ -1,0 +1,1 @@
+"""Algorithms whose ranks talk to neighbours on a graph."""

@@ -1,0 +1,1 @@
+"""L-BFGS and Newton."""

@@ -1,0 +1,1 @@
+"""Launching, Slurm, sweeps, status, halting and planning."""

@@ -1,0 +1,180 @@
+"""Verbs with simulated time: each rank has a clock, moved on by its own work and by what exchanges take on a link.
+
+Work is the processor time of the rank's thread between two verbs. A verb ends for all when the last one has come, and
+its seconds on the link have passed: what a rank's clock is before the last one's is waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+
+from mpiopt.cluster.planning.link import Link
+from mpiopt.comm.base import Array, Comm, Message, Pending
+
+
+@dataclass
+class RankSeconds:
+    """Simulated seconds of one rank, and the verbs that it met, by name and bytes brought."""
+
+    compute: float = 0.0
+    communicate: float = 0.0
+    wait: float = 0.0
+    met: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    @property
+    def now(self) -> float:
+        """The rank's clock."""
+        return self.compute + self.communicate + self.wait
+
+
+class Clocks:
+    """What the ranks of one simulation share: when each has come to a verb."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._came: dict[tuple[str, int], list[float]] = {}
+        self._lock = threading.Lock()
+
+    def come(self, lane: str, number: int, now: float) -> None:
+        """Note that a rank comes to meeting `number` of a lane."""
+        with self._lock:
+            self._came.setdefault((lane, number), []).append(now)
+
+    def last(self, lane: str, number: int) -> float:
+        """Give when the last one came; all have."""
+        with self._lock:
+            self._came.pop((lane, number - 2), None)
+            return max(self._came[lane, number])
+
+
+class ClockComm:
+    """The verbs of `inner` on a rank's clock."""
+
+    def __init__(self, inner: Comm, clocks: Clocks) -> None:
+        self._inner, self._clocks = inner, clocks
+        self.rank, self.size, self.library = inner.rank, inner.size, inner.library
+        self.unsaid, self.tolerant = "", inner.tolerant
+        self.bytes_sent = self.bytes_received = self.messages = 0
+        self.spent = RankSeconds()
+        self._meetings: Counter[str] = Counter()
+        self._since = time.thread_time()
+
+    def _enter(self, verb: str, nbytes: int, lane: str = "verbs") -> int:
+        self.spent.compute += time.thread_time() - self._since
+        self.spent.met[verb, nbytes] += 1
+        self._meetings[lane] += 1
+        self._clocks.come(lane, self._meetings[lane], self.spent.now)
+        return self._meetings[lane]
+
+    def _leave(self, verb: str, nbytes: int, number: int, lane: str = "verbs") -> None:
+        begins = self._clocks.last(lane, number)
+        ends = begins + self._clocks.link.seconds(verb, nbytes, self.size)
+        self.spent.wait += max(0.0, begins - self.spent.now)
+        self.spent.communicate += max(0.0, ends - self.spent.now)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        inner = self._inner
+        self.bytes_sent, self.bytes_received, self.messages = inner.bytes_sent, inner.bytes_received, inner.messages
+        self._since = time.thread_time()
+
+    def sum(self, x: Array) -> Array:
+        """Sum over the ranks."""
+        number = self._enter("sum", x.nbytes)
+        total = self._inner.sum(x)
+        self._leave("sum", x.nbytes, number)
+        return total
+
+    def start_sum(self, x: Array) -> ClockedSum:
+        """Start a sum; its time on the link passes while the ranks work."""
+        number = self._enter("sum", x.nbytes, "sums")
+        pending = self._inner.start_sum(x)
+        self._go_on()
+        return ClockedSum(self, pending, number, x.nbytes)
+
+    def end_sum(self, pending: Pending, number: int, nbytes: int) -> Array:
+        """Wait for a sum that was started."""
+        self.spent.compute += time.thread_time() - self._since
+        total = pending.wait()
+        self._leave("sum", nbytes, number, "sums")
+        return total
+
+    def max(self, x: Array) -> Array:
+        """Maximum over the ranks."""
+        number = self._enter("max", x.nbytes)
+        most = self._inner.max(x)
+        self._leave("max", x.nbytes, number)
+        return most
+
+    def allgather(self, x: Array) -> list[Array]:
+        """Every rank's array."""
+        nbytes = np.atleast_1d(x).nbytes
+        number = self._enter("allgather", nbytes)
+        parts = self._inner.allgather(x)
+        self._leave("allgather", nbytes, number)
+        return parts
+
+    def alltoall(self, parts: Sequence[Array]) -> list[Array]:
+        """One array for each pair of ranks."""
+        nbytes = max(np.atleast_1d(part).nbytes for part in parts)
+        number = self._enter("alltoall", nbytes)
+        found = self._inner.alltoall(parts)
+        self._leave("alltoall", nbytes, number)
+        return found
+
+    def broadcast(self, x: Array | None, root: int = 0) -> Array:
+        """The root's array."""
+        number = self._enter("broadcast", 0)
+        found = self._inner.broadcast(x, root)
+        self._leave("broadcast", found.nbytes, number)
+        return found
+
+    def barrier(self) -> None:
+        """Wait for all."""
+        number = self._enter("barrier", 0)
+        self._inner.barrier()
+        self._leave("barrier", 0, number)
+
+    def agree(self, error: Exception | None) -> None:
+        """Raise together, or return."""
+        number = self._enter("agree", 8)
+        self._inner.agree(error)
+        self._leave("agree", 8, number)
+
+    def post(self, wire: Array, to: int) -> NoReturn:
+        """Refuse: when a message is read depends on the clocks of the machine itself."""
+        raise ValueError("an asynchronous exchange has no simulated time; use --exchange sync, overlap or timed")
+
+    def arrived(self) -> list[Message]:
+        """Give nothing: nothing can be posted."""
+        return []
+
+    def flush(self) -> list[Message]:
+        """Give nothing."""
+        return []
+
+    def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> NoReturn:
+        """Refuse."""
+        raise ValueError("an algorithm along a graph has no simulated time here; see mpiopt study")
+
+
+class ClockedSum:
+    """A sum under way on a rank's clock."""
+
+    def __init__(self, comm: ClockComm, pending: Pending, number: int, nbytes: int) -> None:
+        self._comm, self._pending, self._number, self._nbytes = comm, pending, number, nbytes
+
+    def poll(self) -> bool:
+        """Make progress."""
+        return self._pending.poll()
+
+    def wait(self) -> Array:
+        """Finish the sum."""
+        return self._comm.end_sum(self._pending, self._number, self._nbytes)

@@ -1,0 +1,125 @@
+"""Some rows of a data set, and how many there are in all: enough to time what a rank will do.
+
+Of a text only the head is read, and its rows are counted from the file's size; other formats say their shape.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mpiopt.comm.threads import single
+from mpiopt.core.config.job import DataOptions
+from mpiopt.data.dataset import Dataset, arranged
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, find
+from mpiopt.data.formats.compressed_stream import head
+from mpiopt.data.loader import checked
+from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
+from mpiopt.objective.losses.base import loss_targets
+
+HEAD = 16 << 20  # bytes of a text that are read
+NBYTES = 128 << 20  # of the sample's rows
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows in a random order, as one rank, and the number of rows that there are."""
+
+    data: Dataset
+    rows: int  # N, to train on
+    source: str  # of N: given, read or estimated
+
+    def shares(self, ranks: int) -> list[Shard]:
+        """Give the rows of two of so many ranks (of the only one), or as many as there are here."""
+        shard, count = self.data.shard, min(2, ranks)
+        n = max(1, min(self.rows_of_rank(ranks), len(shard) // count))
+        return [part(shard, which * n, n, n * count) for which in range(count)]
+
+    def rows_of_rank(self, ranks: int) -> int:
+        """Give n_k, of the rank with the most."""
+        return -(-self.rows // ranks)
+
+
+def part(shard: Shard, start: int, n: int, total: int) -> Shard:
+    """Give rows start … start + n of a rank's memory as a shard of `total` rows, without a copy."""
+    rows = shard.rows
+    if isinstance(rows, CsrRows):
+        first = int(rows.indptr[start])
+        stored = slice(first, int(rows.indptr[start + n]))
+        ends = rows.indptr[start : start + n + 1] - first
+        cut: Rows = CsrRows(ends, rows.indices[stored], rows.values[stored], rows.width)
+    else:
+        cut = DenseRows(rows.values[start : start + n])
+    label, weight = shard.label[start : start + n], shard.weight[start : start + n]
+    return replace(
+        shard, rows=cut, label=label, weight=weight, order=np.arange(n, dtype=np.int64), start=start, total=total
+    )
+
+
+@dataclass(eq=False)
+class _Held(Source):
+    taken: Sequence[RawRows]
+
+    def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
+        return iter(self.taken)
+
+
+def take(path: str, target: str, options: DataOptions, rows: int | None, seed: int, most: int = NBYTES) -> Sample:
+    """Take up to `most` bytes of rows; `rows` is how many there are, None: what the data say; local.
+
+    Raises
+    ------
+    ValueError
+        As `dataset.prepare`.
+    """
+    reader = find(path, options.format)
+    with tempfile.TemporaryDirectory() as folder:
+        name, part = path, 1.0
+        if reader.lines and os.path.getsize(path) > HEAD:
+            name, part = _head(path, folder)
+        try:
+            data, total = _taken(name, reader, target, options, seed, most)
+        except ValueError as error:
+            raise ValueError(str(error).replace(name, path)) from None
+    told = "given" if rows else ("estimated" if part < 1.0 else "read")
+    every = rows or max(1, round(total / part))
+    return Sample(data, max(1, round(every * (1.0 - options.holdout))), told)
+
+
+def _head(path: str, folder: str) -> tuple[str, float]:
+    text, part = head(path, HEAD)
+    plain = Path(path.removesuffix(".gz").removesuffix(".bz2")).name
+    name = str(Path(folder, plain))
+    Path(name).write_bytes(text)
+    return name, part
+
+
+def _taken(path: str, reader: Reader, target: str, options: DataOptions, seed: int, most: int) -> tuple[Dataset, int]:
+    source = reader.open(path, single(), options.features)
+    taken: list[RawRows] = []
+    nbytes = 0
+    for piece in checked(path, source.pieces(PIECE)):
+        taken.append(_copied(piece))
+        nbytes += piece.rows.nbytes
+        if nbytes >= most:
+            break
+    if not taken:
+        raise ValueError(f"{path}: has no rows")
+    held = _Held(sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken)
+    alike = replace(options, shards="shuffled", holdout=0.0, test="")
+    return arranged(path, held, target, alike, seed, single(), loss_targets()), source.total
+
+
+def _copied(piece: RawRows) -> RawRows:
+    """Keep a piece that may be a view of its reader's buffer."""
+    weight = None if piece.weight is None else np.array(piece.weight)
+    rows = piece.rows
+    if isinstance(rows, CsrRows):
+        kept = CsrRows(np.array(rows.indptr), np.array(rows.indices), np.array(rows.values), rows.width)
+        return RawRows(kept, np.array(piece.label), weight, piece.start)
+    return RawRows(np.array(rows), np.array(piece.label), weight, piece.start)

@@ -1,0 +1,124 @@
+"""`mpiopt plan DATA --simulate 1,4,16,64,256`: the true algorithm on so many ranks, in simulated time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mpiopt.cluster.planning import link, probe
+from mpiopt.cluster.planning.clocks import ClockComm, Clocks
+from mpiopt.cluster.planning.link import Link
+from mpiopt.cluster.planning.question import Question
+from mpiopt.comm.base import Comm
+from mpiopt.comm.lockstep import spmd
+from mpiopt.core.config.job import Job
+from mpiopt.core.history import Clock
+from mpiopt.data.dataset import prepare
+from mpiopt.objective.losses.base import loss_targets
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.summary import size
+from mpiopt.training.channel_setup import open_channel
+from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.problem import pick, pose, target_of
+
+MOST = 1024  # ranks, each a thread
+TIMEOUT = 600.0  # seconds until a rank that does not come to its turn is given up
+
+
+class Simulated(NamedTuple):
+    """A run on so many ranks; the seconds are simulated, those of the mean rank and, in all, of the slowest."""
+
+    ranks: int
+    rows: int  # of the rank with the most
+    algorithm: str
+    epochs: float
+    rounds: int
+    sent: int  # bytes of all ranks
+    compute: float
+    communicate: float
+    wait: float
+    seconds: float
+    certificate: float
+    ending: str
+
+
+def simulate(question: Question, comm: Comm) -> str:
+    """Simulate all numbers of ranks that are asked for, on rank 0; give the table."""
+    if question.link == "measured":
+        raise ValueError("--simulate needs a link that is given, as --link 100Gbit/s,2us")
+    between = link.read(question.link, question.ranks_per_node)
+    counts = ranks_of(question.simulate)
+    refuse(question.job)
+    if comm.rank:
+        return ""
+    return table([one(question.job, ranks, between) for ranks in counts], question, between)
+
+
+def ranks_of(text: str) -> list[int]:
+    """Read `1,4,16`; ValueError for what is no number of ranks."""
+    try:
+        found = [int(word) for word in text.split(",")]
+    except ValueError:
+        found = [0]
+    if not all(1 <= ranks <= MOST for ranks in found):
+        raise ValueError(f"--simulate takes numbers of ranks from 1 to {MOST}, as 1,4,16; not {text!r}")
+    return found
+
+
+def refuse(job: Job) -> None:
+    """Refuse what is chosen by measured speeds: here they are simulated ones."""
+    if job.compress.name == "auto" or job.algorithm.options.get("local_steps") == -1:
+        raise ValueError("--simulate cannot choose by measured speeds: name a compressor and the local steps")
+
+
+def one(job: Job, ranks: int, between: Link) -> Simulated:
+    """Run a job to its end on so many ranks that take turns."""
+    clocks = Clocks(between)
+    return spmd(ranks, lambda comm: _rank(job, comm, clocks), TIMEOUT)[0]
+
+
+def _rank(job: Job, comm: Comm, clocks: Clocks) -> Simulated:
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
+    objective = pose(job.model, data.shard, data.target, data.classes)
+    algorithm, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
+    if comm.rank == 0:
+        probe.warm([objective], algorithm, job.seed)
+    comm.barrier()
+    clocked = ClockComm(comm, clocks)
+    channel, algorithm, _ = open_channel(job, objective, algorithm, clocked)
+    now = run(RunPlan(job.stop), objective, algorithm, channel, StopSignal(), Clock(), lambda row: None)
+    spent = clocked.spent
+    mine = np.array([spent.compute, spent.communicate, spent.wait])
+    compute, communicate, wait = (float(x) / comm.size for x in comm.sum(mine))
+    return Simulated(
+        ranks=comm.size,
+        rows=int(comm.max(np.array([len(objective.shard)]))[0]),
+        algorithm=algorithm.name,
+        epochs=now.epochs,
+        rounds=now.round,
+        sent=int(comm.sum(np.array([channel.traffic.bytes_sent]))[0]),
+        compute=compute,
+        communicate=communicate,
+        wait=wait,
+        seconds=float(comm.max(np.array([spent.now]))[0]),
+        certificate=now.certificate.value,
+        ending=now.ending,
+    )
+
+
+def table(found: list[Simulated], question: Question, between: Link) -> str:
+    """Give a line for each number of ranks."""
+    lines = [
+        f"simulated: {question.job.path[:66]}",
+        f"  true rounds and bytes; seconds: work measured, link {between.source}: {between.told()}",
+        f"  {'ranks':>5} {'rows each':>9} {'epochs':>7} {'rounds':>6} {'sent by all':>11} "
+        f"{'compute':>8} {'commun.':>8} {'wait':>8} {'seconds':>8}",
+    ]
+    for s in found:
+        lines.append(
+            f"  {s.ranks:>5} {s.rows:>9} {s.epochs:7.3g} {s.rounds:>6} {size(s.sent):>11} {s.compute:8.3g} "
+            f"{s.communicate:8.2g} {s.wait:8.2g} {s.seconds:8.3g}"
+            + ("" if s.ending == "certified" else " NOT certified")
+        )
+    return "\n".join(lines)

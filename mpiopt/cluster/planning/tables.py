@@ -1,0 +1,170 @@
+"""The tables of `mpiopt plan`, 80 columns wide; every figure says where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpiopt.cluster.planning import disk, interval, probe, space
+from mpiopt.cluster.planning.model import Outlook, paying, shortest
+from mpiopt.core.config.spec import written
+from mpiopt.core.history import duration
+from mpiopt.data.shard import CsrRows
+from mpiopt.results.summary import size
+
+if TYPE_CHECKING:
+    from mpiopt.cluster.planning.planner import Planner
+
+WIDTH, MARK = 80, 10
+LEAST = 0.5  # efficiency down to which more ranks are called worth it
+
+
+def whole(planner: Planner, found: list[Outlook], program: float) -> str:
+    """Give all tables for the ranks that were asked for, and for more and fewer; collective."""
+    asked = next(o for o in found if o.case.ranks == planner.question.ranks)
+    spaces = {o.case.ranks: _space(planner, o, program) for o in found}
+    parts = [
+        _head(planner, asked),
+        _memory(planner, asked, spaces[asked.case.ranks]),
+        _time(planner, asked),
+        _choice(planner, asked),
+        _checkpoints(planner, asked),
+        _ranks(found, spaces, asked),
+    ]
+    return "\n".join(line for part in parts for line in part)
+
+
+def line(name: str, value: str, mark: str = "") -> str:
+    """Give a line: what, how much, and where it comes from."""
+    return f"  {name:<22} {value:<{WIDTH - MARK - 26}} {mark:>{MARK}}".rstrip()
+
+
+def _head(planner: Planner, asked: Outlook) -> list[str]:
+    rows, case, job = planner.rows, asked.case, planner.question.job
+    shard = rows.data.shard
+    kind = "sparse" if isinstance(shard.rows, CsrRows) else "dense"
+    shape = f"{rows.rows} rows x {shard.features}, {kind} {shard.rows.values.dtype}"
+    objective, (algorithm, _) = planner.objective(case.ranks), planner.algorithm(case.ranks)
+    l1, l2 = objective.penalty.strengths
+    how = "given" if job.algorithm.name != "auto" else "modelled"
+    need = f"{case.needed:.4g} for free local steps: {'enough' if case.rows >= case.needed else 'TOO FEW'}"
+    return [
+        f"plan: {Path(job.path).name if len(job.path) > 50 else job.path} on {case.ranks} ranks",
+        line("data", shape, rows.source),
+        line("model", f"{objective.loss.name} loss, l1 {l1:.4g}, l2 {l2:.4g}", "given"),
+        line("algorithm", algorithm.name, how),
+        line("rows of a rank", f"{case.rows}; {need if case.needed else 'no local steps'}", "modelled"),
+        line("link", planner.link.told(), planner.link.source),
+    ]
+
+
+def _space(planner: Planner, o: Outlook, program: float) -> space.Space:
+    ranks = o.case.ranks
+    return space.of_rank(planner.rows, planner.question.job.data, planner.needs(ranks), program, ranks)
+
+
+def _memory(planner: Planner, asked: Outlook, s: space.Space) -> list[str]:
+    together = planner.question.ranks_per_node
+    node = [line(f"a node of {together} ranks", size(together * s.peak), "modelled")] if together > 1 else []
+    return [
+        "memory of a rank",
+        line("rows", size(s.rows), "measured" if len(planner.rows.data.shard) >= planner.rows.rows else "modelled"),
+        line("labels, weights, order", size(s.labels), "modelled"),
+        line("algorithm", f"{size(s.work)}: table, model, buffers", "measured"),
+        line("while reading", f"{size(s.loading)} beside the rows", "modelled"),
+        line("while saving", size(s.saving), "modelled"),
+        line("the program", size(s.program), "measured"),
+        line("peak", size(s.peak), "modelled"),
+        *node,
+    ]
+
+
+def _time(planner: Planner, o: Outlook) -> list[str]:
+    compute = "measured" if planner.probe(o.case.ranks)[0].rows == o.case.rows else "modelled"
+    seconds = [
+        ("compute", o.compute, compute),
+        ("communicate", o.communicate, "modelled"),
+        ("wait", o.wait, "modelled"),
+    ]
+    tol, reading = planner.question.job.stop.tol, planner.reading(o.case.ranks)
+    return [
+        "an epoch",
+        *(
+            line(name, f"{value:.3g} s  {100 * value / max(o.epoch, 1e-300):3.0f} %", mark)
+            for name, value, mark in seconds
+        ),
+        line("rounds", f"{o.rounds / max(o.epochs, 1e-300):.3g}", "measured"),
+        line("sent by a rank", size(o.sent), "modelled"),
+        f"to the tolerance {tol:g}",
+        line("epochs, rounds", f"{o.epochs:.3g}, {o.rounds:.0f}", "modelled"),
+        line("seconds", f"{o.seconds:.3g} ({duration(o.seconds)})", "modelled"),
+        line("before it, reading", f"{reading:.3g} ({duration(reading)})", "modelled"),
+        line("sent by all ranks", size(o.sent_all), "modelled"),
+    ]
+
+
+def _choice(planner: Planner, asked: Outlook) -> list[str]:
+    if asked.case.ranks == 1:
+        return []
+    candidate, stretch, better = planner.best(asked.case.ranks)
+    if candidate is None and stretch == 1.0:
+        return [line("best exchange", "exact sums, rounds as chosen", "modelled")]
+    named = "exact sums" if candidate is None or candidate.compressor is None else f"{written(candidate.compressor)}"
+    both = " --downlink" if candidate is not None and candidate.downlink else ""
+    longer = f", rounds {stretch:g} times as long" if stretch != 1.0 else ""
+    return [
+        line("best exchange", f"{named}{both}{longer}", "modelled"),
+        line("  seconds with it", f"{better.seconds:.3g}, {size(better.sent_all)} sent", "modelled"),
+    ]
+
+
+def _checkpoints(planner: Planner, asked: Outlook) -> list[str]:
+    question, ranks = planner.question, asked.case.ranks
+    algorithm = planner.algorithm(ranks)[0]
+    nbytes = space.checkpoint(probe.state_bytes(planner.objective(ranks), algorithm, ranks), planner.rows, ranks)
+    here = Path(question.job.out).absolute().parent
+    measured = question.disk == "measured"
+    rate = disk.measure(here if here.is_dir() else Path()) if measured else disk.rate(question.disk)
+    save = nbytes / rate
+    lines = [
+        "a checkpoint",
+        line("size", size(nbytes), "modelled"),
+        line("disk", f"{size(rate)}/s", "measured" if measured else "given"),
+        line("seconds to save", f"{save:.3g}", "modelled"),
+    ]
+    if not question.failures:
+        return [*lines, line("best interval", "give --failures RATE, as 1/day")]
+    between = disk.seconds_between(question.failures)
+    every = interval.daly(save, between)
+    return [
+        *lines,
+        line("failures", f"every {duration(between)}", "given"),
+        line("best interval", f"{duration(every)}  (--checkpoint-every {max(1, round(every))}s)", "modelled"),
+        line("lost by both", f"{100 * interval.lost(every, save, between):.2g} % of the time", "modelled"),
+    ]
+
+
+def _ranks(found: list[Outlook], spaces: dict[int, space.Space], asked: Outlook) -> list[str]:
+    first = found[0]
+    lines = ["more and fewer ranks (modelled)"]
+    lines.append(
+        f"  {'ranks':>7} {'rows each':>10} {'peak':>8} {'s/epoch':>9} "
+        f"{'wait+comm':>9} {'epochs':>7} {'seconds':>9} {'effic.':>6}"
+    )
+    for o in found:
+        share = 100 * (o.communicate + o.wait) / max(o.epoch, 1e-300)
+        gain = 100 * first.seconds * first.case.ranks / (o.seconds * o.case.ranks)
+        here = "*" if o is asked else " "
+        lines.append(
+            f" {here}{o.case.ranks:>7} {o.case.rows:>10} {size(spaces[o.case.ranks].peak):>8} {o.epoch:9.3g} "
+            f"{share:7.0f} % {o.epochs:7.3g} {o.seconds:9.3g} {gain:4.0f} %"
+        )
+    best, fast = paying(found, LEAST), shortest(found)
+    if best is found[-1]:
+        lines.append(f"{best.case.ranks} ranks still pay (efficiency of {100 * LEAST:.0f} % or more)")
+    else:
+        lines.append(
+            f"more ranks than {best.case.ranks} stop paying (efficiency below {100 * LEAST:.0f} %); "
+            f"{fast.case.ranks} are the fastest"
+        )
+    return lines

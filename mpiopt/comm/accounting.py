@@ -1,0 +1,81 @@
+"""What crosses the wire and how long it takes: counters, and the meter around every exchange."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mpiopt.comm.base import Array, Comm, Pending
+
+COUNTS = ("bytes_sent", "bytes_received", "bytes_plain", "messages", "exchanges")
+
+
+@dataclass
+class Traffic:
+    """What this rank sent and received through the channel, as its communicator counts it, and what it cost."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    bytes_plain: int = 0  # that the same exchanges would have sent with sums of float64 instead of compressed ones
+    messages: int = 0
+    exchanges: int = 0
+    rounds: int = 0  # along a graph, the same on all ranks; an exchange there has many
+    seconds_wait: float = 0.0  # for the slowest rank, before an exchange starts
+    seconds_communicate: float = 0.0
+    seconds_compress: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Puts down to a traffic what a communicator counts, and seconds."""
+
+    comm: Comm
+    traffic: Traffic
+
+    def wait(self) -> None:
+        """Wait for all ranks, so that what follows is communication and not the slowest rank's work; collective."""
+        begin = time.perf_counter()
+        self.comm.barrier()
+        self.traffic.seconds_wait += time.perf_counter() - begin
+
+    @contextmanager
+    def compressing(self) -> Iterator[None]:
+        """Count the block's seconds as compression."""
+        begin = time.perf_counter()
+        yield
+        self.traffic.seconds_compress += time.perf_counter() - begin
+
+    @contextmanager
+    def counted(self, exchanges: int = 1) -> Iterator[None]:
+        """Count what the block sends and receives, and its seconds as communication."""
+        comm, traffic = self.comm, self.traffic
+        begin, sent, received, messages = time.perf_counter(), comm.bytes_sent, comm.bytes_received, comm.messages
+        yield
+        traffic.bytes_sent += comm.bytes_sent - sent
+        traffic.bytes_received += comm.bytes_received - received
+        traffic.messages += comm.messages - messages
+        traffic.exchanges += exchanges
+        traffic.seconds_communicate += time.perf_counter() - begin
+
+
+class Timed:
+    """A sum under way whose polling and waiting count as communication."""
+
+    def __init__(self, pending: Pending, traffic: Traffic) -> None:
+        self._pending, self._traffic = pending, traffic
+
+    def poll(self) -> bool:
+        """Make progress."""
+        begin = time.perf_counter()
+        done = self._pending.poll()
+        self._traffic.seconds_communicate += time.perf_counter() - begin
+        return done
+
+    def wait(self) -> Array:
+        """Finish the sum."""
+        begin = time.perf_counter()
+        result = self._pending.wait()
+        self._traffic.seconds_communicate += time.perf_counter() - begin
+        return result

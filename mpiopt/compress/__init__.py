@@ -1,0 +1,1 @@
+"""Compressors, compressed allreduce, error feedback and the channel that algorithms use."""

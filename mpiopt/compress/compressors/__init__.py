@@ -1,0 +1,1 @@
+"""The family of compressors, one wire format each."""

@@ -1,0 +1,1 @@
+"""Configuration, state layouts, random numbers, history and files: what every other room builds on."""

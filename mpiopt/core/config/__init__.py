@@ -1,0 +1,1 @@
+"""Jobs, flags, the command table and the registry of plug-ins."""

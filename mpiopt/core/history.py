@@ -1,0 +1,210 @@
+"""What happened to a run besides its rounds: a restart, the loss of a rank and its recovery, as rows of `/events`.
+
+The record of a run: rows for the history, a clock for each phase, lines while it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, TextIO, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALL = -1  # instead of a rank, where an event belongs to all of them
+
+
+class Event(NamedTuple):
+    """One event; seconds and round as in the history."""
+
+    seconds: float
+    round: int
+    kind: str  # one word: "resumed", "failed", "recovered" …
+    rank: int  # or ALL
+    text: str  # one line for a reader
+
+
+def events_to_text(events: Iterable[Event]) -> str:
+    """Give events as text for a checkpoint; `events_from_text` gives back the same bits."""
+    return json.dumps(list(events))
+
+
+def events_from_text(text: str) -> list[Event]:
+    """Give the events that `events_to_text` wrote."""
+    return [Event(*event) for event in json.loads(text)]
+
+
+COLUMNS = 80
+PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint")
+
+
+class HistoryRow(NamedTuple):
+    """One evaluation of the whole objective; seconds are counted from the start of the run, over all its lives."""
+
+    round: int
+    epoch: float
+    seconds: float
+    seconds_compute: float
+    seconds_communicate: float
+    seconds_wait: float
+    bytes_sent: int
+    bytes_plain: int
+    objective: float
+    certificate: float
+    step_size: float
+
+
+UNITS = {
+    "round": "exchanges",
+    "epoch": "row gradients over all ranks / rows",
+    "seconds": "wall seconds, without loading",
+    "seconds_compute": "mean over ranks",
+    "seconds_communicate": "mean over ranks",
+    "seconds_wait": "mean over ranks",
+    "bytes_sent": "sum over ranks",
+    "bytes_plain": "sum over ranks, had the same exchanges sent float64 numbers",
+    "objective": "F(w)",
+    "certificate": "relative duality gap, or norm of the gradient",
+    "step_size": "1/curvature",
+}
+
+
+def table(rows: Sequence[HistoryRow]) -> NDArray[np.void]:
+    """Give the rows as one structured array."""
+    kinds = {int: np.int64, float: np.float64}
+    columns = [(name, kinds[kind]) for name, kind in get_type_hints(HistoryRow).items()]
+    return np.array([tuple(row) for row in rows], dtype=columns)
+
+
+def rows_to_text(rows: Sequence[HistoryRow]) -> str:
+    """Give the rows as text for a checkpoint; `rows_from_text` gives back the same bits."""
+    return json.dumps(rows)
+
+
+def rows_from_text(text: str) -> list[HistoryRow]:
+    """Give the rows that `rows_to_text` wrote."""
+    return [HistoryRow(*row) for row in json.loads(text)]
+
+
+@dataclass
+class Clock:
+    """Seconds of this rank in each phase."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    now: Callable[[], float] = time.perf_counter
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time of the block to the phase `name`."""
+        begin = self.now()
+        try:
+            yield
+        finally:
+            self.add(name, self.now() - begin)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds measured elsewhere, such as a channel's waiting, to the phase `name`."""
+        if name not in self.seconds:
+            raise KeyError(f"unknown phase {name!r}; known: {', '.join(self.seconds)}")
+        self.seconds[name] += seconds
+
+
+class Progress:
+    """Prints how far a run has come; the same calls in a terminal, in a log file and for --quiet."""
+
+    def show(self, row: HistoryRow, tolerance: float) -> None:
+        """Say where the run is."""
+
+    def end(self) -> None:
+        """Leave the cursor at the start of a line."""
+
+
+class Terminal(Progress):
+    """One line, rewritten at most ten times a second."""
+
+    def __init__(self, out: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._now, self._next, self._open = out, now, -math.inf, False
+
+    def show(self, row: HistoryRow, tolerance: float) -> None:
+        """Rewrite the line."""
+        if self._now() >= self._next:
+            self._out.write("\r" + line(row, tolerance).ljust(COLUMNS - 1))
+            self._out.flush()
+            self._next, self._open = self._now() + 0.1, True
+
+    def end(self) -> None:
+        """Go to the next line."""
+        if self._open:
+            self._out.write("\n")
+            self._open = False
+
+
+class Log(Progress):
+    """Plain lines, at first each second, then ever more slowly: a day's run fits on two pages."""
+
+    def __init__(self, out: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._now = out, now
+        self._start = now()
+        self._next = self._start
+
+    def show(self, row: HistoryRow, tolerance: float) -> None:
+        """Print a line if it is time for one."""
+        if self._now() >= self._next:
+            self._out.write(line(row, tolerance) + "\n")
+            self._out.flush()
+            self._next = self._now() + min(1800.0, max(1.0, 0.2 * (self._now() - self._start)))
+
+
+def progress(rank: int, quiet: bool, out: TextIO) -> Progress:
+    """Choose what fits: rank 0 alone talks, and not when told to be quiet."""
+    if rank != 0 or quiet:
+        return Progress()
+    return Terminal(out) if out.isatty() and _seen_by_a_terminal(os.environ) else Log(out)
+
+
+def _seen_by_a_terminal(environment: Mapping[str, str]) -> bool:
+    # Open MPI's mpirun gives ranks a pseudo-terminal even where its own output goes to a file: ask for its own.
+    if not {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"} & environment.keys():
+        return True
+    try:
+        launcher = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return os.isatty(launcher)
+    finally:
+        os.close(launcher)
+
+
+def line(row: HistoryRow, tolerance: float) -> str:
+    """Give one row in less than 80 columns, with a bar for the decades of the certificate that are done."""
+    return (
+        f"[{bar(row.certificate, tolerance)}] {row.certificate:8.1e} objective {row.objective:<12.8g}"
+        f" epoch {row.epoch:<6.{1 if row.epoch < 1000 else 0}f} round {row.round:<7d} {duration(row.seconds):>7}"
+    )[: COLUMNS - 1]
+
+
+def bar(certificate: float, tolerance: float, width: int = 10) -> str:
+    """Fill `width` places in the measure in which log(certificate) goes from 0 to log(tolerance)."""
+    if not (certificate > 0.0 and 0.0 < tolerance < 1.0):
+        share = 1.0 if certificate == 0.0 else 0.0
+    else:
+        share = min(1.0, max(0.0, math.log(certificate) / math.log(tolerance)))
+    done = int(share * width)
+    return "#" * done + "." * (width - done)
+
+
+def duration(seconds: float) -> str:
+    """Give seconds for a reader: 3.21 s, 4m05s, 2h03m."""
+    if seconds < 99.95:
+        return f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds:.3f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"

@@ -1,0 +1,1 @@
+"""From files to shards: formats, loading, redistribution, scaling, labels."""

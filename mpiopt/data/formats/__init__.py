@@ -1,0 +1,1 @@
+"""The family of data formats, one reader each."""

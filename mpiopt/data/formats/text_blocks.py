@@ -1,0 +1,145 @@
+"""Text in blocks of whole lines, each rank its part, with the numbers of the first line and row of each block.
+
+A plain file is cut into one range of bytes a rank; a rank begins after the first newline at or after its start. A
+compressed stream cannot be cut: every rank decompresses all of it, which takes no longer than one rank would take
+and needs no sending, and keeps each size-th block.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm.base import Comm
+from mpiopt.data.formats.base import PIECE, together
+from mpiopt.data.formats.compressed_stream import unpacked
+from mpiopt.kernels.text_parse import survey
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Whole lines of a text; the last byte is a newline."""
+
+    text: Bytes
+    line: int  # number of the first line, from 0
+    row: int  # number of the first row, from 0
+    rows: int
+    colons: int
+
+
+class Text:
+    """A text file, surveyed by all ranks: `rows` of all, whether an index 0 was seen, where this rank begins."""
+
+    def __init__(self, path: str, comm: Comm, skip: int = 0, skipped_lines: int = 0) -> None:
+        self.path, self._comm, self._skip = path, comm, skip
+        self._size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            self.plain = file.read(3)[:2] not in (b"\x1f\x8b", b"BZ")
+        mine = together(comm, self._count)
+        all_ranks = comm.allgather(mine[None])
+        counts = np.concatenate(all_ranks) if self.plain else all_ranks[0]
+        before = counts[: comm.rank].sum(axis=0) if self.plain else np.zeros(4, np.int64)
+        self._line, self._row = int(before[0]) + skipped_lines, int(before[1])
+        self.rows = int(counts[:, 1].sum())
+        self.zero_seen = bool(counts[:, 3].sum())
+        self.nbytes = self._size // comm.size if self.plain else self._size
+
+    def _count(self) -> NDArray[np.int64]:
+        counts = np.zeros(4, np.int64)
+        for text in self._texts(PIECE):
+            counts += survey(text)
+        return counts
+
+    def blocks(self, nbytes: int) -> Iterator[Block]:
+        """Read this rank's blocks, of about `nbytes` each."""
+        line, row = self._line, self._row
+        for i, text in enumerate(self._texts(nbytes)):
+            lines, rows, colons, _ = survey(text)
+            if self.plain or i % self._comm.size == self._comm.rank:
+                yield Block(text, line, row, rows, colons)
+            line, row = line + lines, row + rows
+
+    def _texts(self, nbytes: int) -> Iterator[Bytes]:
+        try:
+            with unpacked(self.path) as stream:
+                begin, end = self._range(stream)
+                stream.seek(begin)
+                yield from whole_lines(stream, end - begin, nbytes)
+        except (EOFError, OSError, zlib.error) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            raise ValueError(f"{self.path}: the compressed file is damaged or cut off: {error}") from None
+
+    def _range(self, stream: IO[bytes]) -> tuple[int, int]:
+        if not self.plain:
+            return self._skip, 1 << 62
+        rank, size, rest = self._comm.rank, self._comm.size, self._size - self._skip
+        cuts = [self._skip + rest * r // size for r in (rank, rank + 1)]
+        begin, end = (self._next_line(stream, cut) for cut in cuts)
+        return begin, end
+
+    def _next_line(self, stream: IO[bytes], at: int) -> int:
+        """Give the first beginning of a line at or after `at`."""
+        if at <= self._skip:
+            return self._skip
+        stream.seek(at - 1)
+        stream.readline()
+        return stream.tell()
+
+
+def whole_lines(stream: IO[bytes], length: int, nbytes: int) -> Iterator[Bytes]:
+    """Read `length` bytes in blocks of about `nbytes` that end with a newline, added where it lacks.
+
+    A block is a view of one buffer and good until the next is asked for.
+    """
+    buffer, kept = np.empty(nbytes + 1, np.uint8), 0
+    while True:
+        if kept == len(buffer) - 1:
+            buffer = np.concatenate([buffer, np.empty(len(buffer), np.uint8)])  # a line longer than a block
+        room = min(len(buffer) - 1 - kept, length)
+        got: int = stream.readinto(buffer[kept : kept + room].data)  # type: ignore[attr-defined]
+        if not got:
+            break
+        length, filled = length - got, kept + got
+        cut = _after_last_newline(buffer, kept, filled)
+        if cut > 0:
+            yield buffer[:cut]
+            buffer[: filled - cut] = buffer[cut:filled].copy()
+        kept = filled - cut
+    if kept:
+        buffer[kept] = 10
+        yield buffer[: kept + 1]
+
+
+def _after_last_newline(buffer: Bytes, start: int, stop: int) -> int:
+    """Give the place after the last newline in buffer[start:stop], or 0."""
+    for low in (max(start, stop - 4096), start):
+        found = buffer[low:stop].tobytes().rfind(b"\n")
+        if found >= 0:
+            return low + found + 1
+    return 0
+
+
+def place(path: str, block: Block, at: int, separator: str = " ") -> tuple[str, str]:
+    """Give `path, line …, column …` of byte `at` of a block, and what is found there."""
+    raw = block.text.tobytes()
+    line = block.line + raw.count(b"\n", 0, at) + 1
+    column = at - (raw.rfind(b"\n", 0, at) + 1) + 1
+    token = raw[at : at + 200].split(b"\n")[0].split(separator.encode() if separator.strip() else None) or [b""]
+    shown = token[0].strip()[:40].decode("ascii", "backslashreplace")
+    missing = "an empty field" if raw[at : at + 1] == separator.encode() else "the end of the line"
+    return f"{path}, line {line}, column {column}", repr(shown) if shown else missing
+
+
+def decide(block: Block, slow: NDArray[np.int64]) -> Iterator[tuple[int, float]]:
+    """Give slot and value of the numbers whose digits are too many for the kernel."""
+    for slot, begin, end in slow:
+        yield int(slot), float(block.text[begin:end].tobytes())

@@ -1,0 +1,116 @@
+"""C(x) inside a compiled loop, without the wire: the six compressors of Philippenko and Dieuleveut (2024).
+
+Each has the distribution of the class of the same name in `mpiopt.compress.compressors.base`, and for the same seed
+its draw: the
+numbers differ by what the wire rounds to float32. All have the signature (parameter, x, seed, out, scratch);
+`apply` takes the number of the compressor before it. With neighbouring seeds the draws are independent.
+
+    number         parameter                                     C(x)
+    NONE           –                                             x
+    QUANTISED      levels s; 2-norm over the vector              ‖x‖/s (⌊s x_i/‖x‖ + u_i⌋), u uniform in [0, 1)
+    SPARSIFIED     share p                                       x_i/p with probability p, each coordinate by itself
+    RAND_K         k                                             (d/k) x on k coordinates
+    SKETCH         h                                             (d/h) Q Qᵀ x, Q a Haar basis of h dimensions
+    PARTICIPATION  share p                                       x/p with probability p
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mpiopt.kernels.haar import reflections, turn, turn_back
+from mpiopt.kernels.random_subsets import floyd
+from mpiopt.kernels.random_words import key_of, uniform
+
+NONE, QUANTISED, SPARSIFIED, RAND_K, SKETCH, PARTICIPATION = range(6)
+
+
+def scratch(number: int, parameter: float, d: int) -> NDArray[np.float64]:
+    """Give the working memory that compressor `number` wants for every call: zeros at first."""
+    sizes = {RAND_K: (d + 63) // 64 + int(parameter), SKETCH: int(parameter) * d}
+    return np.zeros(sizes.get(number, 0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def none(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Put x into `out`."""
+    for i in range(len(x)):
+        out[i] = x[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def quantised(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Round x to multiples of ‖x‖/s, up or down at random."""
+    key, norm = key_of(seed), 0.0
+    for i in range(len(x)):
+        norm += x[i] * x[i]
+    norm = math.sqrt(norm)
+    up, down = (parameter / norm if norm > 0.0 else 0.0), norm / parameter
+    for i in range(len(x)):
+        out[i] = math.floor(x[i] * up + uniform(key, i)) * down
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sparsified(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Keep each coordinate with probability p."""
+    key, factor = key_of(seed), 1.0 / parameter
+    for i in range(len(x)):
+        out[i] = x[i] * factor if uniform(key, i) < parameter else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def rand_k(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Keep k coordinates."""
+    d, k = len(x), np.int64(parameter)
+    marks, places = scratch.view(np.uint64)[:-k], scratch.view(np.int64)[-k:]
+    floyd(d, seed, marks, places)
+    for i in range(d):
+        out[i] = 0.0
+    for i in range(k):
+        out[places[i]] = x[places[i]] * (d / k)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sketch(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Project x on a random subspace of h dimensions."""
+    d, h = len(x), np.int64(parameter)
+    v = scratch[: h * d].reshape(h, d)
+    reflections(seed, v)
+    for i in range(d):
+        out[i] = x[i]
+    turn(v, out)
+    for i in range(h):
+        out[i] *= d / h
+    for i in range(h, d):
+        out[i] = 0.0
+    turn_back(v, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def participation(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Keep all of x with probability p, else nothing."""
+    factor = 1.0 / parameter if uniform(key_of(seed), 0) < parameter else 0.0
+    for i in range(len(x)):
+        out[i] = x[i] * factor
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def apply(number: int, parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+    """Put C(x) into `out`, (d,), by compressor `number`; `x` and `out` do not overlap."""
+    if number == QUANTISED:
+        quantised(parameter, x, seed, out, scratch)
+    elif number == SPARSIFIED:
+        sparsified(parameter, x, seed, out, scratch)
+    elif number == RAND_K:
+        rand_k(parameter, x, seed, out, scratch)
+    elif number == SKETCH:
+        sketch(parameter, x, seed, out, scratch)
+    elif number == PARTICIPATION:
+        participation(parameter, x, seed, out, scratch)
+    else:
+        none(parameter, x, seed, out, scratch)

@@ -1,0 +1,115 @@
+"""CSR rows: one pass that gives the sum of a loss and its gradient.
+
+Weights and gradient of one feature lie side by side in one record, records (width, 2, outputs): a nonzero costs one
+cache line for both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from mpiopt.kernels.loss_block import EXACT, FAST, call_block, prefetch
+
+BLOCK = 8
+_AHEAD = 4  # rows whose records are asked for before they are needed
+
+
+@njit(inline="always")
+def place(j: Any, size: int, k: int) -> Any:
+    """Give the flat place of number k in record j of `size` numbers.
+
+    Unsigned: a signed index would be tested for a count from the end.
+    """
+    return np.uint64(np.uint32(j)) * np.uint64(size) + np.uint64(k)
+
+
+@njit(fastmath=EXACT, error_model="numpy")
+def margin(indptr: Any, indices: Any, values: Any, flat: Any, size: int, i: int) -> float:
+    """Give w x_i for one output, w the first of each record of `size` numbers.
+
+    In four sums: left free to reorder one, LLVM would use gather instructions, which are slow.
+    """
+    first, end = indptr[i], indptr[i + 1]
+    whole = first + (end - first) // 4 * 4
+    a = b = c = d = 0.0
+    for p in range(first, whole, 4):
+        a += values[p] * flat[place(indices[p], size, 0)]
+        b += values[p + 1] * flat[place(indices[p + 1], size, 0)]
+        c += values[p + 2] * flat[place(indices[p + 2], size, 0)]
+        d += values[p + 3] * flat[place(indices[p + 3], size, 0)]
+    for p in range(whole, end):
+        a += values[p] * flat[place(indices[p], size, 0)]
+    return (a + b) + (c + d)
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _margins(indptr: Any, indices: Any, values: Any, i: int, flat: Any, outputs: int, z: Any, first: int) -> None:
+    """Put w x_i into z[first:first + outputs]."""
+    if outputs == 1:
+        z[first] = margin(indptr, indices, values, flat, 2, i)
+        return
+    for c in range(outputs):
+        z[first + c] = 0.0
+    for p in range(indptr[i], indptr[i + 1]):
+        for c in range(outputs):
+            z[first + c] += values[p] * flat[place(indices[p], 2 * outputs, c)]
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _accumulate(indptr: Any, indices: Any, values: Any, i: int, flat: Any, outputs: int, e: Any, first: int) -> None:
+    """Add e[first + c] x_i to the gradient of output c."""
+    if outputs == 1:
+        one = e[first]
+        for p in range(indptr[i], indptr[i + 1]):
+            flat[place(indices[p], 2, 1)] += one * values[p]
+        return
+    for p in range(indptr[i], indptr[i + 1]):
+        for c in range(outputs):
+            flat[place(indices[p], 2 * outputs, outputs + c)] += e[first + c] * values[p]
+
+
+@njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
+def pass_csr(
+    indptr: Any, indices: Any, values: Any, y: Any, s: Any, records: Any, table: Any, value_address: int,
+    slope_address: int,
+) -> float:  # fmt: skip
+    """Give Σ s_i loss_i(w x_i) and add Σ s_i loss_i' x_i to the gradients; records (width, 2, outputs).
+
+    `table` (n, outputs) is filled with s_i loss_i' unless its length is 0.
+    """
+    n, outputs = len(indptr) - 1, records.shape[2]
+    flat = records.reshape(records.size)
+    z, e, of_rows = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs), np.empty(BLOCK)
+    total = 0.0
+    for k in range(0, n, BLOCK):
+        count = min(BLOCK, n - k)
+        for b in range(count):
+            ahead = min(k + b + _AHEAD, n - 1)
+            for p in range(indptr[ahead], indptr[ahead + 1]):
+                prefetch(flat, np.int64(indices[p]) * 2 * outputs)
+            _margins(indptr, indices, values, k + b, flat, outputs, z, b * outputs)
+        call_block(value_address, z, y, k, of_rows, count, outputs)
+        call_block(slope_address, z, y, k, e, count, outputs)
+        part = 0.0
+        for b in range(count):
+            part += s[k + b] * of_rows[b]
+            for c in range(outputs):
+                e[b * outputs + c] *= s[k + b]
+                if table.shape[0]:
+                    table[k + b, c] = e[b * outputs + c]
+            _accumulate(indptr, indices, values, k + b, flat, outputs, e, b * outputs)
+        total += part
+    return total
+
+
+@njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
+def gram_csr(indptr: Any, indices: Any, values: Any, c: Any, out: Any) -> None:
+    """Add the upper triangle of Σ c_i x_i x_iᵀ to `out` (width, width)."""
+    for i in range(len(c)):
+        for p in range(indptr[i], indptr[i + 1]):
+            one = c[i] * values[p]
+            for q in range(p, indptr[i + 1]):
+                out[indices[p], indices[q]] += one * values[q]

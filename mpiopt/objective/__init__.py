@@ -1,0 +1,1 @@
+"""Losses, penalties, passes over the rows, curvature, the duality gap and metrics."""

@@ -1,0 +1,66 @@
+"""Huber's loss: squared near the target, linear beyond delta (Huber 1964)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mpiopt.kernels.loss_block import BlockFunction
+from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+
+
+@functools.cache
+def _value(delta: float) -> BlockFunction:
+    def value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+        for i in range(n):
+            r = abs(z[i] - y[i])
+            out[i] = delta * (r - 0.5 * delta) if r > delta else 0.5 * r * r
+
+    return value
+
+
+@functools.cache
+def _slope(delta: float) -> BlockFunction:
+    def slope(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+        for i in range(n):
+            r = z[i] - y[i]
+            r = delta if r > delta else r
+            out[i] = -delta if r < -delta else r
+
+    return slope
+
+
+@functools.cache
+def _curvature(delta: float) -> BlockFunction:
+    def curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+        for i in range(n):
+            out[i] = 0.0 if abs(z[i] - y[i]) > delta else 1.0
+
+    return curvature
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """½ r² where r = |z - y| <= delta, else delta (r - ½ delta), for real targets; curvature 1 or 0."""
+
+    name = "huber"
+    target = "real"
+    curvature_bound = 1.0
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.delta > 0 and math.isfinite(self.delta)):
+            raise ValueError(f"delta must be a positive number, not {self.delta}")
+
+    @property
+    def functions(self) -> BlockFunctions:
+        """The block functions of this file."""
+        delta = float(self.delta)
+        return BlockFunctions(_value(delta), _slope(delta), _curvature(delta))
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: beyond max |y| + max |w·x| all slopes have one sign."""
+        return labels.largest + size * labels.row

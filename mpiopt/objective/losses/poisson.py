@@ -1,0 +1,49 @@
+"""Poisson loss exp(z) - y z, the negative log likelihood of counts without log y! (Nelder, Wedderburn 1972)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mpiopt.kernels.loss_block import exponential
+from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+
+
+def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = exponential(z[i]) - y[i] * z[i]
+
+
+def _slope(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = exponential(z[i]) - y[i]
+
+
+def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = exponential(z[i])
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """exp(z) - y z for counts y >= 0; slope exp(z) - y, curvature exp(z), which has no bound."""
+
+    name = "poisson"
+    target = "count"
+    curvature_bound = None
+
+    @property
+    def functions(self) -> BlockFunctions:
+        """The block functions of this file."""
+        return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: the mean of exp(z) is that of y."""
+        return abs(math.log(labels.mean)) + size * labels.row if labels.mean > 0.0 else math.inf
+
+    def lowest(self, y: Any) -> Any:
+        """Give y − y log y, at z = log y."""
+        return y - y * np.log(np.where(y > 0.0, y, 1.0))

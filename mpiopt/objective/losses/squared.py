@@ -1,0 +1,42 @@
+"""Squared loss ½ (z - y)², the loss of least squares (Gauss 1809; with the factor ½)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+
+
+def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = 0.5 * (z[i] - y[i]) * (z[i] - y[i])
+
+
+def _slope(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = z[i] - y[i]
+
+
+def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = 1.0
+
+
+@dataclass(frozen=True)
+class Squared(Loss):
+    """½ (z - y)² for real targets; slope z - y, curvature 1."""
+
+    name = "squared"
+    target = "real"
+    curvature_bound = 1.0
+    quadratic = True
+
+    @property
+    def functions(self) -> BlockFunctions:
+        """The block functions of this file."""
+        return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: b* is the mean of y − w·x."""
+        return labels.largest + size * labels.mean_row

@@ -1,0 +1,44 @@
+"""Squared hinge loss max(0, 1 - y z)², of the L2-loss support vector machine (LIBLINEAR, Fan et al. 2008)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+
+
+def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        r = 1.0 - y[i] * z[i]
+        out[i] = 0.0 if r < 0.0 else r * r
+
+
+def _slope(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        r = 1.0 - y[i] * z[i]
+        out[i] = 0.0 if r < 0.0 else -2.0 * y[i] * r
+
+
+def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
+    for i in range(n):
+        out[i] = 0.0 if y[i] * z[i] > 1.0 else 2.0
+
+
+@dataclass(frozen=True)
+class SquaredHinge(Loss):
+    """max(0, 1 - y z)² for labels ±1; slope -2 y max(0, 1 - y z), curvature 2 where y z <= 1."""
+
+    name = "squared-hinge"
+    target = "binary"
+    curvature_bound = 2.0
+
+    @property
+    def functions(self) -> BlockFunctions:
+        """The block functions of this file."""
+        return BlockFunctions(_value, _slope, _curvature)
+
+    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+        """Bound |b*|: a margin of −t costs the rarer class t² a row at least."""
+        return size * labels.row + math.sqrt(above / labels.rarest) if labels.rarest > 0.0 else math.inf

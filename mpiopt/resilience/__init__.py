@@ -1,0 +1,1 @@
+"""Checkpoints, recovery, replicas, signals and deadlines: what lets a run outlive failures."""

@@ -1,0 +1,113 @@
+"""A field of a state as one slab a rank: its place in the file, pieces in the order of the sequence, a checksum."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm.base import Comm
+from mpiopt.core.state import Layout, layouts
+from mpiopt.data.shard import Shard
+
+PIECE_NBYTES = 1 << 22  # what is copied at a time; all extra memory besides the inverse order
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """This rank's part of one dataset: positions `start … start + len(rows)` of axis 0.
+
+    Row j of `rows` lies at position `start + order[j]`; `inverse` is the inverse of that permutation, None if the
+    identity. `rows` is a view into the state: filling it fills the state.
+    """
+
+    name: str
+    layout: Layout
+    rows: NDArray[Any]
+    shape: tuple[int, ...]  # of the whole dataset
+    start: int
+    inverse: NDArray[np.integer] | None = None
+
+    @property
+    def stop(self) -> int:
+        """One beyond the last position."""
+        return self.start + len(self.rows)
+
+    def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Give (first position within the slab, rows in the order of the sequence), a few MB at a time."""
+        for a, b in cuts(self.rows):
+            # take: four times as fast as indexing where a row has several columns
+            chosen = self.rows[a:b] if self.inverse is None else np.take(self.rows, self.inverse[a:b], axis=0)
+            yield a, np.ascontiguousarray(chosen)
+
+    def fill(self, dataset: h5py.Dataset) -> None:
+        """Fill the rows, in place, from their positions in the dataset."""
+        for a, b in cuts(self.rows):
+            place: Any = slice(a, b) if self.inverse is None else self.inverse[a:b]
+            self.rows[place] = dataset[self.start + a : self.start + b]
+
+
+def slabs(state: object, shard: Shard, comm: Comm, inverse: NDArray[np.integer] | None) -> list[Slab]:
+    """Give the slabs of all stored fields, replicated ones on rank 0 alone; `inverse` is that of `shard.order`."""
+    return [
+        _slab(name, layout, getattr(state, name), shard, comm, inverse) for name, layout in layouts(state).items()
+    ]
+
+
+def _slab(
+    name: str, layout: Layout, array: NDArray[Any], shard: Shard, comm: Comm, inverse: NDArray[np.integer] | None
+) -> Slab:
+    if layout is Layout.SHARDED:
+        if len(array) != len(shard):
+            raise RuntimeError(f"sharded field {name} has {len(array)} rows, the shard {len(shard)}")
+        return Slab(name, layout, array, (shard.total, *array.shape[1:]), shard.start, inverse)
+    if layout is Layout.PER_RANK:
+        return Slab(name, layout, array[np.newaxis], (comm.size, *array.shape), comm.rank)
+    whole = array.reshape(1) if array.ndim == 0 else array
+    return Slab(name, layout, whole if comm.rank == 0 else whole[:0], whole.shape, 0)
+
+
+def inverted(order: NDArray[np.int64]) -> NDArray[np.integer] | None:
+    """Give the inverse permutation in the narrowest type, None for the identity."""
+    n = len(order)
+    kind = np.dtype(np.int32 if n < 2**31 else np.int64)
+    if all(np.array_equal(order[a:b], np.arange(a, b)) for a, b in cuts(order)):
+        return None
+    inverse: NDArray[np.integer] = np.empty(n, kind)
+    inverse[order] = np.arange(n, dtype=kind)
+    return inverse
+
+
+def cuts(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Cut axis 0 into ranges of about PIECE_NBYTES."""
+    row_nbytes = max(1, rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
+    step = max(1, PIECE_NBYTES // row_nbytes)
+    for a in range(0, len(rows), step):
+        yield a, min(a + step, len(rows))
+
+
+def write(dataset: h5py.Dataset, slab: Slab, start: int) -> int:
+    """Write the slab from position `start` of the dataset on; give the CRC-32 of its bytes."""
+    crc = 0
+    for a, piece in slab.pieces():
+        dataset[start + a : start + a + len(piece)] = piece
+        crc = zlib.crc32(_bytes(piece), crc)
+    return crc
+
+
+def checksum(dataset: h5py.Dataset, start: int, stop: int) -> int:
+    """Give the CRC-32 of what the dataset holds at these positions."""
+    shape = (stop - start, *dataset.shape[1:])
+    crc = 0
+    for a, b in cuts(np.broadcast_to(np.empty((), dataset.dtype), shape)):
+        crc = zlib.crc32(_bytes(dataset[start + a : start + b]), crc)
+    return crc
+
+
+def _bytes(piece: NDArray[Any]) -> memoryview:
+    return piece.reshape(-1).view(np.uint8).data

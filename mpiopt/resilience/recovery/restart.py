@@ -1,0 +1,44 @@
+"""Rollback to the last file: coordinated checkpointing.
+
+E. N. Elnozahy, L. Alvisi, Y.-M. Wang, D. B. Johnson, "A survey of rollback-recovery protocols in message-passing
+systems", ACM Computing Surveys 34 (2002), section 2.4.
+
+No recovery: a lost rank ends the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mpiopt.compress.channel import Channel
+from mpiopt.resilience.recovery.base import Recovery
+from mpiopt.resilience.replicas import ReplicaStore, Snapshot
+
+
+@dataclass(frozen=True)
+class Checkpoint(Recovery):
+    """All ranks go back to the newest checkpoint of this run, or to its start; `--checkpoint-every` says how far.
+
+    A loss costs half an interval on average, and the load.
+    """
+
+    name: ClassVar[str] = "checkpoint"
+    exact: ClassVar[bool] = True
+    in_memory: ClassVar[bool] = False
+
+    def protect(self, vault: ReplicaStore, moment: Snapshot, channel: Channel) -> None:
+        """Keep nothing: the run saves by itself."""
+
+
+@dataclass(frozen=True)
+class NoRecovery(Recovery):
+    """A lost rank ends the job with exit code 76; `mpiopt launch` starts it again from the last checkpoint."""
+
+    name: ClassVar[str] = "none"
+    exact: ClassVar[bool] = False
+    in_memory: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
+
+    def protect(self, vault: ReplicaStore, moment: Snapshot, channel: Channel) -> None:
+        """Keep nothing."""

@@ -1,0 +1,49 @@
+"""The command `report`: one page about runs, and pictures for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpiopt.comm.base import Comm
+from mpiopt.core.config.flags import parse
+from mpiopt.core.files import write_whole
+from mpiopt.data.formats.base import together
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.compare import MEASURES
+
+USAGE = "report RUN.h5 … [--out report.html] [--figure FILE.pdf] [--rank-by seconds|bytes|rounds|epochs]"
+
+
+def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Write the page, and the figure where one is asked for."""
+    paths, settings = parse(words, {"out": True, "figure": True, "rank-by": True})
+    chosen = dict(settings)
+    if not paths:
+        raise ValueError(f"report needs runs: {USAGE}")
+    fields = {shown: name for name, shown in MEASURES.items()}
+    by = chosen.get("rank-by", "seconds")
+    if by not in fields:
+        raise ValueError(f"--rank-by is one of {', '.join(fields)}, not {by!r}")
+    written = together(comm, lambda: write(paths, chosen, fields[by]) if comm.rank == 0 else [])
+    if comm.rank == 0:
+        print(f"written: {', '.join(written)}")
+    return 0
+
+
+def write(paths: Sequence[str], chosen: dict[str, str], rank_by: str) -> list[str]:
+    """Write the files; give their names. With --figure alone there is no page."""
+    done = []
+    if "figure" in chosen:
+        from mpiopt.results.html.report import AXES
+        from mpiopt.results.plot import plot
+
+        plot(paths, chosen["figure"], AXES)
+        done.append(chosen["figure"])
+    if "out" in chosen or not done:
+        from mpiopt.results.html.report import page
+
+        out = chosen.get("out", "report.html")
+        write_whole(Path(out), page(paths, rank_by).text().encode())
+        done.append(out)
+    return done

@@ -1,0 +1,97 @@
+"""Runs that differ in their seed alone belong together; groups are ranked by what they cost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from mpiopt.results.compare import LEVELS, costs
+from mpiopt.results.run_record import RunRecord
+
+# Keys that do not make another setting: the seed, and where a run writes and what it prints.
+APART = frozenset(
+    ("seed", "out", "log", "resume", "checkpoint_every", "checkpoint_form", "io_hints", "quiet", "data_checksum")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RunGroup:
+    """Runs of one setting."""
+
+    name: str
+    records: list[RunRecord]
+    names: list[str]  # of the runs
+
+    def costs(self, measure: str, level: float) -> list[float]:
+        """Give what each run that came so far spent until this certificate."""
+        found = [costs(r.history, level) for r in self.records]
+        return [c[measure] for c in found if c is not None]
+
+    def standing(self, measure: str, level: float) -> tuple[float, float]:
+        """Give what is less for a better group: the part that never came so far, then the median cost."""
+        spent = self.costs(measure, level)
+        missing = 1.0 - len(spent) / len(self.records)
+        return (
+            (missing, median(spent))
+            if spent
+            else (1.0, min(float(r.history["certificate"].min()) for r in self.records))
+        )
+
+
+def settings(record: RunRecord) -> dict[str, str]:
+    """Give what makes the run's setting."""
+    ranks = {"ranks": str(record.provenance.get("ranks", ""))}
+    return {k: v for k, v in record.settings.items() if k.rpartition(".")[2] not in APART} | ranks
+
+
+def differing(records: Sequence[RunRecord]) -> list[str]:
+    """Give the keys in which the runs differ."""
+    found = [settings(r) for r in records]
+    keys = dict.fromkeys(key for one in found for key in one)
+    return [key for key in keys if len({one.get(key, "") for one in found}) > 1]
+
+
+def grouped(records: Sequence[RunRecord], names: Sequence[str]) -> list[RunGroup]:
+    """Put the runs of one setting together, in the order of the first of each.
+
+    Groups are named by what their runs' names begin with, where that tells them apart, else by what differs.
+    """
+    keys = differing(records)
+    found: dict[tuple[str, ...], list[int]] = {}
+    for i, record in enumerate(records):
+        mine = settings(record)
+        found.setdefault(tuple(mine.get(key, "") for key in keys), []).append(i)
+    stems = [stem([names[i] for i in places]) for places in found.values()]
+    shared = all(stems) and len(set(stems)) == len(stems)
+    groups = []
+    for values, places in found.items():
+        told = ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in zip(keys, values, strict=True))
+        runs = [names[i] for i in places]
+        groups.append(RunGroup(stem(runs) if shared else told or "all runs", [records[i] for i in places], runs))
+    return groups
+
+
+def stem(names: Sequence[str]) -> str:
+    """Give what the names of runs have in common at their beginning; the name itself where there is one."""
+    if len(names) == 1:
+        return names[0]
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in alike).rstrip("-_. 0123456789")
+
+
+def deepest(groups: Sequence[RunGroup]) -> float:
+    """Give the smallest certificate that all were asked for and all runs of a group reached; else the first.
+
+    Below the largest tolerance it is chance who came how far: the last period of a run went beyond.
+    """
+    tol = max(record.tol for group in groups for record in group.records)
+    every = [level for level in {*LEVELS, tol} if level >= tol > 0.0 or (tol == 0.0 and level > 0.0)]
+    whole = [level for level in every if any(len(g.costs("round", level)) == len(g.records) for g in groups)]
+    return min(whole, default=LEVELS[0])
+
+
+def ranked(groups: Sequence[RunGroup], measure: str, level: float) -> list[RunGroup]:
+    """Give the groups, the best first."""
+    return sorted(groups, key=lambda group: group.standing(measure, level))

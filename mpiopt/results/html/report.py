@@ -1,0 +1,175 @@
+"""The report of runs: what happened, which setting won and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mpiopt.core.history import duration
+from mpiopt.results.compare import MEASURES, warnings
+from mpiopt.results.html import tables, times
+from mpiopt.results.html.charts import Chart, Curve, curve, short
+from mpiopt.results.html.document import Page
+from mpiopt.results.html.groups import RunGroup, deepest, grouped, ranked
+from mpiopt.results.html.html import Cell, Markup, escape, folded, pairs, paragraph, section, tag, text
+from mpiopt.results.plot import XLABELS, gaps
+from mpiopt.results.run_record import RunRecord, names, with_history
+
+AXES = ("round", "epoch", "seconds", "bytes_sent")
+MOST_SMALL = 24  # small multiples
+FEW = 8  # runs whose legend is not folded
+
+
+def page(paths: Sequence[str | Path], rank_by: str = "seconds") -> Page:
+    """Give the page; `rank_by` is the field of the history by which settings are ranked.
+
+    Raises
+    ------
+    ValueError
+        In one line, for a file that is no run or has no evaluation.
+    """
+    records, shown = [with_history(path) for path in paths], names(paths)
+    groups = grouped(records, shown)
+    made = Page(shown[0] if len(shown) == 1 else f"{len(shown)} runs, {len(groups)} settings")
+    made.add(*(paragraph(note, css="failed") for note in warnings(records)))
+    made.add(lead(records, shown), tables.summary(records, shown))
+    if len(groups) > 1:
+        made.add(winners(groups, rank_by))
+    different = tables.differences(records, shown)
+    if different:
+        made.add(section("What differs between the runs", different))
+    made.add(section("What it cost", tables.milestones(records, shown)))
+    made.add(section("Convergence", legend(groups), convergence(made, groups)))
+    if len(groups) > 2 or (len(groups) > 1 and len(records) > len(groups)):
+        made.add(small_multiples(made, groups, rank_by))
+    made.add(*details(made, records, shown, groups))
+    return made
+
+
+def lead(records: Sequence[RunRecord], shown: Sequence[str]) -> Markup:
+    """Say in a sentence or two what happened."""
+    done = [tables.status(r) for r in records]
+    if len(records) == 1:
+        last = records[0].history[-1]
+        return paragraph(
+            f"{done[0].capitalize()}: {records[0].kind} {last['certificate']:.1e} after {last['round']} rounds, "
+            f"{last['epoch']:.4g} epochs, {duration(float(last['seconds']))}."
+        )
+    counted = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done))
+    return paragraph(f"{len(records)} runs: {counted}.")
+
+
+def winners(groups: Sequence[RunGroup], measure: str) -> Markup:
+    """Rank the settings and say which won."""
+    level = deepest(groups)
+    order = ranked(groups, measure, level)
+    by = MEASURES[measure]
+    told = (
+        f"Ranked by the median {by} to a certificate of {level:g}; in brackets least and most over seeds; bold: best."
+    )
+    return section("Which setting won", paragraph(told, css="note"), tables.ranking(order, level))
+
+
+def legend(groups: Sequence[RunGroup]) -> Markup:
+    """Give the names with their colours; a click hides one in all charts."""
+    if len(groups) < 2:
+        return Markup("")
+    items = "".join(entry(g.name, i) for i, g in enumerate(groups))
+    listed = Markup(f'<ul class="legend">{items}</ul>')
+    return listed if len(groups) <= FEW else folded(f"{len(groups)} settings", listed)
+
+
+def entry(name: str, series: int) -> str:
+    """Give one name of a legend."""
+    line = '<svg viewBox="0 0 28 8"><line x1="0" y1="4" x2="28" y2="4" stroke-width="3"/></svg>'
+    attributes = f'type="button" aria-pressed="true" data-series="{series}" data-name="{escape(name)}"'
+    return f"<li><button {attributes}>{line}{escape(name)}</button></li>"
+
+
+def convergence(made: Page, groups: Sequence[RunGroup]) -> Markup:
+    """Draw certificate and objective over rounds, epochs, seconds and bytes."""
+    records = [r for g in groups for r in g.records]
+    series = [(g.name, i) for i, g in enumerate(groups) for _ in g.records]
+    above = gaps(records)
+    charts = []
+    for x in AXES:
+        label = XLABELS[x]
+        certificates = [curve(n, r.history[x], positive(r), i) for (n, i), r in zip(series, records, strict=True)]
+        objectives = [curve(n, r.history[x], gap, i) for (n, i), r, gap in zip(series, records, above, strict=True)]
+        marked = [m for m in map(happened, records) if m] if x == "seconds" else []
+        charts.append(Chart(f"certificate over {label}", label, records[0].kind, [*certificates, *marked], "either"))
+        charts.append(Chart(f"objective over {label}", label, "(F − best) / |best|", objectives, "either"))
+    switch = Markup('<label class="note"><input type="checkbox" id="logx"> logarithmic horizontal axes</label>')
+    return Markup(switch + made.grid(charts))
+
+
+def positive(record: RunRecord) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Give the certificates that a log axis can show."""
+    values = record.history["certificate"]
+    return np.where(values > 0.0, values, np.nan)
+
+
+def happened(record: RunRecord) -> Curve | None:
+    """Give the events as points on the curve of the certificate over seconds."""
+    if not record.events:
+        return None
+    at = [np.searchsorted(record.history["seconds"], e.seconds, side="right") - 1 for e in record.events]
+    levels = record.history["certificate"][np.maximum(at, 0)]
+    words = [f"{e.kind}: {e.text}" for e in record.events]
+    seconds = short([e.seconds for e in record.events])
+    return Curve("events", seconds, short(levels.tolist()), 0, "markers", texts=words)
+
+
+def small_multiples(made: Page, groups: Sequence[RunGroup], measure: str) -> Markup:
+    """Draw each setting by itself, all its seeds, before all the others in grey."""
+    level = deepest(groups)
+    place = {g.name: i for i, g in enumerate(groups)}
+    behind = [curve("others", r.history["epoch"], positive(r), -1) for g in groups for r in g.records]
+    charts = []
+    for group in ranked(groups, measure, level)[:MOST_SMALL]:
+        mine = [curve(group.name, r.history["epoch"], positive(r), place[group.name]) for r in group.records]
+        charts.append(Chart(group.name, "epochs", "certificate", [*behind, *mine], small="small"))
+    more = f", the best {MOST_SMALL} of {len(groups)}" if len(groups) > MOST_SMALL else ""
+    return section(f"Each setting by itself, the best first{more}", made.grid(charts, "many"))
+
+
+def details(made: Page, records: Sequence[RunRecord], shown: Sequence[str], groups: Sequence[RunGroup]) -> list[Cell]:
+    """Give time, step sizes, events, test metrics, jobs and provenance."""
+    found: list[Cell] = []
+    bars = times.chart(records, shown)
+    if bars:
+        told = [
+            f"{n}: {times.stragglers(r.time)}." for r, n in zip(records, shown, strict=True) if r.time is not None
+        ]
+        lines = tag("ul", *(tag("li", line) for line in told))
+        found.append(section("Where the time went", lines if len(told) <= FEW else folded("rank by rank", lines),
+                             tall(made.chart(bars), len(bars.parts[0].labels))))  # type: ignore[union-attr]  # fmt: skip
+    steps = [
+        curve(g.name, r.history["seconds"], np.where(r.history["step_size"] > 0, r.history["step_size"], np.nan), i)
+        for i, g in enumerate(groups)
+        for r in g.records
+    ]
+    if any(part.x for part in steps):
+        found.append(section("Step size", made.chart(Chart("step size over seconds", "seconds", "step size", steps))))
+    for title, part in {
+        "Failures, restarts and recoveries": tables.events(records, shown),
+        "Test rows": tables.test_metrics(records, shown),
+    }.items():
+        if part:
+            found.append(section(title, part))
+    return [*found, section("Jobs and provenance", *(origin(r, n) for r, n in zip(records, shown, strict=True)))]
+
+
+def tall(figure: Markup, bars: int) -> Markup:
+    """Give a chart of bars the height that they need."""
+    return Markup(figure.replace('class="chart"', f'class="chart" style="height:{120 + 24 * bars}px"'))
+
+
+def origin(record: RunRecord, name: str) -> Markup:
+    """Give the job and where the run comes from."""
+    told: list[tuple[Cell, Cell]] = [
+        (key, str(value)) for key, value in sorted(record.provenance.items()) if str(value)
+    ]
+    return folded(name, pairs([("file", str(record.path)), *told]), text(record.job))

@@ -1,0 +1,46 @@
+"""Where the time of the ranks went, and which of them the others waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpiopt.results.html.charts import Bars, Chart, short
+from mpiopt.results.run_record import RunRecord, Table
+
+RANKS_OF = 6  # runs whose ranks are shown each by itself; of more, the mean over the ranks
+SLOW = 1.25  # times the middle rank's work: a straggler
+PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint", "other")
+
+
+def chart(records: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
+    """Give a bar for each rank, or for each run where there are many; None where no file says it."""
+    labels: list[str] = []
+    rows: list[list[float]] = []
+    for record, name in zip(records, names, strict=True):
+        if record.time is not None and len(records) <= RANKS_OF:
+            lead = f"{name}, " if len(records) > 1 else ""
+            labels += [f"{lead}rank {k}" for k in range(len(record.time))]
+            rows += [[float(row[p]) for p in PHASES] for row in record.time]
+        elif record.time is not None:
+            labels.append(name)
+            rows.append([float(record.time[p].mean()) for p in PHASES])
+    if not rows:
+        return None
+    columns = np.array(rows).T
+    parts = [
+        Bars(p, labels, short(c.tolist()), i) for i, (p, c) in enumerate(zip(PHASES, columns, strict=True)) if c.any()
+    ]
+    return Chart("seconds of each rank in the run's last life", "seconds", "", parts)
+
+
+def stragglers(time: Table) -> str:
+    """Say in one sentence whether one rank held up the others."""
+    work = time["compute"] + time["compress"] + time["evaluate"]
+    middle, slowest = float(np.median(work)), int(np.argmax(work))
+    waited = 100.0 * float(time["wait"].sum() / max(time["total"].sum(), 1e-300))
+    told = f"waiting took {waited:.0f} % of the ranks' time"
+    if len(time) > 1 and work[slowest] > SLOW * middle > 0.0:
+        return f"rank {slowest} worked {work[slowest] / middle:.2g} times as long as the middle rank; {told}"
+    return f"no rank worked {SLOW:g} times as long as the middle one; {told}"

@@ -1,0 +1,185 @@
+"""A curve in one line of text.
+
+`mpiopt inspect FILE.h5`: what is in a result, a checkpoint or a converted data file, as a table.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mpiopt.core.history import duration, rows_from_text, table
+from mpiopt.resilience.checkpoint.header import Head
+from mpiopt.results.contents import contents, read_head
+from mpiopt.results.result_file import Result, read_result
+from mpiopt.results.run_record import Table
+from mpiopt.results.summary import saved, size
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+PLAIN = "_.-:=+*#"
+WIDTH = 50
+
+
+def marks(encoding: str | None) -> str:
+    """Give the marks, low to high, that an output of this encoding can show."""
+    try:
+        BLOCKS.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return PLAIN
+    return BLOCKS
+
+
+def sparkline(values: ArrayLike, shown: Sequence[str] = BLOCKS, width: int = WIDTH) -> str:
+    """Draw the logarithms of the values, or the values where one is not positive; what is not finite is a blank."""
+    y = np.asarray(values, dtype=np.float64)
+    y = y[np.unique(np.linspace(0, len(y) - 1, min(width, len(y))).round().astype(int))] if len(y) else y
+    finite = np.isfinite(y)
+    if not finite.any():
+        return " " * len(y)
+    if (y[finite] > 0.0).all():
+        y = np.log(y, out=np.full_like(y, np.nan), where=finite)
+    low, span = y[finite].min(), np.ptp(y[finite])
+    share = (y - low) / span if span > 0.0 else np.zeros_like(y)
+    places = np.where(finite, np.nan_to_num(share) * (len(shown) - 1), 0.0).round().astype(int)
+    return "".join(shown[p] if ok else " " for p, ok in zip(places, finite, strict=True))
+
+
+Vector = NDArray[np.float64]
+ROWS_SHOWN = 12
+
+
+def inspect(path: str | Path, marks: str = BLOCKS) -> str:
+    """Give the table, curves drawn with `marks`; ValueError, in one line, for a file that cannot be read."""
+    found = contents(path)
+    if found.kind == "mpiopt result":
+        return show_result(str(path), read_result(path), marks)
+    if found.kind == "mpiopt checkpoint":
+        return show_checkpoint(str(path), read_head(path), marks)
+    attributes = pairs(list(found.attributes.items()))
+    parts = [(p.name, _shape(p.shape), p.dtype, size(p.nbytes), p.storage) for p in found.parts]
+    listed = columns(("dataset", "shape", "type", "size", "storage"), parts)
+    return "\n".join([f"{path}: {found.kind or 'HDF5 file'}", *([attributes] if attributes else []), "", listed])
+
+
+def show_result(path: str, result: Result, marks: str) -> str:
+    """Give the table of a result."""
+    model, told = result.model, result.provenance
+    found = [
+        ("model", f"{_shape(model.coef.shape)} coefficients, {np.count_nonzero(model.coef)} not zero"),
+        ("intercept", _few(model.intercept)),
+        ("classes", _few(model.classes) if model.classes is not None else "real targets"),
+        ("scaled", "columns were scaled in training" if model.feature_scale is not None else "no"),
+        *_summary(result),
+        *((name, str(value)) for name, value in sorted(told.items()) if str(value) and name not in _SHOWN),
+    ]
+    job = textwrap.indent(result.job.strip() or "(empty)", "  ")
+    parts = [f"{path}: mpiopt result\n{pairs(found)}", *curves(result.history, marks), history(result)]
+    return "\n\n".join([*parts, f"job\n{job}"])
+
+
+def curves(rows: Table, marks: str) -> list[str]:
+    """Give the certificate, the objective minus its least value, and the step size over the evaluations."""
+    if len(rows) < 2:
+        return []
+    objective = rows["objective"] - np.nanmin(rows["objective"])
+    drawn = {
+        "certificate": rows["certificate"],
+        "objective - best": np.where(objective > 0.0, objective, np.nan),
+        "step size": np.where(rows["step_size"] > 0.0, rows["step_size"], np.nan),
+    }
+    return ["\n".join(curve(name, values, marks) for name, values in drawn.items() if np.isfinite(values).any())]
+
+
+def curve(name: str, values: Vector, marks: str) -> str:
+    """Give one curve with its first and its last number."""
+    known = values[np.isfinite(values)]
+    return f"  {name:<17} {sparkline(values, marks)}  {known[0]:.2g} to {known[-1]:.2g}"
+
+
+_SHOWN = frozenset({"certificate", "certificate_kind"})
+
+
+def _summary(result: Result) -> list[tuple[str, str]]:
+    if len(result.history) == 0:
+        return []
+    last = result.history[-1]
+    kind = str(result.provenance.get("certificate_kind") or "certificate")
+    return [
+        ("objective value", f"{last['objective']:.15g}"),
+        (kind, f"{last['certificate']:.3e}"),
+        ("cost", f"{last['epoch']:.6g} epochs, {last['round']} rounds"),
+        ("bytes sent", saved(last["bytes_sent"], last["bytes_plain"])),
+        ("time", duration(float(last["seconds"]))),
+    ]
+
+
+def history(result: Result) -> str:
+    """Give the history, a dozen rows of it."""
+    rows = result.history
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(ROWS_SHOWN, len(rows))).round().astype(int))
+    names = ("round", "epoch", "seconds", "objective", "certificate", "step_size")
+    forms = ("{}", "{:.4g}", "{:.4g}", "{:.12g}", "{:.2e}", "{:.3g}")
+    cells = [[form.format(r[name]) for name, form in zip(names, forms, strict=True)] for r in rows[chosen]]
+    return f"history, {len(cells)} of {len(rows)} rows\n" + columns(names, cells)
+
+
+def show_checkpoint(path: str, head: Head, marks: str) -> str:
+    """Give the table of a checkpoint."""
+    form = f"one file for each of {head.size} ranks" if head.files else "one file shared by all ranks"
+    told = [(k, str(v)) for k, v in head.meta.items() if k != "job" and len(str(v)) <= 60]
+    fields = [
+        (
+            name,
+            f.layout.lower().replace("_", " "),
+            f.dtype.lstrip("<=|"),
+            _shape(f.shape),
+            size(_nbytes(f.dtype, f.shape)),
+        )
+        for name, f in head.fields.items()
+    ]
+    top = pairs(
+        [("round", str(head.k)), ("ranks", str(head.size)), ("rows", f"{head.total:,}"), ("form", form), *told]
+    )
+    listed = columns(("field", "over the ranks", "type", "shape", "size"), fields)
+    job = textwrap.indent(str(head.meta.get("job", "")).strip() or "(empty)", "  ")
+    drawn = curves(table(rows_from_text(str(head.meta.get("history", "[]")))), marks)
+    return "\n\n".join([f"{path}: mpiopt checkpoint\n{top}", *drawn, listed, f"job\n{job}"])
+
+
+def pairs(found: Sequence[tuple[str, str]]) -> str:
+    """Give names and values in two columns, long values wrapped."""
+    widest = max((len(name) for name, _ in found), default=0)
+    lines = []
+    for name, value in found:
+        wrapped = textwrap.wrap(value, 76 - widest, break_long_words=False, break_on_hyphens=False) or [""]
+        lines.append(f"  {name:<{widest}}  {wrapped[0]}")
+        lines += [" " * (widest + 4) + more for more in wrapped[1:]]
+    return "\n".join(lines)
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table; columns of numbers to the right, the first column to the left."""
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    right = [i > 0 and all(row[i][:1].isdigit() or row[i][:1] in "-+" for row in rows) for i in range(len(heads))]
+    lines = []
+    for row in [heads, *rows]:
+        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def _few(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], most: int = 10) -> str:
+    shown = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values[:most].tolist()]
+    return ", ".join(shown) + (f", … ({len(values)})" if len(values) > most else "")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in shape) or "1"
+
+
+def _nbytes(dtype: str, shape: Sequence[int]) -> int:
+    return np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))

@@ -1,0 +1,121 @@
+"""Where a result comes from: everything that a reader needs to make it again, or to doubt it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import socket
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+import mpiopt
+from mpiopt.comm.base import Comm
+
+PACKAGES = ("numpy", "mpi4py", "h5py", "numba")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """One attribute of `/provenance` for each field; `job` goes to `/job`."""
+
+    job: str  # the job's text
+    seed: int
+    ranks: int
+    hosts: str  # "node1*2 node2*2": ranks on each
+    command: str
+    data: str  # the file as named in the command
+    data_checksum: str
+    objective: str  # the formula
+    loss: str
+    penalty: str
+    compression: str = "none"  # the compressor with its options, the memory, the ways that are compressed
+    mpi: str = ""  # the MPI library's own words
+    git_revision: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    started: str = ""  # ISO 8601, UTC
+    exit_status: int = 0
+    certificate_kind: str = ""
+    certificate: float = float("nan")
+
+
+def gather(
+    comm: Comm,
+    *,
+    job: str,
+    seed: int,
+    data: str,
+    checksum: str,
+    objective: str,
+    loss: str,
+    penalty: str,
+    compression: str = "none",
+    mpi: str = "",
+) -> Provenance:
+    """Ask the machine for the rest; collective, the same on all ranks."""
+    return Provenance(
+        job=job,
+        seed=seed,
+        ranks=comm.size,
+        hosts=_hosts(comm),
+        command=shlex.join(sys.argv),
+        data=data,
+        data_checksum=checksum,
+        objective=objective,
+        loss=loss,
+        penalty=penalty,
+        compression=compression,
+        mpi=" ".join(mpi.replace("\0", "").split()),
+        git_revision=git_revision(Path(__file__).resolve().parents[2]),
+        versions=versions(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that matter, without importing them."""
+    return {
+        "mpiopt": mpiopt.__version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+    }
+
+
+def git_revision(checkout: Path) -> str:
+    """Give the commit that is checked out there, "" where none is. Reads files: a fork may upset MPI."""
+    try:
+        git = checkout / ".git"
+        if git.is_file():  # a linked worktree
+            git = checkout / git.read_text().removeprefix("gitdir:").strip()
+        head = (git / "HEAD").read_text().strip()
+        return _resolve(git, head.removeprefix("ref: ")) if head.startswith("ref: ") else head
+    except OSError:
+        return ""
+
+
+def _resolve(git: Path, ref: str) -> str:
+    common = git / "commondir"
+    home = git / common.read_text().strip() if common.is_file() else git
+    for place in (git / ref, home / ref):
+        if place.is_file():
+            return place.read_text().strip()
+    packed = (line.split(" ") for line in (home / "packed-refs").read_text().splitlines())
+    return next((line[0] for line in packed if line[1:] == [ref]), "")
+
+
+def _hosts(comm: Comm) -> str:
+    name = np.frombuffer(socket.gethostname().encode(), np.uint8).copy()
+    counts = Counter(part.tobytes().decode() for part in comm.allgather(name))
+    return " ".join(f"{host}*{ranks}" for host, ranks in counts.items())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

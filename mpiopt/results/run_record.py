@@ -1,0 +1,125 @@
+"""One run as its readers want it: from a result file, or from the newest checkpoint of a run that has not ended."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.core.history import Event, events_from_text, rows_from_text, table
+from mpiopt.resilience.checkpoint.folder import Slots
+from mpiopt.resilience.checkpoint.header import Head
+from mpiopt.results.contents import contents, read_head
+from mpiopt.results.model import FittedModel
+from mpiopt.results.result_file import read_result
+
+Table = NDArray[np.void]
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """What is known of a run; `model`, `traffic` and `time` are None where it has not ended."""
+
+    path: Path
+    finished: bool
+    history: Table  # a row for each evaluation, fields as `recorder.Row`
+    job: str  # TOML
+    provenance: dict[str, Any]
+    events: list[Event] = field(default_factory=list)
+    test: dict[str, float] = field(default_factory=dict)
+    model: FittedModel | None = None
+    traffic: Table | None = None  # a row for each rank, of the run's last life
+    time: Table | None = None
+
+    @property
+    def kind(self) -> str:
+        """The certificate's name."""
+        return str(self.provenance.get("certificate_kind") or "certificate")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The job's keys, `table.key`, with their values as text."""
+        try:
+            return dict(_leaves(tomllib.loads(self.job), ""))
+        except tomllib.TOMLDecodeError:
+            return {}
+
+    @property
+    def tol(self) -> float:
+        """The certificate that was asked for; 0 where the job does not say."""
+        try:
+            return float(self.settings.get("stop.tol", "0"))
+        except ValueError:
+            return 0.0
+
+    @property
+    def problem(self) -> tuple[str, ...]:
+        """What is minimised: runs with the same one have the same optimum."""
+        told = (str(self.provenance.get(key, "")) for key in ("objective", "data_checksum", "loss", "penalty"))
+        settings = self.settings
+        held_out = settings.get("data.holdout", "0.0") != "0.0"
+        return (*told, settings.get("seed", "") if held_out else "")  # another seed holds out other rows
+
+
+def read_record(path: str | Path) -> RunRecord:
+    """Read a run: a result, a checkpoint, a folder of checkpoints, or the result's name where only checkpoints are.
+
+    Raises
+    ------
+    ValueError
+        In one line: nothing there, a file of another kind, damaged.
+    """
+    place = Path(path)
+    folder = place if place.is_dir() else place.with_suffix(".ckpt")
+    if not place.is_file() and folder.is_dir():
+        return _newest(folder)
+    found = contents(place)
+    if found.kind == "mpiopt checkpoint":
+        return _unfinished(place, read_head(place))
+    r = read_result(place)
+    return RunRecord(place, True, r.history, r.job, r.provenance, r.events, r.test, r.model, r.traffic, r.time)
+
+
+def with_history(path: str | Path) -> RunRecord:
+    """Read a run that has at least one evaluation; else ValueError, in one line."""
+    record = read_record(path)
+    if len(record.history) == 0:
+        raise ValueError(f"{path}: the history is empty, there is nothing to show")
+    return record
+
+
+def names(paths: Sequence[str | Path]) -> list[str]:
+    """Give file names without suffix, with their folders where names alone would not tell them apart."""
+    stems = [Path(p).stem for p in paths]
+    return stems if len(set(stems)) == len(stems) else [str(Path(p).with_suffix("")) for p in paths]
+
+
+def _newest(folder: Path) -> RunRecord:
+    slots, error = Slots(folder), ValueError(f"{folder}: there is no checkpoint in this folder")
+    for number in slots.whole():
+        try:
+            return _unfinished(slots.path(number), read_head(slots.path(number)))
+        except ValueError as damage:
+            error = damage
+    raise error
+
+
+def _unfinished(path: Path, head: Head) -> RunRecord:
+    meta = head.meta
+    job = str(meta.get("job", ""))
+    checksum = tomllib.loads(job).get("data_checksum", "") if job else ""
+    told = {"ranks": head.size, "data_checksum": checksum, "rows": head.total, "round": head.k}
+    history = table(rows_from_text(str(meta.get("history", "[]"))))
+    return RunRecord(path, False, history, job, told, events_from_text(str(meta.get("events", "[]"))))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found = []
+    for key, value in tree.items():
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, str(value))]
+    return found

@@ -1,0 +1,131 @@
+"""The tables at the end of a run: what came out, and where the time and the memory went."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm.base import Comm
+from mpiopt.core.history import Clock, HistoryRow
+
+
+def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path: str) -> str:
+    """Say what came out; `kind` names the certificate, `status` the end in words."""
+    return _two_columns(
+        [
+            ("status", status),
+            ("objective", f"{row.objective:.15g}"),
+            (kind, f"{row.certificate:.3e} (tolerance {tolerance:.1e})"),
+            ("epochs", f"{row.epoch:.6g}"),
+            ("rounds", f"{row.round}"),
+            ("bytes sent", saved(row.bytes_sent, row.bytes_plain)),
+            ("seconds", f"{row.seconds:.3f}"),
+            ("result", path),
+        ]
+    )
+
+
+def saved(sent: int, plain: int) -> str:
+    """Give the bytes sent, and what part they are of those of exchanges without compression."""
+    return size(sent) if plain <= 1.01 * sent else f"{size(sent)}, 1/{plain / sent:.3g} of {size(plain)}"
+
+
+def times(clock: Clock, seconds: float, comm: Comm) -> NDArray[np.void]:
+    """Give the seconds of every rank: a row for each, a field for each phase, "other" and "total"; collective.
+
+    `seconds` is this rank's whole time; what no phase has counted is "other".
+    """
+    phases = {**clock.seconds, "other": max(0.0, seconds - sum(clock.seconds.values())), "total": seconds}
+    mine = np.array([tuple(phases.values())], [(name, np.float64) for name in phases])
+    return np.concatenate(comm.allgather(mine.view(np.float64))).view(mine.dtype)
+
+
+def time_table(every: NDArray[np.void]) -> str:
+    """Give min, mean and max over the ranks for each phase, and its share of the mean total."""
+    whole = max(every["total"].mean(), 1e-300)
+    lines = [f"{'where the time went':<20} {'min s':>9} {'mean s':>9} {'max s':>9} {'share':>6}"]
+    for name in every.dtype.names or ():
+        column = every[name]
+        share = f"{100 * column.mean() / whole:.0f} %"
+        lines.append(f"  {name:<18} {column.min():9.3f} {column.mean():9.3f} {column.max():9.3f} {share:>6}")
+    return "\n".join(lines)
+
+
+def traffic_table(every: NDArray[np.void]) -> str:
+    """Give what the ranks sent and received, and what exact sums would have sent: min, mean, max."""
+    lines = [f"{'traffic of a rank':<20} {'min':>10} {'mean':>10} {'max':>10}"]
+    for name in ("bytes_sent", "bytes_received", "bytes_plain"):
+        column = every[name]
+        numbers = (size(v) for v in (column.min(), column.mean(), column.max()))
+        told = {"bytes_plain": "by exact sums"}.get(name, name.removeprefix("bytes_"))
+        lines.append(f"  {told:<18} " + " ".join(f"{v:>10}" for v in numbers))
+    first = every[0]
+    lines.append(f"  {'messages':<18} {first['messages']:>10} in {first['exchanges']} exchanges of rank 0")
+    return "\n".join(lines)
+
+
+def graph_line(rounds: int) -> str:
+    """Say how often every rank sent along the graph."""
+    return f"rounds along the graph  {rounds}, with those in which it was learned"
+
+
+def distance_line(distance: float) -> str:
+    """Say how far the ranks' models are from their mean, which is the result."""
+    return f"ranks' models           {distance:.1e} from their mean, root mean square of the 2-norm"
+
+
+def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
+    """Give bytes of each part (rows, table …) and the peak of the process, min and max over ranks; collective."""
+    named = [*parts, ("peak of the process", peak_nbytes())]
+    every = np.array(comm.allgather(np.array([nbytes for _, nbytes in named], np.int64)))
+    lines = [f"{'memory of a rank':<20} {'min':>10} {'max':>10} {'all ranks':>10}"]
+    for (name, _), column in zip(named, every.T, strict=True):
+        lines.append(f"  {name:<18} {size(column.min()):>10} {size(column.max()):>10} {size(column.sum()):>10}")
+    return "\n".join(lines)
+
+
+def work_line(visited: float, comm: Comm) -> str:
+    """Say how many rows a rank visited in local steps: min, mean and max over the ranks; collective."""
+    every = np.concatenate(comm.allgather(np.array([visited])))
+    return f"rows visited by a rank  {every.min():.0f} min  {every.mean():.0f} mean  {every.max():.0f} max"
+
+
+def peak_nbytes() -> int:
+    """Give the most memory that this process has held.
+
+    Linux counts a program that was started by a larger one as that large in ru_maxrss; VmHWM begins with the program.
+    """
+    try:
+        told = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        told = None
+    if told:
+        return int(told[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def metrics_line(found: Mapping[str, float]) -> str:
+    """Give metrics by name in one line."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in found.items())
+
+
+def size(nbytes: float) -> str:
+    """Give bytes for a reader: 512 B, 1.43 MB."""
+    number, unit = float(nbytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if number < 999.5 or unit == "PB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
+
+
+def _two_columns(pairs: Sequence[tuple[str, str]]) -> str:
+    widest = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{name:<{widest}}  {value}" for name, value in pairs)

@@ -1,0 +1,66 @@
+"""Every compressor of the family against its formula for E[C(x) C(x)ᵀ], through its bytes, on Gaussian vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.compress.compressors.base import Compressor
+from mpiopt.core.config.spec import written
+from mpiopt.studies.compression.streams import root
+from mpiopt.studies.files import aligned
+
+FEATURES, SEED = 20, 23
+PAPER = {"levels": 1, "norm": "l2", "block": 0}  # the quantisation that has a formula
+OPTIONS = {"quantised": PAPER, "stabilised": PAPER}
+ERRORS = 4.0  # standard errors of the measured matrix
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """One compressor."""
+
+    name: str
+    error: float  # ‖measured − formula‖ / ‖formula‖, Frobenius; NaN where there is no formula
+    expected: float  # its standard error
+    variance: float  # E‖C(x) − x‖²/E‖x‖², measured
+    omega: float
+
+    @property
+    def verdict(self) -> str:
+        """Judge formula and ω."""
+        if not self.error <= ERRORS * self.expected + 1e-6:  # of wires in float32
+            return "no formula" if np.isnan(self.error) else "DIFFERS"
+        return "agrees"
+
+
+def measure(draws: int) -> list[Covariance]:
+    """Compress `draws` vectors x ~ N(0, H), H with eigenvalues 1/i in a random basis, by every compressor."""
+    half = root(FEATURES, 1.0, "rotated", SEED)
+    x = np.random.default_rng(SEED).standard_normal((draws, FEATURES)) @ half
+    family = [Compressor.make(name, OPTIONS.get(name)) for name in Compressor.known()]
+    return [one(compressor, x, half.T @ half) for compressor in family]
+
+
+def one(compressor: Compressor, x: np.ndarray, h: np.ndarray) -> Covariance:
+    """Compress the rows of x, (n, d) of covariance h."""
+    sent = np.array([compressor.decode(compressor.encode(v, k), len(v)) for k, v in enumerate(x)])
+    found, formula = sent.T @ sent / len(x), compressor.second_moment(h)
+    variance = float(((sent - x) ** 2).sum() / (x**2).sum())
+    error = expected = float("nan")
+    if formula is not None:
+        error = float(np.linalg.norm(found - formula) / np.linalg.norm(formula))
+        fourth = float(((sent**2).sum(axis=1) ** 2).mean()) - float((found**2).sum())
+        expected = float(np.sqrt(fourth / len(x)) / np.linalg.norm(formula))
+    return Covariance(str(written(compressor)), error, expected, variance, compressor.variance(x.shape[1]))
+
+
+def table(found: list[Covariance], draws: int) -> str:
+    """Give a line for each compressor."""
+    head = ["compressor", "error of E[C Cᵀ]", "std err", "", "E‖C(x) − x‖²/E‖x‖²", "ω"]
+    lines = [
+        [c.name, f"{c.error:.3f}", f"{c.expected:.3f}", c.verdict, f"{c.variance:.3f}", f"{c.omega:.3f}"]
+        for c in found
+    ]
+    return f"Covariances, d = {FEATURES}, {draws} draws:\n\n{aligned([head, *lines])}"

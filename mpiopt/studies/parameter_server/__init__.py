@@ -1,0 +1,1 @@
+"""The parameter server of the failure study."""

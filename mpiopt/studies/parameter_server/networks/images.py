@@ -1,0 +1,100 @@
+"""Layers for images, (n, height, width, channels)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mpiopt.studies.parameter_server.networks.base import Array
+from mpiopt.studies.parameter_server.networks.layers import Dense, Unweighted
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """3 x 3 filters, padding 1: each pixel's neighbourhood as a row of 9 C numbers, then a dense layer."""
+
+    channels: int
+    filters: int
+
+    @property
+    def _dense(self) -> Dense:
+        return Dense(9 * self.channels, self.filters)
+
+    @property
+    def size(self) -> int:
+        """Filters and constants."""
+        return self._dense.size
+
+    @property
+    def fan_in(self) -> int:
+        """A neighbourhood."""
+        return 9 * self.channels
+
+    def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
+        """Lay out the neighbourhoods and multiply."""
+        n, height, width, channels = x.shape
+        padded = np.zeros((n, height + 2, width + 2, channels), x.dtype)
+        padded[:, 1:-1, 1:-1] = x
+        patches = np.empty((n, height, width, 3, 3, channels), x.dtype)
+        for i in range(3):
+            for j in range(3):
+                patches[:, :, :, i, j] = padded[:, i : i + height, j : j + width]
+        y, kept = self._dense.forward(p, patches.reshape(n * height * width, -1), draw)
+        return y.reshape(n, height, width, self.filters), (kept, x.shape)
+
+    def gradient(self, kept: Any, dy: Array, g: Array) -> None:
+        """Give the gradient of the dense layer."""
+        self._dense.gradient(kept[0], dy.reshape(-1, self.filters), g)
+
+    def back(self, p: Array, kept: Any, dy: Array) -> Array:
+        """Add up what the neighbourhoods say of each pixel."""
+        n, height, width, channels = kept[1]
+        patches = self._dense.back(p, kept[0], dy.reshape(-1, self.filters))
+        patches = patches.reshape(n, height, width, 3, 3, channels)
+        padded = np.zeros((n, height + 2, width + 2, channels), dy.dtype)
+        for i in range(3):
+            for j in range(3):
+                padded[:, i : i + height, j : j + width] += patches[:, :, :, i, j]
+        inner: Array = padded[:, 1:-1, 1:-1]
+        return inner
+
+
+class Pool(Unweighted):
+    """The largest of each 2 x 2 pixels; the derivative goes to the first of the largest."""
+
+    def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
+        """Take the maxima."""
+        quarters = _quarters(x)
+        y = np.maximum(np.maximum(quarters[0], quarters[1]), np.maximum(quarters[2], quarters[3]))
+        return y, (x, y)
+
+    def back(self, p: Array, kept: Any, dy: Array) -> Array:
+        """Send each derivative to where the maximum was."""
+        x, y = kept
+        dx: Array = np.empty_like(x)
+        left = dy.copy()
+        for quarter, d in zip(_quarters(x), _quarters(dx), strict=True):
+            np.multiply(left, quarter == y, out=d)
+            left -= d
+        return dx
+
+
+def _quarters(x: Array) -> list[Array]:
+    return [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+
+
+@dataclass(frozen=True)
+class Image(Unweighted):
+    """A row of pixels as a square image of one channel."""
+
+    side: int
+
+    def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
+        """Fold."""
+        return x.reshape(len(x), self.side, self.side, 1), None
+
+    def back(self, p: Array, kept: Any, dy: Array) -> Array:
+        """Unfold."""
+        return np.asarray(dy.reshape(len(dy), -1))

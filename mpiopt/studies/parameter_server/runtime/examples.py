@@ -1,0 +1,144 @@
+"""Rows to learn from and to be judged by, small in memory: every worker can draw any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm.threads import single
+from mpiopt.core.rng import generator
+from mpiopt.data import labels
+from mpiopt.data.formats.base import RawRows, find
+from mpiopt.data.shard import CsrRows
+from mpiopt.studies.parameter_server.networks.base import Array, Labels, Shape
+
+MADE_UP, SPLIT = 103, 104  # streams of randomness
+SIDE, CLASSES, SHOWS = 8, 10, 0.35  # of made-up images: pixels, classes, how much of the class is seen
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows as they are kept; a batch is (x − shift) · scale in float32."""
+
+    x: NDArray[Any]  # (n, d) uint8 for pixels, else float32
+    y: Labels  # (n,) class numbers, or targets
+    classes: int  # 0: a real target
+    shift: Array  # (d,)
+    scale: Array  # (d,)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def shape(self) -> Shape:
+        """Features and classes."""
+        return Shape(self.x.shape[1], self.classes)
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[Array, Labels]:
+        """Give these rows as a network takes them."""
+        return (self.x[rows] - self.shift) * self.scale, self.y[rows]
+
+    def all(self) -> tuple[Array, Labels]:
+        """Give all rows."""
+        return self.batch(np.arange(len(self)))
+
+
+class Table(NamedTuple):
+    """Rows of a file, dense."""
+
+    x: NDArray[np.float32]  # (n, d)
+    y: Labels  # as in the file
+
+
+class Sets(NamedTuple):
+    """What is learned from and what is judged by."""
+
+    train: Examples
+    test: Examples
+
+
+def load(data: str, test: str, rows: int, test_rows: int, seed: int) -> Sets:
+    """Read so many rows of the two files; without a test file rows of the first are set apart, drawn at random.
+
+    `data` "made-up" is noisy images of ten patterns. Pixels, whole numbers from 0 to 255, become (x/255 − ½)/½ as
+    in the paper; other columns are standardised.
+
+    Raises
+    ------
+    ValueError, OSError
+        As the readers do; one line.
+    """
+    if data == "made-up":
+        table = made_up(rows + test_rows, seed)
+    else:
+        table = read(data, rows if test else rows + test_rows, None)
+    if test:
+        other = read(test, test_rows, table.x.shape[1])
+    else:
+        order = generator(seed, SPLIT, 0, 0).permutation(len(table.y))
+        apart, rest = np.split(order, [min(test_rows, len(order) // 4)])
+        table, other = Table(table.x[rest], table.y[rest]), Table(table.x[apart], table.y[apart])
+    return prepared(table, other, data, test or data)
+
+
+def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
+    """Map the labels, find the scale in the first table, and keep pixels as bytes."""
+    values = np.unique(table.y)
+    target = labels.guess(values)
+    known = None if target == "real" else values
+    pixels = bool(table.x.min() >= 0 and table.x.max() == 255 and (table.x == np.floor(table.x)).all())
+    if pixels:
+        shift = scale = np.full(table.x.shape[1], 127.5, np.float32)
+    else:
+        shift, scale = table.x.mean(axis=0), table.x.std(axis=0)
+    factor = (1.0 / np.where(scale > 0, scale, 1.0)).astype(np.float32)
+
+    def kept(part: Table, path: str) -> Examples:
+        y = part.y if known is None else labels.mapped(path, part.y, known, "multiclass")
+        x = part.x.astype(np.uint8) if pixels else part.x
+        return Examples(x, y, 0 if known is None else len(known), shift, factor)
+
+    return Sets(kept(table, name), kept(other, other_name))
+
+
+def read(path: str, rows: int, features: int | None) -> Table:
+    """Read the first rows of a file."""
+    source = find(path).open(path, single(), features)
+    found: list[RawRows] = []
+    for piece in source.pieces():
+        found.append(piece)
+        if sum(map(len, found)) >= rows:
+            break
+    width = features or source.features or max(width_of(piece.rows) for piece in found)
+    x = np.concatenate([dense(piece.rows, width) for piece in found])[:rows]
+    y = np.concatenate([piece.label for piece in found])[:rows]
+    if len(y) < 8 or np.isnan(y).any():
+        raise ValueError(f"{path}: has {len(y)} rows here, some without a label; at least 8 with labels are needed")
+    return Table(x, y)
+
+
+def width_of(rows: NDArray[np.float64] | CsrRows) -> int:
+    """Give the columns of rows."""
+    return rows.width if isinstance(rows, CsrRows) else int(rows.shape[1])
+
+
+def dense(rows: NDArray[np.float64] | CsrRows, width: int) -> NDArray[np.float32]:
+    """Give rows as an array (n, width)."""
+    x = np.zeros((len(rows), width), np.float32)
+    if isinstance(rows, CsrRows):
+        x[np.repeat(np.arange(len(rows)), np.diff(rows.indptr)), rows.indices] = rows.values
+    else:
+        x[:, : rows.shape[1]] = rows
+    return x
+
+
+def made_up(rows: int, seed: int) -> Table:
+    """Make images: the pattern of one of ten classes, faint in noise."""
+    draw = generator(seed, MADE_UP, 0, 0)
+    patterns = draw.standard_normal((CLASSES, SIDE * SIDE))
+    y = draw.integers(0, CLASSES, rows)
+    x = SHOWS * patterns[y] + draw.standard_normal((rows, SIDE * SIDE))
+    return Table(x.astype(np.float32), y.astype(np.float64))

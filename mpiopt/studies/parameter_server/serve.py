@@ -1,0 +1,157 @@
+"""The command `serve`: one cell of a failure study between these ranks, which may be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpiopt.comm.base import Comm
+from mpiopt.core.config.flags import parse
+from mpiopt.data.formats.base import together
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.studies import command
+from mpiopt.studies.failure.job import FailureCell, FailureStudy, from_plain, server_of
+from mpiopt.studies.failure.outcome import as_json, outcome
+from mpiopt.studies.parameter_server.runtime.examples import Sets
+from mpiopt.studies.parameter_server.runtime.host import cast
+from mpiopt.studies.parameter_server.runtime.process import SIGKILL, SILENT, ProcessMailbox
+from mpiopt.studies.parameter_server.runtime.record import ServerLog
+from mpiopt.studies.parameter_server.runtime.run import ServerRun, run
+from mpiopt.studies.parameter_server.runtime.view import Role, View
+
+USAGE = "serve JOB.toml [--cell N] [--out FILE.json], on as many ranks as the cell has roles"
+FAREWELL = 0.3  # seconds
+
+
+def serve(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Run a cell; where MPI survives deaths this is the end of the process."""
+    job, cell, out = together(comm, lambda: chosen(words, comm.size))
+    sets = together(comm, job.sets)
+    stage = Stage(job, cell, sets, comm, out)
+    if (raw := getattr(comm, "raw", None)) is not None:
+        from mpiopt.comm.mpi.fault_tolerant_mailbox import SturdyMail, survives
+
+        if survives():
+            stage.mortal(SturdyMail(raw))
+    stage.silent()
+    return 0
+
+
+def chosen(words: Sequence[str], size: int) -> tuple[FailureStudy, FailureCell, str]:
+    """Read the job and the cell.
+
+    Raises
+    ------
+    ValueError
+        For wrong words, or another number of ranks than the cell needs.
+    """
+    paths, settings = parse(words, {"cell": True, "out": True})
+    flags = dict(settings)
+    if len(paths) != 1:
+        raise ValueError(USAGE)
+    job = read(paths[0])
+    number = flags.get("cell", "0")
+    if not number.isdigit() or int(number) >= len(job.cells):
+        raise ValueError(f"{paths[0]}: cells are numbered from 0 to {len(job.cells) - 1}; there is no cell {number}")
+    cell = job.cells[int(number)]
+    view = job.view(cell)
+    if len(view.places) != size:
+        counts = ", ".join(f"{len(view.having(role))} {role.name.lower()}" for role in list(Role)[1:])
+        raise ValueError(f"{paths[0]}, cell {number}: start it on {len(view.places)} ranks, not {size}: {counts}")
+    return job, cell, flags.get("out", "")
+
+
+def read(path: str) -> FailureStudy:
+    """Read a job of the study `failure`, or its plain values."""
+    if path.endswith(".json"):
+        return from_plain(json.loads(Path(path).read_text()))
+    _, job = command.read(path)
+    if not isinstance(job, FailureStudy):
+        raise ValueError(f'{path}: serve takes a job with study = "failure"')
+    return job
+
+
+@dataclass(eq=False)
+class Stage:
+    """A cell about to be run."""
+
+    job: FailureStudy
+    cell: FailureCell
+    sets: Sets
+    comm: Comm
+    out: str
+
+    def __post_init__(self) -> None:
+        self.task, self.view = self.job.task(self.cell, self.sets), self.job.view(self.cell)
+
+    def mortal(self, mail: ProcessMailbox) -> None:
+        """Run where processes may die, and leave without MPI's own end, which waits for the dead."""
+        code, lost = 1, mail.lost  # type: ignore[attr-defined]
+        try:
+            record = self.run(mail, SIGKILL, lost)
+            if record is not None:
+                self.finish(record, SIGKILL)
+            else:
+                farewell(mail)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def silent(self) -> None:
+        """Run where the dead come back."""
+        record = self.run(self.comm, SILENT, None)
+        self.comm.flush()
+        together(self.comm, lambda: self.finish(record, SILENT) if record is not None else None)
+
+    def run(self, mail: ProcessMailbox, death: str, lost: Collection[int] | None) -> ServerLog | None:
+        """Say who is who, and run."""
+        announce(self.comm, self.view, death)
+        server = server_of(self.cell)
+        plan = ServerRun(
+            self.view, cast(server, self.task), self.job.rules, self.job.plan(self.cell), self.job.evaluate
+        )
+        return run(plan, self.task, self.comm, mail, death, lost)
+
+    def finish(self, record: ServerLog, death: str) -> None:
+        """Judge, print and write what was found."""
+        reserved = sum(place.role not in (Role.SPARE, Role.REGISTRY) for place in self.view.places)
+        found = outcome(self.cell, record, self.task, self.sets.test, death, reserved)
+        for event in found.events:
+            print(f"{event.seconds:8.2f} s  rank {event.rank} ({event.role.name.lower()}) {event.what}")
+        for kill in found.kills:
+            print(f"down {kill.downtime:.2f} s; accuracy {kill.before:.3f} before, {kill.after:.3f} after")
+        print(f"accuracy {found.final:.3f}, {len(found.updates)} updates, deaths: {death}", flush=True)
+        if self.out:
+            partial = Path(f"{self.out}.partial")
+            partial.write_text(json.dumps(as_json(found)))
+            os.replace(partial, self.out)
+
+
+def announce(comm: Comm, view: View, death: str) -> None:
+    """Print the process of every rank: whoever wants to kill one from outside must know it."""
+    pids = np.concatenate(comm.allgather(np.array([os.getpid()])))
+    if comm.rank == 0:
+        for rank, (pid, place) in enumerate(zip(pids.tolist(), view.places, strict=True)):
+            print(f"rank {rank} {place.role.name.lower()} pid {pid}")
+        how = "processes are killed" if death == SIGKILL else "this MPI does not survive kills: the dead fall silent"
+        print(f"deaths: {how}", flush=True)
+
+
+def farewell(mail: ProcessMailbox) -> None:
+    """Let MPI move on until the last beat has left."""
+    end = time.monotonic() + FAREWELL
+    while time.monotonic() < end:
+        mail.arrived()
+        time.sleep(0.005)

@@ -1,0 +1,1 @@
+"""The training run: from a job or arrays to a certified model."""

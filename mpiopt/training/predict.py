@@ -1,0 +1,144 @@
+"""The command `predict`: a model applied to a data file, by all ranks, in bounded pieces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import check_writable
+from mpiopt.core.config.flags import parse
+from mpiopt.core.config.job import DataOptions
+from mpiopt.core.config.job_file import read
+from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.files import refuse_onto
+from mpiopt.data.dataset import stream
+from mpiopt.data.formats.base import together
+from mpiopt.data.shard import CsrRows, DenseRows
+from mpiopt.objective.metrics import metrics
+from mpiopt.objective.passes import margins, squared_norms
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.model import FittedModel, class_names, expected, probabilities
+from mpiopt.results.result_file import read_result
+from mpiopt.results.summary import metrics_line
+from mpiopt.training.problem import make_loss
+
+Matrix = NDArray[np.float64]
+FLAGS = {"out": True, "format": True, "kind": True, "quiet": False}
+KINDS = ("label", "probability", "margin")
+
+
+def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Predict each row of a file, print how good it is where there are labels, write one line a row to --out."""
+    positional, settings = parse(words, FLAGS)
+    chosen = dict(settings)
+    kind = chosen.get("kind", "label")
+    if len(positional) != 2 or kind not in KINDS:
+        raise ValueError(f"predict MODEL.h5 DATA [--out FILE] [--format NAME] [--kind {'|'.join(KINDS)}]")
+    model_path, path = positional
+    together(comm, lambda: refuse_onto(chosen.get("out", ""), model_path, path))
+    result = together(comm, lambda: read_result(model_path))
+    if "out" in chosen:
+        check_writable(chosen["out"], comm)
+    loss = parse_spec(str(result.provenance["loss"]))
+    scale = read(result.job).data.scale
+    options = DataOptions(format=chosen.get("format", "auto"), features=result.coef.shape[1])
+    z, label, weight = together(comm, lambda: apply(result.model, path, options, scale, comm))
+    target = make_loss(loss).target
+    answers = predictions(result.model, z, loss.name, kind)
+    if "out" in chosen:
+        write_lines(chosen["out"], answers, comm)
+    labelled = comm.max(np.array([0.0, float(np.isnan(label).any())]))[1] == 0 and sum_rows(label, comm) > 0
+    mapped = as_trained(label, result.model, target)
+    foreign = float(comm.sum(np.array([float(np.isnan(mapped).sum())]))[0]) if labelled else 0.0
+    quality = metrics(target, z, mapped, weight, comm) if labelled and not foreign else {}
+    if comm.rank == 0 and "quiet" not in chosen:
+        print(
+            f"{path}: {metrics_line(quality) or unmeasured(foreign)}"
+            + (f"; written to {chosen['out']}" if "out" in chosen else "")
+        )
+    return 0
+
+
+def unmeasured(foreign: float) -> str:
+    """Say why there is no measure of quality."""
+    return f"not measured, {foreign:g} rows have labels that the model was not trained on" if foreign else "no labels"
+
+
+def sum_rows(label: Matrix, comm: Comm) -> int:
+    """Rows over all ranks."""
+    return int(comm.sum(np.array([len(label)]))[0])
+
+
+def apply(
+    model: FittedModel, path: str, options: DataOptions, scale: str, comm: Comm
+) -> tuple[Matrix, Matrix, Matrix]:
+    """Give margins (n, outputs), labels and weights of this rank's rows; holds one piece of the rows at a time.
+
+    Raises
+    ------
+    ValueError
+        On all ranks: dense rows with fewer columns than the model.
+    """
+    z, labels, weights = [np.empty((0, len(model.coef)))], [np.empty(0)], [np.empty(0)]
+    wanted, few = model.coef.shape[1], 0
+    for piece in stream(path, options, comm):
+        if not isinstance(piece.rows, CsrRows) and piece.rows.shape[1] < wanted:
+            few = piece.rows.shape[1]  # sparse rows may end before the last column
+            continue
+        rows = piece.rows if isinstance(piece.rows, CsrRows) else DenseRows(np.ascontiguousarray(piece.rows))
+        found = margins(rows, np.ascontiguousarray(model.coef[:, : rows.width]))
+        if scale == "unit-rows":
+            norms = np.sqrt(squared_norms(rows))
+            found /= np.where(norms > 0, norms, 1.0)[:, None]
+        z.append(found + model.intercept)
+        labels.append(piece.label)
+        weights.append(np.ones(len(piece)) if piece.weight is None else piece.weight)
+    comm.agree(ValueError(f"{path}: rows have {few} columns, the model has {wanted}") if few else None)
+    return np.concatenate(z), np.concatenate(labels), np.concatenate(weights)
+
+
+def as_trained(label: Matrix, model: FittedModel, target: str) -> Matrix:
+    """Give the labels as the loss takes them; NaN for those that are no class of the model."""
+    if model.classes is None:
+        return label
+    classes = np.asarray(model.classes, dtype=np.float64)
+    number = np.minimum(np.searchsorted(classes, label), len(classes) - 1)
+    mapped = 2.0 * number - 1.0 if target == "binary" else number.astype(np.float64)
+    return np.where(classes[number] == label, mapped, np.nan)
+
+
+def predictions(model: FittedModel, z: Matrix, loss: str, kind: str) -> NDArray[np.generic]:
+    """Give what to predict from margins: labels, probabilities or expected values, (n,) or (n, classes)."""
+    if kind == "margin":
+        return z if z.shape[1] > 1 else z[:, 0]
+    if kind == "probability":
+        return probabilities(z, loss)
+    if model.classes is None:
+        return expected(z[:, 0], loss)
+    names = class_names(model.classes)
+    return np.asarray(names[z.argmax(axis=1) if z.shape[1] > 1 else (z[:, 0] > 0).astype(int)])
+
+
+def write_lines(path: str, answers: NDArray[np.generic], comm: Comm) -> None:
+    """Write one line a row, in the order of the file: every rank its part of one file, then it gets its name."""
+    table = answers if answers.ndim == 2 else answers[:, None]
+    text = "".join(" ".join(map(str, row)) + "\n" for row in table.tolist()).encode()
+    lengths = [int(n[0]) for n in comm.allgather(np.array([len(text)]))]
+    partial = Path(path + ".partial")
+    together(comm, lambda: partial.write_bytes(b"") if comm.rank == 0 else 0)
+    together(comm, lambda: write_at(partial, text, sum(lengths[: comm.rank])))
+    together(comm, lambda: os.replace(partial, path) if comm.rank == 0 else None)
+
+
+def write_at(path: Path, text: bytes, offset: int) -> None:
+    """Write bytes into a file at a place."""
+    with path.open("r+b") as f:
+        f.seek(offset)
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())

@@ -1,0 +1,58 @@
+"""Result files with known numbers."""
+
+import dataclasses
+
+import numpy as np
+
+from mpiopt.comm.threads import spmd
+from mpiopt.core.config.job_file import read
+from mpiopt.core.history import PHASES, HistoryRow
+from mpiopt.results.model import FittedModel
+from mpiopt.results.provenance import gather
+from mpiopt.results.result_file import RunCosts, write_result
+
+MODEL = FittedModel(np.array([[1.0, 0.0, 2.5]]), np.array([0.5]), np.array([-1.0, 1.0]))
+
+
+def rows(rate=0.5, count=40, best=0.5, first=1.0):
+    """Give a history whose certificate and objective shrink by `rate` in each round of one epoch and 0.1 seconds."""
+    return [
+        HistoryRow(
+            k, float(k), 0.1 * k, 0.05 * k, 0.02 * k, 0.03 * k, 800 * k, 900 * k, best + rate**k, first * rate**k, 0.1
+        )
+        for k in range(count)
+    ]
+
+
+def seconds(compute):
+    """Give a row for each rank, whose seconds of computing are these."""
+    table = np.zeros(len(compute), [(name, "f8") for name in (*PHASES, "other", "total")])
+    table["compute"], table["wait"] = compute, np.max(compute) - np.asarray(compute)
+    table["total"] = np.max(compute)
+    return table
+
+
+def made_run(path, history=None, job="", model=MODEL, ranks=2, loss="logistic", compute=None, events=(), test=None):
+    """Write a result; `job` are lines of TOML."""
+    chosen = read(f'path = "made up"\n{job}')
+    time = seconds([1.0] * ranks if compute is None else compute)
+    traffic = np.array([(800, 400)] * len(time), [("bytes_sent", "i8"), ("bytes_received", "i8")])
+    history = rows() if history is None else history
+
+    def main(comm):
+        told = gather(
+            comm,
+            job=chosen.text(),
+            seed=chosen.seed,
+            data="made up",
+            checksum="c0ffee",
+            objective="F",
+            loss=loss,
+            penalty="none",
+        )
+        told = dataclasses.replace(told, ranks=len(time), certificate_kind="duality gap")
+        write_result(path, model=model, history=history, provenance=told, comm=comm, costs=RunCosts(traffic, time),
+                     events=events, test=test)  # fmt: skip
+
+    spmd(1, main)
+    return path

@@ -1,0 +1,24 @@
+"""Starts of a training run that the tests kill."""
+
+import subprocess
+
+import pytest
+
+from tests.resilience.campaign import PLAIN, TRAIN, WORDS
+
+RANKS = 4
+
+
+@pytest.fixture
+def start(launch):
+    """Give a function that starts `train … --out run.h5 --resume auto` in a folder, with its output in `log`."""
+
+    def run(folder, ranks=RANKS):
+        words = [*TRAIN, *WORDS, *PLAIN, "--out", "run.h5", "--resume", "auto"]
+        command, variables = launch(ranks, words)
+        with (folder / "log").open("w") as log:
+            return subprocess.Popen(
+                command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    return run

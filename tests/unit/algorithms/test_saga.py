@@ -1,0 +1,278 @@
+"""Distributed SAGA: its options, its metric, its start, and what it does when a step is too long."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpiopt.algorithms import preconditioner as metric
+from mpiopt.algorithms import warm_start
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.saga.state import DECREMENT, GREW, ROUND, SCALE
+from mpiopt.algorithms.saga.table_refresh import extrapolated
+from mpiopt.comm.threads import spmd
+from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
+from mpiopt.core.partition import block
+from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.objective.duality_gap import certify, duality_gap
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
+from tests.cases.problems import objective
+
+
+def made(comm, loss="logistic", rows=600, columns=5, by_label=False, l1=0.0, scale=None):
+    """Give the shard's objective of a seeded problem, ill-conditioned by `scale`, sorted by label on request."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(rows, 8))
+    x[:, columns:] = 0.0
+    x *= np.ones(8) if scale is None else np.geomspace(1.0, scale, 8)
+    z = x @ np.where(np.arange(8) < columns, 1.0 / np.maximum(np.abs(x).mean(axis=0), 1e-9), 0.0)
+    y = (
+        np.where(rng.random(rows) < 1 / (1 + np.exp(-z)), 1.0, -1.0)
+        if loss == "logistic"
+        else z + rng.normal(size=rows)
+    )
+    order = np.argsort(y, kind="stable") if by_label else np.arange(rows)
+    lo, hi = block(rows, comm.size, comm.rank)
+    mine = order[lo:hi][np.random.default_rng(comm.rank).permutation(hi - lo)]
+    shard = Shard(DenseRows(x[mine]), y[mine], np.ones(len(mine)), np.arange(len(mine)), lo, rows, columns)
+    penalty = Penalty.make("elastic-net", {"l1": l1, "l2": 1.0 / rows})
+    return Objective(Loss.make(loss), penalty, shard)
+
+
+def reached(comm, algorithm, rounds=400, tol=1e-10, **problem):
+    """Run to a certificate of `tol`; give rounds, epochs and the certificates on the way."""
+    target, channel = made(comm, **problem), Channel(comm, seed=1)
+    start = evaluate_exact(target, target.zeros(), channel)
+    state, epochs, found = algorithm.init(target, channel), 0.0, []
+    for k in range(rounds):
+        epochs += algorithm.step(k, state, target, channel).epochs
+        found.append(certify(target, state.w, evaluate_exact(target, state.w, channel), start).value)
+        if found[-1] <= tol:
+            return k + 1, epochs, found
+    return None, epochs, found
+
+
+OPTIONS = [
+    {},
+    {"preconditioner": "none"},
+    {"preconditioner": "diagonal"},
+    {"preconditioner": "none", "variant": "A"},
+    {"preconditioner": "none", "variant": "C"},
+    {"preconditioner": "none", "variant": "D"},
+    {"preconditioner": "none", "sampling": "uniform"},
+    {"preconditioner": "none", "local_steps": 40},
+    {"exchange": "overlap"},
+    {"preconditioner": "none", "exchange": "overlap"},
+    {"exchange": "timed"},
+    {"exchange": "async"},
+    {"preconditioner": "diagonal", "exchange": "async"},
+    {"warm_start": False},
+    {"preconditioner": "none", "extrapolate": 4},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("by_label", [False, True])
+def test_every_option_certifies_the_optimum(options, by_label):
+    for size in (1, 3):
+        for rounds, *_ in spmd(size, lambda c: reached(c, Saga(**options), by_label=by_label)):
+            assert rounds is not None, size
+
+
+def test_without_correction_it_stalls():
+    control = Saga(preconditioner="none", variant="E", refresh=0.0)
+    rounds, _, found = spmd(3, lambda c: reached(c, control, rounds=300, by_label=True))[0]
+    assert rounds is None
+    assert min(found) > 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e4])
+def test_label_sorted_ranks_need_the_epochs_of_one_on_ill_conditioned_data(scale):
+    problem = {"rows": 4000, "scale": scale, "tol": 1e-6}
+    rounds_of_one, one, _ = spmd(1, lambda c: reached(c, Saga(), **problem))[0]
+    rounds, four, _ = spmd(4, lambda c: reached(c, Saga(), by_label=True, **problem))[0]
+    assert four <= 1.5 * one
+    assert max(rounds, rounds_of_one) <= 15
+
+
+def test_a_step_that_is_much_too_long_is_shortened_and_no_nan_comes_out():
+    for options in ({"preconditioner": "none", "step_size": 1e3}, {"step_size": 50.0}):
+        rounds, _, found = spmd(2, lambda c, o=options: reached(c, Saga(**o), rounds=600, tol=1e-6))[0]
+        assert rounds is not None
+        assert np.isfinite(found).all()
+
+
+def inverse_of(p):
+    root = metric.root_of(p)
+    np.testing.assert_allclose(root.lower @ root.lower.T, p, rtol=1e-9, atol=1e-9 * p.max())
+    return root.inverse.T @ root.inverse
+
+
+def test_the_metric_does_not_depend_on_the_units_of_the_columns():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(20, 6))
+    units = np.geomspace(1e-6, 1e6, 6)
+    plain, scaled = inverse_of(a.T @ a), inverse_of((a * units).T @ (a * units))
+    np.testing.assert_allclose(scaled * units * units[:, None], plain, rtol=1e-6)
+
+
+def test_a_singular_metric_is_damped_and_an_empty_column_never_moves():
+    x = np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]])
+    inverse = inverse_of(x.T @ x)
+    assert np.isfinite(inverse).all()
+    assert not inverse[2].any()
+    assert (np.linalg.eigvalsh(inverse) >= 0.0).all()
+
+
+def test_each_ranks_model_of_the_others_is_convex_and_the_inverses_are_equal():
+    def main(comm):
+        target = made(comm, by_label=True)
+        found = metric.build(target, target.zeros(), Channel(comm), 0.25, 0.0)
+        ridge = np.diag(target.ridge)
+        return found.inverse.tobytes(), np.linalg.eigvalsh(found.others + ridge).min(), found.share
+
+    seen = spmd(3, main)
+    assert len({inverse for inverse, *_ in seen}) == 1
+    assert all(lowest >= -1e-12 and 0.0 < share <= 0.25 for _, lowest, share in seen)
+
+
+def test_a_part_of_the_rows_is_a_good_start_and_costs_little():
+    def main(comm):
+        target, channel = made(comm, rows=8000), Channel(comm, seed=1)
+        start = warm_start.find(Saga(), target, channel)
+        best = reached(comm, Saga(), rows=8000)
+        at_start, at_zero = (evaluate_exact(target, w, channel).value for w in (start.w, target.zeros()))
+        return start.epochs, at_start, at_zero, start.believed, best[0]
+
+    for epochs, at_start, at_zero, believed, rounds in spmd(2, main):
+        assert 0.0 < epochs < 4.0
+        assert at_start < believed
+        assert at_start < 0.9 * at_zero
+        assert rounds is not None
+
+
+def test_few_rows_give_no_start():
+    start = spmd(2, lambda c: warm_start.find(Saga(), made(c, rows=100), Channel(c)))[0]
+    assert (start.epochs, start.w.any()) == (0.0, False)
+
+
+def test_the_gap_bounds_the_distance_to_the_optimum_and_vanishes_there():
+    rng = np.random.default_rng(3)
+
+    def main(comm):
+        target, channel = made(comm, l1=0.01), Channel(comm, seed=1)
+        state = Saga().init(target, channel)
+        for k in range(200):
+            Saga().step(k, state, target, channel)
+        best = evaluate_exact(target, state.w, channel)
+        start = evaluate_exact(target, target.zeros(), channel)
+        assert certify(target, state.w, best, start).value < 1e-9
+        for _ in range(20):
+            w = state.w + rng.normal(size=state.w.shape) * (np.arange(8) < 5)
+            exact = evaluate_exact(target, w, channel)
+            gap = duality_gap(w[:, :5], -exact.gradient[:, :5], target.threshold[:5], target.ridge[:5])
+            assert gap >= exact.value - best.value >= 0.0
+
+    spmd(1, main)
+
+
+def test_unknown_choices_are_refused_with_the_known_ones():
+    for options, message in (
+        ({"variant": "F"}, "variant must be one of A, B, C, D, E, not 'F'"),
+        ({"preconditioner": "newton"}, "preconditioner must be one of auto, none, diagonal, full"),
+        ({"sampling": "cyclic"}, "sampling must be one of permutation, uniform"),
+        ({"batch": -1}, "batch must be at least 0, not -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Saga(**options)
+
+
+def test_the_full_metric_refuses_l1():
+    with pytest.raises(ValueError, match="needs a smooth penalty"):
+        spmd(1, lambda c: Saga(preconditioner="full").init(made(c, l1=0.1), Channel(c)))
+
+
+def test_extrapolation_of_a_linear_sequence_finds_its_limit():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    limit = rng.normal(size=6)
+    step = basis @ np.diag([0.9, 0.8, 0.5, 0.0, 0.0, 0.0]) @ basis.T
+    points = [rng.normal(size=6)]
+    for _ in range(5):
+        points.append(limit + step @ (points[-1] - limit))
+    found = extrapolated(np.array(points)[:, None, :], 1e-14)[0]
+    assert np.linalg.norm(found - limit) < 1e-4 * np.linalg.norm(points[-1] - limit)
+
+
+@pytest.mark.parametrize(
+    ("compressor", "options", "factor"),
+    [("quantised", {}, 0.5), ("none", {}, 1.0), ("quantised", {"local_steps": 40}, 1.0)],
+    ids=["compressed", "exact", "by hand"],
+)
+def test_rounds_become_shorter_where_a_longer_step_did_not_pay_and_exchanges_lose(compressor, options, factor):
+    def main(comm):
+        target, channel = made(comm, l1=0.01), Channel(comm, compressor=Compressor.make(compressor, {}))
+        state = Saga(preconditioner="none", warm_start=False, **options).init(target, channel)
+        state.control[DECREMENT], state.control[GREW], before = 1e-300, 1.0, float(state.control[ROUND])
+        state.steps.adapt(state, evaluate_exact(target, state.w, channel), 0, target, channel)
+        return state.control[ROUND] / before
+
+    assert spmd(2, main) == [factor, factor]
+
+
+@pytest.mark.parametrize(
+    ("stretch", "tried", "trial", "factor"),
+    [
+        (16.0, 3, 0.0, 0.5),
+        (16.0, 1, 2.0, 0.5),
+        (1.0, 3, 0.0, 1.0),
+        (1.0, 1, 2.0, 1.0),
+        (1.0, 1, 0.0, 0.5),
+        (16.0, 0, 0.0, 1.0),
+    ],
+    ids=["all given up", "a trial", "all given up", "a trial", "a part was good", "F fell"],
+)
+def test_long_rounds_become_shorter_where_f_rose_and_others_where_a_part_was_good(stretch, tried, trial, factor):
+    def main(comm):
+        target, channel = made(comm, l1=0.01), Channel(comm)
+        state = Saga(preconditioner="none", warm_start=False, stretch=stretch).init(target, channel)
+        state.control[GREW], before = trial, float(state.control[ROUND])
+        state.steps.adapt(state, evaluate_exact(target, state.w, channel), tried, target, channel)
+        return state.control[ROUND] / before
+
+    assert spmd(2, main) == [factor, factor]
+
+
+def test_a_metric_is_not_made_again_where_it_was_just_made():
+    def main(comm):
+        target, channel = objective("logistic", 0.0, 0.01, "dense", comm), Channel(comm)
+        state = Saga(preconditioner="full", warm_start=False).init(target, channel)
+        found = []
+        for away in (0.0, 0.1):
+            state.w[...] = state.anchor + away
+            was, exact = state.steps.preconditioner, evaluate_exact(target, state.w, channel)
+            spent = state.steps.adapt(state, exact, 3, target, channel)
+            found.append((spent, state.steps.preconditioner is was, float(state.control[SCALE])))
+        return found
+
+    assert spmd(2, main)[0] == [(0.0, True, 1 / 4), (1.0, False, 1 / 16)]
+
+
+@pytest.mark.parametrize("preconditioner", ["none", "full"])
+def test_a_gradient_that_is_exactly_zero_upsets_nothing(preconditioner):
+    def main(comm):
+        target = objective("squared", 0.0, 0.1, "dense", comm)
+        still = replace(target, shard=replace(target.shard, label=np.zeros_like(target.shard.label)))
+        channel = Channel(comm)
+        saga = Saga(preconditioner=preconditioner)
+        state = saga.init(still, channel)
+        found = [saga.step(k, state, still, channel).exact for k in range(18)]
+        return [exact.value for exact in found if exact is not None]
+
+    for values in spmd(2, main):
+        assert len(values) > 1
+        assert not any(values)

@@ -1,0 +1,230 @@
+"""One of four ranks is ten times slower: every exchange reaches the optimum, and only the synchronous ones wait."""
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.slow_ranks import slowed
+from mpiopt.algorithms.saga import asynchronous
+from mpiopt.algorithms.saga.asynchronous import Background
+from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.saga.state import VISITED
+from mpiopt.comm import lockstep
+from mpiopt.comm.threads import spmd
+from mpiopt.compress.channel import Channel
+from mpiopt.core.state import Layout, layouts
+from mpiopt.objective.duality_gap import certify
+from mpiopt.objective.evaluation import evaluate_exact
+from tests.cases.problems import objective as unequal
+from tests.unit.algorithms.test_saga import made
+
+# Seconds for a row on a rank that is not slowed: where all wait, it does not matter.
+PACE = {"sync": 5e-6, "overlap": 5e-6, "timed": 5e-5, "async": 5e-5}
+TOL = 1e-10
+
+
+def certified(comm, saga, pace=None, rounds=400, **shape):
+    """Run until the certificate is TOL; give it, the rows visited by each rank, and the state.
+
+    A row takes `pace` seconds longer, ten times that on rank 0.
+    """
+    pace = PACE[saga.exchange] if pace is None else pace
+    target, channel = made(comm, rows=1200, **shape), Channel(comm, seed=1)
+    start = evaluate_exact(target, target.zeros(), channel)
+    state, slowly = slowed(saga, target, channel, pace * (10.0 if comm.rank == 0 else 1.0))
+    for k in range(rounds):
+        progress = saga.step(k, state, slowly, channel)
+        if progress.exact is None:
+            continue
+        here = evaluate_exact(target, state.w, channel)
+        assert progress.exact.value == pytest.approx(here.value, rel=1e-12)
+        np.testing.assert_allclose(progress.exact.gradient, here.gradient, atol=1e-12)
+        found = certify(target, state.w, here, start).value
+        if found <= TOL:
+            break
+    return found, [float(r[0]) for r in comm.allgather(state.work[VISITED : VISITED + 1])], state
+
+
+@pytest.mark.parametrize("by_label", [False, True])
+@pytest.mark.parametrize("preconditioner", ["full", "none"])
+@pytest.mark.parametrize("exchange", ["sync", "overlap", "timed", "async"])
+def test_every_exchange_certifies_the_optimum_with_a_slow_rank(exchange, preconditioner, by_label):
+    saga = Saga(exchange=exchange, preconditioner=preconditioner)
+    results = spmd(4, lambda c: certified(c, saga, by_label=by_label))
+    assert all(found <= TOL for found, *_ in results)
+    slow, *fast = results[0][1]
+    if exchange in ("sync", "overlap"):
+        assert fast == pytest.approx([slow] * 3, rel=0.01)  # the last block of an order may be shorter
+    else:
+        assert min(fast) > (5.0 if exchange == "async" else 3.0) * slow  # a short round is one block on the slow rank
+    states = [state for *_, state in results]
+    for field, layout in layouts(states[0]).items():
+        if layout is Layout.REPLICATED:
+            assert all(getattr(s, field).tobytes() == getattr(states[0], field).tobytes() for s in states), field
+
+
+def test_a_bound_on_staleness_holds_the_fast_ranks_back():
+    free, bounded = (
+        spmd(4, lambda c, s=staleness: certified(c, Saga(exchange="async", staleness=s), 2e-5))[0]
+        for staleness in (0, 1)
+    )
+    assert bounded[0] <= TOL
+    (slow, *fast), (held, *holding) = free[1], bounded[1]
+    assert max(holding) / held < 0.5 * max(fast) / slow
+
+
+@pytest.mark.parametrize(
+    "saga",
+    [
+        Saga(exchange="timed"),
+        Saga(exchange="timed", round_seconds=0.002),
+        Saga(exchange="timed", local_steps=30),
+        Saga(exchange="async"),
+        Saga(exchange="async", staleness=1),
+        Saga(exchange="async", local_steps=30),
+    ],
+    ids=lambda saga: f"{saga.exchange}-{saga.round_seconds:g}-{saga.staleness}-{saga.local_steps}",
+)
+def test_options_on_ranks_of_which_one_has_no_rows(saga):
+
+    def main(comm):
+        target, channel = unequal("logistic", 0.0, 0.05, "csr", comm), Channel(comm, seed=3)
+        state = saga.init(target, channel)
+        for k in range(400):
+            exact = saga.step(k, state, target, channel).exact
+            if exact is not None and np.linalg.norm(exact.gradient + target.ridge * state.w) < 1e-9:
+                return True
+        return False
+
+    assert all(all(spmd(size, main)) for size in (1, 2, 5))
+
+
+@pytest.mark.parametrize("exchange", ["timed", "async"])
+def test_l1_and_steps_that_are_much_too_long(exchange):
+    for options, shape in (({}, {"l1": 0.01}), ({"preconditioner": "none", "step_size": 1e3}, {})):
+        saga = Saga(exchange=exchange, **options)
+        assert all(found <= TOL for found, *_ in spmd(3, lambda c, s=saga, p=shape: certified(c, s, 0.0, 2000, **p)))
+
+
+def test_epochs_are_the_rows_visited_and_the_passes():
+    def main(comm):
+        target, channel = made(comm), Channel(comm, seed=1)
+        saga = Saga(exchange="timed", warm_start=False, round_seconds=0.001)
+        state, epochs = saga.init(target, channel), -1.0  # the pass at the start
+        for k in range(30):
+            progress = saga.step(k, state, target, channel)
+            epochs += progress.epochs - (progress.exact is not None)
+        return epochs, comm.sum(state.work[VISITED : VISITED + 1])[0] / target.shard.total
+
+    for epochs, rows in spmd(3, main):
+        assert epochs >= rows - 1e-9
+        assert epochs - rows == pytest.approx(round(epochs - rows), abs=1e-9)  # whole passes: metrics, ways back
+
+
+def test_ranks_that_take_turns_run_without_a_clock():
+    """Between threads of which one runs at a time the asynchronous run is the same each time."""
+    results = [lockstep.spmd(3, lambda c: certified(c, Saga(exchange="async"), 0.0)) for _ in range(2)]
+    one, two = ([state.w.tobytes() for *_, state in result] for result in results)
+    assert results[0][0][0] <= TOL
+    assert one == two
+
+
+def test_views_agree_when_all_mail_is_in_and_nobody_floods_a_rank_that_does_not_read():
+    def main(comm):
+        target, channel = made(comm), Channel(comm, seed=1)
+        saga = Saga(exchange="async", warm_start=False)
+        state = saga.init(target, channel)
+        live = asynchronous.Live(0, state, target, channel)
+        if comm.rank:
+            for _ in range(8 * 20):
+                live.work()
+        live.give(window=math.inf)
+        live.end()
+        whole = comm.sum(state.own)
+        np.testing.assert_allclose(live.state.average, whole, atol=1e-14)
+        np.testing.assert_allclose(live.common, comm.broadcast(live.common), atol=1e-14)
+        np.testing.assert_allclose(live.state.w, comm.sum(live.part * state.place[0]), atol=1e-14)
+        assert (live.rounds == 1) if comm.rank == 0 else (live.rounds >= 21)
+        return int(live.posted[0])
+
+    assert max(spmd(3, main)[1:]) <= asynchronous.WINDOW + 1
+
+
+def test_in_the_background_a_sum_is_a_sum_and_a_maximum_a_maximum():
+    def main(comm):
+        worked = []
+
+        def work():
+            worked.append(1)
+            time.sleep(1e-3)
+
+        channel = Background(Channel(comm), work)
+        if comm.rank == 0:
+            time.sleep(0.05)
+        total = channel.sum(np.arange(3.0), 1.0)
+        most = channel.max(np.array([float(comm.rank), -float(comm.rank), np.nan]))
+        return total, most, len(worked)
+
+    for rank, (total, most, worked) in enumerate(spmd(3, main)):
+        np.testing.assert_array_equal(total, [0.0, 3.0, 6.0, 3.0])
+        np.testing.assert_array_equal(most, [2.0, 0.0, np.nan])
+        assert worked or not rank
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exchange": "later"}, "exchange must be one of sync, overlap, timed, async, not 'later'"),
+        ({"staleness": -1}, "staleness must be at least 0"),
+        ({"round_seconds": -1.0}, "round_seconds must be at least 0"),
+        ({"round_seconds": 0.1}, "round_seconds is for exchange 'timed' only, not for 'sync'"),
+        ({"exchange": "timed", "staleness": 2}, "staleness is for exchange 'async' only, not for 'timed'"),
+        ({"exchange": "async", "refresh": 0.0}, "needs refreshes"),
+        ({"exchange": "async", "extrapolate": 3}, "no extrapolation"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        replace(Saga(), **options)
+
+
+@pytest.mark.parametrize("keeps", [{Layout.PER_RANK}, set()], ids=["same ranks", "other ranks"])
+@pytest.mark.parametrize("exchange", ["timed", "async"])
+def test_a_run_goes_on_from_what_was_saved(exchange, keeps):
+    saga = Saga(exchange=exchange)
+
+    def main(comm):
+        target, channel = made(comm, rows=1200, by_label=True), Channel(comm, seed=1)
+        start = evaluate_exact(target, target.zeros(), channel)
+        state, other = saga.init(target, channel), saga.blank(target, comm.size)
+        for k in range(3):
+            saga.step(k, state, target, channel)
+        for field, layout in layouts(state).items():
+            if layout in {Layout.REPLICATED, Layout.SHARDED} | keeps:
+                getattr(other, field)[...] = getattr(state, field)
+        saga.rebuild(other, target, channel)
+        for k in range(3, 100):
+            exact = saga.step(k, other, target, channel).exact
+            if exact is not None and certify(target, other.w, exact, start).value <= TOL:
+                return True
+        return False
+
+    assert all(spmd(3, main))
+
+
+def test_two_ranks_that_have_both_sent_all_they_may_still_answer():
+    def main(comm):
+        target, channel = made(comm), Channel(comm, seed=1)
+        live = asynchronous.Live(0, Saga(exchange="async", warm_start=False).init(target, channel), target, channel)
+        for _ in range(asynchronous.WINDOW):
+            live.give()
+        comm.barrier()
+        live.take(channel.arrived())
+        comm.barrier()
+        live.give()
+        return len(channel.flush())
+
+    assert spmd(2, main) == [1, 1]

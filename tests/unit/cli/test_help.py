@@ -1,0 +1,48 @@
+"""The help of every command: what it does, how it is called, examples; at most 80 columns."""
+
+import importlib
+import inspect
+import re
+
+import pytest
+
+from mpiopt.cli.help import CALLS, EXAMPLES, WIDTH, folded, usage
+from mpiopt.cli.main import run
+from mpiopt.comm.threads import single
+from mpiopt.core.config.commands import COMMANDS
+from mpiopt.resilience.signals import StopSignal
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_has_examples_and_fits_the_terminal(name, capsys):
+    assert run([name, "--help"] if name else ["--help"], single(), StopSignal()) == 0
+    shown = capsys.readouterr().out
+    assert shown.rstrip("\n") == usage([name, "--help"])
+    assert max(map(len, shown.splitlines())) <= WIDTH
+    assert 1 <= len(EXAMPLES[name]) <= 4 - (name != "")
+    assert all(f"\n  {line}\n" in shown for line in EXAMPLES[name])
+    if name:
+        assert re.search(rf"^ *mpiopt {name}\b", shown, re.M), "how it is called"
+        assert all(re.search(rf"\bmpiopt {name}\b", line) for line in EXAMPLES[name])
+
+
+def test_help_is_for_commands_that_there_are():
+    assert set(EXAMPLES) == {"", *COMMANDS}
+    assert set(CALLS) < set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["predict", "convert", "plot", "list"])
+def test_the_flags_that_are_shown_are_those_that_are_read(name):
+    """Of commands whose module has no USAGE: the text here must follow the code there."""
+    module, function, _ = COMMANDS[name]
+    source = inspect.getsource(getattr(importlib.import_module(module), function))
+    flags = getattr(importlib.import_module(module), "FLAGS", {}) if "parse(words, FLAGS)" in source else None
+    known = set(flags if flags is not None else re.findall(r'"([\w-]+)": (?:True|False)', source))
+    assert {*re.findall(r"--([\w-]+)", CALLS[name])} == known
+
+
+def test_long_lines_are_folded_between_brackets_and_under_their_text():
+    line = "  --flag VALUE   " + "word " * 20
+    assert [len(part) - len(part.lstrip()) for part in folded(line).splitlines()] == [2, 17]
+    shown = folded("mpiopt x " + "[--some flag|other] " * 6)
+    assert all(part.count("[") == part.count("]") for part in shown.splitlines())

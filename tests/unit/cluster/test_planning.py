@@ -1,0 +1,212 @@
+import gzip
+import re
+
+import numpy as np
+import pytest
+
+from mpiopt.cluster.planning import disk, interval, link, model, probe, sample, simulated, space
+from mpiopt.cluster.planning.clocks import ClockComm, Clocks
+from mpiopt.cluster.planning.command import plan
+from mpiopt.cluster.planning.link import Link
+from mpiopt.cluster.planning.planner import Planner
+from mpiopt.cluster.planning.question import ask
+from mpiopt.comm.lockstep import spmd as turns
+from mpiopt.comm.threads import single, spmd
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import DataOptions
+from mpiopt.core.history import Clock
+from mpiopt.data.dataset import prepare
+from mpiopt.resilience.checkpoint.store import Checkpoints
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.problem import pick, pose
+
+DATA = "generate:n=4000,d=6,task=binary"
+WORDS = [DATA, "--algorithm", "saga", "--tol", "1e-9"]
+FAST = Link(2e-6, 1e-9, "given")
+
+
+def test_the_best_interval_loses_least():
+    save, between = 30.0, 20_000.0
+    best = interval.daly(save, between)
+    assert best == pytest.approx(interval.young(save, between), rel=0.05)
+    grid = np.geomspace(best / 5, best * 5, 400)
+    losses = [interval.lost(t, save, between) for t in grid]
+    assert interval.lost(best, save, between) <= min(losses) * 1.0005
+    assert interval.daly(100.0, 40.0) == 40.0
+    assert interval.lost(90.0, 10.0, np.inf) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "latency", "byte"),
+    [("100Gbit/s,2us", 2e-6, 8e-11), ("1GB/s, 0.5ms", 5e-4, 1e-9), ("1e3MB/s,0s", 0.0, 1e-9)],
+)
+def test_links_are_read_and_shared(text, latency, byte):
+    assert link.read(text, 1)[:2] == pytest.approx((latency, byte))
+    assert link.read(text, 4).byte == pytest.approx(4 * byte)
+
+
+def test_what_a_verb_sends_is_what_the_verbs_count():
+    for ranks in (1, 2, 3, 5):
+        for n in (1, 100, 20_000):
+
+            def counted(comm, n=n):
+                comm.sum(np.ones(n))
+                return comm.bytes_sent
+
+            mean = np.mean(spmd(ranks, counted))
+            assert link.sent("sum", 8 * n, ranks) == pytest.approx(mean, rel=1e-3)
+    assert FAST.seconds("sum", 8, 8) == pytest.approx(3 * 2e-6 + 56e-9)
+    assert FAST.seconds("sum", 1 << 20, 1) == 0.0
+
+
+def test_after_a_verb_all_clocks_are_equal_and_the_slow_rank_has_not_waited():
+    def main(comm):
+        clocked = ClockComm(comm, clocks)
+        if comm.rank == 1:
+            sum(i * i for i in range(300_000))
+        total = clocked.sum(np.full(10, float(comm.rank)))
+        ended = clocked.spent.now
+        pending = clocked.start_sum(np.ones(3))
+        clocked.max(np.zeros(1))
+        assert pending.wait().tolist() == [3.0] * 3
+        return clocked.spent, ended, total
+
+    clocks = Clocks(FAST)
+    found = turns(3, main)
+    assert len({round(ended, 12) for _, ended, _ in found}) == 1
+    spent = [s for s, _, _ in found]
+    assert spent[1].compute > 10 * spent[0].compute
+    assert spent[0].wait > 0.8 * (spent[1].compute - spent[0].compute)
+    assert spent[1].wait < 0.1 * spent[0].wait
+    assert all(s.communicate >= FAST.seconds("sum", 80, 3) for s in spent)
+    assert found[0][2].tolist() == [3.0] * 10
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_simulation_is_the_run(ranks):
+    question = ask([*WORDS, "--simulate", str(ranks), "--link", "1GB/s,2us"])
+    got = simulated.one(question.job, ranks, FAST)
+
+    def main(comm):
+        job = question.job
+        data = prepare(job.path, "auto", job.data, job.seed, comm)
+        objective = pose(job.model, data.shard, data.target, data.classes)
+        algorithm, _ = pick(job.algorithm, objective, job.stop.tol, comm)
+        channel = Channel(comm, job.seed)
+        now = run(RunPlan(job.stop), objective, algorithm, channel, StopSignal(), Clock(), lambda row: None)
+        return now.epochs, now.round, int(comm.sum(np.array([channel.traffic.bytes_sent]))[0]), now.certificate.value
+
+    epochs, rounds, sent, certificate = spmd(ranks, main)[0]
+    assert (got.epochs, got.rounds, got.certificate) == (epochs, rounds, certificate)
+    assert got.sent == sent
+    assert got.ending == "certified"
+    assert got.seconds == pytest.approx(got.compute + got.communicate + got.wait, rel=1e-6)
+
+
+def test_bytes_and_epochs_of_two_ranks_are_those_of_the_run():
+    def main(comm):
+        planner = Planner.of(ask([*WORDS, "--ranks", "2"]), comm)
+        return planner.outlook(2)
+
+    o = main(single())
+    true = simulated.one(ask([*WORDS, "--simulate", "2", "--link", "1GB/s,2us"]).job, 2, FAST)
+    assert o.epochs == pytest.approx(true.epochs, rel=0.5)
+    per_epoch = true.sent / true.epochs / 2
+    assert o.sent == pytest.approx(per_epoch, rel=0.5)
+    assert 0.3 < o.sent_all / true.sent < 3
+
+
+def test_all_ranks_plan_the_same_with_a_measured_link():
+    def main(comm):
+        planner = Planner.of(ask([*WORDS, "--ranks", "8", "--link", "measured"]), comm)
+        return planner.outlook(8), planner.link
+
+    found = spmd(2, main)
+    assert found[0] == found[1]
+    assert found[0][1].source == "measured"
+
+
+@pytest.mark.parametrize("words", [[*WORDS, "--ranks", "1024", "--failures", "1/day"], [DATA, "--ranks", "1"]])
+def test_the_tables_fit_a_terminal_and_say_where_figures_come_from(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert plan(words, single(), StopSignal()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    told = [x for x in lines if x.startswith("  ") and not re.match(r"\s+(ranks|\*?\s*\d+ )", x)]
+    unmarked = [x for x in told if not re.search(r"(measured|given|modelled|read|estimated|assumed)$", x)]
+    assert all("give --failures" in x for x in unmarked)
+    assert ("TOO FEW" in "\n".join(lines)) == ("1024" in words)
+
+
+def test_the_head_of_a_text_tells_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "HEAD", 1 << 14)
+    rng = np.random.default_rng(0)
+    text = "".join(f"{'+1' if y > 0 else '-1'} 1:{a:.4f} 3:{b:.4f}\n" for y, a, b in rng.standard_normal((3000, 3)))
+    (tmp_path / "rows.svm").write_text(text)
+    (tmp_path / "rows.svm.gz").write_bytes(gzip.compress(text.encode()))
+    for name, within in (("rows.svm", 0.02), ("rows.svm.gz", 1.0)):
+        taken = sample.take(str(tmp_path / name), "auto", DataOptions(), None, 0)
+        assert taken.source == "estimated"
+        assert taken.rows == pytest.approx(3000, rel=within)
+        assert len(taken.data.shard) < 1000
+    assert sample.take(str(tmp_path / "rows.svm"), "auto", DataOptions(holdout=0.5), 10**9, 0).rows == 5 * 10**8
+
+
+def test_a_checkpoint_is_as_large_as_planned(tmp_path):
+    planner = Planner.of(ask([*WORDS, "--ranks", "2"]), single())
+    algorithm = planner.algorithm(2)[0]
+    planned = space.checkpoint(probe.state_bytes(planner.objective(2), algorithm, 2), planner.rows, 2)
+
+    def main(comm):
+        data = prepare(DATA, "auto", DataOptions(), 0, comm)
+        objective = pose(planner.question.job.model, data.shard, data.target, data.classes)
+        Checkpoints(tmp_path, comm).save(0, algorithm.blank(objective, 2), data.shard, {"job": ""})
+
+    spmd(2, main)
+    assert sum(p.stat().st_size for p in tmp_path.glob("*.h5")) == pytest.approx(planned, rel=0.5, abs=50_000)
+    assert planned > 8 * 4000
+
+
+def test_more_ranks_stop_paying_where_the_link_takes_the_time():
+    planner = Planner.of(ask([*WORDS, "--ranks", "64", "--link", "1GB/s,1ms"]), single())
+    found = [planner.outlook(ranks) for ranks in planner.scan()]
+    assert model.paying(found).case.ranks < 64
+    assert model.shortest(found).seconds == min(o.seconds for o in found)
+    case = found[-1].case
+    assert model.slower(case._replace(needed=0.0)) == 1.0
+    assert 1.0 < model.slower(case._replace(rows=10, needed=160.0)) <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--ranks", "4"], "plan needs data"),
+        ([DATA], "plan needs --ranks"),
+        ([DATA, "--ranks", "0"], "--ranks must be a whole number of at least 1"),
+        ([DATA, "--ranks", "2", "--link", "fast"], "--link is like 100Gbit/s,2us"),
+        ([DATA, "--ranks", "2", "--link", "measured"], "mpirun -n 2"),
+        ([DATA, "--ranks", "2", "--disk", "quick"], "--disk is like 2GB/s"),
+        ([DATA, "--ranks", "2", "--failures", "often"], "--failures is like 1/day"),
+        ([DATA, "--simulate", "0"], "--simulate takes numbers of ranks"),
+        ([DATA, "--simulate", "2", "--compress", "auto"], "cannot choose by measured speeds"),
+        ([DATA, "--ranks", "2", "--columns", "4"], "for rows that are not there yet"),
+        ([DATA, "--rank", "2"], "did you mean --ranks"),
+    ],
+)
+def test_mistakes_are_one_line(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(told)) as caught:
+        plan(words, single(), StopSignal())
+    assert "\n" not in str(caught.value)
+
+
+def test_rates_are_read():
+    assert disk.rate("2GB/s") == 2e9
+    assert disk.seconds_between("2/day") == disk.seconds_between("2/days") == 43200.0
+    assert disk.seconds_between("2/hour") == disk.seconds_between("2/hours") == 1800.0
+    assert disk.seconds_between("3/minute") == disk.seconds_between("1 / min") / 3 == 20.0
+    assert disk.seconds_between("1/second") == disk.seconds_between("1/s") == 1.0
+    for text in ("1/", "1/hourss", "1/month", "1/ss"):
+        with pytest.raises(ValueError, match="--failures is like"):
+            disk.seconds_between(text)

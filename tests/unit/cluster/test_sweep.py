@@ -1,0 +1,131 @@
+"""A grid of jobs from one file: which members, what is done again, and the table."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from mpiopt.cli.main import run
+from mpiopt.cluster.sweep import found, found_in
+from mpiopt.comm.threads import single, spmd
+from mpiopt.resilience.signals import StopLevel, StopSignal
+
+JOB = """path = "generate:n=300,d=6,task=binary"
+[sweep]
+l2 = ["1/N", 1e-2]
+seed = [0, 1]
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text(JOB)
+    return lambda *words, ranks=1: set(spmd(ranks, lambda comm: run(["sweep", "s.toml", *words], comm, StopSignal())))
+
+
+def test_the_members_are_the_product_and_their_names_are_their_values():
+    whole = found_in("s.toml", JOB, [("tol", "1e-3")])
+    assert [Path(m.job.out).name for m in whole.members] == [
+        "l2=1-N,seed=0.h5", "l2=1-N,seed=1.h5", "l2=0.01,seed=0.h5", "l2=0.01,seed=1.h5",
+    ]  # fmt: skip
+    assert {(m.job.resume, m.job.stop.tol) for m in whole.members} == {("auto", 1e-3)}
+    assert whole.members[2].job.model.l2 == 0.01
+    assert whole.folder == Path("runs/s")
+
+
+def test_several_grids_are_put_together_and_no_member_is_there_twice():
+    grids = 'path = "a"\nout = "b"\n[[sweep]]\nseed = [0, 1]\n[[sweep]]\nseed = [1, 2]\n[sweep.model]\nl2 = [0.5]\n'
+    names = [Path(m.job.out).as_posix() for m in found_in("s.toml", grids, []).members]
+    assert names == ["b/seed=0.h5", "b/seed=1.h5", "b/seed=1,l2=0.5.h5", "b/seed=2,l2=0.5.h5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('path = "a"', "s.toml: there is no .sweep. table"),
+        ('path = "a"\n[sweep]\nl2 = 1.0', "s.toml: sweep.l2 is a list of values, not 1.0"),
+        ('path = "a"\n[sweep]\nseeds = [1]', "s.toml: unknown key 'seeds' .did you mean 'seed'"),
+        ('path = "a"\n[sweep]\nl2 = [-1.0]', "s.toml: l2 must be at least 0"),
+        ('path = "a"\n[sweep]\nout = ["b"]', "s.toml: sweep.out: each member has its own"),
+        ("[sweep]\nseed = [1]", "s.toml: there is no data file"),
+        ("[sweep", "s.toml: "),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_file(text, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        found_in("s.toml", text, [])
+    assert "\n" not in str(caught.value)
+
+
+def test_train_sends_a_sweep_to_its_command(sweep, capsys):
+    assert run(["train", "s.toml"], single(), StopSignal()) == 2
+    assert "s.toml has a [sweep] table: run it with mpiopt sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_all_in_turn_then_nothing_again_then_the_table(sweep, capsys, ranks):
+    assert sweep("--quiet", ranks=ranks) == {0}
+    files = sorted(Path("runs/s").glob("*.h5"))
+    before = [path.stat().st_mtime_ns for path in files]
+    assert len(files) == 4
+    assert sweep() == {0}
+    assert capsys.readouterr().out.count("is there") == 4
+    assert before == [path.stat().st_mtime_ns for path in files]
+    assert sweep("--collect") == {0}
+    assert "4 of 4 certified" in capsys.readouterr().out
+    rows = list(csv.DictReader(Path("runs/s/sweep.csv").read_text().splitlines()))
+    assert [(row["l2"], row["seed"]) for row in rows] == [("1/N", "0"), ("1/N", "1"), ("0.01", "0"), ("0.01", "1")]
+    assert all(float(row["certificate"]) <= 1e-6 for row in rows)
+
+
+def test_one_task_alone_and_what_is_missing(sweep, capsys):
+    assert sweep("--count") == {0}
+    assert capsys.readouterr().out == "4\n"
+    assert sweep("--task", "2", "--quiet") == {0}
+    assert os.listdir("runs/s") == ["l2=0.01,seed=0.h5"]
+    assert sweep("--collect") == {3}
+    told = capsys.readouterr().out
+    assert told.count("not there") == 3
+    assert "1 of 4 certified" in told
+    assert sweep("--task", "4") == {2}
+    assert "--task is a number from 0 to 3, not '4'" in capsys.readouterr().err
+
+
+def test_a_tighter_tolerance_is_computed_again(sweep, capsys):
+    assert sweep("--task", "0", "--quiet", "--tol", "1e-3") == {0}
+    assert sweep("--task", "0", "--quiet", "--tol", "1e-9") == {0}
+    assert sweep("--collect", "--tol", "1e-9") == {3}
+    assert "1 of 4 certified" in capsys.readouterr().out
+
+
+def test_the_result_of_another_job_is_not_taken_for_this_one(sweep, capsys):
+    assert sweep("--task", "0", "--quiet") == {0}
+    assert sweep("--task", "0", "--loss", "squared-hinge") == {2}
+    assert "seed=0.h5 is the result of another job; remove it" in capsys.readouterr().err
+
+
+def test_a_member_that_is_refused_does_not_stop_the_others(sweep, capsys):
+    Path("s.toml").write_text(JOB.replace("seed = [0, 1]", 'algorithm = ["saga[variant=Z]", "lbfgs"]'))
+    assert sweep("--quiet") == {2}
+    told = capsys.readouterr().out
+    assert told.count("refused: ") == 2
+    assert len(list(Path("runs/s").glob("*lbfgs.h5"))) == 2
+
+
+def test_a_signal_stops_the_whole_and_the_next_time_it_goes_on(sweep, capsys):
+    stop = StopSignal()
+    stop.level = StopLevel.SIGUSR1
+    assert run(["sweep", "s.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]"], single(), stop) == 75
+    assert len(list(Path("runs/s").glob("*.h5"))) == 1
+    assert sweep("--collect", "--algorithm", "lbfgs[sampled=false]") == {3}
+    assert "cut off" in capsys.readouterr().out
+    assert sweep("--quiet", "--algorithm", "lbfgs[sampled=false]") == {0}
+
+
+def test_a_job_without_a_sweep_is_none(sweep):
+    Path("plain.toml").write_text('path = "a"\n')
+    assert found(["plain.toml"]) is None
+    assert found(["data.svm"]) is None
+    assert len(found(["s.toml", "--tol", "1e-3"]).members) == 4

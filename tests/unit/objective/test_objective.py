@@ -1,0 +1,128 @@
+"""The passes over the rows against plain numpy: all losses, dense and CSR, float32 and float64, all tails."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from mpiopt.data.shard import CsrRows, DenseRows, Shard
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.passes import column_squares, squared_norms
+from mpiopt.objective.penalties.base import Penalty
+from tests.unit.objective.test_losses import labels
+
+SIZES = [0, 1, 7, 8, 9, 1001]
+
+
+def csr(x):
+    row, column = np.nonzero(x)
+    indptr = np.concatenate([[0], np.cumsum(np.count_nonzero(x, axis=1))]).astype(np.int64)
+    return CsrRows(indptr, column.astype(np.int32), x[row, column], x.shape[1])
+
+
+def problem(loss, n, form="dense", dtype=np.float64, width=24, density=0.3, features=None):
+    """Give an objective and its rows as a float64 matrix."""
+    rng = np.random.default_rng([n, width])
+    x = (rng.standard_normal((n, width)) * (rng.random((n, width)) < density)).astype(dtype)
+    if n > 3:
+        x[3] = 0  # an empty row
+    rows = csr(x) if form == "csr" else DenseRows(x)
+    y, s = labels(loss, n, 3), rng.random(n) + 0.5
+    shard = Shard(rows, y, s, np.arange(n), 0, 2 * n + 1, features or width)
+    return Objective(loss, Penalty.make("elastic-net", {"l1": 0.01, "l2": 0.1}), shard, classes=3), x.astype(
+        np.float64
+    )
+
+
+def model(objective, scale=0.3):
+    rng = np.random.default_rng(11)
+    return scale * rng.standard_normal((objective.outputs, objective.width))
+
+
+@pytest.fixture(params=sorted(Loss.known()))
+def loss(request):
+    return Loss.make(request.param)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_refresh_and_evaluate_against_numpy(loss, form, dtype, n):
+    objective, x = problem(loss, n, form, dtype)
+    w, table = model(objective), np.full((n, objective.outputs), np.nan)
+    y, s, total = objective.shard.label, objective.shard.weight, objective.shard.total
+    z = x @ w.T
+    slopes = s[:, None] * loss.slope(z, y)
+    value, gradient = objective.refresh(w, table)
+    assert value == pytest.approx((s * loss.value(z, y)).sum() / total, rel=1e-12)
+    np.testing.assert_allclose(gradient, slopes.T @ x / total, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(table, slopes, rtol=1e-11, atol=1e-13)
+    again = objective.evaluate(w)
+    assert again[0] == value
+    assert (again[1] == gradient).all()
+
+
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_gradient_is_the_derivative(loss, form):
+    objective, _ = problem(loss, 50, form)
+    w, p = model(objective), model(objective, 1.0)[::-1]
+    h = 1e-6
+    difference = (objective.evaluate(w + h * p)[0] - objective.evaluate(w - h * p)[0]) / (2 * h)
+    assert (objective.evaluate(w)[1] * p).sum() == pytest.approx(difference, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("form", "density"), [("dense", 0.3), ("csr", 0.5), ("csr", 0.05)])
+def test_curvature_and_hessian_vector(loss, form, density, dtype, n):
+    objective, x = problem(loss, n, form, dtype, density=density)
+    w, p = model(objective), model(objective, 1.0)
+    c = objective.shard.weight * loss.curvature(x @ w.T, objective.shard.label)
+    hessian = (x * c[:, None]).T @ x / objective.shard.total
+    assert objective.curvature(w).shape == (objective.width, objective.width)
+    np.testing.assert_allclose(objective.curvature(w), hessian, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(objective.hessian_vector(c, p), p @ hessian, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_margins_norms_and_smoothness(loss, form, dtype, n):
+    objective, x = problem(loss, n, form, dtype)
+    w = model(objective)
+    np.testing.assert_allclose(objective.predict(w), x @ w.T, rtol=1e-11, atol=1e-13)
+    norms = (x**2).sum(axis=1)
+    np.testing.assert_allclose(objective.row_norms(), norms, rtol=1e-12)
+    column, c = np.arange(x.shape[1]) - 3.0, objective.shard.weight
+    np.testing.assert_allclose(squared_norms(objective.shard.rows, column), x**2 @ column, rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(column_squares(objective.shard.rows, c), c @ x**2, rtol=1e-12)
+    stored = np.full(x.shape[1], n) if form == "dense" else np.count_nonzero(x, axis=0)
+    assert objective.column_counts.tolist() == stored.tolist()
+    if loss.curvature_bound is not None:
+        expected = objective.shard.weight * loss.curvature_bound * norms
+        np.testing.assert_allclose(objective.row_smoothness(), expected, rtol=1e-12)
+
+
+def test_nan_and_inf_reach_the_sums(loss):
+    objective, _ = problem(loss, 100)
+    for bad in (np.nan, np.inf):
+        w = functools.reduce(np.add, [model(objective), np.zeros(objective.width)])
+        w[0, 3] = bad
+        value, gradient = objective.evaluate(w)
+        assert not np.isfinite(value)
+        assert not np.isfinite(gradient).all()
+
+
+def test_rows_may_be_read_only():
+    objective, _ = problem(Loss.make("logistic"), 20)
+    objective.shard.rows.values.flags.writeable = False
+    objective.evaluate(objective.zeros())
+
+
+def test_padding_and_intercept_are_not_penalised():
+    objective, _ = problem(Loss.make("squared"), 9, features=21)
+    assert objective.ridge.tolist() == [0.1] * 21 + [0.0] * 3
+    assert objective.threshold.tolist() == [0.01] * 21 + [0.0] * 3
+    w = model(objective)
+    assert objective.penalty_value(w) == pytest.approx(objective.penalty.value(w[:, :21]), rel=1e-14)

@@ -1,0 +1,17 @@
+"""A curvature beyond float64 is an error in one line, not a search without end for a damping that cures it."""
+
+import numpy as np
+import pytest
+
+from mpiopt.algorithms.preconditioner import root_of
+from mpiopt.algorithms.second_order.l1_quadratic import Quadratic
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("make", [root_of, lambda h: Quadratic(h, np.zeros(len(h)))])
+@pytest.mark.parametrize("place", [(0, 0), (0, 1)])
+def test_a_curvature_that_is_not_finite_is_refused(make, number, place):
+    h = np.eye(2)
+    h[place] = h[place[::-1]] = number
+    with pytest.raises(ValueError, match=r"the curvature is not finite: .*--scale"):
+        make(h)

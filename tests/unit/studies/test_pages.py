@@ -1,0 +1,140 @@
+"""Pages and HDF5 files of studies, from small runs and from made-up facts."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpiopt.cli.main import run
+from mpiopt.comm.threads import single
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.html.charts import Chart, curve
+from mpiopt.results.html.document import Page
+from mpiopt.studies import page, storage
+from mpiopt.studies.command import KINDS
+from mpiopt.studies.storage import read_study
+
+ROOT = Path(__file__).resolve().parents[3]
+STORY = page.Story("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
+FACTS = [
+    {"claim": "all <hold>", "verdict": "holds", "items": [[True, f"item {i}"] for i in range(9)]},
+    {"claim": "one fails", "verdict": "partly", "items": [[True, "good"]] * 8 + [[False, "bad & worse"]]},
+    {"claim": "none was run", "verdict": "not run", "items": []},
+]
+SAGA = """
+rows = 64
+features = 3
+max_epochs = 2.0
+repeats = 1
+steps = [1]
+out = "{out}"
+[[grid]]
+ranks = [1, 2]
+local_steps = ["n/4", "n"]
+shards = ["shuffled"]
+methods = ["B", "metric"]
+"""
+STEPSIZE = """
+study = "stepsize"
+rows = 20
+features = 3
+max_iterations = 40
+out = "{out}"
+[[grid]]
+ranks = [3]
+topologies = ["ring"]
+spreads = [1, 100]
+methods = ["mean", "harmonic"]
+"""
+COMPRESSION = """
+study = "compression"
+out = "{out}"
+[[panel]]
+name = "a panel"
+iterations = 200
+runs = 2
+features = 10
+authors = [-1, -1, -1, -1, -1, -1]
+authors_iterations = 200
+"""
+
+
+def test_a_page_escapes_counts_and_puts_what_fails_first():
+    text = page.page({"facts": FACTS, "job": {"rows": 8}}, STORY).text()
+    assert "1 of 2 claims hold, 1 in part." in text
+    assert "all &lt;hold&gt;" in text
+    assert "The paper claims: a &lt; b" in text
+    assert text.index("✗ bad &amp; worse") < text.index("8 of 9 comparisons hold")
+    assert "&quot;rows&quot;: 8" in text
+    assert "<script src" not in text
+    assert "http" not in text.partition("<script")[0]
+
+
+def test_a_page_without_plotly_is_a_word(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
+    story = page.Story("A", "B", "C", "D", (), (), (Chart("c", "x", "y", [curve("a", [1, 2], [1, 2])]),))
+    told = page.write(str(tmp_path / "a"), {"facts": FACTS}, story)
+    assert told == ["no page: pages need plotly: pip install mpiopt[analysis]"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_cells_are_stored_as_attributes_arrays_and_json(tmp_path):
+    cell = {"name": "B", "reached": True, "trace": [[0, 1.0], [1, 0.5]], "ragged": [[1], [1, 2]], "gaps": [1, 2]}
+    cell["none"] = None
+    storage.write(str(tmp_path / "a.h5"), "saga-facts", {"job": {"seed": 3}, "cells": [cell, cell]})
+    found = read_study(tmp_path / "a.h5")
+    assert list(found) == ["cell-000", "cell-001"]
+    attributes, tables = found["cell-000"]
+    assert (attributes["name"], attributes["reached"], attributes["none"]) == ("B", True, "null")
+    assert json.loads(attributes["ragged"]) == [[1], [1, 2]]
+    np.testing.assert_array_equal(tables["trace"], cell["trace"])
+    np.testing.assert_array_equal(tables["gaps"], [1, 2])
+
+
+@pytest.mark.parametrize("job", [SAGA, STEPSIZE, COMPRESSION], ids=["saga", "stepsize", "compression"])
+def test_each_study_writes_its_page_and_its_file(tmp_path, capsys, job):
+    out = tmp_path / "small"
+    (tmp_path / "job.toml").write_text(job.format(out=out.as_posix()))
+    assert run(["study", str(tmp_path / "job.toml")], single(), StopSignal()) == 0
+    written = capsys.readouterr().out.rpartition("written: ")[2]
+    assert all(f"small.{suffix}" in written for suffix in ("json", "h5", "html"))
+    tree = json.loads(out.with_suffix(".json").read_text())
+    assert len(read_study(out.with_suffix(".h5"))) == len(tree["cells"])
+    text = out.with_suffix(".html").read_text()
+    wanted = ("The paper claims", "What was corrected", "What is not known", 'class="chart"')
+    assert [words for words in wanted if words not in text] == []
+    values = json.loads(text.partition('id="values">')[2].partition("</script>")[0].replace("<\\/", "</"))
+    assert all(any(part["y"] for part in chart["parts"]) for chart in values)
+
+
+def test_every_kind_of_study_has_a_story():
+    for module in KINDS.values():
+        assert (ROOT / module.replace(".", "/")).with_name("report.py").is_file(), module
+
+
+@pytest.mark.parametrize(
+    ("target", "full", "jobs"),
+    [
+        ("study-saga", "", ["saga-facts.toml"]),
+        ("study-saga", "1", ["saga-facts-full.toml"]),
+        ("study-stepsize", "", ["stepsize-algorithms.toml", "stepsize-graphs.toml", "stepsize.toml"]),
+        ("study-compression", "1", ["compression-real.toml", "compression-synthetic-full.toml"]),
+        ("study-failure", "", ["failure-small.toml"]),
+    ],
+)
+def test_make_runs_the_jobs_of_a_study(target, full, jobs):
+    words = ["make", "-n", target, f"FULL={full}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"-m mpiopt study jobs/(\S+)", done.stdout) == jobs
+
+
+def test_no_name_of_a_run_ends_the_script_of_values():
+    made = Page("a")
+    made.add(made.chart(Chart("</script><b>", "x", "y", [curve("</script>", [1.0, float("nan")], [1.0, 2.0])])))
+    values = made.text().partition('id="values">')[2].partition("</script>")[0]
+    assert json.loads(values)[0]["parts"][0] == {
+        "name": "</script>", "x": [1.0], "y": [1.0], "series": 0, "mode": "lines", "dash": "solid", "texts": []
+    }  # fmt: skip

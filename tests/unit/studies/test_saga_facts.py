@@ -1,0 +1,185 @@
+"""The job, the tables and the files of a study."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpiopt.cli.main import run as run_command
+from mpiopt.comm import lockstep, threads
+from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.studies.command import read
+from mpiopt.studies.saga_facts import report
+from mpiopt.studies.saga_facts.cell import CurvePoint, SagaOutcome, fitted, multiples, solve
+from mpiopt.studies.saga_facts.job import SagaCell, SagaStudy, build, visits
+from mpiopt.studies.saga_facts.synthetic import make
+
+JOBS = Path(__file__).resolve().parents[3] / "jobs"
+BLOCK = {"ranks": [1, 2], "local_steps": [4, "n"], "shards": ["shuffled"], "methods": ["B", "E"]}
+TINY = """
+rows = 64
+features = 3
+max_epochs = 2.0
+repeats = 2
+steps = [1]
+out = "{out}"
+[[grid]]
+ranks = [1, 2]
+local_steps = [16, "n"]
+shards = ["shuffled", "sorted-by-label"]
+methods = ["B", "C", "metric"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "want"), [("10", 64, 10), ("n", 64, 64), ("4n", 64, 256), ("n/4", 64, 16), ("n/100", 64, 1)]
+)
+def test_visits(text, n, want):
+    assert visits(text, n) == want
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "n/0", "n/", "n4", "1.5n", "-1"])
+def test_other_forms_of_local_steps_are_refused(text):
+    with pytest.raises(ValueError, match="local_steps are like"):
+        visits(text, 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rowz": 8}, "did you mean 'rows'"),
+        ({"rows": "many"}, "rows is like 8192"),
+        ({"tol": 0.0}, "tol must be greater than 0"),
+        ({"steps": []}, "steps must be numbers"),
+        ({"repeats": 0}, "repeats must be at least 1"),
+        ({"grid": []}, r"at least one \[\[grid\]\]"),
+        ({"grid": [BLOCK | {"method": ["B"]}]}, "look at 'method'"),
+        ({"grid": [BLOCK | {"methods": ["F"]}]}, "method must be one of A, B"),
+        ({"grid": [BLOCK | {"shards": ["sorted"]}]}, "shards must be one of"),
+        ({"grid": [BLOCK | {"ranks": [3]}]}, "ranks must divide the 64 rows; 3 does not"),
+        ({"grid": [BLOCK | {"ranks": ["two"]}]}, "ranks is like 1"),
+    ],
+)
+def test_a_wrong_job_is_one_line(change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        build({"rows": 64, "grid": [BLOCK]} | change)
+    assert "\n" not in str(error.value)
+
+
+def test_the_jobs_of_the_repository_are_read():
+    assert len(read(JOBS / "saga-facts.toml")[1].cells) == 128
+    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml")[1].cells} == {1, 4, 16, 64}
+
+
+def test_made_up_data_have_the_optimum_that_is_claimed():
+    problem = make(256, 5, 1.0, 3)
+    np.testing.assert_allclose(np.linalg.norm(problem.x, axis=1), 1.0)
+    labels = problem.y[problem.order["sorted-by-label"]]
+    assert (np.diff(labels) >= 0).all()
+    assert set(labels) == {-1.0, 1.0}
+
+    def value(comm):
+        from mpiopt.compress.channel import Channel
+
+        objective = problem.objective("shuffled", comm)
+        return evaluate_exact(objective, objective.zeros(), Channel(comm)).value
+
+    for size in (1, 4):
+        assert problem.gap(lockstep.spmd(size, value)[0]) == pytest.approx(1.0, abs=1e-13)
+    rng = np.random.default_rng(0)
+    for w in rng.normal(size=(20, 5)):
+        f = np.logaddexp(0, -problem.y * (problem.x @ w)).mean() + 0.5 * problem.l2 * w @ w
+        assert f > problem.best
+
+
+def test_the_fit_is_a_line_through_the_logarithms():
+    points = [(x, math.exp(1.0 - 0.7 * x)) for x in range(9)]
+    assert fitted(points) == pytest.approx((-0.7, 0.0, 1.0), abs=1e-12)
+    rng = np.random.default_rng(1)
+    slopes = [fitted([(x, math.exp(-0.7 * x + e)) for x, e in enumerate(rng.normal(size=20))]) for _ in range(400)]
+    spread = np.std([r.slope for r in slopes])
+    assert np.mean([r.error for r in slopes]) == pytest.approx(spread, rel=0.15)
+    assert math.isnan(fitted(points[:2]).slope)
+
+
+def test_c_tries_longer_steps_and_the_metric_none():
+    study = build({"rows": 64, "grid": [BLOCK], "steps": [1, 2]})
+    assert multiples(SagaCell("shuffled", 4, "n", "B"), study) == [1, 2]
+    assert multiples(SagaCell("shuffled", 4, "n", "C"), study) == [4, 8, 1, 2]
+    assert multiples(SagaCell("shuffled", 4, "n", "metric"), study) == [0]
+
+
+def test_a_run_that_diverges_is_no_error():
+    cell = SagaCell("sorted-by-label", 4, "n", "B")
+    found = solve(cell, SagaStudy(rows=64, features=3, repeats=1, steps=(1e4,), cells=(cell,)), make(64, 3, 1.0, 0))
+    assert not found.reached
+    assert found.last.gap > 1
+
+
+def outcome(method, steps, epochs, gap, ranks=4):
+    trace = [CurvePoint(0, 0, 1.0), CurvePoint(epochs, 7, gap)]
+    return SagaOutcome(SagaCell("shuffled", ranks, steps, method), 10, 1.0, trace, gap <= 1e-8, gap, (epochs, epochs))
+
+
+def test_facts_are_judged_by_the_numbers():
+    saga = outcome("B", "n/4", 10.0, 1e-9, ranks=1)
+
+    def verdict(letter, *outcomes):
+        return next(f.verdict for f in report.judge(report.Outcomes([saga, *outcomes])) if f.letter == letter)
+
+    assert verdict("a", outcome("B", "10", 12.0, 1e-9)) == "holds"
+    assert verdict("a", outcome("B", "10", 12.5, 1e-9)) == "FAILS"
+    assert verdict("a") == "not run"
+    assert verdict("c", outcome("B", "n", 30.0, 1e-9), outcome("B", "4n", 60.0, 1e-3)) == "holds"
+    assert verdict("c", outcome("B", "n", 30.0, 1e-9), outcome("B", "4n", 50.0, 1e-9)) == "partly"
+    assert verdict("d", outcome("E", "n", 60.0, 1e-3)) == "holds"
+    assert verdict("d", outcome("E", "n", 60.0, 1e-9)) == "FAILS"
+    assert verdict("e1", *(outcome(v, "n/4", e, 1e-9) for v, e in zip("ABD", (12, 10, 11), strict=True))) == "holds"
+    assert verdict("e1", *(outcome(v, "n/4", e, 1e-9) for v, e in zip("ABD", (13, 10, 11), strict=True))) == "FAILS"
+    assert verdict("f3", outcome("B", "n", 60.0, 1e-3), outcome("metric", "n", 9.0, 1e-9)) == "holds"
+
+
+def study_of(folder, name):
+    path = folder / f"{name}.toml"
+    path.write_text(TINY.format(out=(folder / name).as_posix()))
+    return ["study", str(path)]
+
+
+def test_the_command_writes_tables_file_and_picture(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert run_command(study_of(tmp_path, "one"), threads.single(), StopSignal()) == 0
+    shown = capsys.readouterr().out
+    assert "(a)" in shown
+    assert "sorted-by-label  2" in shown
+    tree = json.loads((tmp_path / "one.json").read_text())
+    assert len(tree["cells"]) == 24
+    assert tree["job"]["rows"] == 64
+    assert (tmp_path / "one.png").stat().st_size > 1000
+
+
+def test_cells_dealt_to_ranks_give_the_same_outcomes(tmp_path):
+    words = {size: study_of(tmp_path, f"on{size}") for size in (1, 3)}
+    for size in words:
+        codes = threads.spmd(size, lambda comm, size=size: run_command(words[size], comm, StopSignal()))
+        assert codes == [0] * size
+    one, three = (json.loads((tmp_path / f"on{size}.json").read_text()) for size in words)
+    assert one["cells"] == three["cells"]
+    assert one["facts"] == three["facts"]
+
+
+@pytest.mark.parametrize("words", [["study"], ["study", "a", "b"], ["study", "no-such-file.toml"]])
+def test_a_wrong_command_line_is_one_line(words, capsys):
+    assert run_command(words, threads.single(), StopSignal()) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_job_that_is_not_there_is_one_line_that_names_the_near_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["study", "nope.toml"], threads.single(), StopSignal()) == 2
+    assert capsys.readouterr().err == "mpiopt: nope.toml: no such file\n"
+    (tmp_path / "hope.toml").touch()
+    assert run_command(["study", "nope.toml"], threads.single(), StopSignal()) == 2
+    assert capsys.readouterr().err == "mpiopt: nope.toml: no such file (did you mean 'hope.toml'?)\n"

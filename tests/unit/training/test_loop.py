@@ -1,0 +1,118 @@
+"""The loop of a run, with an algorithm that does what a test says."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mpiopt.algorithms.base import StepInfo
+from mpiopt.algorithms.second_order.lbfgs import Lbfgs
+from mpiopt.comm.threads import single, spmd
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import Stopping
+from mpiopt.core.history import Clock
+from mpiopt.core.state import pack, unpack
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.loop import RunPlan, run, stalled
+from tests.cases.problems import objective
+
+PLAIN = Lbfgs(sampled=False)
+
+
+class Kept:
+    """A store in memory."""
+
+    def __init__(self):
+        self.saves = []
+
+    def save(self, k, state, shard, meta):
+        self.saves.append((k, pack(state), dict(meta)))
+
+    def load(self, blank, shard, job):
+        if not self.saves:
+            return None
+        k, wire, meta = self.saves[-1]
+        assert meta["job"] == job
+        unpack(blank, wire)
+        return SimpleNamespace(k=k, meta=meta, same_ranks=True)
+
+
+@dataclass
+class Still:
+    """Half an epoch a round, w as it was, or as told."""
+
+    w_of_round: object = None
+
+    def over(self, channel):
+        return channel
+
+    def init(self, objective, channel):
+        return SimpleNamespace(w=objective.zeros())
+
+    def step(self, k, state, objective, channel):
+        if self.w_of_round is not None:
+            state.w[...] = self.w_of_round(k)
+        return StepInfo(0.5, 1.0)
+
+
+def go(algorithm, stopping, comm=None, stop=None, **plan):
+    comm = comm or single()
+    target, seen = objective("logistic", 0.0, 0.05, "dense", comm), []
+    now = run(RunPlan(stopping, **plan), target, algorithm, Channel(comm), stop or StopSignal(), Clock(), seen.append)
+    return now, seen
+
+
+def test_it_ends_at_the_certificate_and_records_each_evaluation():
+    now, seen = go(PLAIN, Stopping(tol=1e-8))
+    assert now.ending == "certified"
+    assert now.certificate.value <= 1e-8 < now.rows[-2].certificate
+    assert seen == now.rows
+    assert [row.round for row in now.rows] == list(range(now.round + 1))
+    assert now.rows[-1].epoch == now.epochs
+
+
+def test_it_evaluates_by_itself_every_second_epoch():
+    now, _ = go(Still(), Stopping(tol=1e-8, max_epochs=8))
+    assert (now.ending, now.reason) == ("budget", "max_epochs 8 spent")
+    assert [row.epoch for row in now.rows] == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+def test_it_ends_where_rounding_is_reached():
+    now, _ = go(Still(), Stopping(tol=1e-300))
+    assert now.reason == "no further progress in floating-point numbers"
+    assert not stalled(now.rows[:5])
+
+
+def test_seconds_are_a_budget():
+    now, _ = go(Still(), Stopping(max_seconds=0.0))
+    assert now.reason == "max_seconds 0 spent before the first round"
+
+
+def test_an_objective_that_is_no_number_is_an_error_and_no_result():
+    with pytest.raises(ValueError, match="the objective became nan in round 4: the steps are too long"):
+        go(Still(lambda k: np.nan), Stopping())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_saves_come_by_rounds_and_a_run_goes_on_bitwise(size):
+    def main(comm):
+        limits, store = Stopping(tol=1e-9, max_epochs=9), Kept()
+        identity = {"store": store, "meta": {"job": "this"}}
+        cut, _ = go(PLAIN, limits, comm, save_every=("rounds", 3), **identity)
+        assert [k for k, *_ in store.saves][:2] == [3, 6]
+        assert store.saves[-1][0] == cut.round
+        rest, seen = go(PLAIN, Stopping(tol=1e-9), comm, resume=True, **identity)
+        whole, _ = go(PLAIN, Stopping(tol=1e-9), comm)
+        assert rest.state.w.tobytes() == whole.state.w.tobytes()
+        assert [r.objective for r in rest.rows] == [r.objective for r in whole.rows]
+        assert seen == rest.rows[len(cut.rows) :]
+        seconds = [r.seconds for r in rest.rows]
+        return seconds == sorted(seconds)
+
+    assert all(spmd(size, main))
+
+
+def test_resume_without_a_checkpoint_starts():
+    now, _ = go(PLAIN, Stopping(), resume=True, store=Kept(), meta={"job": "this"})
+    assert now.ending == "certified"

@@ -1,0 +1,45 @@
+"""What a resumed run refuses and says, through the command line."""
+
+import numpy as np
+import pytest
+
+from mpiopt.cli.main import run
+from mpiopt.comm.threads import single
+from mpiopt.resilience.signals import StopSignal
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "points.csv"
+
+
+def write(path, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(50, 3))
+    np.savetxt(path, np.column_stack([np.sign(x[:, 0] + rng.normal(size=50)), x]), delimiter=",")
+
+
+def train(data, *more):
+    words = ["train", data, "--algorithm", "saga", "--checkpoint-every", "1round", "--out", "run.h5", *more]
+    return run([str(word) for word in words], single(), StopSignal())
+
+
+def test_other_data_of_the_same_shape_is_refused(data, capsys):
+    write(data, 1)
+    assert train(data, "--max-epochs", "3", "--tol", "1e-300") == 3
+    write(data, 2)
+    assert train(data, "--resume", "auto") == 2
+    assert "another job: data_checksum is" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_line(data, capsys):
+    write(data, 1)
+    assert train(data, "--max-epochs", "6", "--tol", "1e-300") == 3
+    newest = sorted((data.parent / "run.ckpt").glob("??????.h5"))[-1]
+    newest.write_bytes(newest.read_bytes()[:900])
+    assert train(data, "--resume", "auto") == 0
+    shown = capsys.readouterr().out
+    assert f"{newest.name} is damaged: truncated HDF5 file; going on from " in shown
