@@ -1,4 +1,4 @@
-# make run | test | test-3 | test-slurm | check | torture | bench | study-saga | clean; see README.md.
+# make run | test | test-3 | test-slurm | check | docs | torture | bench | study-saga | clean; see docs/install.md.
 # MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
@@ -23,7 +23,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests test-slurm check torture bench clean
+.PHONY: setup run test mpi-tests test-slurm check torture bench docs clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -76,6 +76,17 @@ full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-f
 
 bench: setup
 	$(PYTHON) -m benchmarks.bench
+
+# The site, in build/docs. It needs no MPI and no .venv: its pinned packages are in an environment of their own.
+DOCS_ENVIRONMENT = .cache/docs-venv
+docs: $(DOCS_ENVIRONMENT)/ready
+	$(DOCS_ENVIRONMENT)/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "open build/docs/index.html"
+
+$(DOCS_ENVIRONMENT)/ready: requirements-docs.txt
+	$(or $(PYTHON3),python3) -m venv --clear $(DOCS_ENVIRONMENT)
+	$(DOCS_ENVIRONMENT)/bin/python -m pip install -q -r requirements-docs.txt
+	@touch $@
 
 clean:
 	rm -rf build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

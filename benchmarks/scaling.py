@@ -1,12 +1,16 @@
-"""`python -m benchmarks.scaling --write docs`: strong and weak scaling to 4096 ranks, each figure with its origin.
+"""`python -m benchmarks.scaling --write docs/benchmarks`: strong and weak scaling to 4096 ranks, with origins.
 
-Measured: `mpiopt train` on 1 and 2 ranks of this machine. Simulated: all ranks of the true algorithm in one process,
-work measured, exchanges by the link (`mpiopt plan --simulate`). Modelled: `mpiopt plan`. The link of the last two is
-100 Gbit/s and 2 us, a rank to a node.
+* Measured: `mpiopt train` on 1 and 2 ranks of this machine.
+* Simulated: all ranks of the real algorithm in one process (`mpiopt plan --simulate`). Work is measured, exchanges
+  follow the link.
+* Modelled: `mpiopt plan`.
 
-A simulation waits in each exchange for the slowest of its ranks, whose work was measured in turns on one machine, in
-caches that the others have just used, and does not count what a run loads first; a model takes all ranks for alike,
-and counts that. Where rounds are as short as a millisecond the two differ by several times: believe neither there.
+The link of the last two is 100 Gbit/s and 2 us, with one rank on a node.
+
+A simulation waits in each exchange for the slowest rank. The work of the ranks was measured in turns on one machine,
+with caches that the other ranks had just used, and what a run loads first is not counted. A model assumes equal
+ranks, and counts what a run loads first. If rounds are as short as a millisecond, the two differ by several times; do
+not rely on either.
 """
 
 from __future__ import annotations
@@ -152,7 +156,7 @@ def main() -> None:
     head = [
         "# Scaling",
         "",
-        *(__doc__ or "").replace("--write docs`", "--write docs` wrote this").splitlines(),
+        *(__doc__ or "").replace("--write docs/benchmarks`", "--write docs/benchmarks` wrote this").splitlines(),
         "",
         f"Made-up dense rows of {COLUMNS} columns, logistic loss, `{' '.join(FLAGS)}`, to the certified tolerance.",
         "",

@@ -7,7 +7,11 @@ from pathlib import Path
 from mpiopt.cli.help import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "jobs" / "README.md"]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SUPPORT.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / name / "README.md" for name in ("jobs", "data")),
+]
 PROGRAMS = [
     "mpiopt",
     "mpirun",
@@ -30,14 +34,17 @@ COMMAND = rf"{SET}(?:\.venv/bin/)?(?:{'|'.join(PROGRAMS)})\b"
 
 
 def blocks(text):
-    """Give the commands of indented blocks, without comments; a here-document is one command."""
+    """Return the commands of blocks, without comments; a here-document is one command."""
     return [line for line in lines_of(text) if re.match(COMMAND, line)]
 
 
 def lines_of(text):
-    """Give the lines of indented blocks, without comments; a here-document is one."""
-    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    """Return the lines of ```bash blocks and of indented blocks, without comments; a here-document is one line."""
+    text = re.sub(
+        r"^```bash\n(.*?)^```$", lambda block: re.sub("^", "    ", block[1], flags=re.M), text, flags=re.M | re.S
+    )
+    text = re.sub(r"^(`{3,}|:{3,}).*?^\1$", "", text, flags=re.M | re.S)
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ") and line.strip()]
     found = []
     while lines:
         line = re.sub(r"\s+#.*", "", lines.pop(0))
@@ -52,7 +59,7 @@ def inline(text):
     """Give the commands between backticks in running text; with a colon it is a message."""
     text = re.sub(r"^    .*$", "", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), flags=re.M)
     return [" ".join(part.split()) for part in re.findall(r"`([^`]+)`", text)
-            if re.match(COMMAND + " ", part) and ": " not in part]  # fmt: skip
+            if re.match(COMMAND + " ", part) and ": " not in part and part.split()[1] != "…"]  # fmt: skip
 
 
 def shown():

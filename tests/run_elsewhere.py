@@ -12,7 +12,7 @@ BENCHMARKS = [
     "lost --runs 4",
     "plan",
     "scaling",
-    "scaling --write docs",
+    "scaling --write docs/benchmarks",
 ]
 BENCHMARKS += ["recovery --rows 1000000 --epochs 100 --repeats 7", "slow_link", "slow_ranks", "sorted", "step_sizes"]
 ELSEWHERE = [
@@ -55,14 +55,20 @@ ELSEWHERE = [
         "tests/integration/test_serve.py",
         ["mpirun --with-ft ulfm -n 6 mpiopt serve jobs/failure-processes.toml --cell 8"],
     ),
+    (
+        "it starts mpirun",
+        "tests/unit/test_docs_examples.py",
+        ["python docs/examples/fit_in_python.py", "mpirun -n 2 python docs/examples/fit_in_python.py"],
+    ),
     ("it starts MPI", "tests/mpi/test_doctor.py", ["mpiopt doctor", "mpirun -n 2 mpiopt doctor"]),
     (
         "its plug-ins are not there until they are added",
         "tests/unit/test_docs_plugins.py",
         [
-            "mpirun -n 2 python -m mpi4py -m mpiopt train DATA --loss log-cosh --compress powers --downlink",
+            "mpirun -n 2 mpiopt train DATA --loss log-cosh --compress powers --downlink",
             "python tests/golden/compressors.py",
             "python -m pytest -q tests/unit/objective/test_losses.py tests/laws/test_compressors.py",
+            ".venv/bin/python -m pytest -q tests/unit/objective/test_losses.py -k logistic",
         ],
     ),
     (
@@ -73,7 +79,7 @@ ELSEWHERE = [
     (
         "it runs all tests",
         ".ci/run",
-        ["make test", "make test-3", "make check", "make test-slurm"],
+        ["make setup", "make test", "make test-3", "make check", "make test-slurm", "make docs"],
     ),
     (
         "hours of killing ranks; the same on a few runs is there",
@@ -96,17 +102,16 @@ ELSEWHERE = [
         "it is a test, minutes on real data",
         "tests/acceptance/test_real_data.py",
         [
-            "MPIOPT_ACCEPTANCE=docs/acceptance.md .venv/bin/python -m pytest -q tests/acceptance",
+            "MPIOPT_ACCEPTANCE=docs/benchmarks/acceptance.md .venv/bin/python -m pytest -q tests/acceptance",
             "python -m pytest -q tests/acceptance",
         ],
     ),
-    ("it starts mpirun", "tests/slurm/test_without_slurm.py", ["RANKS=2 bash jobs/train.sbatch job.toml"]),
+    ("it starts mpirun", "tests/slurm/test_without_slurm.py", ["RANKS=2 bash jobs/train.sbatch jobs/train.toml"]),
     (
         "it needs Slurm",
         "tests/slurm/test_jobs.py",
         [
             "python -m tests.slurm.cluster bash",
-            "srun --mpi=pmix",
             "less runs/first.sbatch",
             "tail -f runs/first.out",
             "kill -USR1",
@@ -120,7 +125,14 @@ ELSEWHERE = [
     (
         "no test runs it, as it asks a package server; that the extra is there is read",
         HERE,
-        ["pip install mpiopt[analysis]", "pip install mpiopt[export]", "pip install mpiopt[mpi]", "pip install -e ."],
+        [
+            "git clone https://github.com/mpiopt/mpiopt",
+            "pip install mpiopt[analysis]",
+            "pip install mpiopt[export]",
+            "pip install mpiopt[mpi]",
+            "pip install pre-commit",
+            "pip install -e .",
+        ],
     ),
     (
         "no test runs it, as it needs Lustre",

@@ -7,11 +7,12 @@ import pytest
 
 HEAD = """# Acceptance on real data
 
-Written by `MPIOPT_ACCEPTANCE=docs/acceptance.md .venv/bin/python -m pytest -q tests/acceptance`. Every run is `mpiopt
-train DATA --loss … --tol 1e-10` with `--algorithm saga` or `auto` and otherwise the case's flags and default options
-(l2 = 1/N, no intercept), on 1 to 4 ranks. The reference is Newton's method of `tests/acceptance/reference.py`, which
-shares no code with the package and proves F(w) - F* <= 1e-13 F. The difference is relative: (F - F_reference) /
-F_reference, of the objective in the result file. Asked for: at most 1e-9, and at most 300 epochs.
+`MPIOPT_ACCEPTANCE=docs/benchmarks/acceptance.md .venv/bin/python -m pytest -q tests/acceptance` writes this table.
+Every run is `mpiopt train DATA --loss … --tol 1e-10` with `--algorithm saga` or `auto`, the flags of its case, and
+default options otherwise (l2 = 1/N, no intercept), on 1 to 4 ranks. The reference is Newton's method of
+`tests/acceptance/reference.py`. It shares no code with the package and proves F(w) - F* <= 1e-13 F. The difference is
+relative, (F - F_reference) / F_reference, of the objective in the result file. Required: at most 1e-9, and at most
+300 epochs.
 
 | case | algorithm | ranks | epochs | rounds | difference | certificate |
 |---|---|---|---|---|---|---|

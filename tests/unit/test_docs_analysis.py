@@ -1,4 +1,4 @@
-"""What docs/analysis.md shows runs: its commands, its Python, its solver."""
+"""What docs/howto/analysis.md shows runs: its commands, its Python, its solver."""
 
 import re
 import shlex
@@ -15,8 +15,9 @@ from mpiopt.resilience.signals import StopSignal
 from tests.cases.result_files import made_run, rows
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "analysis.md").read_text()
-COMMANDS = re.findall(r"^    mpiopt (.*)$", TEXT, re.M)
+PAGE = "docs/howto/analysis.md"
+TEXT = (ROOT / PAGE).read_text()
+COMMANDS = re.findall(r"^mpiopt (.*)$", TEXT, re.M)
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 
 
@@ -43,7 +44,7 @@ def test_commands(here, command, capsys):
 def test_snippets_in_their_order(here, capsys):
     names = {}
     for snippet in SNIPPETS[:2]:
-        exec(compile(snippet, "docs/analysis.md", "exec"), names)
+        exec(compile(snippet, PAGE, "exec"), names)
     shown = capsys.readouterr().out
     assert "16000 bytes, 2.00 s to 1e-6; ended: True" in shown
     assert "classifier__l2" in shown
@@ -57,7 +58,7 @@ def test_the_solver_reaches_the_optimum_of_the_benchmark(monkeypatch, fit_interc
     stand_in.BaseSolver = object
     monkeypatch.setitem(sys.modules, "benchopt", stand_in)
     names = {}
-    exec(compile(SNIPPETS[2], "docs/analysis.md", "exec"), names)
+    exec(compile(SNIPPETS[2], PAGE, "exec"), names)
     rng = np.random.default_rng(1)
     x = rng.normal(size=(40, 3))
     y = np.where(x[:, 0] + rng.normal(size=40) > 0.3, 1.0, -1.0)
@@ -73,8 +74,3 @@ def test_the_solver_reaches_the_optimum_of_the_benchmark(monkeypatch, fit_interc
     best = minimize(objective, np.zeros(3 + fit_intercept), tol=1e-12)
     np.testing.assert_allclose(solver.get_result()["beta"], best.x, atol=1e-5)
     assert objective(solver.get_result()["beta"]) <= best.fun + 1e-9
-
-
-def test_every_study_that_is_shown_has_jobs():
-    for name in re.findall(r"make study-(\w+)", TEXT):
-        assert list((ROOT / "jobs").glob(f"{name}*.toml")), name

@@ -1,4 +1,4 @@
-"""What docs/plugins.md says works: its blocks are put where they say in a copy, the laws pass, a run is certified."""
+"""What docs/howto/plugins.md says works: its blocks are put into a copy, the laws pass, a run is certified."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "plugins.md").read_text()
+TEXT = (ROOT / "docs" / "howto" / "plugins.md").read_text()
 BLOCKS = re.findall(r"^```python\n# ([\w/.]+)(?:, in (\w+)\(\))?\n(.*?)^```$", TEXT, re.M | re.S)
 COPIED = ["conftest.py", "problems.py", "unit/test_losses.py", "laws/test_compressors.py", "laws/test_algorithms.py"]
 TRAINING = """

@@ -82,7 +82,7 @@ def test_only_the_named_modules_import(library):
 
 def test_the_package_is_its_rooms():
     there = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
-    assert there - {"DESIGN.md"} == {*ROOMS[:-1], "__init__.py", "__main__.py", "py.typed"}
+    assert there == {*ROOMS[:-1], "__init__.py", "__main__.py", "py.typed"}
 
 
 def test_imports_run_down_the_rooms():
