@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.resilience.conftest import LAUNCH, ROOT, clean
+from tests.conftest import LAUNCH, ROOT, clean
 
 
 def make(*words, cwd=ROOT):

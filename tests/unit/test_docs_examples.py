@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 PROGRAMS = {

@@ -368,7 +368,7 @@ def test_ctrl_c_during_the_imports_is_no_traceback(here):
 
 AT_ITS_WORK = """import os, signal, sys
 sys.modules["mpi4py"] = None
-from mpiopt.data.formats.base import hdf5
+from mpiopt.data.formats import hdf5
 write = hdf5.write
 def interrupted(*words):
     write(*words)
