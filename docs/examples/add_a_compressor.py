@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
-from mpiopt.compressors import Compressor
+from mpiopt.compress.compressors.base import Compressor
 
 import mpiopt
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
-from mpiopt.losses import BlockFunctions, Loss
+from mpiopt.objective.losses.base import BlockFunctions, Loss
 
 import mpiopt
 

@@ -76,17 +76,8 @@ def test_the_laws_pass(copy):
     golden = python(copy, "tests/golden/compressors.py")
     assert golden.stdout.startswith("1 written"), golden.stderr
     chosen = "log-cosh or powers or options_are"
-    done = python(
-        copy,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        chosen,
-        *(f"tests/{n}" for n in COPIED if "test_" in n),
-    )
+    tests = [f"tests/{name}" for name in COPIED if "test_" in name]
+    done = python(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *tests)
     assert done.returncode == 0, done.stdout[-3000:]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed > 100
