@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
-from mpiopt.compress.compressors.base import Compressor
 
 import mpiopt
+from mpiopt.compress.compressors.base import Compressor
 
 
 @dataclass(frozen=True)

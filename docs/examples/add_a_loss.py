@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
-from mpiopt.objective.losses.base import BlockFunctions, Loss
 
 import mpiopt
+from mpiopt.objective.losses.base import BlockFunctions, Loss
 
 
 def _value(z, y, out, n, outputs):
