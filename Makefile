@@ -1,5 +1,5 @@
 # make run | test | test-3 | test-slurm | check | docs | torture | bench | study-saga | clean; see docs/install.md.
-# MPICC=… HDF5_DIR=… make … uses the machine's own MPI.
+# MPICC=… HDF5_DIR=… make … uses the MPI and the HDF5 of the machine.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
 OPEN_MPI = $(shell $(MPIEXEC) --version 2>/dev/null | grep -i 'open mpi\|prrte')
@@ -14,7 +14,7 @@ TORTURE ?= runs/torture.json
 FLAGS ?= --loss softmax --scale maxabs --l2 1e-3 --intercept --algorithm saga
 
 ifndef MPICC
-# Open MPI from PyPI on one machine: as root, more ranks than cores, and a start five times as fast.
+# Open MPI from PyPI on one machine: allow root and more ranks than cores; these transports start five times as fast.
 export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_pml = ob1
@@ -34,8 +34,8 @@ run: setup
 setup:
 	@tools/setup.sh
 
-# Everything: what needs no MPI, programs that the tests start with mpirun, MPI tests on 1 to 4 ranks; and at the end
-# that no MPI test was skipped on all of them.
+# All tests: without MPI, with programs that the tests start under mpirun, and the MPI tests on 1 to 4 ranks. The last
+# line fails if an MPI test was skipped on every number of ranks.
 test: check
 	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws --ignore=tests/slurm
 	@rm -rf .cache/ran
@@ -48,8 +48,8 @@ mpi-tests:
 test-%: setup
 	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n $* $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi tests/mpi
 
-# The templates on a real Slurm of four virtual nodes, which is installed where apt allows and ends with the tests. Where
-# it cannot be the last line says so; MPIOPT_SLURM=required makes that a failure.
+# The batch scripts on a real Slurm of four virtual nodes. It is installed if apt can do it, and ends with the tests. If
+# it cannot be installed, the last line says so; MPIOPT_SLURM=required makes that a failure.
 test-slurm: setup
 	@tests/slurm/install.sh
 	$(PYTHON) -m pytest -q --durations=5 tests/slurm
@@ -60,12 +60,12 @@ check: setup
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q -n auto --dist worksteal tests/unit tests/laws
 
-# Ranks that die: 200 runs for each strategy and algorithm, counts in TORTURE, to which a second call adds.
+# Kill ranks: RUNS runs for each recovery and algorithm. The counts go to TORTURE; a second call adds to them.
 torture: setup
 	@mkdir -p $(dir $(TORTURE))
 	$(PYTHON) -m tests.resilience.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
-# A study: its jobs, jobs/NAME*.toml, at the size of minutes; FULL=1: at full size. Pages, pictures and HDF5 in runs/.
+# Run the jobs of a study, jobs/NAME*.toml, in minutes; with FULL=1 at full size. Pages, pictures and HDF5 go to runs/.
 study-%: setup
 	@test -n "$(call all_jobs,$*)" || { echo "there is no jobs/$*.toml or jobs/$*-….toml"; exit 2; }
 	$(foreach job,$(if $(FULL),$(call full_jobs,$*),$(call small_jobs,$*)),$(PYTHON) -m mpiopt study $(job) &&) true

@@ -45,6 +45,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"mpiopt {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {page: [] for page in ("install", "comparison", "limitations", "changelog", "contributing")}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

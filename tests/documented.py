@@ -58,8 +58,8 @@ def lines_of(text):
 def inline(text):
     """Give the commands between backticks in running text; with a colon it is a message."""
     text = re.sub(r"^    .*$", "", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), flags=re.M)
-    return [" ".join(part.split()) for part in re.findall(r"`([^`]+)`", text)
-            if re.match(COMMAND + " ", part) and ": " not in part and part.split()[1] != "…"]  # fmt: skip
+    parts = [" ".join(part.split()) for part in re.findall(r"`([^`]+)`", text)]
+    return [part for part in parts if re.match(COMMAND + " ", part) and ": " not in part and part.split()[1] != "…"]
 
 
 def shown():

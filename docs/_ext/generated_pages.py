@@ -6,6 +6,7 @@ lists the public names, and each gets a page in `docs/reference/api/`.
 
 import dataclasses
 import importlib
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -217,9 +218,13 @@ def of_one(name, home):
     return [title, "=" * len(title), "", f".. {kind}:: {full}", *members]
 
 
-def escape_bars(app, what, name, obj, options, lines):
-    """Escape the bars of |x| in docstrings: reStructuredText would take them for a substitution."""
-    lines[:] = [line if line.lstrip().startswith(">>>") else line.replace("|", "\\|") for line in lines]
+def escape_mathematics(app, what, name, obj, options, lines):
+    """Escape |x| and trailing underscores (coef_) in docstrings, outside of code: they would be taken for markup."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...", ".. ")):
+            parts = line.split("`")
+            parts[::2] = [re.sub(r"(?<!\\)\|", r"\|", re.sub(r"(\w)_(?!\w)", r"\1\_", part)) for part in parts[::2]]
+            lines[i] = "`".join(parts)
 
 
 def setup(app):
@@ -228,6 +233,6 @@ def setup(app):
     app.add_directive("mpiopt-commands", Commands)
     app.add_directive("mpiopt-job-keys", JobKeys)
     app.add_directive("mpiopt-plugins", Plugins)
-    app.connect("autodoc-process-docstring", escape_bars, priority=900)  # after numpydoc
+    app.connect("autodoc-process-docstring", escape_mathematics, priority=900)  # after numpydoc
     app.connect("config-inited", lambda app, config: write_api_pages(app))
     return {"version": "1", "parallel_read_safe": True}
