@@ -4,7 +4,7 @@
 set -euo pipefail
 : "${MPIRUN:=mpirun}" "${PYTHON:=python}"
 cd "${1:-.}"
-job="generate:n=20000,d=50,condition=100,task=binary --algorithm saga[preconditioner=none] --out run.h5"
+job="generate:n=200000,d=50,condition=1e4,task=binary --algorithm saga[preconditioner=none] --out run.h5"
 
 $MPIRUN -n 2 $PYTHON -m mpiopt train $job --tol 1e-12 --checkpoint-every 1round &
 until ls run.ckpt/*.h5 >run.list 2>/dev/null; do sleep 0.1; done # wait for the first checkpoint
