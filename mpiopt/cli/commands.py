@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse, typed
 from mpiopt.resilience.signals import StopSignal
 
@@ -26,7 +26,7 @@ def inspect(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     marks = inspect.marks(sys.stdout.encoding)
     with comm.agree_on_errors():
         text = "\n\n".join(inspect.inspect(p, marks) for p in paths) if comm.rank == 0 else ""
-    print_here(comm, text)
+    print_on_root(comm, text)
     return 0
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.history import duration
 from mpiopt.resilience.signals import StopSignal
@@ -69,7 +69,7 @@ def compare(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         raise ValueError("compare needs runs: mpiopt compare A.h5 B.h5 …")
     with comm.agree_on_errors():
         text = compared(paths) if comm.rank == 0 else ""
-    print_here(comm, text)
+    print_on_root(comm, text)
     return 0
 
 

@@ -37,10 +37,10 @@ def serve(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         sets = job.sets()
     stage = Stage(job, cell, sets, comm, out)
     if (raw := getattr(comm, "raw", None)) is not None:
-        from mpiopt.comm.mpi.fault_tolerant_mailbox import SturdyMail, survives
+        from mpiopt.comm.mpi.fault_tolerant_mailbox import FaultTolerantMailbox, survives
 
         if survives():
-            stage.mortal(SturdyMail(raw))
+            stage.mortal(FaultTolerantMailbox(raw))
     stage.silent()
     return 0
 
@@ -112,7 +112,7 @@ class Stage:
     def silent(self) -> None:
         """Run where the dead come back."""
         record = self.run(self.comm, SILENT, None)
-        self.comm.flush()
+        self.comm.drain()
         with self.comm.agree_on_errors():
             if record is not None:
                 self.finish(record, SILENT)
@@ -155,5 +155,5 @@ def farewell(mail: ProcessMailbox) -> None:
     """Let MPI move on until the last beat has left."""
     end = time.monotonic() + FAREWELL
     while time.monotonic() < end:
-        mail.arrived()
+        mail.receive_available()
         time.sleep(0.005)
