@@ -25,7 +25,7 @@ from benchmarks.peer_epochs import sklearn_saga
 from mpiopt.algorithms.saga.local_steps import full_metric
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.base import Comm
-from mpiopt.comm.lockstep import Turns
+from mpiopt.comm.lockstep import LockstepWorld
 from mpiopt.comm.threads import run_in
 from mpiopt.compress.channel import Channel
 from mpiopt.objective.objective import Objective
@@ -74,7 +74,7 @@ def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) ->
 
 def on_ranks(ranks: int, name: str, forms: list[str], cap: float, shards: str = "shuffled") -> Row:
     """Do as `measure` on ranks in threads."""
-    return run_in(Turns(ranks, 3600.0), partial(measure, name, shards, cap, forms))[0]
+    return run_in(LockstepWorld(ranks, 3600.0), partial(measure, name, shards, cap, forms))[0]
 
 
 def fixed(row: Row) -> Ran:

@@ -35,7 +35,7 @@ def main() -> int:
 
     stop = StopSignal()
     stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli.main import run
+    from mpiopt.cli.main import run, run_command
     from mpiopt.core.config.commands import HEEDFUL, alone, from_outside
 
     words = sys.argv[1:]
@@ -54,14 +54,14 @@ def main() -> int:
     except (ImportError, RuntimeError) as error:
         return without(words, stop, error)
 
-    from mpiopt.comm.mpi.comm import MpiComm, met
+    from mpiopt.comm.mpi.comm import MpiComm, all_arrive
 
     library = MPI.Get_library_version()
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     if comm.rank == 0:
         note_start(os.environ)
     try:
-        code = run(words, comm, stop, library)
+        code, text = run_command(words, comm, stop, library)
     except Exception:  # a fault of ours: to start again would bring it again
         note_end(os.environ, 1)
         if comm.size == 1:
@@ -69,8 +69,8 @@ def main() -> int:
         traceback.print_exc()
         sys.stderr.flush()
         MPI.COMM_WORLD.Abort(1)  # as `python -m mpi4py` does; the command `mpiopt` has no mpi4py around it
-    if code == 2 and not met(MPI.COMM_WORLD, PATIENCE):
-        print(f"mpiopt: rank {comm.rank} alone failed: {comm.unsaid}", file=sys.stderr, flush=True)
+    if code == 2 and not all_arrive(MPI.COMM_WORLD, PATIENCE):
+        print(f"mpiopt: rank {comm.rank} alone failed: {text}", file=sys.stderr, flush=True)
         MPI.COMM_WORLD.Abort(2)
     if comm.rank == 0:
         note_end(os.environ, code)
@@ -101,32 +101,32 @@ def outlive(words: Sequence[str], stop: StopSignal) -> None:
     signal.alarm(max(1, int(limit)))
     from mpi4py import MPI
 
-    from mpiopt.cli.main import run
+    from mpiopt.cli.main import run_command
     from mpiopt.comm.membership import AGAIN
-    from mpiopt.comm.mpi.ulfm import UlfmCrew
+    from mpiopt.comm.mpi.ulfm import UlfmMembership
 
-    crew = UlfmCrew(MPI.COMM_WORLD, limit)
-    comm = crew.everyone()
+    membership = UlfmMembership(MPI.COMM_WORLD, limit)
+    comm = membership.everyone()
     signal.alarm(0)
-    if crew.first:
+    if membership.first:
         note_start(os.environ)
     try:
-        code = run(words, comm, stop, MPI.Get_library_version())
+        code, text = run_command(words, comm, stop, MPI.Get_library_version())
     except Exception as error:
-        if not crew.lost(error):  # a fault of ours: end all ranks, as `python -m mpi4py` does
+        if not membership.is_rank_loss(error):  # a fault of ours: end all ranks, as `python -m mpi4py` does
             traceback.print_exc()
             note_end(os.environ, 1)
             sys.stderr.flush()
             MPI.COMM_WORLD.Abort(1)
         print(f"mpiopt: a rank was lost: {error}", file=sys.stderr, flush=True)
-        code = AGAIN
-    if code == 2 and not crew.met(PATIENCE):
-        print(f"mpiopt: rank {comm.rank} alone failed: {comm.unsaid}", file=sys.stderr, flush=True)
+        code, text = AGAIN, ""
+    if code == 2 and not membership.all_arrive(PATIENCE):
+        print(f"mpiopt: rank {comm.rank} alone failed: {text}", file=sys.stderr, flush=True)
         note_end(os.environ, code)
         MPI.COMM_WORLD.Abort(2)
-    if crew.first and code != AGAIN:
+    if membership.first and code != AGAIN:
         note_end(os.environ, code)
-    crew.leave(code)
+    membership.leave(code)
 
 
 if __name__ == "__main__":

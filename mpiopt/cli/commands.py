@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse, typed
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ def inspect(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     from mpiopt.results import inspect
 
     marks = inspect.marks(sys.stdout.encoding)
-    print_here(
-        comm, together(comm, lambda: "\n\n".join(inspect.inspect(p, marks) for p in paths) if comm.rank == 0 else "")
-    )
+    with comm.agree_on_errors():
+        text = "\n\n".join(inspect.inspect(p, marks) for p in paths) if comm.rank == 0 else ""
+    print_on_root(comm, text)
     return 0
 
 
@@ -39,7 +38,9 @@ def plot(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     from mpiopt.results import plot as drawing
 
     out = dict(settings).get("out", str(Path(paths[0]).with_suffix(".png")))
-    together(comm, lambda: drawing.plot(paths, out) if comm.rank == 0 else None)
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            drawing.plot(paths, out)
     if comm.rank == 0:
         print(f"drawn: {out}")
     return 0

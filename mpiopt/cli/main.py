@@ -7,19 +7,32 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mpiopt import __version__
 from mpiopt.cli.help import usage
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.commands import COMMANDS, from_outside
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.launcher_env import refuse_mismatch
 from mpiopt.resilience.signals import StopSignal
 
 
+class CommandEnd(NamedTuple):
+    """How a command ended on this rank."""
+
+    code: int  # exit code
+    error: str = ""  # the user's error, in one line
+
+
 def run(words: Sequence[str], comm: Comm, stop: StopSignal, library: str = "") -> int:
-    """Run one command on this rank; give the exit code.
+    """Run one command on this rank and return its exit code."""
+    return run_command(words, comm, stop, library).code
+
+
+def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str = "") -> CommandEnd:
+    """Run one command on this rank; return its exit code and the user's error.
 
     0 certified or done, 2 user error, 3 budget spent, 75, 130 and 143 stopped by a signal, 76 ranks lost. Whatever
     else is raised is our fault and is left to end all ranks with its traceback.
@@ -27,14 +40,14 @@ def run(words: Sequence[str], comm: Comm, stop: StopSignal, library: str = "") -
     try:
         if words[:1] != ["doctor"] and not from_outside(words):
             refuse_mismatch(os.environ, comm.size, library)
-        return dispatch(words, comm, stop)
+        return CommandEnd(dispatch(words, comm, stop))
     except (ValueError, OSError) as error:
         if os.environ.get("MPIOPT_TRACEBACK"):
             raise
-        comm.unsaid = told(error)
-        if comm.rank == 0:  # where all ranks failed alike, as they should
-            print(f"mpiopt: {comm.unsaid}", file=sys.stderr, flush=True)
-        return 2
+        text = told(error)
+        if comm.rank == 0:  # for all ranks, which should have failed alike
+            print(f"mpiopt: {text}", file=sys.stderr, flush=True)
+        return CommandEnd(2, text)
 
 
 def told(error: Exception) -> str:
@@ -61,5 +74,5 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
 
 def say(comm: Comm, text: str) -> int:
     """Print on rank 0."""
-    print_here(comm, text)
+    print_on_root(comm, text)
     return 0

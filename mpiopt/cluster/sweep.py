@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import shared_text
+from mpiopt.comm.collective_io import text_from_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.job import Job
@@ -225,7 +225,7 @@ def sweep(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Run all members in turn, or one; count them; or make the table of their results."""
     _, settings = parse(words, {**job_file.flags(), **OURS})
     asked = dict(settings)
-    text = shared_text(comm, lambda: json.dumps(read(words)))
+    text = text_from_root(comm, lambda: json.dumps(read(words)))
     whole = found_in(*json.loads(text))
     if "count" in asked:
         print(len(whole.members))
@@ -269,4 +269,4 @@ def run(members: Sequence[Member], comm: Comm, stop: StopSignal) -> int:
 
 def known(job: Job, comm: Comm) -> bool:
     """Say, on all ranks, whether a job is done; collective."""
-    return bool(shared_text(comm, lambda: "yes" if finished(job) else ""))
+    return bool(text_from_root(comm, lambda: "yes" if finished(job) else ""))

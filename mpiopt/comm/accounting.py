@@ -1,4 +1,4 @@
-"""What crosses the wire and how long it takes: counters, and the meter around every exchange."""
+"""Bytes, messages and seconds of communication: the counters, and the timer around every exchange."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ COUNTS = ("bytes_sent", "bytes_received", "bytes_plain", "messages", "exchanges"
 
 @dataclass
 class Traffic:
-    """What this rank sent and received through the channel, as its communicator counts it, and what it cost."""
+    """What this rank sent and received through its channel, and the seconds that this took."""
 
     bytes_sent: int = 0
     bytes_received: int = 0
-    bytes_plain: int = 0  # that the same exchanges would have sent with sums of float64 instead of compressed ones
+    bytes_plain: int = 0  # bytes that the same exchanges would have sent without compression, as float64
     messages: int = 0
     exchanges: int = 0
-    rounds: int = 0  # along a graph, the same on all ranks; an exchange there has many
+    rounds: int = 0  # in a graph, the same on all ranks; one exchange there takes many rounds
     seconds_wait: float = 0.0  # for the slowest rank, before an exchange starts
     seconds_communicate: float = 0.0
     seconds_compress: float = 0.0
@@ -29,7 +29,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Timer:
-    """Puts down to a traffic what a communicator counts, and seconds."""
+    """Add what a communicator counts, and seconds, to a `Traffic`."""
 
     comm: Comm
     traffic: Traffic
@@ -60,21 +60,21 @@ class Timer:
         traffic.seconds_communicate += time.perf_counter() - begin
 
 
-class Timed:
-    """A sum under way whose polling and waiting count as communication."""
+class TimedSum:
+    """A nonblocking sum whose polling and waiting count as communication."""
 
     def __init__(self, pending: Pending, traffic: Traffic) -> None:
         self._pending, self._traffic = pending, traffic
 
     def poll(self) -> bool:
-        """Make progress."""
+        """Make progress; return whether `wait` would return at once."""
         begin = time.perf_counter()
         done = self._pending.poll()
         self._traffic.seconds_communicate += time.perf_counter() - begin
         return done
 
     def wait(self) -> Array:
-        """Finish the sum."""
+        """Finish the sum and return it."""
         begin = time.perf_counter()
         result = self._pending.wait()
         self._traffic.seconds_communicate += time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Errors that travel: every rank raises the same one."""
+"""Errors as bytes, so that every rank can raise the same one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mpiopt.comm.base import Array
 
-_KNOWN: dict[str, type[Exception]] = {
+_PORTABLE: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
         ValueError,
@@ -25,49 +25,47 @@ _KNOWN: dict[str, type[Exception]] = {
         RuntimeError,
     )
 }
+_LONGEST = 8000  # characters of an error message that are sent
 
 
 class RankLost(Exception):
-    """A rank of the communicator has died; only those raise it that survive."""
-
-
-_LONGEST = 8000  # characters of a message that travel
+    """A rank of the communicator has died; the surviving ranks raise this."""
 
 
 def portable(error: Exception) -> Exception:
-    """Give `error` as the nearest type that travels, with its message; a foreign type's name goes before it."""
+    """Return the error as the nearest type that can be sent; the name of any other type goes into the message."""
     for kind in type(error).__mro__:
-        if _KNOWN.get(kind.__name__) is kind:
-            return _KNOWN[kind.__name__](str(error)[:_LONGEST])
+        if _PORTABLE.get(kind.__name__) is kind:
+            return _PORTABLE[kind.__name__](str(error)[:_LONGEST])
     return RuntimeError(f"{type(error).__name__}: {error}"[:_LONGEST])
 
 
 def encode(error: Exception | None) -> Array:
-    """Give an error as bytes; no bytes for no error."""
+    """Return an error as bytes; no error is no bytes."""
     if error is None:
         return np.empty(0, np.uint8)
-    told = portable(error)
-    text = json.dumps([type(told).__name__, str(told)])
+    sent = portable(error)
+    text = json.dumps([type(sent).__name__, str(sent)])
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def decode(wire: Array) -> Exception | None:
-    """Give back what `encode` took."""
-    if not wire.size:
+def decode(payload: Array) -> Exception | None:
+    """Return the error that `encode` wrote."""
+    if not payload.size:
         return None
-    kind, text = json.loads(wire.tobytes())
-    return _KNOWN[kind](text)
+    kind, text = json.loads(payload.tobytes())
+    return _PORTABLE[kind](text)
 
 
 def raise_first(errors: Sequence[Exception | None], own: Exception | None = None) -> None:
-    """Raise the error of the lowest rank that has one; name the rank where not all failed alike.
+    """Raise the error of the lowest rank that has one, with the rank's number unless all ranks failed alike.
 
-    What is raised is of a type that travels; this rank's `own` error becomes its cause.
+    This rank's `own` error becomes the cause.
     """
-    told = [None if e is None else portable(e) for e in errors]
-    for rank, error in enumerate(told):
+    sent = [None if e is None else portable(e) for e in errors]
+    for rank, error in enumerate(sent):
         if error is None:
             continue
-        if all(e is not None and str(e) == str(error) for e in told):
+        if all(e is not None and str(e) == str(error) for e in sent):
             raise error from own
         raise type(error)(f"rank {rank}: {error}") from own

@@ -1,132 +1,123 @@
-"""A job that outlives some of its ranks: who works, who waits, and work begun again with those that are left."""
+"""A job that survives the loss of ranks: which ranks work, which wait as spares, and how work is tried again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from mpiopt.comm.base import Comm
+from mpiopt.comm.base import Assignment, Comm, Membership
 
 LOST = -1  # in place of an exit code: the work has to be done again
-AGAIN = 76  # exit code: ranks were lost and the job could not go on in place; start it again from its checkpoint
-BREATH, MOST = 3.0, 10.0  # times the longest silence that there was; times what is waited at least
-ALARMS = 3  # errors that looked like lost ranks, one after another, although none was lost
+AGAIN = 76  # exit code: ranks were lost and the job could not continue; start it again from its checkpoint
+WAIT_FACTOR = 3.0  # wait this many times the longest silence that was observed,
+WAIT_LIMIT = 10.0  # and at most this many times the minimum wait
+FALSE_ALARMS = 3  # errors in a row that look like lost ranks, although no rank is lost, before the job gives up
 
 
 class RollBack(Exception):
-    """All ranks are alive and agree to begin again from the last state that can be trusted."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Where a rank works: its communicator, None where it waits; and which ranks of the one before are gone."""
-
-    comm: Comm | None
-    lost: tuple[int, ...] = ()
+    """All ranks are alive and agree to start again from the last state that can be trusted."""
 
 
 @dataclass
 class SilenceMonitor:
-    """How long the ranks have gone without a message while all were alive: a round, or the reading of the rows."""
+    """The longest time without a message while all ranks were alive: a round, or the reading of the rows."""
 
     messages: int = 0
-    since: float = 0.0  # seconds, when the last one was seen
-    longest: float = 0.0
+    since: float = 0.0  # seconds, when the last message was observed
+    longest: float = 0.0  # seconds
 
-    def beat(self, messages: int, now: float) -> None:
-        """Look at a counter that grows with every message."""
+    def observe(self, messages: int, now: float) -> None:
+        """Take a counter that grows with every message, at the time `now` in seconds."""
         if messages != self.messages:
             self.longest = max(self.longest, now - self.since)
             self.messages, self.since = messages, now
 
-    def patience(self, least: float) -> float:
-        """Give the seconds after which silence means that nothing will come any more, MOST times `least` at most."""
-        return min(max(least, BREATH * self.longest), MOST * least)
-
-
-class Membership(Protocol):
-    """The ranks of a job that are alive. All verbs are collective over them, but for `lost`."""
-
-    def muster(self, spares: Callable[[Comm], int]) -> Assignment:
-        """Give every rank its place; `spares` says, once, how many ranks wait, from what all ranks agree on."""
-        ...
-
-    def lost(self, error: Exception) -> bool:
-        """Say whether this error means that a rank was lost; if so, all other ranks will see one soon."""
-        ...
-
-    def agree(self, code: int) -> int:
-        """Give the exit code with which all working ranks came here, or LOST if one came with that."""
-        ...
-
-    def wait(self) -> int:
-        """Wait, without a place, for the working ranks' `agree`, and give the same."""
-        ...
+    def limit(self, least: float) -> float:
+        """Return the seconds of silence after which no message will come; `least` is the minimum."""
+        return min(max(least, WAIT_FACTOR * self.longest), WAIT_LIMIT * least)
 
 
 class FixedMembership:
-    """A crew whose ranks live as long as their communicator."""
+    """The membership of a communicator that ends when one of its ranks dies."""
 
     def __init__(self, comm: Comm) -> None:
         self._comm = comm
 
-    def muster(self, spares: Callable[[Comm], int]) -> Assignment:
-        """Give the communicator."""
+    def assign_ranks(self, spares: Callable[[Comm], int]) -> Assignment:
+        """Return the communicator: every rank works."""
         return Assignment(self._comm)
 
-    def lost(self, error: Exception) -> bool:
-        """Say no: an error is an error."""
+    def is_rank_loss(self, error: Exception) -> bool:
+        """Return False: no rank can be lost alone."""
         return False
 
-    def agree(self, code: int) -> int:
-        """Give the code: all ranks have the same."""
+    def agree_on_code(self, code: int) -> int:
+        """Return the code: all ranks have the same."""
         return code
 
-    def wait(self) -> int:
-        """Nobody waits here."""
-        raise RuntimeError("a steady crew has no spare ranks")
+    def await_code(self) -> int:
+        """Refuse: there are no spare ranks."""
+        raise RuntimeError("a communicator of fixed size has no spare ranks that wait")
 
 
-def run_elastic(crew: Membership, spares: Callable[[Comm], int], work: Callable[[Assignment], int]) -> int:
-    """Do `work`, again with those that are left as often as ranks are lost; give its exit code, on all ranks alike.
+def run_elastic(membership: Membership, spares: Callable[[Comm], int], work: Callable[[Assignment], int]) -> int:
+    """Run `work`, again on the ranks that are left whenever ranks are lost, and return its exit code on all ranks.
+
+    Parameters
+    ----------
+    membership : Membership
+        The ranks that are alive.
+    spares : callable
+        Computes how many ranks wait as spares, the same on all ranks.
+    work : callable
+        The work of a rank that has a place; returns an exit code.
+
+    Returns
+    -------
+    int
+        The exit code that all working ranks agree on.
 
     Raises
     ------
     RuntimeError
-        If work fails again and again as if a rank were lost, and none is.
+        If the work fails repeatedly as if a rank were lost, and none is.
     """
     alarms = 0
     while True:
-        post = crew.muster(spares)
-        code, error = (crew.wait(), None) if post.comm is None else tried(crew, post, work)
-        if post.comm is not None:
-            code = crew.agree(code)
+        assignment = membership.assign_ranks(spares)
+        if assignment.comm is None:
+            code, error = membership.await_code(), None
+        else:
+            code, error = _try_work(membership, assignment, work)
+            code = membership.agree_on_code(code)
         if code != LOST and error is not None:
             raise error
         if code != LOST:
             return code
-        alarms = 0 if post.lost else alarms + 1
-        if alarms > ALARMS:
+        alarms = 0 if assignment.lost else alarms + 1
+        if alarms > FALSE_ALARMS:
             raise RuntimeError(f"the work failed {alarms} times as if a rank were lost, but all are alive: {error!r}")
 
 
-def tried(crew: Membership, post: Assignment, work: Callable[[Assignment], int]) -> tuple[int, Exception | None]:
-    """Give the exit code of the work, or LOST; and the error if it is one that the caller should raise."""
+def _try_work(
+    membership: Membership, assignment: Assignment, work: Callable[[Assignment], int]
+) -> tuple[int, Exception | None]:
+    """Return the exit code of the work, or LOST; and the error if the caller has to raise it."""
     try:
-        return work(post), None
+        return work(assignment), None
     except RollBack:
         return LOST, None
     except Exception as error:
-        return (LOST, None) if crew.lost(error) else (2, error)
+        return (LOST, None) if membership.is_rank_loss(error) else (2, error)
 
 
-def seats(held: Sequence[int], wanted: int) -> list[int]:
-    """Give each rank its seat, -1 for none, from the seats held before (-1: none); `wanted` of them if it can be.
+def new_ranks(held: Sequence[int], wanted: int) -> list[int]:
+    """Return each process's rank among the `wanted` working ones, -1 for a spare, from the ranks held before.
 
-    Who has a seat keeps it, and who waits takes the first free one; where one stays empty, those behind it move up.
+    A process keeps its rank, and a spare (-1) takes the first free one. If a rank stays free, the higher ones move
+    down.
     """
-    free = [seat for seat in range(wanted) if seat not in held]
-    taken = [free.pop(0) if seat < 0 and free else seat for seat in held]
-    order = sorted(seat for seat in taken if seat >= 0)
-    return [order.index(seat) if seat >= 0 else -1 for seat in taken]
+    free = [rank for rank in range(wanted) if rank not in held]
+    taken = [free.pop(0) if rank < 0 and free else rank for rank in held]
+    order = sorted(rank for rank in taken if rank >= 0)
+    return [order.index(rank) if rank >= 0 else -1 for rank in taken]

@@ -1,7 +1,8 @@
-"""What both forms of the verbs share: reduction in rank order, and the count of what a verb sends.
+"""What threads and MPI share in reductions: the order of the sum, and the count of what a call sends.
 
-A sum of small vectors is one allgather, of large ones an exchange of slices and an allgather of the sums: each rank
-then sends 2 (size - 1)/size of the vector, as the best Allreduce does (Rabenseifner, ICCS 2004).
+The sum of small vectors is one allgather. Large vectors are exchanged in slices; each rank sums its slice, and an
+allgather collects the sums. Each rank then sends 2 (size - 1)/size of the vector, as the best Allreduce does
+(Rabenseifner, ICCS 2004).
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpiopt.comm.base import Array, Message
+from mpiopt.comm.base import Array, CommDefaults, Message
 from mpiopt.core.partition import block
 
-# Through shared memory the allgather wins longer (2 ranks: up to 4 MB, 4 ranks: 64 KB), but it sends size/2 times as
-# much, which counts on a link.
-SMALL = 1 << 15  # bytes received from the others
+# Bytes received from the others, up to which the sum is one allgather. Through shared memory the allgather wins
+# longer (2 ranks: up to 4 MB, 4 ranks: 64 KB), but it sends size/2 times as much, which counts on a network.
+SMALL = 1 << 15
 
 
 def in_order(operation: Callable[..., Array], parts: Sequence[Array]) -> Array:
-    """Reduce equal-shaped arrays from the first to the last: the same bits wherever it is computed."""
+    """Reduce arrays of one shape from the first to the last: the same bits on every rank."""
     total = np.array(parts[0], copy=True)
     for part in parts[1:]:
         operation(total, part, out=total)
@@ -27,24 +28,26 @@ def in_order(operation: Callable[..., Array], parts: Sequence[Array]) -> Array:
 
 
 def is_small(nbytes: int, size: int) -> bool:
-    """Say whether a vector of `nbytes` is summed by one allgather."""
+    """Return whether a vector of `nbytes` is summed by one allgather."""
     return nbytes * (size - 1) <= SMALL
 
 
 def signature(x: Array) -> str:
-    """Give what must be equal on all ranks where only the lengths of axis 0 may differ."""
+    """Return what must be equal on all ranks where only the lengths along axis 0 may differ."""
     return f"{x.dtype.str}{list(x.shape[1:])}"
 
 
-class Sent:
-    """Counters of one rank: the payload it hands to others, each receiver counted once.
+def slice_of(x: Array, size: int, rank: int) -> Array:
+    """Return the part of the flat vector `x` that `rank` sums."""
+    start, end = block(x.size, size, rank)
+    return x.reshape(-1)[start:end]
 
-    How an MPI library forwards inside a collective, and the few bytes of headers, are not counted.
+
+class TrafficCounters(CommDefaults):
+    """Counters of one rank: the payload that it sends to and receives from others; each receiver counts once.
+
+    What an MPI library forwards inside a collective call, and the few bytes of headers, do not count.
     """
-
-    library: str = ""  # the words of the MPI library, if there is one
-    unsaid: str = ""  # an error with which the command ended here; rank 0 tells it for all
-    tolerant: bool = False  # whether a lost rank is an error of the verbs, and not the end of all
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
@@ -62,18 +65,18 @@ class Sent:
         self.messages += self.size - 1
 
     def count_to_one(self, nbytes: int, to: int) -> None:
-        """Count a message to one rank, nothing where that is this rank itself."""
+        """Count a message to one rank, nothing if that is this rank itself."""
         if to != self.rank:
             self.bytes_sent += nbytes
             self.messages += 1
 
-    def count_letters(self, letters: Sequence[Message]) -> list[Message]:
-        """Count messages received from others, and give them."""
-        self.bytes_received += sum(wire.nbytes for source, wire in letters if source != self.rank)
-        return list(letters)
+    def count_received(self, messages: Sequence[Message]) -> list[Message]:
+        """Count messages received from other ranks, and return them all."""
+        self.bytes_received += sum(m.payload.nbytes for m in messages if m.source != self.rank)
+        return list(messages)
 
     def count_to_each(self, nbytes: Sequence[int]) -> None:
-        """Count `nbytes[r]` sent to rank r, nothing where it is 0 or this rank itself."""
+        """Count `nbytes[r]` sent to rank r, nothing where it is 0 or r is this rank itself."""
         away = [n for r, n in enumerate(nbytes) if r != self.rank and n]
         self.bytes_sent += sum(away)
         self.messages += len(away)
@@ -89,9 +92,3 @@ class Sent:
         self.count_from_each([slices[self.rank]] * self.size)
         self.count_to_all(slices[self.rank])
         self.count_from_each(slices)
-
-
-def slice_of(x: Array, size: int, rank: int) -> Array:
-    """Give the part of the flat vector `x` that `rank` adds up."""
-    start, end = block(x.size, size, rank)
-    return x.reshape(-1)[start:end]

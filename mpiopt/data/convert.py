@@ -18,7 +18,7 @@ from mpiopt.comm.base import Array, Comm
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.files import refuse_onto
 from mpiopt.data import labels
-from mpiopt.data.formats.base import PIECE, RawRows, Source, find, together
+from mpiopt.data.formats.base import PIECE, RawRows, Source, find
 from mpiopt.data.loader import DENSE, PassStatistics, checked, note, of_all
 from mpiopt.data.row_formats import Numbers, compressed, spread, without_zeros
 from mpiopt.data.shard import CsrRows, Vector
@@ -36,7 +36,8 @@ class Survey:
 
 def survey(path: str, source: Source, comm: Comm) -> Survey:
     """Read everything once: sizes, checksum, labels, and where the nonzeros of each piece will lie."""
-    seen, counts, values = together(comm, lambda: _count(path, source, comm))
+    with comm.agree_on_errors():
+        seen, counts, values = _count(path, source, comm)
     table = np.concatenate(comm.allgather(counts))
     table = table[np.argsort(table[:, 0], kind="stable")]
     distinct = labels.distinct(values, comm)
@@ -98,8 +99,9 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
         If the source is not well formed, or `out` is the source; OSError if `out` cannot be written.
     """
     options = options or ConvertOptions()
-    together(comm, lambda: refuse_onto(out, source))
-    reader = together(comm, lambda: find(source, options.format))
+    with comm.agree_on_errors():
+        refuse_onto(out, source)
+        reader = find(source, options.format)
     opened = reader.open(source, comm, options.features)
     if opened.total == 0:
         raise ValueError(f"{source}: has no rows")
@@ -126,19 +128,24 @@ def _write(
     from mpiopt.data.formats import hdf5
 
     partial = out + ".partial"
-    together(comm, lambda: _writable(out, partial, comm.rank))
+    with comm.agree_on_errors():
+        _writable(out, partial, comm.rank)
     pieces = _parts(path, source, known, result, dtype, comm)
+
+    def next_slabs() -> Sequence[tuple[str, int, Array]] | None:
+        with comm.agree_on_errors():
+            return next(pieces, None)
+
     try:
-        hdf5.write(
-            partial, _plan(source, known, result, dtype), lambda: together(comm, lambda: next(pieces, None)), comm
-        )
+        hdf5.write(partial, _plan(source, known, result, dtype), next_slabs, comm)
     except OSError as error:
         _remove(partial, comm.rank)
         raise OSError(f"{out}: writing failed: {error}") from None
     except BaseException:
         _remove(partial, comm.rank)
         raise
-    together(comm, lambda: _rename(partial, out, comm.rank))
+    with comm.agree_on_errors():
+        _rename(partial, out, comm.rank)
 
 
 def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) -> Any:

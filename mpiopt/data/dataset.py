@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data import labels, row_order, scaling
-from mpiopt.data.formats.base import PIECE, RawRows, Source, find, together
+from mpiopt.data.formats.base import PIECE, RawRows, Source, find
 from mpiopt.data.loader import LoadedRows, RowLayout, checked, load
 from mpiopt.data.row_formats import single, with_ones
 from mpiopt.data.row_order import Holdout
@@ -116,7 +116,8 @@ class _Plan:
         scaling.apply(self.options.scale, loaded.rows, self.mean, self.scale)
         rows = with_ones(loaded.rows, d) if self.options.intercept else loaded.rows
         rows = single(rows) if self.options.float32 else rows
-        label = together(comm, lambda: self._mapped(path, loaded.label))
+        with comm.agree_on_errors():
+            label = self._mapped(path, loaded.label)
         weight = loaded.weight
         if weighted:
             whole = scaling.total_weight(weight, comm)
@@ -162,7 +163,8 @@ def _test(options: DataOptions, plan: _Plan, main: LoadedRows, seed: int, comm: 
 
 
 def _open(path: str, options: DataOptions, features: int | None, comm: Comm) -> Source:
-    reader = together(comm, lambda: find(path, options.format))
+    with comm.agree_on_errors():
+        reader = find(path, options.format)
     source = reader.open(path, comm, features)
     if source.total == 0:
         raise ValueError(f"{path}: has no rows")
@@ -174,7 +176,8 @@ def _order(path: str, source: Source, shards: str, holdout: Holdout, seed: int, 
     if kept == 0:
         raise ValueError(f"{path}: no row is left to train on after the hold-out")
     if shards == "sorted-by-label":
-        label, numbers = together(comm, lambda: _labels(path, source, holdout))
+        with comm.agree_on_errors():
+            label, numbers = _labels(path, source, holdout)
         return row_order.by_label(label, numbers, comm)
     if shards == "shuffled":
         return row_order.shuffled(kept, seed)

@@ -10,7 +10,7 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
 from mpiopt.core.rng import generator
-from mpiopt.data.formats.base import PIECE, RawRows, Source, together
+from mpiopt.data.formats.base import PIECE, RawRows, Source
 from mpiopt.data.redistribute import CsrSink, DenseSink, Destination
 from mpiopt.data.row_formats import Numbers, compressed, padded, without_zeros
 from mpiopt.data.row_order import Holdout, Order
@@ -67,13 +67,15 @@ def load(
 ) -> tuple[LoadedRows, LoadedRows | None, PassStatistics]:
     """Bring the kept rows to their positions by `order`, the held ones to theirs; collective."""
     kept = source.total - holdout.held
-    targets = together(comm, lambda: [_destination(n, source, arrangement, seed, comm) for n in (kept, holdout.held)])
+    with comm.agree_on_errors():
+        targets = [_destination(n, source, arrangement, seed, comm) for n in (kept, holdout.held)]
     seen = _travel(path, source, order, holdout, targets, comm)
     d = arrangement.features if arrangement.features is not None else source.features or seen.features
     if d == 0:
         raise ValueError(f"{path}: no row has a feature")
     dense = seen.nonzeros >= dense_from(d) * d * source.total if arrangement.dense is None else arrangement.dense
-    main, held = together(comm, lambda: [_finish(t, d, dense, arrangement) for t in targets])
+    with comm.agree_on_errors():
+        main, held = [_finish(t, d, dense, arrangement) for t in targets]
     return main, held if holdout.held else None, seen
 
 
@@ -127,7 +129,8 @@ def _travel(
     pieces = checked(path, source.pieces(PIECE))
     seen = PassStatistics(features=source.features or 0)
     while True:
-        piece = together(comm, lambda: next(pieces, None))
+        with comm.agree_on_errors():
+            piece = next(pieces, None)
         if not comm.max(np.array([piece is not None]))[0]:
             return of_all(seen, comm)
         if piece is not None:

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.history import duration
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.inspect import columns
 from mpiopt.results.run_record import RunRecord, Table, names, with_history
@@ -68,7 +67,9 @@ def compare(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, _ = parse(words, {})
     if not paths:
         raise ValueError("compare needs runs: mpiopt compare A.h5 B.h5 …")
-    print_here(comm, together(comm, lambda: compared(paths) if comm.rank == 0 else ""))
+    with comm.agree_on_errors():
+        text = compared(paths) if comm.rank == 0 else ""
+    print_on_root(comm, text)
     return 0
 
 

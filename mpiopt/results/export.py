@@ -23,7 +23,6 @@ from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.files import refuse_onto, write_whole
 from mpiopt.core.history import Event
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import frames
 from mpiopt.results.model import FittedModel, class_names
@@ -120,7 +119,9 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if table not in TABLES:
         raise ValueError(f"--table {table!r}{nearest(table, TABLES)}; known: {', '.join(TABLES)}")
     refuse_onto(out, source)
-    together(comm, lambda: write_whole(Path(out), image(source, kind, table)) if comm.rank == 0 else None)
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            write_whole(Path(out), image(source, kind, table))
     if comm.rank == 0:
         print(f"written: {out}")
     return 0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import on_first
+from mpiopt.comm.collective_io import run_on_root
 from mpiopt.core.files import write_whole
 from mpiopt.core.hdf5 import FORMAT, LIBVER, RESULT, check_format, open_read
 from mpiopt.core.history import UNITS, Event, HistoryRow, table
@@ -77,7 +77,7 @@ def write_result(
         On all ranks, one line that names the file and the cause.
     """
     place = Path(path)
-    on_first(comm, lambda: write_whole(place, _image(model, history, provenance, costs, events, test or {})))
+    run_on_root(comm, lambda: write_whole(place, _image(model, history, provenance, costs, events, test or {})))
 
 
 def read_result(path: str | Path) -> Result:

@@ -17,7 +17,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpiopt.data.formats.base import together
 from mpiopt.results.model import expected, probabilities
 from mpiopt.training.fit import Fit, communicator, fit
 
@@ -171,7 +170,8 @@ class LinearEstimator:
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of all ranks; collective."""
         ranks = communicator(self.comm)
-        x, target = together(ranks, lambda: self._admitted(X, y, ranks.size))
+        with ranks.agree_on_errors():
+            x, target = self._admitted(X, y, ranks.size)
         self.fit_: Fit = fit(
             x,
             target,

@@ -16,7 +16,6 @@ from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.core.rng import generator
 from mpiopt.data import row_formats, scaling
-from mpiopt.data.formats.base import together
 from mpiopt.data.labels import MOST_CLASSES, classes, guess
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.kernels.row_moves import gather
@@ -85,7 +84,8 @@ def fit(
     ranks = communicator(comm)
     model, stopping = Model(parse_spec(loss), l1, l2), Stopping(tol, max_epochs, max_seconds)
     order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
-    rows, d, weight = together(ranks, lambda: checked(x, y, sample_weight, intercept, order))
+    with ranks.agree_on_errors():
+        rows, d, weight = checked(x, y, sample_weight, intercept, order)
     ranks.agree(same_columns(ranks, d, len(rows)))
     target, classes, label = labelled(np.asarray(y)[order], target_of(model), ranks)
     if scale not in SCALES[:3]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import shared_text
+from mpiopt.comm.collective_io import text_from_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import Settings, parse
 from mpiopt.core.config.job import Job
@@ -25,7 +25,7 @@ def agreed_job(words: Sequence[str], comm: Comm) -> Job:
     ValueError
         On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
     """
-    return job_file.read(shared_text(comm, lambda: job_of(words).text()))
+    return job_file.read(text_from_root(comm, lambda: job_of(words).text()))
 
 
 def job_text(path: str) -> str:

@@ -17,7 +17,6 @@ from mpiopt.core.config.job_file import read
 from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.files import refuse_onto
 from mpiopt.data.dataset import stream
-from mpiopt.data.formats.base import together
 from mpiopt.data.shard import CsrRows, DenseRows
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.passes import margins, squared_norms
@@ -40,14 +39,16 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if len(positional) != 2 or kind not in KINDS:
         raise ValueError(f"predict MODEL.h5 DATA [--out FILE] [--format NAME] [--kind {'|'.join(KINDS)}]")
     model_path, path = positional
-    together(comm, lambda: refuse_onto(chosen.get("out", ""), model_path, path))
-    result = together(comm, lambda: read_result(model_path))
+    with comm.agree_on_errors():
+        refuse_onto(chosen.get("out", ""), model_path, path)
+        result = read_result(model_path)
     if "out" in chosen:
         check_writable(chosen["out"], comm)
     loss = parse_spec(str(result.provenance["loss"]))
     scale = read(result.job).data.scale
     options = DataOptions(format=chosen.get("format", "auto"), features=result.coef.shape[1])
-    z, label, weight = together(comm, lambda: apply(result.model, path, options, scale, comm))
+    with comm.agree_on_errors():
+        z, label, weight = apply(result.model, path, options, scale, comm)
     target = make_loss(loss).target
     answers = predictions(result.model, z, loss.name, kind)
     if "out" in chosen:
@@ -130,9 +131,14 @@ def write_lines(path: str, answers: NDArray[np.generic], comm: Comm) -> None:
     text = "".join(" ".join(map(str, row)) + "\n" for row in table.tolist()).encode()
     lengths = [int(n[0]) for n in comm.allgather(np.array([len(text)]))]
     partial = Path(path + ".partial")
-    together(comm, lambda: partial.write_bytes(b"") if comm.rank == 0 else 0)
-    together(comm, lambda: write_at(partial, text, sum(lengths[: comm.rank])))
-    together(comm, lambda: os.replace(partial, path) if comm.rank == 0 else None)
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            partial.write_bytes(b"")
+    with comm.agree_on_errors():
+        write_at(partial, text, sum(lengths[: comm.rank]))
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            os.replace(partial, path)
 
 
 def write_at(path: Path, text: bytes, offset: int) -> None:

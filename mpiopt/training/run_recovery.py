@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mpiopt.comm.base import Comm
-from mpiopt.comm.membership import Assignment, RollBack
+from mpiopt.comm.base import Assignment, Comm
+from mpiopt.comm.membership import RollBack
 from mpiopt.compress.channel import Channel
 from mpiopt.core.history import ALL, Event, events_to_text
 from mpiopt.data.shard import Shard

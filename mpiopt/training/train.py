@@ -12,9 +12,9 @@ from typing import cast
 
 import numpy as np
 
-from mpiopt.comm.base import Comm
+from mpiopt.comm.base import Assignment, Comm
 from mpiopt.comm.collective_io import check_writable
-from mpiopt.comm.membership import AGAIN, Assignment, FixedMembership, run_elastic
+from mpiopt.comm.membership import AGAIN, FixedMembership, run_elastic
 from mpiopt.comm.oversubscription import oversubscribed
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Job, every, hints_of
@@ -56,8 +56,10 @@ def train_job(job: Job, comm: Comm, stop: StopSignal) -> int:
 
 def outlive(comm: Comm, job_on: Callable[[Comm], Job], stop: StopSignal) -> int:
     """Train on the ranks that stay alive, with the job that all of a communicator's ranks agree on."""
-    keeper, crew = RunRecovery(), getattr(comm, "crew", None) or FixedMembership(comm)
-    return run_elastic(crew, lambda ranks: spares_of(job_on, ranks), lambda post: live(job_on, post, stop, keeper))
+    keeper, membership = RunRecovery(), comm.membership or FixedMembership(comm)
+    return run_elastic(
+        membership, lambda ranks: spares_of(job_on, ranks), lambda post: live(job_on, post, stop, keeper)
+    )
 
 
 def live(job_on: Callable[[Comm], Job], post: Assignment, stop: StopSignal, keeper: RunRecovery) -> int:

@@ -201,7 +201,7 @@ def await_letters(comm, count):
     late = time.monotonic() + 20.0
     while sum(map(len, found.values())) < count:
         assert time.monotonic() < late
-        for source, wire in comm.arrived():
+        for source, wire in comm.receive_available():
             found[source].append(wire)
     return found
 
@@ -211,20 +211,20 @@ def mail_keeps_the_order_between_two_ranks_and_loses_nothing(comm):
     for number in range(count):
         for to in range(comm.size):
             wire = letter(comm.rank, to, number)
-            comm.post(wire, to)
+            comm.send(wire, to)
             wire[...] = 0  # the verb has copied it
     found = await_letters(comm, count * comm.size)
     for source, wires in found.items():
         assert [w.tobytes() for w in wires] == [letter(source, comm.rank, n).tobytes() for n in range(count)]
         assert all(w.dtype == np.uint8 for w in wires)
-    assert comm.flush() == []
+    assert comm.drain() == []
 
 
 def a_long_message_arrives(comm):
     n = 200_000
     to = (comm.rank + 1) % comm.size
-    comm.post(vector(comm.rank, n // 8).view(np.uint8), to)
-    comm.post(np.array([comm.rank], np.uint8), to)
+    comm.send(vector(comm.rank, n // 8).view(np.uint8), to)
+    comm.send(np.array([comm.rank], np.uint8), to)
     before = (comm.rank - 1) % comm.size
     first, second = await_letters(comm, 2)[before]
     assert first.tobytes() == vector(before, n // 8).tobytes()
@@ -234,22 +234,22 @@ def a_long_message_arrives(comm):
 def nothing_is_under_way_after_a_flush(comm):
     for number in range(1 + comm.rank):
         for to in range(comm.size):
-            comm.post(letter(comm.rank, to, number), to)
-    early = comm.arrived() if comm.rank % 2 else []
+            comm.send(letter(comm.rank, to, number), to)
+    early = comm.receive_available() if comm.rank % 2 else []
     found = {source: [] for source in range(comm.size)}
-    for source, wire in [*early, *comm.flush()]:
+    for source, wire in [*early, *comm.drain()]:
         found[source].append(wire.tobytes())
     for source, wires in found.items():
         assert wires == [letter(source, comm.rank, n).tobytes() for n in range(1 + source)]
     comm.barrier()
-    assert comm.arrived() == []
-    assert comm.flush() == []
+    assert comm.receive_available() == []
+    assert comm.drain() == []
 
 
 def mail_does_not_meet_other_verbs(comm):
     pending = comm.start_sum(vector(comm.rank, SMALL))
     for to in range(comm.size):
-        comm.post(letter(comm.rank, to, 7), to)
+        comm.send(letter(comm.rank, to, 7), to)
     parts = comm.alltoall([np.arange(5.0) + comm.rank] * comm.size)
     assert comm.sum(np.array(1.0)) == comm.size
     assert all(np.array_equal(part, np.arange(5.0) + r) for r, part in enumerate(parts))
@@ -262,31 +262,31 @@ def a_rank_that_does_not_look_delays_nobody(comm):
     """Posting returns though the last rank reads nothing, and a sum that it has not started holds back no mail."""
     last = comm.size - 1
     for _ in range(10):
-        comm.post(np.zeros(20_000, np.uint8), last)
+        comm.send(np.zeros(20_000, np.uint8), last)
     if comm.rank != last:
         pending = comm.start_sum(np.ones(3))
         if comm.rank == 0:
             assert not pending.poll()
         for to in range(last):
-            comm.post(letter(comm.rank, to, 0), to)
+            comm.send(letter(comm.rank, to, 0), to)
         found = await_letters(comm, last)
         assert all(found[source][0].tobytes() == letter(source, comm.rank, 0).tobytes() for source in range(last))
-        comm.post(np.array([comm.rank], np.uint8), last)
+        comm.send(np.array([comm.rank], np.uint8), last)
     else:
         await_letters(comm, 10 * comm.size + last)
         pending = comm.start_sum(np.ones(3))
     assert np.array_equal(pending.wait(), np.full(3, float(comm.size)))
-    assert comm.flush() == []
+    assert comm.drain() == []
 
 
 def mail_is_counted(comm):
     before = comm.bytes_sent, comm.messages
     for to in range(comm.size):
-        comm.post(np.zeros(11, np.uint8), to)
+        comm.send(np.zeros(11, np.uint8), to)
     others = comm.size - 1
     assert (comm.bytes_sent - before[0], comm.messages - before[1]) == (11 * others, others)
     received = comm.bytes_received
-    assert len(comm.flush()) == comm.size
+    assert len(comm.drain()) == comm.size
     assert comm.bytes_received - received == 11 * others
 
 

@@ -1,11 +1,12 @@
-"""Ranks in threads that die: a crew for `survive` in one process, so that laws can kill at every single exchange."""
+"""Ranks in threads that die: a membership for `run_elastic`, so that laws can kill at every single exchange."""
 
 import threading
 from types import SimpleNamespace
 
+from mpiopt.comm.base import Assignment
 from mpiopt.comm.errors import RankLost
-from mpiopt.comm.membership import LOST, Assignment, seats
-from mpiopt.comm.threads import ThreadComm, ThreadWorld
+from mpiopt.comm.membership import LOST, new_ranks
+from mpiopt.comm.threads import ThreadComm, ThreadWorld, single
 from mpiopt.resilience.signals import StopSignal
 
 PATIENCE = 60.0
@@ -48,14 +49,14 @@ class Fleet:
 class MortalComm(ThreadComm):
     tolerant = True
 
-    def __init__(self, rank, world, crew):
+    def __init__(self, rank, world, membership):
         super().__init__(rank, world)
-        self.crew = crew
+        self.membership = membership
 
     def swap(self, verb, x):
-        self.crew.exchanges += 1
-        if self.crew.exchanges == self.crew.fleet.deaths.get(self.crew.member):
-            self.crew.fleet.bury(self.crew.member)
+        self.membership.exchanges += 1
+        if self.membership.exchanges == self.membership.fleet.deaths.get(self.membership.member):
+            self.membership.fleet.bury(self.membership.member)
             self._world.abort()
             raise Died
         try:
@@ -64,43 +65,43 @@ class MortalComm(ThreadComm):
             raise RankLost(str(error)) from None
 
 
-class MortalCrew:
-    """What `mpiopt.comm.mpi.ulfm.UlfmCrew` is over MPI."""
+class MortalMembership:
+    """What `mpiopt.comm.mpi.ulfm.UlfmMembership` is over MPI."""
 
     def __init__(self, fleet, member):
         self.fleet, self.member = fleet, member
-        self.seat, self.seats, self.wanted, self.exchanges = -1, 0, 0, 0
+        self.rank, self.size, self.wanted, self.exchanges = -1, 0, 0, 0
         self.comm = None
 
-    def muster(self, spares):
-        told = self.fleet.meet(self.member, self.seat)
+    def assign_ranks(self, spares):
+        told = self.fleet.meet(self.member, self.rank)
         held = list(told.values())
         if not self.wanted:
-            self.wanted = len(held) - spares(SimpleNamespace(rank=0, size=1, broadcast=lambda x, root=0: x))
-        lost = tuple(seat for seat in range(self.seats) if seat not in held)
-        self.wanted = self.seats = min(self.wanted, len(held))
-        self.seat = seats(held, self.wanted)[list(told).index(self.member)]
+            self.wanted = len(held) - spares(single())
+        lost = tuple(rank for rank in range(self.size) if rank not in held)
+        self.wanted = self.size = min(self.wanted, len(held))
+        self.rank = new_ranks(held, self.wanted)[list(told).index(self.member)]
         worlds = self.fleet.meet(self.member, ThreadWorld(self.wanted, PATIENCE))
         world = next(iter(worlds.values()))
-        self.comm = MortalComm(self.seat, world, self) if self.seat >= 0 else None
+        self.comm = MortalComm(self.rank, world, self) if self.rank >= 0 else None
         return Assignment(self.comm, lost)
 
-    def lost(self, error):
-        if isinstance(error, RankLost | threading.BrokenBarrierError):  # letters wait elsewhere than `swap`
+    def is_rank_loss(self, error):
+        if isinstance(error, RankLost | threading.BrokenBarrierError):  # `receive_available` does not use `swap`
             self.comm._world.abort()
             return True
         return False
 
-    def agree(self, code):
+    def agree_on_code(self, code):
         codes = [c for c in self.fleet.meet(self.member, code).values() if c is not None]
         return LOST if LOST in codes or not codes else codes[0]
 
-    def wait(self):
-        return self.agree(None)
+    def await_code(self):
+        return self.agree_on_code(None)
 
 
 def outlive(size, deaths, main):
-    """Run `main(crew)` in `size` threads of which some die; give the results of the others by rank.
+    """Run `main(membership)` in `size` threads of which some die; give the results of the others by rank.
 
     `deaths`: rank -> the number of the exchange, counted from 1 over all its life, at which it dies.
     """
@@ -108,7 +109,7 @@ def outlive(size, deaths, main):
 
     def run(member):
         try:
-            results[member] = main(MortalCrew(fleet, member))
+            results[member] = main(MortalMembership(fleet, member))
         except Died:
             pass
         except BaseException as error:
@@ -131,4 +132,4 @@ def trained(size, deaths, words):
     """Give the exit codes of `train` by rank, of those that lived."""
     from mpiopt.training.train import train
 
-    return outlive(size, deaths, lambda crew: train(words, SimpleNamespace(crew=crew), StopSignal()))
+    return outlive(size, deaths, lambda members: train(words, SimpleNamespace(membership=members), StopSignal()))

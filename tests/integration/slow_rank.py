@@ -22,7 +22,7 @@ def main(exchange):
             saga = Saga(exchange=exchange, preconditioner=preconditioner)
             found, rows, state = certified(comm, saga, 1e-5 if exchange == "sync" else 5e-5, by_label=by_label)
             same = all(w.tobytes() == state.w.tobytes() for w in comm.allgather(state.w))
-            left = len(comm.arrived()) + len(comm.flush())
+            left = len(comm.receive_available()) + len(comm.drain())
             if comm.rank == 0:
                 print(json.dumps({"certificate": found, "rows": rows, "same": same, "left": left}))
 

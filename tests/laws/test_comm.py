@@ -38,7 +38,7 @@ def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch, spmd):
 
 def test_mismatched_verbs_are_an_error_on_all_ranks(spmd):
     def main(comm):
-        with pytest.raises(RuntimeError, match="disagree on the verb"):
+        with pytest.raises(RuntimeError, match="disagree on the collective call"):
             comm.barrier() if comm.rank == 1 else comm.sum(np.zeros(1))
 
     spmd(3, main)

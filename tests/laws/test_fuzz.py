@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.comm.threads import spmd
-from mpiopt.data.formats.base import Reader, together
+from mpiopt.data.formats.base import Reader
 from mpiopt.data.formats.text_blocks import whole_lines
 from mpiopt.data.shard import CsrRows
 
@@ -27,7 +27,8 @@ def read(form, raw, size, nbytes=64):
 
         def main(comm):
             source = Reader.make(form).open(str(path), comm)
-            return together(comm, lambda: list(source.pieces(nbytes)))
+            with comm.agree_on_errors():
+                return list(source.pieces(nbytes))
 
         return [p for ps in spmd(size, main, timeout=20) for p in ps]
 

@@ -51,7 +51,7 @@ def exchanges(size, algorithm, folder):
         from mpiopt.resilience.signals import StopSignal
         from mpiopt.training.train import train
 
-        code = train(words(folder, "stateless", algorithm), SimpleNamespace(crew=crew), StopSignal())
+        code = train(words(folder, "stateless", algorithm), SimpleNamespace(membership=crew), StopSignal())
         made.append(crew.exchanges)
         return code
 

@@ -101,7 +101,7 @@ def test_between_threads_with_a_server_that_falls_silent(name, workers):
 
     def main(comm):
         found = run(plan, job, comm, comm, SILENT)
-        comm.flush()
+        comm.drain()
         return found
 
     found = spmd(len(places.places), main)[0]

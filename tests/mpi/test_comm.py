@@ -76,7 +76,7 @@ def test_letters_outlive_the_communicator_that_posted_them():
     kept = []
     for _ in range(5):
         comm = MpiComm(MPI.COMM_WORLD.Dup())
-        comm.post(vector(rank, n // 8).view(np.uint8), (rank + 1) % size)
+        comm.send(vector(rank, n // 8).view(np.uint8), (rank + 1) % size)
         if rank == 1:
             time.sleep(0.02)
         found = await_letters(comm, 1)[(rank - 1) % size]
@@ -84,3 +84,32 @@ def test_letters_outlive_the_communicator_that_posted_them():
         gc.collect()
         kept += [np.full(n, 7, np.uint8) for _ in range(8)]  # takes the memory that is free
         assert found[0].tobytes() == vector((rank - 1) % size, n // 8).tobytes()
+
+
+def test_free_finishes_what_is_under_way_and_frees_every_communicator(comm):
+    from mpi4py import MPI
+
+    from mpiopt.comm.mpi.comm import MpiComm
+
+    for _ in range(20):
+        with MpiComm(comm.raw.Dup()) as ours:
+            pending = ours.start_sum(vector(comm.rank, SMALL))
+            ours.send(np.zeros(9, np.uint8), (comm.rank + 1) % comm.size)
+            ours.graph([(comm.rank + 1) % comm.size] if comm.size > 1 else [])
+            made = list(ours.communicators)
+        assert len(made) == 4
+        assert all(raw == MPI.COMM_NULL for raw in made)
+        assert pending.poll()
+        ours.free()  # a second time does nothing
+
+
+def test_an_error_in_the_block_frees_the_communicators_without_waiting(comm):
+    from mpi4py import MPI
+
+    from mpiopt.comm.mpi.comm import MpiComm
+
+    ours = MpiComm(comm.raw.Dup())
+    made = list(ours.communicators)
+    with pytest.raises(ValueError, match="wrong"), ours:
+        raise ValueError("wrong")
+    assert all(raw == MPI.COMM_NULL for raw in made)

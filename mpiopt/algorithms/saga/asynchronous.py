@@ -99,7 +99,7 @@ class Live:
 
     def work(self) -> None:
         """Take in what has come, do a piece of a round, and post at the round's end; or wait, where that is asked."""
-        self.take(self.channel.arrived())
+        self.take(self.channel.receive_available())
         if not len(self.objective.shard) or self._too_far_ahead():
             self._post()
             time.sleep(IDLE)
@@ -149,7 +149,7 @@ class Live:
             self.told[to], self.said[to] = self.now, self.received[to]
             self.posted[to] += 1
         if wires:
-            self.channel.post(wires)
+            self.channel.send(wires)
 
     def take(self, letters: list[Message]) -> None:
         """Add others' changes to the views, and their moves to this rank's iterate."""
@@ -194,7 +194,7 @@ class Live:
 
     def end(self) -> None:
         """Take in all that is under way; collective."""
-        self.take(self.channel.flush())
+        self.take(self.channel.drain())
 
 
 def period(staleness: int, state: SagaState, objective: Objective, channel: Channel) -> tuple[float, Evaluation]:

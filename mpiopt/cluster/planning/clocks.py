@@ -16,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 
 from mpiopt.cluster.planning.link import Link
-from mpiopt.comm.base import Array, Comm, Message, Pending
+from mpiopt.comm.base import Array, Comm, CommDefaults, Message, Pending
 
 
 @dataclass
@@ -54,13 +54,13 @@ class Clocks:
             return max(self._came[lane, number])
 
 
-class ClockComm:
+class ClockComm(CommDefaults):
     """The verbs of `inner` on a rank's clock."""
 
     def __init__(self, inner: Comm, clocks: Clocks) -> None:
         self._inner, self._clocks = inner, clocks
         self.rank, self.size, self.library = inner.rank, inner.size, inner.library
-        self.unsaid, self.tolerant = "", inner.tolerant
+        self.tolerant = inner.tolerant
         self.bytes_sent = self.bytes_received = self.messages = 0
         self.spent = RankSeconds()
         self._meetings: Counter[str] = Counter()
@@ -148,16 +148,16 @@ class ClockComm:
         self._inner.agree(error)
         self._leave("agree", 8, number)
 
-    def post(self, wire: Array, to: int) -> NoReturn:
+    def send(self, payload: Array, to: int) -> NoReturn:
         """Refuse: when a message is read depends on the clocks of the machine itself."""
         raise ValueError("an asynchronous exchange has no simulated time; use --exchange sync, overlap or timed")
 
-    def arrived(self) -> list[Message]:
-        """Give nothing: nothing can be posted."""
+    def receive_available(self) -> list[Message]:
+        """Return nothing: no message can be sent."""
         return []
 
-    def flush(self) -> list[Message]:
-        """Give nothing."""
+    def drain(self) -> list[Message]:
+        """Return nothing."""
         return []
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> NoReturn:

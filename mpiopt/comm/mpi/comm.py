@@ -1,4 +1,4 @@
-"""The verbs over MPI: buffer calls only, on communicators of our own; importing this module initialises MPI."""
+"""The communicator over MPI, with buffer calls only; importing this module initialises MPI."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import ast
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
 
 import numpy as np
 from mpi4py import MPI
 
 from mpiopt.comm.base import Array, Message
 from mpiopt.comm.errors import decode, encode, raise_first
-from mpiopt.comm.membership import Membership
 from mpiopt.comm.mpi.mailbox import MpiMailbox
 from mpiopt.comm.mpi.neighbours import MpiNeighbours
-from mpiopt.comm.mpi.nonblocking import Sum, SumQueue
-from mpiopt.comm.neighbours import sources_of
-from mpiopt.comm.reduction import Sent, in_order, is_small, signature
+from mpiopt.comm.mpi.nonblocking import MpiSum, SumQueue
+from mpiopt.comm.neighbours import find_sources
+from mpiopt.comm.reduction import TrafficCounters, in_order, is_small, signature
 
-# Counts of MPI 3 are 32-bit numbers, and some transports fail from 2 GiB on: longer messages go in pieces.
+# Bytes. Counts of MPI 3 are 32-bit numbers, and some transports fail from 2 GiB on: longer messages go in pieces.
 PIECE = 1 << 30
-POLL = 0.005  # seconds between two looks
+POLL = 0.005  # seconds between two tests of a barrier
 
 
-def met(world: MPI.Intracomm, patience: float) -> bool:
-    """Say whether all ranks come here, as they do where all failed alike; one that failed alone waits in vain."""
+def all_arrive(world: MPI.Intracomm, patience: float) -> bool:
+    """Return whether all ranks call this within `patience` seconds, as they do if all of them failed alike."""
     request, until = world.Ibarrier(), time.monotonic() + patience
     while not request.Test():
         if time.monotonic() > until:
@@ -34,38 +34,51 @@ def met(world: MPI.Intracomm, patience: float) -> bool:
     return True
 
 
-class MpiComm(Sent):
-    """The ranks of an MPI communicator that nobody else uses: pass a duplicate, `MPI.COMM_WORLD.Dup()`.
+class MpiComm(TrafficCounters):
+    """A `mpiopt.comm.base.Comm` over an MPI communicator.
 
-    Types: numbers are summed in their own type; everything else may hold any type without Python objects.
-    `raw` is the MPI communicator, for parallel HDF5; `communicators` are all that this one has made, for
-    `mpiopt.comm.mpi.ulfm` to revoke. `tolerant`: a lost rank is an error here, not the end of all.
+    Sums keep the type of their numbers. The other methods take every type without Python objects.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm
+        A communicator that nothing else uses, such as `MPI.COMM_WORLD.Dup()`. `free` frees it.
+    piece : int
+        Bytes from which on a message is sent in pieces.
+    tolerant : bool
+        Whether the loss of a rank is an error of the methods (ULFM) and not the end of the job.
+
+    Attributes
+    ----------
+    raw : mpi4py.MPI.Intracomm
+        The communicator `comm`, for parallel HDF5.
+    communicators : list of mpi4py.MPI.Comm
+        `comm` and all communicators made from it, to be revoked (`mpiopt.comm.mpi.ulfm`) or freed.
     """
 
     def __init__(self, comm: MPI.Intracomm, piece: int = PIECE, tolerant: bool = False) -> None:
         super().__init__(comm.rank, comm.size)
         self.raw, self._piece, self.tolerant = comm, piece, tolerant
-        self.crew: Membership | None = None  # of whom these are all
         self.library = MPI.Get_library_version()
-        lane, mail = comm.Dup(), comm.Dup()
-        self.communicators: list[MPI.Comm] = [comm, lane, mail]
-        self._lane = SumQueue(lane, piece)
-        self._mail = MpiMailbox(mail, piece)
+        for_sums, for_messages = comm.Dup(), comm.Dup()
+        self.communicators: list[MPI.Comm] = [comm, for_sums, for_messages]
+        self._sums = SumQueue(for_sums, piece)
+        self._mailbox = MpiMailbox(for_messages, piece)
 
     def sum(self, x: Array) -> Array:
-        """Sum over the ranks in rank order."""
+        """Return the sum over the ranks, in rank order."""
         if not is_small(x.nbytes, self.size):
             return self.start_sum(x).wait()
         self.count_sum(x)
         return self._reduce_small(np.add, x)
 
-    def start_sum(self, x: Array) -> Sum:
-        """Start a sum; it moves on in `poll` and `wait` of any sum under way, the oldest first."""
+    def start_sum(self, x: Array) -> MpiSum:
+        """Start a sum; it makes progress in `poll` and `wait` of any sum under way, the oldest first."""
         self.count_sum(x)
-        return self._lane.start(x)
+        return self._sums.start(x)
 
     def max(self, x: Array) -> Array:
-        """Maximum over the ranks, for small vectors; NaN wins."""
+        """Return the maximum over the ranks; NaN where any rank has NaN."""
         self.count_to_all(x.nbytes)
         self.count_from_each([x.nbytes] * self.size)
         return self._reduce_small(np.maximum, x)
@@ -76,7 +89,7 @@ class MpiComm(Sent):
         return in_order(operation, list(every)).reshape(x.shape)
 
     def allgather(self, x: Array) -> list[Array]:
-        """Every rank's array in rank order."""
+        """Return every rank's array in rank order."""
         x = np.ascontiguousarray(np.atleast_1d(x))
         self.count_to_all(x.nbytes)
         lengths = self._lengths([x] * self.size)
@@ -91,9 +104,11 @@ class MpiComm(Sent):
         return parts
 
     def alltoall(self, parts: Sequence[Array]) -> list[Array]:
-        """Exchange one array per pair of ranks, straight from and into the arrays."""
+        """Exchange one array for each pair of ranks, without copies."""
         if len(parts) != self.size:
-            raise RuntimeError(f"alltoall takes one array for each of the {self.size} ranks, not {len(parts)}")
+            raise RuntimeError(
+                f"alltoall needs one array for each of the {self.size} ranks; it was given {len(parts)}"
+            )
         parts = [np.ascontiguousarray(np.atleast_1d(p)) for p in parts]
         self.count_to_each([p.nbytes for p in parts])
         found = [np.empty((n, *parts[0].shape[1:]), parts[0].dtype) for n in self._lengths(parts)]
@@ -102,7 +117,7 @@ class MpiComm(Sent):
         return found
 
     def _lengths(self, parts: Sequence[Array]) -> list[int]:
-        """Tell each rank the length of what it will get; refuse other types and shapes than here, on all ranks."""
+        """Return the lengths of the arrays to receive; raise RuntimeError on all ranks if types or shapes differ."""
         kinds = [zlib.crc32(signature(p).encode()) for p in parts]
         mine = np.array([[len(p), k] for p, k in zip(parts, kinds, strict=True)], np.int64)
         theirs = np.empty_like(mine)
@@ -121,17 +136,18 @@ class MpiComm(Sent):
             MPI.Request.Waitall(receives + sends)
 
     def _pieces(self, x: Array) -> Iterator[Array]:
-        wire = _bytes(x)
-        return (wire[start : start + self._piece] for start in range(0, wire.size, self._piece))
+        raw = _bytes(x)
+        return (raw[start : start + self._piece] for start in range(0, raw.size, self._piece))
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
-        """Give root's array on all ranks; its shape and type travel before it."""
-        told = _described(x if self.rank == root else None)
-        length = np.array([told.size])
+        """Return the root's array on all ranks; its shape and type are sent before it."""
+        description = _describe(x if self.rank == root else None)
+        length = np.array([description.size])
         self.raw.Bcast(length, root)
-        told = np.resize(told, length[0]) if self.rank == root else np.empty(length[0], np.uint8)
-        self.raw.Bcast(told, root)
-        result = _like(told)
+        if self.rank != root:
+            description = np.empty(length[0], np.uint8)
+        self.raw.Bcast(description, root)
+        result = _empty_array(description)
         if x is not None and self.rank == root:
             result[...] = x
             self.count_to_all(result.nbytes)
@@ -141,61 +157,81 @@ class MpiComm(Sent):
             self.raw.Bcast([piece, MPI.BYTE], root)
         return result
 
-    def post(self, wire: Array, to: int) -> None:
-        """Send a message that nobody waits for."""
-        self.count_to_one(wire.nbytes, to)
-        self._mail.post(wire, to)
+    def send(self, payload: Array, to: int) -> None:
+        """Send a copy of a message and return at once."""
+        self.count_to_one(payload.nbytes, to)
+        self._mailbox.send(payload, to)
 
-    def arrived(self) -> list[Message]:
-        """Take the messages that are here."""
-        return self.count_letters(self._mail.arrived())
+    def receive_available(self) -> list[Message]:
+        """Return the messages that have arrived."""
+        return self.count_received(self._mailbox.receive_available())
 
-    def flush(self) -> list[Message]:
-        """Take the messages that are under way; collective."""
-        return self.count_letters(self._mail.flush())
+    def drain(self) -> list[Message]:
+        """Receive all messages that are under way; collective."""
+        return self.count_received(self._mailbox.drain())
 
     def barrier(self) -> None:
-        """Wait for all."""
+        """Wait for all ranks."""
         self.raw.Barrier()
 
     def agree(self, error: Exception | None) -> None:
-        """Raise the lowest rank's error on all ranks, or return: one reduction of one number where all is well."""
+        """Raise the error of the lowest rank that has one on all ranks, or return."""
         failed = np.array([0 if error is None else 1])
         self.raw.Allreduce(MPI.IN_PLACE, failed, MPI.MAX)
         if not failed[0]:
             return
-        told = encode(error)
+        own = encode(error)
         lengths = np.empty(self.size, np.int64)
-        self.raw.Allgather(np.array([told.size]), lengths)
+        self.raw.Allgather(np.array([own.size]), lengths)
         every = np.empty(int(lengths.sum()), np.uint8)
-        self.raw.Allgatherv([told, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
-        raise_first([decode(wire) for wire in np.split(every, np.cumsum(lengths)[:-1])], error)
+        self.raw.Allgatherv([own, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
+        raise_first([decode(part) for part in np.split(every, np.cumsum(lengths)[:-1])], error)
 
     def info(self, hints: Mapping[str, str]) -> MPI.Info:
-        """Give hints in MPI's own form, for parallel HDF5."""
-        made = MPI.Info.Create()
+        """Return hints as an MPI.Info, for parallel HDF5."""
+        info = MPI.Info.Create()
         for key, value in hints.items():
-            made.Set(key, value)
-        return made
+            info.Set(key, value)
+        return info
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
         """Make a graph, with a communicator of its own."""
-        neighbours = MpiNeighbours(self, self.raw, outgoing, sources_of(self, outgoing), timeout, self._piece)
+        neighbours = MpiNeighbours(self, self.raw, outgoing, find_sources(self, outgoing), timeout, self._piece)
         self.communicators.append(neighbours.raw)
         return neighbours
+
+    def free(self) -> None:
+        """Finish sums and messages under way, then free `communicators`, with the one that was passed; collective."""
+        if self.communicators:
+            self._sums.finish()
+            self.drain()
+            self._free_communicators()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Free the communicators; after an error without waiting for the other ranks, which may be elsewhere."""
+        if kind is None:
+            self.free()
+        else:
+            self._free_communicators()
+
+    def _free_communicators(self) -> None:
+        while self.communicators:
+            self.communicators.pop().Free()
 
 
 def _bytes(x: Array) -> Array:
     return x.reshape(-1).view(np.uint8)
 
 
-def _described(x: Array | None) -> Array:
+def _describe(x: Array | None) -> Array:
     text = "" if x is None else repr((np.lib.format.dtype_to_descr(x.dtype), x.shape))
-    return np.frombuffer(text.encode(), np.uint8)
+    return np.frombuffer(text.encode(), np.uint8).copy()  # MPI wants a buffer that it may write
 
 
-def _like(description: Array) -> Array:
+def _empty_array(description: Array) -> Array:
     if not description.size:
-        raise RuntimeError("the root of a broadcast brings no array")
+        raise RuntimeError("the root of a broadcast has no array to send")
     kind, shape = ast.literal_eval(description.tobytes().decode())
     return np.empty(shape, np.lib.format.descr_to_dtype(kind))

@@ -1,4 +1,4 @@
-"""What MPI says of itself, for `mpiopt doctor`."""
+"""The version and abilities of the MPI library, for `mpiopt doctor`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEVELS = {
 }
 
 
-class Library(NamedTuple):
+class MpiLibrary(NamedTuple):
     """The MPI library of this process."""
 
     version: str  # the first words of its own description
@@ -26,15 +26,15 @@ class Library(NamedTuple):
     ulfm: bool  # has the calls of user-level failure mitigation
 
 
-def library() -> Library:
-    """Ask MPI; it is initialised by the import."""
+def library() -> MpiLibrary:
+    """Return what the MPI library says of itself; importing this module initialises MPI."""
     major, minor = MPI.Get_version()
     described = MPI.Get_library_version().strip("\x00 \n").splitlines()[0]
-    return Library(described.split(", package")[0], f"{major}.{minor}", _LEVELS[MPI.Query_thread()], _ulfm())
+    return MpiLibrary(described.split(", package")[0], f"{major}.{minor}", _LEVELS[MPI.Query_thread()], _ulfm())
 
 
 def _ulfm() -> bool:
-    # mpi4py stands in for the calls where they are missing, so ask the loaded library itself.
+    # mpi4py has substitutes for calls that the library lacks, so look into the loaded library itself.
     maps = Path("/proc/self/maps")
     loaded = re.findall(r"(/\S*/libmpi(?:ch)?\.so\S*)", maps.read_text()) if maps.exists() else []
     return any(hasattr(ctypes.CDLL(path), "MPIX_Comm_revoke") for path in set(loaded))

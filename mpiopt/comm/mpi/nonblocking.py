@@ -1,4 +1,4 @@
-"""Sums under way over MPI, moved on whenever one of them is polled."""
+"""Nonblocking sums over MPI, which make progress whenever one of them is polled."""
 
 from __future__ import annotations
 
@@ -13,36 +13,41 @@ from mpiopt.comm.reduction import in_order, is_small, slice_of
 
 
 class SumQueue:
-    """A communicator for sums under way alone.
+    """The sums under way on a communicator of their own.
 
-    Ranks poll at different times; that all of them still call the collectives of a communicator in one order, a
-    sum starts only when the older ones are done, and no other verb uses this communicator.
+    Ranks poll at different times, but all must call the collectives of a communicator in one order. So a sum starts
+    only when the older ones are done, and nothing else uses this communicator.
     """
 
     def __init__(self, comm: MPI.Intracomm, piece: int) -> None:
         self._comm, self._piece = comm, piece
-        self._queue: deque[Sum] = deque()
+        self._queue: deque[MpiSum] = deque()
 
-    def start(self, x: Array) -> Sum:
+    def start(self, x: Array) -> MpiSum:
         """Start the sum of a copy of `x`."""
         own = np.array(x, order="C", copy=True)
-        pending = Sum(own, _exchange(own, self._comm, self._piece), self._queue)
+        pending = MpiSum(own, _exchange(own, self._comm, self._piece), self._queue)
         self._queue.append(pending)
         pending.poll()
         return pending
 
+    def finish(self) -> None:
+        """Wait for all sums under way."""
+        while self._queue:
+            self._queue[-1].wait()
 
-class Sum:
-    """A sum under way, as a generator of requests that is resumed when the request is done."""
 
-    def __init__(self, x: Array, stages: Generator[MPI.Request, None, None], queue: deque[Sum]) -> None:
+class MpiSum:
+    """A sum under way: a generator of requests, resumed whenever its last request is done."""
+
+    def __init__(self, x: Array, stages: Generator[MPI.Request, None, None], queue: deque[MpiSum]) -> None:
         self._result, self._stages = x, stages
         self._request: MPI.Request | None = None
         self._queue = queue
         self._done = False
 
     def poll(self) -> bool:
-        """Move the oldest sums on, in order; say whether this one is done."""
+        """Make progress with the oldest sums, in order; return whether this one is done."""
         while self._queue and self._queue[0]._test():
             self._queue.popleft()
         return self._done
@@ -63,23 +68,23 @@ class Sum:
         return self._done
 
 
-def _exchange(x: Array, lane: MPI.Intracomm, piece: int) -> Generator[MPI.Request, None, None]:
-    """Put the sum over the ranks into `x`; each request must be done before the next is asked for."""
+def _exchange(x: Array, comm: MPI.Intracomm, piece: int) -> Generator[MPI.Request, None, None]:
+    """Put the sum over the ranks into `x`; each request must be done before the next one is taken."""
     flat = x.reshape(-1)
-    if is_small(x.nbytes, lane.size):
-        every = np.empty((lane.size, flat.size), x.dtype)
-        yield lane.Iallgather(flat, every)
+    if is_small(x.nbytes, comm.size):
+        every = np.empty((comm.size, flat.size), x.dtype)
+        yield comm.Iallgather(flat, every)
         flat[...] = in_order(np.add, list(every))
         return
     step = max(1, piece // x.itemsize)
     for start in range(0, flat.size, step):
-        yield from _exchange_slices(flat[start : start + step], lane)
+        yield from _exchange_slices(flat[start : start + step], comm)
 
 
-def _exchange_slices(x: Array, lane: MPI.Intracomm) -> Generator[MPI.Request, None, None]:
-    counts = [slice_of(x, lane.size, r).size for r in range(lane.size)]
-    own = slice_of(x, lane.size, lane.rank)
-    parts = np.empty((lane.size, own.size), x.dtype)
-    yield lane.Ialltoallv([x, (counts, None)], [parts, ([own.size] * lane.size, None)])
+def _exchange_slices(x: Array, comm: MPI.Intracomm) -> Generator[MPI.Request, None, None]:
+    counts = [slice_of(x, comm.size, r).size for r in range(comm.size)]
+    own = slice_of(x, comm.size, comm.rank)
+    parts = np.empty((comm.size, own.size), x.dtype)
+    yield comm.Ialltoallv([x, (counts, None)], [parts, ([own.size] * comm.size, None)])
     total = in_order(np.add, list(parts))
-    yield lane.Iallgatherv(total, [x, (counts, None)])
+    yield comm.Iallgatherv(total, [x, (counts, None)])

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from mpiopt.core.partition import block
 from mpiopt.data.formats.compressed_stream import unpacked
 from mpiopt.data.shard import CsrRows, Vector
 
-T = TypeVar("T")
 PIECE = 8 << 20  # bytes of a piece, roughly
 
 
@@ -83,18 +82,6 @@ class Reader(Plugin, ABC):
 
         An index or a column beyond `features`, if given, is refused, here or in `Source.pieces`.
         """
-
-
-def together(comm: Comm, work: Callable[[], T]) -> T:
-    """Do `work` on every rank; where it failed on one, all raise its error."""
-    result: list[T] = []
-    error: Exception | None = None
-    try:
-        result.append(work())
-    except (ValueError, OSError, MemoryError, EOFError) as failure:
-        error = failure if not isinstance(failure, EOFError) else ValueError(str(failure))
-    comm.agree(error)
-    return result[0]
 
 
 def find(path: str, form: str = "auto") -> Reader:

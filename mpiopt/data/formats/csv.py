@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, together
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width
 from mpiopt.data.formats.columns import Columns, choose
 from mpiopt.data.formats.compressed_stream import unpacked
 from mpiopt.data.formats.text_blocks import Block, Text, decide, place
@@ -41,7 +41,8 @@ class Csv(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the first line, then count the rows, each rank in its part."""
-        skip, lines, separator, columns, count = together(comm, lambda: self._first_line(path, features))
+        with comm.agree_on_errors():
+            skip, lines, separator, columns, count = self._first_line(path, features)
         text = Text(path, comm, skip, lines)
         return _Source(
             text.rows, columns.features, False, columns.names, text.nbytes, text, ord(separator), columns, count

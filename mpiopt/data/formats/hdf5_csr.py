@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, together
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width
 from mpiopt.data.shard import CsrRows
 
 
@@ -32,7 +32,8 @@ class Hdf5Csr(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Look at the shapes; each rank for itself."""
-        return together(comm, lambda: self._open(path, comm, features))
+        with comm.agree_on_errors():
+            return self._open(path, comm, features)
 
     def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         from mpiopt.data.formats import hdf5

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans, together
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Hdf5Dense(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Look at the shapes; each rank for itself."""
-        return together(comm, lambda: self._open(path, comm, features))
+        with comm.agree_on_errors():
+            return self._open(path, comm, features)
 
     def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         from mpiopt.data.formats import hdf5

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans, together
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans
 from mpiopt.data.formats.compressed_stream import unpacked
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -35,7 +35,8 @@ class Idx(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the headers of both files."""
-        return together(comm, lambda: self._open(path, comm, features))
+        with comm.agree_on_errors():
+            return self._open(path, comm, features)
 
     def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         with unpacked(path) as stream:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans, together
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans
 from mpiopt.data.formats.columns import Columns, choose
 
 # numpy reads a header with ast.literal_eval, which is not safe between threads in CPython 3.11 (gh-106905).
@@ -37,7 +37,8 @@ class Npy(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the headers."""
-        return together(comm, lambda: self._open(path, comm, features))
+        with comm.agree_on_errors():
+            return self._open(path, comm, features)
 
     def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         nbytes = os.path.getsize(path) // comm.size

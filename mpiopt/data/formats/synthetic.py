@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
 from mpiopt.core.rng import generator
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, settings, together
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, settings
 from mpiopt.data.shard import CsrRows, Vector
 
 PREFIX = "generate:"
@@ -62,7 +62,8 @@ class Generated(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the options in the path."""
-        return together(comm, lambda: self._open(path, comm, features))
+        with comm.agree_on_errors():
+            return self._open(path, comm, features)
 
     def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         text = path.removeprefix(PREFIX)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import PIECE, together
+from mpiopt.data.formats.base import PIECE
 from mpiopt.data.formats.compressed_stream import unpacked
 from mpiopt.kernels.text_parse import survey
 
@@ -43,7 +43,8 @@ class Text:
         self._size = os.path.getsize(path)
         with open(path, "rb") as file:
             self.plain = file.read(3)[:2] not in (b"\x1f\x8b", b"BZ")
-        mine = together(comm, self._count)
+        with comm.agree_on_errors():
+            mine = self._count()
         all_ranks = comm.allgather(mine[None])
         counts = np.concatenate(all_ranks) if self.plain else all_ranks[0]
         before = counts[: comm.rank].sum(axis=0) if self.plain else np.zeros(4, np.int64)

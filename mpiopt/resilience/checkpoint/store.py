@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import on_first, share_text
+from mpiopt.comm.collective_io import broadcast_text, run_on_root
 from mpiopt.core.files import sync, try_size
 from mpiopt.core.hdf5 import open_read
 from mpiopt.core.state import Layout
@@ -82,11 +82,11 @@ class Checkpoints:
         OSError
             On all ranks, one line: another run is writing there, or a newer life of this one.
         """
-        on_first(self.comm, self._slots.claim)
+        run_on_root(self.comm, self._slots.claim)
 
     def check(self) -> None:
         """Return if the folder is still this run's; OSError on all ranks if not."""
-        on_first(self.comm, self._slots.owner.check)
+        run_on_root(self.comm, self._slots.owner.check)
 
     def release(self, ending: str, code: int = 0) -> None:
         """Say, in the folder, that this run has ended, how, and with which exit code; without checkpoints it goes."""
@@ -95,7 +95,7 @@ class Checkpoints:
             self._slots.finish()
             self._slots.owner.release(ending, code)
 
-        on_first(self.comm, release)
+        run_on_root(self.comm, release)
 
     def give_up(self) -> None:
         """Let go of what is under way: a rank that had part in it is lost."""
@@ -119,7 +119,7 @@ class Checkpoints:
                 write_parallel(path, k, mine, shard.total, meta, self.comm, self._hints)
             else:
                 write_sharded(path, k, mine, shard.total, meta, self.comm)
-            on_first(self.comm, lambda: self._slots.commit(number))
+            run_on_root(self.comm, lambda: self._slots.commit(number))
         except OSError:
             if self.comm.rank == 0:
                 self._slots.abandon(number)
@@ -145,7 +145,7 @@ class Checkpoints:
             if self.form == "parallel":
                 try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
 
-        on_first(self.comm, begin)
+        run_on_root(self.comm, begin)
         number = int(self.comm.broadcast(np.array(numbers, np.int64))[0])
         self.first = self.first or number
         return number
@@ -159,7 +159,7 @@ class Checkpoints:
             If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
         """
         there = self._slots.whole() if self.comm.rank == 0 else []
-        numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self.since]
+        numbers = [n for n in json.loads(broadcast_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []
         for number in numbers:
             try:
@@ -204,8 +204,8 @@ class Checkpoints:
             except Damaged as damage:
                 words[1] = str(damage)
 
-        on_first(self.comm, read)
-        text, damage = json.loads(share_text(self.comm, json.dumps(words)))
+        run_on_root(self.comm, read)
+        text, damage = json.loads(broadcast_text(self.comm, json.dumps(words)))
         if damage:
             raise Damaged(damage)
         return parse(text)

@@ -8,7 +8,6 @@ from pathlib import Path
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.flags import parse
 from mpiopt.core.files import write_whole
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.compare import MEASURES
 
@@ -25,7 +24,8 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     by = chosen.get("rank-by", "seconds")
     if by not in fields:
         raise ValueError(f"--rank-by is one of {', '.join(fields)}, not {by!r}")
-    written = together(comm, lambda: write(paths, chosen, fields[by]) if comm.rank == 0 else [])
+    with comm.agree_on_errors():
+        written = write(paths, chosen, fields[by]) if comm.rank == 0 else []
     if comm.rank == 0:
         print(f"written: {', '.join(written)}")
     return 0

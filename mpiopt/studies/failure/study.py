@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies import files
 from mpiopt.studies.failure import report
@@ -29,7 +28,8 @@ def run(job: FailureStudy, comm: Comm, stop: StopSignal) -> list[FailureOutcome]
 
 def dealt(job: FailureStudy, comm: Comm, stop: StopSignal) -> list[Any]:
     """Simulate this rank's cells."""
-    sets = together(comm, job.sets)
+    with comm.agree_on_errors():
+        sets = job.sets()
     done = []
     for cell in job.cells[comm.rank :: comm.size]:
         if stop.level:

@@ -15,7 +15,6 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.flags import parse
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies import command
 from mpiopt.studies.failure.job import FailureCell, FailureStudy, from_plain, server_of
@@ -33,14 +32,15 @@ FAREWELL = 0.3  # seconds
 
 def serve(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Run a cell; where MPI survives deaths this is the end of the process."""
-    job, cell, out = together(comm, lambda: chosen(words, comm.size))
-    sets = together(comm, job.sets)
+    with comm.agree_on_errors():
+        job, cell, out = chosen(words, comm.size)
+        sets = job.sets()
     stage = Stage(job, cell, sets, comm, out)
     if (raw := getattr(comm, "raw", None)) is not None:
-        from mpiopt.comm.mpi.fault_tolerant_mailbox import SturdyMail, survives
+        from mpiopt.comm.mpi.fault_tolerant_mailbox import FaultTolerantMailbox, survives
 
         if survives():
-            stage.mortal(SturdyMail(raw))
+            stage.mortal(FaultTolerantMailbox(raw))
     stage.silent()
     return 0
 
@@ -112,8 +112,10 @@ class Stage:
     def silent(self) -> None:
         """Run where the dead come back."""
         record = self.run(self.comm, SILENT, None)
-        self.comm.flush()
-        together(self.comm, lambda: self.finish(record, SILENT) if record is not None else None)
+        self.comm.drain()
+        with self.comm.agree_on_errors():
+            if record is not None:
+                self.finish(record, SILENT)
 
     def run(self, mail: ProcessMailbox, death: str, lost: Collection[int] | None) -> ServerLog | None:
         """Say who is who, and run."""
@@ -153,5 +155,5 @@ def farewell(mail: ProcessMailbox) -> None:
     """Let MPI move on until the last beat has left."""
     end = time.monotonic() + FAREWELL
     while time.monotonic() < end:
-        mail.arrived()
+        mail.receive_available()
         time.sleep(0.005)

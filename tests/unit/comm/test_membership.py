@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
+from mpiopt.comm.base import Assignment
 from mpiopt.comm.membership import (
-    ALARMS,
+    FALSE_ALARMS,
     LOST,
-    Assignment,
     FixedMembership,
     RollBack,
     SilenceMonitor,
+    new_ranks,
     run_elastic,
-    seats,
 )
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
@@ -23,36 +23,36 @@ from tests.laws.test_recovery import words
 @pytest.mark.parametrize(
     ("held", "wanted", "given"),
     [
-        ([-1, -1, -1, -1, -1], 4, [0, 1, 2, 3, -1]),  # the first life: the last one waits
-        ([0, 1, 3, -1], 4, [0, 1, 3, 2]),  # rank 2 is lost: the spare takes its seat
-        ([0, 1, 3], 3, [0, 1, 2]),  # nobody waits: those behind move up
+        ([-1, -1, -1, -1, -1], 4, [0, 1, 2, 3, -1]),  # the first assignment: the last one is a spare
+        ([0, 1, 3, -1], 4, [0, 1, 3, 2]),  # rank 2 is lost: the spare takes its place
+        ([0, 1, 3], 3, [0, 1, 2]),  # no spare: the higher ranks move down
         ([1, 2, -1, -1], 3, [1, 2, 0, -1]),  # the first is lost
         ([3], 1, [0]),
         ([2, -1], 2, [1, 0]),
     ],
 )
-def test_who_has_a_seat_keeps_it_and_who_waits_takes_the_first_free_one(held, wanted, given):
-    assert seats(held, wanted) == given
+def test_a_process_keeps_its_rank_and_a_spare_takes_the_first_free_one(held, wanted, given):
+    assert new_ranks(held, wanted) == given
 
 
-def test_a_watchdog_waits_three_times_as_long_as_the_ranks_were_ever_silent():
-    pulse = SilenceMonitor()
+def test_a_watchdog_waits_three_times_the_longest_silence():
+    silence = SilenceMonitor()
     for now, messages in [(1.0, 0), (5.0, 3), (6.0, 3), (7.0, 4), (100.0, 4)]:
-        pulse.beat(messages, now)
-    assert pulse.longest == 5.0  # 93 s later nothing has come yet: that does not count
-    assert pulse.patience(10.0) == 15.0
-    assert pulse.patience(120.0) == 120.0
-    assert pulse.patience(1.0) == 10.0  # an hour of reading is not to become three hours of hanging
+        silence.observe(messages, now)
+    assert silence.longest == 5.0  # 93 s later nothing has come yet: that does not count
+    assert silence.limit(10.0) == 15.0
+    assert silence.limit(120.0) == 120.0
+    assert silence.limit(1.0) == 10.0  # an hour of reading is not to become three hours of hanging
 
 
 class Fearful(FixedMembership):
-    """Takes every error for a lost rank."""
+    """A membership that takes every error for a lost rank."""
 
-    def lost(self, error):
+    def is_rank_loss(self, error):
         return True
 
 
-def test_errors_that_only_look_like_lost_ranks_do_not_go_on_for_ever():
+def test_errors_that_only_look_like_lost_ranks_end_the_job_after_some_attempts():
     begun = []
 
     def work(post):
@@ -61,10 +61,10 @@ def test_errors_that_only_look_like_lost_ranks_do_not_go_on_for_ever():
 
     with pytest.raises(RuntimeError, match="as if a rank were lost, but all are alive"):
         run_elastic(Fearful(single()), lambda comm: 0, work)
-    assert len(begun) == ALARMS + 1
+    assert len(begun) == FALSE_ALARMS + 1
 
 
-def test_a_steady_crew_raises_what_its_ranks_raise():
+def test_a_fixed_membership_raises_the_errors_of_its_ranks():
     def work(post):
         raise ValueError("a user's")
 

@@ -1,24 +1,24 @@
 import pytest
 
-from mpiopt.comm.oversubscription import Seat, crowd, oversubscribed
+from mpiopt.comm.oversubscription import Placement, describe_worst, oversubscribed
 from mpiopt.comm.threads import spmd
 
 
 @pytest.mark.parametrize(
-    ("seats", "says"),
+    ("placements", "says"),
     [
-        ([Seat("a", [0, 1], 1)] * 2, ""),
-        ([Seat("a", [0], 1), Seat("a", [1], 1)], ""),
-        ([Seat("a", [0], 1), Seat("b", [0], 1)], ""),
-        ([Seat("a", [0, 1], 1)] * 3, "crowded: 3 ranks share 2 cores of a and take turns"),
-        ([Seat("a", [0], 1)] * 2, "crowded: 2 ranks share 1 core of a"),  # all bound to the same one
-        ([Seat("a", [0, 1], 2)] * 2, "crowded: 2 ranks with 4 threads share 2 cores of a"),
-        ([Seat("a", [0, 1], 1)] * 3 + [Seat("b", [0], 1)] * 3, "3 ranks share 1 core of b"),
+        ([Placement("a", [0, 1], 1)] * 2, ""),
+        ([Placement("a", [0], 1), Placement("a", [1], 1)], ""),
+        ([Placement("a", [0], 1), Placement("b", [0], 1)], ""),
+        ([Placement("a", [0, 1], 1)] * 3, "oversubscribed: 3 ranks share 2 cores of a"),
+        ([Placement("a", [0], 1)] * 2, "oversubscribed: 2 ranks share 1 core of a"),  # all bound to the same one
+        ([Placement("a", [0, 1], 2)] * 2, "oversubscribed: 2 ranks with 4 threads share 2 cores of a"),
+        ([Placement("a", [0, 1], 1)] * 3 + [Placement("b", [0], 1)] * 3, "3 ranks share 1 core of b"),
     ],
 )
-def test_the_most_crowded_host_is_named(seats, says):
-    assert says in crowd(seats)
-    assert bool(says) == bool(crowd(seats))
+def test_the_most_oversubscribed_host_is_named(placements, says):
+    assert says in describe_worst(placements)
+    assert bool(says) == bool(describe_worst(placements))
 
 
 def test_ranks_agree():

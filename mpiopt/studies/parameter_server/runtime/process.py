@@ -33,11 +33,11 @@ class ProcessMailbox(Protocol):
 
     rank: int
 
-    def post(self, wire: Array, to: int) -> None:
+    def send(self, payload: Array, to: int) -> None:
         """Send."""
         ...
 
-    def arrived(self) -> list[Wire]:
+    def receive_available(self) -> list[Wire]:
         """Receive."""
         ...
 
@@ -123,7 +123,7 @@ class Process:
         return self._here.popleft()
 
     def _receive(self) -> None:
-        for source, wire in self._mail.arrived():
+        for source, wire in self._mail.receive_available():
             message = messages.decode(wire)
             if message.kind is Kind.VIEW:
                 self.host.told(message)
@@ -138,7 +138,7 @@ class Process:
 
     def _send(self, to: int, message: Message) -> None:
         self.me.counts.bytes_sent += message.nbytes
-        self._mail.post(messages.encode(message), to)
+        self._mail.send(messages.encode(message), to)
 
     def _beats(self) -> None:
         now = self.me.clock()
@@ -160,7 +160,7 @@ class Process:
         end = self.me.clock() + seconds
         while self.me.clock() < end and not self.over:
             time.sleep(NAP)
-            self.over = any(messages.decode(wire).kind is Kind.STOP for _, wire in self._mail.arrived())
+            self.over = any(messages.decode(wire).kind is Kind.STOP for _, wire in self._mail.receive_available())
         self._here.clear()
         self.host = self._live(self._life + 1)
         self._changed = True
