@@ -63,7 +63,9 @@ def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) ->
         for rule in RULES if form == "none" else RULES[:2]:
             found[f"{form} {rule}"] = race(replace(plain, step_size=rule), objective, channel, scale, cap)
         theory = replace(plain, step_size="theoretical").init(objective, channel)
-        found[f"{form} fixed"] = grid(theory.steps.step_size(theory), plain, objective, channel, scale, cap)
+        found[f"{form} fixed"] = grid(
+            theory.steps.step_size(theory.control, theory.work), plain, objective, channel, scale, cap
+        )
     if Saga().fully_preconditioned(objective):  # η = 1/8: half of its blocks make four Newton steps
         found["full fixed"] = grid(0.125, Saga(preconditioner="full"), objective, channel, scale, cap)
     if comm.size == 1:

@@ -184,7 +184,8 @@ class Accepted(NamedTuple):
 def _accept(k: int, state: SagaState, exact: Evaluation, objective: Objective, channel: Channel) -> Accepted:
     """Accept the refreshed model, or a point on the way back to the last good one, and adapt the steps; collective.
 
-    Where F has risen even at a sixteenth of the way, the last good model is kept, and the steps become shorter.
+    Where F has risen even at a sixteenth of the way, the last good model is kept, and the steps become shorter. Once
+    in m refreshes the extrapolated model is tried, and taken if F is lower there.
     """
     control, cuts = state.control, 0
     way = state.w - state.best
@@ -203,28 +204,14 @@ def _accept(k: int, state: SagaState, exact: Evaluation, objective: Objective, c
         control.refuse_divergence()
     control.value = exact.value
     state.best[...] = state.w
-    spent, exact = _extrapolate(k, state, exact, objective, channel)
-    return Accepted(cuts + spent + state.steps.adapt(state, exact, cuts, objective, channel), exact)
-
-
-def _extrapolate(
-    k: int, state: SagaState, exact: Evaluation, objective: Objective, channel: Channel
-) -> tuple[float, Evaluation]:
-    """Try the extrapolated model once in m refreshes and take it if F is lower there; collective."""
-    trail, control = state.trail, state.control
-    if not len(trail):
-        return 0.0, exact
-    trail[:-1] = trail[1:]
-    trail[-1] = state.w
-    control.trail_length += 1.0
-    if control.trail_length < len(trail):
-        return 0.0, exact
-    control.trail_length = 1.0
-    found = best_extrapolation(trail, objective, channel)
-    if not found.value < control.value:
-        return found.epochs, exact
-    state.w[...] = found.w
-    exact = exchange.refresh(k, state, objective, channel)
-    control.value = exact.value
-    state.best[...] = trail[-1] = state.w
-    return found.epochs + 1.0, exact
+    epochs = float(cuts)
+    if state.extend_trail():
+        found = best_extrapolation(state.trail, objective, channel)
+        epochs += found.epochs
+        if found.value < control.value:
+            state.w[...] = found.w
+            exact = exchange.refresh(k, state, objective, channel)
+            epochs += 1.0
+            control.value = exact.value
+            state.best[...] = state.trail[-1] = state.w
+    return Accepted(epochs + state.steps.adapt(state, exact, cuts, objective, channel), exact)

@@ -127,6 +127,18 @@ class SagaState:
         self.w[...] = w
         self.local[...] = w
 
+    def extend_trail(self) -> bool:
+        """Put w into the trail; say whether the trail is full, and let it begin anew then."""
+        if not len(self.trail):
+            return False
+        self.trail[:-1] = self.trail[1:]
+        self.trail[-1] = self.w
+        self.control.trail_length += 1.0
+        if self.control.trail_length < len(self.trail):
+            return False
+        self.control.trail_length = 1.0
+        return True
+
     def forget_memory(self) -> None:
         """Empty the memory of compressed exchanges: it keeps the rounding of large numbers, and old coordinates."""
         for memory in (self.known_own, self.known, self.residual):
