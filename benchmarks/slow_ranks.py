@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.ranks import mpirun
+from mpiopt.algorithms.saga.local_steps import LocalSteps
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.algorithms.saga.state import VISITED, LocalSteps, SagaState
+from mpiopt.algorithms.saga.state import SagaState
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.core.partition import block
@@ -51,9 +52,9 @@ class SlowSteps:
         epochs: float = 0.0,
     ) -> None:
         """Do the steps, then sleep."""
-        before = float(state.work[VISITED])
+        before = state.work.visited
         self._steps.run(state, objective, channel, poll, epochs)
-        time.sleep((float(state.work[VISITED]) - before) * self._pace)
+        time.sleep((state.work.visited - before) * self._pace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def measure(comm: Comm, exchange: str, preconditioner: str, slow: float, target:
         if exact is not None and certify(objective, state.w, exact, start).value <= target:
             break
     seconds = time.perf_counter() - begin
-    rows = [float(r[0]) for r in comm.allgather(state.work[VISITED : VISITED + 1])]
+    rows = [float(r[0]) for r in comm.allgather(state.work[:1])]
     return {
         "seconds": seconds,
         "rate": sum(rows) / (begin + seconds - started),

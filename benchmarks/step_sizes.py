@@ -22,7 +22,6 @@ from typing import Any
 import benchmarks  # noqa: F401  sets the threads before anything else
 from benchmarks.natural import SETS, Ran, Scale, objective_of, race, scale_of, there
 from benchmarks.peer_epochs import sklearn_saga
-from mpiopt.algorithms.saga.local_steps import full_metric
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.base import Comm
 from mpiopt.comm.lockstep import LockstepWorld
@@ -64,8 +63,10 @@ def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) ->
         for rule in RULES if form == "none" else RULES[:2]:
             found[f"{form} {rule}"] = race(replace(plain, step_size=rule), objective, channel, scale, cap)
         theory = replace(plain, step_size="theoretical").init(objective, channel)
-        found[f"{form} fixed"] = grid(theory.steps.step_size(theory), plain, objective, channel, scale, cap)
-    if full_metric(Saga(), objective):  # η = 1/8: half of its blocks make four Newton steps
+        found[f"{form} fixed"] = grid(
+            theory.steps.step_size(theory.control, theory.work), plain, objective, channel, scale, cap
+        )
+    if Saga().fully_preconditioned(objective):  # η = 1/8: half of its blocks make four Newton steps
         found["full fixed"] = grid(0.125, Saga(preconditioner="full"), objective, channel, scale, cap)
     if comm.size == 1:
         found["sklearn"] = sklearn_saga(objective, scale, cap)

@@ -1,9 +1,9 @@
-"""The metric of preconditioned dSAGA: the curvature of the whole objective, and each rank's part in it.
+"""The full preconditioner of distributed SAGA: the curvature of the whole objective, and each rank's part in it.
 
 At a model w_P let S_k = (1/n_k) Σ_{S_k} s_i loss_i'' x_i x_iᵀ be the curvature of rank k's mean, S = Σ (n_k/N) S_k
-that of the whole, R the ridge. All ranks step in the metric P = S + R. While rank k works alone, the
-gradient of the others would be stale; with P and its own S_k it knows how that gradient changes to first order,
-(S − θ S_k)(w − w̄), whatever the shards look like. DESIGN.md, "Why it stalls, and the cure", has the analysis.
+that of the whole, and R the ridge. All ranks take steps P⁻¹ v with P = S + R. While rank k works alone, the gradient
+of the others would be stale. With P and its own S_k the rank knows how that gradient changes to first order,
+(S − θ S_k)(w − w̄), whatever the shards look like. The page "design" of the documentation has the analysis.
 """
 
 from __future__ import annotations
@@ -21,39 +21,56 @@ from mpiopt.objective.curvature import across_classes, refuse_infinite, used
 from mpiopt.objective.objective import Objective
 
 Matrix = NDArray[np.float64]
-Model = NDArray[np.float64]
+Model = NDArray[np.float64]  # (outputs, width)
 
-LARGEST_COUPLED = 2600  # outputs · columns of a metric for all outputs together
+LARGEST_WIDTH = 2000  # columns of a preconditioner: with more, its width² numbers cost more than they save
+LARGEST_COUPLED = 2600  # outputs · columns of one preconditioner for all outputs together, for the same reason
+STABLE_SHARE = 0.9  # of the θ at which S − θ S_k + R becomes singular: the power iteration is a little too low
+FIRST_JITTER = 1e-14  # of the diagonal: the first ε that is tried; about the rounding of a sum of curvatures
+JITTER_GROWTH = 100.0  # factor on ε where the factorisation fails
+POWER_ITERATIONS = 30  # enough for some per cent
 
 
 @dataclass(frozen=True, eq=False)
 class Preconditioner:
-    """What one rank needs to step in the common metric."""
+    """What one rank needs for preconditioned steps; m = width, or outputs · width where the outputs are coupled."""
 
-    inverse: Matrix  # (m, m) P⁻¹, the same on all ranks, zero at padding; m = width or outputs · width
+    inverse: Matrix  # (m, m) P⁻¹, the same on all ranks; zero at padding
     others: Matrix  # (m, m) S − θ S_k, the curvature that this rank models
     share: float  # θ, the weight of this rank's own mean in its model of the whole
     coordinates: Whitened | None  # where differences are compressed; None where nothing is
 
     def decrement(self, gradient: Model) -> float:
-        """Give gᵀP⁻¹g, twice what a Newton step would gain."""
+        """Return gᵀP⁻¹g, twice what a Newton step would gain."""
         g = gradient.reshape(-1, len(self.inverse))
         return float((g * (g @ self.inverse)).sum())
 
 
 def build(objective: Objective, w: Model, channel: Channel, largest_share: float, damping: float) -> Preconditioner:
-    """Make the metric at `w`: one pass over the rows and one exchange of size² numbers; collective.
+    """Make the preconditioner at `w`: one pass over the rows and one exchange of m² numbers; collective.
 
-    θ = min(largest_share, 0.9/λ_max(P⁻¹ S_k)), so that S − θ S_k + R stays positive definite: a rank whose rows bend
-    the objective more than the whole does takes its own mean with less weight. With damping > 0 the curvature of a
-    row is at least that part of its bound (of the largest mean curvature, where there is no bound): where the
-    loss bends more a little further on, as Huber's does, the metric must know.
+    θ = min(largest_share, 0.9/λ_max(P⁻¹ S_k)), so that S − θ S_k + R stays positive definite: a rank whose rows have
+    more curvature than the whole takes its own mean with less weight.
+
+    Parameters
+    ----------
+    objective : Objective
+        Rows, loss and penalty of this rank.
+    w : (outputs, width) array
+        Where the curvature is taken.
+    channel : Channel
+        The ranks; where it compresses, the coordinates for compressed differences are made as well.
+    largest_share : float
+        The largest θ.
+    damping : float
+        Least curvature of a row, as a part of its bound (where there is none, of the largest curvature here). It is
+        for losses such as Huber's, whose curvature may be greater a little further on.
     """
     columns = used(objective)
     own, whole, root = _curvature(objective, w, channel, damping)
     inverse = np.asarray(root.inverse.T @ root.inverse)
     own *= objective.shard.total / max(1, len(objective.shard))
-    share = min(largest_share, 0.9 / max(0.9, largest_ratio(inverse, own)))
+    share = min(largest_share, STABLE_SHARE / max(STABLE_SHARE, largest_ratio(inverse, own)))
     own *= -share
     own += whole
     inverse, own = (_padded(m, columns, objective.width) for m in (inverse, own))
@@ -62,12 +79,12 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
 
 
 def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matrix:
-    """Give P⁻¹ as a stack (blocks, size, size): one block for all outputs together, or one each; collective.
+    """Return P⁻¹ as a stack (blocks, m, m): one block for all outputs together, or one for each; collective.
 
-    Apart from each other the outputs have the curvature s_i p_c (1 − p_c) x_i x_iᵀ, the blocks on the diagonal.
+    One by one the outputs have the curvature s_i p_c (1 − p_c) x_i x_iᵀ, the blocks on the diagonal.
     """
-    if objective.outputs == 1 or coupled(objective):
-        root = _curvature(objective, w, channel, 0.0)[2].inverse
+    if objective.outputs == 1 or is_coupled(objective):
+        root = _curvature(objective, w, channel, 0.0).root.inverse
         return _padded(root.T @ root, used(objective), objective.width)[None]
     p = objective.loss.slope(objective.predict(w), objective.shard.label)
     p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
@@ -80,53 +97,9 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
     return np.stack(blocks)
 
 
-def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Root]:
-    """Give this rank's share of S, S, and the root of P, without padding."""
-    across, columns = coupled(objective), used(objective)
-    own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
-    ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
-    whole = curvature_sum(own, ridge, channel)
-    common = _common_part(whole, columns) if across else 0.0
-    return own, whole, root_of(whole + ridge + common)
-
-
-def _common_part(whole: Matrix, columns: int) -> Matrix:
-    """Give (1 1ᵀ/C) ⊗ (the mean diagonal block): curvature for the direction that softmax ignores.
-
-    All classes moved alike change no probability; without this, rounding would wander off that way.
-    """
-    classes = len(whole) // columns
-    mean = sum(whole[i : i + columns, i : i + columns] for i in range(0, len(whole), columns)) / classes
-    return np.kron(np.full((classes, classes), 1.0 / classes), mean)
-
-
-def coupled(objective: Objective) -> bool:
-    """Say whether the metric is one for all outputs together; else the outputs share one of width²."""
+def is_coupled(objective: Objective) -> bool:
+    """Say whether there is one preconditioner for all outputs together; else the outputs share one of width²."""
     return objective.outputs > 1 and objective.outputs * used(objective) <= LARGEST_COUPLED
-
-
-def _shared(objective: Objective, w: Model, channel: Channel, damping: float) -> Matrix:
-    columns = used(objective)
-    c = _curvatures(objective, w, channel, damping)
-    return objective.curvature_with(c)[:columns, :columns].copy()
-
-
-def _padded(matrix: Matrix, columns: int, width: int) -> Matrix:
-    """Spread a matrix over blocks of `columns` columns to blocks of `width`, with zeros."""
-    blocks = len(matrix) // columns
-    out = np.zeros((blocks, width, blocks, width))
-    out[:, :columns, :, :columns] = matrix.reshape(blocks, columns, blocks, columns)
-    return out.reshape(blocks * width, blocks * width)
-
-
-def _curvatures(objective: Objective, w: Model, channel: Channel, damping: float) -> NDArray[np.float64]:
-    c = objective.shard.weight * objective.loss.mean_curvature(objective.predict(w), objective.shard.label)
-    if damping == 0.0:
-        return c
-    bound = objective.loss.curvature_bound
-    if bound is None:
-        bound = float(channel.max(c.max(initial=0.0))[0])
-    return np.maximum(c, damping * bound * objective.shard.weight)
 
 
 class Root(NamedTuple):
@@ -136,11 +109,67 @@ class Root(NamedTuple):
     inverse: Matrix  # L⁻¹
 
 
+class _Curvature(NamedTuple):
+    """Sums of curvature at a model, without padding."""
+
+    own: Matrix  # this rank's part of S
+    whole: Matrix  # S
+    root: Root  # of P
+
+
+def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> _Curvature:
+    """Sum the curvature over the ranks and factor P; collective."""
+    coupled, columns = is_coupled(objective), used(objective)
+    if coupled:
+        own = across_classes(objective, w)
+    else:
+        c = _row_curvatures(objective, w, channel, damping)
+        own = objective.curvature_with(c)[:columns, :columns].copy()
+    ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
+    whole = curvature_sum(own, ridge, channel)
+    common = _common_part(whole, columns) if coupled else 0.0
+    return _Curvature(own, whole, root_of(whole + ridge + common))
+
+
+def _row_curvatures(objective: Objective, w: Model, channel: Channel, damping: float) -> NDArray[np.float64]:
+    """Return s_i loss_i'' of each row, at least the part `damping` of its bound; collective without a bound."""
+    c = objective.shard.weight * objective.loss.mean_curvature(objective.predict(w), objective.shard.label)
+    if damping == 0.0:
+        return c
+    bound = objective.loss.curvature_bound
+    if bound is None:
+        bound = float(channel.max(c.max(initial=0.0))[0])
+    return np.maximum(c, damping * bound * objective.shard.weight)
+
+
+def _common_part(whole: Matrix, columns: int) -> Matrix:
+    """Return (1 1ᵀ/C) ⊗ (the mean diagonal block): curvature for the direction that softmax ignores.
+
+    A move that all classes share changes no probability; without this term rounding would grow in that direction.
+    """
+    classes = len(whole) // columns
+    mean = sum(whole[i : i + columns, i : i + columns] for i in range(0, len(whole), columns)) / classes
+    return np.kron(np.full((classes, classes), 1.0 / classes), mean)
+
+
+def _padded(matrix: Matrix, columns: int, width: int) -> Matrix:
+    """Return the matrix with blocks of `width` columns instead of `columns`, filled with zeros."""
+    blocks = len(matrix) // columns
+    out = np.zeros((blocks, width, blocks, width))
+    out[:, :columns, :, :columns] = matrix.reshape(blocks, columns, blocks, columns)
+    return out.reshape(blocks * width, blocks * width)
+
+
 def root_of(p: Matrix) -> Root:
     """Factor P + ε diag P with the smallest ε = 1e-14, 1e-12 … that allows it.
 
-    Working on P scaled to a unit diagonal makes the result independent of the units of the columns; a column
-    without any curvature gets zeros, so that it never moves. Raises ValueError where P is not finite.
+    P is scaled to a unit diagonal first, so the result does not depend on the units of the columns. A column without
+    any curvature gets zeros, so that it never moves.
+
+    Raises
+    ------
+    ValueError
+        If P is not finite.
     """
     refuse_infinite(p)
     size = np.sqrt(np.maximum(p.diagonal(), 0.0))
@@ -148,20 +177,20 @@ def root_of(p: Matrix) -> Root:
     np.divide(1.0, size, out=scale, where=size > 0.0)
     unit = p * scale * scale[:, None]
     unit[np.diag_indices_from(unit)] = 1.0
-    damping = 1e-14
+    jitter = FIRST_JITTER
     while True:
         try:
-            lower = np.linalg.cholesky(unit + damping * np.eye(len(unit)))
+            lower = np.linalg.cholesky(unit + jitter * np.eye(len(unit)))
             return Root(np.asarray(lower * size[:, None]), np.asarray(np.linalg.inv(lower) * scale))
         except np.linalg.LinAlgError:
-            damping *= 100.0
+            jitter *= JITTER_GROWTH
 
 
 def largest_ratio(inverse: Matrix, own: Matrix) -> float:
-    """Estimate λ_max(P⁻¹ S_k) by 30 power iterations; from below, by at most some per cent in practice."""
+    """Estimate λ_max(P⁻¹ S_k) by power iterations: from below, in practice by at most some per cent."""
     v = np.random.default_rng(0).standard_normal(len(own))
     ratio = 0.0
-    for _ in range(30):
+    for _ in range(POWER_ITERATIONS):
         v = inverse @ (own @ v)
         ratio = float(np.linalg.norm(v))
         if ratio == 0.0 or not np.isfinite(ratio):

@@ -1,13 +1,13 @@
 """A start near the optimum: the same algorithm on an eighth of each rank's rows, and there on an eighth again.
 
-The optimum of n rows is within its statistical error, about unknowns/n of the objective, of that of all rows
+The optimum on n rows is within its statistical error, about unknowns/n of the objective, of that on all rows
 (H. Daneshmand, A. Lucchi, T. Hofmann, Starting small, ICML 2016; A. Mokhtari et al., Adaptive Newton method,
-NeurIPS 2016): to get so far on the rows of a part costs a part of an epoch.
+NeurIPS 2016). To come so near on a part of the rows costs a part of an epoch.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,19 +21,28 @@ from mpiopt.objective.objective import Objective
 
 Model = NDArray[np.float64]
 
-FACTOR = 8
-FEWEST = 20  # rows for each unknown that a part must have
-ERROR = 0.1  # of the statistical error, at which a part is left
-SURPRISE = 10.0  # times unknowns/n: the largest relative loss from the part to all rows that is believed
-MOST_ROUNDS = 30
-LITTLE, MOST_ROUNDS_NEAR = 0.003, 200  # of the objective, gained between two exact values
+
+@dataclass(frozen=True)
+class WarmStartTuning:
+    """Constants of the start on a part of the rows; the best of those tried on the data sets of docs/benchmarks."""
+
+    factor: int = 8  # rows of a rank for each row of the part
+    least_rows: int = 20  # rows of the part for each unknown: with fewer the part says little of the whole
+    error: float = 0.1  # of the statistical error: a smaller gain between two exact values ends the work on the part
+    surprise: float = 10.0  # times the statistical error: the largest relative loss on all rows that is believed
+    rounds: int = 30  # at most on the part
+    near_gain: float = 0.003  # of the objective: a smaller gain between two exact values ends `approach`
+    near_rounds: int = 200  # at most of `approach`
+
+
+TUNING = WarmStartTuning()
 
 
 class Start(NamedTuple):
     """A model to start from; where F is above `believed` there, 0 is the better start.
 
-    The part's optimum is then much worse on all rows than statistics would have it: a few rows far from the others
-    bend the objective, and a start among them costs more than it saves.
+    The optimum of the part is then much worse on all rows than its statistical error allows: a few rows far from the
+    others bend the objective, and a start among them costs more than it saves.
     """
 
     w: Model
@@ -41,60 +50,68 @@ class Start(NamedTuple):
     believed: float
 
 
-class Begun(NamedTuple):
-    """Where an algorithm that knows exact values begins."""
+class EvaluatedStart(NamedTuple):
+    """A model to start from, with the exact objective there."""
 
     w: Model
     exact: Evaluation
-    epochs: float
+    epochs: float  # that it cost
 
 
-def begin(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Begun:
-    """Give the optimum of a part of the rows, or 0 where that is the better start, evaluated; collective."""
+def begin(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> EvaluatedStart:
+    """Return the optimum of a part of the rows, or 0 where that is the better start, evaluated; collective."""
     start = find(algorithm, objective, channel)
     exact = evaluate_exact(objective, start.w, channel)
     if exact.value <= start.believed:
-        return Begun(start.w, exact, start.epochs + 1.0)
+        return EvaluatedStart(start.w, exact, start.epochs + 1.0)
     zero = objective.zeros()
-    return Begun(zero, evaluate_exact(objective, zero, channel), start.epochs + 2.0)
+    return EvaluatedStart(zero, evaluate_exact(objective, zero, channel), start.epochs + 2.0)
 
 
 def find(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Start:
-    """Give the optimum of a part of the rows, nearly; 0 where the rows are few; collective."""
+    """Return nearly the optimum of a part of the rows; 0 where the rows are few; collective."""
     part = first_rows(objective, channel)
-    used = objective.outputs * (objective.shard.features + objective.shard.intercept)
-    if part is None or part.shard.total < FEWEST * used:
+    unknowns = objective.outputs * (objective.shard.features + objective.shard.intercept)
+    if part is None or part.shard.total < TUNING.least_rows * unknowns:
         return Start(objective.zeros(), 0.0, np.inf)
-    state = algorithm.init(part, channel)
-    epochs, value, allowed = 1.0, np.inf, ERROR * used / part.shard.total
-    for k in range(MOST_ROUNDS):
-        progress = algorithm.step(k, state, part, channel)
-        epochs += progress.epochs
-        if progress.exact is None:
-            continue
-        gain, value = value - progress.exact.value, progress.exact.value
-        if gain <= allowed * abs(value):
-            break
-    epochs *= part.shard.total / objective.shard.total
-    return Start(np.array(state.w), epochs, value + SURPRISE * used / part.shard.total * abs(value))
+    found = _run(algorithm, part, channel, TUNING.rounds, TUNING.error * unknowns / part.shard.total, 1.0)
+    epochs = found.epochs * (part.shard.total / objective.shard.total)
+    surprise = TUNING.surprise * unknowns / part.shard.total * abs(found.value)
+    return Start(found.w, epochs, found.value + surprise)
 
 
 def approach(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Start:
-    """Give a model near the optimum of all rows, by an algorithm that is left when it gains little; collective."""
+    """Return a model near the optimum of all rows, by an algorithm that stops when it gains little; collective."""
+    found = _run(algorithm, objective, channel, TUNING.near_rounds, TUNING.near_gain, 0.0)
+    return Start(found.w, found.epochs, np.inf)
+
+
+class _Ran(NamedTuple):
+    """Where a run ended."""
+
+    w: Model
+    value: float  # F at the last exact evaluation
+    epochs: float
+
+
+def _run(
+    algorithm: Algorithm[Any], objective: Objective, channel: Channel, rounds: int, gain: float, epochs: float
+) -> _Ran:
+    """Run until F falls by less than `gain` of itself between two exact values, after `epochs` before; collective."""
     state = algorithm.init(objective, channel)
-    epochs, value = 0.0, np.inf
-    for k in range(MOST_ROUNDS_NEAR):
-        progress = algorithm.step(k, state, objective, channel)
-        epochs += progress.epochs
-        if progress.exact is not None:
-            gain, value = value - progress.exact.value, progress.exact.value
-            if gain <= LITTLE * abs(value):
+    value = np.inf
+    for k in range(rounds):
+        info = algorithm.step(k, state, objective, channel)
+        epochs += info.epochs
+        if info.exact is not None:
+            gained, value = value - info.exact.value, info.exact.value
+            if gained <= gain * abs(value):
                 break
-    return Start(np.array(state.w), epochs, np.inf)
+    return _Ran(np.array(state.w), value, epochs)
 
 
-def first_rows(objective: Objective, channel: Channel, factor: int = FACTOR) -> Objective | None:
-    """Give the objective of the first n_k/factor rows of each rank in memory; None where a rank would have none."""
+def first_rows(objective: Objective, channel: Channel, factor: int = TUNING.factor) -> Objective | None:
+    """Return the objective of the first n_k/factor rows of each rank; None if a rank would have none; collective."""
     shard = objective.shard
     count = len(shard) // factor
     total = channel.sum(float(count))[0]
@@ -102,14 +119,14 @@ def first_rows(objective: Objective, channel: Channel, factor: int = FACTOR) -> 
     if least < 1:
         return None
     part = Shard(
-        cut(shard.rows, count), shard.label[:count], shard.weight[:count], np.arange(count), 0,
+        first_of(shard.rows, count), shard.label[:count], shard.weight[:count], np.arange(count), 0,
         int(total), shard.features, shard.intercept,
     )  # fmt: skip
     return replace(objective, shard=part)
 
 
-def cut(rows: Rows, count: int) -> Rows:
-    """Give the first `count` rows without a copy."""
+def first_of(rows: Rows, count: int) -> Rows:
+    """Return the first `count` rows without a copy."""
     if isinstance(rows, DenseRows):
         return DenseRows(rows.values[:count])
     end = int(rows.indptr[count])

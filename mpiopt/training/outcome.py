@@ -98,7 +98,7 @@ def tables(job: Job, objective: Objective, done: Finished, channel: Channel) -> 
     status = f"{STATUS[now.ending]}: {now.reason}"
     row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
-    work = [summary.work_line(float(now.state.work[0]), comm)] if hasattr(now.state, "work") else []
+    work = [summary.work_line(now.state.work.visited, comm)] if hasattr(now.state, "work") else []
     if hasattr(now.state, "distance"):
         work.append(summary.distance_line(float(now.state.distance[0])))
     say(

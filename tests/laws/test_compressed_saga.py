@@ -5,12 +5,15 @@ ways, but not all of them at once; five ranks, of which one has no row, meet fiv
 """
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mpiopt.algorithms import preconditioner
+from mpiopt.algorithms import preconditioner, warm_start
+from mpiopt.algorithms.saga import preconditioned_steps
 from mpiopt.algorithms.saga.saga import Saga
+from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.lockstep import spmd
 from mpiopt.compress.channel import Channel
@@ -228,12 +231,9 @@ def test_what_all_know_stays_the_sum_when_coordinates_change(loss, steps, monkey
     algorithm, built = Saga(preconditioner=steps), []
     original = preconditioner.build
     monkeypatch.setattr(preconditioner, "build", lambda *a: built.append(1) or original(*a))
-    from mpiopt.algorithms import warm_start
-    from mpiopt.algorithms.saga import preconditioned_steps
-
-    monkeypatch.setattr(preconditioned_steps, "HARDLY", -1.0)  # a new metric at each look
-    monkeypatch.setattr(warm_start, "FEWEST", 0)
-    monkeypatch.setattr(warm_start, "SURPRISE", -1e9)  # no start is believed
+    monkeypatch.setattr(preconditioned_steps, "TUNING", replace(TUNING, hardly=-1.0))  # a new one at each refresh
+    believe_none = replace(warm_start.TUNING, least_rows=0, surprise=-1e9)
+    monkeypatch.setattr(warm_start, "TUNING", believe_none)
 
     def main(comm):
         target, channel = (

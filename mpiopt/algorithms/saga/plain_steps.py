@@ -1,4 +1,4 @@
-"""Local work without a full metric: steps of 8 rows (or 1), one step size for each column, the five corrections."""
+"""Local steps without a full preconditioner: blocks of 8 rows (or 1), a step size for each column."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms.saga import lipschitz, step_size_search
 from mpiopt.algorithms.saga.kernel_call import SagaCall, local_steps
+from mpiopt.algorithms.saga.local_steps import next_blocks, order_seed, rows_in
 from mpiopt.algorithms.saga.options import SagaOptions
-from mpiopt.algorithms.saga.state import (
-    ORDER_STREAM,
-    ROUND,
-    SCALE,
-    VISITED,
-    ExchangeState,
-    SagaState,
-    rows_from,
-    upcoming,
-)
+from mpiopt.algorithms.saga.state import SagaState, SharedModel, StepControl, WorkCounters
 from mpiopt.algorithms.saga.step_size import StepLength, length_of
 from mpiopt.algorithms.saga.step_size_search import PeriodResult
+from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.whitening import Coordinates, Same, Scaled
-from mpiopt.core import rng
+from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts, drawn, shuffled
 from mpiopt.kernels.polling import Poll
 from mpiopt.objective import passes
@@ -39,59 +32,33 @@ Vector = NDArray[np.float64]
 
 @dataclass
 class PlainSteps:
-    """w_j ← prox(w_j − γ_j (θ/b u_j + corr_j + l2 w_j)), γ_j = scale · γ / D_j."""
+    """w_j ← prox(w_j − γ_j (θ/b u_j + corr_j + l2 w_j)) with γ_j = scale · γ / D_j; corr is that of the variant."""
 
-    variant: str
-    batch: int
-    sampling: str
-    form: str
-    refresh: float
-    seed: int
-    length: StepLength  # of the steps, γ
+    options: SagaOptions
+    batch: int  # b, rows in a step
+    refresh: float  # epochs between two refreshes
+    length: StepLength  # γ
     column: Vector  # (width,) 1/D_j; 1 without a preconditioner
     used: int  # columns in use
-    fixed: bool  # H is given by hand
-    most: float  # the longest step, in γ: 1 by hand or by a rule
+    longest: float  # the largest scale: 1 where the step is set by hand or by a rule
 
     @classmethod
-    def at(
-        cls, options: SagaOptions, state: SagaState, objective: Objective, channel: Channel, preconditioner: str
-    ) -> PlainSteps:
-        """Measure the smoothness constants and choose step, batch and refresh; collective."""
-        batch = options.batch or (1 if options.sampling == "uniform" else 8)
-        column = np.ones(objective.width)
-        noisy = channel.compresses and not any(objective.penalty.strengths)
-        if preconditioner in ("auto", "diagonal") or noisy:
-            scaled = lipschitz.scaling(objective, state.anchor, channel)
-            if preconditioner == "diagonal" or (preconditioner == "auto" and lipschitz.uneven(scaled[scaled > 0.0])):
-                column = scaled
-            elif noisy:  # nothing would bring a column back that no row has
-                column = np.sign(scaled)
+    def choose(cls, options: SagaOptions, state: SagaState, objective: Objective, channel: Channel) -> PlainSteps:
+        """Measure smoothness constants at the anchor; choose step, batch and refresh; collective."""
+        batch = options.batch or (1 if options.sampling == "uniform" else BLOCK)
+        column = _column_scale(options.preconditioner, state.anchor, objective, channel)
         length = length_of(options, batch, objective, state.anchor, column, channel)
-        chosen = 2.0 if channel.size > 1 else 3.0
+        chosen = TUNING.refresh_epochs if channel.size > 1 else TUNING.refresh_epochs_alone
         refresh = chosen if options.refresh < 0.0 else options.refresh
-        fixed = options.local_steps > 0
-        form = "lazy" if options.lazy else "sparse"
-        return cls(
-            options.variant,
-            batch,
-            options.sampling,
-            form,
-            refresh,
-            channel.seed,
-            length,
-            column,
-            used(objective),
-            fixed,
-            math.inf if options.rule is None else 1.0,
-        )
+        longest = math.inf if options.rule is None else 1.0
+        return cls(options, batch, refresh, length, column, used(objective), longest)
 
-    def step_size(self, state: SagaState) -> float:
-        """Give γ·scale."""
-        return self.length.gamma(state) * float(state.control[SCALE])
+    def step_size(self, control: StepControl, work: WorkCounters) -> float:
+        """Return γ·scale."""
+        return self.length.gamma(control, work) * control.scale
 
     def coordinates(self) -> Coordinates:
-        """Give those in which the scaled columns bend alike."""
+        """Return those in which the scaled columns have equal curvature."""
         if (self.column == 1.0).all():
             return Same(self.used, len(self.column))
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
@@ -100,65 +67,73 @@ class PlainSteps:
         self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
     ) -> None:
         """Visit the next blocks of the local order, with the correction of the variant."""
-        shard = objective.shard
-        n = len(shard)
+        n, total = len(objective.shard), objective.shard.total
         if n == 0:
             return
-        blocks, part = -(-n // self.batch), n / shard.total
+        variant, blocks, part = self.options.variant, -(-n // self.batch), n / total
         average = self._correction(state, part)
         before = average.copy()
-        theta = part if self.variant == "C" else 1.0
-        share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(self.variant, 1.0 / shard.total)
-        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
-        found = self._starts(state.cursor, n, blocks, wanted, channel.rank)
-        for starts in found:
-            for piece in self.length.pieces(starts, blocks):
-                self.length.look(state, objective, self.column, piece)
-                step = self.column * self.step_size(state)
-                moves = SagaCall(piece, step, theta * blocks / n, share, self.batch, self.form, poll)
-                local_steps(objective, moves, state.local, average, state.table)
-            state.work[VISITED] += rows_from(starts, self.batch, n)
-        if self.variant == "D":
-            state.own[...] = own_average(objective, state.table)
+        innovation = (part if variant == "C" else 1.0) * blocks / n
+        share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(variant, 1.0 / total)
+        form = "lazy" if self.options.lazy else "sparse"
+        wanted = max(1, round((epochs or state.control.round_epochs) * blocks))
+        for order in self._order(state.cursor, n, wanted, channel):
+            for starts in self.length.cut(order, blocks):
+                self.length.measure(state.work, objective, state.local, self.column, starts)
+                step = self.column * self.step_size(state.control, state.work)
+                call = SagaCall(starts, step, innovation, share, self.batch, form, poll)
+                local_steps(objective, call, state.local, average, state.table)
+            state.work.visited += rows_in(order, self.batch, n)
+        if variant == "D":
+            state.own[...] = passes.combined(objective.shard.rows, state.table) / total
         else:
-            state.own += (average - before) * (part if self.variant in "AE" else 1.0)
-
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
-        """Agree on the length of the steps."""
-        self.length.agree(was, state, channel)
+            state.own += (average - before) * (part if variant in "AE" else 1.0)
 
     def _correction(self, state: SagaState, part: float) -> Model:
-        if self.variant == "D":
+        """Return corr of the variant, see `Saga`."""
+        if self.options.variant == "D":
             return np.array(state.average)
-        if self.variant == "E":
+        if self.options.variant == "E":
             return np.asarray(state.own / part)
-        whole = 1.0 / part if self.variant == "A" else 1.0
+        whole = 1.0 / part if self.options.variant == "A" else 1.0
         return np.asarray(state.average + (state.own - state.shared) * whole)
 
-    def _starts(self, cursor: NDArray[np.int64], n: int, blocks: int, wanted: int, rank: int) -> list[Starts]:
-        """Give the next `wanted` blocks in pieces: of seeded permutations, one a local epoch, or drawn uniformly."""
-        if self.sampling == "uniform":
+    def _order(self, cursor: NDArray[np.int64], n: int, wanted: int, channel: Channel) -> list[Starts]:
+        """Return the next `wanted` blocks: of seeded permutations, one for each local epoch, or drawn uniformly."""
+        if self.options.sampling == "uniform":
             cursor[0] += 1
-            return [drawn(n, self.batch, wanted, self._seed(int(cursor[0]) - 1, rank))]
-        return upcoming(cursor, blocks, wanted, lambda epoch: shuffled(n, self.batch, self._seed(epoch, rank)))
+            return [drawn(n, self.batch, wanted, order_seed(channel.seed, int(cursor[0]) - 1, channel.rank))]
 
-    def _seed(self, epoch: int, rank: int) -> int:
-        return rng.seed_of(self.seed, ORDER_STREAM, epoch, rank)
+        def order_of(epoch: int) -> Starts:
+            return shuffled(n, self.batch, order_seed(channel.seed, epoch, channel.rank))
 
-    def adapt(self, state: SagaState, exact: Evaluation, tried: int, objective: Objective, channel: Channel) -> float:
-        """Seek the longest step that lets F fall (`mpiopt.algorithms.saga.step_size_search`); costs nothing."""
-        map_ = prox_gradient(objective, state.w, exact)
-        squared = float((map_ * map_ * self.column).sum())
-        control = state.control
-        drifted = step_size_search.sought(
-            control, PeriodResult(exact.value, squared, tried, channel.compresses), self.most
-        )
-        if drifted and channel.size > 1 and not self.fixed:
-            control[ROUND] = max(1 / 64, 0.5 * control[ROUND])
+        return next_blocks(cursor, -(-n // self.batch), wanted, order_of)
+
+    def agree(
+        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
+    ) -> None:
+        """Agree on γ after an exchange; collective."""
+        self.length.agree(before, after, control, work, channel)
+
+    def adapt(self, state: SagaState, exact: Evaluation, cuts: int, objective: Objective, channel: Channel) -> float:
+        """Search the longest step that lets F fall (`step_size_search`); it costs no epochs."""
+        gradient_map, control = prox_gradient(objective, state.w, exact), state.control
+        squared = float((gradient_map * gradient_map * self.column).sum())
+        seen = PeriodResult(exact.value, squared, cuts, channel.compresses)
+        too_far = step_size_search.search(control, seen, self.longest)
+        if too_far and channel.size > 1 and self.options.local_steps <= 0:
+            control.round_epochs = max(TUNING.least_round, TUNING.round_cut * control.round_epochs)
         return 0.0
 
 
-def own_average(objective: Objective, table: Model) -> Model:
-    """Give g_k = (1/N) Σ_i table_i x_iᵀ anew, one pass over the rows."""
-    shard = objective.shard
-    return passes.combined(shard.rows, table) / shard.total
+def _column_scale(preconditioner: str, w: Model, objective: Objective, channel: Channel) -> Vector:
+    """Return 1/D_j for the diagonal preconditioner or for unlike columns, else 1; collective."""
+    ones = np.ones(objective.width)
+    unpenalised = channel.compresses and not any(objective.penalty.strengths)
+    if preconditioner not in ("auto", "diagonal") and not unpenalised:
+        return ones
+    column = lipschitz.scaling(objective, w, channel)
+    if preconditioner == "diagonal" or (preconditioner == "auto" and lipschitz.is_uneven(column)):
+        return column
+    # Without a penalty, nothing brings back a column that no row has: compression must not move it.
+    return np.sign(column) if unpenalised else ones

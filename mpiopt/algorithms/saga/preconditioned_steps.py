@@ -1,113 +1,96 @@
-"""Local work in the common metric: blocks of rows, steps η P⁻¹ v, the others' curvature modelled (metric.py)."""
+"""Local steps with the full preconditioner: blocks of rows, steps η P⁻¹ v, a model of the others' curvature."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from mpiopt.algorithms import preconditioner
-from mpiopt.algorithms.saga.exchange import start_over
-from mpiopt.algorithms.saga.options import SagaOptions, fixed_of
-from mpiopt.algorithms.saga.state import (
-    DAMPING,
-    DECREMENT,
-    GREW,
-    MIX,
-    ORDER_STREAM,
-    REST,
-    ROUND,
-    SCALE,
-    SLOW,
-    VISITED,
-    WAIT,
-    ExchangeState,
-    SagaState,
-    mixed,
-    rows_from,
-    upcoming,
-)
+from mpiopt.algorithms.preconditioner import Preconditioner
+from mpiopt.algorithms.saga import exchange
+from mpiopt.algorithms.saga.local_steps import ORDER_STREAM, next_blocks, rows_in
+from mpiopt.algorithms.saga.options import SagaOptions
+from mpiopt.algorithms.saga.state import SagaState, SharedModel, StepControl, WorkCounters
+from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.whitening import Coordinates
 from mpiopt.core import rng
-from mpiopt.data.shard import DenseRows, Vector
+from mpiopt.data.shard import DenseRows
+from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.polling import Integers, Poll, paced
 from mpiopt.kernels.saga_preconditioned import blocks_csr, blocks_dense
 from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
 
-TINY = 1e-300  # where the gradient has become exactly zero
-MOVE = 4.0  # q: local Newton steps that an epoch of blocks amounts to
-OWN_SHARE = 0.25  # largest θ, see DESIGN.md
-HARDLY = 0.7  # a refresh period that left more of the decrement than this is worth a metric of many bytes
-
 
 @dataclass
 class PreconditionedSteps:
-    """Blocks of rows, steps η P⁻¹ v, with the model of the others' curvature; η = min(1, q scale / blocks)."""
+    """w ← w − η P⁻¹ v on blocks of rows, η = min(1, q scale / blocks); v: `mpiopt.kernels.saga_preconditioned`."""
 
-    preconditioner: preconditioner.Preconditioner
-    own_share: float
-    block: int
-    refresh: float
-    seed: int
-    fixed: float  # η by hand; 0: chosen
+    preconditioner: Preconditioner
+    largest_share: float  # of θ
+    block: int  # rows
+    refresh: float  # epochs between two refreshes
+    fixed_eta: float  # η by hand; 0: chosen
 
     @classmethod
-    def at(
+    def choose(
         cls, options: SagaOptions, state: SagaState, objective: Objective, channel: Channel
     ) -> PreconditionedSteps:
-        """Make the metric at `state.anchor` and choose block, round and refresh."""
-        rows = len(objective.shard)
-        block = options.batch or block_size(rows, objective.width)
-        refresh = 2.0 if options.refresh < 0.0 else options.refresh
-        exact_metric = objective.outputs == 1 or preconditioner.coupled(objective)
-        own_share = OWN_SHARE if exact_metric else 1.0
-        made = preconditioner.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
-        return cls(made, own_share, block, refresh, channel.seed, fixed_of(options.step_size))
+        """Make the preconditioner at the anchor; choose block and refresh; collective."""
+        block = options.batch or block_size(len(objective.shard), objective.width)
+        refresh = TUNING.refresh_epochs if options.refresh < 0.0 else options.refresh
+        exact = objective.outputs == 1 or preconditioner.is_coupled(objective)
+        share = TUNING.largest_share if exact else 1.0
+        made = preconditioner.build(objective, state.anchor, channel, share, state.control.damping)
+        return cls(made, share, block, refresh, options.fixed_step)
 
     def eta(self, blocks: int, scale: float) -> float:
-        """Give η for a rank of so many blocks."""
-        return scale * self.fixed if self.fixed else min(1.0, MOVE * scale / max(1, blocks))
+        """Return η for a rank of so many blocks."""
+        if self.fixed_eta:
+            return scale * self.fixed_eta
+        return min(1.0, TUNING.newton_steps * scale / max(1, blocks))
 
-    def step_size(self, state: SagaState) -> float:
-        """Give q·scale, the Newton steps that an epoch amounts to (or the step given by hand)."""
-        return float(state.control[SCALE]) * (self.fixed or MOVE)
+    def step_size(self, control: StepControl, work: WorkCounters) -> float:
+        """Return q·scale, the Newton steps that an epoch amounts to (or η by hand)."""
+        return control.scale * (self.fixed_eta or TUNING.newton_steps)
 
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
-        """Do nothing: all ranks make theirs from the same numbers."""
+    def agree(
+        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
+    ) -> None:
+        """Do nothing: all ranks choose their step by the same numbers."""
 
     def coordinates(self) -> Coordinates:
-        """Give those in which the metric is the identity."""
+        """Return those in which P is the identity."""
         if self.preconditioner.coordinates is None:
-            raise RuntimeError("this metric was made for exact sums")
+            raise RuntimeError("this preconditioner was made for exact sums: make it with a channel that compresses")
         return self.preconditioner.coordinates
 
     def run(
         self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
     ) -> None:
         """Visit the next blocks of the local order."""
-        shard = objective.shard
-        rows = len(shard)
+        rows = len(objective.shard)
         if rows == 0:
             return
         blocks = -(-rows // self.block)
-        scale = shard.total / rows
+        scale = objective.shard.total / rows
         theta = self.preconditioner.share
         numbers = (
             theta * blocks / rows,
             theta * scale,
-            1.0 / shard.total,
-            self.eta(blocks, float(state.control[SCALE])),
+            1.0 / objective.shard.total,
+            self.eta(blocks, state.control.scale),
         )
         rest = state.average - theta * scale * state.shared
-        wanted = max(1, round((epochs or float(state.control[ROUND])) * blocks))
-        orders = upcoming(state.cursor, blocks, wanted, lambda epoch: self._order(epoch, blocks, channel.rank))
-        for order in orders:
-            for piece in paced(order, poll):
-                self._kernel(state, objective, rest, piece, numbers)
-            state.work[VISITED] += rows_from(order * self.block, self.block, rows)
+        wanted = max(1, round((epochs or state.control.round_epochs) * blocks))
 
-    def _order(self, epoch: int, blocks: int, rank: int) -> Integers:
-        return rng.generator(self.seed, ORDER_STREAM, epoch, rank).permutation(blocks)
+        def order_of(epoch: int) -> Integers:
+            return rng.generator(channel.seed, ORDER_STREAM, epoch, channel.rank).permutation(blocks)
+
+        for order in next_blocks(state.cursor, blocks, wanted, order_of):
+            for part in paced(order, poll):
+                self._kernel(state, objective, rest, part, numbers)
+            state.work.visited += rows_in(order * self.block, self.block, rows)
 
     def _kernel(
         self, state: SagaState, objective: Objective, rest: Model, order: Integers, numbers: tuple[float, ...]
@@ -120,59 +103,58 @@ class PreconditionedSteps:
         else:
             blocks_csr(shard.rows.indptr, shard.rows.indices, shard.rows.values, *before, *after)
 
-    def adapt(self, state: SagaState, exact: Evaluation, tried: int, objective: Objective, channel: Channel) -> float:
-        """Take the metric anew where progress in its own terms was slow and the curvature can have changed."""
+    def adapt(self, state: SagaState, exact: Evaluation, cuts: int, objective: Objective, channel: Channel) -> float:
+        """Adapt the scale; make the preconditioner again where progress was slow and the curvature may differ."""
         control = state.control
-        gradient = exact.gradient + objective.ridge * state.w
-        decrement = self.preconditioner.decrement(gradient)
-        rate = decrement / max(float(control[DECREMENT]), TINY)
-        slow = rate > SLOW
-        control[DECREMENT] = decrement
+        decrement = self.preconditioner.decrement(exact.gradient + objective.ridge * state.w)
+        rate = decrement / max(control.decrement, TUNING.tiny)
+        control.decrement = decrement
+        given_up = cuts > TUNING.cuts
+        control.scale = TUNING.quarter * control.scale if given_up else min(1.0, TUNING.recovery * control.scale)
         if channel.compresses:
-            return self._adapt_compressed(state, rate, tried, objective, channel)
-        control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
-        # Where nothing has moved since the metric was made a shorter step must do.
-        made_here = tried > 2 and bool((state.anchor == state.w).all())
-        if made_here or not (slow or tried) or objective.loss.quadratic:
+            # A preconditioner costs as many bytes as dozens of rounds: make one only where rounds hardly help.
+            largest_mix = channel.shrink_of_sum(state.w.size)
+            failed = given_up or (cuts > 0 and control.mix <= TUNING.rejected_mix * largest_mix)
+            exchange.adapt_mix(control, cuts, largest_mix)
+            expected = (1.0 - channel.through(state.w.size)) ** (self.refresh / control.round_epochs)
+            self._judge_last(control, rate)
+            wanted = failed or (rate > max(TUNING.hardly, expected) and control.rest == 0.0)
+        else:
+            # At the anchor itself a new preconditioner would be the same: a shorter step must do.
+            failed = cuts > 0
+            unmoved = given_up and bool((state.anchor == state.w).all())
+            wanted = (rate > TUNING.slow or failed) and not unmoved
+        if objective.loss.quadratic or not wanted:
             return 0.0
-        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if tried else control[DAMPING] / 4.0
-        return self._renew(state, objective, channel)
-
-    def _renew(self, state: SagaState, objective: Objective, channel: Channel) -> float:
-        state.anchor[...] = state.w
-        self.preconditioner = preconditioner.build(
-            objective, state.anchor, channel, self.own_share, float(state.control[DAMPING])
-        )
-        start_over(state, channel)
+        if channel.compresses:
+            control.rate_before = rate
+        self._make_again(state, failed, objective, channel)
         return 1.0
 
-    def _adapt_compressed(
-        self, state: SagaState, rate: float, tried: int, objective: Objective, channel: Channel
-    ) -> float:
-        """A metric costs as many bytes as dozens of rounds: take it anew only where they hardly help any more."""
+    def _make_again(self, state: SagaState, failed: bool, objective: Objective, channel: Channel) -> None:
+        """Make the preconditioner at the present model, with more damping where F had risen."""
         control = state.control
-        again = tried > 2 or (tried and control[MIX] <= 0.5 * channel.shrink_of_sum(state.w.size))
-        mixed(control, tried, state.w.size, channel)
-        control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
-        rounds = self.refresh / control[ROUND]
-        expected = (1.0 - channel.through(state.w.size)) ** rounds
-        self._look_back(control, rate)
-        hardly = rate > max(HARDLY, expected) and control[REST] == 0.0
-        if objective.loss.quadratic or not (hardly or again):
-            return 0.0
-        control[GREW] = rate
-        control[DAMPING] = min(1.0, max(1 / 64, 4.0 * control[DAMPING])) if again else control[DAMPING] / 4.0
-        return self._renew(state, objective, channel)
+        if failed:
+            control.damping = min(1.0, max(TUNING.least_damping, TUNING.damping_change * control.damping))
+        else:
+            control.damping = control.damping / TUNING.damping_change
+        state.anchor[...] = state.w
+        self.preconditioner = preconditioner.build(
+            objective, state.anchor, channel, self.largest_share, control.damping
+        )
+        exchange.sum_memory_exactly(state, channel)
 
-    def _look_back(self, control: Vector, rate: float) -> None:
-        """See whether the last metric helped; where it did not, the next one waits twice as many periods."""
-        if control[GREW] > 0.0:
-            control[WAIT] = 1.0 if rate < 0.8 * control[GREW] else min(64.0, 2.0 * max(1.0, control[WAIT]))
-            control[REST], control[GREW] = control[WAIT], 0.0
-        control[REST] = max(0.0, control[REST] - 1.0)
+    def _judge_last(self, control: StepControl, rate: float) -> None:
+        """See whether the last preconditioner helped; if not, the next one waits for twice as many periods."""
+        if control.rate_before > 0.0:
+            helped = rate < TUNING.helped * control.rate_before
+            control.wait = 1.0 if helped else min(TUNING.longest_rest, 2.0 * max(1.0, control.wait))
+            control.rest, control.rate_before = control.wait, 0.0
+        control.rest = max(0.0, control.rest - 1.0)
 
 
 def block_size(rows: int, width: int) -> int:
-    """Choose rows in a block: enough for the width² work of a step, few enough for many steps an epoch."""
-    wanted = min(max(64, 2 * width), max(8, rows // 16))
-    return -(-wanted // 8) * 8
+    """Choose the rows of a block: enough for the width² work of a step, few enough for many steps in an epoch."""
+    enough = max(TUNING.least_block, TUNING.rows_per_column * width)
+    wanted = min(enough, max(BLOCK, rows // TUNING.least_blocks))
+    return -(-wanted // BLOCK) * BLOCK

@@ -1,117 +1,78 @@
-"""The state of distributed SAGA between two rounds, and what its local work is asked for."""
+"""The state of distributed SAGA between two rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.compress.channel import Channel
-from mpiopt.compress.whitening import Coordinates
-from mpiopt.core.state import Derived, PerRank, Replicated, Sharded
-from mpiopt.kernels.polling import Integers, Poll
-from mpiopt.objective.evaluation import Evaluation
+from mpiopt.algorithms.saga.tuning import TUNING
+from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Sharded, Slot
 from mpiopt.objective.objective import Objective
 
-# Fields of SagaState.control: step scale, F at the last good model, squared gradient there, epochs since the refresh,
-# damping of the metric, factor by which a longer step is tried, epochs of local work in a round, epochs spent before
-# the first round, the factor by which the step was just lengthened (compressed, in a metric: the rate of progress
-# before the metric was taken), models in the trail, the part of the way to the average of the ranks' models that a
-# compressed exchange goes, periods until the next try (or metric), and how many these were last; AdGD's step, ratio
-# and filter; F at the last refresh, and by how much it fell in the period before.
-SCALE, VALUE, DECREMENT, SINCE, DAMPING, FACTOR, ROUND, SPENT, GREW = range(9)
+
+class StepControl(NamedVector):
+    """Numbers that the rounds adapt, equal on all ranks.
+
+    Two slots share place 8: plain steps use `lengthened`, preconditioned steps use `rate_before`.
+    """
+
+    scale = Slot(0)  # factor on the step size
+    value = Slot(1)  # F at the last accepted model
+    decrement = Slot(2)  # squared gradient at the last refresh, in the coordinates of the steps
+    since_refresh = Slot(3)  # epochs
+    damping = Slot(4)  # of the preconditioner, as a part of the bound of a row's curvature
+    growth = Slot(5)  # factor by which a longer step is tried next
+    round_epochs = Slot(6)  # local epochs in a round
+    start_epochs = Slot(7)  # spent before round 0, not yet reported
+    lengthened = Slot(8)  # factor by which the step was just lengthened; 0: no trial is under way
+    rate_before = Slot(8)  # rate of progress before the preconditioner was made; 0: it has been judged
+    trail_length = Slot(9)  # models in the trail
+    mix = Slot(10)  # part of the way to the compressed average of the models that all ranks go
+    rest = Slot(11)  # periods until the next try of a longer step, or the next preconditioner
+    wait = Slot(12)  # the value that `rest` had at first
+    adgd_step = Slot(13)  # step of AdGD; 0: none yet
+    adgd_ratio = Slot(14)  # quotient of the last two steps of AdGD
+    adgd_curvature = Slot(15)  # filtered curvature of AdGD
+    last_value = Slot(16)  # F at the last refresh
+    last_fall = Slot(17)  # by which F fell in the period before
+
+    def allows(self, value: float) -> bool:
+        """Say whether F has not risen above its last accepted value, up to rounding; False for nan."""
+        return value <= self.value + TUNING.rounding * abs(self.value)
+
+    def is_far_out(self, value: float, times: float) -> bool:
+        """Say whether F is above `times` its last accepted value, or nan."""
+        return not value <= times * abs(self.value)
+
+    def refuse_divergence(self) -> None:
+        """Raise ValueError if the step has become so short that no step size can help."""
+        if self.scale < TUNING.shortest_scale:
+            raise ValueError(
+                f"saga diverges at any step size (F rises at {self.scale:.0e} of the first one): check that the data "
+                "are finite and the penalty is not negative"
+            )
 
 
-TRAIL, MIX, REST, WAIT, PACE, RATIO, FILTERED, LAST, FALL = range(9, 18)
+class WorkCounters(NamedVector):
+    """Work and speed of one rank."""
+
+    visited = Slot(0)  # rows visited by local steps
+    counted = Slot(1)  # of these, rows that are in the count of epochs (asynchronous exchange)
+    speed = Slot(2)  # local epochs a second in the last timed round; 0: not known
+    round_seconds = Slot(3)  # length of the next timed round
+    seconds_since_refresh = Slot(4)  # of timed rounds
+    slowest_pass = Slot(5)  # seconds that the slowest rank needs for a pass over its rows
+    smoothness = Slot(6)  # L of the line search; 0: none yet
 
 
-CONTROLS = 18
-
-
-# Fields of SagaState.work: rows visited, those of them that are in the count of epochs; where rounds are timed,
-# epochs a second, the seconds of the next round, those since the refresh, those of the slowest rank for a pass; the
-# smoothness that a line search has found.
-VISITED, COUNTED, SPEED, LENGTH, AWAY, PASS, BOUND = range(7)
-
-
-ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
-
-
-PIECES = 8  # of a round by time or without a common clock, between which a rank looks at the clock or at its mail
-
-
-FASTER = 2.0  # the first factor by which longer steps are tried, without a metric
-
-
-SLOW = 0.03  # a refresh period that left more of the decrement than this was slow
-
-
-class ExchangeState(NamedTuple):
+class SharedModel(NamedTuple):
     """What all ranks know after an exchange."""
 
-    w: NDArray[np.float64]  # w̄
-    average: NDArray[np.float64]  # G
-
-
-class LocalSteps(Protocol):
-    """What `Saga` asks of its local work."""
-
-    refresh: float  # epochs between two refreshes of the table
-
-    def run(
-        self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
-    ) -> None:
-        """Do the local steps of one round, or of so many `epochs`, on state.local, own and table; count the rows.
-
-        `poll` is called now and then.
-        """
-        ...
-
-    def step_size(self, state: SagaState) -> float:
-        """Give the step that the record shows."""
-        ...
-
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
-        """Agree on the length of the steps after a round, before which all ranks knew `was`; collective."""
-        ...
-
-    def coordinates(self) -> Coordinates:
-        """Give the coordinates in which differences of models and of gradients are compressed."""
-        ...
-
-    def adapt(self, state: SagaState, exact: Evaluation, tried: int, objective: Objective, channel: Channel) -> float:
-        """React to an exact evaluation at state.w; give the epochs that this cost.
-
-        `tried` says how often the way from the last good model had to be cut; above 2: all of it was given up.
-        """
-        ...
-
-
-def upcoming(cursor: Integers, blocks: int, wanted: int, order_of: Callable[[int], Integers]) -> list[Integers]:
-    """Give the next `wanted` blocks, epoch by epoch, each in its own order; moves the cursor (epoch, position)."""
-    pieces = []
-    while wanted > 0:
-        piece = order_of(int(cursor[0]))[cursor[1] : cursor[1] + wanted]
-        pieces.append(piece)
-        wanted -= len(piece)
-        cursor[1] += len(piece)
-        if cursor[1] == blocks:
-            cursor[:] = cursor[0] + 1, 0
-    return pieces
-
-
-def rows_from(starts: Integers, block: int, rows: int) -> int:
-    """Give how many rows the blocks of `block` rows that begin at `starts` have; the last one may be shorter."""
-    return int(np.minimum(block, rows - starts).sum())
-
-
-def mixed(control: NDArray[np.float64], tried: int, d: int, channel: Channel) -> None:
-    """Go a smaller part of the way to the compressed average where F rose, a larger one again where it fell."""
-    most = channel.shrink_of_sum(d)
-    control[MIX] = max(most / 4, 0.5 * control[MIX]) if tried else min(most, 1.25 * control[MIX])
+    w: NDArray[np.float64]  # (outputs, width) w̄
+    average: NDArray[np.float64]  # (outputs, width) G
 
 
 @dataclass
@@ -122,17 +83,71 @@ class SagaState:
     average: Replicated  # (outputs, width) G at the last exchange
     own: PerRank  # (outputs, width) g_k, kept up to date
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
-    known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without
+    known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without compression
     known: Replicated  # (outputs, width) Σ h_k
-    residual: PerRank  # (outputs · width,) what the compressed way back still owes of this rank's slice of G
+    residual: PerRank  # (outputs · width,) what the compressed downlink still owes of this rank's slice of G
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
-    place: PerRank  # (2, outputs, width) where the table's rows were visited last, on average, and s = Σ p_k of these
-    # (7,) rows visited, and the pace of this rank and of its rounds, see mpiopt.algorithms.saga.local_steps
-    work: PerRank
-    cursor: PerRank  # (2,) local epoch and position in its order of blocks
-    anchor: Replicated  # (outputs, width) where the metric was taken
+    place: PerRank  # (2, outputs, width) s_k, where rows were visited last, on average, and Σ p_k s_k; else (0, …)
+    work: Annotated[WorkCounters, Layout.PER_RANK]  # (7,)
+    cursor: PerRank  # (2,) local epoch, and position in its order of blocks; -1: not loaded
+    anchor: Replicated  # (outputs, width) where the preconditioner was made
     best: Replicated  # (outputs, width) the last model that an exact evaluation accepted
-    control: Replicated  # (CONTROLS,) numbers that the rounds adapt, see mpiopt.algorithms.saga.local_steps
+    control: Annotated[StepControl, Layout.REPLICATED]  # (18,)
     trail: Replicated  # (m + 1 or 0, outputs, width) the last refreshed models, the newest last
     steps: Derived  # LocalSteps: what the data and the anchor determine
+
+    @classmethod
+    def zeros(cls, objective: Objective, trail: int, places: int) -> SagaState:
+        """Return a state of zeros for one rank.
+
+        Parameters
+        ----------
+        objective : Objective
+            Shard, loss and penalty of this rank; they give the shapes.
+        trail : int
+            Models to keep for the extrapolation.
+        places : int
+            2 where the exchange needs `place`, else 0.
+        """
+
+        def models(*count: int) -> NDArray[np.float64]:
+            return np.zeros((*count, objective.outputs, objective.width))
+
+        return cls(
+            w=models(), average=models(), own=models(), shared=models(), known_own=models(), known=models(),
+            residual=np.zeros(objective.outputs * objective.width), local=models(),
+            table=np.zeros((len(objective.shard), objective.outputs)), place=models(places),
+            work=WorkCounters.zeros(), cursor=np.full(2, -1, np.int64), anchor=models(), best=models(),
+            control=StepControl.zeros(), trail=models(trail), steps=None,
+        )  # fmt: skip
+
+    def go_on_from(self, w: NDArray[np.float64]) -> None:
+        """Let the next local steps begin at `w`, the new average of the iterates."""
+        self.w[...] = w
+        self.local[...] = w
+
+    def extend_trail(self) -> bool:
+        """Put w into the trail; say whether the trail is full, and let it begin anew then."""
+        if not len(self.trail):
+            return False
+        self.trail[:-1] = self.trail[1:]
+        self.trail[-1] = self.w
+        self.control.trail_length += 1.0
+        if self.control.trail_length < len(self.trail):
+            return False
+        self.control.trail_length = 1.0
+        return True
+
+    def forget_memory(self) -> None:
+        """Empty the memory of compressed exchanges: it keeps the rounding of large numbers, and old coordinates."""
+        for memory in (self.known_own, self.known, self.residual):
+            memory[...] = 0.0
+
+    def refresh_is_due(self) -> bool:
+        """Say whether the table is to be filled anew: after enough epochs, and enough time where rounds are timed.
+
+        All ranks wait for the slowest one in a refresh; the work before it should be in proportion.
+        """
+        due = self.steps.refresh and self.control.since_refresh >= self.steps.refresh - TUNING.due_slack
+        return bool(due) and self.work.seconds_since_refresh >= TUNING.refresh_patience * self.work.slowest_pass

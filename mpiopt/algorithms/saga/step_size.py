@@ -1,21 +1,21 @@
-"""How long steps without a full metric are: γ as found at the start, by a line search, or by what exchanges show.
+"""The length γ of steps without a full preconditioner: fixed, by a line search, or adapted to what exchanges show.
 
-What `step_size` of distributed SAGA may be: a number, auto, or a rule of the family `stepsizes` by name.
+The option `step_size` of distributed SAGA is a number, "auto", or the name of a rule of
+`mpiopt.algorithms.step_sizes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms.saga import line_search, lipschitz
 from mpiopt.algorithms.saga.options import SagaOptions
-from mpiopt.algorithms.saga.state import BOUND, FILTERED, PACE, RATIO, ExchangeState, SagaState
-from mpiopt.algorithms.step_sizes.adgd import Pace, Tuning, adapted, slope
+from mpiopt.algorithms.saga.state import SharedModel, StepControl, WorkCounters
+from mpiopt.algorithms.step_sizes import adgd
 from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
 from mpiopt.compress.channel import Channel
 from mpiopt.kernels.permutations import Starts
@@ -23,120 +23,130 @@ from mpiopt.objective.evaluation import Model
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
-TUNING = Tuning()  # of AdGD
+ADGD = adgd.Tuning()
 
 
-class StepLength(Protocol):
-    """What the local work asks of it."""
+class StepLength:
+    """How long the steps of plain SAGA are; this one is never asked for γ, its kinds say what they change."""
 
-    def pieces(self, starts: Starts, epoch: int) -> Iterable[Starts]:
-        """Cut the blocks of a round, `epoch` of which are a local epoch, into those of one length."""
+    def cut(self, starts: Starts, epoch: int) -> Iterable[Starts]:
+        """Cut the blocks of a round, `epoch` of which are a local epoch, into those that share one γ: all do."""
+        return [starts]
 
-    def look(self, state: SagaState, objective: Objective, column: Vector, piece: Starts) -> None:
-        """Prepare the length for the blocks of `piece`."""
+    def measure(self, work: WorkCounters, objective: Objective, w: Model, column: Vector, starts: Starts) -> None:
+        """Prepare γ for the blocks that begin at `starts`: nothing to do."""
 
-    def gamma(self, state: SagaState) -> float:
-        """Give γ."""
+    def gamma(self, control: StepControl, work: WorkCounters) -> float:
+        """Return γ."""
+        raise NotImplementedError
 
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
-        """Agree on it after an exchange, before which all ranks knew `was`; collective."""
+    def agree(
+        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
+    ) -> None:
+        """Agree with the other ranks after an exchange: nothing to do; collective."""
 
 
 @dataclass(frozen=True)
-class FixedStep:
+class FixedStep(StepLength):
     """The same γ at all times."""
 
     value: float
 
-    def pieces(self, starts: Starts, epoch: int) -> Iterable[Starts]:
-        """Give all at once."""
-        return [starts]
-
-    def look(self, state: SagaState, objective: Objective, column: Vector, piece: Starts) -> None:
-        """Do nothing."""
-
-    def gamma(self, state: SagaState) -> float:
-        """Give the value."""
+    def gamma(self, control: StepControl, work: WorkCounters) -> float:
+        """Return the value."""
         return self.value
-
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
-class LineSearchStep:
-    """γ = times · rule(L_k + λ), L_k by trying (`local_steps.line_search`); one number more at each exchange."""
+class LineSearchStep(StepLength):
+    """γ = times · rule(L_k + λ), L_k by `line_search`; one number more in each exchange."""
 
     rule: StepSize
     ridge: float  # λ, in the scaled columns
     batch: int
     times: float
 
-    def pieces(self, starts: Starts, epoch: int) -> Iterable[Starts]:
-        """Give the blocks between two looks."""
-        return line_search.pieces(starts, epoch)
+    def cut(self, starts: Starts, epoch: int) -> Iterable[Starts]:
+        """Cut into the blocks between two searches."""
+        return line_search.between_searches(starts, epoch)
 
-    def look(self, state: SagaState, objective: Objective, column: Vector, piece: Starts) -> None:
-        """Try L_k on some of the blocks."""
-        trial = line_search.Trial(objective, state.local, column, line_search.sampled(piece), self.batch)
-        share = len(piece) * self.batch / len(objective.shard)
-        state.work[BOUND] = line_search.followed(trial, float(state.work[BOUND]), share)
+    def measure(self, work: WorkCounters, objective: Objective, w: Model, column: Vector, starts: Starts) -> None:
+        """Search L_k on some of the blocks."""
+        test = line_search.DescentTest(objective, w, column, line_search.sampled(starts), self.batch)
+        share = len(starts) * self.batch / len(objective.shard)
+        work.smoothness = line_search.updated(test, work.smoothness, share)
 
-    def gamma(self, state: SagaState) -> float:
-        """Give γ for L_k + λ."""
-        return self.times * self.rule.step(float(state.work[BOUND]) + self.ridge, Own(0.0, 0.0))
+    def gamma(self, control: StepControl, work: WorkCounters) -> float:
+        """Return γ for L_k + λ."""
+        return self.times * self.rule.step(work.smoothness + self.ridge, Own(0.0, 0.0))
 
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
+    def agree(
+        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
+    ) -> None:
         """Take the largest L_k."""
-        state.work[BOUND] = channel.max(self.rule.number(Own(0.0, float(state.work[BOUND]))))[0]
+        work.smoothness = channel.max(self.rule.number(Own(0.0, work.smoothness)))[0]
 
 
 @dataclass(frozen=True)
-class AdaptiveStep:
-    """γ = times/(2 ((L_max + (b − 1) L̂)/b + λ)), L̂ <= L the mean's curvature by AdGD from exchanges' (w̄, G).
+class AdaptiveStep(StepLength):
+    """γ = times/(2 ((L_max + (b − 1) L̂)/b + λ)), with L̂ <= L the mean's curvature by AdGD from the exchanged (w̄, G).
 
-    All ranks hold these, so it costs no message. What a single row can do is bounded by L_max: the mean's curvature
-    says nothing of it, and γ = α/L̂, or L_max taken for as much smaller as L̂ is, was too long (docs/step-sizes.md).
+    All ranks hold these, so it costs no message. L_max bounds what a single row can do: the curvature of the mean
+    says nothing of that. Both γ = α/L̂ and L_max reduced like L̂ were too long (docs/step-sizes.md).
     """
 
     rule: StepSize
-    known: lipschitz.Constants
+    known: lipschitz.Smoothness
     batch: int
     times: float
 
-    def pieces(self, starts: Starts, epoch: int) -> Iterable[Starts]:
-        """Give all at once."""
-        return [starts]
-
-    def look(self, state: SagaState, objective: Objective, column: Vector, piece: Starts) -> None:
-        """Do nothing."""
-
-    def gamma(self, state: SagaState) -> float:
-        """Give γ for L̂."""
-        pace = float(state.control[PACE])
-        mean = TUNING.alpha / self.rule.step(pace, Own(pace, 0.0)) if pace else self.known.mean
+    def gamma(self, control: StepControl, work: WorkCounters) -> float:
+        """Return γ for L̂."""
+        step = control.adgd_step
+        mean = ADGD.alpha / self.rule.step(step, Own(step, 0.0)) if step else self.known.mean
         return self.times * lipschitz.step(self.known._replace(mean=min(mean, self.known.mean)), self.batch)
 
-    def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
-        """Take AdGD's step for the way of w̄ and the change of G on it; all ranks see the same."""
-        control = state.control
-        first = TUNING.alpha / self.known.mean if self.known.mean > 0.0 else 1.0
-        pace = Pace(*(float(v) for v in control[[PACE, RATIO, FILTERED]])) if control[PACE] else Pace(first)
-        seen = slope(state.average - was.average, state.w - was.w)
-        control[[PACE, RATIO, FILTERED]] = adapted(pace, seen, TUNING)
+    def agree(
+        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
+    ) -> None:
+        """Take the step of AdGD for the way of w̄ and the change of G on it; it is the same on all ranks."""
+        first = ADGD.alpha / self.known.mean if self.known.mean > 0.0 else 1.0
+        pace = (
+            adgd.Pace(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
+            if control.adgd_step
+            else adgd.Pace(first)
+        )
+        slope = adgd.slope(after.average - before.average, after.w - before.w)
+        pace = adgd.adapted(pace, slope, ADGD)
+        control.adgd_step, control.adgd_ratio, control.adgd_curvature = pace.step, pace.ratio, pace.filtered
 
 
 def length_of(
     options: SagaOptions, batch: int, objective: Objective, w: Model, column: Vector, channel: Channel
 ) -> StepLength:
-    """Give the length that the options ask for, with the data's constants at `w` where those count; collective.
+    """Return the step length that the options ask for; collective.
+
+    Parameters
+    ----------
+    options : SagaOptions
+        `step_size` names a rule; variant C has the factor n_k/N in its steps.
+    batch : int
+        Rows of a block.
+    objective : Objective
+        Rows and loss of this rank.
+    w : (outputs, width) array
+        Where constants are measured.
+    column : (width,) array
+        Scale of each column.
+    channel : Channel
+        The ranks.
 
     Raises
     ------
     ValueError
         If the rule needs a bound of the loss's curvature and there is none.
     """
-    rule, times = options.rule, float(channel.size if options.variant == "C" else 1)  # C: θ = n_k/N in steps
+    rule, times = options.rule, float(channel.size if options.variant == "C" else 1)
     if rule is not None and rule.way is Way.NOTHING:
         return FixedStep(rule.step(0.0, Own(0.0, 0.0)))
     if rule is not None and rule.way is Way.MAX:
@@ -144,12 +154,12 @@ def length_of(
     if rule is not None and rule.way is Way.ONCE:
         if objective.loss.curvature_bound is None:
             raise ValueError(
-                f"step_size {rule.name} needs a loss whose curvature is bounded; {objective.loss.name} is not"
+                f"step_size {rule.name} needs a loss whose curvature is bounded; that of {objective.loss.name} is "
+                "not: use step_size auto or line-search"
             )
-        found = lipschitz.theoretical_bound(
-            lipschitz.constants(objective, w, column, lipschitz.EVERY, channel), batch
-        )
-        return FixedStep(times * rule.step(found, Own(0.0, found)))
+        known = lipschitz.constants(objective, w, column, lipschitz.EVERY_ROW, channel)
+        bound = lipschitz.theoretical_bound(known, batch)
+        return FixedStep(times * rule.step(bound, Own(0.0, bound)))
     known = lipschitz.constants(objective, w, column, lipschitz.SAMPLE, channel)
     return (
         FixedStep(times * lipschitz.step(known, batch)) if rule is None else AdaptiveStep(rule, known, batch, times)

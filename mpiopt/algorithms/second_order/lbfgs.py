@@ -90,7 +90,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
             return np.inf
         shard, unknowns = objective.shard, objective.outputs * used(objective)
-        blocks = 1 if objective.outputs == 1 or preconditioner.coupled(objective) else objective.outputs
+        blocks = 1 if objective.outputs == 1 or preconditioner.is_coupled(objective) else objective.outputs
         sample = min(shard.total, ENOUGH * unknowns)
         matrix = blocks * (unknowns / blocks) ** 2 * (MULTIPLY * sample + INVERSE * unknowns / blocks)
         number = SPARSE if isinstance(shard.rows, CsrRows) else NUMBER
@@ -138,7 +138,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         if not state.control[0] and state.control[3] > 0.0:
             return 0.0
         if not state.control[0]:
-            if objective.outputs == 1 or preconditioner.coupled(objective):
+            if objective.outputs == 1 or preconditioner.is_coupled(objective):
                 state.anchor[...] = state.w
             self._sample(state, objective)
             self.rebuild(state, objective, channel)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.algorithms.warm_start import FACTOR, FEWEST
+from mpiopt.algorithms.warm_start import TUNING
 from mpiopt.cluster.planning.link import Link, sent
 from mpiopt.cluster.planning.probe import Probe
 from mpiopt.compress.allreduce import costs_of
@@ -144,8 +144,8 @@ def _compressing(met: Mapping[tuple[str, int], float], case: Case) -> float:
 def _levels(total: int, rows: int, unknowns: int) -> int:
     """Give on how many parts of parts a start is made, and one for all rows."""
     levels = 1
-    while total // FACTOR >= FEWEST * unknowns and rows // FACTOR >= 1:
-        levels, total, rows = levels + 1, total // FACTOR, rows // FACTOR
+    while total // TUNING.factor >= TUNING.least_rows * unknowns and rows // TUNING.factor >= 1:
+        levels, total, rows = levels + 1, total // TUNING.factor, rows // TUNING.factor
     return levels
 
 

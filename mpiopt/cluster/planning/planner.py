@@ -11,7 +11,6 @@ import numpy as np
 from mpiopt.algorithms import cost_model
 from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.cost_model import Size
-from mpiopt.algorithms.saga.local_steps import full_metric
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.cluster.planning import link, probe, sample
 from mpiopt.cluster.planning.link import Link
@@ -88,7 +87,7 @@ class Planner:
         """Give the numbers of the model."""
         algorithm, objective, size = self.algorithm(ranks)[0], self.objective(ranks), self.size(ranks)
         local = isinstance(algorithm, Saga)
-        inside = isinstance(algorithm, Saga) and full_metric(algorithm, objective)
+        inside = isinstance(algorithm, Saga) and algorithm.fully_preconditioned(objective)
         return Case(
             ranks=ranks,
             rows=self.rows.rows_of_rank(ranks),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm
-from mpiopt.algorithms.warm_start import cut
+from mpiopt.algorithms.warm_start import first_of
 from mpiopt.cluster.planning.clocks import ClockComm, Clocks
 from mpiopt.cluster.planning.link import Link
 from mpiopt.cluster.planning.sample import Sample
@@ -142,7 +142,7 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
     """Give the objective of the first rows of this rank, all ranks having so many."""
     shard, n = objective.shard, min(count, len(objective.shard))
     part = replace(
-        shard, rows=cut(shard.rows, n), label=shard.label[:n], weight=shard.weight[:n], order=shard.order[:n],
+        shard, rows=first_of(shard.rows, n), label=shard.label[:n], weight=shard.weight[:n], order=shard.order[:n],
         total=n * ranks,
     )  # fmt: skip
     return replace(objective, shard=part)

@@ -5,11 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpiopt.algorithms import preconditioner as metric
-from mpiopt.algorithms import warm_start
+from mpiopt.algorithms import preconditioner, warm_start
+from mpiopt.algorithms.saga.extrapolation import extrapolated
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.algorithms.saga.state import DECREMENT, GREW, ROUND, SCALE
-from mpiopt.algorithms.saga.table_refresh import extrapolated
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
@@ -107,7 +105,7 @@ def test_a_step_that_is_much_too_long_is_shortened_and_no_nan_comes_out():
 
 
 def inverse_of(p):
-    root = metric.root_of(p)
+    root = preconditioner.root_of(p)
     np.testing.assert_allclose(root.lower @ root.lower.T, p, rtol=1e-9, atol=1e-9 * p.max())
     return root.inverse.T @ root.inverse
 
@@ -131,7 +129,7 @@ def test_a_singular_metric_is_damped_and_an_empty_column_never_moves():
 def test_each_ranks_model_of_the_others_is_convex_and_the_inverses_are_equal():
     def main(comm):
         target = made(comm, by_label=True)
-        found = metric.build(target, target.zeros(), Channel(comm), 0.25, 0.0)
+        found = preconditioner.build(target, target.zeros(), Channel(comm), 0.25, 0.0)
         ridge = np.diag(target.ridge)
         return found.inverse.tobytes(), np.linalg.eigvalsh(found.others + ridge).min(), found.share
 
@@ -217,9 +215,9 @@ def test_rounds_become_shorter_where_a_longer_step_did_not_pay_and_exchanges_los
     def main(comm):
         target, channel = made(comm, l1=0.01), Channel(comm, compressor=Compressor.make(compressor, {}))
         state = Saga(preconditioner="none", warm_start=False, **options).init(target, channel)
-        state.control[DECREMENT], state.control[GREW], before = 1e-300, 1.0, float(state.control[ROUND])
+        state.control.decrement, state.control.lengthened, before = 1e-300, 1.0, state.control.round_epochs
         state.steps.adapt(state, evaluate_exact(target, state.w, channel), 0, target, channel)
-        return state.control[ROUND] / before
+        return state.control.round_epochs / before
 
     assert spmd(2, main) == [factor, factor]
 
@@ -240,9 +238,9 @@ def test_long_rounds_become_shorter_where_f_rose_and_others_where_a_part_was_goo
     def main(comm):
         target, channel = made(comm, l1=0.01), Channel(comm)
         state = Saga(preconditioner="none", warm_start=False, stretch=stretch).init(target, channel)
-        state.control[GREW], before = trial, float(state.control[ROUND])
+        state.control.lengthened, before = trial, state.control.round_epochs
         state.steps.adapt(state, evaluate_exact(target, state.w, channel), tried, target, channel)
-        return state.control[ROUND] / before
+        return state.control.round_epochs / before
 
     assert spmd(2, main) == [factor, factor]
 
@@ -256,7 +254,7 @@ def test_a_metric_is_not_made_again_where_it_was_just_made():
             state.w[...] = state.anchor + away
             was, exact = state.steps.preconditioner, evaluate_exact(target, state.w, channel)
             spent = state.steps.adapt(state, exact, 3, target, channel)
-            found.append((spent, state.steps.preconditioner is was, float(state.control[SCALE])))
+            found.append((spent, state.steps.preconditioner is was, state.control.scale))
         return found
 
     assert spmd(2, main)[0] == [(0.0, True, 1 / 4), (1.0, False, 1 / 16)]

@@ -9,7 +9,6 @@ from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.preconditioner import root_of
 from mpiopt.algorithms.saga import exchange
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.algorithms.saga.state import MIX
 from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
@@ -276,10 +275,10 @@ def test_models_are_averaged_by_their_rows_and_go_the_part_of_the_way_that_is_se
         )
         state = algorithm.init(target, channel)
         state.local += np.random.default_rng(comm.rank).normal(size=state.w.shape) * (np.arange(8) < 7)
-        state.control[MIX] = 0.25
+        state.control.mix = 0.25
         away = comm.sum((state.local - state.w) * len(target.shard) / target.shard.total)
         before = state.w.copy()
-        exchange.models(1, state, target, channel)
+        exchange.average_models(1, state, target, channel)
         np.testing.assert_allclose(state.w, before + 0.25 * away, atol=1e-6)
         assert state.local.tobytes() == state.w.tobytes()
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.slow_ranks import slowed
-from mpiopt.algorithms.saga import asynchronous
-from mpiopt.algorithms.saga.asynchronous import Background
+from mpiopt.algorithms.saga.asynchronous import Background, Period
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.algorithms.saga.state import VISITED
+from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.comm import lockstep
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
@@ -45,7 +44,7 @@ def certified(comm, saga, pace=None, rounds=400, **shape):
         found = certify(target, state.w, here, start).value
         if found <= TOL:
             break
-    return found, [float(r[0]) for r in comm.allgather(state.work[VISITED : VISITED + 1])], state
+    return found, [float(r[0]) for r in comm.allgather(state.work[:1])], state
 
 
 @pytest.mark.parametrize("by_label", [False, True])
@@ -117,7 +116,7 @@ def test_epochs_are_the_rows_visited_and_the_passes():
         for k in range(30):
             progress = saga.step(k, state, target, channel)
             epochs += progress.epochs - (progress.exact is not None)
-        return epochs, comm.sum(state.work[VISITED : VISITED + 1])[0] / target.shard.total
+        return epochs, comm.sum(state.work[:1])[0] / target.shard.total
 
     for epochs, rows in spmd(3, main):
         assert epochs >= rows - 1e-9
@@ -137,20 +136,20 @@ def test_views_agree_when_all_mail_is_in_and_nobody_floods_a_rank_that_does_not_
         target, channel = made(comm), Channel(comm, seed=1)
         saga = Saga(exchange="async", warm_start=False)
         state = saga.init(target, channel)
-        live = asynchronous.Live(0, state, target, channel)
+        period = Period(0, state, target, channel)
         if comm.rank:
             for _ in range(8 * 20):
-                live.work()
-        live.give(window=math.inf)
-        live.end()
+                period.work()
+        period.end_round(window=math.inf)
+        period.end()
         whole = comm.sum(state.own)
-        np.testing.assert_allclose(live.state.average, whole, atol=1e-14)
-        np.testing.assert_allclose(live.common, comm.broadcast(live.common), atol=1e-14)
-        np.testing.assert_allclose(live.state.w, comm.sum(live.part * state.place[0]), atol=1e-14)
-        assert (live.rounds == 1) if comm.rank == 0 else (live.rounds >= 21)
-        return int(live.posted[0])
+        np.testing.assert_allclose(period.state.average, whole, atol=1e-14)
+        np.testing.assert_allclose(period.common, comm.broadcast(period.common), atol=1e-14)
+        np.testing.assert_allclose(period.state.w, comm.sum(period.part * state.place[0]), atol=1e-14)
+        assert (period.rounds == 1) if comm.rank == 0 else (period.rounds >= 21)
+        return int(period.peers.sent[0])
 
-    assert max(spmd(3, main)[1:]) <= asynchronous.WINDOW + 1
+    assert max(spmd(3, main)[1:]) <= TUNING.window + 1
 
 
 def test_in_the_background_a_sum_is_a_sum_and_a_maximum_a_maximum():
@@ -218,13 +217,13 @@ def test_a_run_goes_on_from_what_was_saved(exchange, keeps):
 def test_two_ranks_that_have_both_sent_all_they_may_still_answer():
     def main(comm):
         target, channel = made(comm), Channel(comm, seed=1)
-        live = asynchronous.Live(0, Saga(exchange="async", warm_start=False).init(target, channel), target, channel)
-        for _ in range(asynchronous.WINDOW):
-            live.give()
+        period = Period(0, Saga(exchange="async", warm_start=False).init(target, channel), target, channel)
+        for _ in range(TUNING.window):
+            period.end_round()
         comm.barrier()
-        live.take(channel.receive_available())
+        period.receive(channel.receive_available())
         comm.barrier()
-        live.give()
+        period.end_round()
         return len(channel.drain())
 
     assert spmd(2, main) == [1, 1]

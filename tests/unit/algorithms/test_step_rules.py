@@ -6,7 +6,6 @@ import pytest
 from mpiopt.algorithms.decentralised.dlas import Dlas
 from mpiopt.algorithms.saga import line_search, lipschitz
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.algorithms.saga.state import BOUND, FACTOR, GREW, PACE, SCALE
 from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
@@ -54,7 +53,7 @@ def test_a_trial_is_what_the_paper_asks_of_a_block(loss, form):
     target, x = made(loss, form)
     w = 0.1 * np.random.default_rng(1).normal(size=(target.outputs, WIDTH))
     column, starts = np.linspace(0.5, 2.0, WIDTH), np.array([16, 40])
-    trial = line_search.Trial(target, w, column, starts, 8)
+    trial = line_search.DescentTest(target, w, column, starts, 8)
     y, s = target.shard.label, target.shard.weight
 
     def block_value(at, block):
@@ -74,23 +73,23 @@ def test_a_trial_is_what_the_paper_asks_of_a_block(loss, form):
 def test_the_search_finds_the_smoothness_of_least_squares_and_follows_it():
     target, x = made("squared", scale=1e3)
     w, column = np.ones((1, WIDTH)), np.ones(WIDTH)
-    trial = line_search.Trial(target, w, column, np.array([8]), 8)
+    trial = line_search.DescentTest(target, w, column, np.array([8]), 8)
     block, s = x[8:16], target.shard.weight[8:16]
     g = ((s * (block @ w[0] - target.shard.label[8:16])) @ block) * 6 / ROWS
     along = (s * (block @ g) ** 2).sum() * 6 / ROWS / (g @ g)
-    found = line_search.followed(trial, 0.0, 1.0)
+    found = line_search.updated(trial, 0.0, 1.0)
     assert along <= found < 2 * along * (1 + 1e-12)
-    assert line_search.followed(trial, 64.0 * found, 0.5) == pytest.approx(64.0 * found / np.sqrt(2.0))
-    assert along <= line_search.followed(trial, found / 100.0, 1.0) <= 2 * along
-    still = line_search.Trial(target, 0.0 * w, 0.0 * column, np.array([8]), 8)
-    assert line_search.followed(still, 0.0, 1.0) == 0.0
-    assert line_search.followed(still, 3.0, 1.0) == 3.0
+    assert line_search.updated(trial, 64.0 * found, 0.5) == pytest.approx(64.0 * found / np.sqrt(2.0))
+    assert along <= line_search.updated(trial, found / 100.0, 1.0) <= 2 * along
+    still = line_search.DescentTest(target, 0.0 * w, 0.0 * column, np.array([8]), 8)
+    assert line_search.updated(still, 0.0, 1.0) == 0.0
+    assert line_search.updated(still, 3.0, 1.0) == 3.0
 
 
 def test_a_round_is_cut_into_looks_that_join_without_a_seam():
     starts = np.arange(0, 800, 8)
     for epoch in (1, 7, 100, 1000):
-        pieces = list(line_search.pieces(starts, epoch))
+        pieces = list(line_search.between_searches(starts, epoch))
         np.testing.assert_array_equal(np.concatenate(pieces), starts)
         assert all(0 < len(line_search.sampled(piece)) <= len(piece) for piece in pieces)
 
@@ -102,7 +101,7 @@ def test_the_ranks_agree_on_the_largest_smoothness():
         state = saga.init(target, channel)
         for k in range(4):
             saga.step(k, state, target, channel)
-        return float(state.work[BOUND]), state.steps.step_size(state)
+        return state.work.smoothness, state.steps.step_size(state.control, state.work)
 
     found = spmd(3, main)
     assert len(set(found)) == 1
@@ -114,10 +113,10 @@ def test_theory_takes_the_largest_constants_of_all_shards():
     def main(comm):
         target = objective("logistic", 0.0, 0.05, "dense", comm)
         plain = np.ones(target.width)
-        known = lipschitz.constants(target, target.zeros(), plain, lipschitz.EVERY, Channel(comm))
+        known = lipschitz.constants(target, target.zeros(), plain, lipschitz.EVERY_ROW, Channel(comm))
         state = Saga(step_size="theoretical").init(target, Channel(comm))
         x, c = target.shard.rows.values, 0.25 * target.shard.weight
-        return known, state.steps.step_size(state), x, c
+        return known, state.steps.step_size(state.control, state.work), x, c
 
     ran = spmd(3, main)
     known, gamma = ran[0][:2]
@@ -152,7 +151,7 @@ def test_a_longer_step_that_failed_is_taken_back_and_tried_by_less():
         seen = []
         for tried in (0, 2, 0, 0):
             state.steps.adapt(state, exact, tried, target, channel)
-            seen.append((state.control[SCALE], state.control[GREW], state.control[FACTOR]))
+            seen.append((state.control.scale, state.control.lengthened, state.control.growth))
         return seen
 
     less = np.sqrt(2.0)
@@ -167,8 +166,8 @@ def test_what_exchanges_show_lengthens_steps_within_the_bound_of_single_rows():
         state, steps = saga.init(target, channel), []
         known = lipschitz.constants(target, state.w, np.ones(target.width), lipschitz.SAMPLE, channel)
         for k in range(12):
-            steps.append(saga.step(k, state, target, channel).step_size / state.control[SCALE])
-        return steps, known, float(state.control[PACE])
+            steps.append(saga.step(k, state, target, channel).step_size / state.control.scale)
+        return steps, known, state.control.adgd_step
 
     ran = spmd(3, main)
     assert all(steps == ran[0][0] for steps, *_ in ran)
@@ -187,7 +186,10 @@ def test_what_exchanges_show_lengthens_steps_within_the_bound_of_single_rows():
         ({"step_size": "harmonic"}, "not 'harmonic'"),
         ({"step_size": -1.0}, "step_size must be at least 0, not -1.0"),
         ({"step_size": float("nan")}, "step_size must be at least 0, not nan"),
-        ({"step_size": "theoretical", "preconditioner": "full"}, "for steps without a full metric"),
+        (
+            {"step_size": "theoretical", "preconditioner": "full"},
+            "needs preconditioner 'auto', 'none' or 'diagonal', not 'full'",
+        ),
         ({"step_size": "line-search", "exchange": "async"}, "needs exchange 'sync' or 'timed', not 'async'"),
         ({"step_size": "global", "exchange": "overlap"}, "needs exchange 'sync' or 'timed', not 'overlap'"),
     ],
@@ -199,7 +201,9 @@ def test_what_makes_no_sense_is_refused_in_one_line(options, message):
 
 
 def test_theory_wants_a_bounded_curvature_and_dlas_its_own_rules():
-    with pytest.raises(ValueError, match="step_size theoretical needs a loss whose curvature is bounded; poisson"):
+    with pytest.raises(
+        ValueError, match="step_size theoretical needs a loss whose curvature is bounded; that of poisson"
+    ):
         spmd(1, lambda c: Saga(step_size="theoretical").init(objective("poisson", 0.0, 0.1, "dense", c), Channel(c)))
     with pytest.raises(ValueError, match="rule line-search is for saga, graph-saga; dlas takes fixed, global"):
         Dlas(rule="line-search")
