@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Self, get_args, get_type_hints, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,62 @@ Replicated = Annotated[NDArray[Any], Layout.REPLICATED]
 Sharded = Annotated[NDArray[Any], Layout.SHARDED]
 PerRank = Annotated[NDArray[Any], Layout.PER_RANK]
 Derived = Annotated[Any, Layout.DERIVED]
+
+
+class Slot:
+    """A number of a `NamedVector` under a name: reading gives a float, assigning stores one.
+
+    Parameters
+    ----------
+    place : int
+        Index of the number in the stored vector. Two slots may share a place where never both are in use.
+    """
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __set_name__(self, owner: type[NamedVector], name: str) -> None:
+        if hasattr(np.ndarray, name):
+            raise TypeError(f"{owner.__name__}.{name} hides an attribute of numpy arrays: choose another name")
+
+    @overload
+    def __get__(self, vector: None, owner: type[NamedVector]) -> Self: ...
+    @overload
+    def __get__(self, vector: NamedVector, owner: type[NamedVector]) -> float: ...
+    def __get__(self, vector: NamedVector | None, owner: type[NamedVector]) -> Self | float:
+        return self if vector is None else vector.item(self.place)
+
+    def __set__(self, vector: NamedVector, value: float) -> None:
+        vector[self.place] = value
+
+
+if TYPE_CHECKING:
+    _Base = np.ndarray[Any, np.dtype[np.float64]]
+else:
+    _Base = np.ndarray
+
+
+class NamedVector(_Base):
+    """A float64 vector whose numbers have names, so that a state stores all of them as one array.
+
+    A subclass names the numbers by class attributes of type `Slot`. Checkpoints and messages see an array.
+
+    Examples
+    --------
+    >>> class Control(NamedVector):
+    ...     scale = Slot(0)  # factor of the step size
+    ...     since = Slot(1)  # epochs since the last refresh
+    >>> control = Control.zeros()
+    >>> control.scale = 2.0
+    >>> control.scale, control.tolist()
+    (2.0, [2.0, 0.0])
+    """
+
+    @classmethod
+    def zeros(cls) -> Self:
+        """Return a vector of zeros that has a place for every slot of the class."""
+        slots = [slot.place for kind in cls.__mro__ for slot in vars(kind).values() if isinstance(slot, Slot)]
+        return np.zeros(max(slots) + 1).view(cls)
 
 
 def layouts(state: object) -> dict[str, Layout]:

@@ -35,7 +35,7 @@ from mpiopt.algorithms.step_sizes.adgd import Pace, Tuning, adapted, slope
 from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
-from mpiopt.consensus.graph_channel import GraphChannel, along, coordinate
+from mpiopt.consensus.graph_channel import GraphChannel, graph_channel, start_coordination
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived, PerRank, Replicated
@@ -196,7 +196,7 @@ class Along(Agreement):
         if isinstance(channel, GraphChannel):  # the whole run goes along this graph
             self.coordination = channel.coordination
         else:
-            self.coordination = coordinate(topology, coordinator, channel)
+            self.coordination = start_coordination(topology, coordinator, channel)
 
     def answer(self, ask: Ask) -> Vector:
         """Ask the coordinator, or max-consensus."""
@@ -278,7 +278,7 @@ class Dlas(Algorithm[DlasState]):
         """Give the channel along the graph, where sums along it are exact; collective."""
         if self.coordinator == CENTRAL or not self._coordinator().exact or isinstance(channel, GraphChannel):
             return channel
-        return along(self._topology(), self._coordinator(), channel)
+        return graph_channel(self._topology(), self._coordinator(), channel)
 
     def blank(self, objective: Objective, size: int) -> DlasState:
         """Make a state of zeros."""

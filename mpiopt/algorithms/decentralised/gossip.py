@@ -39,7 +39,7 @@ from mpiopt.consensus.digraph import Graph, Matrix, spectral_gap
 from mpiopt.consensus.discovery import Discovered, discover
 from mpiopt.consensus.mixing_weights import column_stochastic, masses
 from mpiopt.consensus.protocol_driver import run
-from mpiopt.consensus.topologies.base import Topology, shared
+from mpiopt.consensus.topologies.base import Topology, shared_graph
 from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived, PerRank, Replicated, Sharded
 from mpiopt.objective import curvature
@@ -200,7 +200,7 @@ class Gossip(Algorithm[GossipState]):
 
     def rebuild(self, state: GossipState, objective: Objective, channel: Channel) -> None:
         """Make the graph; on another number of ranks all start from the mean of the models."""
-        outgoing = shared(self._topology(), channel.comm).outgoing[channel.rank]
+        outgoing = shared_graph(self._topology(), channel.comm).outgoing[channel.rank]
         neighbours = channel.comm.graph(outgoing)
         steepest = np.array([self.steepness(objective, channel.size)])
         found = self._drive(discover(channel.rank, neighbours.incoming, steepest), "start", neighbours, channel)

@@ -16,7 +16,7 @@ from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.saga.state import SagaState
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
-from mpiopt.consensus.graph_channel import GraphChannel, along
+from mpiopt.consensus.graph_channel import GraphChannel, graph_channel
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived
@@ -67,7 +67,11 @@ class GraphSaga(Saga):
 
     def over(self, channel: Channel) -> GraphChannel:
         """Give the channel along the graph, made once for a run; collective."""
-        return channel if isinstance(channel, GraphChannel) else along(self._topology(), self._coordinator(), channel)
+        return (
+            channel
+            if isinstance(channel, GraphChannel)
+            else graph_channel(self._topology(), self._coordinator(), channel)
+        )
 
     def blank(self, objective: Objective, size: int) -> GraphSagaState:
         """Make a state of zeros."""

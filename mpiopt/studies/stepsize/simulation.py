@@ -11,7 +11,8 @@ from mpiopt.algorithms.decentralised import dlas
 from mpiopt.algorithms.decentralised.dlas import Ask, DlasState, Iteration, Vector
 from mpiopt.algorithms.step_sizes.base import Way
 from mpiopt.consensus.coordinators.max_consensus import maximum
-from mpiopt.consensus.simulated import Simulation, together
+from mpiopt.consensus.protocol_driver import run_together
+from mpiopt.consensus.simulated import Simulation
 from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, coordinator_of, rule_of, topology_of, tuning_of
 from mpiopt.studies.stepsize.synthetic import SyntheticRegression
 
@@ -69,8 +70,8 @@ class Together:
         """Give the mean or the maximum as each rank gets it."""
         simulation = self.simulation
         if asks[0].way is Way.MAX:
-            protocols = [maximum(ask.x, site) for ask, site in zip(asks, simulation.sites, strict=True)]
-            values, rounds, sent = together(protocols, simulation.graph)
+            protocols = [maximum(ask.x, view) for ask, view in zip(asks, simulation.views, strict=True)]
+            values, rounds, sent = run_together(protocols, simulation.graph)
             self.rounds, self.sent = self.rounds + rounds, self.sent + sum(sent)
             return values
         found = simulation.mean([ask.x for ask in asks])
