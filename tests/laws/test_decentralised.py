@@ -57,7 +57,7 @@ def test_graph_saga_needs_no_centre_in_its_rounds():
 
     def main(comm):
         algorithm, state, target, channel = begun(comm, "graph-saga[topology=ring]")
-        graph = algorithm.over(channel)
+        graph = algorithm.run_channel(channel)
 
         def central(*_):
             raise AssertionError("a central exchange")
@@ -89,12 +89,12 @@ def test_saga_does_need_one():
 def test_rounds_and_bytes_along_the_graph_are_counted(coordinator):
     def main(comm):
         algorithm, state, target, channel = begun(comm, f"graph-saga[topology=random-k,coordinator={coordinator}]")
-        spent, before = state.along.coordination.spent, vars(channel.traffic).copy()
+        spent, before = state.network.coordination.spent, vars(channel.traffic).copy()
         assert before["rounds"] == spent.rounds
         for k in range(4):
             algorithm.step(k, state, target, channel)
-        now, traffic = state.along.coordination.spent, vars(channel.traffic)
-        degree = len(state.along.coordination.graph.outgoing[comm.rank])
+        now, traffic = state.network.coordination.spent, vars(channel.traffic)
+        degree = len(state.network.coordination.graph.outgoing[comm.rank])
         assert traffic["rounds"] - before["rounds"] == now.rounds - spent.rounds > 0
         assert traffic["bytes_sent"] - before["bytes_sent"] == now.bytes_sent - spent.bytes_sent > 0
         assert traffic["messages"] - before["messages"] == degree * (now.rounds - spent.rounds)

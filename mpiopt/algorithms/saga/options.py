@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mpiopt.algorithms.step_sizes.base import StepSize, Way
+from mpiopt.algorithms.step_sizes.base import Exchanged, StepSize
 from mpiopt.algorithms.step_sizes.rules import Fixed
 from mpiopt.core.config.registry import nearest
 
@@ -69,7 +69,7 @@ class SagaOptions:
             return
         if self.preconditioner == "full":
             raise ValueError(f"step_size {rule.name} is for steps without a full metric, not preconditioner 'full'")
-        if rule.way in (Way.MAX, Way.GRADIENT) and self.exchange not in ("sync", "timed"):
+        if rule.exchanged in (Exchanged.MAX, Exchanged.MEAN_GRADIENT) and self.exchange not in ("sync", "timed"):
             raise ValueError(f"step_size {rule.name} needs exchange 'sync' or 'timed', not {self.exchange!r}")
 
 
@@ -87,7 +87,7 @@ def rule_of(step_size: float | str) -> StepSize | None:
         If it is neither a number from 0 nor a word that saga knows.
     """
     if isinstance(step_size, str):
-        known = StepSize.taken_by("saga")
+        known = StepSize.rules_of("saga")
         words = [AUTO, *(name for name in known if name != Fixed.name)]
         if step_size not in words:
             hint = nearest(step_size, words)

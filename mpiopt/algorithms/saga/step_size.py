@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from mpiopt.algorithms.saga import line_search, lipschitz
 from mpiopt.algorithms.saga.options import SagaOptions
 from mpiopt.algorithms.saga.state import BOUND, FILTERED, PACE, RATIO, ExchangeState, SagaState
-from mpiopt.algorithms.step_sizes.adgd import Pace, Tuning, adapted, slope
-from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
+from mpiopt.algorithms.step_sizes.adgd import AdgdOptions, AdgdState, measured_curvature, next_state
+from mpiopt.algorithms.step_sizes.base import Exchanged, LocalStep, StepSize
 from mpiopt.compress.channel import Channel
 from mpiopt.kernels.permutations import Starts
 from mpiopt.objective.evaluation import Model
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
-TUNING = Tuning()  # of AdGD
+TUNING = AdgdOptions()  # of AdGD
 
 
 class StepLength(Protocol):
@@ -84,11 +84,11 @@ class LineSearchStep:
 
     def gamma(self, state: SagaState) -> float:
         """Give γ for L_k + λ."""
-        return self.times * self.rule.step(float(state.work[BOUND]) + self.ridge, Own(0.0, 0.0))
+        return self.times * self.rule.step(float(state.work[BOUND]) + self.ridge, LocalStep(0.0, 0.0))
 
     def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
         """Take the largest L_k."""
-        state.work[BOUND] = channel.max(self.rule.number(Own(0.0, float(state.work[BOUND]))))[0]
+        state.work[BOUND] = channel.max(self.rule.contribution(LocalStep(0.0, float(state.work[BOUND]))))[0]
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,16 @@ class AdaptiveStep:
     def gamma(self, state: SagaState) -> float:
         """Give γ for L̂."""
         pace = float(state.control[PACE])
-        mean = TUNING.alpha / self.rule.step(pace, Own(pace, 0.0)) if pace else self.known.mean
+        mean = TUNING.alpha / self.rule.step(pace, LocalStep(pace, 0.0)) if pace else self.known.mean
         return self.times * lipschitz.step(self.known._replace(mean=min(mean, self.known.mean)), self.batch)
 
     def agree(self, was: ExchangeState, state: SagaState, channel: Channel) -> None:
         """Take AdGD's step for the way of w̄ and the change of G on it; all ranks see the same."""
         control = state.control
         first = TUNING.alpha / self.known.mean if self.known.mean > 0.0 else 1.0
-        pace = Pace(*(float(v) for v in control[[PACE, RATIO, FILTERED]])) if control[PACE] else Pace(first)
-        seen = slope(state.average - was.average, state.w - was.w)
-        control[[PACE, RATIO, FILTERED]] = adapted(pace, seen, TUNING)
+        pace = AdgdState(*(float(v) for v in control[[PACE, RATIO, FILTERED]])) if control[PACE] else AdgdState(first)
+        seen = measured_curvature(state.average - was.average, state.w - was.w)
+        control[[PACE, RATIO, FILTERED]] = next_state(pace, seen, TUNING)
 
 
 def length_of(
@@ -137,11 +137,11 @@ def length_of(
         If the rule needs a bound of the loss's curvature and there is none.
     """
     rule, times = options.rule, float(channel.size if options.variant == "C" else 1)  # C: θ = n_k/N in steps
-    if rule is not None and rule.way is Way.NOTHING:
-        return FixedStep(rule.step(0.0, Own(0.0, 0.0)))
-    if rule is not None and rule.way is Way.MAX:
+    if rule is not None and rule.exchanged is Exchanged.NOTHING:
+        return FixedStep(rule.step(0.0, LocalStep(0.0, 0.0)))
+    if rule is not None and rule.exchanged is Exchanged.MAX:
         return LineSearchStep(rule, float((objective.ridge * column).max(initial=0.0)), batch, times)
-    if rule is not None and rule.way is Way.ONCE:
+    if rule is not None and rule.exchanged is Exchanged.MAX_ONCE:
         if objective.loss.curvature_bound is None:
             raise ValueError(
                 f"step_size {rule.name} needs a loss whose curvature is bounded; {objective.loss.name} is not"
@@ -149,7 +149,7 @@ def length_of(
         found = lipschitz.theoretical_bound(
             lipschitz.constants(objective, w, column, lipschitz.EVERY, channel), batch
         )
-        return FixedStep(times * rule.step(found, Own(0.0, found)))
+        return FixedStep(times * rule.step(found, LocalStep(0.0, found)))
     known = lipschitz.constants(objective, w, column, lipschitz.SAMPLE, channel)
     return (
         FixedStep(times * lipschitz.step(known, batch)) if rule is None else AdaptiveStep(rule, known, batch, times)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.algorithms.decentralised import dlas
-from mpiopt.algorithms.decentralised.dlas import Ask, DlasState, Iteration, Vector
-from mpiopt.algorithms.step_sizes.base import Way
+from mpiopt.algorithms.decentralised.dlas import DlasState, Iteration, Request, Vector
+from mpiopt.algorithms.step_sizes.base import Exchanged
 from mpiopt.consensus.coordinators.max_consensus import maximum
 from mpiopt.consensus.protocol_driver import run_together
 from mpiopt.consensus.simulated import Simulation
@@ -57,7 +57,7 @@ class Together:
         ends: list[float] = []
         answers: list[Vector | None] = [None] * len(iterations)
         while not ends:
-            asks: list[Ask] = []
+            asks: list[Request] = []
             for iteration, answer in zip(iterations, answers, strict=True):
                 try:
                     asks.append(next(iteration) if answer is None else iteration.send(answer))
@@ -66,10 +66,10 @@ class Together:
             answers = list(self.answer(asks)) if asks else []
         return ends
 
-    def answer(self, asks: Sequence[Ask]) -> list[Vector]:
+    def answer(self, asks: Sequence[Request]) -> list[Vector]:
         """Give the mean or the maximum as each rank gets it."""
         simulation = self.simulation
-        if asks[0].way is Way.MAX:
+        if asks[0].kind is Exchanged.MAX:
             protocols = [maximum(ask.x, view) for ask, view in zip(asks, simulation.views, strict=True)]
             values, rounds, sent = run_together(protocols, simulation.graph)
             self.rounds, self.sent = self.rounds + rounds, self.sent + sum(sent)
