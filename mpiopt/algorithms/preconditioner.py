@@ -23,7 +23,8 @@ from mpiopt.objective.objective import Objective
 Matrix = NDArray[np.float64]
 Model = NDArray[np.float64]
 
-LARGEST_COUPLED = 2600  # outputs · columns of a metric for all outputs together
+LARGEST_WIDTH = 2000  # columns of a preconditioner: with more, its width² numbers cost more than they save
+LARGEST_COUPLED = 2600  # outputs · columns of one preconditioner for all outputs together, for the same reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
 
     Apart from each other the outputs have the curvature s_i p_c (1 − p_c) x_i x_iᵀ, the blocks on the diagonal.
     """
-    if objective.outputs == 1 or coupled(objective):
+    if objective.outputs == 1 or is_coupled(objective):
         root = _curvature(objective, w, channel, 0.0)[2].inverse
         return _padded(root.T @ root, used(objective), objective.width)[None]
     p = objective.loss.slope(objective.predict(w), objective.shard.label)
@@ -82,7 +83,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
 
 def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Root]:
     """Give this rank's share of S, S, and the root of P, without padding."""
-    across, columns = coupled(objective), used(objective)
+    across, columns = is_coupled(objective), used(objective)
     own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
     ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
     whole = curvature_sum(own, ridge, channel)
@@ -100,7 +101,7 @@ def _common_part(whole: Matrix, columns: int) -> Matrix:
     return np.kron(np.full((classes, classes), 1.0 / classes), mean)
 
 
-def coupled(objective: Objective) -> bool:
+def is_coupled(objective: Objective) -> bool:
     """Say whether the metric is one for all outputs together; else the outputs share one of width²."""
     return objective.outputs > 1 and objective.outputs * used(objective) <= LARGEST_COUPLED
 

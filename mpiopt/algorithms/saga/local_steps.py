@@ -30,7 +30,7 @@ def full_metric(options: SagaOptions, objective: Objective) -> bool:
     preconditioner, smooth = options.preconditioner, objective.penalty.strengths[0] == 0.0
     if preconditioner == "full" and not smooth:
         raise ValueError("preconditioner 'full' needs a smooth penalty; with l1 use 'diagonal' or 'none'")
-    exact = objective.outputs == 1 or metric.coupled(objective)  # a metric of one class alone misleads the others
+    exact = objective.outputs == 1 or metric.is_coupled(objective)  # a metric of one class alone misleads the others
     named = isinstance(options.step_size, str) and options.rule is not None
     fits = smooth and exact and not named and objective.width <= LARGEST_FULL
     return preconditioner == "full" or (preconditioner == "auto" and fits)

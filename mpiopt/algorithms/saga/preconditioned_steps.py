@@ -59,7 +59,7 @@ class PreconditionedSteps:
         rows = len(objective.shard)
         block = options.batch or block_size(rows, objective.width)
         refresh = 2.0 if options.refresh < 0.0 else options.refresh
-        exact_metric = objective.outputs == 1 or preconditioner.coupled(objective)
+        exact_metric = objective.outputs == 1 or preconditioner.is_coupled(objective)
         own_share = OWN_SHARE if exact_metric else 1.0
         made = preconditioner.build(objective, state.anchor, channel, own_share, float(state.control[DAMPING]))
         return cls(made, own_share, block, refresh, channel.seed, fixed_of(options.step_size))
