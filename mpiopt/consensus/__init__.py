@@ -1,1 +1,1 @@
-"""Directed graphs of ranks, mixing weights and finite-time consensus."""
+"""Directed graphs of ranks, mixing weights, and finite-time consensus."""

@@ -1,4 +1,4 @@
-"""Sums, means, maxima and minima along a graph of the communicator, with one coordinator."""
+"""Sums, means and maxima over the ranks along a graph of the communicator, by one coordinator."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.comm.base import Neighbours
-from mpiopt.consensus.coordinators.base import Agreed, Array, Coordinator, Estimate, Protocol, R, Site
-from mpiopt.consensus.coordinators.max_consensus import maximum, minimum
+from mpiopt.consensus.coordinators.base import Array, ConsensusResult, Coordinator, Estimate, Protocol, R, RankView
+from mpiopt.consensus.coordinators.max_consensus import maximum
 from mpiopt.consensus.discovery import discover
 from mpiopt.consensus.protocol_driver import ProtocolCost, run
 
 
-class Total(NamedTuple):
-    """What this rank spent so far, and how much of it to learn the graph."""
+class CoordinationCost(NamedTuple):
+    """What this rank spent so far, and which part of it to learn the graph."""
 
     rounds: int
     bytes_sent: int
@@ -23,57 +23,61 @@ class Total(NamedTuple):
 
 
 class Coordination:
-    """A coordinator at work on a graph: learns it when made, and uses what was learned in every call.
+    """A coordinator in use on a graph. It learns the graph once, when it is made. Collective.
 
-    Collective: all ranks make it and call it in the same order, with arrays of equal shape. It needs no central
-    exchange: size and diameter are discovered along the graph.
+    All ranks make it and call its methods in the same order, with arrays of equal shape. No central exchange is
+    needed: size and diameter are discovered along the graph.
+
+    Parameters
+    ----------
+    coordinator
+        How sums are computed.
+    neighbours
+        The edges of this rank.
+    seed
+        Seed of the random numbers with which the coordinator learns the graph; equal on all ranks.
     """
 
     def __init__(self, coordinator: Coordinator, neighbours: Neighbours, seed: int = 0) -> None:
         self.coordinator, self._neighbours = coordinator, neighbours
         self._calls = 0
-        self.spent = Total(0, 0, 0, 0)
+        self.spent = CoordinationCost(0, 0, 0, 0)
         found, _ = self._run(discover(neighbours.rank, neighbours.incoming))
         self.graph = found.graph
-        self.site = Site(neighbours.rank, found.graph.size, found.diameter, len(neighbours.outgoing))
-        self.learned, _ = self._run(coordinator.learn(self.site, seed))
-        self.spent = Total(*self.spent[:2], *self.spent[:2])
+        self.view = RankView(neighbours.rank, found.graph.size, found.diameter, len(neighbours.outgoing))
+        self.learned, _ = self._run(coordinator.learn(self.view, seed))
+        self.spent = CoordinationCost(*self.spent[:2], *self.spent[:2])
 
-    def sum(self, x: Array, divisor: int = 1) -> Agreed:
-        """Give Σ_k x_k / divisor, the same bits on all ranks, in the shape of x.
+    def sum(self, x: Array, divisor: int = 1) -> ConsensusResult:
+        """Return Σ_k x_k / divisor in the shape of x, with the same bits on all ranks.
 
         Raises
         ------
         ArithmeticError
-            On all ranks, if a rank brings NaN or infinity, or a result is beyond float64.
+            On all ranks, if a rank has NaN or infinity, or if a result overflows float64.
         RuntimeError
-            If a message was lost or is from elsewhere. It must end all ranks: do not catch it.
+            If a message was lost or belongs to another call. The run must end: do not catch it.
         """
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
-        estimate, spent = self._run(self.coordinator.sum(flat, divisor, self.site, self.learned))
-        return _agreed(estimate, x, spent)
+        estimate, cost = self._run(self.coordinator.sum(flat, divisor, self.view, self.learned))
+        return _result(estimate, x, cost)
 
-    def mean(self, x: Array) -> Agreed:
-        """Give the mean over the ranks; errors as in `sum`."""
-        return self.sum(x, self.site.size)
+    def mean(self, x: Array) -> ConsensusResult:
+        """Return the mean over the ranks; errors as in `sum`."""
+        return self.sum(x, self.view.size)
 
-    def max(self, x: Array) -> Agreed:
-        """Give the maximum over the ranks, exact; NaN wins."""
-        value, spent = self._run(maximum(np.atleast_1d(x), self.site))
-        return _agreed(Estimate(value, 0.0, "max-consensus"), x, spent)
-
-    def min(self, x: Array) -> Agreed:
-        """Give the minimum over the ranks, exact; NaN wins."""
-        value, spent = self._run(minimum(np.atleast_1d(x), self.site))
-        return _agreed(Estimate(value, 0.0, "min-consensus"), x, spent)
+    def max(self, x: Array) -> ConsensusResult:
+        """Return the exact maximum over the ranks; NaN if a rank has NaN."""
+        value, cost = self._run(maximum(np.atleast_1d(x), self.view))
+        return _result(Estimate(value, 0.0, "max-consensus"), x, cost)
 
     def _run(self, protocol: Protocol[R]) -> tuple[R, ProtocolCost]:
         self._calls += 1
-        result, spent = run(protocol, self._neighbours, f"{self.coordinator!r} call {self._calls}")
-        rounds, nbytes = self.spent[0] + spent.rounds, self.spent[1] + spent.bytes_sent
+        result, cost = run(protocol, self._neighbours, f"{self.coordinator!r} call {self._calls}")
+        rounds, nbytes = self.spent.rounds + cost.rounds, self.spent.bytes_sent + cost.bytes_sent
         self.spent = self.spent._replace(rounds=rounds, bytes_sent=nbytes)
-        return result, spent
+        return result, cost
 
 
-def _agreed(estimate: Estimate, x: Array, spent: ProtocolCost) -> Agreed:
-    return Agreed(estimate.value.reshape(np.shape(x)), estimate.error, estimate.by, *spent)
+def _result(estimate: Estimate, x: Array, cost: ProtocolCost) -> ConsensusResult:
+    return ConsensusResult(estimate.value.reshape(np.shape(x)), estimate.error, estimate.by, *cost)

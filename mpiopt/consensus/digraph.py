@@ -1,4 +1,4 @@
-"""Directed graphs of ranks: who sends to whom, how far, how well mixed. Pure: lists of ranks, no communication."""
+"""Directed graphs of ranks: edges, strong connection, distances and spectral gap. Nothing here communicates."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from numpy.typing import NDArray
 from mpiopt.comm.neighbours import check_neighbours
 
 Matrix = NDArray[np.float64]
-Lists = tuple[tuple[int, ...], ...]
+NeighbourLists = tuple[tuple[int, ...], ...]  # the neighbours of rank 0, 1, …, each ascending
+MOST_LISTED = 8  # components, and ranks of a component, that an error message lists
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A directed graph on ranks 0 … size-1; no loops: that a rank keeps its own value goes without saying.
+    """A directed graph on ranks 0 … size-1. It has no loops, because every rank knows its own value.
+
+    Parameters
+    ----------
+    outgoing
+        For each rank the ranks to which it sends, ascending.
 
     Raises
     ------
     ValueError
-        If a neighbour is no rank, or is the rank itself.
+        If a neighbour is not a rank, or is the rank itself.
     """
 
-    outgoing: Lists  # the ranks to which each rank sends, ascending
+    outgoing: NeighbourLists
 
     def __post_init__(self) -> None:
         for rank, targets in enumerate(self.outgoing):
@@ -36,8 +42,8 @@ class Graph:
         return len(self.outgoing)
 
     @property
-    def incoming(self) -> Lists:
-        """The ranks from which each rank gets messages, ascending."""
+    def incoming(self) -> NeighbourLists:
+        """For each rank the ranks from which it receives, ascending."""
         sources: list[list[int]] = [[] for _ in self.outgoing]
         for rank, targets in enumerate(self.outgoing):
             for target in targets:
@@ -46,7 +52,7 @@ class Graph:
 
     @property
     def messages(self) -> int:
-        """Messages in one round: the number of edges."""
+        """The number of messages in one round, which is the number of edges."""
         return sum(map(len, self.outgoing))
 
     @property
@@ -56,71 +62,79 @@ class Graph:
 
 
 def graph_of(lists: Iterable[Iterable[int]]) -> Graph:
-    """Give the graph with these out-neighbours, in any order, repeated or not; loops are dropped."""
+    """Return the graph with these out-neighbours. Loops and repeated edges are dropped; any order is allowed."""
     return Graph(tuple(tuple(sorted(set(map(int, to)) - {rank})) for rank, to in enumerate(lists)))
 
 
+def from_edges(edges: Iterable[Iterable[int]], size: int) -> Graph:
+    """Return the graph on `size` ranks with these edges (from, to)."""
+    lists: list[list[int]] = [[] for _ in range(size)]
+    for start, end in edges:
+        lists[start].append(end)
+    return graph_of(lists)
+
+
 def components(graph: Graph) -> list[list[int]]:
-    """Give the strongly connected components, each ascending, by their lowest rank (Kosaraju 1978; Sharir 1981)."""
+    """Return the strongly connected components, ordered by their lowest rank (Kosaraju 1978; Sharir 1981)."""
     found: list[list[int]] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
     incoming = graph.incoming
-    for start in reversed(_finished(graph.outgoing)):
-        if start not in seen:
-            found.append(sorted(_reached(incoming, start, seen)))
+    for start in reversed(_finishing_order(graph.outgoing)):
+        if start not in visited:
+            found.append(sorted(_newly_reached(incoming, start, visited)))
     return sorted(found)
 
 
-def _finished(outgoing: Lists) -> list[int]:
-    """Give the ranks in the order in which a depth-first search leaves them."""
+def _finishing_order(outgoing: NeighbourLists) -> list[int]:
+    """Return the ranks in the order in which a depth-first search leaves them."""
     order: list[int] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
     for start in range(len(outgoing)):
-        way = [] if start in seen else [(start, iter(outgoing[start]))]
-        seen.add(start)
-        while way:
-            rank, rest = way[-1]
-            step = next((t for t in rest if t not in seen), None)
-            if step is None:
+        path = [] if start in visited else [(start, iter(outgoing[start]))]
+        visited.add(start)
+        while path:
+            rank, rest = path[-1]
+            following = next((target for target in rest if target not in visited), None)
+            if following is None:
                 order.append(rank)
-                way.pop()
+                path.pop()
             else:
-                seen.add(step)
-                way.append((step, iter(outgoing[step])))
+                visited.add(following)
+                path.append((following, iter(outgoing[following])))
     return order
 
 
-def _reached(lists: Lists, start: int, seen: set[int]) -> list[int]:
-    """Give what is reached from `start` and not yet seen, and note it as seen."""
+def _newly_reached(lists: NeighbourLists, start: int, visited: set[int]) -> list[int]:
+    """Return the ranks that `start` reaches and that were not visited before, and mark them as visited."""
     reached = [start]
-    seen.add(start)
+    visited.add(start)
     for rank in reached:
-        fresh = [t for t in lists[rank] if t not in seen]
-        seen.update(fresh)
+        fresh = [target for target in lists[rank] if target not in visited]
+        visited.update(fresh)
         reached += fresh
     return reached
 
 
 def check_strongly_connected(graph: Graph) -> Graph:
-    """Give the graph back, or raise ValueError naming its components."""
+    """Return the graph unchanged, or raise ValueError with its components if it is not strongly connected."""
     parts = components(graph)
     if len(parts) > 1:
-        listed = ", ".join("{" + _shortened(part) + "}" for part in parts[:8])
-        more = f" and {len(parts) - 8} more" if len(parts) > 8 else ""
+        listed = ", ".join("{" + _shortened(part) + "}" for part in parts[:MOST_LISTED])
+        more = f" and {len(parts) - MOST_LISTED} more" if len(parts) > MOST_LISTED else ""
         raise ValueError(
             f"the graph is not strongly connected: {len(parts)} components, ranks {listed}{more}; "
-            "from every rank there must be a way to every other"
+            "add edges so that every rank has a path to every other rank"
         )
     return graph
 
 
 def _shortened(ranks: Sequence[int]) -> str:
-    shown = " ".join(map(str, ranks[:8]))
-    return shown + (f" … ({len(ranks)})" if len(ranks) > 8 else "")
+    shown = " ".join(map(str, ranks[:MOST_LISTED]))
+    return shown + (f" … ({len(ranks)})" if len(ranks) > MOST_LISTED else "")
 
 
 def distances(graph: Graph, start: int) -> list[int]:
-    """Give the hops from `start` to each rank, -1 where there is no way (breadth first)."""
+    """Return the number of hops from `start` to each rank, found breadth first; -1 where there is no path."""
     hops = [-1] * graph.size
     hops[start] = 0
     queue = [start]
@@ -133,7 +147,7 @@ def distances(graph: Graph, start: int) -> list[int]:
 
 
 def diameter(graph: Graph) -> int:
-    """Give the longest of the shortest ways, in hops: exact, by a search from every rank.
+    """Return the longest of the shortest paths, in hops, by a search from every rank.
 
     Raises ValueError if the graph is not strongly connected.
     """
@@ -142,7 +156,7 @@ def diameter(graph: Graph) -> int:
 
 
 def spectral_gap(weights: Matrix) -> float:
-    """Give 1 - |λ₂| of a stochastic matrix: by how much a round shrinks what is uneven, in the long run."""
+    """Return 1 - |λ₂| of a stochastic matrix (size, size): in the long run a round shrinks differences by |λ₂|."""
     if len(weights) == 1:
         return 1.0
     sizes = np.sort(np.abs(np.linalg.eigvals(weights)))

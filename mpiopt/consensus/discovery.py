@@ -1,9 +1,9 @@
-"""Max-consensus, and the graph itself, where neither its size nor its diameter is known.
+"""Discovery of the graph along its own edges, with max-consensus, by ranks that know neither size nor diameter.
 
-Every rank floods the list of its in-neighbours, each list once along each edge. A rank that has the list of every
-rank named in its lists has them all: those ranks have no in-neighbour outside, and the graph is strongly connected.
-It is so after as many rounds as the longest of the shortest ways to it, and then knows the diameter D; it goes on
-relaying until round D. So all ranks stop with certainty, in the same round, the first in which max-consensus is done.
+Every rank floods the list of its in-neighbours, and each list crosses each edge once. A rank knows the whole graph
+when it has a list for every rank that its lists name: these ranks have no other in-neighbour, and the graph is
+strongly connected. This takes as many rounds as the longest shortest path to the rank. The rank then knows the
+diameter D and relays lists until round D. So all ranks stop in the same round, and max-consensus is complete then.
 """
 
 from __future__ import annotations
@@ -14,59 +14,64 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.consensus.coordinators.base import AnyLength, Protocol, Vector
-from mpiopt.consensus.digraph import Graph, diameter, graph_of
+from mpiopt.consensus.digraph import Graph, diameter, from_edges
 
 
 class Discovered(NamedTuple):
-    """What a rank learned in D rounds."""
+    """What a rank knows after D rounds."""
 
-    maximum: Vector
+    maximum: Vector  # elementwise over all ranks
     graph: Graph
-    diameter: int
+    diameter: int  # D, in hops
 
 
 def discover(rank: int, incoming: Sequence[int], x: Vector | None = None) -> Protocol[Discovered]:
-    """Give the elementwise maximum of x over all ranks, and the graph. A rank knows its in-neighbours and no more.
+    """Return the elementwise maximum of x over all ranks, and the graph.
 
-    Message: x so far, then the lists that are new here: rank, their number, the in-neighbours; float64.
+    A message holds the maximum so far, then each list that is new to this rank: rank, number of in-neighbours, the
+    in-neighbours. All are float64.
+
+    Parameters
+    ----------
+    rank, incoming
+        This rank and its in-neighbours, ascending.
+    x
+        This rank's numbers, shape (d,), for the maximum; none by default.
     """
     highest = np.empty(0) if x is None else np.asarray(x, np.float64)
     known = {rank: tuple(incoming)}
     fresh, rounds = dict(known), 0
-    found = _closed(known)
+    found = _whole_graph(known)
     while found is None or rounds < found.diameter:
-        received = yield AnyLength(np.concatenate([highest, *(_record(r, fresh[r]) for r in sorted(fresh))]))
+        received = yield AnyLength(np.concatenate([highest, *(_encoded(r, fresh[r]) for r in sorted(fresh))]))
         rounds += 1
-        told: dict[int, tuple[int, ...]] = {}
+        lists: dict[int, tuple[int, ...]] = {}
         for message in received:
-            told |= _records(message[highest.size :])
+            lists |= _decoded(message[highest.size :])
         highest = np.maximum.reduce([highest, *(message[: highest.size] for message in received)])
-        fresh = {r: sources for r, sources in told.items() if r not in known}
+        fresh = {r: sources for r, sources in lists.items() if r not in known}
         known |= fresh
-        found = found or _closed(known)
+        found = found or _whole_graph(known)
     return found._replace(maximum=highest)
 
 
-def _closed(known: Mapping[int, Sequence[int]]) -> Discovered | None:
-    """Give the graph if every rank that is named is known."""
-    if not all(source in known for sources in known.values() for source in sources):
+def _whole_graph(known: Mapping[int, Sequence[int]]) -> Discovered | None:
+    """Return the graph if there is a list for every rank that is named."""
+    edges = [(source, rank) for rank, sources in known.items() for source in sources]
+    if not all(source in known for source, _ in edges):
         return None
-    outgoing: list[list[int]] = [[] for _ in known]
-    for rank, sources in known.items():
-        for source in sources:
-            outgoing[source].append(rank)
-    graph = graph_of(outgoing)
+    graph = from_edges(edges, len(known))
     return Discovered(np.empty(0), graph, diameter(graph))
 
 
-def _record(rank: int, sources: Sequence[int]) -> Vector:
+def _encoded(rank: int, sources: Sequence[int]) -> Vector:
     return np.array([rank, len(sources), *sources], np.float64)
 
 
-def _records(words: Vector) -> dict[int, tuple[int, ...]]:
-    told, at = {}, 0
-    while at < len(words):
-        rank, count = int(words[at]), int(words[at + 1])
-        told[rank] = tuple(int(word) for word in words[at + 2 : at + 2 + count])
+def _decoded(numbers: Vector) -> dict[int, tuple[int, ...]]:
+    lists, at = {}, 0
+    while at < len(numbers):
+        rank, count = int(numbers[at]), int(numbers[at + 1])
+        lists[rank] = tuple(int(source) for source in numbers[at + 2 : at + 2 + count])
         at += 2 + count
-    return told
+    return lists

@@ -1,7 +1,7 @@
-"""Weights on the edges of a graph: W[l, j] is what rank l takes of rank j's value; a rank keeps a part of its own.
+"""Weights on the edges of a graph: rank l adds W[l, j] times the value of rank j, and W[l, l] times its own value.
 
-Column-stochastic weights keep the sum (ratio consensus, push-sum), row-stochastic ones keep what is equal, doubly
-stochastic ones both (Xiao, Boyd 2004).
+Column-stochastic weights keep the sum over the ranks (ratio consensus, push-sum). Row-stochastic weights keep values
+that are equal. Doubly stochastic weights keep both (L. Xiao, S. Boyd, Systems & Control Letters 53, 2004).
 """
 
 from __future__ import annotations
@@ -9,30 +9,36 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.consensus.digraph import Graph, Matrix
+from mpiopt.consensus.digraph import Graph, Matrix, NeighbourLists
 
 Vector = NDArray[np.float64]
 
 
 def column_stochastic(graph: Graph) -> Matrix:
-    """Give P with P[l, j] = 1/(1 + out-degree of j) for l = j and l in j's out-neighbours: the sender's affair."""
+    """Return P (size, size) with P[l, j] = 1/(1 + out-degree of j) for l = j and for each out-neighbour l of j.
+
+    A sender can compute its weights alone.
+    """
     return np.ascontiguousarray(_uniform(graph.outgoing).T)
 
 
 def row_stochastic(graph: Graph) -> Matrix:
-    """Give R with R[l, j] = 1/(1 + in-degree of l) for j = l and j in l's in-neighbours: the receiver's affair."""
+    """Return R (size, size) with R[l, j] = 1/(1 + in-degree of l) for j = l and for each in-neighbour j of l.
+
+    A receiver can compute its weights alone.
+    """
     return _uniform(graph.incoming)
 
 
 def doubly_stochastic(graph: Graph) -> Matrix:
-    """Give Metropolis weights, W[l, j] = 1/(1 + max(deg l, deg j)), where edges go both ways (Xiao, Boyd 2004).
+    """Return Metropolis weights, W[l, j] = 1/(1 + max(deg l, deg j)), for a graph whose edges go both ways.
 
-    On a directed graph whose degrees are all equal the uniform weights are doubly stochastic; they are given there.
+    On a directed graph with equal degrees the uniform weights are doubly stochastic; they are returned there.
 
     Raises
     ------
     ValueError
-        For other directed graphs: there, use column-stochastic weights and ratio consensus.
+        For any other directed graph. Column-stochastic weights with ratio consensus work there.
     """
     if graph.undirected:
         return _metropolis(graph)
@@ -40,18 +46,21 @@ def doubly_stochastic(graph: Graph) -> Matrix:
     if len(degrees) > 1:
         raise ValueError(
             f"no doubly stochastic weights: edges go one way only and degrees differ ({min(degrees)} to "
-            f"{max(degrees)}); column-stochastic weights fit every graph"
+            f"{max(degrees)}); choose ring-both, torus, complete, or an algorithm with column-stochastic weights"
         )
     return column_stochastic(graph)
 
 
 def masses(weights: Matrix) -> Vector:
-    """Give n π with W π = π, Σ π = 1: what masses of 1 become under W in the end; 1 for doubly stochastic weights."""
+    """Return n π with W π = π and Σ π = 1, shape (size,): the limit of masses that start as 1.
+
+    For doubly stochastic weights every entry is 1.
+    """
     size = len(weights)
     return size * np.linalg.solve(np.eye(size) - weights + 1.0 / size, np.full(size, 1.0 / size))
 
 
-def _uniform(lists: tuple[tuple[int, ...], ...]) -> Matrix:
+def _uniform(lists: NeighbourLists) -> Matrix:
     weights = np.zeros((len(lists), len(lists)))
     for rank, others in enumerate(lists):
         weights[rank, [rank, *others]] = 1.0 / (1 + len(others))

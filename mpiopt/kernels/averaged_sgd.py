@@ -1,26 +1,56 @@
-"""Averaged compressed SGD for least squares on streams of rows: the long loop of the study of paper 4.
+"""Averaged compressed SGD for least squares on streams of rows: the long loop of the compression study.
 
 C. Philippenko, A. Dieuleveut, "Compressed and distributed least-squares regression", JMLR 2024, algorithms 1 and 2:
 
     g_i = mean over the batch of x (x·w − y)  (or client i's whole gradient),  m_i = C(g_i − h_i) + h_i
     w ← w − γ (1/N) Σ m_i,   h_i ← h_i + α C(g_i − h_i),   w̄ ← the mean of all w so far
 
-A client's compressor is drawn anew each step (kernels/compressed.py), so only its law for the vector at hand counts.
-The sketch uses this, which saves h d normal numbers: a random projector P of rank h takes x to
+A client's compressor is drawn anew in each step (`mpiopt.kernels.compressors`), so that only its distribution for
+the given vector matters. The sketch uses this and saves h d normal numbers: a random projector P of rank h maps x to
 ‖x‖ (b u + √(b (1 − b)) v), u = x/‖x‖, b ~ Beta(h/2, (d − h)/2), v uniform on the unit sphere orthogonal to u.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from mpiopt.kernels.compressors import SKETCH, apply
 
-FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; infinities and NaN stay what they are
+FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; infinities and NaN keep their meaning
+HELD_STEPS = 1000  # of `second_moments`: the variance of the noise is exact in so many steps of each e-fold
+Vector = NDArray[np.float64]
+
+
+class SgdMethod(NamedTuple):
+    """The compressor and the step sizes of a run."""
+
+    kind: int  # number of the compressor in `mpiopt.kernels.compressors`
+    option: float  # its parameter
+    gamma: float  # γ
+    rate: float  # α of the memories; 0: no memories
+    done: int  # steps before this call
+
+
+class SgdIterate(NamedTuple):
+    """What a run changes in place; N clients, d features."""
+
+    w: Vector  # (d,)
+    mean: Vector  # (d,) w̄
+    memory: Vector  # (N, d) h_i
+    seed: NDArray[np.int64]  # (1,) of the next vector that is sent; it grows by one for each
+    scratch: Vector  # working memory of the compressor, as `compressors.scratch` makes it
+
+
+class SketchDraws(NamedTuple):
+    """The random numbers of the sketches of K steps; both empty for any other compressor."""
+
+    normals: Vector  # (K, N, d) standard normal
+    parts: Vector  # (K, N) Beta(h/2, (d − h)/2)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -33,7 +63,7 @@ def _norm(g):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _sketch(g, rank, normal, part, out):  # type: ignore[no-untyped-def]
-    """Give (d/h) P g from standard normal numbers and b = `part`."""
+    """Write (d/h) P g to `out`, from standard normal numbers and b = `part`."""
     norm = _norm(g)
     if norm == 0.0:
         out[:] = 0.0
@@ -54,7 +84,7 @@ def _sketch(g, rank, normal, part, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def compress(kind, option, g, seed, scratch, normal, part, out):  # type: ignore[no-untyped-def]
-    """Write C(g) to `out`; `scratch` as `compressed.scratch` gives it; normal, part: what a sketch draws."""
+    """Write C(g), (d,), to `out`; `normal` (d,) and `part` are the random numbers of a sketch."""
     if kind == SKETCH:
         _sketch(g, option, normal, part, out)
     else:
@@ -85,7 +115,7 @@ def _whole_gradient(h, w, g):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _send(g, memory, rate, total, sent):  # type: ignore[no-untyped-def]
-    """Add what a client sent, with its memory if there is one, to the sum."""
+    """Add what a client sent to the sum, and bring its memory, if it has one, up to date."""
     for j in range(len(g)):
         total[j] += sent[j]
     if rate > 0.0:
@@ -102,16 +132,23 @@ def _move(w, mean, total, step, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def streamed(
-    x: Any, y: Any, method: Any, w: Any, mean: Any, memory: Any, seed: Any, scratch: Any, drawn: Any
-) -> None:
-    """Do one step for each of the K batches x (K, N, b, d), y (K, N, b) in place.
+def stream_steps(x: Vector, y: Vector, method: SgdMethod, iterate: SgdIterate, draws: SketchDraws) -> None:
+    """Do one step for each of K batches of rows, in place.
 
-    method: (kind, option, γ, α or 0, steps done so far); drawn: for a sketch standard normal (K, N, d) and Beta
-    (K, N), else empty; w, mean (d,), memory (N, d); seed (1,) int64 grows by one for each vector sent.
+    Parameters
+    ----------
+    x, y
+        Rows (K, N, b, d) and targets (K, N, b): b rows of each of N clients in each step.
+    method
+        Compressor and step sizes.
+    iterate
+        Changed in place.
+    draws
+        Random numbers for the K steps.
     """
     kind, option, gamma, rate, done = method
-    normals, parts = drawn
+    w, mean, memory, seed, scratch = iterate
+    normals, parts = draws
     clients, d = x.shape[1], len(w)
     g, sent, total, spare = np.empty(d), np.empty(d), np.empty(d), np.empty(0)
     for k in range(len(x)):
@@ -128,20 +165,33 @@ def streamed(
 
 
 @njit(cache=True, nogil=True)
-def whole(
-    steps: int, h: Any, aims: Any, method: Any, w: Any, mean: Any, memory: Any, seed: Any, scratch: Any, drawn: Any
+def whole_gradient_steps(
+    steps: int, h: Vector, targets: Vector, method: SgdMethod, iterate: SgdIterate, draws: SketchDraws
 ) -> None:
-    """Do as `streamed` with the whole gradients H w − a_i of clients that share H; aims: a_i = H w_i (N, d)."""
+    """Do steps with the whole gradients H w − a_i of clients that share H, in place.
+
+    Parameters
+    ----------
+    steps
+        K, the number of steps.
+    h
+        H, shape (d, d).
+    targets
+        a_i = H w_i, shape (N, d), w_i the optimum of client i.
+    method, iterate, draws
+        As in `stream_steps`.
+    """
     kind, option, gamma, rate, done = method
-    normals, parts = drawn
-    clients, d = len(aims), len(w)
+    w, mean, memory, seed, scratch = iterate
+    normals, parts = draws
+    clients, d = len(targets), len(w)
     common, g, sent, total, spare = np.empty(d), np.empty(d), np.empty(d), np.empty(d), np.empty(0)
     for k in range(steps):
         total[:] = 0.0
         _whole_gradient(h, w, common)
         for i in range(clients):
             for j in range(d):
-                g[j] = common[j] - aims[i, j] - (memory[i, j] if rate > 0.0 else 0.0)
+                g[j] = common[j] - targets[i, j] - (memory[i, j] if rate > 0.0 else 0.0)
             normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
             compress(kind, option, g, seed[0], scratch, normal, part, sent)
             seed[0] += 1
@@ -153,15 +203,31 @@ def whole(
 def second_moments(
     begin: int, end: int, gamma: float, curve: Any, noise: Any, growth: Any, state: Any, now: Any
 ) -> None:
-    """Carry E η², E ηA and E A² of each eigen-direction from step `begin` to `end`, A the sum of all η so far.
+    """Advance E η², E ηA and E A² of each eigen-direction from step `begin` to step `end`, A the sum of all η so far.
 
-    η ← (1 − γλ) η + γ ξ,  A ← A + η,  Var ξ = noise + growth E η². curve: λ (d,); growth (d, d); state (3, d) and
-    now (d,), the variance of ξ, are changed. That is made anew in each of the first 1000 steps and 1000 times in each
-    e-fold of steps later: directions that move faster are in equilibrium.
+    η ← (1 − γλ) η + γ ξ,  A ← A + η,  Var ξ = noise + growth E η².
+
+    Var ξ is computed in each of the first HELD_STEPS steps, and HELD_STEPS times in each e-fold of steps later.
+    Directions that move faster are in equilibrium.
+
+    Parameters
+    ----------
+    begin, end
+        Numbers of the first step and of the step after the last.
+    gamma
+        γ.
+    curve
+        λ, shape (d,).
+    noise, growth
+        Shapes (d,) and (d, d).
+    state
+        E η², E ηA, E A², shape (3, d); changed in place.
+    now
+        Var ξ, shape (d,); changed in place.
     """
     keep = 1.0 - gamma * curve
     for k in range(begin, end):
-        if k % (1 + k // 1000) == 0:
+        if k % (1 + k // HELD_STEPS) == 0:
             now[:] = noise + growth @ state[0]
         for j in range(len(curve)):
             crossed = keep[j] * state[1, j]

@@ -1,4 +1,4 @@
-"""Small dense kernels of Newton's method: triangular solves, coordinate descent on a quadratic model with l1."""
+"""Dense kernels of Newton's method: triangular solves, and coordinate descent on a quadratic model with l1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ Vector = NDArray[np.float64]
 
 @njit(cache=True, nogil=True)
 def solve_cholesky(factor: Vector, b: Vector) -> Vector:
-    """Give x with L Lᵀ x = b for a lower triangular L (d, d), C-contiguous."""
+    """Solve L Lᵀ x = b.
+
+    Parameters
+    ----------
+    factor
+        Lower triangular L, shape (d, d), C-contiguous.
+    b
+        Right-hand side, shape (d,).
+
+    Returns
+    -------
+    ndarray
+        x, shape (d,).
+    """
     d = len(b)
     x = b.copy()
     for i in range(d):
@@ -28,9 +41,23 @@ def solve_cholesky(factor: Vector, b: Vector) -> Vector:
 
 @njit(cache=True, nogil=True)
 def descend(h: Vector, g: Vector, w: Vector, threshold: Vector, p: Vector, hp: Vector, sweeps: int) -> float:
-    """Lower g·p + ½ pᵀh p + Σ threshold |w + p| by `sweeps` sweeps of exact coordinate steps, in place.
+    """Decrease g·p + ½ pᵀh p + Σ threshold |w + p| by sweeps of exact coordinate steps.
 
-    `hp` is h p and is kept so. Gives the largest |change| √h_jj of the last sweep: 0 at the minimum.
+    Parameters
+    ----------
+    h
+        Symmetric, shape (d, d), C-contiguous.
+    g, w, threshold
+        Gradient, model and l1 thresholds, shape (d,).
+    p, hp
+        The step and h p, shape (d,); both are changed in place.
+    sweeps
+        How often each coordinate is visited at most.
+
+    Returns
+    -------
+    float
+        The largest |change| √h_jj of the last sweep; 0 at the minimum.
     """
     largest = 0.0
     for _ in range(sweeps):

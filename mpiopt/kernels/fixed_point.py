@@ -1,7 +1,7 @@
-"""Numbers as whole multiples of 2^grid, cut into digits of some bits: sums of digits are exact, and rounded once.
+"""Fixed-point numbers: integer multiples of 2^grid, cut into digits. Sums of digits are exact and are rounded once.
 
-x = 2^grid Σ_i digit_i 2^(i bits); the digits of a number have its sign. (The idea is that of long accumulators:
-Kulisch 1971; Demmel, Hida 2003.)
+x = 2^grid Σ_i digit_i 2^(i bits), and the digits of a number have its sign. The idea is that of long accumulators
+(U. Kulisch 1971; J. Demmel, Y. Hida 2003).
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ Vector = NDArray[np.float64]
 Exponents = NDArray[np.int64]  # (d,), of two
 Digits = NDArray[np.int64]  # (count, d)
 
-FRACTION = 2  # digits after the point in a quotient: more than the 54 bits that rounding looks at
-_LEAST = -1074  # the exponent of the smallest float64
+FRACTION = 2  # digits after the point in a quotient: more than the 54 bits that decide the rounding
+_LEAST = -1074  # exponent of the smallest float64
+_LARGEST = 1024  # exponent above all float64
+_MANTISSA = 53  # bits of the mantissa of a float64
 
 
 @njit(inline="always")
 def _mantissa(x: Any) -> Any:
     fraction, exponent = math.frexp(abs(x))
-    return np.int64(fraction * 9007199254740992.0), exponent - 53
+    return np.int64(fraction * 2.0**_MANTISSA), exponent - _MANTISSA
 
 
 @njit(cache=True, nogil=True)
@@ -35,8 +37,8 @@ def _split(x: Any, grid: Any, bits: int, out: Any) -> None:
             continue
         m, exponent = _mantissa(x[j])
         shift = exponent - grid[j]
-        if shift < 0:  # below the grid: to the nearest multiple, ties to even
-            if shift < -55:
+        if shift < 0:  # bits below the grid: round to the nearest multiple, ties to even
+            if shift < -_MANTISSA - 2:  # below a quarter of the grid
                 continue
             rest = m & ((np.int64(1) << -shift) - 1)
             half = np.int64(1) << (-shift - 1)
@@ -51,7 +53,7 @@ def _split(x: Any, grid: Any, bits: int, out: Any) -> None:
         m >>= room
         while m > 0:
             i += 1
-            # What rounding carried beyond the last digit stays in it: sums have room for that.
+            # A carry of the rounding beyond the last digit stays in that digit: sums have room for it.
             if i == out.shape[0]:
                 out[i - 1, j] += sign * (m << bits)
                 break
@@ -61,7 +63,7 @@ def _split(x: Any, grid: Any, bits: int, out: Any) -> None:
 
 @njit(inline="always")
 def _carried(total: Any, j: int, sign: int, bits: int, digits: Any) -> Any:
-    """Put the digits of sign · total, all >= 0, after the point; give the last carry, whose sign is the number's."""
+    """Write the digits of sign · total, all >= 0, before FRACTION zeros; return the last carry: its sign is x's."""
     mask = (np.int64(1) << bits) - 1
     carry = np.int64(0)
     for i in range(FRACTION):
@@ -76,7 +78,7 @@ def _carried(total: Any, j: int, sign: int, bits: int, digits: Any) -> Any:
 
 @njit(inline="always")
 def _divide(digits: Any, divisor: int, bits: int) -> Any:
-    """Divide the digits; give the remainder."""
+    """Divide the digits in place; return the remainder."""
     rest = np.int64(0)
     for i in range(len(digits) - 1, -1, -1):
         value = (rest << bits) | digits[i]
@@ -87,6 +89,7 @@ def _divide(digits: Any, divisor: int, bits: int) -> Any:
 
 @njit(inline="always")
 def _length(digits: Any, bits: int) -> Any:
+    """Return the number of bits up to the highest one that is set."""
     for i in range(len(digits) - 1, -1, -1):
         length = 0
         while digits[i] >> length:
@@ -98,9 +101,9 @@ def _length(digits: Any, bits: int) -> Any:
 
 @njit(inline="always")
 def _rounded(digits: Any, rest: Any, grid: int, bits: int) -> Any:
-    """Give 2^grid Σ digits 2^(i bits), and a bit more where rest > 0, to the nearest float64, ties to even."""
+    """Round 2^grid Σ digits 2^(i bits), plus a little where rest > 0, to the nearest float64, ties to even."""
     length = _length(digits, bits)
-    last = max(length - 53, _LEAST - grid, 1)  # the place of the last bit that is kept
+    last = max(length - _MANTISSA, _LEAST - grid, 1)  # place of the last bit that is kept
     kept, half, sticky = np.int64(0), np.int64(0), rest > 0
     for i in range(len(digits) - 1, -1, -1):
         above = last - i * bits  # bits of this digit that are dropped
@@ -130,22 +133,55 @@ def _join(total: Any, grid: Any, bits: int, divisor: int, out: Any) -> None:
 
 
 def split(x: Vector, grid: Exponents, bits: int, count: int) -> Digits:
-    """Give `count` digits of each finite x, |x| < 2^(grid + count bits), rounded to a multiple of 2^grid."""
+    """Cut numbers into digits, after rounding each to a multiple of 2^grid.
+
+    Parameters
+    ----------
+    x
+        Finite numbers, shape (d,), |x| < 2^(grid + count bits).
+    grid
+        Exponents of two, shape (d,).
+    bits, count
+        Bits of a digit, and digits of a number.
+
+    Returns
+    -------
+    ndarray
+        Digits, shape (count, d).
+    """
     out = np.zeros((count, len(x)), np.int64)
     _split(x, grid, bits, out)
     return out
 
 
 def join(total: Digits, grid: Exponents, bits: int, divisor: int) -> Vector:
-    """Give the numbers with these sums of digits, divided by a whole number < 2^(63 - bits), rounded once."""
+    """Return the numbers with these sums of digits, divided and then rounded once.
+
+    Parameters
+    ----------
+    total
+        Sums of digits, shape (count, d).
+    grid, bits
+        As in `split`.
+    divisor
+        A positive integer below 2^(63 - bits).
+
+    Returns
+    -------
+    ndarray
+        float64, shape (d,).
+    """
     out = np.empty(total.shape[1])
     _join(total, grid, bits, divisor, out)
     return out
 
 
 def places(x: Vector) -> tuple[Exponents, Exponents]:
-    """Give (top, bottom), elementwise: x is a multiple of 2^bottom, |x| < 2^top; (-1074, 1024) where it is 0."""
+    """Return exponents (top, bottom), each (d,): x (d,) is a multiple of 2^bottom and |x| < 2^top.
+
+    Where x is 0 they are -1074 and 1024, which neither a maximum nor a minimum over ranks takes from other numbers.
+    """
     fractions, exponents = np.frexp(np.abs(x))
-    mantissas = (fractions * 2.0**53).astype(np.int64)
+    mantissas = (fractions * 2.0**_MANTISSA).astype(np.int64)
     zeros = np.frexp((mantissas & -mantissas).astype(np.float64))[1] - 1
-    return np.where(x == 0.0, _LEAST, exponents), np.where(x == 0.0, 1024, exponents - 53 + zeros)
+    return np.where(x == 0.0, _LEAST, exponents), np.where(x == 0.0, _LARGEST, exponents - _MANTISSA + zeros)

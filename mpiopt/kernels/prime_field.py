@@ -1,4 +1,4 @@
-"""Arithmetic modulo the Mersenne prime p = 2⁶¹ - 1 on vectors of residues 0 … p-1 in uint64."""
+"""Arithmetic modulo the Mersenne prime p = 2⁶¹ - 1, on vectors of residues 0 … p-1 stored as uint64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 P = (1 << 61) - 1
-Residues = NDArray[np.uint64]
+Residues = NDArray[np.uint64]  # (d,)
 
 _P = np.uint64(P)
 _LOW31 = np.uint64((1 << 31) - 1)
@@ -19,7 +19,7 @@ _1, _30, _31, _61 = np.uint64(1), np.uint64(30), np.uint64(31), np.uint64(61)
 
 @njit(inline="always")
 def _times(a: Any, b: Any) -> Any:
-    # Halves of 30 and 31 bits; 2⁶² = 2 and 2⁶¹ = 1 modulo p. Every sum stays below 2⁶⁴.
+    # The factors are cut into halves of 30 and 31 bits. Modulo p, 2⁶² = 2 and 2⁶¹ = 1. Every sum stays below 2⁶⁴.
     ah, al = a >> _31, a & _LOW31
     bh, bl = b >> _31, b & _LOW31
     middle = al * bh + ah * bl
@@ -53,28 +53,28 @@ def _add_multiple(x: Any, factor: Any, out: Any) -> None:
 
 
 def multiple(x: Residues, factor: int) -> Residues:
-    """Give factor · x."""
+    """Return factor · x, shape (d,); factor from 0 to p-1."""
     out = np.empty_like(x)
     _scale(x, np.uint64(factor), out)
     return out
 
 
 def add(x: Residues, out: Residues) -> None:
-    """Add x to out."""
+    """Add x (d,) to out (d,), in place."""
     _add(x, out)
 
 
 def add_multiple(x: Residues, factor: int, out: Residues) -> None:
-    """Add factor · x to out."""
+    """Add factor · x to out, shapes (d,), in place; factor from 0 to p-1."""
     _add_multiple(x, np.uint64(factor), out)
 
 
 def to_residues(x: NDArray[np.int64]) -> Residues:
-    """Give whole numbers between -p/2 and p/2 as residues."""
+    """Return integers between -p/2 and p/2, shape (d,), as residues."""
     return np.where(x < 0, x + P, x).astype(np.uint64)
 
 
 def from_residues(x: Residues) -> NDArray[np.int64]:
-    """Give the whole numbers between -p/2 and p/2 with these residues."""
+    """Return the integers between -p/2 and p/2 that have these residues."""
     signed = x.astype(np.int64)
     return np.where(signed > P // 2, signed - P, signed)

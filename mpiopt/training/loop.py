@@ -115,7 +115,7 @@ def run(
     ValueError
         If the objective stops being a finite number, or a checkpoint is of another job.
     """
-    channel = algorithm.over(channel)
+    channel = algorithm.run_channel(channel)
     watch = Watch(channel, clock, stop)
     now = begin(plan, objective, algorithm, watch)
     if not now.rows:

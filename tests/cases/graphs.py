@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from mpiopt.consensus.topologies.base import Topology, from_edges
+from mpiopt.consensus.digraph import from_edges
+from mpiopt.consensus.topologies.base import Topology
 
 NAMES = [name for name in Topology.known() if name != "file"]
 DTYPES = (np.float64, np.float32, np.int16, np.bool_, [("a", "<i4"), ("b", "<f8")])

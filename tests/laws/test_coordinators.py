@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from mpiopt.cli.list_topologies import facts
 from mpiopt.comm import lockstep, threads
-from mpiopt.consensus.coordinators.base import Coordinator, Site
+from mpiopt.consensus.coordinators.base import Coordinator, RankView
 from mpiopt.consensus.coordinators.finite_field import shortest_recurrence
-from mpiopt.consensus.coordinators.max_consensus import maximum, minimum
+from mpiopt.consensus.coordinators.max_consensus import maximum
 from mpiopt.consensus.digraph import diameter
 from mpiopt.consensus.discovery import discover
-from mpiopt.consensus.protocol_driver import run
-from mpiopt.consensus.simulated import Simulation, together
+from mpiopt.consensus.protocol_driver import run, run_together
+from mpiopt.consensus.simulated import Simulation
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.kernels.fixed_point import join, places, split
 from mpiopt.kernels.prime_field import P, from_residues, multiple, to_residues
@@ -32,14 +32,13 @@ def vectors(size, d, seed, spread):
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(strongly_connected(40), st.integers(0, 3), st.integers(0, 10**6))
-def test_extrema_are_exact_after_the_diameter_or_a_bound_on_it(graph, more, seed):
+def test_the_maximum_is_exact_after_the_diameter_or_a_bound_on_it(graph, more, seed):
     xs = vectors(graph.size, 3, seed, 100)
     hops = diameter(graph) + more
-    sites = [Site(rank, graph.size, hops, len(to)) for rank, to in enumerate(graph.outgoing)]
-    for protocol, brute in ((maximum, np.max), (minimum, np.min)):
-        found, rounds, _ = together([protocol(x, site) for x, site in zip(xs, sites, strict=True)], graph)
-        assert rounds == hops
-        assert all(np.array_equal(one, brute(xs, axis=0)) for one in found)
+    views = [RankView(rank, graph.size, hops, len(to)) for rank, to in enumerate(graph.outgoing)]
+    found, rounds, _ = run_together([maximum(x, view) for x, view in zip(xs, views, strict=True)], graph)
+    assert rounds == hops
+    assert all(np.array_equal(one, np.max(xs, axis=0)) for one in found)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -47,7 +46,7 @@ def test_extrema_are_exact_after_the_diameter_or_a_bound_on_it(graph, more, seed
 def test_size_diameter_and_maximum_are_found_by_ranks_that_know_neither(graph, seed):
     xs = vectors(graph.size, 2, seed, 10)
     protocols = [discover(rank, graph.incoming[rank], x) for rank, x in enumerate(xs)]
-    found, rounds, sent = together(protocols, graph)
+    found, rounds, sent = run_together(protocols, graph)
     assert rounds == diameter(graph)
     assert all(one.graph == graph and one.diameter == rounds for one in found)
     assert all(np.array_equal(one.maximum, np.max(xs, axis=0)) for one in found)
@@ -59,7 +58,7 @@ def test_size_diameter_and_maximum_are_found_by_ranks_that_know_neither(graph, s
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
 def test_discovery_on_every_topology(name, size):
     graph = Topology.make(name).graph(size)
-    found, rounds, _ = together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
+    found, rounds, _ = run_together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
     assert all(one.graph == graph for one in found)
     assert rounds == facts(graph).diameter
 
@@ -76,11 +75,11 @@ def test_a_coordinator(name, graph, d, seed, spread):
     assert len({one[1:4] for one in found}) == 1
     assert_stated(found[0], xs)
     assert found[0].error < (1e-9 if name != "quantised" else 1e-4)
-    stated = coordinator.rounds(simulation.sites[0], simulation.learned[0])
+    stated = coordinator.rounds(simulation.views[0], simulation.learned[0])
     assert (
         found[0].rounds == stated
         if stated is not None
-        else found[0].rounds % max(1, simulation.sites[0].diameter) == 0
+        else found[0].rounds % max(1, simulation.views[0].diameter) == 0
     )
     again = simulation.sum(xs, divisor=1)
     np.testing.assert_allclose(again[0].value, graph.size * found[0].value, rtol=1e-15)
@@ -236,8 +235,8 @@ def test_a_lost_message_is_an_error_on_all_ranks(name):
 @pytest.mark.parametrize("kind", ["late", "zeroed"])
 @pytest.mark.parametrize("name", ["finite-field", "hankel"])
 def test_the_finite_time_forms_notice_a_message_that_is_another(name, kind):
-    site = Simulation(Coordinator.make(name), Topology.make("random-k").graph(5)).sites[0]
-    first = 1 + (site.diameter if name == "finite-field" else 0)
+    view = Simulation(Coordinator.make(name), Topology.make("random-k").graph(5)).views[0]
+    first = 1 + (view.diameter if name == "finite-field" else 0)
     for at in range(first + 1, first + 4):
         with pytest.raises(RuntimeError, match="a message was lost"):
             spoilt_sum(name, kind, at)
@@ -266,25 +265,25 @@ def test_a_rank_that_leaves_in_a_protocol_ends_the_others():
 
 def test_ranks_that_end_in_different_rounds_are_an_error():
     graph = Topology.make("ring").graph(3)
-    sites = [Site(rank, 3, 2 + (rank == 1), 1) for rank in range(3)]
+    views = [RankView(rank, 3, 2 + (rank == 1), 1) for rank in range(3)]
     with pytest.raises(RuntimeError, match=r"ranks \[1\] go on"):
-        together([maximum(np.ones(1), site) for site in sites], graph)
+        run_together([maximum(np.ones(1), view) for view in views], graph)
 
 
 def test_a_diameter_that_is_too_small_is_noticed_where_numbers_are_missing():
     graph = Topology.make("ring").graph(4)
-    protocols = [Coordinator.make("flooding").sum(np.ones(1), 4, Site(rank, 4, 1, 1), None) for rank in range(4)]
+    protocols = [Coordinator.make("flooding").sum(np.ones(1), 4, RankView(rank, 4, 1, 1), None) for rank in range(4)]
     with pytest.raises(RuntimeError, match="the numbers of 2 of 4 ranks"):
-        together(protocols, graph)
+        run_together(protocols, graph)
 
 
 def test_messages_carry_the_protocol_and_the_round():
     def main(comm):
         graph = Topology.make("complete").graph(comm.size)
         neighbours = comm.graph(graph.outgoing[comm.rank])
-        site = Site(comm.rank, comm.size, 1, 2)
+        view = RankView(comm.rank, comm.size, 1, 2)
         with pytest.raises(RuntimeError):
-            run(maximum(np.ones(1), site), neighbours, f"call {comm.rank == 0}")
+            run(maximum(np.ones(1), view), neighbours, f"call {comm.rank == 0}")
 
     threads.spmd(3, main)
 

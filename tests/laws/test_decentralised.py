@@ -12,9 +12,9 @@ from mpiopt.comm import lockstep, threads
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.digraph import diameter, spectral_gap
-from mpiopt.consensus.graph_channel import along
+from mpiopt.consensus.graph_channel import graph_channel
 from mpiopt.consensus.mixing_weights import column_stochastic, doubly_stochastic, masses
-from mpiopt.consensus.simulated import together
+from mpiopt.consensus.protocol_driver import run_together
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
@@ -57,7 +57,7 @@ def test_graph_saga_needs_no_centre_in_its_rounds():
 
     def main(comm):
         algorithm, state, target, channel = begun(comm, "graph-saga[topology=ring]")
-        graph = algorithm.over(channel)
+        graph = algorithm.run_channel(channel)
 
         def central(*_):
             raise AssertionError("a central exchange")
@@ -89,12 +89,12 @@ def test_saga_does_need_one():
 def test_rounds_and_bytes_along_the_graph_are_counted(coordinator):
     def main(comm):
         algorithm, state, target, channel = begun(comm, f"graph-saga[topology=random-k,coordinator={coordinator}]")
-        spent, before = state.along.coordination.spent, vars(channel.traffic).copy()
+        spent, before = state.network.coordination.spent, vars(channel.traffic).copy()
         assert before["rounds"] == spent.rounds
         for k in range(4):
             algorithm.step(k, state, target, channel)
-        now, traffic = state.along.coordination.spent, vars(channel.traffic)
-        degree = len(state.along.coordination.graph.outgoing[comm.rank])
+        now, traffic = state.network.coordination.spent, vars(channel.traffic)
+        degree = len(state.network.coordination.graph.outgoing[comm.rank])
         assert traffic["rounds"] - before["rounds"] == now.rounds - spent.rounds > 0
         assert traffic["bytes_sent"] - before["bytes_sent"] == now.bytes_sent - spent.bytes_sent > 0
         assert traffic["messages"] - before["messages"] == degree * (now.rounds - spent.rounds)
@@ -106,7 +106,7 @@ def test_rounds_and_bytes_along_the_graph_are_counted(coordinator):
 
 def test_numbers_that_are_not_finite_are_nan_on_all_ranks():
     def main(comm):
-        channel = along(Topology.make("ring"), Coordinator.make("finite-field"), Channel(comm))
+        channel = graph_channel(Topology.make("ring"), Coordinator.make("finite-field"), Channel(comm))
         wrong = np.array([1.0, np.inf if comm.rank == 1 else 2.0])
         assert np.isnan(channel.sum(wrong)).all()
         assert np.isnan(channel.sum(np.full(1, 1.7e308))).all()
@@ -135,7 +135,7 @@ def test_sums_of_a_channel_are_those_of_the_communicator_on_any_graph(graph, see
         topology = Topology.make("ring")
         object.__setattr__(topology, "outgoing", lambda size: graph.outgoing)
         x = np.random.default_rng([seed, comm.rank]).standard_normal(7)
-        found = along(topology, Coordinator.make("finite-field"), Channel(comm)).sum(x)
+        found = graph_channel(topology, Coordinator.make("finite-field"), Channel(comm)).sum(x)
         np.testing.assert_allclose(found, comm.sum(x), rtol=1e-12, atol=1e-13)
         return found.tobytes()
 
@@ -155,7 +155,7 @@ def tracked(graph, weights, problem, gamma, iterations):
             gossip.track(place, rows[rank], lambda x, r=rank: problem.gradient(r, x), gamma)
             for rank, place in enumerate(places)
         ]
-        together(steps, graph)
+        run_together(steps, graph)
     return places
 
 
@@ -223,7 +223,7 @@ def test_dgd_ends_where_its_fixed_point_is_and_not_at_the_optimum(topology):
                 gossip.descend(p, gossip.row_of(weights, graph, i), lambda x, i=i: problem.gradient(i, x), gamma)
                 for i, p in enumerate(places)
             ]
-            together(steps, graph)
+            run_together(steps, graph)
         found = np.array([p.own for p in places])
         np.testing.assert_allclose(found, want, atol=1e-8)
         best = np.linalg.solve(problem.h.mean(axis=0), problem.c.mean(axis=0))

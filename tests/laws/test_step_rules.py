@@ -17,7 +17,7 @@ from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
 from tests.cases.problems import SIZES, TOTAL, bounds, sparse
 
-RULES = [AUTO, 0.3, *(name for name in StepSize.taken_by("saga") if name != "fixed")]
+RULES = [AUTO, 0.3, *(name for name in StepSize.rules_of("saga") if name != "fixed")]
 FORMS = ["none", "diagonal"]
 ROUNDS = 24
 

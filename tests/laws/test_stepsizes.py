@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpiopt.algorithms.decentralised import dlas
-from mpiopt.algorithms.decentralised.dlas import Along, Central
-from mpiopt.algorithms.step_sizes.adgd import Tuning
-from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
+from mpiopt.algorithms.decentralised.dlas import CentralAgreement, GraphAgreement
+from mpiopt.algorithms.step_sizes.adgd import AdgdOptions
+from mpiopt.algorithms.step_sizes.base import Exchanged, LocalStep, StepSize
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
@@ -22,7 +22,7 @@ from mpiopt.studies.stepsize.simulation import Together
 from mpiopt.studies.stepsize.synthetic import make
 from tests.cases.graphs import strongly_connected
 
-RULES = sorted(StepSize.taken_by("dlas"))
+RULES = sorted(StepSize.rules_of("dlas"))
 SAFE = ("harmonic", "min", "global", "theoretical", "fixed")
 PROBLEMS = st.tuples(st.integers(1, 12), st.integers(1, 4), st.sampled_from([1.0, 10.0, 1e3]), st.integers(0, 10**6))
 few = settings(max_examples=8, deadline=None, derandomize=True)
@@ -57,7 +57,9 @@ def problem_of(ranks, features, spread, seed, condition=10.0):
 @few
 @given(PROBLEMS, st.sampled_from([0.0, 0.6]))
 def test_all_ranks_have_the_same_bits_and_a_common_step(name, drawn, kappa):
-    found = run(name, problem_of(*drawn), Topology.make("random-k"), "finite-field", "merged", 8, Tuning(0.5, kappa))
+    found = run(
+        name, problem_of(*drawn), Topology.make("random-k"), "finite-field", "merged", 8, AdgdOptions(0.5, kappa)
+    )
     for models, steps, _ in found:
         assert len({x.tobytes() for x in models}) == 1
         assert all(0.0 < step < math.inf for step in steps)
@@ -78,7 +80,7 @@ def test_on_any_graph_the_iterates_are_those_of_a_complete_one(name, graph, spre
     """Exact coordination: to the last bit, whatever the graph."""
     problem = problem_of(graph.size, 2, spread, seed)
     complete = Topology.make("complete")
-    one, two = (run(name, problem, t, "finite-field", "merged", 3, Tuning()) for t in (Drawn(graph), complete))
+    one, two = (run(name, problem, t, "finite-field", "merged", 3, AdgdOptions()) for t in (Drawn(graph), complete))
     for (a, steps, _), (b, others, _) in zip(one, two, strict=True):
         assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
         assert steps == others
@@ -89,7 +91,9 @@ def test_on_any_graph_the_iterates_are_those_of_a_complete_one(name, graph, spre
 @given(PROBLEMS, st.sampled_from([0.0, 0.6]))
 def test_the_conditions_of_adgd_hold_for_the_mean_function(name, drawn, kappa):
     """γ_t <= √(1 + γ_{t-1}/γ_{t-2}) γ_{t-1} and γ_t <= α/‖Δḡ‖·‖Δx‖, on which AdGD's proof rests."""
-    found = run(name, problem_of(*drawn), Topology.make("ring"), "flooding", "merged", 40, Tuning(0.5, kappa), 1e-10)
+    found = run(
+        name, problem_of(*drawn), Topology.make("ring"), "flooding", "merged", 40, AdgdOptions(0.5, kappa), 1e-10
+    )
     ratio, before = 1.0, found[0][1][0]
     for _, steps, slope in found[1:]:
         assert steps[0] <= math.sqrt(1.0 + ratio) * before * (1 + 1e-12)
@@ -103,7 +107,7 @@ def test_the_conditions_of_adgd_hold_for_the_mean_function(name, drawn, kappa):
 def test_a_safe_rule_converges_at_any_spread(name, drawn):
     ranks, features, spread, seed = drawn
     problem = problem_of(ranks, features, min(spread, 10.0 if name == "theoretical" else spread), seed, 4.0)
-    found = run(name, problem, Topology.make("random-k"), "flooding", "merged", 2000, Tuning(), 1e-9)
+    found = run(name, problem, Topology.make("random-k"), "flooding", "merged", 2000, AdgdOptions(), 1e-9)
     assert problem.gap(found[-1][0][0]) <= 1e-9
 
 
@@ -113,7 +117,7 @@ def test_a_safe_rule_converges_at_any_spread(name, drawn):
 def test_merged_and_unmerged_are_the_same_iterates(name, drawn):
     problem = problem_of(*drawn)
     one, two = (
-        run(name, problem, Topology.make("random-k"), "finite-field", form, 10, Tuning())
+        run(name, problem, Topology.make("random-k"), "finite-field", form, 10, AdgdOptions())
         for form in ("merged", "unmerged")
     )
     for (a, *_), (b, *_) in zip(one, two, strict=False):
@@ -124,11 +128,11 @@ def test_merged_and_unmerged_are_the_same_iterates(name, drawn):
 def test_a_rule_depends_on_what_it_says_is_exchanged(name):
     rule = StepSize.make(name)
     for step, bound, agreed in itertools.product((0.1, 2.0), (1.0, 50.0), (0.5, 3.0)):
-        own = Own(step, bound)
-        assert math.isfinite(rule.number(own))
+        own = LocalStep(step, bound)
+        assert math.isfinite(rule.contribution(own))
         if rule.common:
-            assert rule.step(agreed, own) == rule.step(agreed, Own(7.0, 7.0))
-        if rule.way is Way.NOTHING:
+            assert rule.step(agreed, own) == rule.step(agreed, LocalStep(7.0, 7.0))
+        if rule.exchanged is Exchanged.NOTHING:
             assert rule.step(agreed, own) == rule.step(-agreed, own)
 
 
@@ -136,18 +140,21 @@ def test_a_rule_depends_on_what_it_says_is_exchanged(name):
 @pytest.mark.parametrize("name", RULES)
 def test_over_threads_it_is_the_simulation_to_the_last_bit(name, form):
     problem = problem_of(3, 4, 10.0, 7)
-    want = run(name, problem, Topology.make("ring"), "finite-field", form, 6, Tuning())
+    want = run(name, problem, Topology.make("ring"), "finite-field", form, 6, AdgdOptions())
 
     def main(comm):
         channel, rule = Channel(comm), rule_of(name, problem.smoothness)
-        talks = [Along(Topology.make("ring"), Coordinator.make("finite-field"), channel), Central(channel)]
-        states = [dlas.blank(np.zeros(4)) for _ in talks]
+        networks = [
+            GraphAgreement(Topology.make("ring"), Coordinator.make("finite-field"), channel),
+            CentralAgreement(channel),
+        ]
+        states = [dlas.blank(np.zeros(4)) for _ in networks]
         for state in states:
             dlas.begin(state, 1e-3, problem.limits[comm.rank])
         for models, steps, _ in want:
-            for talk, state in zip(talks, states, strict=True):
+            for network, state in zip(networks, states, strict=True):
                 g = problem.gradient(comm.rank, state.w)
-                step = talk.drive(dlas.FORMS[form](state, g, rule, Tuning()))
+                step = network.drive(dlas.FORMS[form](state, g, rule, AdgdOptions()))
                 assert step == pytest.approx(steps[comm.rank], rel=1e-6)
             assert states[0].w.tobytes() == models[comm.rank].tobytes()
             np.testing.assert_allclose(states[1].w, models[comm.rank], rtol=1e-6)
@@ -167,6 +174,6 @@ def test_the_mean_is_safe_only_below_a_bound(ranks, spread, seed):
     bound = 2.0 / (scales.mean() * (1.0 / scales).mean())
     assert problem.safe_alpha == pytest.approx(bound)
     for times, converges in ((0.8, True), (1.25, False)):
-        found = run("mean", problem, Topology.make("ring"), "flooding", "merged", 400, Tuning(times * bound))
+        found = run("mean", problem, Topology.make("ring"), "flooding", "merged", 400, AdgdOptions(times * bound))
         gaps = [problem.gap(models[0]) for models, *_ in found]
         assert (gaps[-1] < 1e-9) == converges, (times, gaps[-1])

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 
 from mpiopt.cli.list_topologies import facts, graphs, topology_of
 from mpiopt.comm import threads
-from mpiopt.consensus.digraph import Graph, check_strongly_connected, components, diameter, graph_of, spectral_gap
+from mpiopt.consensus.digraph import (
+    Graph,
+    check_strongly_connected,
+    components,
+    diameter,
+    from_edges,
+    graph_of,
+    spectral_gap,
+)
 from mpiopt.consensus.discovery import discover
 from mpiopt.consensus.mixing_weights import column_stochastic, doubly_stochastic, row_stochastic
-from mpiopt.consensus.simulated import together
-from mpiopt.consensus.topologies.base import Topology, edge_list, from_edges, shared
+from mpiopt.consensus.protocol_driver import run_together
+from mpiopt.consensus.topologies.base import Topology, edge_list, shared_graph
 from mpiopt.core.config.spec import written
 
 FAMILY = {name: kind() for name, kind in Topology.known().items() if name != "file"}
@@ -58,7 +66,7 @@ def test_a_topology_is_strongly_connected_on_any_number_of_ranks(name, size, k, 
     topology = Topology.make(name, {"k": k, "seed": seed} if name == "random-k" else {})
     graph = topology.graph(size)
     assert np.isfinite(hops(graph)).all()
-    found, rounds, _ = together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
+    found, rounds, _ = run_together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
     assert rounds == diameter(graph)
     assert all(one.graph == graph for one in found)
 
@@ -194,13 +202,13 @@ def test_networkx_is_asked_for_where_it_is_needed(tmp_path):
 def test_one_rank_reads_the_file_and_all_get_the_graph_or_the_error(tmp_path):
     (tmp_path / "graph.txt").write_text("0 1\n1 2\n2 0\n")
     topology = Topology.make("file", {"path": str(tmp_path / "graph.txt")})
-    assert threads.spmd(3, lambda comm: shared(topology, comm)) == [FAMILY["ring"].graph(3)] * 3
+    assert threads.spmd(3, lambda comm: shared_graph(topology, comm)) == [FAMILY["ring"].graph(3)] * 3
 
     def refused(comm):
         with pytest.raises(ValueError, match="there are 2 ranks"):
-            shared(topology, comm)
+            shared_graph(topology, comm)
         with pytest.raises(OSError, match="nowhere"):
-            shared(Topology.make("file", {"path": "nowhere"}), comm)
+            shared_graph(Topology.make("file", {"path": "nowhere"}), comm)
 
     threads.spmd(2, refused)
 

@@ -1,21 +1,14 @@
-"""What DIANA and EF21 have in common: a gradient step with the compressed sum of the ranks' whole gradients.
+"""DIANA and EF21: gradient steps with compressed sums of the ranks' whole gradients.
 
-letter – field – meaning
-x – w, h_i – own, h (Σ, not the mean) – whole, γ – control.
+    g = estimate of Σ ∇F_i(x) by error compensation,   x ← x − γ (g + ∇penalty(x))
 
-    g = memory(∇F_i(x) on every rank),   x ← x − γ (g + ∇penalty(x))
+The two differ in the compensation (`mpiopt.compress.error_feedback`) and in γ. All ranks know the penalty; it is not
+sent.
 
-They differ in the memory (`mpiopt.compress.error_feedback`) and in γ. The penalty is known to all and is not sent.
-
-DIANA: gradient differences, compressed without bias, against a memory on both sides.
-
-K. Mishchenko, E. Gorbunov, M. Takáč, P. Richtárik, "Distributed learning with compressed gradient differences", 2019
-(arXiv 1901.09269), algorithm 1 with whole local gradients.
-
-EF21: error feedback for any contractive compressor.
-
-P. Richtárik, I. Sokolov, I. Fatkhullin, "EF21: a new, simpler, theoretically better, and practically faster error
-feedback", NeurIPS 2021 (arXiv 2106.05203), algorithm 2 and theorem 1.
+DIANA: K. Mishchenko, E. Gorbunov, M. Takáč, P. Richtárik, "Distributed learning with compressed gradient
+differences", 2019 (arXiv 1901.09269), algorithm 1 with whole local gradients. EF21: P. Richtárik, I. Sokolov,
+I. Fatkhullin, "EF21: a new, simpler, theoretically better, and practically faster error feedback", NeurIPS 2021
+(arXiv 2106.05203), algorithm 2 and theorem 1.
 """
 
 from __future__ import annotations
@@ -23,53 +16,74 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.compress import error_feedback
 from mpiopt.compress.channel import Channel
-from mpiopt.core.state import PerRank, Replicated
+from mpiopt.core.state import Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.curvature import Smoothness
 from mpiopt.objective.objective import Objective
 
-STREAM = 21  # of randomness: the compressed gradients
-GAMMA, SPENT = range(2)  # places in State.control
+GRADIENT_STREAM = 21  # of the random numbers that compress gradients
+
+
+class CompressedGradientControl(NamedVector):
+    """The step, and epochs for the history."""
+
+    gamma = Slot(0)  # γ
+    unrecorded = Slot(1)  # epochs spent before the first step
 
 
 @dataclass
 class CompressedGradientState:
-    """The iterate and the memory."""
+    """The iterate and the memory of the error compensation."""
 
     w: Replicated  # (outputs, width)
     own: PerRank  # (outputs, width) h_i
     whole: Replicated  # (outputs, width) Σ h_i
-    control: Replicated  # (2,) γ, epochs not recorded yet
-    loaded: PerRank  # (1,) 1: `own` is this rank's
+    control: Annotated[CompressedGradientControl, Layout.REPLICATED]
+    loaded: PerRank  # (1,) 1 if `own` is this rank's
 
 
 @dataclass(frozen=True)
-class SharedGradient(Algorithm[CompressedGradientState]):
-    """Gradient steps with compressed sums."""
+class CompressedGradient(Algorithm[CompressedGradientState]):
+    """Gradient steps with compressed sums.
+
+    ======  =======  ==========================================================
+    letter  field    meaning
+    ======  =======  ==========================================================
+    x       w        model
+    h_i     own      what all ranks know of this rank's gradient
+    h       whole    Σ h_i (the papers' mean times the number of ranks)
+    γ       control  step
+    ======  =======  ==========================================================
+
+    Parameters
+    ----------
+    step_size
+        γ; 0: by theory, from measured smoothness.
+    """
 
     baseline: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"smooth penalty", "curvature bound"})
-    step_size: float = 0.0  # γ; 0: by theory, from measured smoothness
+    step_size: float = 0.0
 
     def __post_init__(self) -> None:
         if self.step_size < 0.0:
             raise ValueError(f"{self.name}: step_size must be at least 0, not {self.step_size}")
 
     @abstractmethod
-    def steepness(self, smooth: Smoothness, channel: Channel, d: int) -> float:
-        """Give 1/γ for the loss part; `d` numbers are sent."""
+    def inverse_step(self, smooth: Smoothness, channel: Channel, d: int) -> float:
+        """Return 1/γ for the loss part, if d numbers are sent."""
 
     def blank(self, objective: Objective, size: int) -> CompressedGradientState:
-        """Make a state of zeros."""
+        """Return a state of zeros."""
         w = objective.zeros()
-        return CompressedGradientState(w, w.copy(), w.copy(), np.zeros(2), np.zeros(1))
+        return CompressedGradientState(w, w.copy(), w.copy(), CompressedGradientControl.zeros(), np.zeros(1))
 
     def init(self, objective: Objective, channel: Channel) -> CompressedGradientState:
         """Start at 0 with an empty memory, and measure the smoothness."""
@@ -80,58 +94,62 @@ class SharedGradient(Algorithm[CompressedGradientState]):
         return state
 
     def rebuild(self, state: CompressedGradientState, objective: Objective, channel: Channel) -> None:
-        """On another number of ranks begin with an empty memory."""
+        """Begin with an empty memory if the number of ranks changed."""
         if not state.loaded[0]:
             state.own[...] = 0.0
             state.whole[...] = 0.0
             self._begin(state, objective, channel)
 
     def _begin(self, state: CompressedGradientState, objective: Objective, channel: Channel) -> None:
+        """Choose the step."""
         state.loaded[0] = 1.0
         if self.step_size:
-            state.control[GAMMA] = self.step_size
+            state.control.gamma = self.step_size
             return
         smooth = curvature.measure(objective, channel)
-        inverse = self.steepness(smooth, channel, state.w.size) + float(objective.ridge.max())
-        state.control[:] = 1.0 / inverse if inverse > 0.0 else 1.0, float(curvature.PASSES)
+        inverse = self.inverse_step(smooth, channel, state.w.size) + float(objective.ridge.max())
+        state.control.gamma = 1.0 / inverse if inverse > 0.0 else 1.0
+        state.control.unrecorded = float(curvature.PASSES)
 
     def step(self, k: int, state: CompressedGradientState, objective: Objective, channel: Channel) -> StepInfo:
-        """Send the gradient's news, step."""
+        """Send the change of the gradient, and step."""
         _, share = objective.evaluate(state.w)
-        g = error_feedback.update(share, state.own, state.whole, channel, k, STREAM)
-        gamma, spent = (float(v) for v in state.control)
+        g = error_feedback.update(share, state.own, state.whole, channel, k, GRADIENT_STREAM)
+        gamma, spent = state.control.gamma, state.control.unrecorded
         state.w -= gamma * (g + objective.ridge * state.w)
-        state.control[SPENT] = 0.0
+        state.control.unrecorded = 0.0
         return StepInfo(1.0 + spent, gamma)
 
 
 @dataclass(frozen=True)
-class Diana(SharedGradient):
+class Diana(CompressedGradient):
     """D_i = C(∇F_i(x) − h_i); x ← x − γ Σ (h_i + D_i); h_i ← h_i + α D_i, α = 1/(1 + ω). Baseline; unbiased C only.
 
-    γ = 1/(L + 6 (ω/n) L_max), L_max that of the steepest client; ω/n is ω where all ranks draw alike.
+    γ = 1/(L + 6 (ω/n) L_max), L_max that of the steepest client; ω/n is ω if all ranks draw the same random numbers.
+    Fields and options are those of the base class.
     """
 
     name: ClassVar[str] = "diana"
     compressed_memory: ClassVar[str] = "difference"
 
-    def steepness(self, smooth: Smoothness, channel: Channel, d: int) -> float:
-        """Give L + 6 (ω/n) L_max."""
+    def inverse_step(self, smooth: Smoothness, channel: Channel, d: int) -> float:
+        """Return L + 6 (ω/n) L_max."""
         averaged = 1.0 / channel.shrink_of_sum(d) - 1.0
         return smooth.mean + 6.0 * averaged * smooth.largest
 
 
 @dataclass(frozen=True)
-class Ef21(SharedGradient):
+class Ef21(CompressedGradient):
     """h_i ← h_i + s C(∇F_i(x) − h_i), then x ← x − γ Σ h_i. Baseline; an unbiased C is shrunk by s = 1/(1 + ω).
 
-    γ = 1/(L + L~ √(β/θ)), L~² the mean square of the clients' L_i, θ = 1 − √(1 − α), β = (1 − α)/θ, α = contraction.
+    γ = 1/(L + L~ √(β/θ)), L~² the mean square of the clients' L_i, θ = 1 − √(1 − α), β = (1 − α)/θ, α the contraction
+    of s C. Fields and options are those of the base class.
     """
 
     name: ClassVar[str] = "ef21"
     compressed_memory: ClassVar[str] = "error-feedback"
 
-    def steepness(self, smooth: Smoothness, channel: Channel, d: int) -> float:
-        """Give L + L~ √(β/θ)."""
+    def inverse_step(self, smooth: Smoothness, channel: Channel, d: int) -> float:
+        """Return L + L~ √(β/θ)."""
         kept = math.sqrt(1.0 - channel.contraction(d))
         return smooth.mean + smooth.square * kept / (1.0 - kept)

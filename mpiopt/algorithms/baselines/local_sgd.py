@@ -22,28 +22,44 @@ from mpiopt.kernels.permutations import shuffled
 from mpiopt.objective.evaluation import Model
 from mpiopt.objective.objective import Objective
 
-ORDER, STREAM = 22, 23  # of randomness: the order of blocks, the compressed models
-ROUND = 4  # rounds in a local epoch, where H is not given
+ORDER_STREAM, MODEL_STREAM = 22, 23  # of the random numbers that order blocks, and that compress models
+ROUNDS_AN_EPOCH = 4  # if local_steps is 0
 
 
 @dataclass
 class LocalSgdState:
-    """The averaged model and the memory of the compressed differences."""
+    """The averaged model, and the memory of the compressed differences."""
 
     w: Replicated  # (outputs, width) x
-    own: PerRank  # (outputs, width) what is remembered of (n_k/N)(x_k − x)
-    whole: Replicated  # (outputs, width) the sum of these
-    gamma: Replicated  # (1,)
-    loaded: PerRank  # (1,) 1: `own` is this rank's
+    own: PerRank  # (outputs, width) memory of (n_k/N)(x_k − x)
+    whole: Replicated  # (outputs, width) sum of the memories
+    gamma: Replicated  # (1,) γ
+    loaded: PerRank  # (1,) 1 if `own` is this rank's
 
 
 @dataclass(frozen=True)
 class LocalSgd(Algorithm[LocalSgdState]):
-    """x_k ← x, then H rows' worth of steps x_k ← x_k − γ ∇F_block(x_k), x ← x + Σ (n_k/N)(x_k − x). Baseline.
+    """x_k ← x, then steps x_k ← x_k − γ ∇F_block(x_k) over H rows, x ← x + Σ (n_k/N)(x_k − x). Baseline.
 
-    Not exact. With a constant γ the noise of the blocks leaves F − F* of the order of γ where H is a part of the
-    rows; where H is all of them, each visited once in a new random order, it cancels, and what stays is the drift to
-    the ranks' own optima, of the order of (γ H/b)² ‖∇F_k(w*)‖². Blocks of `batch` rows, at most 8.
+    ======  =====  =======================
+    letter  field  meaning
+    ======  =====  =======================
+    x       w      model
+    γ       gamma  step
+    ======  =====  =======================
+
+    Not exact. With a constant γ, if H is a part of the rows, the noise of the blocks leaves F − F* of the order of γ.
+    If H is all rows, each visited once in a new random order, the noise cancels. What remains is the drift to the
+    ranks' own optima, of the order of (γ H/b)² ‖∇F_k(w*)‖².
+
+    Parameters
+    ----------
+    local_steps
+        H, rows visited by each rank in a round; 0: a quarter of its rows.
+    step_size
+        γ; 0: 1/(2 (smoothness of a block + l2)).
+    batch
+        b, rows of a block, at most 8.
     """
 
     name: ClassVar[str] = "local-sgd"
@@ -52,8 +68,8 @@ class LocalSgd(Algorithm[LocalSgdState]):
     needs: ClassVar[frozenset[str]] = frozenset({"smooth penalty"})
     compressed_memory: ClassVar[str] = "error-feedback"
 
-    local_steps: int = 0  # H, rows visited by each rank in a round; 0: a quarter of its rows
-    step_size: float = 0.0  # γ; 0: 1/(2 (smoothness of a block + l2))
+    local_steps: int = 0
+    step_size: float = 0.0
     batch: int = 8
 
     def __post_init__(self) -> None:
@@ -64,7 +80,7 @@ class LocalSgd(Algorithm[LocalSgdState]):
                 raise ValueError(f"local-sgd: {field} must be at least {least}, not {getattr(self, field)}")
 
     def blank(self, objective: Objective, size: int) -> LocalSgdState:
-        """Make a state of zeros."""
+        """Return a state of zeros."""
         w = objective.zeros()
         return LocalSgdState(w, w.copy(), w.copy(), np.zeros(1), np.zeros(1))
 
@@ -77,29 +93,29 @@ class LocalSgd(Algorithm[LocalSgdState]):
         return state
 
     def rebuild(self, state: LocalSgdState, objective: Objective, channel: Channel) -> None:
-        """On another number of ranks begin with an empty memory."""
+        """Begin with an empty memory if the number of ranks changed."""
         if not state.loaded[0]:
             state.own[...], state.whole[...], state.loaded[0] = 0.0, 0.0, 1.0
 
     def step(self, k: int, state: LocalSgdState, objective: Objective, channel: Channel) -> StepInfo:
-        """Do the local steps and the exchange of what they changed."""
+        """Do the local steps, and exchange their changes."""
         shard = objective.shard
         visits, local = self._local(k, state, objective, channel)
-        away = (local - state.w) * (len(shard) / shard.total)
-        state.w += error_feedback.update(away, state.own, state.whole, channel, k, STREAM)
+        change = (local - state.w) * (len(shard) / shard.total)
+        state.w += error_feedback.update(change, state.own, state.whole, channel, k, MODEL_STREAM)
         rows = float(channel.sum(visits)[0])
         return StepInfo(max(rows, 1.0) / shard.total, float(state.gamma[0]))
 
     def _local(self, k: int, state: LocalSgdState, objective: Objective, channel: Channel) -> tuple[int, Model]:
-        """Give how many rows were visited, and x_k; whole epochs first, then the rest of the round."""
+        """Return the number of visited rows, and x_k: whole epochs first, then the rest of the round."""
         n, local = len(objective.shard), state.w.copy()
-        wanted = -(-(self.local_steps or -(-n // ROUND)) // self.batch) if n else 0
+        wanted = -(-(self.local_steps or -(-n // ROUNDS_AN_EPOCH)) // self.batch) if n else 0
         blocks, done, visits = -(-n // self.batch), 0, 0
         step = np.full(objective.width, float(state.gamma[0]))
         while done < wanted:
-            seed = rng.seed_of(channel.seed, ORDER, k, channel.rank) + done
+            seed = rng.seed_of(channel.seed, ORDER_STREAM, k, channel.rank) + done
             starts = shuffled(n, self.batch, seed)[: wanted - done]
-            # SAGA's step with an empty table that nobody looks at again is a step of SGD.
+            # A SAGA step with a new table of zeros is a step of SGD.
             table, average = np.zeros((n, objective.outputs)), np.zeros_like(local)
             moves = SagaCall(starts, step, blocks / n, 0.0, self.batch, "lazy")
             local_steps(objective, moves, local, average, table)

@@ -1,1 +1,1 @@
-"""Algorithms whose ranks talk to neighbours on a graph."""
+"""Algorithms in which each rank sends only to its neighbours on a graph."""

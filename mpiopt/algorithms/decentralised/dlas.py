@@ -1,23 +1,19 @@
-"""DLAS-R-FTC: gradient steps whose length the ranks of a directed graph agree on, and then on the model itself.
+"""DLAS-R-FTC: gradient descent along a directed graph, with a step and a model on which the ranks agree.
 
     g_i = ∇f_i(x);   η_i by AdGD from g_i (`mpiopt.algorithms.step_sizes.adgd`);   γ from all η_i by a rule
     (`mpiopt.algorithms.step_sizes.base`)
-    unmerged:  x ← mean of x − γ g_i          merged:  x ← x − γ · mean of g_i, the numbers of the rule sent along
+    unmerged:  x ← mean of x − γ g_i          merged:  x ← x − γ · mean of g_i, sent together with the rule's numbers
 
-Both give the same iterates; merged saves a coordination in each. After A. I. Rikos, N. Bastianello, T. Charalambous,
-K. H. Johansson, CDC 2025 (arXiv 2508.05887): the steps and their mean are theirs, the coordination of the models is
-our reconstruction. An iteration is a generator: it yields what it asks of all ranks and gets the answer, the same
-bits on all of them; it knows no communicator.
+Both forms have the same iterates; merged saves one coordination a round. The steps and their mean are those of
+A. I. Rikos, N. Bastianello, T. Charalambous, K. H. Johansson, CDC 2025 (arXiv 2508.05887); the coordination of the
+models is our reconstruction.
 
-Who answers an iteration of `mpiopt.algorithms.decentralised.dlas`: coordination along a graph, or sums over all
-ranks.
+With K ranks, F = Σ F_k over each rank's rows, and a penalty R that all know: f_k = K F_k + R, whose mean is F. Every
+rank holds the same model after an iteration. If the coordinator is exact, certificate and signals go along the graph
+as well; otherwise they are computed over all ranks.
 
-DLAS-R-FTC as an algorithm: gradient descent along a directed graph, with a step that the ranks agree on.
-
-`mpiopt.algorithms.decentralised.dlas` has the iteration and the source. With K ranks, F = Σ F_k of each rank's rows,
-and a penalty R that all
-know: f_k = K F_k + R, whose mean is F. Every rank holds the same model after an iteration. Where the coordinator is
-exact, certificate and signals go along the graph as well; else they are agreed on over all ranks.
+An iteration is a generator. It yields a request for a mean or a maximum over the ranks, and receives the answer, the
+same bits on all ranks. It knows no communicator: an `Agreement` answers, or a study that simulates all ranks.
 """
 
 from __future__ import annotations
@@ -25,217 +21,261 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.step_sizes.adgd import Pace, Tuning, adapted, slope
-from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
+from mpiopt.algorithms.step_sizes.adgd import AdgdOptions, AdgdState, measured_curvature, next_state
+from mpiopt.algorithms.step_sizes.base import Exchanged, LocalStep, StepSize
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
-from mpiopt.consensus.graph_channel import GraphChannel, along, coordinate
+from mpiopt.consensus.graph_channel import GraphChannel, graph_channel, start_coordination
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.spec import named
-from mpiopt.core.state import Derived, PerRank, Replicated
+from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Model
 from mpiopt.objective.minibatch import drawn, share
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
-SETTLED, BEGUN = range(2)  # places in State.common
+CENTRAL = "central"  # in place of a coordinator's name: sums over all ranks
+ROWS_STREAM = 27  # of the random numbers that choose rows
+
+
+class AdgdVector(NamedVector):
+    """AdGD's state, stored in one array."""
+
+    step = Slot(0)  # η
+    ratio = Slot(1)  # ρ
+    filtered = Slot(2)  # Lf
+
+    def advance(self, measured: float, options: AdgdOptions, rule: Callable[[float, float], float] = max) -> None:
+        """Do a step of the recursion in place."""
+        self[:] = next_state(AdgdState(self.step, self.ratio, self.filtered), measured, options, rule)
+
+
+class DlasControl(NamedVector):
+    """What all ranks know of the steps."""
+
+    largest = Slot(0)  # last maximum of the ranks' contributions
+    begun = Slot(1)  # 1 after the first iteration
 
 
 @dataclass
 class DlasState:
     """The model and what the steps follow from."""
 
-    w: Replicated  # x_t
-    before: Replicated  # x_{t-1}
-    mean: Replicated  # ḡ_{t-1}, where the rule looks at it
-    own: PerRank  # g_{i,t-1}
-    local: PerRank  # (3,) η_i, ρ_i, Lf_i
-    whole: Replicated  # (3,) the same of the mean gradient
-    common: Replicated  # (2,) the last maximum of the ranks' numbers, 1 once begun
+    w: Replicated  # (outputs, width) x_t
+    before: Replicated  # (outputs, width) x_{t-1}
+    mean: Replicated  # (outputs, width) ḡ_{t-1}, if the rule uses the mean gradient
+    own: PerRank  # (outputs, width) g_{i,t-1}
+    local: Annotated[AdgdVector, Layout.PER_RANK]  # of f_i
+    whole: Annotated[AdgdVector, Layout.REPLICATED]  # of the mean function
+    common: Annotated[DlasControl, Layout.REPLICATED]
     limit: PerRank  # (1,) L_i
-    loaded: PerRank  # (1,) 1: the fields of one rank are this rank's
-    talk: Derived = None  # who answers
+    loaded: PerRank  # (1,) 1 if the per-rank fields are those of this rank
+    network: Derived = None  # the Agreement that answers requests
 
 
-class Ask(NamedTuple):
-    """What an iteration asks of all ranks: the MEAN or the MAX of x, elementwise."""
+class Request(NamedTuple):
+    """What an iteration needs from all ranks: the mean or the maximum of x, elementwise."""
 
-    way: Way
-    x: Vector
+    kind: Exchanged  # MEAN or MAX
+    x: Vector  # (d,)
 
 
-Iteration = Generator[Ask, Vector, float]
-Form = Callable[["DlasState", Vector, StepSize, Tuning], Iteration]
+Iteration = Generator[Request, Vector, float]
+Form = Callable[["DlasState", Vector, StepSize, AdgdOptions], Iteration]
 
 
 def blank(w: Vector) -> DlasState:
-    """Give the state at `w` before the first iteration, without a step; `w` is not copied."""
+    """Return the state at `w` (not copied) before the first iteration, without a step."""
     like = np.zeros_like
-    return DlasState(w, like(w), like(w), like(w), np.zeros(3), np.zeros(3), np.zeros(2), np.zeros(1), np.zeros(1))
+    vectors = AdgdVector.zeros(), AdgdVector.zeros(), DlasControl.zeros()
+    return DlasState(w, like(w), like(w), like(w), *vectors, np.zeros(1), np.zeros(1))
 
 
-def begin(state: DlasState, step: float, limit: float) -> None:
-    """Forget all but the model; `step` is this rank's first η_i, `limit` its L_i."""
+def begin(state: DlasState, step: float, lipschitz: float) -> None:
+    """Forget all but the model; `step` is this rank's first η_i, `lipschitz` its L_i."""
     for array in (state.before, state.mean, state.own, state.common):
         array[...] = 0.0
-    state.local[:] = Pace(step)
-    state.limit[:], state.loaded[:] = limit, 1.0
+    state.local[:] = AdgdState(step)
+    state.limit[:], state.loaded[:] = lipschitz, 1.0
 
 
-def merged(state: DlasState, g: Vector, rule: StepSize, tuning: Tuning) -> Iteration:
-    """Do an iteration with one mean of d numbers, and one more where the rule takes a mean; gives γ.
+def merged(state: DlasState, g: Vector, rule: StepSize, options: AdgdOptions) -> Iteration:
+    """Do an iteration with one mean of d numbers, plus one number if the rule takes a mean; return γ.
 
-    g: ∇f_i at state.w. Without a common step what is averaged is η_i g_i.
+    `g` is ∇f_i at state.w. If the ranks have no common step, the mean is that of η_i g_i.
     """
-    own = seen(state, g, rule, tuning)
+    own = _updated_step(state, g, rule, options)
     sent = g if rule.common else own.step * g
-    numbers = [rule.number(own)] if rule.way is Way.MEAN else []
-    found = yield Ask(Way.MEAN, np.concatenate([numbers, sent.reshape(-1)]))
+    numbers = [rule.contribution(own)] if rule.exchanged is Exchanged.MEAN else []
+    found = yield Request(Exchanged.MEAN, np.concatenate([numbers, sent.reshape(-1)]))
     mean = found[len(numbers) :].reshape(g.shape)
-    if rule.way is Way.MEAN:
+    if rule.exchanged is Exchanged.MEAN:
         agreed = float(found[0])
     else:
-        agreed = yield from settled(state, own, rule)
-    if rule.way is Way.GRADIENT:
-        agreed = yield from whole_step(state, mean, own, tuning)
+        agreed = yield from _agreed_maximum(state, own, rule)
+    if rule.exchanged is Exchanged.MEAN_GRADIENT:
+        agreed = yield from _mean_gradient_step(state, mean, own, options)
     gamma = rule.step(agreed, own)
-    move(state, g, state.w - (gamma if rule.common else 1.0) * mean)
+    _move(state, g, state.w - (gamma if rule.common else 1.0) * mean)
     return gamma
 
 
-def unmerged(state: DlasState, g: Vector, rule: StepSize, tuning: Tuning) -> Iteration:
-    """Do an iteration as written: first the step is agreed on, then the model; gives γ."""
-    own = seen(state, g, rule, tuning)
-    if rule.way is Way.MEAN:
-        agreed = float((yield Ask(Way.MEAN, np.array([rule.number(own)])))[0])
+def unmerged(state: DlasState, g: Vector, rule: StepSize, options: AdgdOptions) -> Iteration:
+    """Do an iteration as the paper writes it: agree on the step, then on the model; return γ."""
+    own = _updated_step(state, g, rule, options)
+    if rule.exchanged is Exchanged.MEAN:
+        agreed = float((yield Request(Exchanged.MEAN, np.array([rule.contribution(own)])))[0])
     else:
-        agreed = yield from settled(state, own, rule)
-    if rule.way is Way.GRADIENT:
-        mean = yield Ask(Way.MEAN, g.reshape(-1))
-        agreed = yield from whole_step(state, mean.reshape(g.shape), own, tuning)
+        agreed = yield from _agreed_maximum(state, own, rule)
+    if rule.exchanged is Exchanged.MEAN_GRADIENT:
+        mean = yield Request(Exchanged.MEAN, g.reshape(-1))
+        agreed = yield from _mean_gradient_step(state, mean.reshape(g.shape), own, options)
     gamma = rule.step(agreed, own)
-    found = yield Ask(Way.MEAN, (state.w - gamma * g).reshape(-1))
-    move(state, g, found.reshape(g.shape))
+    found = yield Request(Exchanged.MEAN, (state.w - gamma * g).reshape(-1))
+    _move(state, g, found.reshape(g.shape))
     return gamma
 
 
 FORMS: dict[str, Form] = {"merged": merged, "unmerged": unmerged}
 
 
-def seen(state: DlasState, g: Vector, rule: StepSize, tuning: Tuning) -> Own:
+def _updated_step(state: DlasState, g: Vector, rule: StepSize, options: AdgdOptions) -> LocalStep:
     """Bring this rank's own step up to date with its gradient."""
-    if state.common[BEGUN]:
-        now = slope(g - state.own, state.w - state.before)
-        state.local[:] = adapted(Pace(*state.local.tolist()), now, tuning, rule.steepness)
-    return Own(float(state.local[0]), float(state.limit[0]))
+    if state.common.begun:
+        state.local.advance(measured_curvature(g - state.own, state.w - state.before), options, rule.curvature)
+    return LocalStep(state.local.step, float(state.limit[0]))
 
 
-def settled(state: DlasState, own: Own, rule: StepSize) -> Generator[Ask, Vector, float]:
-    """Give the maximum of the numbers, where the rule takes one: anew, or that of the first round."""
-    if rule.way is Way.MAX or (rule.way is Way.ONCE and not state.common[BEGUN]):
-        state.common[SETTLED] = (yield Ask(Way.MAX, np.array([rule.number(own)])))[0]
-    return float(state.common[SETTLED])
+def _agreed_maximum(state: DlasState, own: LocalStep, rule: StepSize) -> Generator[Request, Vector, float]:
+    """Return the maximum of the contributions, if the rule takes one: a new one, or that of the first round."""
+    first = rule.exchanged is Exchanged.MAX_ONCE and not state.common.begun
+    if rule.exchanged is Exchanged.MAX or first:
+        state.common.largest = (yield Request(Exchanged.MAX, np.array([rule.contribution(own)])))[0]
+    return state.common.largest
 
 
-def whole_step(state: DlasState, mean: Vector, own: Own, tuning: Tuning) -> Generator[Ask, Vector, float]:
-    """Give AdGD's step for the mean function; the first is the least of the ranks'."""
-    if state.common[BEGUN]:
-        now = slope(mean - state.mean, state.w - state.before)
-        state.whole[:] = adapted(Pace(*state.whole.tolist()), now, tuning)
+def _mean_gradient_step(
+    state: DlasState, mean: Vector, own: LocalStep, options: AdgdOptions
+) -> Generator[Request, Vector, float]:
+    """Return AdGD's step for the mean function; the first is the smallest of the ranks' own steps."""
+    if state.common.begun:
+        state.whole.advance(measured_curvature(mean - state.mean, state.w - state.before), options)
     else:
-        state.whole[:] = Pace(-float((yield Ask(Way.MAX, np.array([-own.step])))[0]))
+        smallest = -float((yield Request(Exchanged.MAX, np.array([-own.step])))[0])
+        state.whole[:] = AdgdState(smallest)
     state.mean[...] = mean
-    return float(state.whole[0])
+    return state.whole.step
 
 
-def move(state: DlasState, g: Vector, x: Vector) -> None:
-    """Go to x, remembering where this was."""
+def _move(state: DlasState, g: Vector, x: Vector) -> None:
+    """Move to x and keep the model and the gradient of before."""
     state.before[...], state.own[...], state.w[...] = state.w, g, x
-    state.common[BEGUN] = 1.0
-
-
-CENTRAL = "central"  # in place of a coordinator's name
+    state.common.begun = 1.0
 
 
 class Agreement(ABC):
-    """Answers means and maxima over the ranks, the same bits on all of them; collective."""
+    """Computes means and maxima over the ranks, the same bits on all of them; collective."""
 
     @abstractmethod
-    def answer(self, ask: Ask) -> Vector:
-        """Give the mean or the maximum."""
+    def answer(self, request: Request) -> Vector:
+        """Return the mean or the maximum."""
 
     def drive(self, iteration: Iteration) -> float:
-        """Do an iteration.
+        """Run an iteration to its end; return γ.
 
         Raises
         ------
         ArithmeticError
-            On all ranks, where one of them asks with NaN or infinity.
+            On all ranks, if one of them has NaN or infinity.
         """
         try:
-            ask = next(iteration)
+            request = next(iteration)
             while True:
-                ask = iteration.send(self.answer(ask))
+                request = iteration.send(self.answer(request))
         except StopIteration as end:
             return float(end.value)
 
 
-class Along(Agreement):
-    """Along a graph; what is sent counts to the channel's traffic."""
+class GraphAgreement(Agreement):
+    """Agreement along a graph; the channel's traffic counts what is sent.
+
+    Raises ValueError on all ranks if the topology has no graph on this number of ranks.
+    """
 
     def __init__(self, topology: Topology, coordinator: Coordinator, channel: Channel) -> None:
-        """Make the graph and learn it; collective. ValueError on all ranks where there is no such graph."""
         self._channel = channel
-        if isinstance(channel, GraphChannel):  # the whole run goes along this graph
+        if isinstance(channel, GraphChannel):  # the whole run uses this graph
             self.coordination = channel.coordination
         else:
-            self.coordination = coordinate(topology, coordinator, channel)
+            self.coordination = start_coordination(topology, coordinator, channel)
 
-    def answer(self, ask: Ask) -> Vector:
-        """Ask the coordinator, or max-consensus."""
-        ways = {Way.MEAN: self.coordination.mean, Way.MAX: self.coordination.max}
-        done = self._channel.coordinate(lambda: ways[ask.way](ask.x), ask.x.size)
+    def answer(self, request: Request) -> Vector:
+        """Use the coordinator, or max-consensus."""
+        compute = self.coordination.mean if request.kind is Exchanged.MEAN else self.coordination.max
+        done = self._channel.coordinate(lambda: compute(request.x), request.x.size)
         self._channel.traffic.rounds += done.rounds
         return np.asarray(done.value)
 
 
-class Central(Agreement):
-    """By sums over all ranks: the same iterates without a graph."""
+class CentralAgreement(Agreement):
+    """Agreement by sums over all ranks: the same iterates without a graph."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def answer(self, ask: Ask) -> Vector:
+    def answer(self, request: Request) -> Vector:
         """Sum and divide, or take the maximum."""
-        if ask.way is Way.MAX:
-            return np.asarray(self._channel.max(ask.x))
-        found = self._channel.sum(ask.x) / self._channel.size
+        if request.kind is Exchanged.MAX:
+            return np.asarray(self._channel.max(request.x))
+        found = self._channel.sum(request.x) / self._channel.size
         if not np.isfinite(found).all():
             raise ArithmeticError("a mean over the ranks is not finite")
         return np.asarray(found)
-
-
-ROWS = 27  # of randomness: which rows
 
 
 @dataclass(frozen=True)
 class Dlas(Algorithm[DlasState]):
     """Gradient steps, the step and the model agreed on along a graph. Baseline.
 
-    rule, topology, coordinator are plug-ins by name, one option each as in random-k[k=3]; coordinator=central: sums
-    over all ranks. form: merged (one coordination a round) or unmerged (two), the same iterates. Exact as far as the
-    coordinator is: gradients of size g with a relative error ε leave ‖∇F‖ about ε g.
+    x ← x − γ · mean of g_i, γ from all η_i by the rule.
 
-    batch: b rows of each rank, drawn anew in each round; the curvature is seen on the same rows before and after a
-    step (AdSGD). Steps stay about α/L, so that a neighbourhood of the optimum remains, about α/b of the rows' noise
-    in size: for the optimum take whole gradients, or graph-saga.
+    ==============  ==========  =========================================
+    letter          field       meaning
+    ==============  ==========  =========================================
+    x_t, x_{t−1}    w, before   models
+    g_i, ḡ          own, mean   last gradients: of this rank, mean
+    η_i, ρ_i, Lf_i  local       AdGD of this rank
+    L_i             limit       Lipschitz constant of this rank's gradient
+    ==============  ==========  =========================================
+
+    It is as exact as the coordinator: for gradients of size g, a relative error ε leaves ‖∇F‖ of about ε g. With
+    batches steps stay about α/L, so that a neighbourhood of the optimum remains, of about α/b of the rows' noise. To
+    reach the optimum use whole gradients, or graph-saga.
+
+    Parameters
+    ----------
+    rule, topology, coordinator
+        Plug-ins by name, with one option each as in random-k[k=3]. coordinator=central: sums over all ranks.
+    form
+        merged (one coordination a round) or unmerged (two); the iterates are the same.
+    alpha, kappa
+        α and κ of AdGD.
+    step_size
+        The first η_i; 0: 1/trace of the Hessian of f_i at 0.
+    batch
+        b rows of each rank, drawn anew in each round, for a gradient; 0: all rows. The curvature is measured on the
+        same rows before and after a step (AdSGD).
+
+    References
+    ----------
+    A. I. Rikos, N. Bastianello, T. Charalambous, K. H. Johansson, CDC 2025 (arXiv 2508.05887).
     """
 
     name: ClassVar[str] = "dlas"
@@ -248,8 +288,8 @@ class Dlas(Algorithm[DlasState]):
     form: str = "merged"
     alpha: float = 0.5
     kappa: float = 0.0
-    step_size: float = 0.0  # the first η_i; 0: 1/trace of the Hessian of f_i at 0
-    batch: int = 0  # rows of a rank in a gradient; 0: all
+    step_size: float = 0.0
+    batch: int = 0
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -258,15 +298,15 @@ class Dlas(Algorithm[DlasState]):
             raise ValueError(f"dlas: step_size must be at least 0, not {self.step_size}")
         if self.batch < 0:
             raise ValueError(f"dlas: batch must be at least 1, or 0 for all rows, not {self.batch}")
-        Tuning(self.alpha, self.kappa)
-        if self._rule().way is Way.GRADIENT and self.batch:
+        AdgdOptions(self.alpha, self.kappa)
+        if self._rule().exchanged is Exchanged.MEAN_GRADIENT and self.batch:
             raise ValueError(f"dlas: rule {self.rule} compares whole gradients: leave out batch")
         self._topology()
         if self.coordinator != CENTRAL:
             self._coordinator()
 
     def _rule(self) -> StepSize:
-        return StepSize.make(*named(self.rule, StepSize.known())).of("dlas")
+        return StepSize.make(*named(self.rule, StepSize.known())).checked_for("dlas")
 
     def _topology(self) -> Topology:
         return Topology.make(*named(self.topology, Topology.known()))
@@ -274,14 +314,14 @@ class Dlas(Algorithm[DlasState]):
     def _coordinator(self) -> Coordinator:
         return Coordinator.make(*named(self.coordinator, Coordinator.known()))
 
-    def over(self, channel: Channel) -> Channel:
-        """Give the channel along the graph, where sums along it are exact; collective."""
+    def run_channel(self, channel: Channel) -> Channel:
+        """Return the channel along the graph, if sums along it are exact; collective."""
         if self.coordinator == CENTRAL or not self._coordinator().exact or isinstance(channel, GraphChannel):
             return channel
-        return along(self._topology(), self._coordinator(), channel)
+        return graph_channel(self._topology(), self._coordinator(), channel)
 
     def blank(self, objective: Objective, size: int) -> DlasState:
-        """Make a state of zeros."""
+        """Return a state of zeros."""
         return blank(objective.zeros())
 
     def init(self, objective: Objective, channel: Channel) -> DlasState:
@@ -292,18 +332,16 @@ class Dlas(Algorithm[DlasState]):
 
     def rebuild(self, state: DlasState, objective: Objective, channel: Channel) -> None:
         """Make the graph; on another number of ranks choose the steps anew."""
-        state.talk = self._agreement(channel)
-        if not state.loaded[0]:
-            begin(state, self.step_size or first_step(objective, channel), self._limit(objective, channel))
-
-    def _agreement(self, channel: Channel) -> Agreement:
         if self.coordinator == CENTRAL:
-            return Central(channel)
-        return Along(self._topology(), self._coordinator(), channel)
+            state.network = CentralAgreement(channel)
+        else:
+            state.network = GraphAgreement(self._topology(), self._coordinator(), channel)
+        if not state.loaded[0]:
+            begin(state, self.step_size or first_step(objective, channel), self._lipschitz(objective, channel))
 
-    def _limit(self, objective: Objective, channel: Channel) -> float:
-        """Give L_i where the rule asks for it."""
-        if self._rule().way is not Way.ONCE:
+    def _lipschitz(self, objective: Objective, channel: Channel) -> float:
+        """Return L_i if the rule needs it, else inf."""
+        if self._rule().exchanged is not Exchanged.MAX_ONCE:
             return np.inf
         if objective.loss.curvature_bound is None:
             raise ValueError(
@@ -312,7 +350,7 @@ class Dlas(Algorithm[DlasState]):
         return channel.size * curvature.local(objective) + float(objective.ridge.max())
 
     def step(self, k: int, state: DlasState, objective: Objective, channel: Channel) -> StepInfo:
-        """Take the gradient of this rank, agree, move.
+        """Compute this rank's gradient, agree, move.
 
         Raises
         ------
@@ -320,27 +358,29 @@ class Dlas(Algorithm[DlasState]):
             On all ranks, if the steps became so long that gradients overflow.
         """
         epochs, g = self._gradient(k, state, objective, channel)
-        move = FORMS[self.form](state, g, self._rule(), Tuning(self.alpha, self.kappa))
+        iteration = FORMS[self.form](state, g, self._rule(), AdgdOptions(self.alpha, self.kappa))
         try:
-            gamma = state.talk.drive(move)
+            gamma = state.network.drive(iteration)
         except ArithmeticError as error:
-            raise ValueError(f"dlas[rule={self.rule}]: {error} in round {k}: the steps are too long") from None
+            raise ValueError(
+                f"dlas[rule={self.rule}]: {error} in round {k}: the steps are too long; lower alpha, or use harmonic"
+            ) from None
         return StepInfo(epochs, gamma)
 
     def _gradient(self, k: int, state: DlasState, objective: Objective, channel: Channel) -> tuple[float, Model]:
-        """Give the epochs that it costs and g_i; on a few rows that of the model before, too, in its place."""
+        """Return the epochs spent, and g_i. With batches, recompute the former gradient on the rows of this round."""
         size, ridge = channel.size, objective.ridge
         if not self.batch:
             return 1.0, size * objective.evaluate(state.w)[1] + ridge * state.w
-        at = drawn(ROWS, k, objective, self.batch, channel)
-        if state.common[BEGUN]:
-            state.own[...] = size * share(objective, state.before, at) + ridge * state.before
-        epochs = (1.0 + float(state.common[BEGUN])) * self.batch * size / objective.shard.total
-        return epochs, size * share(objective, state.w, at) + ridge * state.w
+        rows = drawn(ROWS_STREAM, k, objective, self.batch, channel)
+        if state.common.begun:
+            state.own[...] = size * share(objective, state.before, rows) + ridge * state.before
+        epochs = (1.0 + state.common.begun) * self.batch * size / objective.shard.total
+        return epochs, size * share(objective, state.w, rows) + ridge * state.w
 
 
 def first_step(objective: Objective, channel: Channel) -> float:
-    """Give 1 over the trace of the Hessian of f_i at 0, which bounds its largest eigenvalue; 1 where it is 0."""
+    """Return 1/trace of the Hessian of f_i at 0; the trace bounds its largest eigenvalue. 1 if the trace is 0."""
     own = float((objective.curvatures(objective.zeros()) * objective.row_norms()).sum())
     trace = channel.size * own / objective.shard.total + float(objective.ridge.sum())
     return 1.0 / trace if trace > 0.0 else 1.0

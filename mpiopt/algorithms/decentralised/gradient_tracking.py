@@ -1,16 +1,11 @@
-"""Gradient tracking on directed graphs: ADD-OPT (C. Xi, R. Xin, U. A. Khan, IEEE TAC 63, 2018).
-
-Push-DIGing (A. Nedić, A. Olshevsky, W. Shi, SIAM J. Optimization 27, 2017) differs in mixing after the step.
-
-GT-SAGA: gradient tracking with SAGA's gradients (R. Xin, U. A. Khan, S. Kar, 2020, arXiv 1909.11774).
-"""
+"""Gradient tracking on directed graphs with whole gradients (ADD-OPT), and GT-SAGA."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mpiopt.algorithms.decentralised.gossip import GAMMA, Gossip, GossipState, track
+from mpiopt.algorithms.decentralised.gossip import Gossip, GossipState, track
 from mpiopt.algorithms.decentralised.push_saga import PushSaga
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Protocol
@@ -23,22 +18,47 @@ from mpiopt.objective.objective import Objective
 class GradientTracking(Gossip):
     """x_i ← Σ_j W_ij x_j − γ y_i, z_i = x_i/v_i, y_i tracks the mean of ∇f_j(z_j) (push-sum). Baseline.
 
-    Any strongly connected graph; linear to the optimum for γ small enough.
+    ======  =======  ====================================
+    letter  field    meaning
+    ======  =======  ====================================
+    x_i     own      iterate of this rank
+    v_i     mass     mass, the sum of weights
+    y_i     tracker  estimate of the mean gradient
+    γ       control  step
+    ======  =======  ====================================
+
+    Works on any strongly connected graph; converges linearly to the optimum if γ is small enough.
+
+    Parameters
+    ----------
+    topology
+        Plug-in by name, with one option as in random-k[k=3].
+    step_size
+        γ; 0: chosen.
+
+    References
+    ----------
+    C. Xi, R. Xin, U. A. Khan, "ADD-OPT", IEEE TAC 63, 2018. Push-DIGing (A. Nedić, A. Olshevsky, W. Shi, SIAM
+    J. Optimization 27, 2017) mixes after the step instead.
     """
 
     name: ClassVar[str] = "gradient-tracking"
 
     def iteration(self, k: int, state: GossipState, objective: Objective, channel: Channel) -> Protocol[None]:
         """Mix, step, and bring the tracker up to date by the whole gradient."""
-        gamma = float(state.control[GAMMA])
-        return track(state, state.talk.row, lambda z: self.whole(z, objective, channel), gamma)
+        return track(state, state.network.row, lambda z: self.gradient(z, objective, channel), state.control.gamma)
 
 
 @dataclass(frozen=True)
 class GtSaga(PushSaga):
     """push-saga with doubly stochastic weights and without push-sum: edges both ways, or equal degrees. Baseline.
 
-    Linear to the optimum for γ small enough; a number less in a message, and no division by masses that differ.
+    Converges linearly to the optimum if γ is small enough. Compared with push-saga, a message is one number shorter,
+    and nothing is divided by masses that differ. Fields and options are those of push-saga.
+
+    References
+    ----------
+    R. Xin, U. A. Khan, S. Kar, 2020 (arXiv 1909.11774).
     """
 
     name: ClassVar[str] = "gt-saga"
@@ -47,5 +67,5 @@ class GtSaga(PushSaga):
     topology: str = "ring-both"
 
     def weights(self, graph: Graph) -> Matrix:
-        """Give doubly stochastic weights."""
+        """Return doubly stochastic weights."""
         return doubly_stochastic(graph)

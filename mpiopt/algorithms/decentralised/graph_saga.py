@@ -1,9 +1,8 @@
-"""Decentralised dSAGA: distributed SAGA whose sums go along a directed graph, by finite-time coordination.
+"""Decentralised distributed SAGA: the sums of `saga` go along a directed graph, by finite-time coordination.
 
-The rounds, tables and local steps are those of `saga`; what is exchanged goes from rank to rank along the edges of a
-graph, in as many rounds as the coordinator takes, and is exact: all ranks hold the same bits, so the optimum and its
-certificate are those of `saga`. (Our construction; the coordination is described in
-`mpiopt.consensus.coordinators.base`.)
+Rounds, tables and local steps are those of `saga`. What ranks exchange goes along the edges of a graph, in as many
+rounds as the coordinator needs, and is exact: all ranks hold the same bits, so that the optimum and its certificate
+are those of `saga`. The combination is our own; `mpiopt.consensus.coordinators.base` describes the coordination.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.saga.state import SagaState
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
-from mpiopt.consensus.graph_channel import GraphChannel, along
+from mpiopt.consensus.graph_channel import GraphChannel, graph_channel
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived
@@ -27,16 +26,22 @@ from mpiopt.objective.objective import Objective
 class GraphSagaState(SagaState):
     """The state of saga, and the channel along the graph."""
 
-    along: Derived = None
+    network: Derived = None  # GraphChannel
 
 
 @dataclass(frozen=True)
 class GraphSaga(Saga):
     """Distributed SAGA whose sums and maxima, certificate and signals go along a graph, not over all ranks.
 
-    topology, coordinator: plug-ins by name, one option each as in random-k[k=3]; the coordinator must be exact. The
-    other options are those of saga, with synchronous exchanges. A sum of d numbers costs n + D rounds (finite-field)
-    or D (flooding); the full metric sends d² numbers each time it is taken, preconditioner=none or diagonal never.
+    Formulas and fields are those of saga, with synchronous exchanges. A sum of d numbers costs n + D rounds
+    (finite-field) or D (flooding). preconditioner=full also sends d² numbers each time the preconditioner is built;
+    none and diagonal do not.
+
+    Parameters
+    ----------
+    topology, coordinator
+        Plug-ins by name, with one option each as in random-k[k=3]. The coordinator must be exact. All other options
+        are those of saga.
     """
 
     name: ClassVar[str] = "graph-saga"
@@ -65,33 +70,35 @@ class GraphSaga(Saga):
     def _coordinator(self) -> Coordinator:
         return Coordinator.make(*named(self.coordinator, Coordinator.known()))
 
-    def over(self, channel: Channel) -> GraphChannel:
-        """Give the channel along the graph, made once for a run; collective."""
-        return channel if isinstance(channel, GraphChannel) else along(self._topology(), self._coordinator(), channel)
+    def run_channel(self, channel: Channel) -> GraphChannel:
+        """Return the channel along the graph, made once for a run; collective."""
+        if isinstance(channel, GraphChannel):
+            return channel
+        return graph_channel(self._topology(), self._coordinator(), channel)
 
     def blank(self, objective: Objective, size: int) -> GraphSagaState:
-        """Make a state of zeros."""
+        """Return a state of zeros."""
         return GraphSagaState(**vars(super().blank(objective, size)))
 
     def init(self, objective: Objective, channel: Channel) -> SagaState:
-        """Learn the graph, then do as saga."""
-        graph = self.over(channel)
-        return _on(graph, super().init(objective, graph))
+        """Learn the graph, then start as saga."""
+        graph = self.run_channel(channel)
+        return _with_network(graph, super().init(objective, graph))
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
-        """Learn the graph, then do as saga."""
-        super().rebuild(_on(self.over(channel), state), objective, _graph(state))
+        """Learn the graph, then rebuild as saga."""
+        super().rebuild(_with_network(self.run_channel(channel), state), objective, _network(state))
 
     def step(self, k: int, state: SagaState, objective: Objective, channel: Channel) -> StepInfo:
         """Do a round of saga along the graph."""
-        return super().step(k, state, objective, _graph(state))
+        return super().step(k, state, objective, _network(state))
 
 
-def _on(graph: GraphChannel, state: SagaState) -> SagaState:
-    """Note the channel in the state."""
-    cast(GraphSagaState, state).along = graph
+def _with_network(graph: GraphChannel, state: SagaState) -> SagaState:
+    """Store the channel in the state; return the state."""
+    cast(GraphSagaState, state).network = graph
     return state
 
 
-def _graph(state: SagaState) -> Channel:
-    return cast(Channel, cast(GraphSagaState, state).along)
+def _network(state: SagaState) -> Channel:
+    return cast(Channel, cast(GraphSagaState, state).network)

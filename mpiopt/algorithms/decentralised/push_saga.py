@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.algorithms.decentralised import gossip
-from mpiopt.algorithms.decentralised.gossip import GAMMA, Gossip, GossipState, track
+from mpiopt.algorithms.decentralised.gossip import Gossip, GossipState, track
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Protocol
 from mpiopt.consensus.digraph import Matrix
@@ -20,15 +20,36 @@ from mpiopt.objective import curvature
 from mpiopt.objective.minibatch import saga_share
 from mpiopt.objective.objective import Model, Objective
 
-ROWS = 26  # of randomness: which rows
-PART = 16  # of a rank's rows in an iteration: 1/PART, where it is not given
+ROWS_STREAM = 26  # of the random numbers that choose rows
+ITERATIONS_AN_EPOCH = 16  # if `batch` is 0: an iteration visits this part of a rank's rows
+STEP_FACTOR = 2.0  # times the step of whole gradients: the bound on few rows is pessimistic
 
 
 @dataclass(frozen=True)
 class PushSaga(Gossip):
     """gradient-tracking whose ∇f_i is SAGA's, of b different rows of the rank. Baseline.
 
-    Any strongly connected graph; linear to the optimum for γ small enough. batch: b; 0: a 16th of the rank's rows.
+    ======  =======  ================================================
+    letter  field    meaning
+    ======  =======  ================================================
+    x_i     own      iterate of this rank
+    v_i     mass     mass, the sum of weights
+    y_i     tracker  estimate of the mean gradient
+    –       table    slope of each row at its last visit
+    –       average  mean gradient of the table
+    γ       control  step
+    ======  =======  ================================================
+
+    Works on any strongly connected graph; converges linearly to the optimum if γ is small enough.
+
+    Parameters
+    ----------
+    topology
+        Plug-in by name, with one option as in random-k[k=3].
+    step_size
+        γ; 0: chosen.
+    batch
+        b; 0: a 16th of the rank's rows.
     """
 
     name: ClassVar[str] = "push-saga"
@@ -41,42 +62,42 @@ class PushSaga(Gossip):
             raise ValueError(f"{self.name}: batch must be at least 1, or 0 for a part of the rows, not {self.batch}")
 
     def rows(self, objective: Objective) -> int:
-        """Give b, at most all."""
+        """Return b, at most the number of rows."""
         n = len(objective.shard)
-        return min(n, self.batch or -(-n // PART))
+        return min(n, self.batch or -(-n // ITERATIONS_AN_EPOCH))
 
-    def steepness(self, objective: Objective, size: int) -> float:
-        """Give (L_max + (b − 1) L)/b + λ, from the steepest of this rank's rows and their mean."""
+    def lipschitz(self, objective: Objective, size: int) -> float:
+        """Return (L_max + (b − 1) L)/b + λ, L_max of the steepest of this rank's rows, L of their mean."""
         rows, n = self.rows(objective), len(objective.shard)
         if rows == 0:
             return float(objective.ridge.max())
         mean = size * curvature.local(objective)
-        steepest = size * n / objective.shard.total * float(objective.row_smoothness().max())
-        return (steepest + (rows - 1) * min(mean, steepest)) / rows + float(objective.ridge.max())
+        largest = size * n / objective.shard.total * float(objective.row_smoothness().max())
+        return (largest + (rows - 1) * min(mean, largest)) / rows + float(objective.ridge.max())
 
-    def step_of(self, steepest: float, weights: Matrix) -> float:
-        """Give twice the step of whole gradients: the bound on few rows is rough."""
-        return 2.0 * super().step_of(steepest, weights)
+    def step_of(self, lipschitz: float, weights: Matrix) -> float:
+        """Return STEP_FACTOR times the step of whole gradients."""
+        return STEP_FACTOR * super().step_of(lipschitz, weights)
 
     def blank(self, objective: Objective, size: int) -> GossipState:
-        """Make a state of zeros, with a table."""
+        """Return a state of zeros, with a table."""
         state = super().blank(objective, size)
         state.table = np.zeros((len(objective.shard), objective.outputs))
         return state
 
     def begin(self, state: GossipState, objective: Objective, channel: Channel) -> None:
-        """Fill the table at state.w by a pass."""
+        """Fill the table at state.w with one pass."""
         _, own = objective.refresh(state.w, state.table)
         state.average[...] = own
         gossip.start(state, state.w, lambda z: channel.size * own + objective.ridge * z)
 
     def iteration(self, k: int, state: GossipState, objective: Objective, channel: Channel) -> Protocol[None]:
         """Mix, step, and bring the tracker up to date by the gradient of some rows."""
-        rng = randomness.generator(channel.seed, ROWS, k, channel.rank)
-        at = rng.choice(len(objective.shard), self.rows(objective), replace=False)
+        rng = randomness.generator(channel.seed, ROWS_STREAM, k, channel.rank)
+        visited = rng.choice(len(objective.shard), self.rows(objective), replace=False)
 
         def gradient(z: Model) -> Model:
-            share = saga_share(objective, z, at, state.table, state.average)
+            share = saga_share(objective, z, visited, state.table, state.average)
             return np.asarray(channel.size * share + objective.ridge * z)
 
-        return track(state, state.talk.row, gradient, float(state.control[GAMMA]))
+        return track(state, state.network.row, gradient, state.control.gamma)

@@ -143,7 +143,7 @@ def rule_of(step_size: float | str) -> StepSize | None:
         If it is neither a finite number of at least 0 nor the name of a rule for saga.
     """
     if isinstance(step_size, str):
-        known = StepSize.taken_by("saga")
+        known = StepSize.rules_of("saga")
         words = [AUTO, *(name for name in known if name != Fixed.name)]
         if step_size not in words:
             hint = nearest(step_size, words)

@@ -151,7 +151,7 @@ def length_of(
         return FixedStep(rule.step(0.0, Own(0.0, 0.0)))
     if rule is not None and rule.way is Way.MAX:
         return LineSearchStep(rule, float((objective.ridge * column).max(initial=0.0)), batch, times)
-    if rule is not None and rule.way is Way.ONCE:
+    if rule is not None and rule.exchanged is Exchanged.MAX_ONCE:
         if objective.loss.curvature_bound is None:
             raise ValueError(
                 f"step_size {rule.name} needs a loss whose curvature is bounded; that of {objective.loss.name} is "

@@ -1,1 +1,1 @@
-"""L-BFGS and Newton."""
+"""Methods with curvature: Newton and L-BFGS."""

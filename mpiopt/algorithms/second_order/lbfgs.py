@@ -1,26 +1,28 @@
-"""Distributed limited-memory BFGS, and its orthant-wise form where there is an l1 penalty.
+"""Distributed limited-memory BFGS, and its orthant-wise form for an l1 penalty.
 
 D. C. Liu, J. Nocedal, On the limited memory BFGS method for large scale optimization, Math. Prog. 45 (1989),
 algorithm 2.1; the line search is the bisection of A. S. Lewis, M. L. Overton, Nonsmooth optimization via
 quasi-Newton methods, Math. Prog. 141 (2013), algorithm 2.6. With l1: G. Andrew, J. Gao, Scalable training of
-L1-regularized log-linear models, ICML 2007 (OWL-QN). Where it pays, the first matrix is the inverse curvature of a
-sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Optim. 21 (2011)), elsewhere a diagonal.
+L1-regularized log-linear models, ICML 2007 (OWL-QN). Where it saves time, the initial matrix is the inverse curvature
+of a sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Optim. 21 (2011)), elsewhere a
+diagonal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms import preconditioner, warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.cost_model import INVERSE, MULTIPLY, NUMBER, SPARSE
-from mpiopt.algorithms.second_order.line_search import TrialPoint, orthant_search, wolfe_search
+from mpiopt.algorithms.cost_model import COSTS
+from mpiopt.algorithms.preconditioner import LARGEST_WIDTH
+from mpiopt.algorithms.second_order.line_search import move_to, orthant_search, wolfe_search
 from mpiopt.compress.channel import Channel
-from mpiopt.core.state import Derived, Replicated
+from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.data.shard import CsrRows
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used
@@ -28,13 +30,33 @@ from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.objective import Objective
 
 Model = NDArray[np.float64]
-LARGEST = 2000  # columns of a model whose curvature is sampled
-CHEAP = 10.0  # passes: a sample that costs no more is taken at once, another when as many are spent without it
-ENOUGH = 10  # rows of a sample for each unknown
-PASSES = 27  # columns of a curvature that costs as much as two passes over the same rows
-SLOW = 0.2
-BENT = 0.1
-LOOK = 8  # part 1/LOOK of the rows tells how long the first step is
+
+
+@dataclass(frozen=True)
+class LbfgsTuning:
+    """Constants of the method, found on the data sets of benchmarks/."""
+
+    cheap_sample: float = 10.0  # passes over all rows: a sample that costs no more is taken before the first step
+    sample_rows: int = 10  # rows of the first sample for each unknown: with fewer its curvature is mostly noise
+    sample_growth: float = 8.0  # factor of the rows from one sample to the next
+    matrix_columns: int = 27  # columns at which a curvature costs as much as two passes over the same rows
+    slow: float = 0.2  # ratio of two successive gᵀH₀g above which H₀ is computed anew
+    least_curvature: float = 0.1  # of a row, as a part of its bound: Huber's loss has none far from its target
+    first_trial_part: int = 8  # 1/8 of the rows suffices to choose the length of the first step
+    least_bend: float = 1e-16  # of ‖y‖²: a pair with a smaller s·y is rounding and is dropped
+    least_length: float = 1e-300  # of a direction, so that its inverse stays finite
+
+
+TUNING = LbfgsTuning()
+
+
+class LbfgsControl(NamedVector):
+    """What the next step must know of the sample and of the last step."""
+
+    sample_factor = Slot(0)  # N over the rows of the sample; 0: no sample
+    decrement = Slot(1)  # gᵀH₀g of the last step
+    unrecorded = Slot(2)  # epochs spent before the first step
+    until_sample = Slot(3)  # epochs until a sample is taken
 
 
 @dataclass
@@ -46,120 +68,152 @@ class LbfgsState:
     gradient: Replicated  # (outputs, width) of the loss part
     steps: Replicated  # (m, outputs, width) the newest last
     changes: Replicated  # (m, outputs, width) change of the smooth part's gradient along each step
-    pairs: Replicated  # (1,) how many of the m are filled
-    anchor: Replicated  # (outputs, width) where the curvature of the sample was taken
-    control: Replicated  # (4,) N over the rows of the sample, or 0; gᵀH₀g of the last step; epochs unrecorded;
-    # epochs until a sample is taken
+    pairs: Replicated  # (1,) how many of the m are in use
+    anchor: Replicated  # (outputs, width) where the curvature of the sample was computed
+    control: Annotated[LbfgsControl, Layout.REPLICATED]
     inverse: Derived  # H₀: (blocks, size, size) inverse curvature of the sample, or (1, width) of each column
 
 
 @dataclass(frozen=True)
 class Lbfgs(Algorithm[LbfgsState]):
-    """Distributed L-BFGS (orthant-wise with l1): one pass and one exchange of d numbers a trial point."""
+    """Distributed L-BFGS (orthant-wise with l1): one pass and one exchange of d numbers a trial point.
+
+    w ← w − t H g, H the BFGS matrix of H₀ and the pairs (s_j, y_j), t by line search on exact values.
+
+    ======  ========  =============================================================
+    letter  field     meaning
+    ======  ========  =============================================================
+    w       w         model
+    F(w)    value     objective
+    –       gradient  gradient of the loss part; g = gradient + ridge · w
+    s_j     steps     steps
+    y_j     changes   changes of the smooth part's gradient
+    H₀      inverse   initial matrix
+    ======  ========  =============================================================
+
+    Parameters
+    ----------
+    memory
+        m, the number of pairs.
+    max_trials
+        Trial points of a line search at most.
+    sampled
+        Whether H₀ may be the inverse curvature of a sample of the rows, if there are at most 2000 columns.
+
+    References
+    ----------
+    D. C. Liu, J. Nocedal, Math. Prog. 45 (1989), algorithm 2.1; G. Andrew, J. Gao, ICML 2007.
+    """
 
     name: ClassVar[str] = "lbfgs"
     memory: int = 40
     max_trials: int = 40
-    sampled: bool = True  # start from the curvature of a sample of the rows, where the unknowns are few
+    sampled: bool = True
 
     def __post_init__(self) -> None:
         if self.memory < 1 or self.max_trials < 1:
             raise ValueError(f"lbfgs: memory and max_trials must be at least 1, not {self.memory}, {self.max_trials}")
 
     def blank(self, objective: Objective, size: int) -> LbfgsState:
-        """Make a state at w = 0 without an evaluation."""
-        w = objective.zeros()
-        history = np.zeros((self.memory, *w.shape))
-        pairs, control = np.zeros(1, np.int64), np.array([0.0, np.inf, 0.0, np.inf])
-        return LbfgsState(w, np.zeros(1), w.copy(), history, history.copy(), pairs, w.copy(), control, None)
+        """Return a state at w = 0 without an evaluation."""
+        w, control = objective.zeros(), LbfgsControl.zeros()
+        control.decrement = control.until_sample = np.inf
+        pairs = np.zeros((self.memory, *w.shape))
+        return LbfgsState(
+            w, np.zeros(1), w.copy(), pairs, pairs.copy(), np.zeros(1, np.int64), w.copy(), control, None
+        )
 
     def init(self, objective: Objective, channel: Channel) -> LbfgsState:
-        """Start at the optimum of a part of the rows, or at 0."""
+        """Start at the optimum on a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
         start = warm_start.begin(self, objective, channel)
-        state.w[...], state.value[0], state.gradient[...] = start.w, start.exact.value, start.exact.gradient
-        price = self._price(objective, channel)
-        state.control[2:] = start.epochs, price
-        if price <= CHEAP:
-            self._sample(state, objective)
+        move_to(state, start.w, start.exact)
+        state.control.unrecorded = start.epochs
+        state.control.until_sample = self._sample_cost(objective, channel)
+        if state.control.until_sample <= TUNING.cheap_sample:
+            self._choose_sample(state, objective)
         self.rebuild(state, objective, channel)
         return state
 
-    def _price(self, objective: Objective, channel: Channel) -> float:
-        """Give the price of the curvature of a sample and its inverse in passes over the rows; collective."""
-        if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
+    def _sample_cost(self, objective: Objective, channel: Channel) -> float:
+        """Return the cost of a sample's curvature and its inverse, in passes over the rows; collective."""
+        if not self.sampled or used(objective) > LARGEST_WIDTH or objective.threshold.any():
             return np.inf
         shard, unknowns = objective.shard, objective.outputs * used(objective)
-        blocks = 1 if objective.outputs == 1 or preconditioner.is_coupled(objective) else objective.outputs
-        sample = min(shard.total, ENOUGH * unknowns)
-        matrix = blocks * (unknowns / blocks) ** 2 * (MULTIPLY * sample + INVERSE * unknowns / blocks)
-        number = SPARSE if isinstance(shard.rows, CsrRows) else NUMBER
+        blocks = objective.outputs if _separate_blocks(objective) else 1
+        rows = min(shard.total, TUNING.sample_rows * unknowns)
+        cost = COSTS.multiply_add * rows + COSTS.inverse * unknowns / blocks
+        matrix = blocks * (unknowns / blocks) ** 2 * cost
+        number = COSTS.sparse_number if isinstance(shard.rows, CsrRows) else COSTS.number
         stored = channel.sum(float(shard.rows.values.size))[0]
         return float(matrix / (number * objective.outputs * stored))
 
-    def _sample(self, state: LbfgsState, objective: Objective) -> None:
-        """Choose the part 1/f of the rows that has ENOUGH rows for each unknown."""
-        state.control[0] = max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective)))
-        state.control[1], state.control[3], state.pairs[0] = np.inf, np.inf, 0
+    def _choose_sample(self, state: LbfgsState, objective: Objective) -> None:
+        """Choose the part of the rows that has `sample_rows` rows for each unknown."""
+        rows = TUNING.sample_rows * objective.outputs * used(objective)
+        state.control.sample_factor = max(1, objective.shard.total // rows)
+        state.control.decrement = state.control.until_sample = np.inf
+        state.pairs[0] = 0
 
     def rebuild(self, state: LbfgsState, objective: Objective, channel: Channel) -> None:
-        """Take the curvature of the sample, or of each column over all rows, at the anchor again."""
-        if not state.control[0]:
-            state.inverse = _of_columns(objective, state.anchor, channel)
+        """Compute the curvature of the sample, or of each column over all rows, at the anchor again."""
+        if not state.control.sample_factor:
+            state.inverse = _inverse_of_columns(objective, state.anchor, channel)
             return
-        part = warm_start.first_rows(objective, channel, int(state.control[0])) or objective
+        part = warm_start.first_rows(objective, channel, int(state.control.sample_factor)) or objective
         state.inverse = preconditioner.inverse_curvature(part, state.anchor, channel)
 
     def step(self, k: int, state: LbfgsState, objective: Objective, channel: Channel) -> StepInfo:
-        """Move along the quasi-Newton direction to a point of sufficient decrease."""
+        """Move along the quasi-Newton direction to a point with sufficient decrease."""
         g = steepest(objective, state.w, state.gradient)
-        spent = float(state.control[2]) + self._refined(state, g, objective, channel)
-        state.control[2] = 0.0
+        spent = state.control.unrecorded + self._refine(state, g, objective, channel)
+        state.control.unrecorded = 0.0
         p = self._direction(state, g, objective)
         search = orthant_search if objective.threshold.any() else wolfe_search
-        first, looked = self._first_trial(state, p, objective, channel)
-        point, trials = search(objective, channel, state, p, g, first, self.max_trials)
-        spent += looked
-        state.control[3] -= trials + looked
-        if point is None:  # rounding or stale curvature: forget the pairs and try the plain gradient next
+        t, epochs = self._first_trial(state, p, objective, channel)
+        point, trials = search(objective, channel, state, p, g, t, self.max_trials)
+        spent += epochs
+        state.control.until_sample -= trials + epochs
+        if point is None:  # rounding, or pairs that no longer fit: drop the pairs and try -H₀ g next
             state.pairs[0] = 0
             return StepInfo(spent + trials, 0.0, Evaluation(float(state.value[0]), state.gradient.copy()))
-        self._remember(state, point, objective)
-        state.w[...], state.value[0], state.gradient[...] = point.w, point.exact.value, point.exact.gradient
+        self._store_pair(state, point.w, point.exact, objective)
+        move_to(state, point.w, point.exact)
         return StepInfo(spent + trials, point.t, point.exact)
 
-    def _refined(self, state: LbfgsState, g: Model, objective: Objective, channel: Channel) -> float:
-        """Take the curvature anew, of more rows, where gᵀH₀g fell by less than SLOW; give the epochs.
+    def _refine(self, state: LbfgsState, g: Model, objective: Objective, channel: Channel) -> float:
+        """Take the first sample if it is time; take a larger one if gᵀH₀g falls slowly. Return the epochs.
 
-        No sample is taken that costs more than about two passes over all rows: the pairs do the rest. With a block
-        for each output it stays that of the start: at 0 it bounds the curvature elsewhere, near the
-        optimum of rows that are told apart well it is too small, and the first step much too long.
+        No sample costs more than about two passes over all rows; the pairs do the rest. With one block for each
+        output the first sample stays: at 0 it bounds the curvature elsewhere, but near the optimum of rows that are
+        classified well it is too small, and the first step would be much too long.
         """
-        if not state.control[0] and state.control[3] > 0.0:
-            return 0.0
-        if not state.control[0]:
-            if objective.outputs == 1 or preconditioner.is_coupled(objective):
+        control = state.control
+        if not control.sample_factor:
+            if control.until_sample > 0.0:
+                return 0.0
+            if not _separate_blocks(objective):
                 state.anchor[...] = state.w
-            self._sample(state, objective)
-            self.rebuild(state, objective, channel)
-            return float(1.0 / state.control[0])
-        size = float((g * _times(state.inverse, g)).sum())
-        slow = size > SLOW * state.control[1]
-        state.control[1] = size
-        dearest = max(1.0, state.inverse.shape[1] / PASSES)
-        known = objective.loss.quadratic and state.control[0] == 1.0
-        if not slow or known or len(state.inverse) > 1 or state.control[0] < dearest:
-            return 0.0
-        state.control[0] = max(dearest, state.control[0] // 8.0)
-        state.anchor[...] = state.w
-        state.pairs[0] = 0
+            self._choose_sample(state, objective)
+        else:
+            decrement = float((g * _times(state.inverse, g)).sum())
+            slow = decrement > TUNING.slow * control.decrement
+            control.decrement = decrement
+            least = max(1.0, state.inverse.shape[1] / TUNING.matrix_columns)
+            complete = objective.loss.quadratic and control.sample_factor == 1.0
+            if not slow or complete or len(state.inverse) > 1 or control.sample_factor < least:
+                return 0.0
+            control.sample_factor = max(least, control.sample_factor // TUNING.sample_growth)
+            state.anchor[...] = state.w
+            state.pairs[0] = 0
         self.rebuild(state, objective, channel)
-        return float(1.0 / state.control[0])
+        return 1.0 / control.sample_factor
 
     def _direction(self, state: LbfgsState, g: Model, objective: Objective) -> Model:
+        """Return -H g; with l1 only where it descends; -H₀ g without pairs if it does not descend at all."""
         p = two_loop(state, g)
         if objective.threshold.any():
-            p = np.where(p * g < 0, p, 0.0)  # keep what goes down the pseudo-gradient
+            p = np.where(p * g < 0, p, 0.0)
         if float((p * g).sum()) < 0:
             return p
         state.pairs[0] = 0
@@ -168,67 +222,73 @@ class Lbfgs(Algorithm[LbfgsState]):
     def _first_trial(
         self, state: LbfgsState, p: Model, objective: Objective, channel: Channel
     ) -> tuple[float, float]:
-        """Give the length to try first, and epochs: 1, or the minimum along p by the curvature of some rows."""
-        if state.pairs[0] or state.control[0]:
+        """Return the first step length, and its cost in epochs: 1, or the minimum by the curvature of some rows."""
+        if state.pairs[0] or state.control.sample_factor:
             return 1.0, 0.0
-        part = warm_start.first_rows(objective, channel, LOOK) or objective
+        part = warm_start.first_rows(objective, channel, TUNING.first_trial_part) or objective
         bend = part.curvatures(state.w) @ (part.predict(p) ** 2).sum(axis=1) / part.shard.total
         bend = float(channel.sum(bend)[0]) + float((objective.ridge * p * p).sum())
         slope = float((p * steepest(objective, state.w, state.gradient)).sum())
-        size = float(np.sqrt((p * p).sum()))
-        t = -slope / bend if bend > 0 else 1.0 / max(size, 1e-300)
+        length = float(np.sqrt((p * p).sum()))
+        t = -slope / bend if bend > 0 else 1.0 / max(length, TUNING.least_length)
         return t, 2.0 * part.shard.total / objective.shard.total
 
-    def _remember(self, state: LbfgsState, point: TrialPoint, objective: Objective) -> None:
-        s = point.w - state.w
-        y = point.exact.gradient - state.gradient + objective.ridge * s
-        if float((s * y).sum()) <= 1e-16 * float((y * y).sum()):
+    def _store_pair(self, state: LbfgsState, w: Model, exact: Evaluation, objective: Objective) -> None:
+        s = w - state.w
+        y = exact.gradient - state.gradient + objective.ridge * s
+        if float((s * y).sum()) <= TUNING.least_bend * float((y * y).sum()):
             return
         kept = min(int(state.pairs[0]), self.memory - 1)
-        for history, newest in ((state.steps, s), (state.changes, y)):
-            history[-kept - 1 : -1] = history[len(history) - kept :]
-            history[-1] = newest
+        for stored, newest in ((state.steps, s), (state.changes, y)):
+            stored[-kept - 1 : -1] = stored[len(stored) - kept :]
+            stored[-1] = newest
         state.pairs[0] = kept + 1
 
 
+def _separate_blocks(objective: Objective) -> bool:
+    """Return whether H₀ has one block for each output instead of one for all together."""
+    return not (objective.outputs == 1 or preconditioner.is_coupled(objective))
+
+
 def steepest(objective: Objective, w: Model, gradient: Model) -> Model:
-    """Give the gradient of F, with l1 the subgradient of least norm (OWL-QN's pseudo-gradient)."""
+    """Return the gradient of F; with l1 the subgradient of least norm (OWL-QN's pseudo-gradient)."""
     g = gradient + objective.ridge * w
     shrunk = np.sign(g) * np.maximum(np.abs(g) - objective.threshold, 0.0)
     return np.where(w == 0, shrunk, g + np.sign(w) * objective.threshold)
 
 
 def two_loop(state: LbfgsState, g: Model) -> Model:
-    """Give -H g, H the inverse BFGS matrix of the remembered pairs."""
-    filled = slice(len(state.steps) - int(state.pairs[0]), None)
-    s, y = (pairs[filled].reshape(-1, g.size) for pairs in (state.steps, state.changes))
+    """Return -H g, H the inverse BFGS matrix of the stored pairs."""
+    in_use = slice(len(state.steps) - int(state.pairs[0]), None)
+    s, y = (pairs[in_use].reshape(-1, g.size) for pairs in (state.steps, state.changes))
     q, bends, weights = g.reshape(-1).copy(), np.einsum("ij,ij->i", s, y), np.zeros(len(s))
     for i in reversed(range(len(s))):
         weights[i] = s[i] @ q / bends[i]
         q -= weights[i] * y[i]
     q = _times(state.inverse, q.reshape(g.shape)).reshape(-1)
-    if len(s) and not state.control[0]:
+    if len(s) and not state.control.sample_factor:
         q *= bends[-1] / float(y[-1] @ _times(state.inverse, y[-1].reshape(g.shape)).reshape(-1))
     for i in range(len(s)):
         q += (weights[i] - y[i] @ q / bends[i]) * s[i]
     return -q.reshape(g.shape)
 
 
-def _of_columns(objective: Objective, w: Model, channel: Channel) -> Model:
-    """Give 1/((1/N) Σ c_i x_ij² + l2) for each column, shape (1, width); 0 for a column that is empty.
+def _inverse_of_columns(objective: Objective, w: Model, channel: Channel) -> Model:
+    """Return 1/((1/N) Σ c_i x_ij² + l2) for each column, shape (1, width); 0 for an empty column.
 
-    A row counts with BENT of its largest curvature at least: Huber's loss has none where it is far from its target.
+    A row counts with `least_curvature` of its largest curvature at least.
     """
-    c, least = objective.curvatures(w), BENT * (objective.loss.curvature_bound or 0.0)
+    c, least = objective.curvatures(w), TUNING.least_curvature * (objective.loss.curvature_bound or 0.0)
     squares = passes.column_squares(objective.shard.rows, np.maximum(c, least * objective.shard.weight))
     bend = channel.sum(squares / objective.shard.total) + objective.ridge
     return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)[None]
 
 
 def _times(inverse: Model, g: Model) -> Model:
-    """Give H₀ g, one block of H₀ for all outputs together or one for each.
+    """Return H₀ g. H₀ is a diagonal, one block for all outputs together, or one block for each output.
 
-    With one for each, what all outputs have in common is left out: softmax does not see it, and the ridge keeps it 0.
+    With one block each, the part that all outputs have in common is left out: softmax ignores it, and the ridge keeps
+    it at 0.
     """
     if inverse.ndim == 2:
         return inverse * g

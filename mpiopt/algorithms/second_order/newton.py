@@ -1,135 +1,185 @@
 """Distributed exact Newton: the curvature summed over the ranks, a Cholesky factor, a line search on exact values.
 
-J. Nocedal, S. Wright, Numerical Optimization (2006), section 3.3; with l1 proximal Newton, J. D. Lee, Y. Sun,
-M. A. Saunders, SIAM J. Optim. 24 (2014), algorithm 1. A factor serves for further steps while they contract well
-(V. E. Shamanskii, Ukr. Math. J. 19 (1967)): for the squared loss these are iterative refinement.
+J. Nocedal, S. Wright, Numerical Optimization (2006), section 3.3. With l1 it is proximal Newton: J. D. Lee, Y. Sun,
+M. A. Saunders, SIAM J. Optim. 24 (2014), algorithm 1. A factor is used for more steps while they contract well
+(V. E. Shamanskii, Ukr. Math. J. 19 (1967)). For the squared loss these steps are iterative refinement.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.second_order.l1_quadratic import Quadratic
+from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel
+from mpiopt.algorithms.second_order.line_search import backtracking_search, move_to
 from mpiopt.compress.channel import Channel
-from mpiopt.core.state import Derived, Replicated
+from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.objective.curvature import curvature, used
-from mpiopt.objective.evaluation import Evaluation, evaluate_exact
+from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.objective import Objective
 
 Model = NDArray[np.float64]
-ARMIJO = 1e-4
-ROUNDING = 1e-14  # two objective values nearer than this, relatively, are not told apart
-CONTRACTION = 0.01  # of the expected decrease, from one use of a factor to the next
-USES, DECREASE, SPENT = range(3)  # places in State.control
+
+
+@dataclass(frozen=True)
+class NewtonTuning:
+    """Constants of the method."""
+
+    contraction: float = 0.01  # largest ratio of two successive expected decreases with one factor: else a new one
+    trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
+
+
+TUNING = NewtonTuning()
+
+
+class NewtonControl(NamedVector):
+    """What the next step must know of the last one."""
+
+    uses = Slot(0)  # steps made with the factor; 0: there is no factor
+    decrease = Slot(1)  # expected decrease of the last step
+    unrecorded = Slot(2)  # epochs spent before the first step
+
+
+class Direction(NamedTuple):
+    """A Newton step."""
+
+    p: Model  # (outputs, width)
+    decrease: float  # of F, expected by the quadratic model to first order
 
 
 @dataclass
 class NewtonState:
-    """The iterate with its exact value and gradient, and where the factor in use was made."""
+    """The iterate with its exact value and gradient, and the model of where the factor in use was computed."""
 
     w: Replicated  # (outputs, width)
     value: Replicated  # (1,) F(w)
     gradient: Replicated  # (outputs, width) of the loss part
-    anchor: Replicated  # (outputs, width) where the curvature was taken
-    control: Replicated  # (3,) steps made with its factor, 0: none is held; expected decrease then; epochs unrecorded
-    model: Derived  # Quadratic, the curvature at the anchor with its factor
+    anchor: Replicated  # (outputs, width) where the curvature was computed
+    control: Annotated[NewtonControl, Layout.REPLICATED]
+    model: Derived  # QuadraticModel, the curvature at the anchor with its factor
 
 
 @dataclass(frozen=True)
 class Newton(Algorithm[NewtonState]):
-    """Distributed exact Newton: N·d² work and one exchange of d² numbers a factor; quadratic at the end."""
+    """Distributed exact Newton: N·d² work and one exchange of d² numbers a factor; quadratic at the end.
+
+    w ← w + t p, p = argmin g·p + ½ pᵀH p + h(w + p), h the l1 penalty, t by backtracking on exact values.
+
+    ======  ========  ===========================================================
+    letter  field     meaning
+    ======  ========  ===========================================================
+    w       w         model
+    F(w)    value     objective
+    –       gradient  gradient of the loss part; g = gradient + ridge · w
+    H       model     curvature of loss and ridge, at the anchor
+    ======  ========  ===========================================================
+
+    Parameters
+    ----------
+    repeats
+        Further steps with one factor at most.
+    limit
+        Largest outputs × columns, because H has the square of that.
+
+    References
+    ----------
+    J. Nocedal, S. Wright, Numerical Optimization (2006), section 3.3; J. D. Lee, Y. Sun, M. A. Saunders, SIAM J.
+    Optim. 24 (2014), algorithm 1.
+    """
 
     name: ClassVar[str] = "newton"
     needs: ClassVar[frozenset[str]] = frozenset({"small model"})
-    repeats: int = 10  # further steps with the same factor
-    limit: int = 5000  # largest outputs × columns
+    repeats: int = 10
+    limit: int = 5000
 
     def __post_init__(self) -> None:
         if self.repeats < 0 or self.limit < 1:
-            raise ValueError(f"newton: repeats >= 0 and limit >= 1, not {self.repeats} and {self.limit}")
+            raise ValueError(
+                f"newton: repeats must be at least 0 and limit at least 1, not {self.repeats} and {self.limit}"
+            )
 
     def blank(self, objective: Objective, size: int) -> NewtonState:
-        """Make a state at w = 0 without an evaluation."""
+        """Return a state at w = 0 without an evaluation."""
         unknowns = objective.outputs * used(objective)
         if unknowns > self.limit:
             raise ValueError(
                 f"newton: {unknowns} unknowns need a matrix of {8e-9 * unknowns**2:.1f} GB and are more than "
                 f"limit={self.limit}; use --algorithm lbfgs or saga, or newton[limit={unknowns}]"
             )
-        w = objective.zeros()
-        return NewtonState(w, np.zeros(1), w.copy(), w.copy(), np.array([0.0, np.inf, 0.0]), None)
+        w, control = objective.zeros(), NewtonControl.zeros()
+        control.decrease = np.inf
+        return NewtonState(w, np.zeros(1), w.copy(), w.copy(), control, None)
 
     def init(self, objective: Objective, channel: Channel) -> NewtonState:
-        """Start at the optimum of a part of the rows, or at 0."""
+        """Start at the optimum on a part of the rows, or at 0."""
         state = self.blank(objective, channel.size)
         start = warm_start.begin(self, objective, channel)
-        state.w[...], state.value[0], state.gradient[...] = start.w, start.exact.value, start.exact.gradient
-        state.control[SPENT] = start.epochs
+        move_to(state, start.w, start.exact)
+        state.control.unrecorded = start.epochs
         return state
 
     def rebuild(self, state: NewtonState, objective: Objective, channel: Channel) -> None:
-        """Take the curvature at the anchor again."""
-        if state.control[USES]:
+        """Compute the curvature at the anchor again."""
+        if state.control.uses:
             self._factor(state, objective, channel)
 
     def step(self, k: int, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
-        """Step with the factor that is held, or with a new one where that would not contract well."""
-        passes, before, spent = 0, float(state.control[DECREASE]), float(state.control[SPENT])
-        p, decrease = self._direction(state, objective, channel) if state.control[USES] else (None, 0.0)
-        if p is None or not (0 < decrease <= CONTRACTION * before or objective.loss.quadratic):
-            state.anchor[...], passes = state.w, 1
+        """Step with the factor in use, or with a new one if that would not contract well."""
+        control, quadratic = state.control, objective.loss.quadratic
+        epochs, uses = control.unrecorded, int(control.uses)
+        found = self._direction(state, objective, channel) if uses else None
+        if found is None or not (0 < found.decrease <= TUNING.contraction * control.decrease or quadratic):
+            state.anchor[...] = state.w
             self._factor(state, objective, channel)
-            p, decrease = self._direction(state, objective, channel)
-        t, trials = line_search(objective, channel, state, p, decrease) if decrease > 0 else (0.0, 0)
-        uses = int(state.control[USES]) * (passes == 0) + 1
-        kept = objective.loss.quadratic or (t == 1.0 and uses <= self.repeats)
-        state.control[:] = uses * kept, decrease, 0.0
-        return StepInfo(spent + passes + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
+            found = self._direction(state, objective, channel)
+            epochs, uses = epochs + 1, 0
+        t, trials = self._search(state, found, objective, channel)
+        uses += 1
+        control.uses = uses if quadratic or (t == 1.0 and uses <= self.repeats) else 0
+        control.decrease, control.unrecorded = found.decrease, 0.0
+        return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
+
+    def _search(
+        self, state: NewtonState, found: Direction, objective: Objective, channel: Channel
+    ) -> tuple[float, int]:
+        """Move along the direction; return the step length, 0 if F does not fall, and the trials."""
+        if found.decrease <= 0:
+            return 0.0, 0
+        point, trials = backtracking_search(objective, channel, state, found.p, found.decrease, TUNING.trials)
+        if point is None:
+            return 0.0, trials
+        move_to(state, point.w, point.exact)
+        return point.t, trials
 
     def _factor(self, state: NewtonState, objective: Objective, channel: Channel) -> None:
-        state.model = Quadratic(curvature(objective, state.anchor, channel), flat(objective.threshold, objective))
+        h = curvature(objective, state.anchor, channel)
+        state.model = QuadraticModel(h, used_part(objective.threshold, objective))
 
-    def _direction(self, state: NewtonState, objective: Objective, channel: Channel) -> tuple[Model, float]:
-        # Rank 0's answer, so that another processor's rounding can not part the ranks.
+    def _direction(self, state: NewtonState, objective: Objective, channel: Channel) -> Direction:
+        """Minimise the model. All ranks take rank 0's answer: other processors may round differently."""
         g = state.gradient + objective.ridge * state.w
-        p = state.model.minimise(flat(g, objective), flat(state.w, objective))
+        p = state.model.minimise(used_part(g, objective), used_part(state.w, objective))
         agreed = channel.sum(p if channel.rank == 0 else np.zeros_like(p))
         full = objective.zeros()
         full[:, : used(objective)] = agreed.reshape(objective.outputs, -1)
-        return full, -expected_change(objective, state, full)
+        return Direction(full, -expected_change(objective, state, full))
 
 
-def flat(columns: Model, objective: Objective) -> Model:
-    """Give the used columns of a model, or of one vector for every output, as one vector (outputs · used,)."""
+def used_part(columns: Model, objective: Objective) -> Model:
+    """Return the used columns of a model, or of one vector for every output, as one vector (outputs · used,)."""
     shaped = np.broadcast_to(columns, (objective.outputs, objective.width))
     return np.ascontiguousarray(shaped[:, : used(objective)]).reshape(-1)
 
 
 def expected_change(objective: Objective, state: NewtonState, p: Model) -> float:
-    """Give the change of F's model to first order, l1 exactly: g·p + h(w + p) - h(w) <= 0."""
+    """Return the change of F to first order, with l1 exact: g·p + h(w + p) - h(w) <= 0."""
     g = state.gradient + objective.ridge * state.w
     sign = np.sign(state.w)
     kink = objective.threshold * (np.abs(state.w + p) - np.abs(state.w))
-    same = sign * np.sign(state.w + p) > 0  # here g and l1 cancel: add them before the product
+    same = sign * np.sign(state.w + p) > 0  # where g and l1 cancel, they are added before the product
     return float(np.where(same, (g + sign * objective.threshold) * p, g * p + kink).sum())
-
-
-def line_search(
-    objective: Objective, channel: Channel, state: NewtonState, p: Model, decrease: float
-) -> tuple[float, int]:
-    """Move `state` by the first of p, p/2, p/4 … with sufficient decrease; give the fraction and the trials."""
-    t, value = 1.0, float(state.value[0])
-    for trial in range(1, 51):
-        w = state.w + t * p
-        exact = evaluate_exact(objective, w, channel)
-        if exact.value <= value - ARMIJO * t * decrease + ROUNDING * abs(value):
-            state.w[...], state.value[0], state.gradient[...] = w, exact.value, exact.gradient
-            return t, trial
-        t *= 0.5
-    return 0.0, 50

@@ -1,1 +1,1 @@
-"""The family of step-size rules."""
+"""Step-size rules: how ranks with steps of their own agree on one step."""

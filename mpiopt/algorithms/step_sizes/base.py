@@ -1,7 +1,7 @@
-"""Rules by which ranks with steps of their own come to one step: what they exchange for it, and what they make of it.
+"""Step-size rules: what ranks with steps of their own exchange, and the common step that follows.
 
 After A. I. Rikos, N. Bastianello, T. Charalambous, K. H. Johansson, "DLAS-R-FTC", CDC 2025 (arXiv 2508.05887), whose
-rule is `mean`. A rule is pure: an algorithm takes the means and maxima that it asks for.
+rule is `mean`. A rule does not communicate: the algorithm computes the means and maxima that the rule needs.
 """
 
 from __future__ import annotations
@@ -14,56 +14,91 @@ from typing import ClassVar, NamedTuple, Self
 from mpiopt.core.config.registry import Plugin
 
 
-class Way(enum.Enum):
-    """What the ranks do with their numbers."""
+class Exchanged(enum.Enum):
+    """What the ranks exchange for a rule."""
 
-    MEAN = "their mean, every round"
-    MAX = "their maximum, every round"
-    ONCE = "their maximum, before the first round"
-    GRADIENT = "nothing but the mean gradient"
+    MEAN = "mean of one number a rank, every round"
+    MAX = "maximum of one number a rank, every round"
+    MAX_ONCE = "maximum of one number a rank, before the first round"
+    MEAN_GRADIENT = "only the mean gradient"
     NOTHING = "nothing"
 
 
-class Own(NamedTuple):
+class LocalStep(NamedTuple):
     """What a rank knows of its own function f_i."""
 
     step: float  # η_i, by AdGD (`mpiopt.algorithms.step_sizes.adgd`)
-    bound: float  # L_i, a Lipschitz constant of ∇f_i; inf where it is not known
+    lipschitz: float  # L_i, a Lipschitz constant of ∇f_i; inf if it is not known
 
 
 @dataclass(frozen=True)
 class StepSize(Plugin, ABC):
-    """A plug-in; `way` says what is exchanged, `number` what of this rank, `step` what comes of it."""
+    """A plug-in that turns what the ranks know of their own functions into a step γ.
 
-    way: ClassVar[Way]
-    common: ClassVar[bool] = True  # all ranks get the same step
-    algorithms: ClassVar[tuple[str, ...]] = ("dlas",)  # that take it by its name
+    A rule defines `exchanged` and `step`, and overrides `contribution` and `curvature` where the defaults do not fit.
 
-    def number(self, own: Own) -> float:
-        """Give the number that this rank brings, where numbers are exchanged."""
-        return own.step
+    Attributes
+    ----------
+    exchanged
+        What the ranks exchange.
+    common
+        Whether all ranks get the same step.
+    algorithms
+        The algorithms that accept the rule by name.
+
+    Examples
+    --------
+    Two ranks whose own steps are 0.5 and 0.1 use the harmonic mean of the two:
+
+    >>> from mpiopt.algorithms.step_sizes.base import LocalStep, StepSize
+    >>> rule, ranks = StepSize.make("harmonic"), [LocalStep(0.5, float("inf")), LocalStep(0.1, float("inf"))]
+    >>> mean = sum(rule.contribution(local) for local in ranks) / 2
+    >>> round(rule.step(mean, ranks[0]), 4)
+    0.1667
+    """
+
+    exchanged: ClassVar[Exchanged]
+    common: ClassVar[bool] = True
+    algorithms: ClassVar[tuple[str, ...]] = ("dlas",)
+
+    def contribution(self, local: LocalStep) -> float:
+        """Return the number of this rank, of which the mean or the maximum is taken; η_i by default."""
+        return local.step
 
     @abstractmethod
-    def step(self, agreed: float, own: Own) -> float:
-        """Give γ_t: `agreed` is the mean or the maximum of the numbers, or AdGD's step for the mean gradient."""
+    def step(self, agreed: float, local: LocalStep) -> float:
+        """Return γ.
 
-    def steepness(self, now: float, filtered: float) -> float:
-        """Give the curvature that a rank's own step is for: as measured now, or filtered; by default the greater."""
-        return max(now, filtered)
+        Parameters
+        ----------
+        agreed
+            The mean or the maximum of the contributions, or AdGD's step for the mean gradient.
+        local
+            What this rank knows of its own function.
+
+        Returns
+        -------
+        float
+            γ of this round, above 0.
+        """
+
+    def curvature(self, measured: float, filtered: float) -> float:
+        """Return the curvature for which AdGD chooses η_i: by default the larger of L_t and its filtered value."""
+        return max(measured, filtered)
 
     @classmethod
-    def taken_by(cls, algorithm: str) -> dict[str, type[Self]]:
-        """Give the rules that an algorithm takes, by name."""
+    def rules_of(cls, algorithm: str) -> dict[str, type[Self]]:
+        """Return the rules that an algorithm accepts, by name."""
         return {name: kind for name, kind in cls.known().items() if algorithm in kind.algorithms}
 
-    def of(self, algorithm: str) -> Self:
-        """Give the rule itself, or refuse it where the algorithm does not take it."""
+    def checked_for(self, algorithm: str) -> Self:
+        """Return the rule itself, or raise ValueError if the algorithm does not accept it."""
         if algorithm not in self.algorithms:
-            known = ", ".join(StepSize.taken_by(algorithm))
-            raise ValueError(f"rule {self.name} is for {', '.join(self.algorithms)}; {algorithm} takes {known}")
+            known = ", ".join(StepSize.rules_of(algorithm))
+            raise ValueError(f"{algorithm} does not accept the rule {self.name}; choose one of {known}")
         return self
 
     @classmethod
     def figures(cls) -> dict[str, str]:
-        """Say what is exchanged, and who takes the rule."""
-        return {"exchanged": cls.way.value, "for": ", ".join(cls.algorithms)}
+        """Return what `mpiopt list stepsizes` shows of a rule: what is exchanged, and which algorithms accept it."""
+        return {"exchanged": cls.exchanged.value, "for": ", ".join(cls.algorithms)}

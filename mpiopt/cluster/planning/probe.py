@@ -149,7 +149,7 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
 
 
 def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[Watch, RunState]:
-    watch = Watch(algorithm.over(channel), Clock(), StopSignal())
+    watch = Watch(algorithm.run_channel(channel), Clock(), StopSignal())
     now = loop.begin(RunPlan(Stopping()), objective, algorithm, watch)
     loop.note(now, 0.0, watch, lambda row: None)
     return watch, now

@@ -1,1 +1,1 @@
-"""The family of consensus protocols."""
+"""Coordinators: protocols that compute sums along a graph."""

@@ -1,8 +1,9 @@
-"""Coordinators: how ranks that talk along a directed graph alone come to one sum, the same bits on all of them.
+"""Coordinators: protocols by which the ranks of a directed graph compute one sum, with the same bits on all of them.
 
-A protocol is a generator: it yields what this rank sends to all its out-neighbours and gets the list of what its
-in-neighbours sent, ascending by rank; what it returns is the result. It knows no communicator: `rounds.run` drives it
-along a graph of the communicator, `simulated.together` drives all ranks of a graph in one thread.
+A protocol is a generator. It yields what this rank sends to all its out-neighbours, and receives the list of what
+its in-neighbours sent, ascending by rank. Its return value is the result. A protocol knows no communicator:
+`mpiopt.consensus.protocol_driver.run` drives it along a graph of a communicator, and `run_together` drives all ranks
+of a graph in one thread.
 """
 
 from __future__ import annotations
@@ -28,32 +29,32 @@ class AnyLength(NamedTuple):
     x: Array
 
 
-# What it sends, what it gets, what it returns. Messages are not changed after they were sent or received.
+# Yields messages, receives those of the in-neighbours, returns R. Nobody changes a message after it was sent.
 Protocol = Generator[Array | AnyLength, list[Array], R]
 
 
-class Site(NamedTuple):
+class RankView(NamedTuple):
     """What a rank knows of the graph."""
 
     rank: int
     size: int
-    diameter: int  # in hops; an upper bound serves, too
+    diameter: int  # in hops; an upper bound is enough
     outdegree: int
 
 
 class Estimate(NamedTuple):
-    """What a coordinator gives: the same bits on all ranks."""
+    """What a coordinator returns: the same bits on all ranks."""
 
     value: Vector
     error: float  # |value - Σ x_k / divisor| <= error · (size/divisor) · max_k |x_k|, elementwise
-    by: str  # the coordinator that gave it: another one where the first would have been too inexact
+    by: str  # the coordinator that computed it; another one if the first would have been too inaccurate
 
 
-class Agreed(NamedTuple):
+class ConsensusResult(NamedTuple):
     """An estimate and what it cost this rank."""
 
     value: Array
-    error: float
+    error: float  # as in Estimate
     by: str
     rounds: int
     bytes_sent: int
@@ -61,28 +62,74 @@ class Agreed(NamedTuple):
 
 @dataclass(frozen=True)
 class Coordinator(Plugin, ABC):
-    """A plug-in with two protocols: `learn`, once for a graph, and `sum`, with what was learned.
+    """A plug-in that computes sums along a graph: protocol `learn` once for a graph, then protocol `sum` per sum.
 
-    Whatever happens, `sum` gives the same bits on all ranks, or raises on all of them: ArithmeticError where a rank
-    brings NaN or infinity or a result is beyond float64, RuntimeError where messages were lost.
+    `sum` returns the same bits on all ranks or raises on all of them: ArithmeticError if a rank has NaN or infinity
+    or if a result overflows float64, RuntimeError if messages were lost.
+
+    Attributes
+    ----------
+    exact
+        Whether the only error is the rounding of the result. Else an option or the graph decides the error.
+
+    Examples
+    --------
+    The mean of three numbers on a ring of three ranks, all simulated in one thread:
+
+    >>> import numpy as np
+    >>> from mpiopt.consensus.coordinators.base import Coordinator
+    >>> from mpiopt.consensus.simulated import Simulation
+    >>> from mpiopt.consensus.topologies.base import Topology
+    >>> ring = Topology.make("ring").graph(3)
+    >>> found = Simulation(Coordinator.make("finite-field"), ring).mean([np.ones(1), np.zeros(1), 5 * np.ones(1)])
+    >>> [float(one.value[0]) for one in found]
+    [2.0, 2.0, 2.0]
     """
 
-    exact: ClassVar[bool] = False  # to the rounding of a result; else its error is an option's, or the graph's
+    exact: ClassVar[bool] = False
 
-    def learn(self, site: Site, seed: int) -> Protocol[Any]:
-        """Learn what depends on the graph alone, nothing by default; `seed` is equal on all ranks."""
-        return silence(None)
+    def learn(self, view: RankView, seed: int) -> Protocol[Any]:
+        """Learn what depends on the graph alone.
+
+        Parameters
+        ----------
+        view
+            What this rank knows of the graph.
+        seed
+            Seed of random numbers, equal on all ranks.
+
+        Returns
+        -------
+        Protocol
+            Returns what `sum` needs; the default sends nothing and returns None.
+        """
+        return no_messages(None)
 
     @abstractmethod
-    def sum(self, x: Vector, divisor: int, site: Site, learned: Any) -> Protocol[Estimate]:
-        """Give Σ_k x_k / divisor, x flat, of equal length on all ranks: the mean with divisor = size."""
+    def sum(self, x: Vector, divisor: int, view: RankView, learned: Any) -> Protocol[Estimate]:
+        """Compute Σ_k x_k / divisor.
 
-    def rounds(self, site: Site, learned: Any) -> int | None:
-        """Give the rounds that `sum` takes; None, the default, where they depend on the data."""
+        Parameters
+        ----------
+        x
+            This rank's numbers, shape (d,), d equal on all ranks.
+        divisor
+            1 for the sum, the number of ranks for the mean.
+        view, learned
+            What this rank knows of the graph, and what `learn` returned.
+
+        Returns
+        -------
+        Protocol
+            Returns the `Estimate`.
+        """
+
+    def rounds(self, view: RankView, learned: Any) -> int | None:
+        """Return the number of rounds of `sum`; None, the default, if it depends on the data."""
         return None
 
 
-def silence(result: R) -> Protocol[R]:
-    """Give the protocol that sends nothing and returns `result`."""
+def no_messages(result: R) -> Protocol[R]:
+    """Return the protocol that sends nothing and returns `result`."""
     return result
     yield

@@ -1,4 +1,4 @@
-"""Every rank gets every other's numbers, and adds them up itself."""
+"""Flooding: every rank gets the numbers of every other rank and adds them up itself."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiopt.consensus.coordinators.base import AnyLength, Coordinator, Estimate, Protocol, Site, Vector
-from mpiopt.consensus.coordinators.max_consensus import finite
+from mpiopt.consensus.coordinators.base import AnyLength, Coordinator, Estimate, Protocol, RankView, Vector
+from mpiopt.consensus.coordinators.max_consensus import NOT_FINITE_RANK, finite
 
 
 @dataclass(frozen=True)
 class Flooding(Coordinator):
     """Relays what is new: D rounds, each vector once along each edge; added in rank order, the bits of Comm.sum.
 
-    The least rounds there can be. The price: each rank holds the vectors of all.
+    No coordinator takes fewer rounds. The price: each rank holds the vectors of all ranks.
     """
 
     name = "flooding"
     exact = True
 
-    def sum(self, x: Vector, divisor: int, site: Site, learned: None) -> Protocol[Estimate]:
-        """Message: rows of a rank and its vector, float64."""
-        fresh = np.concatenate([[float(site.rank)], x])[None]
-        known = {site.rank: x}
-        for _ in range(site.diameter):
+    def sum(self, x: Vector, divisor: int, view: RankView, learned: None) -> Protocol[Estimate]:
+        """Flood for D rounds; a message has one row for each new rank: the rank and its vector, float64."""
+        fresh = np.concatenate([[float(view.rank)], x])[None]
+        known = {view.rank: x}
+        for _ in range(view.diameter):
             received = yield AnyLength(fresh)
             rows = {int(row[0]): row for message in received for row in message if int(row[0]) not in known}
             known |= {rank: row[1:] for rank, row in rows.items()}
             fresh = np.array(list(rows.values())).reshape(-1, 1 + x.size)
-        if len(known) < site.size:
-            raise RuntimeError(f"rank {site.rank} got the numbers of {len(known)} of {site.size} ranks")
-        return Estimate(_added([known[rank] for rank in range(site.size)], divisor), site.size * 2.0**-52, self.name)
+        if len(known) < view.size:
+            raise RuntimeError(f"rank {view.rank} got the numbers of {len(known)} of {view.size} ranks")
+        return Estimate(_added([known[rank] for rank in range(view.size)], divisor), view.size * 2.0**-52, self.name)
 
-    def rounds(self, site: Site, learned: None) -> int:
-        """D."""
-        return site.diameter
+    def rounds(self, view: RankView, learned: None) -> int:
+        """Return D."""
+        return view.diameter
 
 
 def _added(parts: list[Vector], divisor: int) -> Vector:
     if not all(np.isfinite(part).all() for part in parts):
-        raise ArithmeticError("a rank brings NaN or infinity to a coordinated sum")
+        raise ArithmeticError(NOT_FINITE_RANK)
     total = parts[0].copy()
     with np.errstate(over="ignore"):
         for part in parts[1:]:

@@ -1,14 +1,14 @@
-"""Finite-time exact ratio consensus, the textbook form (Charalambous et al. 2015; Jiang et al., arXiv 2107.02019).
+"""Finite-time exact ratio consensus in float64 (T. Charalambous et al. 2015; Jiang et al., arXiv 2107.02019).
 
-Rank j watches its own y_j(0), y_j(1), … of one run. The differences y(t+1) - y(t) satisfy a linear recurrence; its
-coefficients β are the kernel of the first singular Hankel matrix of the differences, and depend on the graph and the
-rank alone. From then on Σ_i β_i y_j(i) / Σ_i β_i x_j(i) is the mean after as many rounds as β has coefficients, less
-one.
+Rank j records its own y_j(0), y_j(1), … in one run. The differences y(t+1) - y(t) satisfy a linear recurrence. Its
+coefficients β are the null vector of the first singular Hankel matrix of the differences; they depend only on the
+graph and the rank. In every later run Σ_i β_i y_j(i) / Σ_i β_i x_j(i) is the mean, after one round fewer than β has
+coefficients.
 
-In float64 the kernel is soon wrong: beyond about ten ranks digits are lost (measured in jobs/README.md). How many is
-measured too, once, here: the value is linear in the ranks' numbers, Σ_k a_k x_k, so that a run on the unit vectors
-shows a, and Σ_k |a_k - 1/n| with a bound on rounding is the worst error for any numbers. Where that is above the
-tolerance on one rank, all take another coordinator.
+In float64 the null vector soon becomes inaccurate: beyond about ten ranks digits are lost (benchmarks/coordinators.py
+measures it). The coordinator measures its error once for each graph. The value is linear in the ranks' numbers,
+Σ_k a_k x_k, so that a run on the unit vectors shows a, and Σ_k |a_k - 1/n| plus a bound on rounding bounds the error
+for all numbers. If the bound exceeds the tolerance on one rank, all ranks use another coordinator.
 """
 
 from __future__ import annotations
@@ -18,29 +18,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpiopt.consensus.coordinators.base import Array, Coordinator, Estimate, Protocol, Site, Vector
+from mpiopt.consensus.coordinators.base import Array, Coordinator, Estimate, Protocol, RankView, Vector
 from mpiopt.consensus.coordinators.max_consensus import finite, maximum
 from mpiopt.core.rng import generator
 
-STREAM = 41  # of the probe's randomness
-TINY = 1e-290  # below, products lose digits: errors are relative to numbers of at least this size
+PROBE_STREAM = 41  # of the random numbers in the first run
+TINY = 1e-290  # below it products lose digits: errors are relative to numbers of at least this size
 
 
 class HankelRecurrence(NamedTuple):
-    """What a rank keeps of a graph."""
+    """What a rank learned of a graph."""
 
     coefficients: Vector  # β / Σ β_i x(i)
-    longest: int  # coefficients of the rank that has most
-    error: float  # the worst of all ranks, as in `Estimate`
-    other: Any  # what the coordinator that stands in learned, if it does
+    longest: int  # the largest number of coefficients of any rank
+    error: float  # the largest of any rank, as in `Estimate`
+    fallback: Any  # what the fallback coordinator learned, if it is used
 
 
 @dataclass(frozen=True)
 class Hankel(Coordinator):
-    """Finite-time exact ratio consensus with float64 kernels; measures its own error and gives way to `fallback`.
+    """Finite-time exact ratio consensus in float64; measures its own error and gives way to `fallback`.
 
-    At most size - 1 + D rounds: then D of max-consensus, which show that all ranks agree and take the middle.
-    Message: y, float64.
+    A sum takes at most size - 1 + D rounds. The last D are max-consensus: they show that all ranks agree, and all
+    take the middle of the ranks' values. A message holds y, float64.
+
+    Parameters
+    ----------
+    tolerance
+        Largest error that is accepted, relative to the largest number of any rank.
+    rank_tolerance
+        A Hankel matrix is singular if its smallest singular value is below this fraction of its largest.
+    fallback
+        Coordinator that is used if the error exceeds the tolerance.
     """
 
     name = "hankel"
@@ -53,66 +62,67 @@ class Hankel(Coordinator):
         if not (self.tolerance > 0 and self.rank_tolerance > 0):
             raise ValueError(f"tolerances must be positive, not {self.tolerance} and {self.rank_tolerance}")
         if self.fallback == self.name:
-            raise ValueError("hankel cannot stand in for itself; fallback: finite-field, flooding, ratio, quantised")
+            raise ValueError(
+                "hankel cannot be itself its fallback; choose finite-field, flooding, ratio or quantised"
+            )
 
-    def other(self) -> Coordinator:
-        """Give the coordinator that stands in."""
+    def fallback_coordinator(self) -> Coordinator:
+        """Return the coordinator that is used if the error exceeds the tolerance."""
         return Coordinator.make(self.fallback)
 
-    def learn(self, site: Site, seed: int) -> Protocol[HankelRecurrence]:
-        """Watch a run of random numbers for 2 size rounds; try the coefficients on the unit vectors."""
-        other = self.other()
-        probe = generator(seed, STREAM, 0, site.rank).standard_normal()
-        seen, _ = yield from _watch(np.array([probe, 1.0]), 2 * site.size, site)
-        beta = kernel(np.diff(seen[:, 0]), self.rank_tolerance)
-        beta = beta / (beta @ seen[: beta.size, 1])
-        longest = int((yield from maximum(np.array([beta.size]), site))[0])
-        error = yield from _measured(beta, longest, site)
-        worst = float((yield from maximum(np.array([error]), site))[0])
-        stands_in = None if worst <= self.tolerance else (yield from other.learn(site, seed))
-        return HankelRecurrence(beta, longest, worst, stands_in)
+    def learn(self, view: RankView, seed: int) -> Protocol[HankelRecurrence]:
+        """Record a run on random numbers for 2 size rounds, and try the coefficients on the unit vectors."""
+        probe = generator(seed, PROBE_STREAM, 0, view.rank).standard_normal()
+        recorded, _ = yield from _recorded_run(np.array([probe, 1.0]), 2 * view.size, view)
+        beta = null_vector(np.diff(recorded[:, 0]), self.rank_tolerance)
+        beta = beta / (beta @ recorded[: beta.size, 1])
+        longest = int((yield from maximum(np.array([beta.size]), view))[0])
+        error = yield from _measured_error(beta, longest, view)
+        worst = float((yield from maximum(np.array([error]), view))[0])
+        fallback = None if worst <= self.tolerance else (yield from self.fallback_coordinator().learn(view, seed))
+        return HankelRecurrence(beta, longest, worst, fallback)
 
-    def sum(self, x: Vector, divisor: int, site: Site, learned: HankelRecurrence) -> Protocol[Estimate]:
-        """Combine y(0), y(1), …; then max-consensus of the value, its negative, and |x|."""
+    def sum(self, x: Vector, divisor: int, view: RankView, learned: HankelRecurrence) -> Protocol[Estimate]:
+        """Combine y(0), y(1), …; then do max-consensus of the value, its negative, and |x|."""
         if not learned.error <= self.tolerance:
-            return (yield from self.other().sum(x, divisor, site, learned.other))
-        seen, _ = yield from _watch(x, learned.longest - 1, site)
-        value = _combined(learned.coefficients, seen)
-        agreed = yield from maximum(np.concatenate([value, -value, np.abs(x)]), site)
+            return (yield from self.fallback_coordinator().sum(x, divisor, view, learned.fallback))
+        recorded, _ = yield from _recorded_run(x, learned.longest - 1, view)
+        value = _combined(learned.coefficients, recorded)
+        agreed = yield from maximum(np.concatenate([value, -value, np.abs(x)]), view)
         high, low, scale = np.split(finite(agreed), 3)
-        # Each rank is within `error` of the mean; where they are further apart, messages were lost.
+        # Each rank is within `error` of the mean. If two ranks are further apart, messages were lost.
         if np.any(high + low > 2.0 * learned.error * np.maximum(scale, TINY)):
-            raise RuntimeError("ranks came to different means: a message was lost, or the graph has changed")
+            raise RuntimeError("the ranks computed different means: a message was lost, or the graph has changed")
         with np.errstate(over="ignore"):
-            middle = (0.5 * high - 0.5 * low) * (site.size / divisor)
+            middle = (0.5 * high - 0.5 * low) * (view.size / divisor)
         return Estimate(finite(middle), learned.error, self.name)
 
-    def rounds(self, site: Site, learned: HankelRecurrence) -> int | None:
-        """Coefficients of the rank that has most, less 1, and D."""
+    def rounds(self, view: RankView, learned: HankelRecurrence) -> int | None:
+        """Return the largest number of coefficients of any rank, less 1, plus D."""
         if not learned.error <= self.tolerance:
-            return self.other().rounds(site, learned.other)
-        return learned.longest - 1 + site.diameter
+            return self.fallback_coordinator().rounds(view, learned.fallback)
+        return learned.longest - 1 + view.diameter
 
 
-def _watch(start: Vector, rounds: int, site: Site) -> Protocol[tuple[Vector, int]]:
-    """Give this rank's y(0) … y(rounds) of y <- P y, as rows, and its in-degree."""
-    share, seen, degree = 1.0 / (1 + site.outdegree), [start], 0
+def _recorded_run(start: Vector, rounds: int, view: RankView) -> Protocol[tuple[Vector, int]]:
+    """Return this rank's y(0) … y(rounds) of y ← P y, as rows, and its in-degree."""
+    share, recorded, degree = 1.0 / (1 + view.outdegree), [start], 0
     for _ in range(rounds):
-        received: list[Array] = yield share * seen[-1]
+        received: list[Array] = yield share * recorded[-1]
         degree = len(received)
-        with np.errstate(over="ignore", invalid="ignore"):  # never around a yield: it would hold elsewhere
-            seen.append(np.add.reduce([share * seen[-1], *received]))
-    return np.array(seen), degree
+        with np.errstate(over="ignore", invalid="ignore"):  # must not enclose a yield: it would act on other code
+            recorded.append(np.add.reduce([share * recorded[-1], *received]))
+    return np.array(recorded), degree
 
 
-def _combined(coefficients: Vector, seen: Vector) -> Vector:
-    """Give Σ_i coefficient_i seen_i."""
+def _combined(coefficients: Vector, recorded: Vector) -> Vector:
+    """Return Σ_i coefficient_i recorded_i."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.einsum("i,ij->j", coefficients, seen[: coefficients.size]))
+        return np.asarray(np.einsum("i,ij->j", coefficients, recorded[: coefficients.size]))
 
 
-def kernel(differences: Vector, tolerance: float) -> Vector:
-    """Give the kernel of the first Hankel matrix of a sequence that is singular, to a tolerance of its norm."""
+def null_vector(differences: Vector, tolerance: float) -> Vector:
+    """Return the null vector of the first Hankel matrix of a sequence that is singular to the tolerance."""
     right = np.ones((1, 1))
     for size in range(1, (len(differences) + 1) // 2 + 1):
         matrix = differences[np.add.outer(np.arange(size), np.arange(size))]
@@ -122,13 +132,13 @@ def kernel(differences: Vector, tolerance: float) -> Vector:
     return np.asarray(right[-1])
 
 
-def _measured(beta: Vector, longest: int, site: Site) -> Protocol[float]:
-    """Give Σ_k |a_k - 1/n| of this rank and a bound on what rounding adds in any run."""
-    start = np.concatenate([np.eye(site.size)[site.rank], [1.0]])
-    seen, degree = yield from _watch(start, longest - 1, site)
-    seen = seen[: beta.size]
-    row = _combined(beta, seen[:, :-1])
-    # y(t) carries an error of at most t (degree + 2) u x(t), u the unit of rounding, and so does Σ β_i y(i).
+def _measured_error(beta: Vector, longest: int, view: RankView) -> Protocol[float]:
+    """Return Σ_k |a_k - 1/n| of this rank plus a bound on what rounding adds in any run."""
+    start = np.concatenate([np.eye(view.size)[view.rank], [1.0]])
+    recorded, degree = yield from _recorded_run(start, longest - 1, view)
+    recorded = recorded[: beta.size]
+    row = _combined(beta, recorded[:, :-1])
+    # y(t) has an error of at most t (degree + 2) u x(t), u the unit of rounding, and so has Σ β_i y(i).
     steps = np.arange(beta.size) * (degree + 2) + beta.size + 2
-    rounding = 2.0**-52 * float(np.abs(beta) @ (steps * seen[:, -1]))
-    return float(np.abs(row - 1.0 / site.size).sum() + rounding)
+    rounding = 2.0**-52 * float(np.abs(beta) @ (steps * recorded[:, -1]))
+    return float(np.abs(row - 1.0 / view.size).sum() + rounding)

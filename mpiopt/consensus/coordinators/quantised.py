@@ -1,7 +1,7 @@
-"""Ratio consensus on whole numbers (after Rikos, Hadjicostis, Johansson 2021, "Finite time quantized average
-consensus with transmission stopping": masses are whole, split into whole parts, and none is lost).
+"""Ratio consensus on integers, after A. I. Rikos, C. N. Hadjicostis, K. H. Johansson, "Finite time quantized average
+consensus with transmission stopping", 2021: masses are integers, are split into integers, and none is lost.
 
-Here the parts are equal for all out-neighbours, so that one message serves all; the sender keeps the remainder.
+Here all out-neighbours get equal parts, so that one message serves all of them; the sender keeps the remainder.
 """
 
 from __future__ import annotations
@@ -11,17 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.consensus.coordinators.base import Coordinator, Estimate, Protocol, Site, Vector
+from mpiopt.consensus.coordinators.base import Coordinator, Estimate, Protocol, RankView, Vector
 from mpiopt.consensus.coordinators.max_consensus import exponents, finite
 
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
+GUARD_BITS = 30  # at most, below one level: the remainders of divisions are small beside a level
+SUM_BITS = 61  # of the sum of all masses, so that it fits into int64 with its sign
 
 
 @dataclass(frozen=True)
 class QuantisedConsensus(Coordinator):
-    """Whole masses, split by whole division: stops within one level, 2^-bits of the scale; no rounding adds up.
+    """Integer masses, split by integer division: stops within one level, 2^-bits of the scale; no rounding adds up.
 
-    Message: y, x (int64), highest and lowest ratio in levels (float64): 3 d + 1 numbers.
+    A message holds y and x (int64), and the highest and the lowest ratio in levels (float64): 3 d + 1 numbers.
+
+    Parameters
+    ----------
+    bits
+        Bits of a number; from 1 to 24.
+    max_rounds
+        Rounds after which RuntimeError is raised.
     """
 
     name = "quantised"
@@ -35,28 +44,30 @@ class QuantisedConsensus(Coordinator):
         if self.max_rounds < 1:
             raise ValueError(f"max_rounds must be at least 1, not {self.max_rounds}")
 
-    def sum(self, x: Vector, divisor: int, site: Site, learned: None) -> Protocol[Estimate]:
-        """Scale by the ranks' maximum, D rounds; round to a level; split masses, a multiple of D rounds."""
-        places = yield from exponents(x, site)
+    def sum(self, x: Vector, divisor: int, view: RankView, learned: None) -> Protocol[Estimate]:
+        """Scale by the ranks' maximum in D rounds, round to levels, then split masses for a multiple of D rounds."""
+        places = yield from exponents(x, view)
         levels = np.rint(np.ldexp(x, self.bits - places.astype(int))).astype(np.int64)
-        # 2^guard parts of a level: what division leaves over is small beside it.
-        guard = min(30, 61 - self.bits - site.size.bit_length())
-        high, low = yield from self._narrowed(np.append(levels, 1) << guard, site)
-        mean = 0.5 * (high + low) * (site.size / divisor)
+        guard = min(GUARD_BITS, SUM_BITS - self.bits - view.size.bit_length())
+        high, low = yield from self._narrowed(np.append(levels, 1) << guard, view)
+        mean = 0.5 * (high + low) * (view.size / divisor)
         with np.errstate(over="ignore"):
             value = finite(np.ldexp(mean, places.astype(int) - self.bits))
         return Estimate(value, 2.0 ** (1 - self.bits), self.name)
 
-    def _narrowed(self, mass: Whole, site: Site) -> Protocol[tuple[Vector, Vector]]:
+    def _narrowed(self, mass: Integers, view: RankView) -> Protocol[tuple[Vector, Vector]]:
+        """Return the highest and lowest ratio, in levels, once they are within one level."""
         d = mass.size - 1
-        for _ in range(0, self.max_rounds, max(1, site.diameter)):
+        for _ in range(0, self.max_rounds, max(1, view.diameter)):
             high = low = mass[:-1] / mass[-1]
-            for _ in range(site.diameter):
-                share = mass // (1 + site.outdegree)
+            for _ in range(view.diameter):
+                share = mass // (1 + view.outdegree)
                 received = yield np.concatenate([share, high.view(np.int64), low.view(np.int64)])
-                mass = mass - site.outdegree * share + np.sum([m[: d + 1] for m in received], axis=0)
+                mass = mass - view.outdegree * share + np.sum([m[: d + 1] for m in received], axis=0)
                 high = np.maximum.reduce([high, *(m[d + 1 : 2 * d + 1].view(np.float64) for m in received)])
                 low = np.minimum.reduce([low, *(m[2 * d + 1 :].view(np.float64) for m in received)])
             if np.all(high - low <= 1.0):
                 return high, low
-        raise RuntimeError(f"whole masses are not within one level after {self.max_rounds} rounds")
+        raise RuntimeError(
+            f"integer masses are not within one level after {self.max_rounds} rounds; raise max_rounds or lower bits"
+        )

@@ -1,1 +1,1 @@
-"""The family of graphs."""
+"""Topologies: which rank sends to which."""

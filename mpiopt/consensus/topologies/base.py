@@ -1,4 +1,4 @@
-"""Topologies: which rank sends to which; one file each. All are strongly connected, or refused."""
+"""Topologies: plug-ins that say which rank sends to which."""
 
 from __future__ import annotations
 
@@ -10,38 +10,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.consensus.digraph import Graph, check_strongly_connected, graph_of
+from mpiopt.consensus.digraph import Graph, check_strongly_connected, from_edges, graph_of
 from mpiopt.core.config.registry import Plugin
 
-Edges = NDArray[np.int64]  # pairs (from, to), shape (messages, 2)
+Edges = NDArray[np.int64]  # (from, to), shape (messages, 2)
 
 
 @dataclass(frozen=True)
 class Topology(Plugin, ABC):
-    """A plug-in that gives the out-neighbours of each of `size` ranks."""
+    """A plug-in that returns the out-neighbours of each of `size` ranks.
+
+    A topology defines `outgoing`; its options are the fields of the dataclass.
+
+    Examples
+    --------
+    >>> from mpiopt.consensus.topologies.base import Topology
+    >>> Topology.make("ring").graph(3).outgoing
+    ((1,), (2,), (0,))
+    >>> Topology.make("star", {"hub": 1}).graph(3).outgoing
+    ((1,), (0, 2), (1,))
+    """
 
     @abstractmethod
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give the out-neighbours of ranks 0 … size-1, in any order; loops and repetitions do not count.
+        """Return the out-neighbours of ranks 0 … size-1.
 
-        Raises ValueError (or OSError) where there is no such graph on `size` ranks.
+        Parameters
+        ----------
+        size
+            Number of ranks.
+
+        Returns
+        -------
+        iterable
+            For each rank its out-neighbours, in any order; loops and repetitions are ignored.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the topology has no graph on `size` ranks.
         """
 
     def graph(self, size: int) -> Graph:
-        """Give the graph on `size` ranks.
+        """Return the graph on `size` ranks.
 
         Raises
         ------
         ValueError
-            If there is none, or it is not strongly connected: the message names the components.
+            If there is none, or if it is not strongly connected; the message names the components.
         """
         if size < 1:
             raise ValueError(f"a graph needs at least one rank, not {size}")
         return check_strongly_connected(graph_of(self.outgoing(size)))
 
 
-def shared(topology: Topology, comm: Comm) -> Graph:
-    """Give the graph on the ranks of `comm`; rank 0 makes it (it may be in a file), all get it or all raise."""
+def shared_graph(topology: Topology, comm: Comm) -> Graph:
+    """Return the graph on the ranks of `comm`. Rank 0 makes it, perhaps from a file; all get it or all raise."""
     edges: Edges | None = None
     failed = None
     try:
@@ -54,14 +78,6 @@ def shared(topology: Topology, comm: Comm) -> Graph:
 
 
 def edge_list(graph: Graph) -> Edges:
-    """Give the edges as pairs (from, to), shape (messages, 2)."""
+    """Return the edges as pairs (from, to), shape (messages, 2)."""
     pairs = [(rank, target) for rank, targets in enumerate(graph.outgoing) for target in targets]
     return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-def from_edges(edges: Iterable[Iterable[int]], size: int) -> Graph:
-    """Give the graph with these pairs (from, to)."""
-    lists: list[list[int]] = [[] for _ in range(size)]
-    for start, end in edges:
-        lists[start].append(end)
-    return graph_of(lists)

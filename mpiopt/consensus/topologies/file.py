@@ -1,4 +1,4 @@
-"""A graph from a file: an edge list, or what networkx reads."""
+"""A graph from a file: an edge list, or a format that networkx reads."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mpiopt.consensus.digraph import from_edges
 from mpiopt.consensus.topologies.base import Topology
 
-Edges = list[tuple[int, int]]  # from, to
-NETWORKX = {".gml": "read_gml", ".graphml": "read_graphml", ".adjlist": "read_adjlist"}
+EdgePairs = list[tuple[int, int]]  # (from, to)
+NETWORKX = {".gml": "read_gml", ".graphml": "read_graphml", ".adjlist": "read_adjlist"}  # suffix: reading function
 
 
 @dataclass(frozen=True)
 class File(Topology):
     """The graph in the file `path`: a line `a b` for each edge a → b, # begins a comment; .gml .graphml .adjlist.
 
-    Nodes are the ranks 0 … size-1. The three suffixes are read by networkx, where it is installed; an undirected
-    graph there is one whose edges go both ways, and nodes with other names are ranks in the order of the file.
+    Nodes are the ranks 0 … size-1. networkx reads the three suffixes, if it is installed. The edges of an undirected
+    graph go both ways. Nodes with other names are ranks in the order of the file.
+
+    Parameters
+    ----------
+    path
+        The file; rank 0 reads it.
     """
 
     name = "file"
@@ -26,20 +32,18 @@ class File(Topology):
     path: str = ""
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Read the file; ValueError where it does not fit `size` ranks."""
+        """Read the file; ValueError if its graph does not have `size` ranks."""
         if not self.path:
             raise ValueError("topology file needs a path: file[path=graph.txt]")
-        read = _by_networkx if Path(self.path).suffix.lower() in NETWORKX else _edge_list
+        read = _read_by_networkx if Path(self.path).suffix.lower() in NETWORKX else _read_edge_list
         nodes, edges = read(Path(self.path))
         if nodes != size:
             raise ValueError(f"{self.path}: a graph on {nodes} ranks (0 to {nodes - 1}), but there are {size} ranks")
-        lists: list[list[int]] = [[] for _ in range(size)]
-        for start, end in edges:
-            lists[start].append(end)
-        return lists
+        return from_edges(edges, size).outgoing
 
 
-def _edge_list(path: Path) -> tuple[int, Edges]:
+def _read_edge_list(path: Path) -> tuple[int, EdgePairs]:
+    """Return the number of nodes and the edges."""
     edges = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         words = line.partition("#")[0].split()
@@ -51,12 +55,13 @@ def _edge_list(path: Path) -> tuple[int, Edges]:
     return 1 + max((max(edge) for edge in edges), default=0), edges
 
 
-def _by_networkx(path: Path) -> tuple[int, Edges]:
+def _read_by_networkx(path: Path) -> tuple[int, EdgePairs]:
+    """Return the number of nodes and the edges."""
     try:
         import networkx
     except ImportError:
         raise ValueError(
-            f"{path}: reading {path.suffix} needs networkx; or give an edge list, `a b` a line"
+            f"{path}: reading {path.suffix} needs networkx; install it, or write an edge list, `a b` a line"
         ) from None
     reader: Any = getattr(networkx, NETWORKX[path.suffix.lower()])
     options = {"create_using": networkx.DiGraph} if path.suffix.lower() == ".adjlist" else {}
@@ -69,8 +74,8 @@ def _by_networkx(path: Path) -> tuple[int, Edges]:
     return _numbered(found)
 
 
-def _numbered(found: Any) -> tuple[int, Edges]:
-    """Give the edges between ranks: by the nodes' own numbers where they are 0 … n-1, else in the file's order."""
+def _numbered(found: Any) -> tuple[int, EdgePairs]:
+    """Return the edges between ranks: nodes named 0 … n-1 keep their numbers, others are numbered in file order."""
     names = [str(node) for node in found.nodes]
     own = {str(rank): rank for rank in range(len(names))}
     place = own if set(names) == set(own) else {name: rank for rank, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Random directed graphs that are strongly connected by construction."""
+"""Random directed graphs that contain a ring and so are strongly connected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from mpiopt.core.rng import generator
 
 @dataclass(frozen=True)
 class RandomK(Topology):
-    """A random ring through all ranks, and for each rank random targets up to k; in-degrees differ."""
+    """A random ring through all ranks, and for each rank random targets up to k; in-degrees differ.
+
+    Parameters
+    ----------
+    k
+        Out-degree of each rank, at most size - 1.
+    seed
+        Seed of the random graph.
+    """
 
     name = "random-k"
 
@@ -25,7 +33,7 @@ class RandomK(Topology):
             raise ValueError(f"seed must be at least 0, not {self.seed}")
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give each rank its successor on the ring and min(k, size - 1) - 1 others."""
+        """Return for each rank its successor on the ring and min(k, size - 1) - 1 others."""
         rng = generator(self.seed, 0, size, 0)
         order = rng.permutation(size)
         successor = dict(zip(order.tolist(), [*order[1:].tolist(), int(order[0])], strict=True))

@@ -1,15 +1,4 @@
-"""The complete graph.
-
-The static exponential graph (Assran, Loizou, Ballas, Rabbat 2019, "Stochastic Gradient Push", section 4).
-
-The directed ring.
-
-The ring in both directions.
-
-The star: the graph of a parameter server.
-
-The torus of two dimensions.
-"""
+"""Topologies without randomness: complete, exponential, ring, ring in both directions, star, torus."""
 
 from __future__ import annotations
 
@@ -27,18 +16,22 @@ class Complete(Topology):
     name = "complete"
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give all ranks."""
+        """Return all ranks for each rank."""
         return [range(size) for _ in range(size)]
 
 
 @dataclass(frozen=True)
 class Exponential(Topology):
-    """Rank i sends to i + 1, i + 2, i + 4, …: degree and diameter ⌈log₂ size⌉."""
+    """Rank i sends to i + 1, i + 2, i + 4, …: degree and diameter ⌈log₂ size⌉.
+
+    The static exponential graph of M. Assran, N. Loizou, N. Ballas, M. Rabbat, "Stochastic gradient push", ICML 2019,
+    section 4.
+    """
 
     name = "exponential"
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give i + 2^k for all 2^k < size."""
+        """Return i + 2^k for all 2^k < size."""
         hops = [1 << k for k in range((size - 1).bit_length())]
         return [[(rank + hop) % size for hop in hops] for rank in range(size)]
 
@@ -50,24 +43,30 @@ class Ring(Topology):
     name = "ring"
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give i + 1."""
+        """Return i + 1."""
         return [[(rank + 1) % size] for rank in range(size)]
 
 
 @dataclass(frozen=True)
 class RingBoth(Topology):
-    """Each rank sends to the next and to the one before: diameter ⌊size/2⌋."""
+    """Each rank sends to the next one and to the one before: diameter ⌊size/2⌋."""
 
     name = "ring-both"
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give i ± 1."""
+        """Return i + 1 and i - 1."""
         return [[(rank + 1) % size, (rank - 1) % size] for rank in range(size)]
 
 
 @dataclass(frozen=True)
 class Star(Topology):
-    """All send to the hub and the hub to all: diameter 2, and size - 1 messages for one rank."""
+    """All ranks send to the hub and the hub to all: diameter 2, and size - 1 messages for one rank.
+
+    Parameters
+    ----------
+    hub
+        The rank in the centre.
+    """
 
     name = "star"
 
@@ -78,15 +77,21 @@ class Star(Topology):
             raise ValueError(f"hub must be a rank, not {self.hub}")
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give all ranks to the hub, and the hub to the others."""
+        """Return all ranks for the hub, and the hub for every other rank."""
         if self.hub >= size:
-            raise ValueError(f"the star's hub {self.hub} is none of the {size} ranks")
+            raise ValueError(f"the star's hub {self.hub} is none of the {size} ranks; choose a hub below {size}")
         return [range(size) if rank == self.hub else [self.hub] for rank in range(size)]
 
 
 @dataclass(frozen=True)
 class Torus(Topology):
-    """Ranks in rows and columns, each sends to its four neighbours; rows=0: as square as size allows."""
+    """A grid of rows and columns that wraps around; each rank sends to its four neighbours.
+
+    Parameters
+    ----------
+    rows
+        Number of rows; 0: as square as size allows.
+    """
 
     name = "torus"
 
@@ -97,7 +102,7 @@ class Torus(Topology):
             raise ValueError(f"rows must be at least 1, or 0 for as square as possible, not {self.rows}")
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
-        """Give the neighbours along the row and along the column."""
+        """Return the neighbours along the row and along the column."""
         rows = self.rows or next(r for r in range(math.isqrt(size), 0, -1) if size % r == 0)
         if size % rows:
             raise ValueError(f"a torus of {rows} rows does not fit {size} ranks: {size} is no multiple of {rows}")

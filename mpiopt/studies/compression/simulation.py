@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mpiopt.core import rng as randomness
 from mpiopt.kernels import averaged_sgd, compressors
+from mpiopt.kernels.averaged_sgd import SgdIterate, SgdMethod, SketchDraws
 from mpiopt.studies.compression.methods import Matrix, Method, matched
 from mpiopt.studies.compression.panel import Panel
 from mpiopt.studies.compression.prediction import Clients
@@ -46,9 +47,9 @@ class CompressedIterate:
         """α = 1/(2(ω + 1)), or 0 without memory."""
         return 0.5 / (self.method.omega + 1.0) if self.memory == "difference" else 0.0
 
-    def call(self, done: int) -> tuple[int, float, float, float, int]:
-        """Give what the kernel wants to know of the method."""
-        return self.method.kind, self.method.option, self.gamma, self.rate, done
+    def call(self, done: int) -> SgdMethod:
+        """Return the method as the kernel takes it."""
+        return SgdMethod(self.method.kind, self.method.option, self.gamma, self.rate, done)
 
 
 def gamma_of(panel: Panel, clients: Clients, method: Method) -> float:
@@ -105,17 +106,17 @@ def advance(
 ) -> None:
     """Do `count` steps on every lane."""
     sketching = any(lane.method.name == "sketch" for lane in lanes)
-    drawn = sketches(count, source, lanes, rng) if sketching else (np.empty((0, 0, 0)), np.empty((0, 0)))
-    none = (np.empty((0, 0, 0)), np.empty((0, 0)))
+    none = SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
+    drawn = sketches(count, source, lanes, rng) if sketching else none
     whole = panel.gradient == "whole"
     x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, rng)
     for lane in lanes:
         mine = drawn if lane.method.name == "sketch" else none
-        rest = (lane.call(done), lane.w, lane.mean, lane.held, lane.seed, lane.scratch, mine)
+        iterate = SgdIterate(lane.w, lane.mean, lane.held, lane.seed, lane.scratch)
         if whole:
-            averaged_sgd.whole(count, source.hessian, aims(source), *rest)
+            averaged_sgd.whole_gradient_steps(count, source.hessian, aims(source), lane.call(done), iterate, mine)
         else:
-            averaged_sgd.streamed(x, y, *rest)
+            averaged_sgd.stream_steps(x, y, lane.call(done), iterate, mine)
 
 
 def aims(source: Clients) -> Matrix:
@@ -123,11 +124,9 @@ def aims(source: Clients) -> Matrix:
     return source.hessian @ source.best - source.gradients()
 
 
-def sketches(
-    count: int, source: Clients, lanes: list[CompressedIterate], rng: np.random.Generator
-) -> tuple[Matrix, Matrix]:
-    """Draw what the sketches of `count` steps take: directions (count, N, d) and lengths b (count, N)."""
+def sketches(count: int, source: Clients, lanes: list[CompressedIterate], rng: np.random.Generator) -> SketchDraws:
+    """Draw the random numbers for the sketches of `count` steps."""
     clients, d = len(source.hessians), len(source.best)
     h = next(lane.method.option for lane in lanes if lane.method.name == "sketch")
     parts = rng.beta(0.5 * h, 0.5 * (d - h), (count, clients)) if h < d else np.ones((count, clients))
-    return rng.standard_normal((count, clients, d)), parts
+    return SketchDraws(rng.standard_normal((count, clients, d)), parts)

@@ -60,7 +60,7 @@ def follow(
 ) -> DecentralisedOutcome:
     """Run a rank. What the study exchanges to look at all ranks counts to nothing."""
     problem, objective, algorithm = whole(parts), posed(*parts[comm.rank], comm), algorithm_of(cell)
-    channel = algorithm.over(Channel(comm, study.seed))
+    channel = algorithm.run_channel(Channel(comm, study.seed))
     rounds, edges = channel.traffic.rounds, graph_of(cell).messages
     sent = channel.coordination.spent.bytes_sent if isinstance(channel, GraphChannel) else 0
     state = algorithm.init(objective, channel)
@@ -95,5 +95,7 @@ def model_of(state: Any) -> Model:
 
 def bytes_of(state: Any) -> int:
     """Give what this rank sent along the graph so far."""
-    talk = state.along if hasattr(state, "along") else state.talk
-    return int(talk.coordination.spent.bytes_sent if hasattr(talk, "coordination") else talk.neighbours.bytes_sent)
+    network = state.network
+    if hasattr(network, "coordination"):
+        return int(network.coordination.spent.bytes_sent)
+    return int(network.neighbours.bytes_sent)

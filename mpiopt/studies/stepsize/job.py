@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mpiopt.algorithms.decentralised.dlas import FORMS
-from mpiopt.algorithms.step_sizes.adgd import Tuning
+from mpiopt.algorithms.step_sizes.adgd import AdgdOptions
 from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.topologies.base import Topology
@@ -87,13 +87,13 @@ def rule_of(method: str, smoothness: float) -> StepSize:
     options = {k: v for k, v in chosen.options.items() if k not in TUNED}
     if chosen.name == "fixed" and not options:
         options = {"value": 1.0 / smoothness}
-    return StepSize.make(chosen.name, PluginSpec(chosen.name, options).fitted(StepSize.known())).of("dlas")
+    return StepSize.make(chosen.name, PluginSpec(chosen.name, options).fitted(StepSize.known())).checked_for("dlas")
 
 
-def tuning_of(method: str) -> Tuning:
+def tuning_of(method: str) -> AdgdOptions:
     """Give α and κ of a method."""
     chosen = {k: v for k, v in parse_spec(method).options.items() if k in TUNED}
-    return Tuning(**{k: float(fit(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
+    return AdgdOptions(**{k: float(fit(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
 
 
 def build(tree: Mapping[str, Any]) -> StepSizeStudy:

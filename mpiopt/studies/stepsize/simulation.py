@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.algorithms.decentralised import dlas
-from mpiopt.algorithms.decentralised.dlas import Ask, DlasState, Iteration, Vector
-from mpiopt.algorithms.step_sizes.base import Way
+from mpiopt.algorithms.decentralised.dlas import DlasState, Iteration, Request, Vector
+from mpiopt.algorithms.step_sizes.base import Exchanged
 from mpiopt.consensus.coordinators.max_consensus import maximum
-from mpiopt.consensus.simulated import Simulation, together
+from mpiopt.consensus.protocol_driver import run_together
+from mpiopt.consensus.simulated import Simulation
 from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, coordinator_of, rule_of, topology_of, tuning_of
 from mpiopt.studies.stepsize.synthetic import SyntheticRegression
 
@@ -56,7 +57,7 @@ class Together:
         ends: list[float] = []
         answers: list[Vector | None] = [None] * len(iterations)
         while not ends:
-            asks: list[Ask] = []
+            asks: list[Request] = []
             for iteration, answer in zip(iterations, answers, strict=True):
                 try:
                     asks.append(next(iteration) if answer is None else iteration.send(answer))
@@ -65,12 +66,12 @@ class Together:
             answers = list(self.answer(asks)) if asks else []
         return ends
 
-    def answer(self, asks: Sequence[Ask]) -> list[Vector]:
+    def answer(self, asks: Sequence[Request]) -> list[Vector]:
         """Give the mean or the maximum as each rank gets it."""
         simulation = self.simulation
-        if asks[0].way is Way.MAX:
-            protocols = [maximum(ask.x, site) for ask, site in zip(asks, simulation.sites, strict=True)]
-            values, rounds, sent = together(protocols, simulation.graph)
+        if asks[0].kind is Exchanged.MAX:
+            protocols = [maximum(ask.x, view) for ask, view in zip(asks, simulation.views, strict=True)]
+            values, rounds, sent = run_together(protocols, simulation.graph)
             self.rounds, self.sent = self.rounds + rounds, self.sent + sum(sent)
             return values
         found = simulation.mean([ask.x for ask in asks])

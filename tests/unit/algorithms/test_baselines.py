@@ -206,7 +206,7 @@ def test_rules_for_the_step(rule, omega):
         channel = Channel(comm, 0, Compressor.make("participation", {"share": 1 / 16}), "difference")
         state = Algorithm.make("compressed-sgd", {"rule": rule}).init(target, channel)
         square = channel.sum((target.shard.rows.values**2).sum() / TOTAL)[0] + 0.1 * D
-        assert state.control[0] == pytest.approx(0.5 / ((omega + 1) * square))
+        assert state.control.gamma == pytest.approx(0.5 / ((omega + 1) * square))
 
     spmd(2, main)
 

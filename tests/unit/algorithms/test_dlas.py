@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpiopt.algorithms.base import Algorithm
-from mpiopt.algorithms.step_sizes.adgd import Pace, Tuning, adapted, slope
+from mpiopt.algorithms.step_sizes.adgd import AdgdOptions, AdgdState, measured_curvature, next_state
 from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
@@ -116,7 +116,7 @@ def test_batches_see_the_curvature_on_the_same_rows_before_and_after_a_step():
         state, seen = algorithm.init(target, channel), []
         for k in range(60):
             progress = algorithm.step(k, state, target, channel)
-            seen.append(state.local[2])
+            seen.append(state.local.filtered)
         assert progress.epochs == 2 * 2 / 160  # two rows, at two models
         return max(seen), float(target.row_smoothness().max()) + 0.05
 
@@ -130,19 +130,19 @@ def test_the_theoretical_step_needs_bounded_curvature():
 
 
 def test_the_filter_and_the_growth_of_a_step():
-    pace = adapted(Pace(0.01), 4.0, Tuning(0.5, 0.9))
+    pace = next_state(AdgdState(0.01), 4.0, AdgdOptions(0.5, 0.9))
     assert pace == pytest.approx((0.01 * 2**0.5, 2**0.5, 4.0))  # growth bounds it; the first slope is not filtered
-    pace = adapted(Pace(10.0, 1.0, 4.0), 8.0, Tuning(0.5, 0.75), lambda now, filtered: filtered)
+    pace = next_state(AdgdState(10.0, 1.0, 4.0), 8.0, AdgdOptions(0.5, 0.75), lambda now, filtered: filtered)
     assert pace == pytest.approx((0.5 / 5.0, 0.01, 5.0))
-    assert adapted(Pace(10.0, 1.0, 4.0), 8.0, Tuning(0.5, 0.75)).step == pytest.approx(0.5 / 8.0)
-    assert adapted(pace, slope(np.ones(2), np.zeros(2)), Tuning()) == pace
+    assert next_state(AdgdState(10.0, 1.0, 4.0), 8.0, AdgdOptions(0.5, 0.75)).step == pytest.approx(0.5 / 8.0)
+    assert next_state(pace, measured_curvature(np.ones(2), np.zeros(2)), AdgdOptions()) == pace
 
 
 def test_a_step_stays_a_positive_number_whatever_is_seen():
     for seen in itertools.permutations([0.0, np.inf, np.nan, 1e300, 1e-300]):
-        pace = Pace(1.0)
+        pace = AdgdState(1.0)
         for now in [s for s in seen for _ in range(600)]:
-            pace = adapted(pace, now, Tuning())
+            pace = next_state(pace, now, AdgdOptions())
             assert 0.0 < pace.step < np.inf
 
 

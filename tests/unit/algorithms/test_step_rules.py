@@ -205,7 +205,7 @@ def test_theory_wants_a_bounded_curvature_and_dlas_its_own_rules():
         ValueError, match="step_size theoretical needs a loss whose curvature is bounded; that of poisson"
     ):
         spmd(1, lambda c: Saga(step_size="theoretical").init(objective("poisson", 0.0, 0.1, "dense", c), Channel(c)))
-    with pytest.raises(ValueError, match="rule line-search is for saga, graph-saga; dlas takes fixed, global"):
+    with pytest.raises(ValueError, match="dlas does not accept the rule line-search; choose one of fixed, global"):
         Dlas(rule="line-search")
 
 

@@ -24,7 +24,7 @@ from mpiopt.studies.compression.simulation import gamma_of, simulate
 from mpiopt.studies.compression.study import cells
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
-UNUSED = (np.zeros(1, np.int64), np.empty(0), (np.empty((0, 0, 0)), np.empty((0, 0))))  # seed, scratch, draws
+NO_DRAWS = averaged_sgd.SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
 
 
 def compressed(method, x, count, rng):
@@ -108,8 +108,9 @@ def test_the_kernel_without_compression_is_averaged_sgd(rate):
     x, w_true = rng.standard_normal((50, 3, 2, 5)), rng.standard_normal(5)
     y = x @ w_true + rng.standard_normal((50, 3, 2))
     w, mean = np.zeros(5), np.zeros(5)
-    method = (kernels.NONE, 1.0, 0.1, rate, 0)
-    averaged_sgd.streamed(x, y, method, w, mean, np.zeros((3, 5)), *UNUSED)
+    method = averaged_sgd.SgdMethod(kernels.NONE, 1.0, 0.1, rate, 0)
+    iterate = averaged_sgd.SgdIterate(w, mean, np.zeros((3, 5)), np.zeros(1, np.int64), np.empty(0))
+    averaged_sgd.stream_steps(x, y, method, iterate, NO_DRAWS)
     v, total = np.zeros(5), np.zeros(5)
     for k in range(50):
         v = v - 0.1 * np.einsum("ib,ibd->d", x[k] @ v - y[k], x[k]) / 6
@@ -123,9 +124,9 @@ def test_the_kernel_of_whole_gradients(rate):
     rng = np.random.default_rng(3)
     h, truths = np.diag(np.linspace(0.1, 1, 4)), rng.standard_normal((3, 4))
     w, mean = np.zeros(4), np.zeros(4)
-    method = (kernels.NONE, 1.0, 0.5, rate, 0)
-    rest = (w, mean, np.zeros((3, 4)), *UNUSED)
-    averaged_sgd.whole(400, h, truths @ h, method, *rest)
+    method = averaged_sgd.SgdMethod(kernels.NONE, 1.0, 0.5, rate, 0)
+    iterate = averaged_sgd.SgdIterate(w, mean, np.zeros((3, 4)), np.zeros(1, np.int64), np.empty(0))
+    averaged_sgd.whole_gradient_steps(400, h, truths @ h, method, iterate, NO_DRAWS)
     np.testing.assert_allclose(w, truths.mean(axis=0), atol=1e-6)
 
 

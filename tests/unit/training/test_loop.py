@@ -44,7 +44,7 @@ class Still:
 
     w_of_round: object = None
 
-    def over(self, channel):
+    def run_channel(self, channel):
         return channel
 
     def init(self, objective, channel):
