@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mpiopt.algorithms import preconditioner
-from mpiopt.algorithms.step_sizes.base import StepSize, Way
+from mpiopt.algorithms.step_sizes.base import Exchanged, StepSize
 from mpiopt.algorithms.step_sizes.rules import Fixed
 from mpiopt.core.config.registry import nearest
 from mpiopt.objective.objective import Objective
@@ -125,7 +125,7 @@ class SagaOptions:
             return
         if self.preconditioner == "full":
             raise ValueError(f"step_size {rule.name} needs preconditioner 'auto', 'none' or 'diagonal', not 'full'")
-        if rule.way in (Way.MAX, Way.GRADIENT) and self.exchange not in ("sync", "timed"):
+        if rule.exchanged in (Exchanged.MAX, Exchanged.MEAN_GRADIENT) and self.exchange not in ("sync", "timed"):
             raise ValueError(f"step_size {rule.name} needs exchange 'sync' or 'timed', not {self.exchange!r}")
 
 

@@ -16,14 +16,14 @@ from mpiopt.algorithms.saga import line_search, lipschitz
 from mpiopt.algorithms.saga.options import SagaOptions
 from mpiopt.algorithms.saga.state import SharedModel, StepControl, WorkCounters
 from mpiopt.algorithms.step_sizes import adgd
-from mpiopt.algorithms.step_sizes.base import Own, StepSize, Way
+from mpiopt.algorithms.step_sizes.base import Exchanged, LocalStep, StepSize
 from mpiopt.compress.channel import Channel
 from mpiopt.kernels.permutations import Starts
 from mpiopt.objective.evaluation import Model
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
-ADGD = adgd.Tuning()
+ADGD = adgd.AdgdOptions()
 
 
 class StepLength:
@@ -78,13 +78,13 @@ class LineSearchStep(StepLength):
 
     def gamma(self, control: StepControl, work: WorkCounters) -> float:
         """Return γ for L_k + λ."""
-        return self.times * self.rule.step(work.smoothness + self.ridge, Own(0.0, 0.0))
+        return self.times * self.rule.step(work.smoothness + self.ridge, LocalStep(0.0, 0.0))
 
     def agree(
         self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
     ) -> None:
         """Take the largest L_k."""
-        work.smoothness = channel.max(self.rule.number(Own(0.0, work.smoothness)))[0]
+        work.smoothness = channel.max(self.rule.contribution(LocalStep(0.0, work.smoothness)))[0]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class AdaptiveStep(StepLength):
     def gamma(self, control: StepControl, work: WorkCounters) -> float:
         """Return γ for L̂."""
         step = control.adgd_step
-        mean = ADGD.alpha / self.rule.step(step, Own(step, 0.0)) if step else self.known.mean
+        mean = ADGD.alpha / self.rule.step(step, LocalStep(step, 0.0)) if step else self.known.mean
         return self.times * lipschitz.step(self.known._replace(mean=min(mean, self.known.mean)), self.batch)
 
     def agree(
@@ -112,12 +112,12 @@ class AdaptiveStep(StepLength):
         """Take the step of AdGD for the way of w̄ and the change of G on it; it is the same on all ranks."""
         first = ADGD.alpha / self.known.mean if self.known.mean > 0.0 else 1.0
         pace = (
-            adgd.Pace(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
+            adgd.AdgdState(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
             if control.adgd_step
-            else adgd.Pace(first)
+            else adgd.AdgdState(first)
         )
-        slope = adgd.slope(after.average - before.average, after.w - before.w)
-        pace = adgd.adapted(pace, slope, ADGD)
+        slope = adgd.measured_curvature(after.average - before.average, after.w - before.w)
+        pace = adgd.next_state(pace, slope, ADGD)
         control.adgd_step, control.adgd_ratio, control.adgd_curvature = pace.step, pace.ratio, pace.filtered
 
 
@@ -147,9 +147,9 @@ def length_of(
         If the rule needs a bound of the loss's curvature and there is none.
     """
     rule, times = options.rule, float(channel.size if options.variant == "C" else 1)
-    if rule is not None and rule.way is Way.NOTHING:
-        return FixedStep(rule.step(0.0, Own(0.0, 0.0)))
-    if rule is not None and rule.way is Way.MAX:
+    if rule is not None and rule.exchanged is Exchanged.NOTHING:
+        return FixedStep(rule.step(0.0, LocalStep(0.0, 0.0)))
+    if rule is not None and rule.exchanged is Exchanged.MAX:
         return LineSearchStep(rule, float((objective.ridge * column).max(initial=0.0)), batch, times)
     if rule is not None and rule.exchanged is Exchanged.MAX_ONCE:
         if objective.loss.curvature_bound is None:
@@ -159,7 +159,7 @@ def length_of(
             )
         known = lipschitz.constants(objective, w, column, lipschitz.EVERY_ROW, channel)
         bound = lipschitz.theoretical_bound(known, batch)
-        return FixedStep(times * rule.step(bound, Own(0.0, bound)))
+        return FixedStep(times * rule.step(bound, LocalStep(0.0, bound)))
     known = lipschitz.constants(objective, w, column, lipschitz.SAMPLE, channel)
     return (
         FixedStep(times * lipschitz.step(known, batch)) if rule is None else AdaptiveStep(rule, known, batch, times)
