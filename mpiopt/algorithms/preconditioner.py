@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import curvature_sum, symmetric_sum
 from mpiopt.compress.whitening import Whitened
-from mpiopt.objective.curvature import across_classes, refuse_infinite, used
+from mpiopt.objective.curvature import across_classes, refuse_infinite, used_columns
 from mpiopt.objective.objective import Objective
 
 Matrix = NDArray[np.float64]
@@ -49,7 +49,7 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
     row is at least that part of its bound (of the largest mean curvature, where there is no bound): where the
     loss bends more a little further on, as Huber's does, the metric must know.
     """
-    columns = used(objective)
+    columns = used_columns(objective)
     own, whole, root = _curvature(objective, w, channel, damping)
     inverse = np.asarray(root.inverse.T @ root.inverse)
     own *= objective.shard.total / max(1, len(objective.shard))
@@ -68,12 +68,12 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
     """
     if objective.outputs == 1 or coupled(objective):
         root = _curvature(objective, w, channel, 0.0)[2].inverse
-        return _padded(root.T @ root, used(objective), objective.width)[None]
+        return _padded(root.T @ root, used_columns(objective), objective.width)[None]
     p = objective.loss.slope(objective.predict(w), objective.shard.label)
     p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
-    columns, blocks = used(objective), []
+    columns, blocks = used_columns(objective), []
     for q in p.T:
-        own = objective.curvature_with(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
+        own = objective.weighted_gram(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
         whole = symmetric_sum(own, channel)
         inverse = root_of(whole + np.diag(objective.ridge[:columns])).inverse
         blocks.append(_padded(inverse.T @ inverse, columns, objective.width))
@@ -82,7 +82,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
 
 def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> tuple[Matrix, Matrix, Root]:
     """Give this rank's share of S, S, and the root of P, without padding."""
-    across, columns = coupled(objective), used(objective)
+    across, columns = coupled(objective), used_columns(objective)
     own = across_classes(objective, w) if across else _shared(objective, w, channel, damping)
     ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
     whole = curvature_sum(own, ridge, channel)
@@ -102,13 +102,13 @@ def _common_part(whole: Matrix, columns: int) -> Matrix:
 
 def coupled(objective: Objective) -> bool:
     """Say whether the metric is one for all outputs together; else the outputs share one of width²."""
-    return objective.outputs > 1 and objective.outputs * used(objective) <= LARGEST_COUPLED
+    return objective.outputs > 1 and objective.outputs * used_columns(objective) <= LARGEST_COUPLED
 
 
 def _shared(objective: Objective, w: Model, channel: Channel, damping: float) -> Matrix:
-    columns = used(objective)
+    columns = used_columns(objective)
     c = _curvatures(objective, w, channel, damping)
-    return objective.curvature_with(c)[:columns, :columns].copy()
+    return objective.weighted_gram(c)[:columns, :columns].copy()
 
 
 def _padded(matrix: Matrix, columns: int, width: int) -> Matrix:

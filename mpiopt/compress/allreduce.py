@@ -72,7 +72,7 @@ def plain(d: int, size: int) -> int:
 Vector = NDArray[np.float64]
 
 
-class Parts(NamedTuple):
+class ExchangedSum(NamedTuple):
     """A compressed sum: what this rank's vector became on the wire, and the sum over the ranks."""
 
     own: Vector  # C(x_k)
@@ -101,7 +101,7 @@ class CompressedSum:
         """Give how many of d numbers are compressed together."""
         return -(-d // self.comm.size) if self.route(d) is Route.SLICES else d
 
-    def of(self, x: Vector, k: int, stream: int, residual: Vector | None) -> Parts:
+    def of(self, x: Vector, k: int, stream: int, residual: Vector | None) -> ExchangedSum:
         """Give C(x) of this rank and the sum, see `Channel.compress`; collective."""
         route = self.route(x.size)
         if route is Route.SUM and isinstance(self.compressor, Summable):
@@ -110,7 +110,7 @@ class CompressedSum:
             return self._by_gather(x, k, stream)
         return self._by_slices(x, k, stream, residual)
 
-    def _by_sum(self, compressor: Summable, x: Vector, k: int, stream: int) -> Parts:
+    def _by_sum(self, compressor: Summable, x: Vector, k: int, stream: int) -> ExchangedSum:
         """Add the projected vectors on their way, in float32; in float64 where that overflows, which all see."""
         seed = self._seed(k, stream, 0)
         with self.meter.compressing(), np.errstate(over="ignore"):
@@ -120,7 +120,7 @@ class CompressedSum:
         if not np.isfinite(total).all():
             own, total = values, self._exact(values)
         with self.meter.compressing():
-            return Parts(compressor.lift(own, x.size, seed), compressor.lift(total, x.size, seed))
+            return ExchangedSum(compressor.lift(own, x.size, seed), compressor.lift(total, x.size, seed))
 
     def _short_sum(self, x: NDArray[np.float32]) -> tuple[Vector, Vector]:
         """Give what this rank's float32 numbers are taken for, and their sum.
@@ -143,7 +143,7 @@ class CompressedSum:
             with self.meter.counted():
                 return own, np.concatenate(self.comm.allgather(told)).astype(np.float64)
 
-    def _by_gather(self, x: Vector, k: int, stream: int) -> Parts:
+    def _by_gather(self, x: Vector, k: int, stream: int) -> ExchangedSum:
         """Give everyone every wire."""
         with self.meter.compressing():
             wire = self.compressor.encode(x, self._seed(k, stream, self.comm.rank))
@@ -152,9 +152,9 @@ class CompressedSum:
             wires = self.comm.allgather(wire)
         with self.meter.compressing():
             decoded = [self.compressor.decode(w, x.size) for w in wires]
-            return Parts(decoded[self.comm.rank], _added(decoded))
+            return ExchangedSum(decoded[self.comm.rank], _added(decoded))
 
-    def _by_slices(self, x: Vector, k: int, stream: int, residual: Vector | None) -> Parts:
+    def _by_slices(self, x: Vector, k: int, stream: int, residual: Vector | None) -> ExchangedSum:
         """Send slice r to rank r, which adds up and sends the sum to all: as it is, or compressed again."""
         cuts, seed = self._cuts(x.size), self._seed(k, stream, self.comm.rank)
         with self.meter.compressing():
@@ -167,9 +167,9 @@ class CompressedSum:
         with self.meter.compressing():
             total = _added(self._decoded(found, [mine] * len(found)))
         if self.downlink:
-            return Parts(own, self._back(total, cuts, seed + self.comm.size, residual))
+            return ExchangedSum(own, self._back(total, cuts, seed + self.comm.size, residual))
         with self.meter.counted():
-            return Parts(own, np.concatenate(self.comm.allgather(total)))
+            return ExchangedSum(own, np.concatenate(self.comm.allgather(total)))
 
     def _back(self, total: Vector, cuts: Sequence[slice], seed: int, residual: Vector | None) -> Vector:
         """Send the sum of this rank's slice to all, compressed, with what was owed; what is lost is owed next."""

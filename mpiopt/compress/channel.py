@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.accounting import COUNTS, Timed, Timer, Traffic
 from mpiopt.comm.base import Array, Comm, Message, Pending
 from mpiopt.compress import allreduce
-from mpiopt.compress.allreduce import CompressedSum, Parts, Route
+from mpiopt.compress.allreduce import CompressedSum, ExchangedSum, Route
 from mpiopt.compress.compressors.base import Compressor
 
 Vector = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Channel:
             self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
             return self.comm.sum(x)
 
-    def whole_sum(self, x: Array) -> Array:
+    def integer_sum(self, x: Array) -> Array:
         """Sum over the ranks of short whole numbers, in their own type."""
         self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
         return self._exchange(x)
@@ -84,9 +84,9 @@ class Channel:
         """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖² for all x, s = shrink(d); 1 without compression."""
         return self.compressor.contraction(self._together(d)) if self.compressor and self.compresses else 1.0
 
-    def through(self, d: int) -> float:
+    def typical_contraction(self, d: int) -> float:
         """Give the part of a usual vector of d numbers that gets through; 1 without compression."""
-        return self.compressor.through(self._together(d)) if self.compressor and self.compresses else 1.0
+        return self.compressor.typical_contraction(self._together(d)) if self.compressor and self.compresses else 1.0
 
     def shrink_of_sum(self, d: int) -> float:
         """Give s for a sum of as many like vectors, whose noise averages out unless all ranks draw the same."""
@@ -95,14 +95,14 @@ class Channel:
         omega = 1.0 / self.shrink(d) - 1.0
         return 1.0 / (1.0 + omega / (1 if self._lean(self.compressor).route(d) is Route.SUM else self.size))
 
-    def exchanges_for_one(self, d: int) -> int:
+    def exchanges_per_exact_sum(self, d: int) -> int:
         """Give how many compressed exchanges of d numbers cost as many bytes as an exact one."""
         if self.compressor is None:
             return 1
         costs = allreduce.costs_of(self.compressor, d, self.size, self.downlink)
         return max(1, int(allreduce.plain(d, self.size) / max(1.0, min(costs.values()))))
 
-    def highest(self, x: Array) -> Array:
+    def max_uncounted(self, x: Array) -> Array:
         """Maximum over the ranks of what is about the run: not counted."""
         return self.comm.max(x)
 
@@ -131,7 +131,7 @@ class Channel:
     def _together(self, d: int) -> int:
         return self._lean(self.compressor).together(d) if self.compressor else d
 
-    def compress(self, x: Vector, k: int, stream: int, residual: Vector | None = None) -> Parts:
+    def compress(self, x: Vector, k: int, stream: int, residual: Vector | None = None) -> ExchangedSum:
         """Give C(x) of this rank and Σ C(x_k), for the flat vector `x` of round k; collective.
 
         The route is that with the fewest bytes (`mpiopt.compress.allreduce`). With `downlink` and a `residual` (of
@@ -140,7 +140,7 @@ class Channel:
         """
         if self.compressor is None or not self.compresses:
             total = self.sum(x)
-            return Parts(np.array(x), total)
+            return ExchangedSum(np.array(x), total)
         self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
         return self._lean(self.compressor).of(x, k, stream, residual)
 

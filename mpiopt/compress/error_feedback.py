@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.compress.allreduce import Parts
+from mpiopt.compress.allreduce import ExchangedSum
 from mpiopt.compress.channel import Channel
 
 Vector = NDArray[np.float64]
@@ -33,11 +33,11 @@ def update(
     compression every memory gives the exact sum. `residual`: see `Channel.compress`.
     """
     sent = channel.compress((x - own).reshape(-1), k, stream, residual)
-    parts = Parts(*(part.reshape(x.shape) for part in sent))
+    parts = ExchangedSum(*(part.reshape(x.shape) for part in sent))
     return absorb(parts, own, whole, channel, x.size).total
 
 
-def absorb(sent: Parts, own: Vector, whole: Vector, channel: Channel, d: int) -> Parts:
+def absorb(sent: ExchangedSum, own: Vector, whole: Vector, channel: Channel, d: int) -> ExchangedSum:
     """Put C(x_k − h_k) and its sum into the memory; give what x_k and Σ x_k are now taken for.
 
     `d` is how many numbers travelled: other than those of `own` where padding stayed at home.
@@ -47,7 +47,7 @@ def absorb(sent: Parts, own: Vector, whole: Vector, channel: Channel, d: int) ->
     if memory == "none":
         return sent
     if memory == "difference":
-        estimate = Parts(own + sent.own, whole + sent.total)
+        estimate = ExchangedSum(own + sent.own, whole + sent.total)
     own += s * sent.own
     whole += s * sent.total
-    return estimate if memory == "difference" else Parts(own.copy(), whole.copy())
+    return estimate if memory == "difference" else ExchangedSum(own.copy(), whole.copy())

@@ -20,12 +20,12 @@ Vector = NDArray[np.float64]
 
 LARGEST = 32000  # sums of so many units fit 16 bits, with room for the rounding of every rank
 MOST_RANKS = 1000  # whose roundings, half a unit each, still fit beside it
-ENOUGH = 0.5  # largest error of the curvature, in the metric that it makes
+LARGEST_ERROR = 0.5  # largest error of the curvature, in the metric that it makes
 
 
 def symmetric_sum(own: Matrix, channel: Channel) -> Matrix:
     """Sum symmetric matrices over the ranks exactly: one half travels."""
-    return whole_of(channel.sum(half_of(own)))
+    return from_lower_triangle(channel.sum(lower_triangle(own)))
 
 
 def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
@@ -37,7 +37,7 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
     scale = np.zeros_like(size)
     with np.errstate(over="ignore", invalid="ignore"):
         np.divide(math.sqrt(LARGEST), size, out=scale, where=size > 0.0)
-        rest = half_of(own * scale * scale[:, None])
+        rest = lower_triangle(own * scale * scale[:, None])
         width = rest.max(initial=0.0) - rest.min(initial=0.0)
     if not np.isfinite(channel.max(width)[0]):
         return symmetric_sum(own, channel)
@@ -45,17 +45,17 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
     for _ in range(2):
         sent = np.rint(rest / unit)
         rest -= sent * unit
-        total += channel.whole_sum(sent.astype(np.int16)) * unit
+        total += channel.integer_sum(sent.astype(np.int16)) * unit
         sigma = math.sqrt(channel.size / 12.0) * unit / LARGEST
         unit *= channel.size / (2.0 * LARGEST)
-        whole: Matrix = whole_of(total) / LARGEST * np.outer(size, size)
+        whole: Matrix = from_lower_triangle(total) / LARGEST * np.outer(size, size)
         whole[np.diag_indices_from(whole)] = diagonal
-        if spread(whole + extra, sigma) <= ENOUGH:
+        if error_norm(whole + extra, sigma) <= LARGEST_ERROR:
             break
     return whole
 
 
-def spread(p: Matrix, sigma: float) -> float:
+def error_norm(p: Matrix, sigma: float) -> float:
     """Estimate ‖P^{-1/2} E P^{-1/2}‖ for a symmetric E of random numbers, σ√(p_ii p_jj) in size.
 
     With P scaled to a unit diagonal about 2 σ ‖P⁻¹‖^{1/2} (tr P⁻¹)^{1/2}; inf where P is not positive definite.
@@ -73,13 +73,13 @@ def spread(p: Matrix, sigma: float) -> float:
     return 2.0 * sigma * math.sqrt(float(np.linalg.norm(v)) * float((root * root).sum()))
 
 
-def half_of(matrix: Matrix) -> Vector:
+def lower_triangle(matrix: Matrix) -> Vector:
     """Give the lower half of a symmetric matrix, row by row."""
     return np.concatenate([row[: i + 1] for i, row in enumerate(matrix)])
 
 
-def whole_of(half: Vector) -> Matrix:
-    """Undo `half_of`."""
+def from_lower_triangle(half: Vector) -> Matrix:
+    """Undo `lower_triangle`."""
     size = (math.isqrt(8 * half.size + 1) - 1) // 2
     whole = np.empty((size, size))
     for i, row in enumerate(np.split(half, np.cumsum(np.arange(1, size)))):

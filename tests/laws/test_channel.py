@@ -361,5 +361,10 @@ def test_a_sum_has_the_noise_of_its_route():
             shared = isinstance(compressor, Summable)
             assert channel.shrink_of_sum(40) == pytest.approx(1 / (1 + omega / (1 if shared else size)))
     alone = Channel(_Size(1), 0, Compressor.make("rand-k"))
-    assert (alone.shrink(40), alone.shrink_of_sum(40), alone.through(40), alone.variance(40)) == (1.0, 1.0, 1.0, 0.0)
+    assert (alone.shrink(40), alone.shrink_of_sum(40), alone.typical_contraction(40), alone.variance(40)) == (
+        1.0,
+        1.0,
+        1.0,
+        0.0,
+    )
     assert not alone.compresses

@@ -91,9 +91,9 @@ class SharedGradient(Algorithm[CompressedGradientState]):
         if self.step_size:
             state.control[GAMMA] = self.step_size
             return
-        smooth = curvature.measure(objective, channel)
+        smooth = curvature.smoothness(objective, channel)
         inverse = self.steepness(smooth, channel, state.w.size) + float(objective.ridge.max())
-        state.control[:] = 1.0 / inverse if inverse > 0.0 else 1.0, float(curvature.PASSES)
+        state.control[:] = 1.0 / inverse if inverse > 0.0 else 1.0, float(curvature.POWER_ITERATIONS)
 
     def step(self, k: int, state: CompressedGradientState, objective: Objective, channel: Channel) -> StepInfo:
         """Send the gradient's news, step."""

@@ -17,7 +17,7 @@ from mpiopt.compress import error_feedback
 from mpiopt.compress.channel import Channel
 from mpiopt.core.state import PerRank, Replicated
 from mpiopt.objective.evaluation import Model
-from mpiopt.objective.minibatch import drawn, share
+from mpiopt.objective.minibatch import draw_rows, minibatch_gradient
 from mpiopt.objective.objective import Objective
 
 ROWS, STREAM = 24, 25  # of randomness: which rows, the compressed gradients
@@ -105,4 +105,4 @@ class CompressedSgd(Algorithm[CompressedSgdState]):
 
     def _share(self, k: int, w: Model, objective: Objective, channel: Channel) -> Model:
         """Estimate (1/N) Σ s_i ∇loss_i(w) over this rank's rows from b of them."""
-        return share(objective, w, drawn(ROWS, k, objective, self.batch, channel))
+        return minibatch_gradient(objective, w, draw_rows(ROWS, k, objective, self.batch, channel))

@@ -41,7 +41,7 @@ from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived, PerRank, Replicated
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Model
-from mpiopt.objective.minibatch import drawn, share
+from mpiopt.objective.minibatch import draw_rows, minibatch_gradient
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
@@ -309,7 +309,7 @@ class Dlas(Algorithm[DlasState]):
             raise ValueError(
                 f"dlas: rule {self.rule} needs a loss whose curvature is bounded; {objective.loss.name} is not"
             )
-        return channel.size * curvature.local(objective) + float(objective.ridge.max())
+        return channel.size * curvature.local_smoothness(objective) + float(objective.ridge.max())
 
     def step(self, k: int, state: DlasState, objective: Objective, channel: Channel) -> StepInfo:
         """Take the gradient of this rank, agree, move.
@@ -332,15 +332,15 @@ class Dlas(Algorithm[DlasState]):
         size, ridge = channel.size, objective.ridge
         if not self.batch:
             return 1.0, size * objective.evaluate(state.w)[1] + ridge * state.w
-        at = drawn(ROWS, k, objective, self.batch, channel)
+        at = draw_rows(ROWS, k, objective, self.batch, channel)
         if state.common[BEGUN]:
-            state.own[...] = size * share(objective, state.before, at) + ridge * state.before
+            state.own[...] = size * minibatch_gradient(objective, state.before, at) + ridge * state.before
         epochs = (1.0 + float(state.common[BEGUN])) * self.batch * size / objective.shard.total
-        return epochs, size * share(objective, state.w, at) + ridge * state.w
+        return epochs, size * minibatch_gradient(objective, state.w, at) + ridge * state.w
 
 
 def first_step(objective: Objective, channel: Channel) -> float:
     """Give 1 over the trace of the Hessian of f_i at 0, which bounds its largest eigenvalue; 1 where it is 0."""
-    own = float((objective.curvatures(objective.zeros()) * objective.row_norms()).sum())
+    own = float((objective.row_curvatures(objective.zeros()) * objective.row_norms()).sum())
     trace = channel.size * own / objective.shard.total + float(objective.ridge.sum())
     return 1.0 / trace if trace > 0.0 else 1.0

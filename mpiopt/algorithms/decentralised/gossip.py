@@ -175,7 +175,7 @@ class Gossip(Algorithm[GossipState]):
 
     def steepness(self, objective: Objective, size: int) -> float:
         """Give the Lipschitz constant of this rank's gradients."""
-        return size * curvature.local(objective) + float(objective.ridge.max())
+        return size * curvature.local_smoothness(objective) + float(objective.ridge.max())
 
     def rows(self, objective: Objective) -> int:
         """Give how many rows of this rank an iteration visits."""

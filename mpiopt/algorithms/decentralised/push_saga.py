@@ -17,7 +17,7 @@ from mpiopt.consensus.coordinators.base import Protocol
 from mpiopt.consensus.digraph import Matrix
 from mpiopt.core import rng as randomness
 from mpiopt.objective import curvature
-from mpiopt.objective.minibatch import saga_share
+from mpiopt.objective.minibatch import saga_gradient
 from mpiopt.objective.objective import Model, Objective
 
 ROWS = 26  # of randomness: which rows
@@ -50,7 +50,7 @@ class PushSaga(Gossip):
         rows, n = self.rows(objective), len(objective.shard)
         if rows == 0:
             return float(objective.ridge.max())
-        mean = size * curvature.local(objective)
+        mean = size * curvature.local_smoothness(objective)
         steepest = size * n / objective.shard.total * float(objective.row_smoothness().max())
         return (steepest + (rows - 1) * min(mean, steepest)) / rows + float(objective.ridge.max())
 
@@ -76,7 +76,7 @@ class PushSaga(Gossip):
         at = rng.choice(len(objective.shard), self.rows(objective), replace=False)
 
         def gradient(z: Model) -> Model:
-            share = saga_share(objective, z, at, state.table, state.average)
+            share = saga_gradient(objective, z, at, state.table, state.average)
             return np.asarray(channel.size * share + objective.ridge * z)
 
         return track(state, state.talk.row, gradient, float(state.control[GAMMA]))

@@ -19,7 +19,7 @@ import numpy as np
 
 from mpiopt.algorithms.saga.state import MIX, SagaState
 from mpiopt.compress import error_feedback
-from mpiopt.compress.allreduce import Parts
+from mpiopt.compress.allreduce import ExchangedSum
 from mpiopt.compress.channel import Channel
 from mpiopt.objective.duality_gap import prox_gradient
 from mpiopt.objective.evaluation import Evaluation, Model
@@ -63,7 +63,7 @@ def tables(k: int, state: SagaState, objective: Objective, channel: Channel, str
     if not np.isfinite(np.vdot(away, away)):  # steps that were too long; a memory would never get rid of it
         away[...] = 0.0
     sent = channel.compress(away.reshape(-1), k, stream, state.residual)
-    parts = Parts(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
+    parts = ExchangedSum(*(_centred(here.gradient(part.reshape(away.shape)), objective) for part in sent))
     taken = error_feedback.absorb(parts, state.known_own, state.known, channel, away.size)
     state.shared[...], state.average[...] = taken
 
@@ -91,7 +91,7 @@ def refined(
     """
     if not channel.compresses:
         return exact
-    for again in range(channel.exchanges_for_one(state.w.size) if tried <= 2 else 0):
+    for again in range(channel.exchanges_per_exact_sum(state.w.size) if tried <= 2 else 0):
         if exact.error <= 0.5 * float(np.linalg.norm(prox_gradient(objective, state.w, exact))):
             return exact
         error = _sent(k, state, objective, channel, TABLES + 1 + again)

@@ -84,7 +84,7 @@ def scaling(objective: Objective, w: Model, channel: Channel) -> Vector:
 def _bounds(objective: Objective, w: Model) -> Vector:
     """Give an upper bound of each row's curvature; where the loss has none, twice what it is at w."""
     bound = objective.loss.curvature_bound
-    return 2.0 * objective.curvatures(w) if bound is None else bound * objective.shard.weight
+    return 2.0 * objective.row_curvatures(w) if bound is None else bound * objective.shard.weight
 
 
 def _mean_smoothness(objective: Objective, c: Vector, column: Vector, looked: Looked) -> float:
@@ -96,7 +96,7 @@ def _mean_smoothness(objective: Objective, c: Vector, column: Vector, looked: Lo
     v = np.random.default_rng(0).standard_normal(len(column)) * (root > 0.0)
     largest = 0.0
     for _ in range(looked.passes):
-        v = root * rows.weighted(x, c[:count], (root * v)[None, :])[0] / count
+        v = root * rows.hessian_vector(x, c[:count], (root * v)[None, :])[0] / count
         largest = float(np.linalg.norm(v))
         if largest == 0.0:
             break

@@ -24,12 +24,12 @@ from mpiopt.algorithms.saga.state import (
 from mpiopt.algorithms.saga.step_size import StepLength, length_of
 from mpiopt.algorithms.saga.step_size_search import PeriodResult
 from mpiopt.compress.channel import Channel
-from mpiopt.compress.whitening import Coordinates, Same, Scaled
+from mpiopt.compress.whitening import Coordinates, Scaled, Unscaled
 from mpiopt.core import rng
 from mpiopt.kernels.permutations import Starts, drawn, shuffled
 from mpiopt.kernels.polling import Poll
 from mpiopt.objective import passes
-from mpiopt.objective.curvature import used
+from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.duality_gap import prox_gradient
 from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
@@ -81,7 +81,7 @@ class PlainSteps:
             channel.seed,
             length,
             column,
-            used(objective),
+            used_columns(objective),
             fixed,
             math.inf if options.rule is None else 1.0,
         )
@@ -93,7 +93,7 @@ class PlainSteps:
     def coordinates(self) -> Coordinates:
         """Give those in which the scaled columns bend alike."""
         if (self.column == 1.0).all():
-            return Same(self.used, len(self.column))
+            return Unscaled(self.used, len(self.column))
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
     def run(
@@ -161,4 +161,4 @@ class PlainSteps:
 def own_average(objective: Objective, table: Model) -> Model:
     """Give g_k = (1/N) Σ_i table_i x_iᵀ anew, one pass over the rows."""
     shard = objective.shard
-    return passes.combined(shard.rows, table) / shard.total
+    return passes.weighted_row_sum(shard.rows, table) / shard.total

@@ -155,7 +155,7 @@ class PreconditionedSteps:
         mixed(control, tried, state.w.size, channel)
         control[SCALE] = 0.25 * control[SCALE] if tried > 2 else min(1.0, 2.0 * control[SCALE])
         rounds = self.refresh / control[ROUND]
-        expected = (1.0 - channel.through(state.w.size)) ** rounds
+        expected = (1.0 - channel.typical_contraction(state.w.size)) ** rounds
         self._look_back(control, rate)
         hardly = rate > max(HARDLY, expected) and control[REST] == 0.0
         if objective.loss.quadratic or not (hardly or again):

@@ -128,7 +128,7 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         if channel.size == 1:
             return 1.0
         whole = self.stretch * self.share(objective)
-        return max(whole / 16, whole * min(1.0, 2.0 * channel.through(objective.zeros().size)))
+        return max(whole / 16, whole * min(1.0, 2.0 * channel.typical_contraction(objective.zeros().size)))
 
     def share(self, objective: Objective) -> float:
         """Give the part of a local epoch that a round is: one in the metric, a quarter without."""

@@ -23,7 +23,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.state import Derived, Replicated
 from mpiopt.data.shard import CsrRows
 from mpiopt.objective import passes
-from mpiopt.objective.curvature import used
+from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.objective import Objective
 
@@ -87,9 +87,9 @@ class Lbfgs(Algorithm[LbfgsState]):
 
     def _price(self, objective: Objective, channel: Channel) -> float:
         """Give the price of the curvature of a sample and its inverse in passes over the rows; collective."""
-        if not self.sampled or used(objective) > LARGEST or objective.threshold.any():
+        if not self.sampled or used_columns(objective) > LARGEST or objective.threshold.any():
             return np.inf
-        shard, unknowns = objective.shard, objective.outputs * used(objective)
+        shard, unknowns = objective.shard, objective.outputs * used_columns(objective)
         blocks = 1 if objective.outputs == 1 or preconditioner.coupled(objective) else objective.outputs
         sample = min(shard.total, ENOUGH * unknowns)
         matrix = blocks * (unknowns / blocks) ** 2 * (MULTIPLY * sample + INVERSE * unknowns / blocks)
@@ -99,7 +99,7 @@ class Lbfgs(Algorithm[LbfgsState]):
 
     def _sample(self, state: LbfgsState, objective: Objective) -> None:
         """Choose the part 1/f of the rows that has ENOUGH rows for each unknown."""
-        state.control[0] = max(1, objective.shard.total // (ENOUGH * objective.outputs * used(objective)))
+        state.control[0] = max(1, objective.shard.total // (ENOUGH * objective.outputs * used_columns(objective)))
         state.control[1], state.control[3], state.pairs[0] = np.inf, np.inf, 0
 
     def rebuild(self, state: LbfgsState, objective: Objective, channel: Channel) -> None:
@@ -172,7 +172,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         if state.pairs[0] or state.control[0]:
             return 1.0, 0.0
         part = warm_start.first_rows(objective, channel, LOOK) or objective
-        bend = part.curvatures(state.w) @ (part.predict(p) ** 2).sum(axis=1) / part.shard.total
+        bend = part.row_curvatures(state.w) @ (part.predict(p) ** 2).sum(axis=1) / part.shard.total
         bend = float(channel.sum(bend)[0]) + float((objective.ridge * p * p).sum())
         slope = float((p * steepest(objective, state.w, state.gradient)).sum())
         size = float(np.sqrt((p * p).sum()))
@@ -219,7 +219,7 @@ def _of_columns(objective: Objective, w: Model, channel: Channel) -> Model:
 
     A row counts with BENT of its largest curvature at least: Huber's loss has none where it is far from its target.
     """
-    c, least = objective.curvatures(w), BENT * (objective.loss.curvature_bound or 0.0)
+    c, least = objective.row_curvatures(w), BENT * (objective.loss.curvature_bound or 0.0)
     squares = passes.column_squares(objective.shard.rows, np.maximum(c, least * objective.shard.weight))
     bend = channel.sum(squares / objective.shard.total) + objective.ridge
     return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)[None]

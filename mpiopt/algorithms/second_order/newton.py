@@ -18,7 +18,7 @@ from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.algorithms.second_order.l1_quadratic import Quadratic
 from mpiopt.compress.channel import Channel
 from mpiopt.core.state import Derived, Replicated
-from mpiopt.objective.curvature import curvature, used
+from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.objective import Objective
 
@@ -56,7 +56,7 @@ class Newton(Algorithm[NewtonState]):
 
     def blank(self, objective: Objective, size: int) -> NewtonState:
         """Make a state at w = 0 without an evaluation."""
-        unknowns = objective.outputs * used(objective)
+        unknowns = objective.outputs * used_columns(objective)
         if unknowns > self.limit:
             raise ValueError(
                 f"newton: {unknowns} unknowns need a matrix of {8e-9 * unknowns**2:.1f} GB and are more than "
@@ -101,14 +101,14 @@ class Newton(Algorithm[NewtonState]):
         p = state.model.minimise(flat(g, objective), flat(state.w, objective))
         agreed = channel.sum(p if channel.rank == 0 else np.zeros_like(p))
         full = objective.zeros()
-        full[:, : used(objective)] = agreed.reshape(objective.outputs, -1)
+        full[:, : used_columns(objective)] = agreed.reshape(objective.outputs, -1)
         return full, -expected_change(objective, state, full)
 
 
 def flat(columns: Model, objective: Objective) -> Model:
     """Give the used columns of a model, or of one vector for every output, as one vector (outputs · used,)."""
     shaped = np.broadcast_to(columns, (objective.outputs, objective.width))
-    return np.ascontiguousarray(shaped[:, : used(objective)]).reshape(-1)
+    return np.ascontiguousarray(shaped[:, : used_columns(objective)]).reshape(-1)
 
 
 def expected_change(objective: Objective, state: NewtonState, p: Model) -> float:

@@ -97,7 +97,7 @@ def needed_rows(objective: Objective, in_metric: bool, total: int) -> float:
         return float(objective.outputs * (objective.shard.features + objective.shard.intercept))
     norms = objective.row_norms()
     bound = objective.loss.curvature_bound
-    each = objective.curvatures(objective.zeros()) if bound is None else bound * objective.shard.weight
+    each = objective.row_curvatures(objective.zeros()) if bound is None else bound * objective.shard.weight
     ridge = float(objective.ridge.max(initial=0.0))
     return float((each * norms).max(initial=0.0)) / max(ridge, 1.0 / total) + 1.0
 

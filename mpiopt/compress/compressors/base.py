@@ -75,7 +75,7 @@ class Compressor(Plugin, ABC):
         omega, s = self.variance(d), self.shrink(d)
         return s * (2.0 - s * (1.0 + omega)) if self.unbiased else 1.0 - omega
 
-    def through(self, d: int) -> float:
+    def typical_contraction(self, d: int) -> float:
         """Give the part of a usual vector, not of the worst, that s C(x) lets through: α for Gaussian numbers."""
         return self.shrink(d) if self.unbiased else self.contraction(d)
 
