@@ -37,7 +37,7 @@ class GraphChannel(Channel):
         y = flat(x)
         return self._spent(lambda: self.coordination.max(y), y.size)
 
-    def highest(self, x: Array) -> Array:
+    def max_uncounted(self, x: Array) -> Array:
         """Maximum of what is about the run."""
         return np.asarray(self.coordination.max(x).value)
 

@@ -22,7 +22,7 @@ import numpy as np
 from mpiopt.algorithms.warm_start import FACTOR, FEWEST
 from mpiopt.cluster.planning.link import Link, sent
 from mpiopt.cluster.planning.probe import Probe
-from mpiopt.compress.allreduce import costs_of
+from mpiopt.compress.allreduce import route_costs
 from mpiopt.objective.objective import Objective
 from mpiopt.training.network_model import Candidate, exchange
 
@@ -128,7 +128,7 @@ def _compressed(nbytes: int, case: Case, link: Link) -> tuple[float, float]:
     seconds = exchange(link.speeds(0.0, case.ranks), lean, case.unknowns, case.ranks)
     if lean.compressor is None:
         return link.seconds("sum", nbytes, case.ranks), sent("sum", nbytes, case.ranks)
-    bytes_ = min(costs_of(lean.compressor, case.unknowns, case.ranks, lean.downlink).values())
+    bytes_ = min(route_costs(lean.compressor, case.unknowns, case.ranks, lean.downlink).values())
     return times * seconds, times * bytes_
 
 
