@@ -71,7 +71,7 @@ def of_kernels(d: int) -> dict[str, Callable[[], object]]:
         "unpack 4 bits": lambda: bitpack.unpack(wire, d, 4),
         "round to 8 bits": lambda: stochastic_rounding.quantise(x, 1.0, 1.0, d, scale, 127, 1, levels),
         "rotation": lambda: hadamard.rotate(x, 1),
-        "draw of 1 %": lambda: random_subsets.exactly(d // 100, d, 1),
+        "draw of 1 %": lambda: random_subsets.draw_subset(d // 100, d, 1),
     }
 
 

@@ -68,10 +68,10 @@ class SlowObjective(Objective):
         time.sleep(len(self.shard) * self.pace)
         return super().refresh(w, table)
 
-    def curvature_with(self, c: Vector) -> Vector:
+    def weighted_gram(self, c: Vector) -> Vector:
         """Sleep, then do the pass."""
         time.sleep(len(self.shard) * self.pace)
-        return super().curvature_with(c)
+        return super().weighted_gram(c)
 
 
 def slowed(saga: Saga, objective: Objective, channel: Channel, pace: float) -> tuple[SagaState, SlowObjective]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import curvature_sum, symmetric_sum
 from mpiopt.compress.whitening import Whitened
-from mpiopt.objective.curvature import across_classes, refuse_infinite, used
+from mpiopt.objective.curvature import across_classes, refuse_infinite, used_columns
 from mpiopt.objective.objective import Objective
 
 Matrix = NDArray[np.float64]
@@ -66,7 +66,7 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
         Least curvature of a row, as a part of its bound (where there is none, of the largest curvature here). It is
         for losses such as Huber's, whose curvature may be greater a little further on.
     """
-    columns = used(objective)
+    columns = used_columns(objective)
     own, whole, root = _curvature(objective, w, channel, damping)
     inverse = np.asarray(root.inverse.T @ root.inverse)
     own *= objective.shard.total / max(1, len(objective.shard))
@@ -88,9 +88,9 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
         return _padded(root.T @ root, used(objective), objective.width)[None]
     p = objective.loss.slope(objective.predict(w), objective.shard.label)
     p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
-    columns, blocks = used(objective), []
+    columns, blocks = used_columns(objective), []
     for q in p.T:
-        own = objective.curvature_with(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
+        own = objective.weighted_gram(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
         whole = symmetric_sum(own, channel)
         inverse = root_of(whole + np.diag(objective.ridge[:columns])).inverse
         blocks.append(_padded(inverse.T @ inverse, columns, objective.width))

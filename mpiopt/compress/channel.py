@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.accounting import COUNTS, TimedSum, Timer, Traffic
 from mpiopt.comm.base import Array, Comm, Message, Pending
 from mpiopt.compress import allreduce
-from mpiopt.compress.allreduce import CompressedSum, Parts, Route
+from mpiopt.compress.allreduce import CompressedSum, ExchangedSum, Route
 from mpiopt.compress.compressors.base import Compressor
 
 Vector = NDArray[np.float64]
@@ -21,13 +21,38 @@ R = TypeVar("R")
 
 @dataclass
 class Channel:
-    """Exchange of vectors between the ranks, with its accounting."""
+    """Exchange of vectors between the ranks, with its accounting.
+
+    All methods that exchange are collective unless they say otherwise.
+
+    Parameters
+    ----------
+    comm : Comm
+        The ranks.
+    seed : int
+        Seed of all random numbers of the run.
+    compressor : Compressor, optional
+        Used by `compress`; without one, `compress` is `sum`.
+    memory : str
+        Error compensation of compressed sums, see `mpiopt.compress.error_feedback`: "none", "difference" or
+        "error-feedback".
+    downlink : bool
+        Whether the way back from a sum is compressed, too.
+    traffic : Traffic
+        Counts of bytes, messages, exchanges and seconds; added to in place.
+
+    Examples
+    --------
+    >>> from mpiopt.comm.threads import spmd
+    >>> spmd(2, lambda comm: Channel(comm).sum(comm.rank + 1.0).tolist())
+    [[3.0], [3.0]]
+    """
 
     comm: Comm
     seed: int = 0
-    compressor: Compressor | None = None  # None: `compress` is `sum`
-    memory: str = "error-feedback"  # what `mpiopt.compress.error_feedback.update` does
-    downlink: bool = False  # compress the way back from a sum, too
+    compressor: Compressor | None = None
+    memory: str = "error-feedback"
+    downlink: bool = False
     traffic: Traffic = field(default_factory=Traffic)
 
     @property
@@ -37,142 +62,178 @@ class Channel:
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
+        """The number of ranks."""
         return self.comm.size
 
     @property
     def compresses(self) -> bool:
-        """Say whether `compress` is anything but an exact sum."""
-        return self.compressor is not None and self.compressor.name != "none" and self.size > 1
+        """Whether `compress` is anything but an exact sum."""
+        return self._active is not None
+
+    @property
+    def _active(self) -> Compressor | None:
+        """The compressor; None if sums are exact."""
+        return self.compressor if self.compressor and self.compressor.name != "none" and self.size > 1 else None
+
+    # ---- sums that are exact
 
     def sum(self, *parts: Array | float) -> Array:
-        """Sum over the ranks in one exchange; several arguments travel as one flat vector."""
+        """Sum over the ranks in one exchange.
+
+        Parameters
+        ----------
+        *parts : ndarray or float
+            Joined to one flat float64 vector, of the same length on all ranks.
+
+        Returns
+        -------
+        ndarray
+            The flat sum, the same bits on all ranks.
+        """
         x = flat(*parts)
-        self._meter.wait()
-        with self._meter.counted():
-            self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
+        self._timer.wait()
+        with self._timer.counted():
+            self._count_exact(x.size)
             return self.comm.sum(x)
 
-    def whole_sum(self, x: Array) -> Array:
-        """Sum over the ranks of short whole numbers, in their own type."""
-        self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
-        return self._exchange(x)
+    def integer_sum(self, x: Array) -> Array:
+        """Sum small integers over the ranks in their own type."""
+        self._count_exact(x.size)
+        self._timer.wait()
+        with self._timer.counted(), np.errstate(over="ignore", invalid="ignore"):
+            return self.comm.sum(x)
 
     def start_sum(self, *parts: Array | float) -> Pending:
-        """Nonblocking twin of `sum`."""
-        with self._meter.counted():
+        """Start a nonblocking `sum`; its `wait` returns the sum."""
+        with self._timer.counted():
             x = flat(*parts)
-            self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
-            return TimedSum(self.comm.start_sum(x), self.traffic)
+            self._count_exact(x.size)
+            return Timed(self.comm.start_sum(x), self.traffic)
 
     def max(self, x: Array | float) -> Array:
-        """Maximum over the ranks."""
-        with self._meter.counted():
+        """Return the maximum over the ranks, element by element."""
+        with self._timer.counted():
             y = flat(x)
             self.traffic.bytes_plain += y.nbytes * (self.size - 1)
             return self.comm.max(y)
 
-    def shrink(self, d: int) -> float:
-        """Give s with E‖s C(x) − x‖² < ‖x‖² for vectors of d numbers as they travel here; 1 without compression."""
-        return self.compressor.shrink(self._together(d)) if self.compressor and self.compresses else 1.0
-
-    def variance(self, d: int) -> float:
-        """Give ω of vectors of d numbers as they travel here; 0 without compression."""
-        return self.compressor.variance(self._together(d)) if self.compressor and self.compresses else 0.0
-
-    def contraction(self, d: int) -> float:
-        """Give α with E‖s C(x) − x‖² <= (1 − α) ‖x‖² for all x, s = shrink(d); 1 without compression."""
-        return self.compressor.contraction(self._together(d)) if self.compressor and self.compresses else 1.0
-
-    def through(self, d: int) -> float:
-        """Give the part of a usual vector of d numbers that gets through; 1 without compression."""
-        return self.compressor.through(self._together(d)) if self.compressor and self.compresses else 1.0
-
-    def shrink_of_sum(self, d: int) -> float:
-        """Give s for a sum of as many like vectors, whose noise averages out unless all ranks draw the same."""
-        if not (self.compressor and self.compresses):
-            return 1.0
-        omega = 1.0 / self.shrink(d) - 1.0
-        return 1.0 / (1.0 + omega / (1 if self._lean(self.compressor).route(d) is Route.SUM else self.size))
-
-    def exchanges_for_one(self, d: int) -> int:
-        """Give how many compressed exchanges of d numbers cost as many bytes as an exact one."""
-        if self.compressor is None:
-            return 1
-        costs = allreduce.costs_of(self.compressor, d, self.size, self.downlink)
-        return max(1, int(allreduce.plain(d, self.size) / max(1.0, min(costs.values()))))
-
-    def highest(self, x: Array) -> Array:
-        """Maximum over the ranks of what is about the run: not counted."""
+    def max_uncounted(self, x: Array) -> Array:
+        """Return the maximum over the ranks without counting it: for messages about the run itself."""
         return self.comm.max(x)
 
-    def coordinate(self, work: Callable[[], R], d: int) -> R:
-        """Do what sends along a graph of `comm`, in place of an exact sum of d numbers; count it as one exchange.
+    # ---- sums that are compressed
 
-        Waiting for slower ranks is part of it: along a graph nobody meets all the others.
+    def compress(self, x: Vector, k: int, stream: int, residual: Vector | None = None) -> ExchangedSum:
+        """Sum compressed vectors over the ranks, on the route with the fewest bytes (`mpiopt.compress.allreduce`).
+
+        Parameters
+        ----------
+        x : ndarray, shape (d,)
+            This rank's vector.
+        k, stream : int
+            The round and the number of the random stream, from which the compressor's seed follows.
+        residual : ndarray, shape (d,), optional
+            With `downlink`: what the way back of this rank's slice has lost so far. It is added to the sum, and
+            updated in place: error feedback.
+
+        Returns
+        -------
+        ExchangedSum
+            C(x) of this rank, and Σ C(x_k) with the same bits on all ranks.
         """
-        with self._meter.counted():
-            self.traffic.bytes_plain += allreduce.plain(d, self.size)
+        if self._active is None:
+            return ExchangedSum(np.array(x), self.sum(x))
+        self._count_exact(x.size)
+        return self._compressed_sum(self._active).exchange(x, k, stream, residual)
+
+    def shrink(self, d: int) -> float:
+        """Return s with E‖s C(x) − x‖² < ‖x‖² for vectors of d numbers as they travel here; 1 without compression."""
+        return self._active.shrink(self._compressed_length(d)) if self._active else 1.0
+
+    def variance(self, d: int) -> float:
+        """Return ω of vectors of d numbers as they travel here; 0 without compression."""
+        return self._active.variance(self._compressed_length(d)) if self._active else 0.0
+
+    def contraction(self, d: int) -> float:
+        """Return α with E‖s C(x) − x‖² <= (1 − α) ‖x‖² for all x, s = shrink(d); 1 without compression."""
+        return self._active.contraction(self._compressed_length(d)) if self._active else 1.0
+
+    def typical_contraction(self, d: int) -> float:
+        """Return α for typical, not for the worst, vectors of d numbers; 1 without compression."""
+        return self._active.typical_contraction(self._compressed_length(d)) if self._active else 1.0
+
+    def shrink_of_sum(self, d: int) -> float:
+        """Return s for a sum of as many similar vectors, whose noise averages out unless all ranks draw the same."""
+        if self._active is None:
+            return 1.0
+        omega = 1.0 / self.shrink(d) - 1.0
+        shared = self._compressed_sum(self._active).route(d) is Route.SUM
+        return 1.0 / (1.0 + omega / (1 if shared else self.size))
+
+    def exchanges_per_exact_sum(self, d: int) -> int:
+        """Return how many compressed exchanges of d numbers cost as many bytes as an exact one."""
+        if self.compressor is None:
+            return 1
+        costs = allreduce.route_costs(self.compressor, d, self.size, self.downlink)
+        return max(1, int(allreduce.exact_sum_bytes(d, self.size) / max(1.0, min(costs.values()))))
+
+    def _compressed_length(self, d: int) -> int:
+        return self._compressed_sum(self.compressor).compressed_length(d) if self.compressor else d
+
+    def _compressed_sum(self, compressor: Compressor) -> CompressedSum:
+        return CompressedSum(compressor, self.downlink, self.seed, self._timer)
+
+    # ---- accounting
+
+    def coordinate(self, work: Callable[[], R], d: int) -> R:
+        """Call `work`, which sends along a graph of `comm`, and count it as one exact sum of d numbers.
+
+        Waiting for slower ranks is part of it, since along a graph no rank meets all others.
+        """
+        with self._timer.counted():
+            self._count_exact(d)
             return work()
 
     def counts(self) -> NDArray[np.void]:
-        """Give the traffic of every rank: a table with a row for each, fields as in `COUNTS`; collective."""
+        """Return the traffic of every rank: a table with a row for each rank and the fields of `COUNTS`."""
         mine = np.array([tuple(getattr(self.traffic, n) for n in COUNTS)], [(n, np.int64) for n in COUNTS])
         parts = self.comm.allgather(mine.view(np.int64))
         return np.concatenate(parts).view(mine.dtype)
 
     @property
-    def _meter(self) -> Timer:
+    def _timer(self) -> Timer:
         return Timer(self.comm, self.traffic)
 
-    def _lean(self, compressor: Compressor) -> CompressedSum:
-        return CompressedSum(compressor, self.downlink, self.seed, self._meter)
+    def _count_exact(self, d: int) -> None:
+        """Count what an exact sum of d numbers would send."""
+        self.traffic.bytes_plain += allreduce.exact_sum_bytes(d, self.size)
 
-    def _together(self, d: int) -> int:
-        return self._lean(self.compressor).together(d) if self.compressor else d
+    # ---- messages from rank to rank
 
-    def compress(self, x: Vector, k: int, stream: int, residual: Vector | None = None) -> Parts:
-        """Give C(x) of this rank and Σ C(x_k), for the flat vector `x` of round k; collective.
-
-        The route is that with the fewest bytes (`mpiopt.compress.allreduce`). With `downlink` and a `residual` (of
-        x's size; this
-        rank's slice of it is used) what the way back loses is added to the next sum: error feedback.
-        """
-        if self.compressor is None or not self.compresses:
-            total = self.sum(x)
-            return Parts(np.array(x), total)
-        self.traffic.bytes_plain += allreduce.plain(x.size, self.size)
-        return self._lean(self.compressor).of(x, k, stream, residual)
-
-    def _exchange(self, x: Array) -> Array:
-        self._meter.wait()
-        with self._meter.counted(), np.errstate(over="ignore", invalid="ignore"):
-            return self.comm.sum(x)
-
-    def shift(self, wire: Array) -> Array:
-        """Hand a wire (uint8) to the next rank of the ring and give that of the rank before; collective."""
-        self._meter.wait()
-        with self._meter.counted():
-            parts = [wire if r == (self.rank + 1) % self.size else wire[:0] for r in range(self.size)]
-            self.traffic.bytes_plain += wire.nbytes * (self.size > 1)
+    def shift(self, payload: Array) -> Array:
+        """Send bytes (uint8) to the next rank of the ring and return those of the rank before; collective."""
+        self._timer.wait()
+        with self._timer.counted():
+            parts = [payload if r == (self.rank + 1) % self.size else payload[:0] for r in range(self.size)]
+            self.traffic.bytes_plain += payload.nbytes * (self.size > 1)
             return self.comm.alltoall(parts)[(self.rank - 1) % self.size]
 
-    def send(self, payloads: Mapping[int, Array]) -> None:
-        """Send a message to each rank of the mapping, as one exchange, and return at once."""
-        with self._meter.counted():
-            for to, payload in payloads.items():
-                self.comm.send(payload, to)
-            self.traffic.bytes_plain += sum(payload.nbytes for payload in payloads.values())
+    def post(self, wires: Mapping[int, Array]) -> None:
+        """Send each rank named its wire, as one exchange that nobody waits for."""
+        with self._timer.counted():
+            for to, wire in wires.items():
+                self.comm.post(wire, to)
+            self.traffic.bytes_plain += sum(wire.nbytes for wire in wires.values())
 
-    def receive_available(self) -> list[Message]:
-        """Return the messages that have arrived at this rank by now."""
-        with self._meter.counted(exchanges=0):
-            return self.comm.receive_available()
+    def arrived(self) -> list[Message]:
+        """Take what has been posted to this rank and is here."""
+        with self._timer.counted(exchanges=0):
+            return self.comm.arrived()
 
-    def drain(self) -> list[Message]:
-        """Receive all messages still under way to this rank; collective."""
-        with self._meter.counted():
-            return self.comm.drain()
+    def flush(self) -> list[Message]:
+        """Take all that is still under way to this rank; collective."""
+        with self._timer.counted():
+            return self.comm.flush()
 
 
 def flat(*parts: Array | float) -> Array:

@@ -1,9 +1,9 @@
-"""Memories of compressed sums: what all ranks already know of a rank's vector need not be sent again.
+"""Error compensation for compressed sums: a rank sends only what the others do not know of its vector yet.
 
-Rank k has x_k and remembers h_k, of which all know the sum H = Σ h_k. It sends C(x_k − h_k), which vanishes as x_k
-settles. Wanted is Σ x_k; s is `Compressor.shrink`.
+Rank k has x_k and a memory h_k; all ranks know the sum H = Σ h_k. Rank k sends C(x_k − h_k), which vanishes as x_k
+settles. The goal is Σ x_k; s is `Compressor.shrink`.
 
-    none             Σ C(x_k): unbiased where C is, but its noise stays
+    none             Σ C(x_k): unbiased if C is, but the noise stays
     difference       H + Σ C(x_k − h_k),  then h_k += s C(x_k − h_k): unbiased, noise vanishes. K. Mishchenko et al.,
                      DIANA, 2019 (arXiv 1901.09269); C. Philippenko, A. Dieuleveut, Artemis, 2020 (2006.14591)
     error-feedback   h_k += s C(x_k − h_k),  then H: for any contraction s C, biased ones too. P. Richtárik,
@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.compress.allreduce import Parts
+from mpiopt.compress.allreduce import ExchangedSum
 from mpiopt.compress.channel import Channel
 
 Vector = NDArray[np.float64]
@@ -25,29 +25,46 @@ MEMORIES = ("none", "difference", "error-feedback")
 
 
 def update(
-    x: Vector, own: Vector, whole: Vector, channel: Channel, k: int, stream: int, residual: Vector | None = None
+    x: Vector, own: Vector, total: Vector, channel: Channel, k: int, stream: int, residual: Vector | None = None
 ) -> Vector:
-    """Give the estimate of Σ x_k in round k, the same bits on all ranks; collective.
+    """Estimate Σ x_k in round k from compressed differences; collective.
 
-    `own` (h_k) and `whole` (H) are updated in place; both have the shape of `x` and begin as zeros. Without
-    compression every memory gives the exact sum. `residual`: see `Channel.compress`.
+    Without compression every memory gives the exact sum.
+
+    Parameters
+    ----------
+    x : ndarray
+        x_k, this rank's vector, of any shape.
+    own, total : ndarray, shape of x
+        h_k and H: zeros at first, updated in place.
+    channel : Channel
+        The ranks, the compressor and the memory's name.
+    k, stream : int
+        The round and the number of the random stream, from which the compressor's seed follows.
+    residual : ndarray, optional
+        See `Channel.compress`.
+
+    Returns
+    -------
+    ndarray, shape of x
+        The estimate, the same bits on all ranks.
     """
     sent = channel.compress((x - own).reshape(-1), k, stream, residual)
-    parts = Parts(*(part.reshape(x.shape) for part in sent))
-    return absorb(parts, own, whole, channel, x.size).total
+    parts = ExchangedSum(*(part.reshape(x.shape) for part in sent))
+    return absorb(parts, own, total, channel, x.size).total
 
 
-def absorb(sent: Parts, own: Vector, whole: Vector, channel: Channel, d: int) -> Parts:
-    """Put C(x_k − h_k) and its sum into the memory; give what x_k and Σ x_k are now taken for.
+def absorb(sent: ExchangedSum, own: Vector, total: Vector, channel: Channel, d: int) -> ExchangedSum:
+    """Add C(x_k − h_k) and its sum to the memories; return the estimates of x_k and Σ x_k.
 
-    `d` is how many numbers travelled: other than those of `own` where padding stayed at home.
+    `d` is how many numbers travelled. It differs from the size of `own` if padding was not sent.
     """
     memory = channel.memory if channel.compresses else "error-feedback"
     s = channel.shrink(d)
     if memory == "none":
         return sent
     if memory == "difference":
-        estimate = Parts(own + sent.own, whole + sent.total)
+        estimate = ExchangedSum(own + sent.own, total + sent.total)
     own += s * sent.own
-    whole += s * sent.total
-    return estimate if memory == "difference" else Parts(own.copy(), whole.copy())
+    total += s * sent.total
+    return estimate if memory == "difference" else ExchangedSum(own.copy(), total.copy())

@@ -1,9 +1,9 @@
-"""Sums of curvatures over the ranks in as few bits as the steps need.
+"""Sums of curvature matrices over the ranks in as few bits as a preconditioner needs.
 
-The shares A_k of S = Σ A_k are positive semi-definite, so that |Σ (A_k)_ij| <= Σ √(A_k)_ii √(A_k)_jj <= √S_ii √S_jj:
-scaled by the common diagonal all sums lie in [−1, 1], and 16-bit whole numbers hold them. A metric that is off by a
-part of itself has the same fixed point; where 16 bits are too few for its smallest eigenvalue, 16 more bits of what
-was left of each share follow.
+The shares A_k of S = Σ A_k are positive semi-definite, so that |Σ (A_k)_ij| <= Σ √(A_k)_ii √(A_k)_jj <= √S_ii √S_jj.
+Scaled by the common diagonal, all partial sums lie in [−1, 1] and fit into 16-bit integers. A preconditioner with a
+relative error has the same fixed point. If 16 bits are too few for its smallest eigenvalue, 16 more bits of each
+share's rest follow.
 """
 
 from __future__ import annotations
@@ -18,18 +18,37 @@ from mpiopt.compress.channel import Channel
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
-LARGEST = 32000  # sums of so many units fit 16 bits, with room for the rounding of every rank
-MOST_RANKS = 1000  # whose roundings, half a unit each, still fit beside it
-ENOUGH = 0.5  # largest error of the curvature, in the metric that it makes
+LARGEST = 32000  # units for 1: 2¹⁵ less room for the rounding of every rank
+MOST_RANKS = 1000  # whose roundings, half a unit each, still fit beside LARGEST
+LARGEST_ERROR = 0.5  # of the sum, as ‖P^{-1/2} E P^{-1/2}‖ with P the preconditioner: its eigenvalues stay positive
+POWER_ITERATIONS = 20  # for the largest eigenvalue of P⁻¹
 
 
 def symmetric_sum(own: Matrix, channel: Channel) -> Matrix:
-    """Sum symmetric matrices over the ranks exactly: one half travels."""
-    return whole_of(channel.sum(half_of(own)))
+    """Sum symmetric matrices over the ranks exactly; only the lower triangle travels."""
+    return from_lower_triangle(channel.sum(lower_triangle(own)))
 
 
 def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
-    """Sum positive semi-definite matrices over the ranks, to an error that is small in the metric sum + `extra`."""
+    """Sum positive semi-definite matrices over the ranks in 16 or 32 bits an entry; collective.
+
+    Without compression the sum is exact.
+
+    Parameters
+    ----------
+    own : ndarray, shape (d, d)
+        This rank's share.
+    extra : ndarray, shape (d, d)
+        What is added to the sum to make the preconditioner; the same on all ranks.
+    channel : Channel
+        The ranks.
+
+    Returns
+    -------
+    ndarray, shape (d, d)
+        The sum, the same bits on all ranks. Its error is estimated to be at most LARGEST_ERROR relative to
+        the sum + `extra`, unless 32 bits are too few.
+    """
     if not channel.compresses or channel.size > MOST_RANKS:
         return symmetric_sum(own, channel)
     diagonal = channel.sum(own.diagonal())
@@ -37,7 +56,7 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
     scale = np.zeros_like(size)
     with np.errstate(over="ignore", invalid="ignore"):
         np.divide(math.sqrt(LARGEST), size, out=scale, where=size > 0.0)
-        rest = half_of(own * scale * scale[:, None])
+        rest = lower_triangle(own * scale * scale[:, None])
         width = rest.max(initial=0.0) - rest.min(initial=0.0)
     if not np.isfinite(channel.max(width)[0]):
         return symmetric_sum(own, channel)
@@ -45,20 +64,20 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
     for _ in range(2):
         sent = np.rint(rest / unit)
         rest -= sent * unit
-        total += channel.whole_sum(sent.astype(np.int16)) * unit
-        sigma = math.sqrt(channel.size / 12.0) * unit / LARGEST
+        total += channel.integer_sum(sent.astype(np.int16)) * unit
+        sigma = math.sqrt(channel.size / 12.0) * unit / LARGEST  # of a sum of roundings, each uniform over a unit
         unit *= channel.size / (2.0 * LARGEST)
-        whole: Matrix = whole_of(total) / LARGEST * np.outer(size, size)
-        whole[np.diag_indices_from(whole)] = diagonal
-        if spread(whole + extra, sigma) <= ENOUGH:
+        summed: Matrix = from_lower_triangle(total) / LARGEST * np.outer(size, size)
+        summed[np.diag_indices_from(summed)] = diagonal
+        if error_norm(summed + extra, sigma) <= LARGEST_ERROR:
             break
-    return whole
+    return summed
 
 
-def spread(p: Matrix, sigma: float) -> float:
-    """Estimate ‖P^{-1/2} E P^{-1/2}‖ for a symmetric E of random numbers, σ√(p_ii p_jj) in size.
+def error_norm(p: Matrix, sigma: float) -> float:
+    """Estimate ‖P^{-1/2} E P^{-1/2}‖ for a symmetric E of random numbers with standard deviations σ√(p_ii p_jj).
 
-    With P scaled to a unit diagonal about 2 σ ‖P⁻¹‖^{1/2} (tr P⁻¹)^{1/2}; inf where P is not positive definite.
+    With P scaled to a unit diagonal it is about 2 σ ‖P⁻¹‖^{1/2} (tr P⁻¹)^{1/2}; inf if P is not positive definite.
     """
     size = np.sqrt(np.maximum(p.diagonal(), 0.0))
     used = size > 0.0
@@ -68,20 +87,20 @@ def spread(p: Matrix, sigma: float) -> float:
     except np.linalg.LinAlgError:
         return math.inf
     v = np.ones(len(root))
-    for _ in range(20):
+    for _ in range(POWER_ITERATIONS):
         v = root.T @ (root @ (v / np.linalg.norm(v)))
     return 2.0 * sigma * math.sqrt(float(np.linalg.norm(v)) * float((root * root).sum()))
 
 
-def half_of(matrix: Matrix) -> Vector:
-    """Give the lower half of a symmetric matrix, row by row."""
+def lower_triangle(matrix: Matrix) -> Vector:
+    """Return the lower triangle of a symmetric matrix, row by row."""
     return np.concatenate([row[: i + 1] for i, row in enumerate(matrix)])
 
 
-def whole_of(half: Vector) -> Matrix:
-    """Undo `half_of`."""
+def from_lower_triangle(half: Vector) -> Matrix:
+    """Return the symmetric matrix with this lower triangle."""
     size = (math.isqrt(8 * half.size + 1) - 1) // 2
-    whole = np.empty((size, size))
+    matrix = np.empty((size, size))
     for i, row in enumerate(np.split(half, np.cumsum(np.arange(1, size)))):
-        whole[i, : i + 1] = whole[: i + 1, i] = row
-    return whole
+        matrix[i, : i + 1] = matrix[: i + 1, i] = row
+    return matrix

@@ -38,7 +38,7 @@ class Coordinates(Protocol):
 
 
 @dataclass(frozen=True)
-class Same:
+class Unscaled:
     """u = w and v = g, without padding."""
 
     columns: int  # in use

@@ -106,19 +106,19 @@ def _unpack_threes(wire: Any, table: Any, symbols: Any) -> None:
         symbols[i] = table[wire[n // 5], i % 5]
 
 
-def kind(width: int) -> type[np.unsignedinteger[Any]]:
+def symbol_type(width: int) -> type[np.unsignedinteger[Any]]:
     """Give the type of symbols of this width."""
     return np.uint8 if width <= BYTE else np.uint32
 
 
-def length(n: int, width: int) -> int:
+def packed_bytes(n: int, width: int) -> int:
     """Give the bytes of n symbols."""
     return (n * width + 7) // 8
 
 
 def pack(symbols: Symbols, width: int) -> Bytes:
-    """Pack whole numbers below 2^width, 1 <= width <= 32, of the type `kind(width)`."""
-    out = np.empty(length(symbols.size, width), np.uint8)
+    """Pack whole numbers below 2^width, 1 <= width <= 32, of the type `symbol_type(width)`."""
+    out = np.empty(packed_bytes(symbols.size, width), np.uint8)
     whole = symbols.size // 8 * 8 if width <= BYTE else 0
     if whole:
         _pack_eights(symbols[:whole].view(np.uint64), width, out)
@@ -128,7 +128,7 @@ def pack(symbols: Symbols, width: int) -> Bytes:
 
 def unpack(wire: Bytes, n: int, width: int) -> Symbols:
     """Give the n whole numbers that were packed; `wire` holds all their bytes."""
-    symbols = np.empty(n, kind(width))
+    symbols = np.empty(n, symbol_type(width))
     whole = n // 8 * 8 if width <= BYTE else 0
     if whole:
         _unpack_eights(wire, width, symbols[:whole].view(np.uint64))

@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mpiopt.kernels.haar import reflections, turn, turn_back
+from mpiopt.kernels.haar import reflections, rotate, rotate_back
 from mpiopt.kernels.random_subsets import floyd
 from mpiopt.kernels.random_words import key_of, uniform
 
@@ -83,12 +83,12 @@ def sketch(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
     reflections(seed, v)
     for i in range(d):
         out[i] = x[i]
-    turn(v, out)
+    rotate(v, out)
     for i in range(h):
         out[i] *= d / h
     for i in range(h, d):
         out[i] = 0.0
-    turn_back(v, out)
+    rotate_back(v, out)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

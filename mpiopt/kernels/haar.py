@@ -1,9 +1,9 @@
 """Random orthogonal matrices by reflections (Stewart 1980): h of them take a vector to h coordinates of a Haar frame.
 
 Reflection j acts on the coordinates from j on and takes a Gaussian vector there to the axis j, with the sign that
-makes the triangle of the QR factorisation positive. So the first h coordinates of `turn` are Qᵀx with the orthonormal
-basis Q of the span of h Gaussian vectors; with h = d the matrix has the Haar measure. Logarithm and sine are made of
-sums and products in a fixed order here: the same bits on every machine.
+makes the triangle of the QR factorisation positive. So the first h coordinates of `rotate` are Qᵀx with the
+orthonormal basis Q of the span of h Gaussian vectors; with h = d the matrix has the Haar measure. Logarithm and sine
+are sums and products in a fixed order: the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from mpiopt.kernels.random_words import bits_of, float_of, key_of, word
 
@@ -107,7 +108,7 @@ def _reflect(row: Any, j: int, y: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def turn(v: Any, y: Any) -> None:
+def rotate(v: Any, y: Any) -> None:
     """Turn y by the reflections v in place."""
     for j in range(v.shape[0]):
         _reflect(v[j], j, y)
@@ -116,9 +117,16 @@ def turn(v: Any, y: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def turn_back(v: Any, y: Any) -> None:
-    """Undo `turn`."""
+def rotate_back(v: Any, y: Any) -> None:
+    """Undo `rotate`."""
     for j in range(v.shape[0] - 1, -1, -1):
         if v[j, j] > 0.0:
             y[j] = -y[j]
         _reflect(v[j], j, y)
+
+
+def reflections_of(seed: int, h: int, d: int) -> NDArray[np.float64]:
+    """Return the h reflections of a seed in d dimensions, shape (h, d)."""
+    v = np.empty((h, d))
+    reflections(seed, v)
+    return v

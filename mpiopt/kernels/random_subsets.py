@@ -42,7 +42,7 @@ def floyd(d: int, seed: Any, marks: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def count(d: int, seed: Any, share: float) -> int:
+def count_drawn(d: int, seed: Any, share: float) -> int:
     """Give how many of d places are drawn with probability `share` each."""
     key, n = key_of(seed), 0
     for i in range(d):
@@ -71,7 +71,7 @@ def scatter(values: Any, seed: Any, share: float, out: Any) -> None:
             out[i] = 0.0
 
 
-def exactly(k: int, d: int, seed: int) -> Places:
+def draw_subset(k: int, d: int, seed: int) -> Places:
     """Give k of d places; every subset is as likely as any other."""
     out = np.empty(k, np.int64)
     floyd(d, seed, np.zeros((d + 63) // 64, np.uint64), out)

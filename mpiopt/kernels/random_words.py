@@ -72,6 +72,6 @@ def below(key: Any, place: Any, bound: Any) -> Any:
     return np.int64(uniform(key, place) * bound)
 
 
-def other_seed(seed: int) -> int:
+def second_seed(seed: int) -> int:
     """Give the seed of a second stream beside that of `seed`, in [0, 2⁶³)."""
     return seed ^ 0x6A09E667F3BCC908

@@ -21,13 +21,13 @@ _TWO = np.uint64(1024)  # the exponent field of 2.0
 _MAGNITUDE = np.uint64((1 << 63) - 1)
 
 
-def exponent(x: NDArray[np.float64]) -> int:
+def largest_exponent(x: NDArray[np.float64]) -> int:
     """Give k with 2ᵏ <= max |x_i| < 2ᵏ⁺¹; 0 where all are 0."""
     largest = _largest(x)
     return math.frexp(largest)[1] - 1 if largest > 0.0 else 0
 
 
-def factors(k: int) -> tuple[float, float]:
+def scale_factors(k: int) -> tuple[float, float]:
     """Give two numbers whose product is 2ᵏ, |k| <= 2000."""
     return math.ldexp(1.0, k // 2), math.ldexp(1.0, k - k // 2)
 

@@ -60,7 +60,7 @@ def _choose(x: Any, among: Any, last: float, equal: int, out: Any) -> None:
             n += 1
 
 
-def largest(x: NDArray[np.float64], k: int) -> Places:
+def largest_magnitudes(x: NDArray[np.float64], k: int) -> Places:
     """Give the places of the k largest magnitudes, rising; of equal ones the first. By a threshold from a sample."""
     out = np.empty(k, np.int64)
     if k:
@@ -114,27 +114,31 @@ def _low(k: int, d: int) -> int:
     return max(0, (d // max(k, 1)).bit_length() - 1)
 
 
-def coded_length(k: int, d: int) -> int:
+def increasing_bytes(k: int, d: int) -> int:
     """Give the bytes of k rising numbers below d."""
-    return bitpack.length(k, _low(k, d)) + (k + ((d - 1) >> _low(k, d)) + 7) // 8 if k else 0
+    return bitpack.packed_bytes(k, _low(k, d)) + (k + ((d - 1) >> _low(k, d)) + 7) // 8 if k else 0
 
 
-def code(places: Places, d: int) -> bitpack.Bytes:
+def encode_increasing(places: Places, d: int) -> bitpack.Bytes:
     """Give rising numbers below d in k (2 + log₂(d/k)) bits or fewer (Elias 1974, Fano 1971).
 
     The lower l = ⌊log₂(d/k)⌋ bits of each, packed; then bits of which number i sets the one at (number >> l) + i.
     """
     low = _low(places.size, d)
-    lower = bitpack.pack((places & ((1 << low) - 1)).astype(bitpack.kind(low)), low) if low else np.empty(0, np.uint8)
-    upper = np.zeros(coded_length(places.size, d) - lower.size, np.uint8)
+    lower = (
+        bitpack.pack((places & ((1 << low) - 1)).astype(bitpack.symbol_type(low)), low)
+        if low
+        else np.empty(0, np.uint8)
+    )
+    upper = np.zeros(increasing_bytes(places.size, d) - lower.size, np.uint8)
     _mark(places, low, upper)
     return np.concatenate([lower, upper])
 
 
-def decode(wire: bitpack.Bytes, k: int, d: int) -> Places | None:
+def decode_increasing(wire: bitpack.Bytes, k: int, d: int) -> Places | None:
     """Give the numbers that were coded; None where the bytes are not those of k rising numbers below d."""
     low, places = _low(k, d), np.zeros(k, np.int64)
-    cut = bitpack.length(k, low)
+    cut = bitpack.packed_bytes(k, low)
     lower = bitpack.unpack(wire[:cut], k, low) if low else np.zeros(k, np.uint8)
     n = _read(wire[cut:], low, lower, places)
     valid = n == k and (k == 0 or (places[-1] < d and bool((np.diff(places) > 0).all())))

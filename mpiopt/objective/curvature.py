@@ -1,7 +1,4 @@
-"""The whole Hessian of the smooth part, on the columns in use; for softmax across the classes as well.
-
-How fast the gradients of the ranks' shares can change: the step sizes of first-order baselines.
-"""
+"""The whole Hessian of the smooth part, and how fast the gradients of the ranks' shares can change."""
 
 from __future__ import annotations
 
@@ -11,21 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
-from mpiopt.data.shard import CsrRows, Rows
+from mpiopt.objective import passes
 from mpiopt.objective.objective import Objective
 
 Matrix = NDArray[np.float64]
-PIECE = 1 << 21  # numbers in the largest temporary matrix
+
+LARGEST_BLOCK = 1 << 21  # float64 numbers in the largest temporary matrix of `across_classes`: 16 MiB
+POWER_ITERATIONS = 20  # passes over a rank's rows for its largest eigenvalue
+EIGENVALUE_MARGIN = 1.05  # factor on the result: a power iteration approaches the eigenvalue from below
 
 
-def used(objective: Objective) -> int:
-    """Columns in use: the features and the intercept; the rest is padding."""
+def used_columns(objective: Objective) -> int:
+    """Return the number of columns in use: the features and the intercept; the rest is padding."""
     return objective.shard.features + int(objective.shard.intercept)
 
 
 def curvature(objective: Objective, w: Matrix, channel: Channel) -> Matrix:
-    """Give the Hessian of loss and ridge over all rows, (outputs · used) squared; collective, one exchange."""
-    d = used(objective)
+    """Compute the Hessian of loss and ridge over all rows.
+
+    Collective: one pass over the rows of each rank and one exchange.
+
+    Parameters
+    ----------
+    objective : Objective
+        This rank's share of the objective.
+    w : ndarray, shape (outputs, width)
+        The model, the same on all ranks.
+    channel : Channel
+        The ranks.
+
+    Returns
+    -------
+    ndarray, shape (outputs · used, outputs · used)
+        The Hessian in the columns in use, output by output; the same bits on all ranks.
+    """
+    d = used_columns(objective)
     share = objective.curvature(w)[:d, :d] if objective.outputs == 1 else across_classes(objective, w)
     total = channel.sum(share).reshape(share.shape)
     total[np.diag_indices_from(total)] += np.tile(objective.ridge[:d], objective.outputs)
@@ -33,78 +50,68 @@ def curvature(objective: Objective, w: Matrix, channel: Channel) -> Matrix:
 
 
 def across_classes(objective: Objective, w: Matrix) -> Matrix:
-    """Give this rank's share of (1/N) Σ s_i (diag(p_i) - p_i p_iᵀ) ⊗ x_i x_iᵀ, p_i the class probabilities."""
+    """Compute this rank's share of (1/N) Σ s_i (diag(p_i) - p_i p_iᵀ) ⊗ x_i x_iᵀ, p_i the class probabilities."""
     if objective.loss.name != "softmax":
-        raise ValueError(f"newton knows losses with one output and softmax, not {objective.loss.name}")
-    d, classes, shard = used(objective), objective.outputs, objective.shard
+        raise ValueError(
+            f"newton takes losses with one output, or softmax, not {objective.loss.name}; try --algorithm saga"
+        )
+    d, classes, shard = used_columns(objective), objective.outputs, objective.shard
     margins = objective.predict(w)
     p = np.exp(margins - margins.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     share = np.zeros((classes, d, classes, d))
-    piece = max(1, PIECE // (classes * d))
-    for begin in range(0, len(shard), piece):
-        cut = slice(begin, min(begin + piece, len(shard)))
-        x, s, q = dense(shard.rows, cut, d), shard.weight[cut] / shard.total, p[cut]
+    length = max(1, LARGEST_BLOCK // (classes * d))
+    for begin in range(0, len(shard), length):
+        block = slice(begin, min(begin + length, len(shard)))
+        x, s, q = passes.dense_block(shard.rows, block, d), shard.weight[block] / shard.total, p[block]
         for c in range(classes):
             share[c, :, c, :] += (x * (s * q[:, c])[:, None]).T @ x
-        crossed = (np.sqrt(s)[:, None] * q)[:, :, None] * x[:, None, :]
-        crossed = crossed.reshape(len(x), classes * d)
-        share -= (crossed.T @ crossed).reshape(share.shape)
+        scaled = (np.sqrt(s)[:, None] * q)[:, :, None] * x[:, None, :]
+        scaled = scaled.reshape(len(x), classes * d)
+        share -= (scaled.T @ scaled).reshape(share.shape)
     return share.reshape(classes * d, classes * d)
 
 
-def dense(rows: Rows, cut: slice, columns: int) -> Matrix:
-    """Give some rows as a dense float64 array of the first `columns` columns."""
-    if not isinstance(rows, CsrRows):
-        return rows.values[cut, :columns].astype(np.float64)
-    x = np.zeros((cut.stop - cut.start, columns))
-    lengths = np.diff(rows.indptr[cut.start : cut.stop + 1])
-    stored = slice(rows.indptr[cut.start], rows.indptr[cut.stop])
-    x[np.repeat(np.arange(len(x)), lengths), rows.indices[stored]] = rows.values[stored]
-    return x
-
-
 def refuse_infinite(h: Matrix) -> None:
-    """Refuse a curvature with a number beyond float64: no damping would let it be factored.
+    """Refuse a Hessian with an entry that is not finite: no damping makes it possible to factor it.
 
     Raises
     ------
     ValueError
-        If there is one; on all ranks, where `h` is a sum over the ranks.
+        If there is one; on all ranks, since `h` is a sum over the ranks.
     """
     if not np.isfinite(h).all():
         raise ValueError("the curvature is not finite: columns or margins are too large; try --scale maxabs")
 
 
-PASSES = 20  # of the power iteration
-MARGIN = 1.05  # for what it has not found
-
-
 class Smoothness(NamedTuple):
-    """Lipschitz constants of loss parts; K F_k with F = Σ F_k, F_k a rank's share, are the functions of K clients."""
+    """Lipschitz constants of the gradients of loss parts.
 
-    mean: float  # L of F's loss part, at most: Σ L(F_k)
+    F = Σ F_k with F_k the share of rank k; the functions of K clients in the literature are K F_k.
+    """
+
+    mean: float  # an upper bound on L of F's loss part: Σ L(F_k)
     largest: float  # K max L(F_k)
     square: float  # √(K Σ L(F_k)²)
 
 
-def measure(objective: Objective, channel: Channel) -> Smoothness:
-    """Measure the constants by power iterations on each rank's rows; collective, 20 local passes, two exchanges."""
-    own = local(objective)
+def smoothness(objective: Objective, channel: Channel) -> Smoothness:
+    """Estimate the constants by power iterations on each rank's rows; collective, 20 local passes, two exchanges."""
+    own = local_smoothness(objective)
     total, squares = (float(v) for v in channel.sum(own, own * own))
     largest = float(channel.max(own)[0])
     return Smoothness(total, channel.size * largest, float(np.sqrt(channel.size * squares)))
 
 
-def local(objective: Objective) -> float:
-    """Give the largest eigenvalue of (1/N) Σ c_i x_i x_iᵀ over this rank's rows, c_i the bound of the curvature."""
+def local_smoothness(objective: Objective) -> float:
+    """Estimate the largest eigenvalue of (1/N) Σ s_i bound x_i x_iᵀ over this rank's rows, by power iterations."""
     c = np.asarray((objective.loss.curvature_bound or 0.0) * objective.shard.weight)
     v = np.random.default_rng(0).standard_normal((1, objective.width))
     value = 0.0
-    for _ in range(PASSES):
+    for _ in range(POWER_ITERATIONS):
         v = objective.hessian_vector(c, v)
         value = float(np.linalg.norm(v))
         if value == 0.0:
             return 0.0
         v /= value
-    return MARGIN * value
+    return EIGENVALUE_MARGIN * value

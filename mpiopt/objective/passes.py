@@ -1,4 +1,7 @@
-"""Sums over rows that look the same for dense and CSR rows: the fused pass, curvature matrices, norms, counts."""
+"""Sums over the rows of one rank, for dense and for CSR rows alike.
+
+The kernels come in pairs, one for each layout of the rows; the functions here choose.
+"""
 
 from __future__ import annotations
 
@@ -19,46 +22,69 @@ from mpiopt.objective.losses.base import Loss
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-_CHUNK = 1024  # rows made float64 at a time
-_SCATTER = 16  # a multiply-add of the scatter loop costs about this many of a matrix product
+_CHUNK = 1024  # rows that are converted to float64 at a time
+_SCATTER_COST = 16  # of a multiply-add of `gram_csr`, in multiply-adds of a matrix product (measured)
 
 
-def fused(rows: Rows, y: Vector, s: Vector, loss: Loss, w: Matrix, table: Matrix) -> tuple[float, Matrix]:
-    """Give Σ s_i loss_i(w x_i) and its gradient (outputs, width); fill `table` (n, outputs) unless it has no rows."""
+def value_and_gradient(
+    rows: Rows, y: Vector, s: Vector, loss: Loss, w: Matrix, table: Matrix
+) -> tuple[float, Matrix]:
+    """Compute Σ s_i loss_i(w x_i) and its gradient in one pass.
+
+    Parameters
+    ----------
+    rows : DenseRows or CsrRows
+        n rows x_i of `width` columns.
+    y, s : ndarray, shape (n,)
+        Labels and weights.
+    loss : Loss
+        The loss.
+    w : ndarray, shape (outputs, width)
+        The model.
+    table : ndarray, shape (n, outputs) or (0, outputs)
+        Filled with the slopes s_i loss_i'(w x_i), unless it has no rows.
+
+    Returns
+    -------
+    value : float
+        The sum.
+    gradient : ndarray, shape (outputs, width)
+        Σ s_i loss_i' x_iᵀ.
+    """
     return _pass(rows, y, s, w, table, (loss.value_address, loss.slope_address))
 
 
-def weighted(rows: Rows, c: Vector, p: Matrix) -> Matrix:
-    """Give Σ c_i (p x_i) x_iᵀ, shape (outputs, width): a Hessian times a vector."""
-    return _pass(rows, c, c, p, _nothing(p), (address(identity_value), address(identity_slope)))[1]
+def hessian_vector(rows: Rows, c: Vector, p: Matrix) -> Matrix:
+    """Compute Σ c_i (p x_i) x_iᵀ, shape (outputs, width): a Hessian with curvatures c_i times p."""
+    return _pass(rows, c, c, p, np.empty((0, len(p))), _identity())[1]
 
 
 def margins(rows: Rows, w: Matrix) -> Matrix:
-    """Give w x_i for each row, shape (n, outputs)."""
+    """Compute w x_i for each row, shape (n, outputs)."""
     if isinstance(rows, DenseRows):
         out = np.empty((len(rows), len(w)))
-        for start, chunk in _chunks(rows):
-            out[start : start + len(chunk)] = chunk @ w.T
+        for block, x in _chunks(rows):
+            out[block] = x @ w.T
         return out
     table, ones = np.empty((len(rows), len(w))), np.ones(len(rows))
-    _pass(rows, ones, ones, w, table, (address(identity_value), address(identity_slope)))
+    _pass(rows, ones, ones, w, table, _identity())
     return table
 
 
 def gram(rows: Rows, c: Vector) -> Matrix:
-    """Give Σ c_i x_i x_iᵀ, shape (width, width), for numbers c_i >= 0."""
+    """Compute Σ c_i x_i x_iᵀ, shape (width, width), for c_i >= 0."""
     total = np.zeros((rows.width, rows.width))
-    if isinstance(rows, CsrRows) and len(rows.indices) ** 2 * _SCATTER < (len(rows) * rows.width) ** 2:
+    if isinstance(rows, CsrRows) and len(rows.indices) ** 2 * _SCATTER_COST < (len(rows) * rows.width) ** 2:
         gram_csr(rows.indptr, rows.indices, rows.values, c, total)
         return np.triu(total) + np.triu(total, 1).T
-    for start, chunk in _chunks(rows):
-        chunk = chunk * np.sqrt(c[start : start + len(chunk), None])
-        total += chunk.T @ chunk
+    for block, x in _chunks(rows):
+        x = x * np.sqrt(c[block, None])
+        total += x.T @ x
     return total
 
 
 def squared_norms(rows: Rows, column: Vector | None = None) -> Vector:
-    """Give Σ_j column_j x_ij² for each row (‖x_i‖² without `column`), shape (n,)."""
+    """Compute Σ_j column_j x_ij² for each row, shape (n,); ‖x_i‖² without `column`."""
     out = np.empty(len(rows))
     each = np.ones(rows.width) if column is None else np.ascontiguousarray(column, np.float64)
     if isinstance(rows, DenseRows):
@@ -69,7 +95,7 @@ def squared_norms(rows: Rows, column: Vector | None = None) -> Vector:
 
 
 def column_squares(rows: Rows, c: Vector) -> Vector:
-    """Give Σ_i c_i x_ij² for each column, shape (width,)."""
+    """Compute Σ_i c_i x_ij² for each column, shape (width,)."""
     total, c = np.zeros(rows.width), np.ascontiguousarray(c, np.float64)
     if isinstance(rows, DenseRows):
         norms.columns_dense(rows.values, c, total)
@@ -79,39 +105,49 @@ def column_squares(rows: Rows, c: Vector) -> Vector:
 
 
 class Blocks(NamedTuple):
-    """Of m blocks of b rows; rows that a short block lacks are zeros."""
+    """Margins and Gram matrices of m blocks of b rows; rows that a short last block lacks are zeros.
 
-    margins: Matrix  # (m, b, outputs) w x_i
-    grams: Matrix  # (m, b, b) Σ_j column_j x_ij x_kj
-    rows: NDArray[np.int64]  # (m, b) their numbers; -1 where there is none
+    Attributes
+    ----------
+    margins : ndarray, shape (m, b, outputs)
+        w x_i.
+    grams : ndarray, shape (m, b, b)
+        Σ_j column_j x_ij x_kj.
+    rows : ndarray of int64, shape (m, b)
+        The numbers of the rows; -1 where the block has none.
+    """
+
+    margins: Matrix
+    grams: Matrix
+    rows: NDArray[np.int64]
 
 
-def blocks(rows: Rows, w: Matrix, column: Matrix, starts: NDArray[np.int64], batch: int) -> Blocks:
-    """Give margins and Gram matrices of the blocks that begin at `starts`; `column` (width,) scales the columns."""
+def blocks(rows: Rows, w: Matrix, column: Vector, starts: NDArray[np.int64], batch: int) -> Blocks:
+    """Compute margins and Gram matrices of blocks that begin at `starts`; `column` (width,) scales the columns."""
     index = starts[:, None] + np.arange(batch)
     index = np.where(index < len(rows), index, -1)
     found = Blocks(np.zeros((*index.shape, len(w))), np.zeros((*index.shape, batch)), index)
     if isinstance(rows, DenseRows):
         gram_blocks_dense(rows.values, w, column, index, found.margins, found.grams)
-    elif isinstance(rows, CsrRows):
+    else:
         gram_blocks_csr(rows.indptr, rows.indices, rows.values, w, column, index, found.margins, found.grams)
     return found
 
 
-def combined(rows: Rows, table: Matrix) -> Matrix:
-    """Give Σ_i table_i x_iᵀ for numbers (n, outputs), shape (outputs, width)."""
+def weighted_row_sum(rows: Rows, table: Matrix) -> Matrix:
+    """Compute Σ_i table_i x_iᵀ for numbers (n, outputs), shape (outputs, width)."""
     total = np.zeros((table.shape[1], rows.width))
-    for start, stop in _ranges(len(rows)):
+    for block in _ranges(len(rows)):
         if isinstance(rows, DenseRows):
-            total += table[start:stop].T @ rows.values[start:stop].astype(np.float64, copy=False)
+            total += table[block].T @ dense_block(rows, block, rows.width)
         else:
-            row, stored, values = _entries(rows, start, stop)
-            total += [np.bincount(stored, values * t[start + row], rows.width) for t in table.T]
+            row, column, values = _entries(rows, block)
+            total += [np.bincount(column, values * t[block.start + row], rows.width) for t in table.T]
     return total
 
 
 def column_counts(rows: Rows) -> NDArray[np.int64]:
-    """Give in how many rows each column is stored, shape (width,)."""
+    """Count in how many rows each column is stored, shape (width,)."""
     if isinstance(rows, DenseRows):
         return np.full(rows.width, len(rows))
     counts = np.zeros(rows.width, np.int64)
@@ -119,9 +155,20 @@ def column_counts(rows: Rows) -> NDArray[np.int64]:
     return counts
 
 
+def dense_block(rows: Rows, block: slice, columns: int) -> Matrix:
+    """Return a range of rows as a dense float64 matrix of the first `columns` columns; it may be a view."""
+    if isinstance(rows, DenseRows):
+        return np.ascontiguousarray(rows.values[block, :columns], np.float64)
+    x = np.zeros((block.stop - block.start, columns))
+    row, column, values = _entries(rows, block)
+    x[row, column] = values
+    return x
+
+
 def _pass(
     rows: Rows, y: Vector, s: Vector, w: Matrix, table: Matrix, addresses: tuple[int, int]
 ) -> tuple[float, Matrix]:
+    """Call the kernel for the layout of the rows, with the addresses of value and slope."""
     w = np.ascontiguousarray(w, np.float64)
     if w.shape[1] != rows.width or len(table) not in (0, len(rows)):
         raise ValueError(f"model {w.shape} and table {table.shape} do not fit {len(rows)} rows of width {rows.width}")
@@ -130,33 +177,26 @@ def _pass(
         return float(pass_dense(rows.values, y, s, w, gradient, table, *addresses)), gradient
     records = np.zeros((rows.width, 2, len(w)))
     records[:, 0] = w.T
-    arrays = (rows.indptr, rows.indices, rows.values)
-    value = pass_csr(*arrays, y, s, records, table, *addresses)
+    value = pass_csr(rows.indptr, rows.indices, rows.values, y, s, records, table, *addresses)
     return float(value), np.ascontiguousarray(records[:, 1].T)
 
 
-def _nothing(w: Matrix) -> Matrix:
-    return np.empty((0, len(w)))
+def _identity() -> tuple[int, int]:
+    """Return the addresses of a loss whose slope is the margin: a pass with it sums margins."""
+    return address(identity_value), address(identity_slope)
 
 
-def _ranges(n: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
+def _ranges(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
 
 
-def _entries(rows: CsrRows, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int32], Vector]:
-    """Give row number (from `start`), column and value of each nonzero of a range of rows."""
-    row = np.repeat(np.arange(stop - start), np.diff(rows.indptr[start : stop + 1]))
-    place = slice(int(rows.indptr[start]), int(rows.indptr[stop]))
-    return row, rows.indices[place], rows.values[place].astype(np.float64)
+def _entries(rows: CsrRows, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int32], Vector]:
+    """Return row number (counted from the range's start), column and value of each nonzero of a range of rows."""
+    row = np.repeat(np.arange(block.stop - block.start), np.diff(rows.indptr[block.start : block.stop + 1]))
+    stored = slice(int(rows.indptr[block.start]), int(rows.indptr[block.stop]))
+    return row, rows.indices[stored], rows.values[stored].astype(np.float64)
 
 
-def _chunks(rows: Rows) -> Iterator[tuple[int, Matrix]]:
-    """Give the rows as dense float64 matrices of at most _CHUNK rows, each with its first row's number."""
-    for start, stop in _ranges(len(rows)):
-        if isinstance(rows, DenseRows):
-            yield start, rows.values[start:stop].astype(np.float64, copy=False)
-        else:
-            chunk = np.zeros((stop - start, rows.width))
-            row, column, values = _entries(rows, start, stop)
-            chunk[row, column] = values
-            yield start, chunk
+def _chunks(rows: Rows) -> Iterator[tuple[slice, Matrix]]:
+    """Yield ranges of at most _CHUNK rows, each with its rows as a dense float64 matrix."""
+    return ((block, dense_block(rows, block, rows.width)) for block in _ranges(len(rows)))

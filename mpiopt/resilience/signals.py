@@ -109,7 +109,7 @@ class StopSignal:
         if self.outside is not None:
             self.level = max(self.level, self.outside.level((now - self._since) / self._rounds))
         mine = np.array([float(self.level), (now - self._since) / self._rounds, now - self._start])
-        level, slowest, self.elapsed = channel.highest(mine).tolist()
+        level, slowest, self.elapsed = channel.max_uncounted(mine).tolist()
         self._agreed = int(level)
         self._period = _next_period(self._period, slowest)
         self._rounds, self._since = 0, self._now()

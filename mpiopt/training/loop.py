@@ -27,8 +27,9 @@ from mpiopt.core.history import (
 )
 from mpiopt.data.shard import Shard
 from mpiopt.objective import duality_gap
-from mpiopt.objective.duality_gap import Certificate, Labels, certify
+from mpiopt.objective.duality_gap import Certificate, certify
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
+from mpiopt.objective.losses.base import LabelStatistics
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 
@@ -89,7 +90,7 @@ class RunState:
     start: Evaluation  # at w = 0
     exact: Evaluation
     certificate: Certificate
-    labels: Labels  # what a gap needs to know of labels and rows
+    labels: LabelStatistics  # what a gap needs to know of labels and rows
     round: int = 0
     epochs: float = 0.0
     rows: list[HistoryRow] = field(default_factory=list)
@@ -143,7 +144,7 @@ def begin(plan: RunPlan, objective: Objective, algorithm: Algorithm[Any], watch:
     """Start at w = 0, or where the newest checkpoint was made."""
     channel, zero = watch.channel, objective.zeros()
     start = watch.measure("evaluate", lambda: evaluate_exact(objective, zero, channel))
-    labels = watch.measure("evaluate", lambda: duality_gap.measure(objective, channel))
+    labels = watch.measure("evaluate", lambda: duality_gap.label_statistics(objective, channel))
     if plan.resume and plan.store is not None:
         state = algorithm.blank(objective, channel.size)
         loaded = plan.store.load(state, objective.shard, str(plan.meta["job"]))

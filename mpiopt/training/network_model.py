@@ -75,7 +75,7 @@ def link(d: int, comm: Comm) -> tuple[float, float]:
     latency = _exchange_seconds(1, 5, comm)
     size = min(max(d, NUMBERS[0]), NUMBERS[1])
     large = _exchange_seconds(size, 2, comm)
-    byte = max(0.0, large - latency) / max(1, allreduce.plain(size, comm.size))
+    byte = max(0.0, large - latency) / max(1, allreduce.exact_sum_bytes(size, comm.size))
     slowest = comm.max(np.array([latency, byte]))
     return float(slowest[0]), float(slowest[1])
 
@@ -122,8 +122,8 @@ def choose(
 def exchange(speeds: Speeds, candidate: Candidate, d: int, size: int) -> float:
     """Give the seconds of one exchange of d numbers."""
     if candidate.compressor is None:
-        return 2.0 * speeds.latency + speeds.byte * allreduce.plain(d, size)
-    costs = allreduce.costs_of(candidate.compressor, d, size, candidate.downlink)
+        return 2.0 * speeds.latency + speeds.byte * allreduce.exact_sum_bytes(d, size)
+    costs = allreduce.route_costs(candidate.compressor, d, size, candidate.downlink)
     route = min(costs, key=lambda r: costs[r])
     return HOPS[route] * speeds.latency + speeds.byte * costs[route] + candidate.seconds
 

@@ -20,7 +20,7 @@ PENALTIES = {"ridge": (0.0, 0.05), "elastic-net": (0.02, 0.05), "lasso": (0.02, 
 def test_the_gap_bounds_the_distance_and_vanishes_at_the_optimum(loss, penalty):
     def main(comm):
         target, channel = objective(loss, *PENALTIES[penalty], "dense", comm), Channel(comm, seed=3)
-        labels, start = duality_gap.measure(target, channel), evaluate_exact(target, target.zeros(), channel)
+        labels, start = duality_gap.label_statistics(target, channel), evaluate_exact(target, target.zeros(), channel)
         state = Newton().init(target, channel)
         for k in range(40):
             Newton().step(k, state, target, channel)
@@ -37,19 +37,19 @@ def test_the_gap_bounds_the_distance_and_vanishes_at_the_optimum(loss, penalty):
             b = state.w[:, 6] - (state.w[:, 6].mean() if target.outputs > 1 else 0.0)
             above, (l1, l2) = exact.value - labels.floor, target.penalty.strengths
             norm = np.sqrt(2 * above / l2) if l2 else above / l1
-            assert np.abs(b).max() <= target.loss.intercept_reach(labels, above, norm)
+            assert np.abs(b).max() <= target.loss.intercept_bound(labels, above, norm)
         return labels
 
     found = [spmd(size, main)[0] for size in SIZES]
     for labels in found[1:]:
-        assert labels.mean == pytest.approx(found[0].mean)
-        assert labels.rarest == pytest.approx(found[0].rarest)
+        assert labels.mean_label == pytest.approx(found[0].mean_label)
+        assert labels.rarest_share == pytest.approx(found[0].rarest_share)
 
 
 def test_without_a_penalty_the_gradient_is_the_measure():
     def main(comm):
         target, channel = objective("squared", 0.0, 0.0, "dense", comm), Channel(comm, seed=3)
         start = evaluate_exact(target, target.zeros(), channel)
-        return certify(target, target.zeros(), start, start, duality_gap.measure(target, channel))
+        return certify(target, target.zeros(), start, start, duality_gap.label_statistics(target, channel))
 
     assert spmd(2, main)[0] == ("gradient norm", 1.0)

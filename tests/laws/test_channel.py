@@ -124,7 +124,7 @@ def test_all_get_the_same_sum_of_what_the_others_make_of_each_vector(compressor,
             assert [p.own.tobytes() for p in parts] == [vector(r, d).tobytes() for r in range(size)]
             np.testing.assert_allclose(parts[0].total, exact, atol=1e-12)
             continue
-        route = allreduce.choose(compressor, d, size, downlink)
+        route = allreduce.cheapest_route(compressor, d, size, downlink)
         if not (downlink and route is Route.SLICES):
             np.testing.assert_allclose(parts[0].total, sum(p.own for p in parts), rtol=1e-13, atol=1e-13)
         if route is not Route.SUM:
@@ -165,7 +165,7 @@ def test_ranks_draw_apart_but_where_projections_are_added(compressor, size):
         return [channel.compress(np.sqrt(np.arange(1.0, 41.0)), k, 11).own.tobytes() for k in range(12)]
 
     found = spmd(size, main)
-    assert (len(set(map(tuple, found))) == 1) == (allreduce.choose(compressor, 40, size, False) is Route.SUM)
+    assert (len(set(map(tuple, found))) == 1) == (allreduce.cheapest_route(compressor, 40, size, False) is Route.SUM)
 
 
 @pytest.mark.parametrize("downlink", [False, True], ids=["one way", "both ways"])
@@ -177,7 +177,7 @@ def test_what_is_counted_is_what_was_handed_over(compressor, size, downlink):
             sent, received, messages = np.sum([payload(*verb, rank, size) for verb in seen], axis=0)
             assert (traffic.bytes_sent, traffic.bytes_received, traffic.messages) == (sent, received, messages)
             assert traffic.exchanges == len(seen)
-            assert traffic.bytes_plain == 2 * allreduce.plain(d, size)
+            assert traffic.bytes_plain == 2 * allreduce.exact_sum_bytes(d, size)
         assert sum(t.bytes_sent for _, t, _ in found) == sum(t.bytes_received for _, t, _ in found)
 
 
@@ -187,8 +187,8 @@ def test_the_route_is_the_cheapest_and_costs_what_was_expected(compressor, size,
     if compressor.name == "none":
         return
     for d in (1, 40, 900):
-        costs = allreduce.costs_of(compressor, d, size, downlink)
-        route = allreduce.choose(compressor, d, size, downlink)
+        costs = allreduce.route_costs(compressor, d, size, downlink)
+        route = allreduce.cheapest_route(compressor, d, size, downlink)
         assert costs[route] == min(costs.values())
         rounds = tuple(range(60 if compressor.name in ("participation", "sparsified") else 2))
         traffic = [t for _, t, _ in exchanged(size, compressor, downlink, d, rounds)]
@@ -361,5 +361,10 @@ def test_a_sum_has_the_noise_of_its_route():
             shared = isinstance(compressor, Summable)
             assert channel.shrink_of_sum(40) == pytest.approx(1 / (1 + omega / (1 if shared else size)))
     alone = Channel(_Size(1), 0, Compressor.make("rand-k"))
-    assert (alone.shrink(40), alone.shrink_of_sum(40), alone.through(40), alone.variance(40)) == (1.0, 1.0, 1.0, 0.0)
+    assert (alone.shrink(40), alone.shrink_of_sum(40), alone.typical_contraction(40), alone.variance(40)) == (
+        1.0,
+        1.0,
+        1.0,
+        0.0,
+    )
     assert not alone.compresses

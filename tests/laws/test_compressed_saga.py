@@ -67,7 +67,7 @@ def reached(comm, channel, algorithm=None, tol=1e-10, rounds=ROUNDS, **problem):
     """Run to a certificate of `tol`; check the bound at each look; give rounds, gap and what is replicated."""
     algorithm, target, plain = algorithm or Saga(), posed(comm, **problem), Channel(comm)
     best = optimum(problem.get("loss", "logistic"), problem.get("l1", 0.0), problem.get("kind", np.float64))
-    labels, start = duality_gap.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
+    labels, start = duality_gap.label_statistics(target, plain), evaluate_exact(target, target.zeros(), plain)
     state, looks = algorithm.init(target, channel), 0
     for k in range(rounds):
         exact = algorithm.step(k, state, target, channel).exact
@@ -204,7 +204,7 @@ def test_a_run_goes_on_on_fewer_ranks(steps, downlink):
         before = evaluate_exact(target, state.w, plain).value
         algorithm.rebuild(state, target, channel)
         np.testing.assert_allclose(plain.sum(state.known_own).reshape(state.w.shape), state.known, atol=0.2)
-        labels, start = duality_gap.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
+        labels, start = duality_gap.label_statistics(target, plain), evaluate_exact(target, target.zeros(), plain)
         for k in range(12, ROUNDS):
             exact = algorithm.step(k, state, target, channel).exact
             if exact is not None and certify(target, state.w, exact, start, labels).value <= 1e-10:

@@ -1,4 +1,4 @@
-"""Laws of every compressor: what comes back, that means and variances are as stated, that wires are checked.
+"""Laws of every compressor: what comes back, that means and variances are as stated, that payloads are checked.
 
 Statistical laws have fixed seeds and limits of 5 standard deviations.
 """
@@ -95,9 +95,9 @@ def test_what_comes_back_has_the_dimension_and_is_finite(compressor, d):
         return  # d² numbers
     for kind, x in vectors(d).items():
         kept = x.copy()
-        wire = compressor.encode(x, 2**63 - 1)
-        y = compressor.decode(wire, d)
-        assert (wire.dtype, wire.ndim, y.dtype, y.shape) == (np.uint8, 1, np.float64, (d,)), kind
+        payload = compressor.encode(x, 2**63 - 1)
+        y = compressor.decode(payload, d)
+        assert (payload.dtype, payload.ndim, y.dtype, y.shape) == (np.uint8, 1, np.float64, (d,)), kind
         assert np.isfinite(y).all(), kind
         assert (x == kept).all(), kind
         if kind == "zero":
@@ -106,19 +106,19 @@ def test_what_comes_back_has_the_dimension_and_is_finite(compressor, d):
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(compressor):
     x = np.random.default_rng(0).standard_normal(300)
-    wires = [compressor.encode(x.copy(), seed).tobytes() for seed in (4, 4, 5, 6, 7, 8)]
-    assert wires[0] == wires[1]
+    payloads = [compressor.encode(x.copy(), seed).tobytes() for seed in (4, 4, 5, 6, 7, 8)]
+    assert payloads[0] == payloads[1]
     random = compressor.unbiased and compressor.name != "none" and getattr(compressor, "share", 0.5) < 1
-    assert (len(set(wires)) > 1) == random or compressor.summable or compressor.name == "participation"
+    assert (len(set(payloads)) > 1) == random or compressor.summable or compressor.name == "participation"
     assert compressor.decode(compressor.encode(x, 4), 300).tobytes() == through(compressor, x, 4).tobytes()
 
 
-def test_a_wire_need_not_be_writable_or_aligned(compressor):
+def test_a_payload_need_not_be_writable_or_aligned(compressor):
     x = np.random.default_rng(0).standard_normal(40)
-    wire = next(w for w in (compressor.encode(x, seed) for seed in range(1000)) if w.size)
-    odd = np.concatenate([np.zeros(3, np.uint8), wire])[3:]
+    payload = next(w for w in (compressor.encode(x, seed) for seed in range(1000)) if w.size)
+    odd = np.concatenate([np.zeros(3, np.uint8), payload])[3:]
     odd.setflags(write=False)
-    assert compressor.decode(odd, 40).tobytes() == compressor.decode(wire, 40).tobytes()
+    assert compressor.decode(odd, 40).tobytes() == compressor.decode(payload, 40).tobytes()
 
 
 def test_multiples_by_powers_of_two_have_the_same_relative_error(compressor):
@@ -247,7 +247,7 @@ def test_second_moments_are_known_for_the_paper_s_six():
             assert np.trace(form) == pytest.approx((1 + compressor.variance(9)) * np.trace(m), rel=1e-6)
 
 
-# ---- the wire
+# ---- the payload
 
 
 @pytest.mark.parametrize("d", [0, 1, 5, 64, 1001])
@@ -259,25 +259,25 @@ def test_nbytes_is_the_mean_length(compressor, d):
 
 
 @pytest.mark.parametrize("d", [1, 9, 300])
-def test_a_wire_of_another_length_is_refused(compressor, d):
+def test_a_payload_of_another_length_is_refused(compressor, d):
     x = np.random.default_rng(3).standard_normal(d)
-    wire = next(w for w in (compressor.encode(x, seed) for seed in range(1000)) if w.size)
-    cut = [wire[:n] for n in {1, wire.size // 2, wire.size - 1} - {0, wire.size}]
-    for wrong in [*cut, np.append(wire, np.uint8(0)), np.concatenate([wire, wire])]:
+    payload = next(w for w in (compressor.encode(x, seed) for seed in range(1000)) if w.size)
+    cut = [payload[:n] for n in {1, payload.size // 2, payload.size - 1} - {0, payload.size}]
+    for wrong in [*cut, np.append(payload, np.uint8(0)), np.concatenate([payload, payload])]:
         with pytest.raises(ValueError, match=rf"^{compressor.name}: .* {d}") as error:
             compressor.decode(wrong, d)
         assert "\n" not in str(error.value)
     if compressor.nbytes(2 * d + 70) != compressor.nbytes(d):
         with pytest.raises(ValueError, match=rf"^{compressor.name}: "):
-            compressor.decode(wire, 2 * d + 70)
+            compressor.decode(payload, 2 * d + 70)
 
 
-def test_noise_on_the_wire_is_numbers_or_an_error(compressor):
+def test_noise_in_a_payload_is_numbers_or_an_error(compressor):
     rng = np.random.default_rng(8)
-    wire = compressor.encode(rng.standard_normal(50), 1)
+    payload = compressor.encode(rng.standard_normal(50), 1)
     with np.errstate(all="ignore"):
         for _ in range(50):
-            noise = rng.integers(0, 256, wire.size, dtype=np.uint8)
+            noise = rng.integers(0, 256, payload.size, dtype=np.uint8)
             with contextlib.suppress(ValueError):
                 assert compressor.decode(noise, 50).shape == (50,)
 
@@ -287,7 +287,7 @@ def golden():
     return json.loads((Path(__file__).parents[1] / "golden" / "compressors.json").read_text())
 
 
-def test_wires_are_the_golden_ones(compressor, request):
+def test_payloads_are_the_golden_ones(compressor, request):
     """Made by tests/golden/compressors.py, whose vector is written out here again."""
     i = np.arange(37)
     x = (i * 37 % 101 - 50) * 2.0 ** (i % 7 - 3) / 3
@@ -330,7 +330,7 @@ def test_a_member_is_a_plug_in(name):
     assert eval(repr(compressor), {kind.__name__: kind}) == compressor
     assert any(year in kind.__doc__ for year in map(str, range(1990, 2026))), "no source"
     assert "ω" in kind.__doc__
-    assert "Wire:" in kind.__doc__
+    assert "Wire format:" in kind.__doc__
 
 
 def test_options_survive_job_files_and_flags(compressor):
@@ -354,20 +354,20 @@ def test_list_shows_omega_bits_and_kind():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quantised[levels=0]", "quantised: levels is a whole number from 1 to 536870912, not 0"),
-        ("quantised[block=-1]", "quantised: block is a whole number from 0 to 536870912, not -1"),
-        ("quantised[norm=l3]", "quantised: norm is one of max, l2, not 'l3'"),
-        ("stabilised[levels=0]", "stabilised: levels is a whole number from 1 to 536870912, not 0"),
-        ("stabilised[norm=l1]", "stabilised: norm is one of max, l2, not 'l1'"),
-        ("stabilised[rotation=none]", "stabilised: rotation is one of auto, haar, hadamard, not 'none'"),
+        ("quantised[levels=0]", "quantised: levels must be an integer from 1 to 536870912, not 0"),
+        ("quantised[block=-1]", "quantised: block must be an integer from 0 to 536870912, not -1"),
+        ("quantised[norm=l3]", "quantised: norm must be one of max, l2, not 'l3'"),
+        ("stabilised[levels=0]", "stabilised: levels must be an integer from 1 to 536870912, not 0"),
+        ("stabilised[norm=l1]", "stabilised: norm must be one of max, l2, not 'l1'"),
+        ("stabilised[rotation=none]", "stabilised: rotation must be one of auto, haar, hadamard, not 'none'"),
         ("sparsified[share=0]", "sparsified: share must be above 0 and at most 1, not 0.0"),
         ("rand-k[share=2]", "rand-k: share must be above 0 and at most 1, not 2.0"),
         ("sketch[share=-1]", "sketch: share must be above 0 and at most 1, not -1.0"),
-        ("sketch[projector=haar]", "sketch: projector is one of auto, gaussian, hadamard, not 'haar'"),
+        ("sketch[projector=haar]", "sketch: projector must be one of auto, gaussian, hadamard, not 'haar'"),
         ("participation[share=nan]", "participation: share must be above 0 and at most 1, not nan"),
         ("top-k[share=1.1]", "top-k: share must be above 0 and at most 1, not 1.1"),
-        ("natural[bits=9]", "natural: bits is a whole number from 3 to 8, not 9"),
-        ("natural[bits=2]", "natural: bits is a whole number from 3 to 8, not 2"),
+        ("natural[bits=9]", "natural: bits must be an integer from 3 to 8, not 9"),
+        ("natural[bits=2]", "natural: bits must be an integer from 3 to 8, not 2"),
         ("top-k[part=1]", "top-k has no option 'part'"),
         ("topk", "unknown compressor 'topk'"),
     ],

@@ -37,7 +37,7 @@ from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Model
-from mpiopt.objective.minibatch import drawn, share
+from mpiopt.objective.minibatch import draw_rows, minibatch_gradient
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
@@ -347,7 +347,7 @@ class Dlas(Algorithm[DlasState]):
             raise ValueError(
                 f"dlas: rule {self.rule} needs a loss whose curvature is bounded; {objective.loss.name} is not"
             )
-        return channel.size * curvature.local(objective) + float(objective.ridge.max())
+        return channel.size * curvature.local_smoothness(objective) + float(objective.ridge.max())
 
     def step(self, k: int, state: DlasState, objective: Objective, channel: Channel) -> StepInfo:
         """Compute this rank's gradient, agree, move.

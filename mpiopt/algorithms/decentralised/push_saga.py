@@ -17,7 +17,7 @@ from mpiopt.consensus.coordinators.base import Protocol
 from mpiopt.consensus.digraph import Matrix
 from mpiopt.core import rng as randomness
 from mpiopt.objective import curvature
-from mpiopt.objective.minibatch import saga_share
+from mpiopt.objective.minibatch import saga_gradient
 from mpiopt.objective.objective import Model, Objective
 
 ROWS_STREAM = 26  # of the random numbers that choose rows

@@ -23,7 +23,7 @@ import numpy as np
 from mpiopt.algorithms.saga.state import SagaState, StepControl
 from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress import error_feedback
-from mpiopt.compress.allreduce import Parts
+from mpiopt.compress.allreduce import ExchangedSum
 from mpiopt.compress.channel import Channel
 from mpiopt.objective.duality_gap import prox_gradient
 from mpiopt.objective.evaluation import Evaluation, Model

@@ -105,7 +105,7 @@ def is_uneven(column: Vector) -> bool:
 def _bounds(objective: Objective, w: Model) -> Vector:
     """Return an upper bound of each row's curvature; where the loss has none, twice the curvature at w."""
     bound = objective.loss.curvature_bound
-    return 2.0 * objective.curvatures(w) if bound is None else bound * objective.shard.weight
+    return 2.0 * objective.row_curvatures(w) if bound is None else bound * objective.shard.weight
 
 
 def _mean_smoothness(objective: Objective, c: Vector, column: Vector, method: PowerIteration) -> float:

@@ -22,7 +22,7 @@ from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts, drawn, shuffled
 from mpiopt.kernels.polling import Poll
 from mpiopt.objective import passes
-from mpiopt.objective.curvature import used
+from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.duality_gap import prox_gradient
 from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
@@ -60,7 +60,7 @@ class PlainSteps:
     def coordinates(self) -> Coordinates:
         """Return those in which the scaled columns have equal curvature."""
         if (self.column == 1.0).all():
-            return Same(self.used, len(self.column))
+            return Unscaled(self.used, len(self.column))
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
     def run(

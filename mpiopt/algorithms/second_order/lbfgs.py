@@ -25,7 +25,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.data.shard import CsrRows
 from mpiopt.objective import passes
-from mpiopt.objective.curvature import used
+from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.objective import Objective
 

@@ -173,7 +173,7 @@ class Newton(Algorithm[NewtonState]):
 def used_part(columns: Model, objective: Objective) -> Model:
     """Return the used columns of a model, or of one vector for every output, as one vector (outputs · used,)."""
     shaped = np.broadcast_to(columns, (objective.outputs, objective.width))
-    return np.ascontiguousarray(shaped[:, : used(objective)]).reshape(-1)
+    return np.ascontiguousarray(shaped[:, : used_columns(objective)]).reshape(-1)
 
 
 def expected_change(objective: Objective, state: NewtonState, p: Model) -> float:

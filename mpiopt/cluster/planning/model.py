@@ -22,7 +22,7 @@ import numpy as np
 from mpiopt.algorithms.warm_start import TUNING
 from mpiopt.cluster.planning.link import Link, sent
 from mpiopt.cluster.planning.probe import Probe
-from mpiopt.compress.allreduce import costs_of
+from mpiopt.compress.allreduce import route_costs
 from mpiopt.objective.objective import Objective
 from mpiopt.training.network_model import Candidate, exchange
 
@@ -97,7 +97,7 @@ def needed_rows(objective: Objective, in_metric: bool, total: int) -> float:
         return float(objective.outputs * (objective.shard.features + objective.shard.intercept))
     norms = objective.row_norms()
     bound = objective.loss.curvature_bound
-    each = objective.curvatures(objective.zeros()) if bound is None else bound * objective.shard.weight
+    each = objective.row_curvatures(objective.zeros()) if bound is None else bound * objective.shard.weight
     ridge = float(objective.ridge.max(initial=0.0))
     return float((each * norms).max(initial=0.0)) / max(ridge, 1.0 / total) + 1.0
 
@@ -128,7 +128,7 @@ def _compressed(nbytes: int, case: Case, link: Link) -> tuple[float, float]:
     seconds = exchange(link.speeds(0.0, case.ranks), lean, case.unknowns, case.ranks)
     if lean.compressor is None:
         return link.seconds("sum", nbytes, case.ranks), sent("sum", nbytes, case.ranks)
-    bytes_ = min(costs_of(lean.compressor, case.unknowns, case.ranks, lean.downlink).values())
+    bytes_ = min(route_costs(lean.compressor, case.unknowns, case.ranks, lean.downlink).values())
     return times * seconds, times * bytes_
 
 

@@ -1,28 +1,36 @@
-"""Natural compression: stochastic rounding to powers of two (Horváth, Ho, Horváth, Sahu, Canini, Richtárik 2019)."""
+"""Natural compression: stochastic rounding to powers of two."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mpiopt.compress.compressors.base import Compressor, Vector, Wire, check_whole
-from mpiopt.compress.compressors.header import HEADER, closed, opened
+from mpiopt.compress.compressors.base import Payload, Vector, check_whole
+from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
 from mpiopt.kernels import bitpack, stochastic_rounding
 
 
 @dataclass(frozen=True)
-class Natural(Compressor):
-    """C(x)_i = x_i rounded at random to a neighbouring ± 2ᵉ (Horváth et al. 2019).
+class Natural(ScaledCompressor):
+    """C(x)_i = x_i rounded at random to a neighbouring ± 2ᵉ (Horváth, Ho, Horváth, Sahu, Canini, Richtárik 2019).
 
-    With `bits` a coordinate there are L = 2^(bits - 1) - 1 powers of two, the largest next above max |x_i|; what is
-    below the least, m, becomes 0 or ± m.
+    There are L = 2^(bits - 1) - 1 powers of two, the largest is the next above max |x_i|. Numbers below the least
+    one, m, become 0 or ± m.
 
-    ω = 1/8 + (2/9) (d - 1) 4^(2 - L); 1/8 is attained by vectors of ± 4/3 2ᵉ, the rest is 2e-13 for d = 1e6 and the
+    ω = 1/8 + (2/9) (d - 1) 4^(2 - L). 1/8 is attained by vectors of ± 4/3 2ᵉ; the rest is 2e-13 for d = 1e6 and the
     6 bits of the default (own derivation; x m - x² <= x²/8 + 2 m²/9).
 
-    Wire: int16 k; `bits` a coordinate, the least significant first: c in 0 … L, then the sign; c > 0 stands for
-    2^(k + c + 1 - L), c = 0 for 0; 2ᵏ <= max |x_i| < 2ᵏ⁺¹.
+    Wire format: int16 k; `bits` a coordinate, the least significant first: c in 0 … L, then the sign; c > 0 means
+    2^(k + c + 1 - L), c = 0 means 0; 2ᵏ <= max |x_i| < 2ᵏ⁺¹.
+
+    Parameters
+    ----------
+    bits : int
+        Bits a coordinate, 3 to 8.
     """
 
     name = "natural"
@@ -33,27 +41,23 @@ class Natural(Compressor):
     def __post_init__(self) -> None:
         check_whole(self.name, "bits", self.bits, 3, 8)
 
-    def encode(self, x: Vector, seed: int) -> Wire:
-        """Give exponents and signs."""
-        k = stochastic_rounding.exponent(x)
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+        """Return exponents and signs."""
         symbols = np.empty(x.size, np.uint8)
-        stochastic_rounding.to_powers(x, *stochastic_rounding.factors(-k), self.bits, seed, symbols)
-        return closed(k, bitpack.pack(symbols, self.bits))
+        stochastic_rounding.to_powers(x, a, b, self.bits, seed, symbols)
+        return [bitpack.pack(symbols, self.bits)]
 
-    def decode(self, wire: Wire, d: int) -> Vector:
-        """Give the powers of two."""
-        k, rest = opened(self.name, wire, d, int(self.nbytes(d)))
+    def decode_scaled(self, body: Payload, a: float, b: float, d: int) -> Vector:
+        """Return the powers of two."""
         x = np.empty(d)
-        stochastic_rounding.from_powers(
-            bitpack.unpack(rest, d, self.bits), *stochastic_rounding.factors(k), self.bits, x
-        )
+        stochastic_rounding.from_powers(bitpack.unpack(body, d, self.bits), a, b, self.bits, x)
         return x
 
     def variance(self, d: int) -> float:
-        """Give 1/8 + (2/9) (d - 1) 4^(2 - L)."""
+        """Return 1/8 + (2/9) (d - 1) 4^(2 - L)."""
         most = 2 ** (self.bits - 1) - 1
         return 0.125 + 2.0 / 9.0 * (d - 1) * 4.0 ** (2 - most) if d else 0.0
 
     def nbytes(self, d: int) -> float:
-        """Give header and symbols."""
-        return float(HEADER + bitpack.length(d, self.bits))
+        """Return the bytes of header and symbols."""
+        return float(HEADER + bitpack.packed_bytes(d, self.bits))

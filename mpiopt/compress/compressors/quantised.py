@@ -1,43 +1,55 @@
-"""Quantisation by stochastic rounding to s levels (Alistarh, Grubic, Li, Tomioka, Vojnovic 2017: QSGD)."""
+"""Quantisation by stochastic rounding to s levels (QSGD)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress import moments
-from mpiopt.compress.compressors.base import Compressor, Vector, Wire, check_one_of, check_whole
-from mpiopt.compress.compressors.header import HEADER, closed, opened
+from mpiopt.compress.compressors.base import Matrix, Payload, Vector, check_one_of, check_whole
+from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
 from mpiopt.kernels import bitpack, stochastic_rounding
 
-MOST = 2**29
-ROUNDED = 1.0 + 2.0**-23  # by how much a norm can grow when it is rounded up to float32
+MOST = 2**29  # levels and numbers of a block: symbols 0 … 2s fit in 31 bits
+ROUNDED = 1.0 + 2.0**-23  # largest factor by which a norm grows when it is rounded up to float32
+LARGEST_SHRINK = 1.8  # times 1/(1 + ω): below 2, so that s C is a contraction for every vector
 NORMS = {"max": stochastic_rounding.MAX, "l2": stochastic_rounding.EUCLID}
 
 
 @dataclass(frozen=True)
-class Quantised(Compressor):
-    """C(x)_i = (n/s) ⌊s x_i/n + u_i⌋: one of 2s + 1 levels up to the norm n of a block (Alistarh et al. 2017).
+class Quantised(ScaledCompressor):
+    """C(x)_i = (n/s) ⌊s x_i/n + u_i⌋: one of 2s + 1 levels up to the norm n of a block.
 
-    s is `levels`, u_i uniform in [0, 1). `norm=max` is the largest magnitude, `norm=l2` the Euclidean norm; blocks
-    have `block` numbers, 0 for all of x.
-    `quantised[levels=s,norm=l2,block=0]` is the quantisation of Alistarh et al. (2017) and of Philippenko and
-    Dieuleveut (2024). Over long vectors it is poor: blocks and the largest magnitude buy far less noise per bit.
+    Alistarh, Grubic, Li, Tomioka, Vojnovic 2017 (QSGD). u_i is uniform in [0, 1).
+    `quantised[levels=s,norm=l2,block=0]` is the quantisation of that paper and of Philippenko and Dieuleveut (2024).
+    Over long vectors it is poor: with blocks and the largest magnitude the noise for each bit is far smaller.
 
     With b the numbers of a block:
 
     * max: ω = (√(1 + (b - 1)/s²) - 1)/2, attained by blocks of one 1 and else t = 1/(2s (1 + ω));
-    * l2: ω = √b/s - 1 where 2s <= √b, attained by constants, else b/(4s²), attained where s is an odd multiple
-      of √b/2 by constants; both below the min(b/s², √b/s) of Alistarh et al.
+    * l2: ω = √b/s - 1 if 2s <= √b, attained by constants, else b/(4s²), attained by constants if s is an odd
+      multiple of √b/2; both are below the min(b/s², √b/s) of Alistarh et al.
 
     E[C(x) C(x)ᵀ] = M - Diag(M) + Diag(E ‖x‖ |x_i|) for s = 1, l2, one block (Philippenko, Dieuleveut 2024); the mean
-    by an integral over one number.
+    is an integral over one number.
 
-    Wire: int16 k; the norms of the blocks of 2⁻ᵏ x as float32, rounded up; the levels + s of all x in ⌈log₂(2s + 1)⌉
-    bits each, the least significant first; for s = 1 five to a byte, the first times 1, the last times 81.
+    Wire format: int16 k; the norms of the blocks of 2⁻ᵏ x as float32, rounded up; the levels + s of all x in
+    ⌈log₂(2s + 1)⌉ bits each, the least significant first; for s = 1 five to a byte, the first times 1, the last times
+    81.
+
+    Parameters
+    ----------
+    levels : int
+        s, 1 to 2²⁹.
+    norm : {"max", "l2"}
+        n: the largest magnitude or the Euclidean norm of a block.
+    block : int
+        Numbers of a block; 0 for all of x.
     """
 
     name = "quantised"
@@ -57,33 +69,26 @@ class Quantised(Compressor):
         """Bits of a level."""
         return (2 * self.levels).bit_length()
 
-    def encode(self, x: Vector, seed: int) -> Wire:
-        """Give exponent, norms and levels."""
-        k = stochastic_rounding.exponent(x)
-        a, b = stochastic_rounding.factors(-k)
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+        """Return norms and levels."""
         norms = np.empty(self._blocks(x.size))
         stochastic_rounding.norms(x, a, b, self._block(x.size), NORMS[self.norm], norms)
         scales = _rounded_up(norms)
-        symbols = np.empty(x.size, bitpack.kind(self.width))
+        symbols = np.empty(x.size, bitpack.symbol_type(self.width))
         stochastic_rounding.quantise(x, a, b, self._block(x.size), scales, self.levels, seed, symbols)
-        packed = bitpack.pack_threes(symbols) if self.levels == 1 else bitpack.pack(symbols, self.width)
-        return closed(k, scales, packed)
+        return scales, bitpack.pack_threes(symbols) if self.levels == 1 else bitpack.pack(symbols, self.width)
 
-    def decode(self, wire: Wire, d: int) -> Vector:
-        """Give levels times norms."""
-        k, rest = opened(self.name, wire, d, self._length(d))
+    def decode_scaled(self, body: Payload, a: float, b: float, d: int) -> Vector:
+        """Return levels times norms."""
         cut = 4 * self._blocks(d)
-        packed = rest[cut:]
+        scales, packed = body[:cut].view("<f4"), body[cut:]
         symbols = bitpack.unpack_threes(packed, d) if self.levels == 1 else bitpack.unpack(packed, d, self.width)
         x = np.empty(d)
-        scales = rest[:cut].view("<f4")
-        stochastic_rounding.dequantise(
-            symbols, *stochastic_rounding.factors(k), self._block(d), scales, self.levels, x
-        )
+        stochastic_rounding.dequantise(symbols, a, b, self._block(d), scales, self.levels, x)
         return x
 
     def variance(self, d: int) -> float:
-        """Give ω of the longest block, with the rounding of its norm."""
+        """Return ω of the longest block, with the rounding of its norm."""
         b, s = min(self._block(d), d), self.levels
         if b == 0:
             return 0.0
@@ -92,33 +97,32 @@ class Quantised(Compressor):
         return ROUNDED * math.sqrt(b) / s - 1.0 if 2 * s <= math.sqrt(b) else ROUNDED**2 * b / (4.0 * s * s)
 
     def shrink(self, d: int) -> float:
-        """Give 1/(1 + ω) with the ω of Gaussian vectors, as long as that is a contraction for all others, too.
+        """Return 1/(1 + ω) with the ω of Gaussian vectors, as long as that is a contraction for all others, too.
 
         Rounding to levels n/s apart has the variance (n/s)²/6 on average, and n² is about 2 ‖x‖² ln(b)/b.
         """
         b, worst = max(2, min(self._block(d), d)), self.variance(d)
         typical = (2.0 * math.log(b) if self.norm == "max" else b) / (6.0 * self.levels**2)
-        return min(1.0 / (1.0 + min(typical, worst)), 1.8 / (1.0 + worst))
+        return min(1.0 / (1.0 + min(typical, worst)), LARGEST_SHRINK / (1.0 + worst))
 
     def nbytes(self, d: int) -> float:
-        """Give header, norms and levels."""
-        return float(self._length(d))
+        """Return the bytes of header, norms and levels."""
+        packed = -(-d // 5) if self.levels == 1 else bitpack.packed_bytes(d, self.width)
+        return float(HEADER + 4 * self._blocks(d) + packed)
 
-    def second_moment(self, m: Vector) -> Vector | None:
-        """Give M - Diag(M) + Diag(E ‖x‖ |x_i|) for one level, the 2-norm and one block."""
+    def second_moment(self, m: Matrix) -> Matrix | None:
+        """Return M - Diag(M) + Diag(E ‖x‖ |x_i|) for one level, the 2-norm and one block."""
         if self.levels > 1 or self.norm != "l2" or self._blocks(len(m)) > 1:
             return None
         return m - np.diag(np.diag(m)) + np.diag(moments.norm_times_magnitude(m))
 
     def _block(self, d: int) -> int:
+        """Return the numbers of a block."""
         return self.block or max(d, 1)
 
     def _blocks(self, d: int) -> int:
+        """Return the number of blocks."""
         return -(-d // self._block(d))
-
-    def _length(self, d: int) -> int:
-        packed = -(-d // 5) if self.levels == 1 else bitpack.length(d, self.width)
-        return HEADER + 4 * self._blocks(d) + packed
 
 
 def _rounded_up(norms: Vector) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpiopt.kernels.loss_block import BlockFunction
-from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
 @functools.cache
@@ -43,7 +43,13 @@ def _curvature(delta: float) -> BlockFunction:
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """½ r² where r = |z - y| <= delta, else delta (r - ½ delta), for real targets; curvature 1 or 0."""
+    """½ r² where r = |z - y| <= delta, else delta (r - ½ delta), for real targets; curvature 1 or 0 (Huber 1964).
+
+    Parameters
+    ----------
+    delta : float
+        Residual beyond which the loss is linear, in units of the target; above 0.
+    """
 
     name = "huber"
     target = "real"
@@ -61,6 +67,6 @@ class Huber(Loss):
         delta = float(self.delta)
         return BlockFunctions(_value(delta), _slope(delta), _curvature(delta))
 
-    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+    def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: beyond max |y| + max |w·x| all slopes have one sign."""
-        return labels.largest + size * labels.row
+        return labels.largest_label + size * labels.largest_row

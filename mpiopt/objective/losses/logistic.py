@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from mpiopt.kernels.loss_block import exponential, log1p_unit
-from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -29,17 +28,16 @@ def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
 
 @dataclass(frozen=True)
 class Logistic(Loss):
-    """log(1 + exp(-y z)) for labels ±1; slope -y/(1 + exp(y z)), curvature p (1 - p) <= ¼."""
+    """log(1 + exp(-y z)) for labels ±1; slope -y/(1 + exp(y z)), curvature p (1 - p) <= ¼ with p = 1/(1 + exp(-z)).
+
+    Logistic regression (Cox 1958).
+    """
 
     name = "logistic"
     target = "binary"
     curvature_bound = 0.25
+    functions = BlockFunctions(_value, _slope, _curvature)
 
-    @property
-    def functions(self) -> BlockFunctions:
-        """The block functions of this file."""
-        return BlockFunctions(_value, _slope, _curvature)
-
-    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
-        """Bound |b*|: a margin of −t costs the rarer class t a row at least."""
-        return size * labels.row + above / labels.rarest if labels.rarest > 0.0 else math.inf
+    def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
+        """Bound |b*|: a margin of −t costs a row of the rarer class at least t."""
+        return size * labels.largest_row + labels.loss_per_rare_row(above)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpiopt.kernels.loss_block import exponential
-from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -29,21 +29,20 @@ def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
 
 @dataclass(frozen=True)
 class Poisson(Loss):
-    """exp(z) - y z for counts y >= 0; slope exp(z) - y, curvature exp(z), which has no bound."""
+    """exp(z) - y z for counts y >= 0; slope exp(z) - y, curvature exp(z), which has no bound.
+
+    The negative log likelihood of counts without log y! (Nelder, Wedderburn 1972).
+    """
 
     name = "poisson"
     target = "count"
     curvature_bound = None
+    functions = BlockFunctions(_value, _slope, _curvature)
 
-    @property
-    def functions(self) -> BlockFunctions:
-        """The block functions of this file."""
-        return BlockFunctions(_value, _slope, _curvature)
-
-    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
-        """Bound |b*|: the mean of exp(z) is that of y."""
-        return abs(math.log(labels.mean)) + size * labels.row if labels.mean > 0.0 else math.inf
+    def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
+        """Bound |b*|: the mean of exp(z) is the mean of y."""
+        return abs(math.log(labels.mean_label)) + size * labels.largest_row if labels.mean_label > 0.0 else math.inf
 
     def lowest(self, y: Any) -> Any:
-        """Give y − y log y, at z = log y."""
+        """Compute y − y log y, at z = log y."""
         return y - y * np.log(np.where(y > 0.0, y, 1.0))

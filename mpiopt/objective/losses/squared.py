@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -25,18 +25,17 @@ def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
 
 @dataclass(frozen=True)
 class Squared(Loss):
-    """½ (z - y)² for real targets; slope z - y, curvature 1."""
+    """½ (z - y)² for real targets; slope z - y, curvature 1.
+
+    Least squares (Gauss 1809).
+    """
 
     name = "squared"
     target = "real"
     curvature_bound = 1.0
     quadratic = True
+    functions = BlockFunctions(_value, _slope, _curvature)
 
-    @property
-    def functions(self) -> BlockFunctions:
-        """The block functions of this file."""
-        return BlockFunctions(_value, _slope, _curvature)
-
-    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
+    def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: b* is the mean of y − w·x."""
-        return labels.largest + size * labels.mean_row
+        return labels.largest_label + size * labels.mean_row

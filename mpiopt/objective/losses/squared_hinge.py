@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mpiopt.objective.losses.base import BlockFunctions, Loss, Reach
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -28,17 +28,16 @@ def _curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
 
 @dataclass(frozen=True)
 class SquaredHinge(Loss):
-    """max(0, 1 - y z)² for labels ±1; slope -2 y max(0, 1 - y z), curvature 2 where y z <= 1."""
+    """max(0, 1 - y z)² for labels ±1; slope -2 y max(0, 1 - y z), curvature 2 where y z <= 1.
+
+    The L2-loss support vector machine (Fan et al. 2008, LIBLINEAR).
+    """
 
     name = "squared-hinge"
     target = "binary"
     curvature_bound = 2.0
+    functions = BlockFunctions(_value, _slope, _curvature)
 
-    @property
-    def functions(self) -> BlockFunctions:
-        """The block functions of this file."""
-        return BlockFunctions(_value, _slope, _curvature)
-
-    def intercept_reach(self, labels: Reach, above: float, size: float) -> float:
-        """Bound |b*|: a margin of −t costs the rarer class t² a row at least."""
-        return size * labels.row + math.sqrt(above / labels.rarest) if labels.rarest > 0.0 else math.inf
+    def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
+        """Bound |b*|: a margin of −t costs a row of the rarer class at least t²."""
+        return size * labels.largest_row + math.sqrt(labels.loss_per_rare_row(above))

@@ -1,11 +1,4 @@
-"""The elastic net (Zou, Hastie 2005).
-
-The lasso (Tibshirani 1996).
-
-No penalty: h = 0.
-
-Ridge (Hoerl, Kennard 1970).
-"""
+"""The four separable penalties: none, ridge, lasso, elastic net."""
 
 from __future__ import annotations
 
@@ -15,19 +8,38 @@ from mpiopt.objective.penalties.base import Penalty
 
 
 @dataclass(frozen=True)
-class ElasticNet(Penalty):
-    """h(w) = l1 ‖w‖₁ + (l2/2) ‖w‖²; its optimum is sparse and, with l2 > 0, unique."""
+class NoPenalty(Penalty):
+    """h(w) = 0; the optimum need not be unique, and the certificate is a gradient norm."""
 
-    name = "elastic-net"
-    smooth = False
+    name = "none"
+    smooth = True
 
-    l1: float = 1e-4
+
+@dataclass(frozen=True)
+class Ridge(Penalty):
+    """h(w) = (l2/2) ‖w‖²; smooth and l2-strongly convex (Hoerl, Kennard 1970).
+
+    Parameters
+    ----------
+    l2 : float
+        Strength, at least 0.
+    """
+
+    name = "ridge"
+    smooth = True
+
     l2: float = 1e-4
 
 
 @dataclass(frozen=True)
 class Lasso(Penalty):
-    """h(w) = l1 ‖w‖₁; its optimum is sparse."""
+    """h(w) = l1 ‖w‖₁; its optimum is sparse (Tibshirani 1996).
+
+    Parameters
+    ----------
+    l1 : float
+        Strength, at least 0.
+    """
 
     name = "lasso"
     smooth = False
@@ -36,18 +48,17 @@ class Lasso(Penalty):
 
 
 @dataclass(frozen=True)
-class NoPenalty(Penalty):
-    """h(w) = 0; the optimum need not be unique."""
+class ElasticNet(Penalty):
+    """h(w) = l1 ‖w‖₁ + (l2/2) ‖w‖²; its optimum is sparse and, with l2 > 0, unique (Zou, Hastie 2005).
 
-    name = "none"
-    smooth = True
+    Parameters
+    ----------
+    l1, l2 : float
+        Strengths, at least 0.
+    """
 
+    name = "elastic-net"
+    smooth = False
 
-@dataclass(frozen=True)
-class Ridge(Penalty):
-    """h(w) = (l2/2) ‖w‖²; smooth and l2-strongly convex."""
-
-    name = "ridge"
-    smooth = True
-
+    l1: float = 1e-4
     l2: float = 1e-4

@@ -13,10 +13,10 @@ from mpiopt.compress.compressors.base import Compressor
 from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.partition import block
 from mpiopt.data.shard import DenseRows, Shard
-from mpiopt.objective.curvature import measure
+from mpiopt.objective.curvature import smoothness
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.losses.base import Loss
-from mpiopt.objective.minibatch import taken
+from mpiopt.objective.minibatch import take_rows
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
 from mpiopt.training.problem import pick
@@ -118,12 +118,12 @@ def test_smoothness_is_measured(size):
     def main(comm):
         target, channel = objective("logistic", 0.0, 0.05, "csr", comm), Channel(comm)
         c = 0.25 * target.shard.weight
-        own = np.linalg.eigvalsh(target.curvature_with(c))[-1] if len(target.shard) else 0.0
+        own = np.linalg.eigvalsh(target.weighted_gram(c))[-1] if len(target.shard) else 0.0
         eigen = channel.sum(own, own * own)
-        found = measure(target, channel)
+        found = smoothness(target, channel)
         want = (eigen[0], size * channel.max(own)[0], np.sqrt(size * eigen[1]))
         np.testing.assert_allclose(found, want, rtol=0.06)
-        whole = channel.sum(target.curvature_with(c)).reshape(target.width, -1)
+        whole = channel.sum(target.weighted_gram(c)).reshape(target.width, -1)
         assert found.mean >= np.linalg.eigvalsh(whole)[-1]
 
     spmd(size, main)
@@ -215,13 +215,13 @@ def test_rows_are_taken_from_both_forms():
     x = np.random.default_rng(0).standard_normal((9, 5)) * (np.random.default_rng(1).random((9, 5)) < 0.5)
     x[3] = 0.0
     at = np.array([3, 0, 8, 8, 2])
-    got = taken(sparse(np.pad(x, ((0, 0), (0, 3)))), at)
+    got = take_rows(sparse(np.pad(x, ((0, 0), (0, 3)))), at)
     dense = np.zeros((5, got.width))
     for i in range(5):
         where = slice(got.indptr[i], got.indptr[i + 1])
         dense[i, got.indices[where]] = got.values[where]
     np.testing.assert_array_equal(dense[:, :5], x[at])
-    np.testing.assert_array_equal(taken(DenseRows(x), at).values, x[at])
+    np.testing.assert_array_equal(take_rows(DenseRows(x), at).values, x[at])
 
 
 def test_baselines_are_never_chosen():

@@ -14,7 +14,14 @@ from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.compress.compressors.quantised import Quantised
-from mpiopt.compress.symmetric_sum import ENOUGH, curvature_sum, half_of, spread, symmetric_sum, whole_of
+from mpiopt.compress.symmetric_sum import (
+    LARGEST_ERROR,
+    curvature_sum,
+    error_norm,
+    from_lower_triangle,
+    lower_triangle,
+    symmetric_sum,
+)
 from mpiopt.compress.whitening import Scaled, Whitened
 from mpiopt.core.config.job import Job
 from mpiopt.core.config.spec import parse_spec
@@ -33,7 +40,7 @@ def test_a_certificate_from_a_gradient_that_is_off_bounds_the_true_one(loss, pen
     def main(comm):
         rng = np.random.default_rng(1)
         target, channel = objective(loss, *penalty, "dense", comm), Channel(comm)
-        labels, start = reach.measure(target, channel), evaluate_exact(target, target.zeros(), channel)
+        labels, start = reach.label_statistics(target, channel), evaluate_exact(target, target.zeros(), channel)
         state = Newton().init(target, channel)
         for k in range(15):
             Newton().step(k, state, target, channel)
@@ -110,8 +117,8 @@ def test_curvatures_travel_in_as_few_bits_as_the_metric_bears(size, condition, b
     assert (whole == whole.T).all()
     np.testing.assert_allclose(whole.diagonal(), exact.diagonal(), rtol=1e-13)
     sigma = math.sqrt(size / 12) / 32000 * (1.0 if bits == 16 else size / 64000)
-    assert off(whole, exact) <= 1.5 * spread(exact, sigma) <= 1.5 * ENOUGH
-    assert off(whole, exact) > 0.02 * spread(exact, sigma)  # the estimate is of that size
+    assert off(whole, exact) <= 1.5 * error_norm(exact, sigma) <= 1.5 * LARGEST_ERROR
+    assert off(whole, exact) > 0.02 * error_norm(exact, sigma)  # the estimate is of that size
     words = d * (d + 1) // 2 * 2
     assert sent == (size - 1) * (8 * d + 8 + words * bits // 16)
 
@@ -120,7 +127,7 @@ def test_a_ridge_makes_the_first_bits_enough():
     parts = shares(3, 12, 1e8)
     extra = np.diag(sum(parts).diagonal()) * 0.01
     assert summed(3, parts, extra)[1] < summed(3, parts)[1]
-    assert off(summed(3, parts, extra)[0] + extra, sum(parts) + extra) <= ENOUGH
+    assert off(summed(3, parts, extra)[0] + extra, sum(parts) + extra) <= LARGEST_ERROR
 
 
 def test_sums_are_exact_where_16_bits_are_no_numbers_for_them():
@@ -137,27 +144,27 @@ def test_sums_are_exact_where_16_bits_are_no_numbers_for_them():
     empty = [p * (np.arange(4) != 2) * (np.arange(4) != 2)[:, None] for p in parts]
     found = summed(3, empty)[0]
     assert not found[2].any()
-    assert off(found + np.diag([0, 0, 1.0, 0]), sum(empty) + np.diag([0, 0, 1.0, 0])) < ENOUGH
+    assert off(found + np.diag([0, 0, 1.0, 0]), sum(empty) + np.diag([0, 0, 1.0, 0])) < LARGEST_ERROR
 
 
 def test_a_rank_without_rows_adds_nothing():
     parts = [*shares(2, 6, 10.0), np.zeros((6, 6))]
-    assert off(summed(3, parts)[0], sum(parts)) < ENOUGH
+    assert off(summed(3, parts)[0], sum(parts)) < LARGEST_ERROR
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_half_of_a_symmetric_matrix_is_enough(d):
     a = np.random.default_rng(d).normal(size=(d, d))
     a += a.T
-    assert half_of(a).size == d * (d + 1) // 2
-    assert whole_of(half_of(a)).tobytes() == a.tobytes()
+    assert lower_triangle(a).size == d * (d + 1) // 2
+    assert from_lower_triangle(lower_triangle(a)).tobytes() == a.tobytes()
     assert (spmd(3, lambda c: symmetric_sum(a, Channel(c)))[0] == 3 * a).all() or d > 1
     np.testing.assert_allclose(spmd(3, lambda c: symmetric_sum(a, Channel(c)))[0], 3 * a)
 
 
 def test_the_spread_of_what_cannot_be_a_metric_is_infinite():
-    assert spread(np.array([[1.0, 2.0], [2.0, 1.0]]), 1e-3) == math.inf
-    assert spread(np.diag([1.0, 4.0, 0.0]), 1e-3) == pytest.approx(2e-3 * math.sqrt(2))
+    assert error_norm(np.array([[1.0, 2.0], [2.0, 1.0]]), 1e-3) == math.inf
+    assert error_norm(np.diag([1.0, 4.0, 0.0]), 1e-3) == pytest.approx(2e-3 * math.sqrt(2))
 
 
 # ---- coordinates
@@ -263,7 +270,7 @@ def test_quantised_shrunk_is_a_contraction_for_its_worst_vectors(levels, norm, b
         assert 0.0 < s <= 1.0
         assert (1.0 - s) ** 2 + s * s * omega < 1.0
         assert compressor.contraction(d) == pytest.approx(1.0 - (1.0 - s) ** 2 - s * s * omega, abs=1e-12)
-        assert 0.0 < compressor.through(d) <= 1.0
+        assert 0.0 < compressor.typical_contraction(d) <= 1.0
 
 
 def test_models_are_averaged_by_their_rows_and_go_the_part_of_the_way_that_is_set():

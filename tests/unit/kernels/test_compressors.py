@@ -15,10 +15,10 @@ rng = np.random.default_rng(6)
 @pytest.mark.parametrize("width", range(1, 33))
 def test_symbols_of_any_width_come_back_from_the_stream_that_is_documented(width):
     for n in (0, 1, 7, 8, 9, 64, 203):
-        symbols = rng.integers(0, 1 << width, n).astype(bitpack.kind(width))
+        symbols = rng.integers(0, 1 << width, n).astype(bitpack.symbol_type(width))
         wire = bitpack.pack(symbols, width)
         number = sum(int(s) << (i * width) for i, s in enumerate(symbols))
-        assert wire.tobytes() == number.to_bytes(bitpack.length(n, width), "little")
+        assert wire.tobytes() == number.to_bytes(bitpack.packed_bytes(n, width), "little")
         assert (bitpack.unpack(wire, n, width) == symbols).all()
 
 
@@ -36,19 +36,19 @@ def test_every_subset_is_as_likely(d, k):
     n = 6000
     counts = dict.fromkeys(combinations(range(d), k), 0)
     for seed in range(n):
-        counts[tuple(sorted(random_subsets.exactly(k, d, seed).tolist()))] += 1
+        counts[tuple(sorted(random_subsets.draw_subset(k, d, seed).tolist()))] += 1
     expected = n / len(counts)
     chi = sum((c - expected) ** 2 / expected for c in counts.values())
     assert chi < len(counts) - 1 + 5 * math.sqrt(2 * len(counts))
 
 
 def test_large_subsets_have_no_place_twice_and_reach_everywhere():
-    places = random_subsets.exactly(5000, 100_000, 3)
+    places = random_subsets.draw_subset(5000, 100_000, 3)
     assert len(set(places.tolist())) == 5000
     assert places.min() >= 0
     counts = np.histogram(places, 20, (0, 100_000))[0]
     assert ((counts - 250) ** 2 / 250).sum() < 19 + 5 * math.sqrt(38)
-    assert sorted(random_subsets.exactly(70, 70, 9)) == list(range(70))
+    assert sorted(random_subsets.draw_subset(70, 70, 9)) == list(range(70))
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 8, 63, 64, 100, 4095, 4096, 4097, 9000])
@@ -86,7 +86,7 @@ def test_reflections_have_the_haar_measure():
         haar.reflections(seed, v)
         for i in range(d):
             u[seed, i] = np.eye(d)[i]
-            haar.turn(v, u[seed, i])
+            haar.rotate(v, u[seed, i])
     np.testing.assert_allclose(u @ u.transpose(0, 2, 1), np.broadcast_to(np.eye(d), u.shape), atol=1e-13)
 
     def check(products, wanted):
@@ -104,9 +104,9 @@ def test_half_of_the_reflections_give_an_orthonormal_basis():
     v, x = np.empty((3, 8)), rng.standard_normal(8)
     haar.reflections(4, v)
     y = x.copy()
-    haar.turn(v, y)
+    haar.rotate(v, y)
     assert y @ y == pytest.approx(x @ x)
-    haar.turn_back(v, y)
+    haar.rotate_back(v, y)
     np.testing.assert_allclose(y, x, atol=1e-14)
 
 
@@ -124,31 +124,31 @@ def test_the_largest_are_those_of_a_sort(d, kind):
     }[kind]
     for k in {0, 1, d // 100, d // 10, d // 2, d}:
         wanted = np.sort(np.argsort(-np.abs(x), kind="stable")[:k])
-        assert (top_k.largest(x, k) == wanted).all()
+        assert (top_k.largest_magnitudes(x, k) == wanted).all()
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 64, 1000, 100_000])
 def test_rising_numbers_come_back_from_their_code(d):
     for k in {1, d // 50, d // 3, d}:
         places = np.sort(rng.choice(d, k, replace=False))
-        wire = top_k.code(places, d)
-        assert wire.size == top_k.coded_length(k, d)
+        wire = top_k.encode_increasing(places, d)
+        assert wire.size == top_k.increasing_bytes(k, d)
         assert 8 * wire.size <= k * (2 + max(0.0, math.log2(d / max(k, 1)))) + 16
-        assert (top_k.decode(wire, k, d) == places).all()
+        assert (top_k.decode_increasing(wire, k, d) == places).all()
         if k:
             wire[-1] ^= 255
-            assert top_k.decode(wire, k, d) is None or d == 1
+            assert top_k.decode_increasing(wire, k, d) is None or d == 1
 
 
 @pytest.mark.parametrize("size", [1.0, 5e-324, 1e-310, 1.7e308])
 def test_factors_bring_the_largest_between_1_and_2(size):
     x = size * np.array([0.1, -1.0, 0.3])
-    k = stochastic_rounding.exponent(x)
-    a, b = stochastic_rounding.factors(-k)
+    k = stochastic_rounding.largest_exponent(x)
+    a, b = stochastic_rounding.scale_factors(-k)
     assert 1 <= np.abs(x * a * b).max() < 2
-    a, b = stochastic_rounding.factors(k)
+    a, b = stochastic_rounding.scale_factors(k)
     assert np.abs(np.float64(1.0) * a * b) <= size
-    assert stochastic_rounding.exponent(np.zeros(3)) == stochastic_rounding.exponent(np.empty(0)) == 0
+    assert stochastic_rounding.largest_exponent(np.zeros(3)) == stochastic_rounding.largest_exponent(np.empty(0)) == 0
 
 
 def test_the_mean_of_norm_times_magnitude():
@@ -166,8 +166,8 @@ def test_the_mean_of_norm_times_magnitude():
 @pytest.mark.parametrize("d", [2, 3, 10])
 def test_means_over_the_sphere(d):
     none = np.empty(0)
-    assert moments.of_sphere(lambda u: u**2, d, none) == pytest.approx(1 / d)
-    assert moments.of_sphere(lambda u: u**4, d, none) == pytest.approx(3 / (d * (d + 2)))
-    cut = moments.of_sphere(lambda u: (u > 0.5) * 1.0, d, np.array([0.5]))
+    assert moments.sphere_mean(lambda u: u**2, d, none) == pytest.approx(1 / d)
+    assert moments.sphere_mean(lambda u: u**4, d, none) == pytest.approx(3 / (d * (d + 2)))
+    cut = moments.sphere_mean(lambda u: (u > 0.5) * 1.0, d, np.array([0.5]))
     x = rng.standard_normal((200_000, d))
     assert cut == pytest.approx((np.abs(x[:, 0]) > 0.5 * np.linalg.norm(x, axis=1)).mean(), abs=0.006)
