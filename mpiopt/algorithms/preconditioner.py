@@ -85,7 +85,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
     """
     if objective.outputs == 1 or is_coupled(objective):
         root = _curvature(objective, w, channel, 0.0).root.inverse
-        return _padded(root.T @ root, used(objective), objective.width)[None]
+        return _padded(root.T @ root, used_columns(objective), objective.width)[None]
     p = objective.loss.slope(objective.predict(w), objective.shard.label)
     p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
     columns, blocks = used_columns(objective), []
@@ -99,7 +99,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
 
 def is_coupled(objective: Objective) -> bool:
     """Say whether there is one preconditioner for all outputs together; else the outputs share one of width²."""
-    return objective.outputs > 1 and objective.outputs * used(objective) <= LARGEST_COUPLED
+    return objective.outputs > 1 and objective.outputs * used_columns(objective) <= LARGEST_COUPLED
 
 
 class Root(NamedTuple):
@@ -119,12 +119,12 @@ class _Curvature(NamedTuple):
 
 def _curvature(objective: Objective, w: Model, channel: Channel, damping: float) -> _Curvature:
     """Sum the curvature over the ranks and factor P; collective."""
-    coupled, columns = is_coupled(objective), used(objective)
+    coupled, columns = is_coupled(objective), used_columns(objective)
     if coupled:
         own = across_classes(objective, w)
     else:
         c = _row_curvatures(objective, w, channel, damping)
-        own = objective.curvature_with(c)[:columns, :columns].copy()
+        own = objective.weighted_gram(c)[:columns, :columns].copy()
     ridge = np.diag(np.tile(objective.ridge[:columns], len(own) // columns))
     whole = curvature_sum(own, ridge, channel)
     common = _common_part(whole, columns) if coupled else 0.0

@@ -108,7 +108,7 @@ class Channel:
         with self._timer.counted():
             x = flat(*parts)
             self._count_exact(x.size)
-            return Timed(self.comm.start_sum(x), self.traffic)
+            return TimedSum(self.comm.start_sum(x), self.traffic)
 
     def max(self, x: Array | float) -> Array:
         """Return the maximum over the ranks, element by element."""
@@ -218,22 +218,22 @@ class Channel:
             self.traffic.bytes_plain += payload.nbytes * (self.size > 1)
             return self.comm.alltoall(parts)[(self.rank - 1) % self.size]
 
-    def post(self, wires: Mapping[int, Array]) -> None:
-        """Send each rank named its wire, as one exchange that nobody waits for."""
+    def send(self, payloads: Mapping[int, Array]) -> None:
+        """Send a message to each rank of the mapping, as one exchange, and return at once."""
         with self._timer.counted():
-            for to, wire in wires.items():
-                self.comm.post(wire, to)
-            self.traffic.bytes_plain += sum(wire.nbytes for wire in wires.values())
+            for to, payload in payloads.items():
+                self.comm.send(payload, to)
+            self.traffic.bytes_plain += sum(payload.nbytes for payload in payloads.values())
 
-    def arrived(self) -> list[Message]:
-        """Take what has been posted to this rank and is here."""
+    def receive_available(self) -> list[Message]:
+        """Return the messages that have arrived at this rank by now."""
         with self._timer.counted(exchanges=0):
-            return self.comm.arrived()
+            return self.comm.receive_available()
 
-    def flush(self) -> list[Message]:
-        """Take all that is still under way to this rank; collective."""
+    def drain(self) -> list[Message]:
+        """Receive all messages still under way to this rank; collective."""
         with self._timer.counted():
-            return self.comm.flush()
+            return self.comm.drain()
 
 
 def flat(*parts: Array | float) -> Array:

@@ -37,7 +37,7 @@ class GraphChannel(Channel):
         y = flat(x)
         return self._coordinated(lambda: self.coordination.max(y), y.size)
 
-    def highest(self, x: Array) -> Array:
+    def max_uncounted(self, x: Array) -> Array:
         """Return the maximum over the ranks of a number about the run, which the traffic does not count."""
         return np.asarray(self.coordination.max(x).value)
 

@@ -106,10 +106,10 @@ class CompressedGradient(Algorithm[CompressedGradientState]):
         if self.step_size:
             state.control.gamma = self.step_size
             return
-        smooth = curvature.measure(objective, channel)
+        smooth = curvature.smoothness(objective, channel)
         inverse = self.inverse_step(smooth, channel, state.w.size) + float(objective.ridge.max())
         state.control.gamma = 1.0 / inverse if inverse > 0.0 else 1.0
-        state.control.unrecorded = float(curvature.PASSES)
+        state.control.unrecorded = float(curvature.POWER_ITERATIONS)
 
     def step(self, k: int, state: CompressedGradientState, objective: Objective, channel: Channel) -> StepInfo:
         """Send the change of the gradient, and step."""

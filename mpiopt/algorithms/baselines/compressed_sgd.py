@@ -16,7 +16,7 @@ from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.compress import error_feedback
 from mpiopt.compress.channel import Channel
 from mpiopt.core.state import Layout, NamedVector, PerRank, Replicated, Slot
-from mpiopt.objective.minibatch import drawn, share
+from mpiopt.objective.minibatch import draw_rows, minibatch_gradient
 from mpiopt.objective.objective import Objective
 
 ROWS_STREAM, GRADIENT_STREAM = 24, 25  # of the random numbers that choose rows, and that compress gradients
@@ -120,8 +120,8 @@ class CompressedSgd(Algorithm[CompressedSgdState]):
 
     def step(self, k: int, state: CompressedSgdState, objective: Objective, channel: Channel) -> StepInfo:
         """Send the gradient of a batch, step, average."""
-        rows = drawn(ROWS_STREAM, k, objective, self.batch, channel)
-        gradient = share(objective, state.iterate, rows)
+        rows = draw_rows(ROWS_STREAM, k, objective, self.batch, channel)
+        gradient = minibatch_gradient(objective, state.iterate, rows)
         g = error_feedback.update(gradient, state.own, state.whole, channel, k, GRADIENT_STREAM)
         control = state.control
         state.iterate -= control.gamma * (g + objective.ridge * state.iterate)

@@ -372,15 +372,15 @@ class Dlas(Algorithm[DlasState]):
         size, ridge = channel.size, objective.ridge
         if not self.batch:
             return 1.0, size * objective.evaluate(state.w)[1] + ridge * state.w
-        rows = drawn(ROWS_STREAM, k, objective, self.batch, channel)
+        rows = draw_rows(ROWS_STREAM, k, objective, self.batch, channel)
         if state.common.begun:
-            state.own[...] = size * share(objective, state.before, rows) + ridge * state.before
+            state.own[...] = size * minibatch_gradient(objective, state.before, rows) + ridge * state.before
         epochs = (1.0 + state.common.begun) * self.batch * size / objective.shard.total
-        return epochs, size * share(objective, state.w, rows) + ridge * state.w
+        return epochs, size * minibatch_gradient(objective, state.w, rows) + ridge * state.w
 
 
 def first_step(objective: Objective, channel: Channel) -> float:
     """Return 1/trace of the Hessian of f_i at 0; the trace bounds its largest eigenvalue. 1 if the trace is 0."""
-    own = float((objective.curvatures(objective.zeros()) * objective.row_norms()).sum())
+    own = float((objective.row_curvatures(objective.zeros()) * objective.row_norms()).sum())
     trace = channel.size * own / objective.shard.total + float(objective.ridge.sum())
     return 1.0 / trace if trace > 0.0 else 1.0

@@ -190,7 +190,7 @@ class Gossip(Algorithm[GossipState]):
 
     def lipschitz(self, objective: Objective, size: int) -> float:
         """Return the Lipschitz constant of this rank's gradients."""
-        return size * curvature.local(objective) + float(objective.ridge.max())
+        return size * curvature.local_smoothness(objective) + float(objective.ridge.max())
 
     def rows(self, objective: Objective) -> int:
         """Return how many rows of this rank an iteration visits."""

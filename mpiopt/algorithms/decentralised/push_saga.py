@@ -71,7 +71,7 @@ class PushSaga(Gossip):
         rows, n = self.rows(objective), len(objective.shard)
         if rows == 0:
             return float(objective.ridge.max())
-        mean = size * curvature.local(objective)
+        mean = size * curvature.local_smoothness(objective)
         largest = size * n / objective.shard.total * float(objective.row_smoothness().max())
         return (largest + (rows - 1) * min(mean, largest)) / rows + float(objective.ridge.max())
 
@@ -97,7 +97,7 @@ class PushSaga(Gossip):
         visited = rng.choice(len(objective.shard), self.rows(objective), replace=False)
 
         def gradient(z: Model) -> Model:
-            share = saga_share(objective, z, visited, state.table, state.average)
+            share = saga_gradient(objective, z, visited, state.table, state.average)
             return np.asarray(channel.size * share + objective.ridge * z)
 
         return track(state, state.network.row, gradient, state.control.gamma)

@@ -158,7 +158,7 @@ def sum_tables(k: int, state: SagaState, objective: Objective, channel: Channel,
     if not np.isfinite(np.vdot(difference, difference)):  # by steps that were too long; memory would keep it for ever
         difference[...] = 0.0
     sent = channel.compress(difference.reshape(-1), k, stream, state.residual)
-    parts = Parts(*(_centred(here.gradient(part.reshape(difference.shape)), objective) for part in sent))
+    parts = ExchangedSum(*(_centred(here.gradient(part.reshape(difference.shape)), objective) for part in sent))
     absorbed = error_feedback.absorb(parts, state.known_own, state.known, channel, difference.size)
     state.shared[...], state.average[...] = absorbed
 
@@ -198,7 +198,7 @@ def refine_gradient(
     """
     if not channel.compresses:
         return exact
-    for again in range(channel.exchanges_for_one(state.w.size) if cuts <= TUNING.cuts else 0):
+    for again in range(channel.exchanges_per_exact_sum(state.w.size) if cuts <= TUNING.cuts else 0):
         norm = float(np.linalg.norm(prox_gradient(objective, state.w, exact)))
         if exact.error <= TUNING.wrong_gradient * norm:
             return exact

@@ -117,7 +117,7 @@ def _mean_smoothness(objective: Objective, c: Vector, column: Vector, method: Po
     v = np.random.default_rng(0).standard_normal(len(column)) * (root > 0.0)
     largest = 0.0
     for _ in range(method.passes):
-        v = root * passes.weighted(x, c[:count], (root * v)[None, :])[0] / count
+        v = root * passes.hessian_vector(x, c[:count], (root * v)[None, :])[0] / count
         largest = float(np.linalg.norm(v))
         if largest == 0.0:
             break

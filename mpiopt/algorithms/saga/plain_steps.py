@@ -17,7 +17,7 @@ from mpiopt.algorithms.saga.step_size import StepLength, length_of
 from mpiopt.algorithms.saga.step_size_search import PeriodResult
 from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress.channel import Channel
-from mpiopt.compress.whitening import Coordinates, Same, Scaled
+from mpiopt.compress.whitening import Coordinates, Scaled, Unscaled
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts, drawn, shuffled
 from mpiopt.kernels.polling import Poll
@@ -51,7 +51,7 @@ class PlainSteps:
         chosen = TUNING.refresh_epochs if channel.size > 1 else TUNING.refresh_epochs_alone
         refresh = chosen if options.refresh < 0.0 else options.refresh
         longest = math.inf if options.rule is None else 1.0
-        return cls(options, batch, refresh, length, column, used(objective), longest)
+        return cls(options, batch, refresh, length, column, used_columns(objective), longest)
 
     def step_size(self, control: StepControl, work: WorkCounters) -> float:
         """Return γ·scale."""
@@ -85,7 +85,7 @@ class PlainSteps:
                 local_steps(objective, call, state.local, average, state.table)
             state.work.visited += rows_in(order, self.batch, n)
         if variant == "D":
-            state.own[...] = passes.combined(objective.shard.rows, state.table) / total
+            state.own[...] = passes.weighted_row_sum(objective.shard.rows, state.table) / total
         else:
             state.own += (average - before) * (part if variant in "AE" else 1.0)
 

@@ -116,7 +116,7 @@ class PreconditionedSteps:
             largest_mix = channel.shrink_of_sum(state.w.size)
             failed = given_up or (cuts > 0 and control.mix <= TUNING.rejected_mix * largest_mix)
             exchange.adapt_mix(control, cuts, largest_mix)
-            expected = (1.0 - channel.through(state.w.size)) ** (self.refresh / control.round_epochs)
+            expected = (1.0 - channel.typical_contraction(state.w.size)) ** (self.refresh / control.round_epochs)
             self._judge_last(control, rate)
             wanted = failed or (rate > max(TUNING.hardly, expected) and control.rest == 0.0)
         else:

@@ -158,7 +158,7 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         if channel.size == 1:
             return 1.0
         whole = self.stretch * self.share(objective)
-        through = min(1.0, TUNING.compressed_round * channel.through(objective.zeros().size))
+        through = min(1.0, TUNING.compressed_round * channel.typical_contraction(objective.zeros().size))
         return max(TUNING.least_compressed_round * whole, whole * through)
 
     def share(self, objective: Objective) -> float:

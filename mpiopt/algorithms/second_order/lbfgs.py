@@ -137,9 +137,9 @@ class Lbfgs(Algorithm[LbfgsState]):
 
     def _sample_cost(self, objective: Objective, channel: Channel) -> float:
         """Return the cost of a sample's curvature and its inverse, in passes over the rows; collective."""
-        if not self.sampled or used(objective) > LARGEST_WIDTH or objective.threshold.any():
+        if not self.sampled or used_columns(objective) > LARGEST_WIDTH or objective.threshold.any():
             return np.inf
-        shard, unknowns = objective.shard, objective.outputs * used(objective)
+        shard, unknowns = objective.shard, objective.outputs * used_columns(objective)
         blocks = objective.outputs if _separate_blocks(objective) else 1
         rows = min(shard.total, TUNING.sample_rows * unknowns)
         cost = COSTS.multiply_add * rows + COSTS.inverse * unknowns / blocks
@@ -150,7 +150,7 @@ class Lbfgs(Algorithm[LbfgsState]):
 
     def _choose_sample(self, state: LbfgsState, objective: Objective) -> None:
         """Choose the part of the rows that has `sample_rows` rows for each unknown."""
-        rows = TUNING.sample_rows * objective.outputs * used(objective)
+        rows = TUNING.sample_rows * objective.outputs * used_columns(objective)
         state.control.sample_factor = max(1, objective.shard.total // rows)
         state.control.decrement = state.control.until_sample = np.inf
         state.pairs[0] = 0
@@ -226,7 +226,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         if state.pairs[0] or state.control.sample_factor:
             return 1.0, 0.0
         part = warm_start.first_rows(objective, channel, TUNING.first_trial_part) or objective
-        bend = part.curvatures(state.w) @ (part.predict(p) ** 2).sum(axis=1) / part.shard.total
+        bend = part.row_curvatures(state.w) @ (part.predict(p) ** 2).sum(axis=1) / part.shard.total
         bend = float(channel.sum(bend)[0]) + float((objective.ridge * p * p).sum())
         slope = float((p * steepest(objective, state.w, state.gradient)).sum())
         length = float(np.sqrt((p * p).sum()))
@@ -278,7 +278,7 @@ def _inverse_of_columns(objective: Objective, w: Model, channel: Channel) -> Mod
 
     A row counts with `least_curvature` of its largest curvature at least.
     """
-    c, least = objective.curvatures(w), TUNING.least_curvature * (objective.loss.curvature_bound or 0.0)
+    c, least = objective.row_curvatures(w), TUNING.least_curvature * (objective.loss.curvature_bound or 0.0)
     squares = passes.column_squares(objective.shard.rows, np.maximum(c, least * objective.shard.weight))
     bend = channel.sum(squares / objective.shard.total) + objective.ridge
     return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)[None]

@@ -19,7 +19,7 @@ from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel
 from mpiopt.algorithms.second_order.line_search import backtracking_search, move_to
 from mpiopt.compress.channel import Channel
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
-from mpiopt.objective.curvature import curvature, used
+from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.objective import Objective
 
@@ -105,7 +105,7 @@ class Newton(Algorithm[NewtonState]):
 
     def blank(self, objective: Objective, size: int) -> NewtonState:
         """Return a state at w = 0 without an evaluation."""
-        unknowns = objective.outputs * used(objective)
+        unknowns = objective.outputs * used_columns(objective)
         if unknowns > self.limit:
             raise ValueError(
                 f"newton: {unknowns} unknowns need a matrix of {8e-9 * unknowns**2:.1f} GB and are more than "
@@ -166,7 +166,7 @@ class Newton(Algorithm[NewtonState]):
         p = state.model.minimise(used_part(g, objective), used_part(state.w, objective))
         agreed = channel.sum(p if channel.rank == 0 else np.zeros_like(p))
         full = objective.zeros()
-        full[:, : used(objective)] = agreed.reshape(objective.outputs, -1)
+        full[:, : used_columns(objective)] = agreed.reshape(objective.outputs, -1)
         return Direction(full, -expected_change(objective, state, full))
 
 
