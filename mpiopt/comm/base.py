@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -128,6 +129,14 @@ class Comm(Protocol):
 
         The type (one of ValueError, OSError, RuntimeError, MemoryError …) and the message survive; where more
         than one rank exists and only some failed, the message says which rank.
+        """
+        ...
+
+    def agree_on_errors(self) -> AbstractContextManager[None]:
+        """Run the block of a `with` statement on every rank; where it fails on some, raise on all, as `agree` does.
+
+        The errors that ranks agree on are ValueError, OSError, MemoryError and EOFError. Every other error is a fault
+        of the program and leaves the block at once, on this rank alone. All ranks must run the block.
         """
         ...
 

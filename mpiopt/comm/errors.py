@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -57,6 +59,26 @@ def decode(wire: Array) -> Exception | None:
         return None
     kind, text = json.loads(wire.tobytes())
     return _KNOWN[kind](text)
+
+
+class AgreesOnErrors(ABC):
+    """The method `agree_on_errors` of a communicator, from its method `agree`."""
+
+    @abstractmethod
+    def agree(self, error: Exception | None) -> None:
+        """Raise the error of the lowest rank that has one on all ranks, or return."""
+
+    @contextmanager
+    def agree_on_errors(self) -> Iterator[None]:
+        """Run a block on every rank; where it fails on one of them, raise its error on all; collective."""
+        error: Exception | None = None
+        try:
+            yield
+        except (ValueError, OSError, MemoryError) as failure:
+            error = failure
+        except EOFError as failure:  # a compressed file that is cut off
+            error = ValueError(str(failure))
+        self.agree(error)
 
 
 def raise_first(errors: Sequence[Exception | None], own: Exception | None = None) -> None:

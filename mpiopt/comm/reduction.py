@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mpiopt.comm.base import Array, Message
+from mpiopt.comm.errors import AgreesOnErrors
 from mpiopt.core.partition import block
 
 # Through shared memory the allgather wins longer (2 ranks: up to 4 MB, 4 ranks: 64 KB), but it sends size/2 times as
@@ -36,7 +37,7 @@ def signature(x: Array) -> str:
     return f"{x.dtype.str}{list(x.shape[1:])}"
 
 
-class Sent:
+class Sent(AgreesOnErrors):
     """Counters of one rank: the payload it hands to others, each receiver counted once.
 
     How an MPI library forwards inside a collective, and the few bytes of headers, are not counted.

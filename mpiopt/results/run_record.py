@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.core.history import Event, events_from_text, rows_from_text, table
-from mpiopt.resilience.checkpoint.folder import Slots
+from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.resilience.checkpoint.header import Head
 from mpiopt.results.contents import contents, read_head
 from mpiopt.results.model import FittedModel
@@ -100,8 +100,8 @@ def names(paths: Sequence[str | Path]) -> list[str]:
 
 
 def _newest(folder: Path) -> RunRecord:
-    slots, error = Slots(folder), ValueError(f"{folder}: there is no checkpoint in this folder")
-    for number in slots.whole():
+    slots, error = CheckpointFolder(folder), ValueError(f"{folder}: there is no checkpoint in this folder")
+    for number in slots.committed():
         try:
             return _unfinished(slots.path(number), read_head(slots.path(number)))
         except ValueError as damage:

@@ -17,6 +17,7 @@ import numpy as np
 
 from mpiopt.cluster.planning.link import Link
 from mpiopt.comm.base import Array, Comm, Message, Pending
+from mpiopt.comm.errors import AgreesOnErrors
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Clocks:
             return max(self._came[lane, number])
 
 
-class ClockComm:
+class ClockComm(AgreesOnErrors):
     """The verbs of `inner` on a rank's clock."""
 
     def __init__(self, inner: Comm, clocks: Clocks) -> None:

@@ -6,6 +6,7 @@ import ast
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from mpi4py import MPI
@@ -51,6 +52,17 @@ class MpiComm(Sent):
         self.communicators: list[MPI.Comm] = [comm, lane, mail]
         self._lane = SumQueue(lane, piece)
         self._mail = MpiMailbox(mail, piece)
+
+    def free(self) -> None:
+        """Free `communicators`, with the one that was passed; collective, with no message under way."""
+        while self.communicators:
+            self.communicators.pop().Free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.free()
 
     def sum(self, x: Array) -> Array:
         """Sum over the ranks in rank order."""
