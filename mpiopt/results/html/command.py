@@ -1,4 +1,4 @@
-"""The command `report`: one page about runs, and pictures for papers."""
+"""The command `report`: a page about runs, and figures for papers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.flags import parse
 from mpiopt.core.files import write_whole
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.compare import MEASURES
 
@@ -16,7 +15,7 @@ USAGE = "report RUN.h5 … [--out report.html] [--figure FILE.pdf] [--rank-by se
 
 
 def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Write the page, and the figure where one is asked for."""
+    """Write the page, and a figure with --figure; return the exit code."""
     paths, settings = parse(words, {"out": True, "figure": True, "rank-by": True})
     chosen = dict(settings)
     if not paths:
@@ -25,14 +24,15 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     by = chosen.get("rank-by", "seconds")
     if by not in fields:
         raise ValueError(f"--rank-by is one of {', '.join(fields)}, not {by!r}")
-    written = together(comm, lambda: write(paths, chosen, fields[by]) if comm.rank == 0 else [])
+    with comm.agree_on_errors():
+        written = write(paths, chosen, fields[by]) if comm.rank == 0 else []
     if comm.rank == 0:
         print(f"written: {', '.join(written)}")
     return 0
 
 
 def write(paths: Sequence[str], chosen: dict[str, str], rank_by: str) -> list[str]:
-    """Write the files; give their names. With --figure alone there is no page."""
+    """Write the files and return their names; with --figure and without --out there is no page."""
     done = []
     if "figure" in chosen:
         from mpiopt.results.html.report import AXES
