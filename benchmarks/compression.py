@@ -25,8 +25,9 @@ from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.data.dataset import prepare
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.loop import run
 from mpiopt.training.problem import pose, target_of
+from mpiopt.training.run_state import RunPlan
 
 RANKS = 4
 TARGETS = (1e-6, 1e-10)

@@ -1,7 +1,7 @@
-"""Distributed SAGA over MPI: fit convex models to data spread over many machines, to a certified optimum.
+"""Fit generalised linear models to data that is spread over MPI ranks, up to a certified optimum.
 
-In Python: `mpiopt.fit(x, y, comm)` from rows that each rank already holds, or `mpiopt.Classifier` and
-`mpiopt.Regressor` in the manner of scikit-learn; `mpiopt.results.frames.open("run.h5")` reads what a run has written.
+In Python: `mpiopt.fit(x, y, comm)` fits to rows that each rank holds in memory; `mpiopt.Classifier` and
+`mpiopt.Regressor` have the interface of scikit-learn; `mpiopt.results.open("run.h5")` opens the result of a run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load the Python interface when it is first asked for: the command line needs none of it."""
+    """Import the Python interface at its first use: the commands do not need it."""
     import importlib
 
     if name == "results":

@@ -45,8 +45,8 @@ def checkpoints(run: str) -> Path:
 
 def refuse_ended(folder: Path) -> None:
     """Refuse to stop what does not run: the next start would end at once."""
-    life = lease.read(folder)
-    if life is not None and lease.runs(life) is False:
+    life = lease.read_lease(folder)
+    if life is not None and lease.is_running(life) is False:
         raise ValueError(f"{folder}: nothing runs there ({life.ended or 'it was killed'})")
 
 

@@ -83,7 +83,7 @@ def look(folder: Path, name: str) -> RunView:
     found = Path(f"{folder / name}.h5")
     made = result(found)
     return RunView(
-        name, lease.read(checkpoints), submitted(Path(f"{folder / name}.sbatch")), head, saved,
+        name, lease.read_lease(checkpoints), submitted(Path(f"{folder / name}.sbatch")), head, saved,
         made, found.stat().st_mtime if made else 0.0,
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def state(one: RunView, states: Mapping[str, str]) -> str:
 
 def runs(life: Lease, told: str) -> bool | None:
     """Say whether a life that has not said its end still runs; `told` is what Slurm says of its job."""
-    return False if told and life.job else lease.runs(life)
+    return False if told and life.job else lease.is_running(life)
 
 
 def cause(told: str) -> str:

@@ -1,4 +1,4 @@
-"""Replicated fields compared by a checksum: a rank whose memory has changed by itself is found and set right."""
+"""Replicated fields compared by a checksum: a rank whose memory has changed by itself is found and repaired."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from mpiopt.comm.base import Array, Comm
 from mpiopt.comm.membership import RollBack
 from mpiopt.core.state import Layout, layouts
 
-ROUNDING = 1e-9  # of the largest number of a field
+ROUNDING = (
+    1e-9  # relative to a field's largest number: unlike processors differ by less, a flipped bit mostly by more
+)
+SMALLEST = 1e-300  # in place of a largest number of zero
 
 
 def digest(state: object) -> int:
-    """Give the CRC-32 of all replicated fields."""
+    """Return the CRC-32 of all replicated fields."""
     crc = 0
     for name in replicated(state):
         crc = zlib.crc32(np.ascontiguousarray(getattr(state, name)).reshape(-1).view(np.uint8).data, crc)
@@ -25,22 +28,34 @@ def digest(state: object) -> int:
 
 
 def majority(digests: Sequence[int]) -> tuple[int, list[int]] | None:
-    """Give the lowest rank of the more than half that agree, and those that deviate; None where no more do."""
+    """Return the lowest rank of the majority with equal digests, and the ranks that deviate; None without one."""
     value, count = Counter(digests).most_common(1)[0]
     if 2 * count <= len(digests):
         return None
     return list(digests).index(value), [rank for rank, other in enumerate(digests) if other != value]
 
 
-def compare(state: Any, comm: Comm) -> list[int]:
-    """Set ranks right whose replicated fields deviate, and name them; collective.
+def repair(state: Any, comm: Comm) -> list[int]:
+    """Give the ranks whose replicated fields deviate the fields of the majority; collective.
 
-    Where no majority agrees and the ranks differ by rounding only (unlike processors), rank 0 is right.
+    Without a majority the ranks take the fields of rank 0, if they differ by rounding only.
+
+    Parameters
+    ----------
+    state : object
+        State of an algorithm; its replicated fields are overwritten in place.
+    comm : Comm
+        The ranks.
+
+    Returns
+    -------
+    list of int
+        The ranks that deviated.
 
     Raises
     ------
     RollBack
-        On all ranks, where they differ by more.
+        On all ranks, if there is no majority and they differ by more than rounding.
     """
     found = [int(part[0]) for part in comm.allgather(np.array([digest(state)], np.int64))]
     verdict = majority(found)
@@ -57,14 +72,14 @@ def compare(state: Any, comm: Comm) -> list[int]:
 
 
 def replicated(state: object) -> list[str]:
-    """Name the replicated fields."""
+    """Return the names of the replicated fields."""
     return [name for name, layout in layouts(state).items() if layout is Layout.REPLICATED]
 
 
 def distance(field: Array, right: Array) -> float:
-    """Give max|a − b| over max|b|, with what is finite; infinite where one is finite and the other not."""
+    """Return max|a − b| / max|b| over the finite numbers; infinity if a number is finite on one side only."""
     finite = np.isfinite(right)
     if not np.array_equal(finite, np.isfinite(field)):
         return np.inf
     a, b = field[finite], right[finite]
-    return float(np.abs(a - b).max(initial=0.0) / max(float(np.abs(b).max(initial=0.0)), 1e-300))
+    return float(np.abs(a - b).max(initial=0.0) / max(float(np.abs(b).max(initial=0.0)), SMALLEST))

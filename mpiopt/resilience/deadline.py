@@ -1,8 +1,9 @@
-"""What ends a run besides its own stopping rules and signals: the end of the job's time, and a halt file.
+"""The time limit of a job, and the halt file: reasons to end a run besides its stopping rules and signals.
 
-Time is kept back for what there is to do at the end, as long as the longest checkpoint so far has taken.
-`mpiopt halt RUN` writes the halt file, in the folder of the checkpoints; the run removes it when it obeys, or when it
-ends for good before that time. It stays for the next start of a job that is to go on (exit codes 75, 130, 143).
+The run ends early enough for what comes after the last round; a checkpoint is counted as long as the longest one so
+far. `mpiopt halt RUN` writes the halt file into the folder of the checkpoints. The run removes the file when it obeys
+it, or when it ends for good before the file's time. The file stays if the job is to be started again (exit codes 75,
+130 and 143).
 """
 
 from __future__ import annotations
@@ -18,28 +19,27 @@ from pathlib import Path
 from mpiopt.core import slurm_query
 from mpiopt.resilience.signals import StopLevel
 
-AT_THE_END = (
-    30.0  # seconds for what is not a checkpoint: the result, the tables, MPI's end; or a quarter of what is left
-)
-EVERY = 1.0  # seconds between two looks for a halt file
+RESERVE = 30.0  # seconds for the result, the tables and the end of MPI, which follow the last checkpoint
+RESERVED_SHARE = 0.25  # of the time that is left at the start: more than this is never reserved for the end
+LOOK_EVERY = 1.0  # seconds between two looks for a halt file: one look costs a call to the file system
 
 
 @dataclass(frozen=True)
 class Halt:
-    """What the halt file says."""
+    """Content of a halt file."""
 
     at: float = 0.0  # seconds since 1970; 0: at once
     after_checkpoint: bool = False
 
     def write(self, folder: Path) -> None:
-        """Put the file in place."""
+        """Write the file, all or nothing."""
         partial = folder / "halt.partial"
         partial.write_text(json.dumps(asdict(self)))
         os.replace(partial, folder / "halt")
 
 
 def read_halt(folder: Path) -> Halt | None:
-    """Give what the halt file says; one that cannot be understood (`touch halt`) means at once."""
+    """Return the content of the halt file, None without one; a file in another form (`touch halt`) means at once."""
     try:
         text = (folder / "halt").read_text()
     except OSError:
@@ -50,10 +50,11 @@ def read_halt(folder: Path) -> Halt | None:
         return Halt()
 
 
-def forget_past(folder: Path, launched: float, now: float) -> None:
-    """Remove a halt whose time is past, or that was asked for at once: another run did not live to obey it.
+def remove_stale_halt(folder: Path, launched: float, now: float) -> None:
+    """Remove a halt file whose time has passed: it was meant for an earlier run, which was killed first.
 
-    One that is younger than `launched`, when the launcher of this life began, is for this run.
+    A file that is newer than `launched`, the start of this run's launcher, is meant for this run. Both times are in
+    seconds since 1970.
     """
     found = read_halt(folder)
     if found is not None and found.at <= now and (folder / "halt").stat().st_mtime < launched:
@@ -61,7 +62,7 @@ def forget_past(folder: Path, launched: float, now: float) -> None:
 
 
 class Deadline:
-    """What rank 0 knows of the end; given to `mpiopt.resilience.signals.StopSignal` as `outside`."""
+    """The time limit and the halt file, as rank 0 sees them; `StopSignal.agreed` asks it for a level."""
 
     def __init__(
         self,
@@ -69,44 +70,44 @@ class Deadline:
         environment: Mapping[str, str],
         now: Callable[[], float] = time.time,
         end: Callable[[Mapping[str, str]], float] = slurm_query.end,
-        again: Callable[[Mapping[str, str]], float] = slurm_query.asked_end,
+        asked_end: Callable[[Mapping[str, str]], float] = slurm_query.asked_end,
     ) -> None:
         self._folder, self._environment = folder, environment
-        self._now, self._again = now, again
+        self._now, self._asked_end = now, asked_end
         self.end = end(environment)
-        self._kept = min(AT_THE_END, 0.25 * max(0.0, self.end - now()))
-        self._longest, self._saved = 0.0, -math.inf
-        self._look, self._asked = -math.inf, -math.inf
+        self._reserve = min(RESERVE, RESERVED_SHARE * max(0.0, self.end - now()))
+        self._longest_save, self._saved_at = 0.0, -math.inf
+        self._looked_at, self._halt_seen_at = -math.inf, -math.inf
         self._halt: Halt | None = None
 
-    def kept(self, round_seconds: float) -> float:
-        """Give how many seconds before the end to stop, when the next look is a round later."""
-        return self._kept + 2.0 * self._longest + 2.0 * round_seconds
+    def reserve(self, round_seconds: float) -> float:
+        """Return how many seconds before the end to stop, if the next decision comes after `round_seconds`."""
+        return self._reserve + 2.0 * self._longest_save + 2.0 * round_seconds
 
     def level(self, round_seconds: float) -> StopLevel:
-        """Say what is asked for now."""
+        """Return HALT, DEADLINE or NONE for this moment."""
         now = self._now()
         if self._halted(now):
             (self._folder / "halt").unlink(missing_ok=True)
             return StopLevel.HALT
-        if now < self.end - self.kept(round_seconds):
+        if now < self.end - self.reserve(round_seconds):
             return StopLevel.NONE
-        later = self._again(self._environment)
+        later = self._asked_end(self._environment)  # the time limit may have been extended
         if math.isfinite(later):
             self.end = later
-        return StopLevel.NONE if now < self.end - self.kept(round_seconds) else StopLevel.DEADLINE
+        return StopLevel.NONE if now < self.end - self.reserve(round_seconds) else StopLevel.DEADLINE
 
     def saved(self, seconds: float) -> None:
-        """Take note of a checkpoint."""
-        self._longest, self._saved = max(self._longest, seconds), self._now()
-        self._look = -math.inf
+        """Take note of a checkpoint that took `seconds`."""
+        self._longest_save, self._saved_at = max(self._longest_save, seconds), self._now()
+        self._looked_at = -math.inf
 
     def _halted(self, now: float) -> bool:
-        if now >= self._look + EVERY:
+        if now >= self._looked_at + LOOK_EVERY:
             found = read_halt(self._folder)
             if found != self._halt:
-                self._halt, self._asked = found, now
-            self._look = now
+                self._halt, self._halt_seen_at = found, now
+            self._looked_at = now
         if self._halt is None or now < self._halt.at:
             return False
-        return not self._halt.after_checkpoint or self._saved >= max(self._asked, self._halt.at)
+        return not self._halt.after_checkpoint or self._saved_at >= max(self._halt_seen_at, self._halt.at)

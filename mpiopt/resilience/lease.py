@@ -1,7 +1,7 @@
-"""Who may write in the folder of a run: one life of it at a time, and never an older one after a newer one.
+"""The lease of a run's folder: one process may write there, and an earlier start of the job never after a later one.
 
-A requeued job may start while ranks of its former life still run (only their node's slurmd had died). So the file
-`owner` names the last life that has claimed the folder; who is not named there writes nothing any more.
+Slurm may requeue a job whose ranks still run, if only the node's slurmd has died. So the file `owner` names the start
+of the run that has claimed the folder last. A process that is not named there writes nothing more.
 """
 
 from __future__ import annotations
@@ -17,52 +17,48 @@ from pathlib import Path
 
 from mpiopt.core import slurm_query
 from mpiopt.core.exit_note import LAUNCHED
-from mpiopt.resilience.deadline import forget_past
+from mpiopt.resilience.deadline import remove_stale_halt
 
 CONTINUED = (75, 130, 143)  # exit codes after which a run may go on: saved near the time limit, Ctrl-C, SIGTERM
-PATIENCE = 10.0  # seconds to wait for a former life on this host that is ending
+PATIENCE = 10.0  # seconds to wait for an earlier run on this host that is ending: a save and a result take less
+POLL = 0.2  # seconds between two looks whether that run has ended
 
 
 @dataclass(frozen=True)
 class Lease:
-    """One start of a run, as the file `owner` tells of it."""
+    """One start of a run, as the file `owner` holds it; the field names are its JSON keys."""
 
     token: str
     host: str
     pid: int  # of rank 0
-    born: int  # when that process was started, in the kernel's ticks: numbers of processes are used again
-    job: str = ""  # Slurm's, if there is one
+    born: int  # when that process was started, in the kernel's ticks: process numbers are used again
+    job: str = ""  # Slurm's number of the job, if there is one
     cluster: str = ""
-    restart: int = 0  # how often Slurm has started the job again
-    step: int = 0  # the job's how many-th srun
-    number: int = 1  # the run's how many-th life
-    ended: str = ""  # how; "" while it runs, and where it was killed
+    restart: int = 0  # how often Slurm has restarted the job
+    step: int = 0  # Slurm's index of the srun within the job
+    number: int = 1  # 1 for the first start of the run
+    ended: str = ""  # how the run ended; "" while it runs, and after a kill
 
     def order(self) -> tuple[int, int]:
-        """Give what grows from life to life of one job."""
+        """Return a key that grows from start to start of one job."""
         return self.restart, self.step
 
+    def same_job(self, other: Lease) -> bool:
+        """Return whether both are starts of one Slurm job."""
+        return bool(self.job) and (self.job, self.cluster) == (other.job, other.cluster)
 
-def this_life(environment: Mapping[str, str]) -> Lease:
-    """Describe this process."""
-    told = {name: environment.get(f"SLURM_{name}", "") for name in ("JOB_ID", "CLUSTER_NAME")}
+
+def new_lease(environment: Mapping[str, str]) -> Lease:
+    """Return a lease for this process."""
+    job, cluster = (environment.get(f"SLURM_{name}", "") for name in ("JOB_ID", "CLUSTER_NAME"))
     counts = [environment.get(f"SLURM_{name}", "") for name in ("RESTART_COUNT", "STEP_ID")]
-    restart, step = (int(text) if text.isdigit() and told["JOB_ID"] else 0 for text in counts)
-    pid = os.getpid()
-    return Lease(
-        secrets.token_hex(16),
-        socket.gethostname(),
-        pid,
-        born(pid),
-        told["JOB_ID"],
-        told["CLUSTER_NAME"],
-        restart,
-        step,
-    )
+    restart, step = (int(text) if text.isdigit() and job else 0 for text in counts)
+    pid, host = os.getpid(), socket.gethostname()
+    return Lease(secrets.token_hex(16), host, pid, start_ticks(pid), job, cluster, restart, step)
 
 
-def born(pid: int) -> int:
-    """Give when a process of this host was started; 0 where there is none, or no /proc."""
+def start_ticks(pid: int) -> int:
+    """Return when a process of this host was started, in ticks; 0 if it does not run, or without /proc."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -70,94 +66,94 @@ def born(pid: int) -> int:
     return 0 if state in "ZX" else int(rest[18])
 
 
-def read(folder: Path) -> Lease | None:
-    """Give the last life that has claimed the folder; None where nobody has."""
+def read_lease(folder: Path) -> Lease | None:
+    """Return the lease that was written last; None if there is none, or if it cannot be read."""
     try:
         return Lease(**json.loads((folder / "owner").read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def runs(life: Lease) -> bool | None:
-    """Say whether a life still runs; None where that cannot be known from here."""
-    if life.ended:
+def is_running(lease: Lease) -> bool | None:
+    """Return whether the run still runs; None if this host cannot tell."""
+    if lease.ended:
         return False
-    if life.job:
-        state = slurm_query.states([life.job]).get(life.job)
+    if lease.job:
+        state = slurm_query.states([lease.job]).get(lease.job)
         return None if state is None else state in slurm_query.RUNNING | slurm_query.WAITING
-    if life.host != socket.gethostname() or life.born == 0:
+    if lease.host != socket.gethostname() or lease.born == 0:
         return None
-    return born(life.pid) == life.born
+    return start_ticks(lease.pid) == lease.born
 
 
-class Owner:
-    """This process's claim to a folder; methods are rank 0's."""
+class FolderLease:
+    """This process's lease of a folder; only rank 0 calls the methods."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._life: Lease | None = None
+        self._held: Lease | None = None
 
     def claim(self, wait: Callable[[float], None] = time.sleep) -> None:
-        """Make the folder this life's, once.
+        """Take the lease, unless this process has it.
 
         Raises
         ------
         OSError
-            If a newer life of this job has claimed it, or another run is writing there; one line.
+            If a later start of this job has the lease, or another run writes in the folder; one line.
         """
-        if self._life is not None:
+        if self._held is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        mine, last = this_life(os.environ), read(self.folder)
+        mine, last = new_lease(os.environ), read_lease(self.folder)
         if last is not None:
-            refuse(mine, last, wait)
+            refuse_held(mine, last, wait)
             mine = replace(mine, number=last.number + 1)
-            if not (mine.job and (mine.job, mine.cluster) == (last.job, last.cluster)):
-                forget_past(self.folder, float(os.environ.get(LAUNCHED, "inf")), time.time())
+            if not mine.same_job(last):
+                remove_stale_halt(self.folder, float(os.environ.get(LAUNCHED, "inf")), time.time())
         self._write(mine)
-        self._life = mine
+        self._held = mine
 
     def check(self) -> None:
-        """Return if the folder is still this life's; OSError if not."""
-        last = read(self.folder)
-        if self._life is None or last is None or last.token != self._life.token:
+        """Raise OSError if the lease has been lost."""
+        last = read_lease(self.folder)
+        if self._held is None or last is None or last.token != self._held.token:
             raise OSError(f"another run has taken over {self.folder}; this one stops writing there")
 
     def release(self, ending: str, code: int = 0) -> None:
-        """Say that nothing more will be written, and how the run ended; a folder without checkpoints goes.
+        """Give the lease back and note how the run ended; a folder without checkpoints is removed.
 
-        A halt that is still to come stays where the run may be started again, as its exit code says.
+        A halt file stays only if the exit code means that the run may be started again.
         """
         self.check()
         if code not in CONTINUED:
             (self.folder / "halt").unlink(missing_ok=True)
-        if self._life is not None:
-            self._write(replace(self._life, ended=ending))
-        self._life = None
+        if self._held is not None:
+            self._write(replace(self._held, ended=ending))
+        self._held = None
         if os.listdir(self.folder) == ["owner"]:
             (self.folder / "owner").unlink()
             self.folder.rmdir()
 
-    def _write(self, life: Lease) -> None:
+    def _write(self, lease: Lease) -> None:
         fresh = self.folder / "owner.partial"
-        fresh.write_text(json.dumps(asdict(life)))
+        fresh.write_text(json.dumps(asdict(lease)))
         os.replace(fresh, self.folder / "owner")
 
 
-def refuse(mine: Lease, last: Lease, wait: Callable[[float], None]) -> None:
-    """Raise OSError where `last` may still write in the folder that `mine` wants to claim."""
-    if mine.job and (mine.job, mine.cluster) == (last.job, last.cluster):
+def refuse_held(mine: Lease, last: Lease, wait: Callable[[float], None]) -> None:
+    """Raise OSError if the run of `last` may still write in the folder that `mine` wants."""
+    if mine.same_job(last):
         if last.order() > mine.order():
             raise OSError(
                 f"restart {last.restart} of job {last.job} has taken it over; this is restart {mine.restart}"
             )
-        return  # a former life of this job: Slurm has given it up
+        return  # an earlier start of this job: Slurm has given it up
     if (last.host, last.pid) == (mine.host, mine.pid):
         return
     left = PATIENCE
-    while runs(last) and left > 0 and not last.job:
-        wait(0.2)
-        left -= 0.2
-    if runs(last):
+    while is_running(last) and left > 0 and not last.job:
+        wait(POLL)
+        left -= POLL
+    if is_running(last):
         where = f"job {last.job}" if last.job else f"process {last.pid} on {last.host}"
         raise OSError(f"{where} is writing there; stop it (mpiopt halt), or choose another --out")

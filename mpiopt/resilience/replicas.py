@@ -1,9 +1,9 @@
-"""One rank's part of a state as bytes in the order of the sequence, and a state filled from the parts of all ranks.
+"""Replicas in memory: each rank keeps copies of state, from which the run goes on after other ranks were lost.
 
-On the same number of ranks everything comes back bit by bit; on another, sharded fields are cut anew and per-rank
-fields stay blank, as after the load of a checkpoint. Replicated fields are no part of a piece: every rank has them.
-
-What a rank remembers, in memory, of the run that it is in: enough to go on when others have died.
+A replica is one rank's part of a state as bytes: its sharded fields in the order of the file, and its per-rank
+fields. Replicated fields are no part of it, since every rank has them; a snapshot keeps those. On the same number of
+ranks a state comes back bit by bit. On another number, sharded fields are cut anew and per-rank fields stay blank, as
+after the load of a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,24 +22,27 @@ from mpiopt.comm.base import Array, Comm
 from mpiopt.core.history import HistoryRow, rows_to_text
 from mpiopt.core.state import Layout, Wire, layouts
 from mpiopt.data.shard import Shard
+from mpiopt.resilience.checkpoint.base import LoadedState
 
-HEAD = 6 * 8  # bytes before the fields
+LIVE = -1  # in place of a round: a replica of the state as it is now, between two rounds
 
 
 class ReplicaLabel(NamedTuple):
-    """Whose piece it is: the life of the job, the round before which it was cut, the rank, and its rows."""
+    """The first numbers of a replica: when it was made, by which rank, and of which rows."""
 
-    life: int
-    k: int
+    attempt: int  # how often the run had been started
+    k: int  # the round before which it was made, or LIVE
     rank: int
     size: int
     start: int
     rows: int
 
 
-@dataclass(frozen=True)
-class ShardPlace:
-    """Where a rank's rows lie in the sequence; row j in memory is position `start + order[j]`."""
+HEAD = len(ReplicaLabel._fields) * 8  # bytes of the label, before the fields
+
+
+class ShardPlace(NamedTuple):
+    """Where a rank's rows lie in the file: row j in memory is position `start + order[j]`."""
 
     rank: int
     size: int
@@ -49,13 +52,13 @@ class ShardPlace:
 
 
 def shard_place(shard: Shard, comm: Comm) -> ShardPlace:
-    """Give the place of a shard; it does not keep the rows alive."""
+    """Return the place of a shard, without a reference to its rows."""
     return ShardPlace(comm.rank, comm.size, shard.start, shard.order, np.argsort(shard.order))
 
 
-def cut(state: object, place: ShardPlace, life: int, k: int) -> Wire:
-    """Give the sharded fields, in the order of the sequence, and the per-rank fields behind a label."""
-    label = ReplicaLabel(life, k, place.rank, place.size, place.start, len(place.order))
+def pack_replica(state: object, place: ShardPlace, attempt: int, k: int) -> Wire:
+    """Return a replica: the label, the sharded fields in the order of the file, and the per-rank fields."""
+    label = ReplicaLabel(attempt, k, place.rank, place.size, place.start, len(place.order))
     parts = [np.array(label, np.int64)]
     for name, layout in layouts(state).items():
         if layout is Layout.SHARDED:
@@ -65,47 +68,58 @@ def cut(state: object, place: ShardPlace, life: int, k: int) -> Wire:
     return np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts])
 
 
-def label_of(piece: Wire) -> ReplicaLabel:
-    """Read the label of a piece."""
-    return ReplicaLabel(*piece[:HEAD].view(np.int64).tolist())
+def label_of(replica: Wire) -> ReplicaLabel:
+    """Return the label of a replica."""
+    return ReplicaLabel(*replica[:HEAD].view(np.int64).tolist())
 
 
-def fields_of(piece: Wire, state: object) -> dict[str, Array]:
-    """Give the fields of a piece, shaped as those of `state` (but for the number of rows)."""
-    rows, start, found = label_of(piece).rows, HEAD, {}
+def fields_of(replica: Wire, state: object) -> dict[str, Array]:
+    """Return the fields of a replica, with the types and shapes of `state`, but for the number of rows."""
+    rows, start, found = label_of(replica).rows, HEAD, {}
     for name, layout in layouts(state).items():
         if layout is Layout.REPLICATED:
             continue
         like = getattr(state, name)
         shape = (rows, *like.shape[1:]) if layout is Layout.SHARDED else like.shape
         nbytes = like.itemsize * int(np.prod(shape, dtype=np.int64))
-        found[name] = piece[start : start + nbytes].copy().view(like.dtype).reshape(shape)
+        found[name] = replica[start : start + nbytes].copy().view(like.dtype).reshape(shape)
         start += nbytes
     return found
 
 
-def fill(state: Any, place: ShardPlace, mine: Sequence[Wire], whole: Sequence[int], comm: Comm) -> None:
-    """Fill the sharded fields of `state` from the pieces that the ranks bring, maybe the per-rank ones; collective.
+def fill(state: Any, place: ShardPlace, replicas: Sequence[Wire], saved_ranks: Sequence[int], comm: Comm) -> None:
+    """Fill the sharded and per-rank fields of a state from the replicas of all ranks; collective.
 
-    Per-rank fields are filled where all pieces are there, `whole` being 0 … size-1 of as many ranks as there are now.
-    Rows that no piece has stay as they are.
+    Parameters
+    ----------
+    state : object
+        The state to fill, in place. Rows that are in no replica stay as they are.
+    place : ShardPlace
+        Place of this rank's rows.
+    replicas : sequence of Wire
+        The replicas that this rank brings.
+    saved_ranks : sequence of int
+        The ranks, numbered as when the replicas were made, whose replica is available. Per-rank fields are filled
+        only if these are 0 … size-1 of the present number of ranks.
+    comm : Comm
+        The ranks.
     """
-    turns = int(comm.max(np.array([len(mine)]))[0])
-    private = list(whole) == list(range(comm.size))
+    turns = int(comm.max(np.array([len(replicas)]))[0])
+    same_ranks = list(saved_ranks) == list(range(comm.size))
     for turn in range(turns):
-        piece = mine[turn] if turn < len(mine) else None
-        label = label_of(piece) if piece is not None else ReplicaLabel(0, 0, -1, 0, 0, 0)
-        fields = fields_of(piece, state) if piece is not None else {}
+        replica = replicas[turn] if turn < len(replicas) else None
+        label = label_of(replica) if replica is not None else ReplicaLabel(0, 0, -1, 0, 0, 0)
+        fields = fields_of(replica, state) if replica is not None else {}
         for name, layout in layouts(state).items():
             field = getattr(state, name)
             if layout is Layout.SHARDED:
-                _cut_anew(field, place, fields.get(name, field[:0]), label.start, comm)
-            elif layout is Layout.PER_RANK and private:
-                _hand_over(field, fields.get(name), label.rank, comm)
+                _redistribute(field, place, fields.get(name, field[:0]), label.start, comm)
+            elif layout is Layout.PER_RANK and same_ranks:
+                _return_to_owner(field, fields.get(name), label.rank, comm)
 
 
-def _cut_anew(field: Array, place: ShardPlace, rows: Array, start: int, comm: Comm) -> None:
-    """Send rows at positions `start …` to their owners, and take those of this rank."""
+def _redistribute(field: Array, place: ShardPlace, rows: Array, start: int, comm: Comm) -> None:
+    """Send rows at positions `start …` to the ranks that have them now, and take those of this rank."""
     bounds = np.concatenate(comm.allgather(np.array([place.start])))[1:]
     cuts = np.clip(bounds - start, 0, len(rows))
     first = np.concatenate([[0], cuts]) + start
@@ -116,164 +130,168 @@ def _cut_anew(field: Array, place: ShardPlace, rows: Array, start: int, comm: Co
             field[place.inverse[begin : begin + len(part)]] = part
 
 
-def _hand_over(field: Array, found: Array | None, to: int, comm: Comm) -> None:
-    """Give a rank its own per-rank field back, wherever it was kept."""
+def _return_to_owner(field: Array, found: Array | None, owner: int, comm: Comm) -> None:
+    """Send a per-rank field from the rank that kept it to its owner."""
     flat = np.empty(0, field.dtype) if found is None else found.reshape(-1)
-    for part in comm.alltoall([flat if r == to else flat[:0] for r in range(comm.size)]):
+    for part in comm.alltoall([flat if r == owner else flat[:0] for r in range(comm.size)]):
         if len(part):
             field[...] = part.reshape(field.shape)
 
 
-Meta = dict[str, str | int | float]
-
-
 @dataclass(frozen=True)
 class Snapshot:
-    """A run before round k: the replicated fields, and what the record needs; pieces of any ranks beside it."""
+    """A run before round k: the replicated fields, the record of the run, and replicas of some ranks."""
 
-    life: int
+    attempt: int
     k: int
     epochs: float
-    rows: list[HistoryRow]  # of the run so far; the first `count` are of this moment
-    count: int
+    rows: list[HistoryRow]  # of the run so far; later rows are appended to this same list
+    count: int  # of the rows that belong to the snapshot
     fields: dict[str, Array]
-    pieces: list[Wire] = field(default_factory=list)
+    replicas: list[Wire] = field(default_factory=list)
     events: str = "[]"  # of the run so far
 
     @property
     def age(self) -> tuple[int, int]:
-        """Order moments: by the life of the job, then by the round."""
-        return self.life, self.k
+        """The order of snapshots: by attempt, then by round."""
+        return self.attempt, self.k
+
+
+class LiveState(NamedTuple):
+    """The state on which the algorithm works."""
+
+    state: Any
+    place: ShardPlace
+    attempt: int
 
 
 @dataclass
 class ReplicaStore:
-    """The moments kept, the newest last; and the state that is being worked on, as a last resort."""
+    """What one rank keeps in memory: snapshots, the newest last, and a reference to the state that is in use."""
 
-    life: int = 0
-    moments: list[Snapshot] = field(default_factory=list)
-    live: tuple[Any, ShardPlace, int] | None = None  # the state, its place, the life
-    seconds: float = 0.0  # spent so far
-    again: int = 0  # the round from which the next copy is due
-    copied: float = 0.0  # when the last copy was made
+    attempt: int = 0  # how often the run was started
+    snapshots: list[Snapshot] = field(default_factory=list)
+    live: LiveState | None = None
+    seconds: float = 0.0  # of the run so far
+    next_copy: int = 0  # the round before which the next copy is due
+    copied_at: float = 0.0  # when the last copy was made
     copied_round: int = 0
-    took: float = 0.0  # its seconds
+    copy_seconds: float = 0.0  # that the last copy took
 
     def begin(self) -> None:
-        """Begin a life of the job."""
-        self.life += 1
-        self.again, self.copied, self.copied_round, self.took = 0, 0.0, 0, 0.0
+        """Begin the next attempt of the run."""
+        self.attempt += 1
+        self.next_copy, self.copied_at, self.copied_round, self.copy_seconds = 0, 0.0, 0, 0.0
 
-    def distrust(self) -> None:
-        """Forget everything: replicated fields had parted."""
-        self.moments, self.live = [], None
+    def clear(self) -> None:
+        """Forget everything: the replicated fields of the ranks have become different."""
+        self.snapshots, self.live = [], None
 
     @contextmanager
     def copying(self, k: int) -> Iterator[None]:
-        """Measure the copy that is made in the block, before round k."""
+        """Measure the copy that the block makes before round k."""
         began = time.perf_counter()
         yield
-        self.copied, self.copied_round = time.perf_counter(), k
-        self.took = self.copied - began
+        self.copied_at, self.copied_round = time.perf_counter(), k
+        self.copy_seconds = self.copied_at - began
 
-    def moment(self, k: int, epochs: float, rows: list[HistoryRow], state: object, events: str = "[]") -> Snapshot:
-        """Copy the replicated fields of a state."""
+    def snapshot(self, k: int, epochs: float, rows: list[HistoryRow], state: object, events: str = "[]") -> Snapshot:
+        """Return a snapshot with copies of the replicated fields of a state."""
         fields = {n: getattr(state, n).copy() for n, how in layouts(state).items() if how is Layout.REPLICATED}
-        return Snapshot(self.life, k, epochs, rows, len(rows), fields, events=events)
+        return Snapshot(self.attempt, k, epochs, rows, len(rows), fields, events=events)
 
-    def keep(self, moment: Snapshot) -> None:
-        """Add a moment."""
-        self.moments.append(moment)
+    def keep(self, snapshot: Snapshot) -> None:
+        """Add a snapshot."""
+        self.snapshots.append(snapshot)
 
-    def forget_older(self) -> None:
-        """Drop all moments but the newest."""
-        del self.moments[:-1]
+    def drop_older(self) -> None:
+        """Drop all snapshots but the newest."""
+        del self.snapshots[:-1]
 
-    def pieces(self) -> list[Wire]:
-        """Give all pieces kept, and one of the live state as it is."""
-        kept = [piece for moment in self.moments for piece in moment.pieces]
+    def replicas(self) -> list[Wire]:
+        """Return all replicas that are kept, and one of the live state."""
+        kept = [replica for snapshot in self.snapshots for replica in snapshot.replicas]
         if self.live is None:
             return kept
-        state, place, life = self.live
-        return [*kept, cut(state, place, life, -1)]
-
-
-class RestorePlan(NamedTuple):
-    """From which moment to go on, which rank knows it, and who brings which piece."""
-
-    life: int
-    k: int
-    source: int
-    bring: dict[int, list[ReplicaLabel]]  # by rank
-    whole: list[int]  # the ranks, of those days, whose pieces are there
+        return [*kept, pack_replica(self.live.state, self.live.place, self.live.attempt, LIVE)]
 
 
 class Inventory(NamedTuple):
-    """What one rank has: the ages of its moments, and the labels of its pieces."""
+    """What one rank has: the ages of its snapshots, and the labels of its replicas."""
 
-    moments: list[tuple[int, int]]
+    ages: list[tuple[int, int]]
     labels: list[ReplicaLabel]
 
 
-def choose_copies(told: Sequence[Inventory]) -> RestorePlan | None:
-    """Give the newest moment of which the pieces of all ranks are there."""
-    for life, k in sorted({age for one in told for age in one.moments}, reverse=True):
-        keepers = _keepers(told, ((life, k),))
-        sizes = {label.size for label in keepers}
-        if sizes and len(keepers) == sizes.pop():
-            return _choice(told, life, k, keepers)
+class RestorePlan(NamedTuple):
+    """From which snapshot the run goes on, which rank has it, and who sends which replicas."""
+
+    attempt: int
+    k: int
+    source: int
+    sends: dict[int, list[ReplicaLabel]]  # by rank
+    saved_ranks: list[int]  # ranks, numbered as at save time, whose replica is available
+
+
+def plan_rollback(inventories: Sequence[Inventory]) -> RestorePlan | None:
+    """Return the plan for the newest snapshot of which the replicas of all ranks exist; None without one."""
+    for attempt, k in sorted({age for one in inventories for age in one.ages}, reverse=True):
+        holders = _holders(inventories, ((attempt, k),))
+        sizes = {label.size for label in holders}
+        if sizes and len(holders) == sizes.pop():
+            return _plan(inventories, attempt, k, holders)
     return None
 
 
-def choose_newest(told: Sequence[Inventory]) -> RestorePlan | None:
-    """Give the newest moment, with the pieces of those who are alive, as they are."""
-    ages = {age for one in told for age in one.moments}
+def plan_newest(inventories: Sequence[Inventory]) -> RestorePlan | None:
+    """Return the plan for the newest snapshot, with the survivors' live state; None without a snapshot."""
+    ages = {age for one in inventories for age in one.ages}
     if not ages:
         return None
-    life, k = max(ages)
-    return _choice(told, life, k, _keepers(told, ((life, -1),)))._replace(whole=[])
+    attempt, k = max(ages)
+    return _plan(inventories, attempt, k, _holders(inventories, ((attempt, LIVE),)))._replace(saved_ranks=[])
 
 
-def _keepers(told: Sequence[Inventory], ages: Iterable[tuple[int, int]]) -> dict[ReplicaLabel, int]:
-    """Give the pieces of these ages, each with the first rank that has it."""
+def _holders(inventories: Sequence[Inventory], ages: Iterable[tuple[int, int]]) -> dict[ReplicaLabel, int]:
+    """Return the replicas of these ages, each with the first rank that has it."""
     found: dict[tuple[int, int], tuple[ReplicaLabel, int]] = {}
-    for rank, one in enumerate(told):
+    for rank, one in enumerate(inventories):
         for label in one.labels:
-            if (label.life, label.k) in ages:
+            if (label.attempt, label.k) in ages:
                 found.setdefault((label.rank, label.size), (label, rank))
     return dict(found.values())
 
 
-def _choice(told: Sequence[Inventory], life: int, k: int, keepers: dict[ReplicaLabel, int]) -> RestorePlan:
-    source = next(rank for rank, one in enumerate(told) if (life, k) in one.moments)
-    bring = {rank: [label for label, keeper in keepers.items() if keeper == rank] for rank in range(len(told))}
-    return RestorePlan(life, k, source, bring, sorted(label.rank for label in keepers))
+def _plan(inventories: Sequence[Inventory], attempt: int, k: int, holders: dict[ReplicaLabel, int]) -> RestorePlan:
+    source = next(rank for rank, one in enumerate(inventories) if (attempt, k) in one.ages)
+    sends = {rank: [label for label, holder in holders.items() if holder == rank] for rank in range(len(inventories))}
+    return RestorePlan(attempt, k, source, sends, sorted(label.rank for label in holders))
 
 
-def take_inventory(vault: ReplicaStore, pieces: Sequence[Wire], comm: Comm) -> list[Inventory]:
-    """Let all ranks know what all ranks have; collective."""
-    mine = json.dumps([[moment.age for moment in vault.moments], [label_of(piece) for piece in pieces]])
+def share_inventories(store: ReplicaStore, replicas: Sequence[Wire], comm: Comm) -> list[Inventory]:
+    """Return the inventories of all ranks; collective."""
+    mine = json.dumps([[snapshot.age for snapshot in store.snapshots], [label_of(replica) for replica in replicas]])
     every = [json.loads(part.tobytes()) for part in comm.allgather(np.frombuffer(mine.encode(), np.uint8).copy())]
     return [
-        Inventory([(life, k) for life, k in ages], [ReplicaLabel(*label) for label in labels])
+        Inventory([(attempt, k) for attempt, k in ages], [ReplicaLabel(*label) for label in labels])
         for ages, labels in every
     ]
 
 
-def refill(
-    state: object, place: ShardPlace, vault: ReplicaStore, choice: RestorePlan, pieces: Sequence[Wire], comm: Comm
-) -> tuple[int, Meta]:
-    """Fill `state` as the choice says; give the round and what was kept beside the state; collective."""
-    moment = next((m for m in vault.moments if m.age == (choice.life, choice.k)), None)
-    mine = {"epochs": 0.0, "seconds": 0.0, "history": "", "events": "[]"}
-    if comm.rank == choice.source and moment is not None:
-        history = rows_to_text(moment.rows[: moment.count])
-        mine = {"epochs": moment.epochs, "seconds": vault.seconds, "history": history, "events": moment.events}
-    text = comm.broadcast(np.frombuffer(json.dumps(mine).encode(), np.uint8), choice.source)
+def restore(
+    state: object, place: ShardPlace, store: ReplicaStore, plan: RestorePlan, replicas: Sequence[Wire], comm: Comm
+) -> LoadedState:
+    """Fill a state as planned; return the round and the record of the run; collective."""
+    snapshot = next((s for s in store.snapshots if s.age == (plan.attempt, plan.k)), None)
+    meta = {"epochs": 0.0, "seconds": 0.0, "history": "", "events": "[]"}
+    if comm.rank == plan.source and snapshot is not None:
+        history = rows_to_text(snapshot.rows[: snapshot.count])
+        meta = {"epochs": snapshot.epochs, "seconds": store.seconds, "history": history, "events": snapshot.events}
+    text = comm.broadcast(np.frombuffer(json.dumps(meta).encode(), np.uint8), plan.source)
     for name, layout in layouts(state).items():
         if layout is Layout.REPLICATED:
             field = getattr(state, name)
-            field[...] = comm.broadcast(moment.fields[name] if moment else field, choice.source)
-    wanted = choice.bring[comm.rank]
-    fill(state, place, [p for p in pieces if label_of(p) in wanted], choice.whole, comm)
-    return choice.k, json.loads(text.tobytes())
+            field[...] = comm.broadcast(snapshot.fields[name] if snapshot else field, plan.source)
+    wanted = plan.sends[comm.rank]
+    fill(state, place, [r for r in replicas if label_of(r) in wanted], plan.saved_ranks, comm)
+    return LoadedState(plan.k, json.loads(text.tobytes()))

@@ -1,6 +1,6 @@
-"""Signals set a flag, and the ranks agree on it at a round's end: a checkpoint is saved by all of them or by none.
+"""Signals set a flag, and the ranks agree on it at the end of a round: all of them save a checkpoint, or none does.
 
-Installed before mpi4py is imported: a signal during the imports would otherwise kill all ranks.
+The handlers are installed before mpi4py is imported: a signal during the imports would otherwise kill all ranks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mpiopt.compress.channel import Channel
 
 
 class StopLevel(IntEnum):
-    """How urgently a run is asked to end; the ranks take the maximum, so the highest wins.
+    """How urgently a run is asked to end; the ranks take the maximum, so the highest level wins.
 
-    A SIGTERM after a SIGUSR1 means that the scheduler has decided, and a halt that a person has: 75 would make the
-    batch script run the job again.
+    After SIGUSR1, a SIGTERM means that the scheduler has decided, and a halt means that a person has. Both must win
+    over exit code 75, with which the batch script would run the job again.
     """
 
     NONE = 0
     SIGUSR1 = 1
-    DEADLINE = 2  # the job's time is up soon
+    DEADLINE = 2  # the time limit of the job is near
     HALT = 3  # asked for by `mpiopt halt`
     SIGINT = 4
     SIGTERM = 5
@@ -51,63 +51,105 @@ NAMES = {
     StopLevel.SIGINT: "Ctrl-C",
     StopLevel.SIGTERM: "SIGTERM",
 }
-# How late a signal may be heard, so that rounds of microseconds need no exchange each. Open MPI 5's mpirun turns a
-# Ctrl-C or SIGTERM of its own into SIGTERM for the ranks, and kills them 0.25 s later whatever its options say.
+# Seconds between two agreements on signals, so that rounds of microseconds do not cost an exchange each. Open MPI 5's
+# mpirun turns a Ctrl-C or SIGTERM of its own into SIGTERM for the ranks and kills them 0.25 s later, whatever its
+# options: the ranks must have agreed well before that.
 SECONDS_BETWEEN = 0.05
 
 
-class OutsideStop(Protocol):
-    """What may ask a run to end besides signals; `mpiopt.resilience.deadline.Deadline` is one."""
+class ExternalStop(Protocol):
+    """A reason to end besides signals; `mpiopt.resilience.deadline.Deadline` is one."""
 
     def level(self, round_seconds: float) -> StopLevel:
-        """Say what is asked for now, when the next chance to end is a round later."""
+        """Return how urgently the run should end now, if the next chance comes after `round_seconds`."""
 
     def saved(self, seconds: float) -> None:
-        """Take note of a checkpoint, and of how long it took."""
+        """Take note of a checkpoint that took `seconds`."""
 
 
 class StopSignal:
-    """What signals have asked of this rank, and what the ranks have agreed on."""
+    """The signals that this rank has received, and the level on which all ranks have agreed.
+
+    Parameters
+    ----------
+    now : callable, optional
+        A clock in seconds; `time.monotonic` by default.
+
+    Attributes
+    ----------
+    level : int
+        Highest `StopLevel` that this rank has received.
+    elapsed : float
+        Seconds since the start at the last agreement, on the slowest rank. All ranks have the same number, so they
+        may decide by it.
+
+    Examples
+    --------
+    >>> from mpiopt.comm.threads import single
+    >>> from mpiopt.compress.channel import Channel
+    >>> from mpiopt.resilience.signals import StopLevel, StopSignal
+    >>> stop = StopSignal()
+    >>> stop.level = StopLevel.SIGTERM
+    >>> stop.agreed(Channel(single())), stop.reason, stop.exit_code
+    (5, 'SIGTERM', 143)
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.level = 0
-        self.outside: OutsideStop | None = None  # on one rank is enough
         self._now = now
         self._rounds, self._period, self._since = 0, 1, now()
         self._agreed, self._start = 0, now()
         self._interrupted = False
-        self.elapsed = 0.0  # seconds at the last exchange, of the slowest rank: what the ranks may decide on
+        self.elapsed = 0.0
 
     def install(self) -> None:
-        """Take over SIGINT, SIGTERM and SIGUSR1; only in the main thread."""
+        """Handle SIGINT, SIGTERM and SIGUSR1; call it in the main thread."""
         for number in LEVELS:
-            signal.signal(number, self._heard)
+            signal.signal(number, self._receive)
 
     def end_at_once(self, tell: bool) -> None:
-        """Let SIGINT and SIGTERM end this process where it is: for commands that have no state to save."""
+        """Let SIGINT and SIGTERM end this process at once, for commands without a state to save.
+
+        Parameters
+        ----------
+        tell : bool
+            Whether to print the name of the signal on stderr.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: _leave(number, tell))
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._interrupted:
-            # The second Ctrl-C: whoever types it wants the end now, not a checkpoint.
+            # The user presses Ctrl-C a second time to end the run now, without a checkpoint.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         self._interrupted |= number == signal.SIGINT
         self.level = max(self.level, LEVELS[signal.Signals(number)])
 
-    def agreed(self, channel: Channel) -> int:
-        """Give the highest level over the ranks, 0 for none; collective, called at the end of every round.
+    def agreed(self, channel: Channel, external: ExternalStop | None = None) -> int:
+        """Return the highest level over the ranks, 0 for none; collective, called at the end of every round.
 
-        Exchanges only in some rounds, the same on all ranks: the slowest rank's time for a round, known to all
-        from the last exchange, says how many rounds fill SECONDS_BETWEEN.
+        The ranks exchange only in some rounds, the same on all ranks. The last exchange has told all of them how long
+        a round takes on the slowest rank; from that they compute how many rounds fill SECONDS_BETWEEN.
+
+        Parameters
+        ----------
+        channel : Channel
+            The exchanges between the ranks.
+        external : ExternalStop, optional
+            Another reason to end; one rank is enough to have it.
+
+        Returns
+        -------
+        int
+            A `StopLevel`, equal on all ranks. Once it is not 0 it stays.
         """
         self._rounds += 1
         if self._agreed or self._rounds < self._period:
             return self._agreed
         now = self._now()
-        if self.outside is not None:
-            self.level = max(self.level, self.outside.level((now - self._since) / self._rounds))
+        if external is not None:
+            self.level = max(self.level, external.level((now - self._since) / self._rounds))
         mine = np.array([float(self.level), (now - self._since) / self._rounds, now - self._start])
         level, slowest, self.elapsed = channel.max_uncounted(mine).tolist()
         self._agreed = int(level)
@@ -116,25 +158,25 @@ class StopSignal:
         return self._agreed
 
     def realign(self, comm: Comm) -> None:
-        """Begin anew on another communicator, where the ranks may have stopped at different exchanges; collective."""
+        """Start again on another communicator, whose ranks may have stopped at different exchanges; collective."""
         self._rounds, self._period, self._agreed = 0, 1, 0
         self.elapsed = float(comm.max(np.array([self._now() - self._start]))[0])
         self._since = self._now()
 
-    def saved(self, seconds: float) -> None:
-        """Take note of a checkpoint: the ranks agree at the next call, whichever round it is; on all ranks alike."""
-        if self.outside is not None:
-            self.outside.saved(seconds)
+    def saved(self, seconds: float, external: ExternalStop | None = None) -> None:
+        """Take note of a checkpoint that took `seconds`: all ranks agree again at the next call of `agreed`."""
+        if external is not None:
+            external.saved(seconds)
         self._period = 1
 
     @property
     def exit_code(self) -> int:
-        """The exit code for what was agreed on; 0 for nothing."""
+        """The exit code of the agreed level; 0 for none."""
         return EXIT_CODES.get(StopLevel(self._agreed), 0)
 
     @property
     def reason(self) -> str:
-        """What was agreed on, in words."""
+        """The agreed level in words; "" for none."""
         return NAMES.get(StopLevel(self._agreed), "")
 
 
@@ -145,6 +187,6 @@ def _leave(number: int, tell: bool) -> None:
 
 
 def _next_period(period: int, seconds: float) -> int:
-    # At most doubled: a first round is often faster than the rest.
+    # At most doubled: a first round is often faster than the later ones.
     wanted = SECONDS_BETWEEN / max(seconds, 1e-9)
     return max(1, min(2 * period, math.floor(wanted)))

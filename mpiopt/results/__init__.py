@@ -1,4 +1,4 @@
-"""Result files and what is made of them; `mpiopt.results.open("run.h5")` reads a run as pandas frames."""
+"""Result files and what is made from them; `mpiopt.results.open("run.h5")` opens a run as pandas frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["open"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the reader when it is first asked for: training needs none of it."""
+    """Import the reader at its first use: training does not need it."""
     if name != "open":
         raise AttributeError(f"module 'mpiopt.results' has no attribute {name!r}")
     from mpiopt.results import frames

@@ -1,4 +1,4 @@
-"""What lies in an HDF5 file, for a reader who does not know its kind."""
+"""The content of an HDF5 file of any kind: its attributes, its datasets, the header of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mpiopt.resilience.checkpoint.header import Damaged, Head, parse, read_text
 
 @dataclass(frozen=True)
 class Part:
-    """One dataset."""
+    """One dataset of a file."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    nbytes: int  # as in memory
+    nbytes: int  # in memory
     storage: str  # "contiguous", "chunked gzip", "virtual" …
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The attributes of the root and all datasets; `kind` is "" where the file does not say what it is."""
+    """The attributes of the root and all datasets; `kind` is "" if the file was not written by mpiopt."""
 
     kind: str
     attributes: dict[str, str]
@@ -32,7 +32,7 @@ class Contents:
 
 
 def contents(path: str | Path) -> Contents:
-    """List a file; ValueError, in one line, if it is missing, foreign or truncated."""
+    """Return the content of a file; ValueError, one line, if it is missing, truncated or not HDF5."""
     parts: list[Part] = []
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -46,7 +46,7 @@ def contents(path: str | Path) -> Contents:
 
 
 def read_head(path: str | Path) -> Head:
-    """Read what a checkpoint says of itself; ValueError, in one line, if it is damaged or of an unknown format."""
+    """Return the header of a checkpoint; ValueError, one line, if it is damaged or of an unknown format."""
     place = Path(path)
     with open_read(place) as f:
         check_format(f, place, CHECKPOINT)

@@ -1,7 +1,4 @@
-"""A model as scikit-learn's own estimator: what it would predict, this one predicts.
-
-`mpiopt export RUN.h5 OUT`: a run's tables as CSV or Parquet, its model for scikit-learn or as ONNX.
-"""
+"""`mpiopt export RUN.h5 OUT`: the tables of a run as CSV or Parquet, its model for scikit-learn or as ONNX."""
 
 from __future__ import annotations
 
@@ -28,34 +25,120 @@ from mpiopt.results import frames
 from mpiopt.results.model import FittedModel, class_names
 from mpiopt.results.run_record import RunRecord, read_record
 
+USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx] [--table history|traffic|time|events]"
+SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pkl": "sklearn", ".joblib": "sklearn", ".onnx": "onnx"}
+TABLES = ("history", "traffic", "time", "events")
 
-def estimator(record: RunRecord) -> Any:
-    """Give the estimator with `coef_` and `intercept_`, after a Normalizer where rows were scaled to length one.
+
+def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Write the file; without --to its suffix decides about its content. Return the exit code."""
+    paths, settings = parse(words, {"to": True, "table": True})
+    chosen = dict(settings)
+    if len(paths) != 2:
+        raise ValueError(f"export needs a run and a file to write: {USAGE}")
+    source, out = paths
+    kind = chosen.get("to", SUFFIXES.get(Path(out).suffix, ""))
+    if kind not in KINDS:
+        wrong = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: the suffix does not say what to write"
+        raise ValueError(f"{wrong}; known: {', '.join(KINDS)}")
+    table = chosen.get("table", "history")
+    if table not in TABLES:
+        raise ValueError(f"--table {table!r}{nearest(table, TABLES)}; known: {', '.join(TABLES)}")
+    refuse_onto(out, source)
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            write_whole(Path(out), image(source, kind, table))
+    if comm.rank == 0:
+        print(f"written: {out}")
+    return 0
+
+
+def image(source: str, kind: str, table: str) -> bytes:
+    """Return the content of the file.
 
     Raises
     ------
     ValueError
-        Where the run has no model yet.
+        One line: there is no such run, a package is missing, or the model cannot be written in this form.
     """
-    model = model_of(record)
-    loss = str(record.provenance["loss"])
+    try:
+        return KINDS[kind](read_record(source), table)
+    except ImportError as error:
+        raise ValueError(f"export to {kind} needs a package: {error}; pip install mpiopt[export]") from None
+
+
+def as_csv(record: RunRecord, table: str) -> bytes:
+    """Return a table of the run as text; numbers keep all their digits."""
+    heads, rows = rows_of(record, table)
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
+    return out.getvalue().encode()
+
+
+def rows_of(record: RunRecord, table: str) -> tuple[list[str], list[Any]]:
+    """Return the names of the columns, and the rows."""
+    if table == "events":
+        return list(Event._fields), list(record.events)
+    found = getattr(record, table)
+    if found is None:
+        raise ValueError(f"{record.path}: there is no table {table} in it")
+    return list(found.dtype.names), found.tolist()
+
+
+def as_parquet(record: RunRecord, table: str) -> bytes:
+    """Return a table of the run as Parquet."""
+    rows_of(record, table)  # refuses a table that is not there
+    out = io.BytesIO()
+    getattr(frames.Run(record), table).to_parquet(out)
+    return out.getvalue()
+
+
+def as_sklearn(record: RunRecord, table: str) -> bytes:
+    """Return a pickle of a scikit-learn estimator; both `joblib.load` and `pickle.load` read it."""
+    return pickle.dumps(estimator(record), protocol=5)
+
+
+def as_onnx(record: RunRecord, table: str) -> bytes:
+    """Return the model as ONNX: from float32 rows to labels and probabilities, or to targets."""
+    from skl2onnx import to_onnx
+
+    model, rows = estimator(record), np.zeros((1, record.finished_model.coef.shape[1]), np.float32)
+    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    return bytes(to_onnx(model, rows, options=options).SerializeToString())
+
+
+KINDS: dict[str, Callable[[RunRecord, str], bytes]] = {
+    "csv": as_csv,
+    "parquet": as_parquet,
+    "sklearn": as_sklearn,
+    "onnx": as_onnx,
+}
+
+
+def estimator(record: RunRecord) -> Any:
+    """Return scikit-learn's estimator with the coefficients of the run, which predicts what mpiopt predicts.
+
+    A Normalizer stands before it if the rows were scaled to length one.
+
+    Raises
+    ------
+    ValueError
+        If the run has not ended, or scikit-learn has no linear model for the loss.
+    """
+    model = record.finished_model
     coef, intercept = for_two(model) if model.classes is not None else (model.coef[0], model.intercept[0])
-    found = blank(loss)
+    names = np.ones(2) if model.classes is None else class_names(model.classes)
+    zeros = np.zeros((len(names), model.coef.shape[1]))
+    found = unfitted(str(record.provenance["loss"]))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the few rows of zeros that give the estimator its shapes
-        if model.classes is not None:
-            names = class_names(model.classes)
-            found.fit(blank_rows(record, len(names)), names)
-        else:
-            found.fit(blank_rows(record, 2), np.ones(2))
+        warnings.simplefilter("ignore")  # about the few rows of zeros that set the shapes of the estimator
+        found.fit(zeros, names)
     found.coef_, found.intercept_ = coef, intercept
-    if read(record.job).data.scale == "unit-rows":
-        return normalised(found, blank_rows(record, 2))
-    return found
+    return normalised(found, zeros) if read(record.job).data.scale == "unit-rows" else found
 
 
-def blank(loss: str) -> Any:
-    """Give the estimator whose predictions are those of a loss."""
+def unfitted(loss: str) -> Any:
+    """Return the estimator that predicts from margins as this loss does."""
     from sklearn import linear_model, svm
 
     chosen = parse_spec(loss)
@@ -73,117 +156,15 @@ def blank(loss: str) -> Any:
 
 
 def for_two(model: FittedModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give coefficients and constants; of two classes with one vector each the difference, as scikit-learn has it."""
+    """Return coefficients and constants; of two outputs the difference, as scikit-learn has it for two classes."""
     if model.coef.shape[0] == 2:
         return model.coef[1:] - model.coef[:1], model.intercept[1:] - model.intercept[:1]
     return model.coef, model.intercept
 
 
-def model_of(record: RunRecord) -> FittedModel:
-    """Give the model; ValueError where the run has not ended."""
-    if record.model is None:
-        raise ValueError(f"{record.path}: the run has not ended, there is no model yet")
-    return record.model
-
-
-def blank_rows(record: RunRecord, count: int = 1) -> NDArray[np.float64]:
-    """Give rows of zeros with as many columns as the model has."""
-    return np.zeros((count, model_of(record).coef.shape[1]))
-
-
 def normalised(model: Any, rows: NDArray[np.float64]) -> Any:
-    """Put a Normalizer before a model."""
+    """Return a pipeline of a Normalizer and a model."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
 
     return make_pipeline(Normalizer().fit(rows), model)
-
-
-USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx] [--table history|traffic|time|events]"
-SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pkl": "sklearn", ".joblib": "sklearn", ".onnx": "onnx"}
-TABLES = ("history", "traffic", "time", "events")
-
-
-def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Write what is asked for; without --to the suffix of OUT says what that is."""
-    paths, settings = parse(words, {"to": True, "table": True})
-    chosen = dict(settings)
-    if len(paths) != 2:
-        raise ValueError(f"export needs a run and a file to write: {USAGE}")
-    source, out = paths
-    kind = chosen.get("to", SUFFIXES.get(Path(out).suffix, ""))
-    if kind not in KINDS:
-        told = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: the suffix does not say what to write"
-        raise ValueError(f"{told}; known: {', '.join(KINDS)}")
-    table = chosen.get("table", "history")
-    if table not in TABLES:
-        raise ValueError(f"--table {table!r}{nearest(table, TABLES)}; known: {', '.join(TABLES)}")
-    refuse_onto(out, source)
-    with comm.agree_on_errors():
-        if comm.rank == 0:
-            write_whole(Path(out), image(source, kind, table))
-    if comm.rank == 0:
-        print(f"written: {out}")
-    return 0
-
-
-def image(source: str, kind: str, table: str) -> bytes:
-    """Give the bytes of the file.
-
-    Raises
-    ------
-    ValueError
-        In one line: no such run, a package that is missing, a model that there is no form for.
-    """
-    try:
-        return KINDS[kind](read_record(source), table)
-    except ImportError as error:
-        raise ValueError(f"export to {kind} needs a package: {error}; pip install mpiopt[export]") from None
-
-
-def as_csv(record: RunRecord, table: str) -> bytes:
-    """Give a table of the run as text; numbers keep all their digits."""
-    heads, rows = rows_of(record, table)
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([heads, *rows])
-    return out.getvalue().encode()
-
-
-def rows_of(record: RunRecord, table: str) -> tuple[list[str], list[Any]]:
-    """Give the names of the columns, and the rows."""
-    if table == "events":
-        return list(Event._fields), list(record.events)
-    found = getattr(record, table)
-    if found is None:
-        raise ValueError(f"{record.path}: there is no table {table} in it")
-    return list(found.dtype.names), found.tolist()
-
-
-def as_parquet(record: RunRecord, table: str) -> bytes:
-    """Give a table of the run for data frames."""
-    rows_of(record, table)
-    out = io.BytesIO()
-    getattr(frames.Run(record), table).to_parquet(out)
-    return out.getvalue()
-
-
-def as_sklearn(record: RunRecord, table: str) -> bytes:
-    """Give a pickle of scikit-learn's own estimator; `joblib.load` reads it as well as `pickle.load`."""
-    return pickle.dumps(estimator(record), protocol=5)
-
-
-def as_onnx(record: RunRecord, table: str) -> bytes:
-    """Give the model as ONNX: float32 rows in; labels and probabilities, or targets, out."""
-    from skl2onnx import to_onnx
-
-    model = estimator(record)
-    options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
-    return bytes(to_onnx(model, blank_rows(record).astype("float32"), options=options).SerializeToString())
-
-
-KINDS: dict[str, Callable[[RunRecord, str], bytes]] = {
-    "csv": as_csv,
-    "parquet": as_parquet,
-    "sklearn": as_sklearn,
-    "onnx": as_onnx,
-}

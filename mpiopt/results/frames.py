@@ -1,4 +1,4 @@
-"""Runs as pandas frames: `mpiopt.results.frames.open("run.h5").history`. Needs `pip install mpiopt[analysis]`."""
+"""Runs as pandas frames: `mpiopt.results.open("run.h5").history`. Needs `pip install mpiopt[analysis]`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,27 @@ __all__ = ["Run", "open"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run; each property makes a new frame."""
+    """A run that was opened by `mpiopt.results.open`. Each property makes a new frame.
+
+    Parameters
+    ----------
+    record : RunRecord
+        The content of the file.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import mpiopt
+    >>> from mpiopt.cli.main import run as command
+    >>> from mpiopt.comm.threads import single
+    >>> from mpiopt.resilience.signals import StopSignal
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     out = str(pathlib.Path(folder) / "run.h5")
+    ...     code = command(["train", "generate:n=200,d=4", "--out", out, "--quiet"], single(), StopSignal())
+    ...     run = mpiopt.results.open(out)
+    >>> run.finished, run.model.shape, bool(run.history["certificate"].iloc[-1] <= 1e-6)
+    (True, (5, 1), True)
+    """
 
     record: RunRecord
 
@@ -30,7 +50,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended; else what follows is that of its newest checkpoint."""
+        """Whether the run has ended; if not, all properties are those of its newest checkpoint."""
         return self.record.finished
 
     @property
@@ -40,27 +60,27 @@ class Run:
 
     @property
     def traffic(self) -> DataFrame:
-        """A row for each rank: bytes and messages of the run's last life; empty where it has not ended."""
+        """A row for each rank: bytes and messages since the run was last started; empty before the end."""
         return _frame(self.record.traffic, "rank")
 
     @property
     def time(self) -> DataFrame:
-        """A row for each rank: seconds in each phase of the run's last life; empty where it has not ended."""
+        """A row for each rank: seconds in each phase since the run was last started; empty before the end."""
         return _frame(self.record.time, "rank")
 
     @property
     def events(self) -> DataFrame:
-        """A row for each event: seconds, round, kind, rank (-1: all), text."""
+        """A row for each event: seconds, round, kind, rank (-1: all ranks), text."""
         return _pandas().DataFrame(self.record.events, columns=list(Event._fields))
 
     @property
     def provenance(self) -> Series[Any]:
-        """Where the run comes from, by name."""
+        """Where the run comes from: command, data, versions, hosts …, by name."""
         return _pandas().Series(self.record.provenance, dtype=object, name="provenance")
 
     @property
     def settings(self) -> Series[Any]:
-        """The job's keys, `table.key`."""
+        """The keys of the job, `table.key`, with their values as text."""
         return _pandas().Series(self.record.settings, dtype=object, name="settings")
 
     @property
@@ -70,45 +90,62 @@ class Run:
 
     @property
     def test(self) -> Series[Any]:
-        """Metrics of the test rows; empty where there were none."""
+        """The metrics of the test rows by name; empty without test rows."""
         return _pandas().Series(self.record.test, dtype=float, name="test")
 
     @property
     def model(self) -> DataFrame:
-        """A row for each feature and one, `(intercept)`, for the constants; a column for each output.
+        """A row for each feature and a last row, `(intercept)`; a column for each output.
 
-        Columns are classes; with two classes the one column is that of the class that positive margins mean.
+        The columns are named by the classes. With two classes there is one column, that of the second class, which
+        positive margins predict.
 
         Raises
         ------
         ValueError
-            Where the run has not ended.
+            If the run has not ended.
         """
-        fitted = self.record.model
-        if fitted is None:
-            raise ValueError(f"{self.record.path}: the run has not ended, there is no model yet")
+        fitted = self.record.finished_model
         features = fitted.feature_names or [f"x{i}" for i in range(fitted.coef.shape[1])]
         values = np.column_stack([fitted.coef, fitted.intercept]).T
         return _pandas().DataFrame(values, index=[*features, "(intercept)"], columns=outputs(fitted))
 
 
 def open(path: str | Path) -> Run:
-    """Open a result, a checkpoint, or the result's name where the run has only checkpoints so far.
+    """Open a run.
+
+    Parameters
+    ----------
+    path : str or Path
+        A result, a checkpoint, or a folder of checkpoints. If the result does not exist yet, the newest checkpoint
+        of the folder of that name is opened.
+
+    Returns
+    -------
+    Run
+        The run, with its tables as pandas frames.
 
     Raises
     ------
     ValueError
-        In one line: nothing there, a file of another kind, damaged.
+        One line: the file is missing, damaged, or neither a result nor a checkpoint.
+
+    Examples
+    --------
+    >>> import mpiopt
+    >>> mpiopt.results.open("absent.h5")
+    Traceback (most recent call last):
+    ValueError: absent.h5: no such file
     """
     return Run(read_record(path))
 
 
 def outputs(fitted: FittedModel) -> list[Any]:
-    """Give the name of each output of a model."""
+    """Return the name of each output of a model."""
     if fitted.classes is None:
         return ["target"]
-    classes: list[Any] = fitted.classes.tolist()
-    return classes if len(fitted.coef) > 1 else classes[1:]
+    names: list[Any] = fitted.classes.tolist()
+    return names if len(fitted.coef) > 1 else names[1:]
 
 
 def _frame(rows: Any, index: str = "") -> DataFrame:

@@ -1,7 +1,4 @@
-"""A curve in one line of text.
-
-`mpiopt inspect FILE.h5`: what is in a result, a checkpoint or a converted data file, as a table.
-"""
+"""`mpiopt inspect FILE.h5`: the content of a result, a checkpoint or a converted data file, as a table."""
 
 from __future__ import annotations
 
@@ -19,41 +16,18 @@ from mpiopt.results.result_file import Result, read_result
 from mpiopt.results.run_record import Table
 from mpiopt.results.summary import saved, size
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-PLAIN = "_.-:=+*#"
-WIDTH = 50
-
-
-def marks(encoding: str | None) -> str:
-    """Give the marks, low to high, that an output of this encoding can show."""
-    try:
-        BLOCKS.encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return PLAIN
-    return BLOCKS
-
-
-def sparkline(values: ArrayLike, shown: Sequence[str] = BLOCKS, width: int = WIDTH) -> str:
-    """Draw the logarithms of the values, or the values where one is not positive; what is not finite is a blank."""
-    y = np.asarray(values, dtype=np.float64)
-    y = y[np.unique(np.linspace(0, len(y) - 1, min(width, len(y))).round().astype(int))] if len(y) else y
-    finite = np.isfinite(y)
-    if not finite.any():
-        return " " * len(y)
-    if (y[finite] > 0.0).all():
-        y = np.log(y, out=np.full_like(y, np.nan), where=finite)
-    low, span = y[finite].min(), np.ptp(y[finite])
-    share = (y - low) / span if span > 0.0 else np.zeros_like(y)
-    places = np.where(finite, np.nan_to_num(share) * (len(shown) - 1), 0.0).round().astype(int)
-    return "".join(shown[p] if ok else " " for p, ok in zip(places, finite, strict=True))
-
-
 Vector = NDArray[np.float64]
-ROWS_SHOWN = 12
+
+BLOCKS = "▁▂▃▄▅▆▇█"  # marks of a curve, low to high
+PLAIN = "_.-:=+*#"  # the same for an output that is not Unicode
+CURVE_WIDTH = 50  # characters of a curve
+TEXT_WIDTH = 76  # characters of names and values
+ROWS_SHOWN = 12  # of the history
+SHOWN_ABOVE = frozenset({"certificate", "certificate_kind"})  # provenance that the summary has already
 
 
 def inspect(path: str | Path, marks: str = BLOCKS) -> str:
-    """Give the table, curves drawn with `marks`; ValueError, in one line, for a file that cannot be read."""
+    """Return the table of a file, with curves drawn by `marks`; ValueError, one line, if it cannot be read."""
     found = contents(path)
     if found.kind == "mpiopt result":
         return show_result(str(path), read_result(path), marks)
@@ -66,15 +40,19 @@ def inspect(path: str | Path, marks: str = BLOCKS) -> str:
 
 
 def show_result(path: str, result: Result, marks: str) -> str:
-    """Give the table of a result."""
-    model, told = result.model, result.provenance
+    """Return the table of a result."""
+    model = result.model
     found = [
         ("model", f"{_shape(model.coef.shape)} coefficients, {np.count_nonzero(model.coef)} not zero"),
         ("intercept", _few(model.intercept)),
         ("classes", _few(model.classes) if model.classes is not None else "real targets"),
         ("scaled", "columns were scaled in training" if model.feature_scale is not None else "no"),
         *_summary(result),
-        *((name, str(value)) for name, value in sorted(told.items()) if str(value) and name not in _SHOWN),
+        *(
+            (name, str(value))
+            for name, value in sorted(result.provenance.items())
+            if str(value) and name not in SHOWN_ABOVE
+        ),
     ]
     job = textwrap.indent(result.job.strip() or "(empty)", "  ")
     parts = [f"{path}: mpiopt result\n{pairs(found)}", *curves(result.history, marks), history(result)]
@@ -82,7 +60,7 @@ def show_result(path: str, result: Result, marks: str) -> str:
 
 
 def curves(rows: Table, marks: str) -> list[str]:
-    """Give the certificate, the objective minus its least value, and the step size over the evaluations."""
+    """Return the curves of the certificate, the objective minus its smallest value, and the step size."""
     if len(rows) < 2:
         return []
     objective = rows["objective"] - np.nanmin(rows["objective"])
@@ -95,12 +73,9 @@ def curves(rows: Table, marks: str) -> list[str]:
 
 
 def curve(name: str, values: Vector, marks: str) -> str:
-    """Give one curve with its first and its last number."""
+    """Return a curve in one line, with its first and its last number."""
     known = values[np.isfinite(values)]
     return f"  {name:<17} {sparkline(values, marks)}  {known[0]:.2g} to {known[-1]:.2g}"
-
-
-_SHOWN = frozenset({"certificate", "certificate_kind"})
 
 
 def _summary(result: Result) -> list[tuple[str, str]]:
@@ -118,7 +93,7 @@ def _summary(result: Result) -> list[tuple[str, str]]:
 
 
 def history(result: Result) -> str:
-    """Give the history, a dozen rows of it."""
+    """Return some rows of the history."""
     rows = result.history
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(ROWS_SHOWN, len(rows))).round().astype(int))
     names = ("round", "epoch", "seconds", "objective", "certificate", "step_size")
@@ -128,9 +103,9 @@ def history(result: Result) -> str:
 
 
 def show_checkpoint(path: str, head: Head, marks: str) -> str:
-    """Give the table of a checkpoint."""
+    """Return the table of a checkpoint."""
     form = f"one file for each of {head.size} ranks" if head.files else "one file shared by all ranks"
-    told = [(k, str(v)) for k, v in head.meta.items() if k != "job" and len(str(v)) <= 60]
+    short = [(k, str(v)) for k, v in head.meta.items() if k != "job" and len(str(v)) <= 60]
     fields = [
         (
             name,
@@ -142,7 +117,7 @@ def show_checkpoint(path: str, head: Head, marks: str) -> str:
         for name, f in head.fields.items()
     ]
     top = pairs(
-        [("round", str(head.k)), ("ranks", str(head.size)), ("rows", f"{head.total:,}"), ("form", form), *told]
+        [("round", str(head.k)), ("ranks", str(head.size)), ("rows", f"{head.total:,}"), ("form", form), *short]
     )
     listed = columns(("field", "over the ranks", "type", "shape", "size"), fields)
     job = textwrap.indent(str(head.meta.get("job", "")).strip() or "(empty)", "  ")
@@ -151,18 +126,18 @@ def show_checkpoint(path: str, head: Head, marks: str) -> str:
 
 
 def pairs(found: Sequence[tuple[str, str]]) -> str:
-    """Give names and values in two columns, long values wrapped."""
+    """Return names and values in two columns; long values are wrapped."""
     widest = max((len(name) for name, _ in found), default=0)
     lines = []
     for name, value in found:
-        wrapped = textwrap.wrap(value, 76 - widest, break_long_words=False, break_on_hyphens=False) or [""]
+        wrapped = textwrap.wrap(value, TEXT_WIDTH - widest, break_long_words=False, break_on_hyphens=False) or [""]
         lines.append(f"  {name:<{widest}}  {wrapped[0]}")
         lines += [" " * (widest + 4) + more for more in wrapped[1:]]
     return "\n".join(lines)
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a table; columns of numbers to the right, the first column to the left."""
+    """Return a table; the first column is left-aligned, columns of numbers are right-aligned."""
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     right = [i > 0 and all(row[i][:1].isdigit() or row[i][:1] in "-+" for row in rows) for i in range(len(heads))]
     lines = []
@@ -183,3 +158,27 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _nbytes(dtype: str, shape: Sequence[int]) -> int:
     return np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+
+
+def marks(encoding: str | None) -> str:
+    """Return the marks, low to high, that an output of this encoding can show."""
+    try:
+        BLOCKS.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return PLAIN
+    return BLOCKS
+
+
+def sparkline(values: ArrayLike, shown: Sequence[str] = BLOCKS, width: int = CURVE_WIDTH) -> str:
+    """Draw a curve in one line: of logarithms if all values are positive; values that are not finite are blanks."""
+    y = np.asarray(values, dtype=np.float64)
+    y = y[np.unique(np.linspace(0, len(y) - 1, min(width, len(y))).round().astype(int))] if len(y) else y
+    finite = np.isfinite(y)
+    if not finite.any():
+        return " " * len(y)
+    if (y[finite] > 0.0).all():
+        y = np.log(y, out=np.full_like(y, np.nan), where=finite)
+    low, span = y[finite].min(), np.ptp(y[finite])
+    share = (y - low) / span if span > 0.0 else np.zeros_like(y)
+    places = np.where(finite, np.nan_to_num(share) * (len(shown) - 1), 0.0).round().astype(int)
+    return "".join(shown[p] if ok else " " for p, ok in zip(places, finite, strict=True))

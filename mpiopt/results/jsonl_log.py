@@ -1,4 +1,4 @@
-"""`train --log FILE.jsonl`: each row of the history as a line of JSON, as it happens, for whatever watches a run."""
+"""`train --log FILE.jsonl`: each row of the history as a line of JSON, while the run goes on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from mpiopt.core.history import HistoryRow
 
 
-class Journal:
-    """Appends rows to a file; one that cannot be written ends the log, never the run."""
+class JsonlLog:
+    """Appends rows to a file. An error of writing ends the log, but not the run."""
 
     def __init__(self, path: str = "") -> None:
         self._path = path
 
     def add(self, row: HistoryRow) -> None:
-        """Write one line; what is no finite number becomes null, which JSON knows."""
+        """Write one line; a number that is not finite becomes null, since JSON has no NaN."""
         if not self._path:
             return
         values = {name: value if math.isfinite(value) else None for name, value in row._asdict().items()}
@@ -29,13 +29,13 @@ class Journal:
             self._path = ""
 
 
-def journal(path: str, rank: int, resumed: bool) -> Journal:
-    """Give the log of rank 0, where one was asked for; a resumed run appends to what is there.
+def open_log(path: str, rank: int, resumed: bool) -> JsonlLog:
+    """Return the log of rank 0, and a log that writes nothing on other ranks or without a path.
 
-    Rounds after the checkpoint that it goes on from are then in the file twice.
+    A resumed run appends to the file. Rounds after the checkpoint from which it resumes are then in the file twice.
     """
     if rank != 0 or not path:
-        return Journal()
+        return JsonlLog()
     if not resumed:
         Path(path).write_text("")
-    return Journal(path)
+    return JsonlLog(path)

@@ -1,4 +1,4 @@
-"""A fitted model in the units of the input file, ready to be written, read and applied."""
+"""A fitted model in the units of the input file, and its predictions from margins."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
-    """Margins of a row x of the input file are coef · x + intercept."""
+    """A model whose margins for a row x of the input file are coef · x + intercept."""
 
     coef: Matrix  # (outputs, d)
     intercept: Vector  # (outputs,)
     classes: NDArray[np.generic] | None = None  # labels as in the file; None for real targets
-    feature_mean: Vector | None = None  # (d,) of the columns while training; None where they were not scaled
-    feature_scale: Vector | None = None  # (d,)
+    feature_mean: Vector | None = None  # (d,) means of the columns in training; None if they were not scaled
+    feature_scale: Vector | None = None  # (d,) divisors of the columns in training
     feature_names: list[str] | None = None
 
 
@@ -32,10 +32,24 @@ def in_file_units(
     classes: NDArray[np.generic] | None = None,
     names: list[str] | None = None,
 ) -> FittedModel:
-    """Undo the scaling of the columns.
+    """Return the model without the scaling of the columns.
 
-    Training saw (x - mean)/scale, so w · (x - mean)/scale + b = (w/scale) · x + (b - w · mean/scale).
-    `w` is (outputs, width) with the intercept, where there is one, in column `features` and padding beyond.
+    Training saw (x - mean)/scale, and w · (x - mean)/scale + b = (w/scale) · x + (b - w · mean/scale).
+
+    Parameters
+    ----------
+    w : ndarray, (outputs, width)
+        The model as it was trained: coefficients, the intercept in column `features`, and zeros after it.
+    features : int
+        Number of columns d.
+    intercept : bool
+        Whether `w` has an intercept.
+    mean, scale : ndarray, (d,)
+        What was subtracted from the columns, and by what they were divided.
+    classes : ndarray, optional
+        The labels.
+    names : list of str, optional
+        Names of the columns.
     """
     coef = w[:, :features] / scale
     constant = w[:, features].copy() if intercept else np.zeros(len(w))
@@ -46,24 +60,24 @@ def in_file_units(
 
 
 def class_names(classes: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Give the labels as they are written: whole numbers without a point."""
+    """Return labels as they are written: whole numbers without a decimal point."""
     found = np.asarray(classes)
     whole = found.dtype.kind == "f" and (found == np.floor(found)).all()
     return found.astype(np.int64) if whole else found
 
 
 def expected(z: Matrix, loss: str) -> Matrix:
-    """Give the expected target for each margin."""
+    """Return the expected target for each margin."""
     return np.asarray(np.exp(z)) if loss == "poisson" else z
 
 
 def probabilities(z: Matrix, loss: str) -> Matrix:
-    """Give the probability of each class, (n, classes), in the order of the classes.
+    """Return the probability of each class, (n, classes), in the order of the classes, from margins (n, outputs).
 
     Raises
     ------
     ValueError
-        For a loss that is no logarithm of a probability.
+        If the loss is not the logarithm of a probability.
     """
     if loss not in ("logistic", "softmax"):
         raise ValueError(f"probabilities come from the losses logistic and softmax, not from {loss}")

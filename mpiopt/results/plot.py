@@ -1,4 +1,4 @@
-"""`mpiopt plot RUN.h5 … -o PNG`: the convergence of one or several runs."""
+"""`mpiopt plot RUN.h5 … --out PNG`: a picture of the convergence of one or several runs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 from mpiopt.core.files import write_whole
 from mpiopt.results.run_record import RunRecord, names, with_history
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; the order is for neighbours in a plot.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish, in an order for neighbouring curves.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+ROUNDING = 1e-16  # relative differences of objectives below this are rounding
+FEW_POINTS = 60  # a curve of no more points shows each of them
 DASHES = ("-", "--", "-.", ":")
 XLABELS = {"round": "rounds", "epoch": "epochs", "seconds": "seconds", "bytes_sent": "bytes of all ranks"}
 
 
 def plot(paths: Sequence[str | Path], out: str | Path, against: Sequence[str] = ("epoch", "seconds")) -> None:
-    """Draw certificate, and objective minus best, against columns of the history; the suffix of `out` is the format.
+    """Draw certificate, and objective minus best, over columns of the history; the suffix of `out` is the format.
 
     Raises
     ------
     ValueError
-        In one line, for a file that is no result, a result without history, or an unknown suffix.
+        One line: a file is not a run, a run has no history, or the suffix is unknown.
     OSError
-        If `out` cannot be written; in one line.
+        One line: `out` cannot be written.
     """
     if not paths:
         raise ValueError("plot needs at least one result file")
@@ -36,17 +38,16 @@ def plot(paths: Sequence[str | Path], out: str | Path, against: Sequence[str] = 
     image = io.BytesIO()
     kind = Path(out).suffix.lstrip(".").lower()
     if kind not in figure.canvas.get_supported_filetypes():
-        raise ValueError(
-            f"{out}: unknown suffix; known: {', '.join(sorted(figure.canvas.get_supported_filetypes()))}"
-        )
+        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
+        raise ValueError(f"{out}: unknown suffix; known: {known}")
     figure.savefig(image, format=kind, dpi=150)
     write_whole(Path(out), image.getvalue())
 
 
 def gaps(results: Sequence[RunRecord]) -> list[NDArray[np.float64]]:
-    """Give, for each run, its objective minus the best of all runs of the same objective, relative to that best.
+    """Return, for each run, its objective minus the best of all runs of the same problem, relative to that best.
 
-    The best itself, and what rounding leaves below 1e-16 of it, is not a number: it has no place on a log axis.
+    Numbers below ROUNDING, the best itself among them, become NaN: they have no place on a logarithmic axis.
     """
     best: dict[tuple[str, ...], float] = {}
     for result in results:
@@ -55,12 +56,17 @@ def gaps(results: Sequence[RunRecord]) -> list[NDArray[np.float64]]:
     for result in results:
         least = best[result.problem]
         gap = (result.history["objective"] - least) / max(abs(least), 1e-300)
-        found.append(np.where(gap > 1e-16, gap, np.nan))
+        found.append(np.where(gap > ROUNDING, gap, np.nan))
     return found
 
 
+def positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values that a logarithmic axis can show, NaN for the others."""
+    return np.where(values > 0.0, values, np.nan)
+
+
 def _figure(results: Sequence[RunRecord], names: Sequence[str], against: Sequence[str]) -> Any:
-    # Not pyplot: no window system is asked for, and nothing global is touched.
+    # Not pyplot: this needs no window system and changes no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -70,7 +76,7 @@ def _figure(results: Sequence[RunRecord], names: Sequence[str], against: Sequenc
     for i, (result, gap) in enumerate(zip(results, gaps(results), strict=True)):
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
         for j, x in enumerate(against):
-            _curve(axes[0][j], result.history[x], _positive(result.history["certificate"]), names[i], style)
+            _curve(axes[0][j], result.history[x], positive(result.history["certificate"]), names[i], style)
             _curve(axes[1][j], result.history[x], gap, names[i], style)
     _label(axes, results, against)
     if len(results) > 1:
@@ -82,7 +88,7 @@ def _figure(results: Sequence[RunRecord], names: Sequence[str], against: Sequenc
 
 def _curve(axis: Any, x: NDArray[np.float64], y: NDArray[np.float64], name: str, style: dict[str, str]) -> None:
     drawn = np.isfinite(y)
-    marker = "o" if len(x) <= 60 else ""
+    marker = "o" if len(x) <= FEW_POINTS else ""
     axis.plot(x[drawn], y[drawn], label=name, marker=marker, markersize=3, linewidth=1.5, **style)
 
 
@@ -98,9 +104,5 @@ def _label(axes: Any, results: Sequence[RunRecord], against: Sequence[str]) -> N
         axis.spines[["top", "right"]].set_visible(False)
         if any(len(drawn.get_xdata()) for drawn in axis.lines):
             axis.set_yscale("log")
-        else:  # a log axis of nothing is an error to matplotlib
+        else:  # matplotlib fails on a logarithmic axis without curves
             axis.text(0.5, 0.5, "nothing above zero", transform=axis.transAxes, ha="center", alpha=0.6)
-
-
-def _positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(values > 0.0, values, np.nan)

@@ -1,4 +1,4 @@
-"""Where a result comes from: everything that a reader needs to make it again, or to doubt it."""
+"""Where a result comes from: all that a reader needs to repeat the run, or to judge it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ PACKAGES = ("numpy", "mpi4py", "h5py", "numba")
 
 @dataclass(frozen=True)
 class Provenance:
-    """One attribute of `/provenance` for each field; `job` goes to `/job`."""
+    """The origin of a result; each field becomes an attribute of `/provenance`, and `job` the dataset `/job`."""
 
     job: str  # the job's text
     seed: int
     ranks: int
-    hosts: str  # "node1*2 node2*2": ranks on each
+    hosts: str  # "node1*2 node2*2": the hosts with their numbers of ranks
     command: str
-    data: str  # the file as named in the command
+    data: str  # the file, as the command names it
     data_checksum: str
     objective: str  # the formula
     loss: str
     penalty: str
-    compression: str = "none"  # the compressor with its options, the memory, the ways that are compressed
-    mpi: str = ""  # the MPI library's own words
+    compression: str = "none"  # the compressor with its options, the error compensation, the directions
+    mpi: str = ""  # the version of the MPI library
     git_revision: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
@@ -57,7 +57,7 @@ def gather(
     compression: str = "none",
     mpi: str = "",
 ) -> Provenance:
-    """Ask the machine for the rest; collective, the same on all ranks."""
+    """Return the provenance, with hosts, versions and time added; collective, equal on all ranks."""
     return Provenance(
         job=job,
         seed=seed,
@@ -78,7 +78,7 @@ def gather(
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of Python and of the packages that matter, without importing them."""
+    """Return the versions of Python and of the packages that matter, without importing them."""
     return {
         "mpiopt": mpiopt.__version__,
         "python": platform.python_version(),
@@ -87,7 +87,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision(checkout: Path) -> str:
-    """Give the commit that is checked out there, "" where none is. Reads files: a fork may upset MPI."""
+    """Return the commit that is checked out, "" for none. It reads files, because MPI may not survive a fork."""
     try:
         git = checkout / ".git"
         if git.is_file():  # a linked worktree

@@ -28,21 +28,21 @@ EVENT = np.dtype(
 
 @dataclass(frozen=True, eq=False)
 class RunCosts:
-    """What each rank spent in the last life of its run: one row a rank."""
+    """What each rank has spent since the run was last started: one row for each rank."""
 
-    traffic: NDArray[np.void]  # as `traffic.COUNTS`
-    time: NDArray[np.void]  # seconds in each phase of the clock, "other" and "total"
+    traffic: NDArray[np.void]  # (ranks,), with the columns of `mpiopt.comm.accounting.COUNTS`
+    time: NDArray[np.void]  # (ranks,), seconds in each phase of the clock, in "other" and in "total"
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a result file holds."""
+    """The content of a result file."""
 
     model: FittedModel
-    history: NDArray[np.void]  # one row for each evaluation, fields as `recorder.Row`
+    history: NDArray[np.void]  # one row for each evaluation, with the fields of `HistoryRow`
     job: str
     provenance: dict[str, Any]
-    traffic: NDArray[np.void] | None = None  # as in `Costs`; None in files of before
+    traffic: NDArray[np.void] | None = None  # as in `RunCosts`; None in files of earlier versions
     time: NDArray[np.void] | None = None
     events: list[Event] = field(default_factory=list)
     test: dict[str, float] = field(default_factory=dict)  # metrics of the test rows
@@ -71,10 +71,29 @@ def write_result(
 ) -> None:
     """Write the result file, all or nothing; collective, rank 0 writes.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    model : FittedModel
+        The model.
+    history : sequence of HistoryRow
+        One row for each exact evaluation.
+    provenance : Provenance
+        Where the result comes from.
+    comm : Comm
+        The ranks.
+    costs : RunCosts, optional
+        Traffic and seconds of each rank.
+    events : sequence of Event
+        Restarts, losses and recoveries.
+    test : mapping, optional
+        Metrics of the test rows by name.
+
     Raises
     ------
     OSError
-        On all ranks, one line that names the file and the cause.
+        On all ranks, one line with the file and the cause.
     """
     place = Path(path)
     run_on_root(comm, lambda: write_whole(place, _image(model, history, provenance, costs, events, test or {})))
@@ -86,7 +105,7 @@ def read_result(path: str | Path) -> Result:
     Raises
     ------
     ValueError
-        One line: missing, foreign or truncated file, unknown format number.
+        One line: the file is missing, truncated, of another kind, or of an unknown format.
     """
     place = Path(path)
     with open_read(place) as f:
@@ -110,7 +129,7 @@ def _image(
     events: Sequence[Event],
     test: Mapping[str, float],
 ) -> bytes:
-    # Made in memory, written as bytes: a full disk is then the system's plain error, not HDF5's at closing.
+    # The file is made in memory and written as bytes: on a full disk the error is then the system's, not HDF5's.
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:
         f.attrs.update({"kind": RESULT, "format": FORMAT})
@@ -147,7 +166,7 @@ def _model(group: h5py.Group) -> FittedModel:
 
 
 def _storable(value: Any) -> Any:
-    """HDF5 knows no fixed-length Unicode: give text as variable-length UTF-8."""
+    """Return a value as HDF5 can store it: text as UTF-8 of variable length."""
     array = np.asarray(value)
     return array.astype(h5py.string_dtype()) if array.dtype.kind in "UO" else array
 

@@ -1,4 +1,4 @@
-"""One run as its readers want it: from a result file, or from the newest checkpoint of a run that has not ended."""
+"""The record of a run: read from its result file, or from its newest checkpoint before it has ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.core.history import Event, events_from_text, rows_from_text, table
-from mpiopt.resilience.checkpoint.folder import Slots
+from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.resilience.checkpoint.header import Head
 from mpiopt.results.contents import contents, read_head
 from mpiopt.results.model import FittedModel
@@ -23,27 +23,34 @@ Table = NDArray[np.void]
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """What is known of a run; `model`, `traffic` and `time` are None where it has not ended."""
+    """The content of a run's file; `model`, `traffic` and `time` are None before the run has ended."""
 
     path: Path
     finished: bool
-    history: Table  # a row for each evaluation, fields as `recorder.Row`
+    history: Table  # a row for each evaluation, with the fields of `HistoryRow`
     job: str  # TOML
     provenance: dict[str, Any]
     events: list[Event] = field(default_factory=list)
     test: dict[str, float] = field(default_factory=dict)
     model: FittedModel | None = None
-    traffic: Table | None = None  # a row for each rank, of the run's last life
+    traffic: Table | None = None  # a row for each rank, since the run was last started
     time: Table | None = None
 
     @property
+    def finished_model(self) -> FittedModel:
+        """The model; ValueError if the run has not ended."""
+        if self.model is None:
+            raise ValueError(f"{self.path}: the run has not ended, there is no model yet")
+        return self.model
+
+    @property
     def kind(self) -> str:
-        """The certificate's name."""
+        """The name of the certificate."""
         return str(self.provenance.get("certificate_kind") or "certificate")
 
     @property
     def settings(self) -> dict[str, str]:
-        """The job's keys, `table.key`, with their values as text."""
+        """The keys of the job, `table.key`, with their values as text."""
         try:
             return dict(_leaves(tomllib.loads(self.job), ""))
         except tomllib.TOMLDecodeError:
@@ -51,7 +58,7 @@ class RunRecord:
 
     @property
     def tol(self) -> float:
-        """The certificate that was asked for; 0 where the job does not say."""
+        """The tolerance of the run; 0 if the job has none."""
         try:
             return float(self.settings.get("stop.tol", "0"))
         except ValueError:
@@ -59,20 +66,20 @@ class RunRecord:
 
     @property
     def problem(self) -> tuple[str, ...]:
-        """What is minimised: runs with the same one have the same optimum."""
-        told = (str(self.provenance.get(key, "")) for key in ("objective", "data_checksum", "loss", "penalty"))
+        """What was minimised: runs with an equal `problem` have the same optimum."""
+        parts = (str(self.provenance.get(key, "")) for key in ("objective", "data_checksum", "loss", "penalty"))
         settings = self.settings
         held_out = settings.get("data.holdout", "0.0") != "0.0"
-        return (*told, settings.get("seed", "") if held_out else "")  # another seed holds out other rows
+        return (*parts, settings.get("seed", "") if held_out else "")  # another seed holds out other rows
 
 
 def read_record(path: str | Path) -> RunRecord:
-    """Read a run: a result, a checkpoint, a folder of checkpoints, or the result's name where only checkpoints are.
+    """Read a run: a result, a checkpoint, or a folder of checkpoints, also by the name of a result still to come.
 
     Raises
     ------
     ValueError
-        In one line: nothing there, a file of another kind, damaged.
+        One line: the file is missing, damaged, or of another kind.
     """
     place = Path(path)
     folder = place if place.is_dir() else place.with_suffix(".ckpt")
@@ -86,7 +93,7 @@ def read_record(path: str | Path) -> RunRecord:
 
 
 def with_history(path: str | Path) -> RunRecord:
-    """Read a run that has at least one evaluation; else ValueError, in one line."""
+    """Read a run that has at least one evaluation; ValueError, one line, if it has none."""
     record = read_record(path)
     if len(record.history) == 0:
         raise ValueError(f"{path}: the history is empty, there is nothing to show")
@@ -94,16 +101,16 @@ def with_history(path: str | Path) -> RunRecord:
 
 
 def names(paths: Sequence[str | Path]) -> list[str]:
-    """Give file names without suffix, with their folders where names alone would not tell them apart."""
+    """Return file names without suffix, and with their folders if names alone are not unique."""
     stems = [Path(p).stem for p in paths]
     return stems if len(set(stems)) == len(stems) else [str(Path(p).with_suffix("")) for p in paths]
 
 
 def _newest(folder: Path) -> RunRecord:
-    slots, error = Slots(folder), ValueError(f"{folder}: there is no checkpoint in this folder")
-    for number in slots.whole():
+    files, error = CheckpointFolder(folder), ValueError(f"{folder}: there is no checkpoint in this folder")
+    for number in files.committed():
         try:
-            return _unfinished(slots.path(number), read_head(slots.path(number)))
+            return _unfinished(files.path(number), read_head(files.path(number)))
         except ValueError as damage:
             error = damage
     raise error
@@ -113,9 +120,9 @@ def _unfinished(path: Path, head: Head) -> RunRecord:
     meta = head.meta
     job = str(meta.get("job", ""))
     checksum = tomllib.loads(job).get("data_checksum", "") if job else ""
-    told = {"ranks": head.size, "data_checksum": checksum, "rows": head.total, "round": head.k}
+    provenance = {"ranks": head.size, "data_checksum": checksum, "rows": head.total, "round": head.k}
     history = table(rows_from_text(str(meta.get("history", "[]"))))
-    return RunRecord(path, False, history, job, told, events_from_text(str(meta.get("events", "[]"))))
+    return RunRecord(path, False, history, job, provenance, events_from_text(str(meta.get("events", "[]"))))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:

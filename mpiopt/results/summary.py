@@ -1,4 +1,4 @@
-"""The tables at the end of a run: what came out, and where the time and the memory went."""
+"""The tables at the end of a run: the result, and where time, traffic and memory went."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mpiopt.core.history import Clock, HistoryRow
 
 
 def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path: str) -> str:
-    """Say what came out; `kind` names the certificate, `status` the end in words."""
+    """Return the table of the result; `kind` is the name of the certificate, `status` the ending in words."""
     return _two_columns(
         [
             ("status", status),
@@ -32,14 +32,14 @@ def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path
 
 
 def saved(sent: int, plain: int) -> str:
-    """Give the bytes sent, and what part they are of those of exchanges without compression."""
+    """Return the bytes sent, and their share of the bytes that exchanges without compression would send."""
     return size(sent) if plain <= 1.01 * sent else f"{size(sent)}, 1/{plain / sent:.3g} of {size(plain)}"
 
 
 def times(clock: Clock, seconds: float, comm: Comm) -> NDArray[np.void]:
-    """Give the seconds of every rank: a row for each, a field for each phase, "other" and "total"; collective.
+    """Return the seconds of every rank, (ranks,), with a field for each phase, "other" and "total"; collective.
 
-    `seconds` is this rank's whole time; what no phase has counted is "other".
+    `seconds` is this rank's whole time; seconds that no phase has counted are "other".
     """
     phases = {**clock.seconds, "other": max(0.0, seconds - sum(clock.seconds.values())), "total": seconds}
     mine = np.array([tuple(phases.values())], [(name, np.float64) for name in phases])
@@ -47,7 +47,7 @@ def times(clock: Clock, seconds: float, comm: Comm) -> NDArray[np.void]:
 
 
 def time_table(every: NDArray[np.void]) -> str:
-    """Give min, mean and max over the ranks for each phase, and its share of the mean total."""
+    """Return the table of the phases: min, mean and max over the ranks, and the share of the mean total."""
     whole = max(every["total"].mean(), 1e-300)
     lines = [f"{'where the time went':<20} {'min s':>9} {'mean s':>9} {'max s':>9} {'share':>6}"]
     for name in every.dtype.names or ():
@@ -58,30 +58,30 @@ def time_table(every: NDArray[np.void]) -> str:
 
 
 def traffic_table(every: NDArray[np.void]) -> str:
-    """Give what the ranks sent and received, and what exact sums would have sent: min, mean, max."""
+    """Return the table of the traffic: bytes sent, received, and sent by exact sums; min, mean and max over ranks."""
     lines = [f"{'traffic of a rank':<20} {'min':>10} {'mean':>10} {'max':>10}"]
     for name in ("bytes_sent", "bytes_received", "bytes_plain"):
         column = every[name]
         numbers = (size(v) for v in (column.min(), column.mean(), column.max()))
-        told = {"bytes_plain": "by exact sums"}.get(name, name.removeprefix("bytes_"))
-        lines.append(f"  {told:<18} " + " ".join(f"{v:>10}" for v in numbers))
+        label = {"bytes_plain": "by exact sums"}.get(name, name.removeprefix("bytes_"))
+        lines.append(f"  {label:<18} " + " ".join(f"{v:>10}" for v in numbers))
     first = every[0]
     lines.append(f"  {'messages':<18} {first['messages']:>10} in {first['exchanges']} exchanges of rank 0")
     return "\n".join(lines)
 
 
 def graph_line(rounds: int) -> str:
-    """Say how often every rank sent along the graph."""
+    """Return how often every rank sent along the graph, in words."""
     return f"rounds along the graph  {rounds}, with those in which it was learned"
 
 
 def distance_line(distance: float) -> str:
-    """Say how far the ranks' models are from their mean, which is the result."""
+    """Return the distance of the ranks' models from their mean, which is the result, in words."""
     return f"ranks' models           {distance:.1e} from their mean, root mean square of the 2-norm"
 
 
 def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
-    """Give bytes of each part (rows, table …) and the peak of the process, min and max over ranks; collective."""
+    """Return the table of the memory: bytes of each part, and the peak of the process; collective."""
     named = [*parts, ("peak of the process", peak_nbytes())]
     every = np.array(comm.allgather(np.array([nbytes for _, nbytes in named], np.int64)))
     lines = [f"{'memory of a rank':<20} {'min':>10} {'max':>10} {'all ranks':>10}"]
@@ -91,33 +91,33 @@ def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
 
 
 def work_line(visited: float, comm: Comm) -> str:
-    """Say how many rows a rank visited in local steps: min, mean and max over the ranks; collective."""
+    """Return how many rows a rank visited in local steps, in words; collective."""
     every = np.concatenate(comm.allgather(np.array([visited])))
     return f"rows visited by a rank  {every.min():.0f} min  {every.mean():.0f} mean  {every.max():.0f} max"
 
 
 def peak_nbytes() -> int:
-    """Give the most memory that this process has held.
+    """Return the largest memory of this process so far, in bytes.
 
-    Linux counts a program that was started by a larger one as that large in ru_maxrss; VmHWM begins with the program.
+    On Linux ru_maxrss includes the size of the process that started this one; VmHWM does not.
     """
     try:
-        told = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     except OSError:
-        told = None
-    if told:
-        return int(told[1]) * 1024
+        found = None
+    if found:
+        return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def metrics_line(found: Mapping[str, float]) -> str:
-    """Give metrics by name in one line."""
+    """Return metrics with their names, in one line."""
     return ", ".join(f"{name} {value:.6g}" for name, value in found.items())
 
 
 def size(nbytes: float) -> str:
-    """Give bytes for a reader: 512 B, 1.43 MB."""
+    """Return a number of bytes with a unit: 512 B, 1.43 MB."""
     number, unit = float(nbytes), "B"
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if number < 999.5 or unit == "PB":

@@ -1,4 +1,4 @@
-"""From a job to its channel: the compressor, its memory, and whether they fit together and to the algorithm."""
+"""From a job to its channel: the compressor, its error feedback, and whether both fit the algorithm."""
 
 from __future__ import annotations
 
@@ -20,112 +20,101 @@ from mpiopt.training import network_model
 EXACT = ("overlap", "async")  # ways to exchange that do not compress
 
 
-class Opened(NamedTuple):
-    """The channel of a job, the algorithm with the length of its rounds, and what to say of both, if anything."""
+class ChannelSetup(NamedTuple):
+    """The channel of a job, the algorithm with the length of its rounds, and a line about both ("" for none)."""
 
     channel: Channel
     algorithm: Algorithm[Any]
-    told: str
+    description: str
 
 
-def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm: Comm) -> Opened:
-    """Give the channel of a job; where it says `auto`, by measured speeds; collective.
+def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm: Comm) -> ChannelSetup:
+    """Return the channel of a job; what the job leaves to `auto` is chosen by measured speeds; collective.
 
     Raises
     ------
     ValueError
         If the compressor is unknown, the algorithm sends exact sums only, or the memory does not fit the compressor.
     """
-    check_words(job)
-    memory = memory_of(job, algorithm)
+    check_exchange_options(job)
+    memory = algorithm.compressed_memory if job.memory == "auto" else job.memory
     if job.compress.name not in ("none", "auto"):
-        refuse(job, algorithm, memory)
+        refuse_unfit(job, algorithm, memory)
     chooses = job.compress.name == "auto" and algorithm.compressed_memory
-    if comm.size > 1 and (chooses or measures_rounds(algorithm)):
-        return measured(job, objective, algorithm, memory, comm)
+    if comm.size > 1 and (chooses or chooses_round_length(algorithm)):
+        return choose_by_speed(job, objective, algorithm, memory, comm)
     compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
     channel = Channel(comm, job.seed, compressor, memory, job.downlink)
-    told = f"exchanges: {described(channel)}" if channel.compresses else ""
+    description = f"exchanges: {described(channel)}" if channel.compresses else ""
     if job.compress.name == "auto" and not algorithm.compressed_memory:
-        told = f"exchanges: none; {algorithm.name} sends exact sums only"
-    return Opened(channel, algorithm, told)
+        description = f"exchanges: none; {algorithm.name} sends exact sums only"
+    return ChannelSetup(channel, algorithm, description)
 
 
-def measured(job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm) -> Opened:
+def choose_by_speed(
+    job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm
+) -> ChannelSetup:
     """Choose what the job leaves open by the speeds of this machine; collective."""
-    now, d = network_model.measure(objective, comm), objective.zeros().size
-    free = network_model.candidates(d, comm)
+    speeds, d = network_model.measure(objective, comm), objective.zeros().size
+    candidates = network_model.candidates(d, comm)
     if job.compress.name == "none" or (isinstance(algorithm, Saga) and algorithm.exchange in EXACT):
-        free = free[:1]
+        candidates = candidates[:1]
     elif job.compress.name != "auto":
-        free = [network_model.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
+        candidates = [network_model.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
     share = 1.0
     stretches: tuple[float, ...] = (1.0,)
     if isinstance(algorithm, Saga):
         share = algorithm.share(objective)
-        stretches = network_model.STRETCHES if measures_rounds(algorithm) and share < 1.0 else stretches
-    choice = network_model.choose(now, d, share, comm.size, free, stretches)
+        stretches = network_model.STRETCHES if chooses_round_length(algorithm) and share < 1.0 else stretches
+    choice = network_model.choose(speeds, d, share, comm.size, candidates, stretches)
     channel = Channel(comm, job.seed, choice.compressor, memory, choice.downlink or job.downlink)
     if isinstance(algorithm, Saga) and choice.stretch != 1.0:
         algorithm = replace(algorithm, stretch=choice.stretch)
     longer = f", rounds {choice.stretch:g} times as long" if choice.stretch != 1.0 else ""
-    return Opened(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
+    return ChannelSetup(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
 
 
-def measures_rounds(algorithm: Algorithm[Any]) -> bool:
-    """Say whether the length of the rounds is to be chosen by measured speeds: `--local-steps auto`."""
+def chooses_round_length(algorithm: Algorithm[Any]) -> bool:
+    """Return whether measured speeds decide the length of the rounds: `--local-steps auto`."""
     return isinstance(algorithm, Saga) and algorithm.local_steps < 0
 
 
-def refuse(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
-    """Raise ValueError where the compressor does not go with the algorithm or the memory."""
+def refuse_unfit(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
+    """Raise ValueError if the compressor does not fit the algorithm or the memory."""
     compressor = make_compressor(job.compress)
     if not algorithm.compressed_memory:
-        raise ValueError(f"--compress {job.compress}: {algorithm.name} sends exact sums only; with it go {able()}")
+        known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
+        able = ", ".join(name for name, kind in known.items() if kind.compressed_memory)
+        raise ValueError(f"--compress {job.compress}: {algorithm.name} sends exact sums only; use one of {able}")
     if isinstance(algorithm, Saga) and algorithm.exchange in EXACT:
         raise ValueError(f"--compress {job.compress}: --exchange {algorithm.exchange} sends exact sums only")
     if not compressor.unbiased and memory != "error-feedback":
-        raise ValueError(f"--memory {memory} needs an unbiased compressor, one of {unbiased()}; not {job.compress}")
+        unbiased = ", ".join(name for name, kind in Compressor.known().items() if kind.unbiased)
+        raise ValueError(f"--memory {memory} needs an unbiased compressor, one of {unbiased}; not {job.compress}")
 
 
-def make_compressor(selection: PluginSpec) -> Compressor:
-    """Make the compressor; ValueError where there is none of that name or with such options."""
+def make_compressor(spec: PluginSpec) -> Compressor:
+    """Return the compressor of a specification; ValueError if its name or an option is unknown."""
     known = Compressor.known()
-    if selection.name not in known:
+    if spec.name not in known:
         listed = ", ".join([*known, "auto"])
-        raise ValueError(f"unknown compressor {selection.name!r}{nearest(selection.name, known)}; known: {listed}")
-    return Compressor.make(selection.name, selection.fitted(Compressor.known()))
+        raise ValueError(f"unknown compressor {spec.name!r}{nearest(spec.name, known)}; known: {listed}")
+    return Compressor.make(spec.name, spec.fitted(known))
 
 
-def check_words(job: Job) -> None:
-    """Refuse an unknown compressor or memory, and what is idle without one, before anything is read."""
-    if job.compress not in (PluginSpec("none"), PluginSpec("auto")):  # their modules take time to import
+def check_exchange_options(job: Job) -> None:
+    """Raise ValueError, before anything is read, for an unknown compressor or memory, or one without the other."""
+    if job.compress not in (PluginSpec("none"), PluginSpec("auto")):  # the compressors take time to import
         make_compressor(job.compress)
     if job.memory not in (*MEMORIES, "auto"):
         raise ValueError(f"memory is one of {', '.join(MEMORIES)}, auto; not {job.memory!r}")
     if job.compress.name == "none" and (job.downlink or job.memory != "auto"):
         idle = "--downlink" if job.downlink else f"--memory {job.memory}"
-        raise ValueError(f"{idle} is for compressed exchanges: say with which compressor, --compress NAME or auto")
-
-
-def memory_of(job: Job, algorithm: Algorithm[Any]) -> str:
-    """Give the memory that the job's word stands for."""
-    return algorithm.compressed_memory if job.memory == "auto" else job.memory
-
-
-def unbiased() -> str:
-    """List the compressors without a bias."""
-    return ", ".join(name for name, kind in Compressor.known().items() if kind.unbiased)
-
-
-def able() -> str:
-    """List the algorithms whose exchanges can be compressed."""
-    known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
-    return ", ".join(name for name, kind in known.items() if kind.compressed_memory)
+        raise ValueError(f"{idle} is for compressed exchanges: choose a compressor, --compress NAME or auto")
 
 
 def described(channel: Channel) -> str:
-    """Say how a channel compresses."""
+    """Return how a channel compresses, in words."""
     if channel.compressor is None or not channel.compresses:
         return "none"
     ways = "both ways" if channel.downlink else "one way"

@@ -1,4 +1,4 @@
-"""From the words of `train` to its job: data file, job file and flags, with what they leave to the program."""
+"""From the command line of `train` to its job: data file, job file, flags, and defaults for the rest."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".csv", ".npy
 
 
 def agreed_job(words: Sequence[str], comm: Comm) -> Job:
-    """Read the job on rank 0 and share its text, so that all ranks have the same one.
+    """Read the job on rank 0 and share its text, so that all ranks have the same job; collective.
 
     Raises
     ------
     ValueError
-        On all ranks, one line: an unknown flag or key, a value out of range, a job file that cannot be read.
+        On all ranks, one line: an unknown flag or key, a value out of range, or an unreadable job file.
     """
     return job_file.read(text_from_root(comm, lambda: job_of(words).text()))
 
 
 def job_text(path: str) -> str:
-    """Read a job file; ValueError, in one line, where that cannot be."""
+    """Return the text of a job file; ValueError, one line, if it cannot be read."""
     try:
         return Path(path).read_text()
     except FileNotFoundError:
@@ -42,12 +42,12 @@ def job_text(path: str) -> str:
 
 
 def job_of(words: Sequence[str]) -> Job:
-    """Give the job of a command line: DATA [job.toml] [flags], or job.toml with a path in it."""
+    """Return the job of a command line: DATA [job.toml] [flags], or a job.toml that has a path."""
     return job_from(*parse(words, job_file.flags()))
 
 
 def job_from(positional: Sequence[str], settings: Settings) -> Job:
-    """Give the job of parsed words."""
+    """Return the job of a parsed command line."""
     files = [w for w in positional if w.endswith(".toml")]
     paths = [w for w in positional if not w.endswith(".toml")]
     if len(files) > 1 or len(paths) > 1:
@@ -63,7 +63,7 @@ def job_from(positional: Sequence[str], settings: Settings) -> Job:
 
 
 def result_name(path: str) -> str:
-    """Give the default name of the result: the stem of the data file and .h5, in the working folder."""
+    """Return the default name of the result: the stem of the data file and .h5, in the working folder."""
     stem = Path(path.rstrip("/"))
     while stem.suffix in SUFFIXES:
         stem = stem.with_suffix("")

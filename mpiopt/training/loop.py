@@ -1,20 +1,15 @@
-"""The loop of a run: step, look, decide, save.
-
-Time in a run: where it went, and when a checkpoint is due, the same on all ranks.
-"""
+"""The loop of a run: do a round, evaluate, decide, save."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.compress.channel import Channel
-from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import (
     ALL,
     Clock,
@@ -25,79 +20,21 @@ from mpiopt.core.history import (
     rows_from_text,
     rows_to_text,
 )
-from mpiopt.data.shard import Shard
 from mpiopt.objective import duality_gap
-from mpiopt.objective.duality_gap import Certificate, certify
-from mpiopt.objective.evaluation import Evaluation, evaluate_exact
-from mpiopt.objective.losses.base import LabelStatistics
+from mpiopt.objective.duality_gap import certify
+from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.objective import Objective
+from mpiopt.resilience.checkpoint.base import CheckpointStore, LoadedState, Meta
 from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.run_state import RunPlan, RunState, RunTimer, Spent
 
-Meta = dict[str, str | int | float]
-EVALUATE_EVERY = 2.0  # epochs, where the algorithm does not evaluate by itself
-PATIENCE = 12  # evaluations without a better certificate, at one and the same objective
+Report = Callable[[HistoryRow], None]
 
-
-class LoadedState(Protocol):
-    """What a load gives besides the state."""
-
-    @property
-    def k(self) -> int:
-        """The next round."""
-
-    @property
-    def meta(self) -> Meta:
-        """What was saved beside the state."""
-
-
-class Store(Protocol):
-    """Where checkpoints go and come from; `mpiopt.resilience.checkpoint.store.Checkpoints` is one."""
-
-    def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
-        """Save the state before round k; collective."""
-
-    def load(self, blank_state: object, shard: Shard, job: str) -> LoadedState | None:
-        """Fill the state from the newest whole checkpoint; collective."""
-
-
-class Guard(Protocol):
-    """What watches over a run's state between two rounds; `mpiopt.training.run_recovery.RunRecovery` is one."""
-
-    def protect(self, now: RunState, shard: Shard, channel: Channel) -> None:
-        """Keep what the loss of a rank would take; collective, before the first round and after each."""
-
-    def verify(self, now: RunState, channel: Channel) -> None:
-        """See that what must be equal on all ranks is; collective."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """When a run stops, when it saves, and whether it goes on from what was saved."""
-
-    stop: Stopping
-    store: Store | None = None
-    meta: Meta = field(default_factory=dict)  # kept with checkpoints; "job" must be equal in job and checkpoint
-    save_every: tuple[str, float] = ("seconds", 600.0)  # or ("rounds", n)
-    resume: bool = False
-    guard: Guard | None = None
-
-
-@dataclass
-class RunState:
-    """Where a run is: what a reader wants to know. What the next round needs is in `state`."""
-
-    state: Any
-    start: Evaluation  # at w = 0
-    exact: Evaluation
-    certificate: Certificate
-    labels: LabelStatistics  # what a gap needs to know of labels and rows
-    round: int = 0
-    epochs: float = 0.0
-    rows: list[HistoryRow] = field(default_factory=list)
-    before: tuple[float, ...] = (0.0,) * 6  # seconds … bytes_plain of earlier lives
-    ending: str = ""  # "certified", "budget" or "signal"
-    reason: str = ""
-    events: list[Event] = field(default_factory=list)  # restarts, losses, recoveries; kept with checkpoints
+EVALUATE_EVERY = (
+    2.0  # epochs between exact evaluations, where the algorithm makes none; one costs a pass over the rows
+)
+STALLED = 12  # evaluations without a better certificate; a run that still improves shows it within a few of them
+ROUNDING = 4e-16  # relative change of the objective that is rounding alone: about two units in the last place
 
 
 def run(
@@ -107,9 +44,31 @@ def run(
     channel: Channel,
     stop: StopSignal,
     clock: Clock,
-    report: Callable[[HistoryRow], None],
+    report: Report,
 ) -> RunState:
     """Run an algorithm from its start, or from a checkpoint, until the plan ends it; collective.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        When to stop and when to save.
+    objective : Objective
+        The objective on this rank's rows.
+    algorithm : Algorithm
+        The algorithm, with its options.
+    channel : Channel
+        The exchanges between the ranks.
+    stop : StopSignal
+        Signals of this process.
+    clock : Clock
+        Takes the seconds of each phase.
+    report : callable
+        Called with each new row of the history.
+
+    Returns
+    -------
+    RunState
+        The state at the end, with `ending` and `reason`.
 
     Raises
     ------
@@ -117,96 +76,107 @@ def run(
         If the objective stops being a finite number, or a checkpoint is of another job.
     """
     channel = algorithm.run_channel(channel)
-    watch = Watch(channel, clock, stop)
-    now = begin(plan, objective, algorithm, watch)
+    timer = RunTimer(channel, clock, stop)
+    now = begin(plan, objective, algorithm, timer)
     if not now.rows:
-        note(now, 0.0, watch, report)
-    decide(plan, now, watch)
-    if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the record does
+        record(now, 0.0, timer, report)
+    decide(plan, now, timer)
+    if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the first row was evaluated
         now.exact = evaluate_exact(objective, now.state.w, channel)
         now.certificate = certify(objective, now.state.w, now.exact, now.start, now.labels)
-    protect(plan, now, objective, watch)
+    protect(plan, now, objective, timer)
     while not now.ending:
-        progress = algorithm.step(now.round, now.state, objective, channel)
+        step = algorithm.step(now.round, now.state, objective, channel)
         now.round += 1
-        now.epochs += progress.epochs
-        look(now, progress, objective, watch, report)
-        decide(plan, now, watch)
-        protect(plan, now, objective, watch)
-        if plan.store is not None and (watch.save_is_due(plan, now) or now.ending in ("signal", "budget")):
-            save(plan.store, plan, now, objective, watch)
+        now.epochs += step.epochs
+        evaluate_if_due(now, step, objective, timer, report)
+        decide(plan, now, timer)
+        protect(plan, now, objective, timer)
+        if plan.store is not None and (timer.save_is_due(plan, now) or now.ending in ("signal", "budget")):
+            save(plan.store, plan, now, objective, timer)
             if not now.ending:
-                decide(plan, now, watch)  # a halt may be asked for after a checkpoint
+                decide(plan, now, timer)  # `mpiopt halt --after-checkpoint` ends the run here
     return now
 
 
-def begin(plan: RunPlan, objective: Objective, algorithm: Algorithm[Any], watch: Watch) -> RunState:
-    """Start at w = 0, or where the newest checkpoint was made."""
-    channel, zero = watch.channel, objective.zeros()
-    start = watch.measure("evaluate", lambda: evaluate_exact(objective, zero, channel))
-    labels = watch.measure("evaluate", lambda: duality_gap.label_statistics(objective, channel))
+def begin(plan: RunPlan, objective: Objective, algorithm: Algorithm[Any], timer: RunTimer) -> RunState:
+    """Start at w = 0, or where the newest checkpoint was made; collective."""
+    channel, zero = timer.channel, objective.zeros()
+    with timer.phase("evaluate"):
+        start = evaluate_exact(objective, zero, channel)
+    with timer.phase("evaluate"):
+        labels = duality_gap.label_statistics(objective, channel)
     if plan.resume and plan.store is not None:
         state = algorithm.blank(objective, channel.size)
         loaded = plan.store.load(state, objective.shard, str(plan.meta["job"]))
         if loaded is not None:
             algorithm.rebuild(state, objective, channel)
             exact = evaluate_exact(objective, state.w, channel)
-            rows = rows_from_text(str(loaded.meta["history"]))
             certificate = certify(objective, state.w, exact, start, labels)
-            spent = (float(loaded.meta["seconds"]), *(float(x) for x in rows[-1][3:8]))
-            watch.saved_round = loaded.k
-            events = events_from_text(str(loaded.meta.get("events", "[]")))
-            events.append(
-                Event(spent[0], loaded.k, "resumed", ALL, f"went on from round {loaded.k}, {channel.size} ranks")
-            )
-            epochs = float(loaded.meta["epochs"])
-            return RunState(state, start, exact, certificate, labels, loaded.k, epochs, rows, spent, events=events)
-    return RunState(
-        algorithm.init(objective, channel), start, start, certify(objective, zero, start, start, labels), labels
-    )
+            return resumed(RunState(state, start, exact, certificate, labels), loaded, timer)
+    certificate = certify(objective, zero, start, start, labels)
+    return RunState(algorithm.init(objective, channel), start, start, certificate, labels)
 
 
-def look(
-    now: RunState, progress: StepInfo, objective: Objective, watch: Watch, report: Callable[[HistoryRow], None]
-) -> None:
-    """Take or make an exact evaluation where one is due, and record it."""
-    exact = progress.exact
-    if exact is None and now.epochs - now.rows[-1].epoch >= EVALUATE_EVERY:
-        exact = watch.measure("evaluate", lambda: evaluate_exact(objective, now.state.w, watch.channel))
+def resumed(now: RunState, loaded: LoadedState, timer: RunTimer) -> RunState:
+    """Return the state with round, history, events and costs as they were saved."""
+    now.round, now.epochs = loaded.k, float(loaded.meta["epochs"])
+    now.rows = rows_from_text(str(loaded.meta["history"]))
+    now.spent_before = Spent.before(float(loaded.meta["seconds"]), now.last)
+    now.events = events_from_text(str(loaded.meta.get("events", "[]")))
+    text = f"went on from round {loaded.k}, {timer.channel.size} ranks"
+    now.events.append(Event(now.spent_before.seconds, loaded.k, "resumed", ALL, text))
+    timer.saved_round = loaded.k
+    return now
+
+
+def evaluate_if_due(now: RunState, step: StepInfo, objective: Objective, timer: RunTimer, report: Report) -> None:
+    """Record the round's exact evaluation, or make one if none was made for some epochs; collective."""
+    exact = step.exact
+    if exact is None and now.epochs - now.last.epoch >= EVALUATE_EVERY:
+        with timer.phase("evaluate"):
+            exact = evaluate_exact(objective, now.state.w, timer.channel)
     if exact is None:
         return
     if not np.isfinite(exact.value):
         raise ValueError(
             f"the objective became {exact.value} in round {now.round}: the steps are too long for these data; "
-            "try --scale standard, or leave --step-size to the program"
+            "try --scale standard, or omit --step-size"
         )
     now.exact, now.certificate = exact, certify(objective, now.state.w, exact, now.start, now.labels)
-    note(now, progress.step_size, watch, report)
+    record(now, step.step_size, timer, report)
 
 
-def note(now: RunState, step_size: float, watch: Watch, report: Callable[[HistoryRow], None]) -> None:
-    """Add a row to the history and report it."""
-    *spent, sent, plain = np.add(now.before, watch.costs()).tolist()
-    value, certificate = now.exact.value, now.certificate.value
-    seconds, compute, communicate, wait = spent
+def record(now: RunState, step_size: float, timer: RunTimer, report: Report) -> None:
+    """Add a row to the history and report it; collective."""
+    spent = now.spent_before.plus(timer.spent())
     row = HistoryRow(
-        now.round, now.epochs, seconds, compute, communicate, wait, round(sent), round(plain), value, certificate,
-        step_size,
-    )  # fmt: skip
+        round=now.round,
+        epoch=now.epochs,
+        seconds=spent.seconds,
+        seconds_compute=spent.compute,
+        seconds_communicate=spent.communicate,
+        seconds_wait=spent.wait,
+        bytes_sent=round(spent.bytes_sent),
+        bytes_plain=round(spent.bytes_plain),
+        objective=now.exact.value,
+        certificate=now.certificate.value,
+        step_size=step_size,
+    )
     now.rows.append(row)
     report(row)
 
 
-def decide(plan: RunPlan, now: RunState, watch: Watch) -> None:
-    """End the run if it is certified, if rounding is reached, if a budget is spent, or if a signal came."""
-    limits, level = plan.stop, watch.stop.agreed(watch.channel)
-    if now.certificate.value <= limits.tol and now.rows[-1].round == now.round:
+def decide(plan: RunPlan, now: RunState, timer: RunTimer) -> None:
+    """End the run at the certificate, at a signal, at the end of a budget, or where rounding stops all progress."""
+    limits, level = plan.stop, timer.stop.agreed(timer.channel, plan.external_stop)
+    if now.certificate.value <= limits.tol and now.last.round == now.round:
         now.ending, now.reason = "certified", f"{now.certificate.kind} {now.certificate.value:.1e} <= {limits.tol:g}"
     elif level:
-        now.ending, now.reason = "signal", watch.stop.reason
+        now.ending, now.reason = "signal", timer.stop.reason
     elif now.epochs >= limits.max_epochs:
         now.ending, now.reason = "budget", f"max_epochs {limits.max_epochs:g} spent"
-    elif now.before[0] + watch.stop.elapsed - watch.first >= limits.max_seconds:
+    elif timer.agreed_seconds(now) >= limits.max_seconds:
         early = "" if now.round else " before the first round"  # reading, compiling, too many ranks for the cores
         now.ending, now.reason = "budget", f"max_seconds {limits.max_seconds:g} spent{early}"
     elif stalled(now.rows):
@@ -214,72 +184,34 @@ def decide(plan: RunPlan, now: RunState, watch: Watch) -> None:
 
 
 def stalled(rows: list[HistoryRow]) -> bool:
-    """Say whether the objective stands still to the last bits and the certificate gets no better."""
-    late, early = rows[-PATIENCE:], rows[:-PATIENCE]
+    """Return whether the objective is constant up to rounding and the certificate has stopped falling."""
+    late, early = rows[-STALLED:], rows[:-STALLED]
     values = [row.objective for row in late]
-    if not early or max(values) - min(values) > 4e-16 * abs(values[-1]):
+    if not early or max(values) - min(values) > ROUNDING * abs(values[-1]):
         return False
     return min(row.certificate for row in late) >= min(row.certificate for row in early)
 
 
-def protect(plan: RunPlan, now: RunState, objective: Objective, watch: Watch) -> None:
-    """Let the guard keep what the loss of a rank would take."""
-    guard = plan.guard
-    if guard is not None:
-        watch.measure("checkpoint", lambda: guard.protect(now, objective.shard, watch.channel))
-
-
-def save(store: Store, plan: RunPlan, now: RunState, objective: Objective, watch: Watch) -> None:
-    """Save the state and the history so far."""
+def protect(plan: RunPlan, now: RunState, objective: Objective, timer: RunTimer) -> None:
+    """Let the guard copy what the loss of a rank would take; collective."""
     if plan.guard is not None:
-        plan.guard.verify(now, watch.channel)
+        with timer.phase("checkpoint"):
+            plan.guard.protect(now, objective.shard, timer.channel)
+
+
+def save(store: CheckpointStore, plan: RunPlan, now: RunState, objective: Objective, timer: RunTimer) -> None:
+    """Save the state and the history so far; collective."""
+    if plan.guard is not None:
+        plan.guard.verify(now, timer.channel)
     meta: Meta = {
         **plan.meta,
         "epochs": now.epochs,
-        # Not this rank's own clock: all must save the same.
-        "seconds": max(now.rows[-1].seconds, now.before[0] + watch.stop.elapsed - watch.first),
+        "seconds": max(now.last.seconds, timer.agreed_seconds(now)),  # not a rank's own clock: all save the same
         "history": rows_to_text(now.rows),
         "events": events_to_text(now.events),
     }
     began = time.perf_counter()
-    watch.measure("checkpoint", lambda: store.save(now.round, now.state, objective.shard, meta))
-    watch.stop.saved(time.perf_counter() - began)
-    watch.saved_seconds, watch.saved_round = watch.stop.elapsed, now.round
-
-
-class Watch:
-    """Time on all ranks: what the ranks decide on must be equal, and their clocks are not."""
-
-    def __init__(self, channel: Channel, clock: Clock, stop: StopSignal) -> None:
-        self.channel, self.clock, self.stop = channel, clock, stop
-        self.began = time.perf_counter()
-        self.busy_before = self._exchanging()
-        self.first = stop.elapsed
-        self.saved_seconds, self.saved_round = stop.elapsed, 0
-
-    def _exchanging(self) -> float:
-        return self.channel.traffic.seconds_wait + self.channel.traffic.seconds_communicate
-
-    def measure(self, phase: str, work: Callable[[], Any]) -> Any:
-        """Do `work` and count its seconds, without those of exchanges, to the phase."""
-        begin, exchanging = time.perf_counter(), self._exchanging()
-        result = work()
-        self.clock.add(phase, time.perf_counter() - begin - (self._exchanging() - exchanging))
-        return result
-
-    def costs(self) -> tuple[float, ...]:
-        """Give seconds (the slowest rank's), computing, communicating, waiting (means), bytes (sums); collective."""
-        t, spent = self.channel.traffic, self.clock.seconds
-        elapsed = time.perf_counter() - self.began
-        compute = elapsed - (self._exchanging() - self.busy_before) - spent["evaluate"] - spent["checkpoint"]
-        slowest = float(self.channel.comm.max(np.array([elapsed]))[0])
-        mine = np.array([compute, t.seconds_communicate, t.seconds_wait, t.bytes_sent, t.bytes_plain])
-        total = self.channel.comm.sum(mine)
-        return (slowest, *(float(x) / self.channel.size for x in total[:3]), *(float(x) for x in total[3:]))
-
-    def save_is_due(self, plan: RunPlan, now: RunState) -> bool:
-        """Say whether the rounds or the time between two checkpoints have passed; the same on all ranks."""
-        kind, number = plan.save_every
-        if kind == "rounds":
-            return now.round - self.saved_round >= number
-        return self.stop.elapsed - self.saved_seconds >= number
+    with timer.phase("checkpoint"):
+        store.save(now.round, now.state, objective.shard, meta)
+    timer.stop.saved(time.perf_counter() - began, plan.external_stop)
+    timer.note_save(now)

@@ -1,14 +1,16 @@
-"""What this machine and its network do in a second, measured at the start, and what that makes of the exchange.
+"""A model of the time that a run takes, with speeds measured at its start: it chooses compressor and round length.
 
-`--compress auto` and `--local-steps auto` choose by a model of seconds. With C seconds of work in an epoch, H₀ the
-epochs of a round, X(c) seconds of a round's two exchanges with compressor c, and m times longer rounds
+`--compress auto` and `--local-steps auto` minimise the seconds of an epoch's progress,
 
     T(c, m) = f(c) (√m C + X(c)/(√m H₀))
 
-Measured on rcv1, a9a and digits, i.i.d. and sorted by label (`python -m benchmarks.compression`): twice as long
-rounds took 1.0–1.7 times the epochs, √2 stands for that. f(c), the rounds against those without compression, was
-1.0–1.3 for 4 bits and 1.1–2 for 3 (the factors of `candidates`); on ill-conditioned data without a metric 4 bits
-stall where 8 do not. Compressors that let less through never came out ahead.
+where an epoch takes C seconds of work, a round is m H₀ epochs long, and X(c) are the seconds of its two exchanges
+with the compressor c. The factor f(c) compares the number of rounds with that of a run without compression.
+
+Both factors were measured on rcv1, a9a and digits, with i.i.d. shards and shards sorted by label (`python -m
+benchmarks.compression`). Rounds of twice the length took 1.0–1.7 times the epochs: the model takes √2. f(c) was
+1.0–1.3 for 4 bits and 1.1–2 for 3 bits (`CANDIDATE_LEVELS`). On ill-conditioned data without a preconditioner, 4 bits
+stall and 8 bits do not. Stronger compressors were never faster.
 """
 
 from __future__ import annotations
@@ -29,29 +31,34 @@ from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
 
-STRETCHES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-GAIN = 0.8  # compression is taken up where the model promises less than this part of the seconds without
-NUMBERS = (1 << 15, 1 << 18)  # least and most in the message that shows the bandwidth
-HOPS = {Route.SUM: 2.0, Route.GATHER: 3.0, Route.SLICES: 6.0}  # collectives of a few bytes, with those for lengths
-DIFFERENCES = 12  # passes over the vector that its differences, coordinates and memory cost
-WORK = 4.5  # passes over the rows that an epoch of local steps and its share of a refresh cost
+STRETCHES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)  # factors m on the length of a round that are tried
+GAIN = 0.8  # compress only if the model promises less than this part of the time without: the model is that coarse
+FEWEST, MOST = (
+    1 << 15,
+    1 << 18,
+)  # numbers in the message that measures bandwidth: not latency, and not a second's wait
+TIMINGS_OF_ONE, TIMINGS_OF_MANY = 5, 2  # exchanges of one number, and of many; the fastest of them counts
+HOPS = {Route.SUM: 2.0, Route.GATHER: 3.0, Route.SLICES: 6.0}  # small collectives in an exchange, lengths included
+PASSES_OVER_VECTOR = 12  # that differences, coordinates and error feedback cost in a compressed exchange
+PASSES_OVER_ROWS = 4.5  # that an epoch of local steps and its share of a refresh cost
+CANDIDATE_LEVELS = ((127, 1.02), (None, 1.12), (3, 1.35))  # levels of `quantised` (None: its default), and f(c)
 
 
 class Speeds(NamedTuple):
-    """Seconds, those of the slowest rank; equal on all ranks."""
+    """Measured seconds of the slowest rank; equal on all ranks."""
 
-    latency: float  # of an exchange of one number
-    byte: float  # for each byte that a rank sends
-    epoch: float  # of local work
+    latency: float  # seconds of an exchange of one number
+    byte: float  # seconds for each byte that a rank sends
+    epoch: float  # seconds of local work in an epoch
 
 
 class Candidate(NamedTuple):
-    """A way to exchange."""
+    """A way to exchange, with its costs."""
 
-    compressor: Compressor | None
+    compressor: Compressor | None  # None: exact sums
     downlink: bool
-    rounds: float  # against those without compression
-    seconds: float  # of one encoding and the decoding of what comes
+    rounds: float  # f(c): the number of rounds, divided by that without compression
+    seconds: float  # to encode one vector and decode those of all ranks
 
 
 class CompressionChoice(NamedTuple):
@@ -59,22 +66,22 @@ class CompressionChoice(NamedTuple):
 
     compressor: Compressor | None
     downlink: bool
-    stretch: float  # times longer rounds
-    why: str
+    stretch: float  # m: factor on the length of a round
+    why: str  # for the user: speeds and the predicted time of an exchange
 
 
 def measure(objective: Objective, comm: Comm) -> Speeds:
-    """Time small and large exchanges and passes over the rows; collective, some exchanges and two passes."""
+    """Measure small and large exchanges and passes over the rows; collective, a few exchanges and two passes."""
     work = min(_pass_seconds(objective, w) for w in (objective.zeros(), np.full_like(objective.zeros(), 1e-300)))
     latency, byte = link(objective.zeros().size, comm)
-    return Speeds(latency, byte, float(comm.max(np.array([WORK * work]))[0]))
+    return Speeds(latency, byte, float(comm.max(np.array([PASSES_OVER_ROWS * work]))[0]))
 
 
 def link(d: int, comm: Comm) -> tuple[float, float]:
-    """Give the seconds of an exchange of one number and those a byte, of the slowest rank; collective."""
-    latency = _exchange_seconds(1, 5, comm)
-    size = min(max(d, NUMBERS[0]), NUMBERS[1])
-    large = _exchange_seconds(size, 2, comm)
+    """Return the seconds of an exchange of one number and the seconds per byte, on the slowest rank; collective."""
+    latency = _exchange_seconds(1, TIMINGS_OF_ONE, comm)
+    size = min(max(d, FEWEST), MOST)
+    large = _exchange_seconds(size, TIMINGS_OF_MANY, comm)
     byte = max(0.0, large - latency) / max(1, allreduce.exact_sum_bytes(size, comm.size))
     slowest = comm.max(np.array([latency, byte]))
     return float(slowest[0]), float(slowest[1])
@@ -87,7 +94,7 @@ def _pass_seconds(objective: Objective, w: Vector) -> float:
 
 
 def _exchange_seconds(numbers: int, times: int, comm: Comm) -> float:
-    """Give the least of some timings; the first exchange of a size is not counted."""
+    """Return the fastest of some exchanges; the first one of a size is not counted."""
     x, found = np.ones(numbers), []
     for _ in range(times + 1):
         comm.barrier()
@@ -100,7 +107,28 @@ def _exchange_seconds(numbers: int, times: int, comm: Comm) -> float:
 def choose(
     speeds: Speeds, d: int, share: float, size: int, candidates: Sequence[Candidate], stretches: Sequence[float]
 ) -> CompressionChoice:
-    """Give the cheapest by the model, for exchanges of `d` numbers on `size` ranks and rounds of `share` epochs."""
+    """Return the fastest way by the model.
+
+    Parameters
+    ----------
+    speeds : Speeds
+        What was measured.
+    d : int
+        Numbers in an exchange.
+    share : float
+        Epochs in a round of the usual length.
+    size : int
+        Number of ranks.
+    candidates : sequence of Candidate
+        Ways to exchange; one of them without compression, if that is allowed.
+    stretches : sequence of float
+        Factors on the length of a round.
+
+    Returns
+    -------
+    CompressionChoice
+        The fastest way; without compression unless that is clearly slower.
+    """
     costs = {
         (candidate, stretch): candidate.rounds
         * (
@@ -115,12 +143,12 @@ def choose(
     if costs[best] > GAIN * plain:
         best = min((pair for pair in costs if pair[0].compressor is None), key=lambda pair: costs[pair])
     candidate, stretch = best
-    told = f"{told_of(speeds)}; {exchange(speeds, candidate, d, size):.2g} s an exchange"
-    return CompressionChoice(candidate.compressor, candidate.downlink, stretch, told)
+    why = f"{described(speeds)}; {exchange(speeds, candidate, d, size):.2g} s an exchange"
+    return CompressionChoice(candidate.compressor, candidate.downlink, stretch, why)
 
 
 def exchange(speeds: Speeds, candidate: Candidate, d: int, size: int) -> float:
-    """Give the seconds of one exchange of d numbers."""
+    """Return the predicted seconds of one exchange of d numbers."""
     if candidate.compressor is None:
         return 2.0 * speeds.latency + speeds.byte * allreduce.exact_sum_bytes(d, size)
     costs = allreduce.route_costs(candidate.compressor, d, size, candidate.downlink)
@@ -129,36 +157,37 @@ def exchange(speeds: Speeds, candidate: Candidate, d: int, size: int) -> float:
 
 
 def candidates(d: int, comm: Comm) -> list[Candidate]:
-    """Give what is worth trying for d numbers, with the seconds that compressing them takes; collective."""
+    """Return the ways to exchange d numbers that are worth trying, with measured costs; collective."""
     found = [Candidate(None, False, 1.0, 0.0)]
-    for options, rounds in (({"levels": 127}, 1.02), ({}, 1.12), ({"levels": 3}, 1.35)):
-        one = timed(Compressor.make("quantised", options), False, rounds, d, comm)
+    for levels, rounds in CANDIDATE_LEVELS:
+        compressor = Compressor.make("quantised", {} if levels is None else {"levels": levels})
+        one = timed(compressor, False, rounds, d, comm)
         found += [one, one._replace(downlink=True)]
     return found
 
 
 def timed(compressor: Compressor, downlink: bool, rounds: float, d: int, comm: Comm) -> Candidate:
-    """Give a candidate with the seconds that compressing d numbers takes; collective."""
+    """Return a candidate with the measured seconds of compressing d numbers; collective."""
     x = np.random.default_rng(0).standard_normal(d)
     seconds = float(comm.max(np.array([_compressing_seconds(compressor, x, comm.size)]))[0])
     return Candidate(compressor, downlink, rounds, seconds)
 
 
 def _compressing_seconds(compressor: Compressor, x: Vector, size: int) -> float:
-    """Give the least seconds to encode x once, to decode what comes from all, and for the differences around it."""
+    """Return the fastest of three: encode x once, decode one for each rank, and the passes over x around that."""
     found = []
     for _ in range(3):
         begin = time.perf_counter()
         wire = compressor.encode(x, 0)
         for _ in range(size):
             compressor.decode(wire, x.size)
-        for _ in range(DIFFERENCES):
+        for _ in range(PASSES_OVER_VECTOR):
             x = x + 0.0
         found.append(time.perf_counter() - begin)
     return min(found)
 
 
-def told_of(speeds: Speeds) -> str:
-    """Say what was measured."""
+def described(speeds: Speeds) -> str:
+    """Return the measured speeds in words."""
     rate = f"{1e-6 / speeds.byte:.3g} MB/s" if speeds.byte > 0.0 else "no limit seen"
     return f"measured {1e6 * speeds.latency:.3g} us latency, {rate} a rank, {speeds.epoch:.2g} s an epoch"

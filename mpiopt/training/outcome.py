@@ -1,4 +1,4 @@
-"""What `train` leaves and says: the result file, and the tables at the end."""
+"""What `train` leaves behind: the result file, and the lines that it prints."""
 
 from __future__ import annotations
 
@@ -18,65 +18,67 @@ from mpiopt.results import summary
 from mpiopt.results.model import in_file_units
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
-from mpiopt.training.loop import RunState
+from mpiopt.training.run_state import RunState
 
 STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "signal": "NOT certified, stopped"}
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has come to its end, and what its result says besides."""
+    """A run at its end, with what its result file says besides the model."""
 
     now: RunState
     code: int  # exit code
-    how: str  # exchanges are made
+    exchanges: str  # a line that describes how the ranks exchanged; "" without compression
     costs: RunCosts
 
 
-def write(job: Job, data: Dataset, objective: Objective, done: Finished, comm: Comm) -> dict[str, float]:
-    """Write the result file; give the metrics of the test rows; collective."""
-    quality = tested(data, objective, done.now, comm)
+def say(job: Job, comm: Comm, *lines: str) -> None:
+    """Print on rank 0, unless the job is quiet."""
+    if comm.rank == 0 and not job.quiet:
+        print("\n".join(lines), flush=True)
+
+
+def data_lines(data: Dataset, objective: Objective) -> tuple[str, str]:
+    """Return a line about the data and a line about the objective."""
+    classes = f", {len(data.classes)} classes" if data.classes is not None else ""
+    return (
+        f"{data.source}: {data.shard.total} rows, {data.shard.features} features{classes}",
+        f"{written(objective.loss)} loss, {written(objective.penalty)} penalty",
+    )
+
+
+def write(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> dict[str, float]:
+    """Write the result file; return the metrics of the test rows, if there are any; collective."""
+    quality = test_metrics(data, objective, finished.now, comm)
+    shard = data.shard
     model = in_file_units(
-        done.now.state.w, data.shard.features, data.shard.intercept, data.mean, data.scale, data.classes, data.names
+        finished.now.state.w, shard.features, shard.intercept, data.mean, data.scale, data.classes, data.names
     )
     write_result(
         job.out,
         model=model,
-        history=done.now.rows,
-        provenance=origin(job, data, objective, done, comm),
+        history=finished.now.rows,
+        provenance=origin(job, data, objective, finished, comm),
         comm=comm,
-        costs=done.costs,
-        events=done.now.events,
+        costs=finished.costs,
+        events=finished.now.events,
         test=quality,
     )
     return quality
 
 
-def tested(data: Dataset, objective: Objective, now: RunState, comm: Comm) -> dict[str, float]:
-    """Measure the model on the test rows, where there are any; collective."""
+def test_metrics(data: Dataset, objective: Objective, now: RunState, comm: Comm) -> dict[str, float]:
+    """Return the metrics of the model on the test rows, none without test rows; collective."""
     if data.test is None:
         return {}
     z = replace(objective, shard=data.test).predict(now.state.w)
     return metrics(data.target, z, data.test.label, data.test.weight, comm)
 
 
-def described(data: Dataset, objective: Objective) -> str:
-    """Say what was read and what is minimised, in a line each."""
-    shard, h = data.shard, objective.penalty
-    kinds = f", {len(data.classes)} classes" if data.classes is not None else ""
-    model = f"{written(objective.loss)} loss, {written(h)} penalty"
-    return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}\n{model}"
-
-
-def say(job: Job, comm: Comm, *lines: str) -> None:
-    """Print on rank 0, unless told to be quiet."""
-    if comm.rank == 0 and not job.quiet:
-        print("\n".join(lines), flush=True)
-
-
-def origin(job: Job, data: Dataset, objective: Objective, done: Finished, comm: Comm) -> Provenance:
-    """Say where the result comes from; collective."""
-    where: Provenance = gather(
+def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:
+    """Return where the result comes from; collective."""
+    provenance: Provenance = gather(
         comm,
         mpi=comm.library,
         job=job.text(),
@@ -86,17 +88,16 @@ def origin(job: Job, data: Dataset, objective: Objective, done: Finished, comm: 
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
         loss=str(written(objective.loss)),
         penalty=str(written(objective.penalty)),
-        compression=done.how.removeprefix("exchanges: ") or "none",
+        compression=finished.exchanges.removeprefix("exchanges: ") or "none",
     )
-    found = done.now.certificate
-    return replace(where, exit_status=done.code, certificate_kind=found.kind, certificate=found.value)
+    found = finished.now.certificate
+    return replace(provenance, exit_status=finished.code, certificate_kind=found.kind, certificate=found.value)
 
 
-def tables(job: Job, objective: Objective, done: Finished, channel: Channel) -> None:
-    """Print what came out, and where time, bytes and memory went; collective."""
-    comm, now, costs = channel.comm, done.now, done.costs
+def print_tables(job: Job, objective: Objective, finished: Finished, channel: Channel) -> None:
+    """Print the result, and where time, bytes and memory went; collective."""
+    comm, now, costs = channel.comm, finished.now, finished.costs
     status = f"{STATUS[now.ending]}: {now.reason}"
-    row = now.rows[-1]
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
     work = [summary.work_line(now.state.work.visited, comm)] if hasattr(now.state, "work") else []
     if hasattr(now.state, "distance"):
@@ -104,7 +105,7 @@ def tables(job: Job, objective: Objective, done: Finished, channel: Channel) -> 
     say(
         job,
         comm,
-        summary.result_table(row, now.certificate.kind, job.stop.tol, status, job.out),
+        summary.result_table(now.last, now.certificate.kind, job.stop.tol, status, job.out),
         *work,
         summary.time_table(costs.time),
         *([summary.traffic_table(costs.traffic)] if comm.size > 1 else []),
@@ -114,5 +115,5 @@ def tables(job: Job, objective: Objective, done: Finished, channel: Channel) -> 
 
 
 def state_nbytes(state: Any) -> int:
-    """Give the memory of a state's arrays."""
+    """Return the bytes of a state's arrays."""
     return sum(a.nbytes for a in vars(state).values() if isinstance(a, np.ndarray))

@@ -1,10 +1,11 @@
-"""The command `predict`: a model applied to a data file, by all ranks, in bounded pieces."""
+"""The command `predict`: apply a model to a data file, on all ranks, a piece of the rows at a time."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,16 @@ FLAGS = {"out": True, "format": True, "kind": True, "quiet": False}
 KINDS = ("label", "probability", "margin")
 
 
+class Applied(NamedTuple):
+    """A model applied to this rank's rows."""
+
+    margins: Matrix  # (n, outputs)
+    label: Matrix  # (n,), NaN where the file has none
+    weight: Matrix  # (n,)
+
+
 def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Predict each row of a file, print how good it is where there are labels, write one line a row to --out."""
+    """Predict each row of a file, print the quality if there are labels, write one line for each row to --out."""
     positional, settings = parse(words, FLAGS)
     chosen = dict(settings)
     kind = chosen.get("kind", "label")
@@ -45,45 +54,37 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if "out" in chosen:
         check_writable(chosen["out"], comm)
     loss = parse_spec(str(result.provenance["loss"]))
-    scale = read(result.job).data.scale
     options = DataOptions(format=chosen.get("format", "auto"), features=result.coef.shape[1])
     with comm.agree_on_errors():
-        z, label, weight = apply(result.model, path, options, scale, comm)
-    target = make_loss(loss).target
-    answers = predictions(result.model, z, loss.name, kind)
+        applied = apply(result.model, path, options, read(result.job).data.scale, comm)
+    answers = predictions(result.model, applied.margins, loss.name, kind)
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)
-    labelled = comm.max(np.array([0.0, float(np.isnan(label).any())]))[1] == 0 and sum_rows(label, comm) > 0
-    mapped = as_trained(label, result.model, target)
-    foreign = float(comm.sum(np.array([float(np.isnan(mapped).sum())]))[0]) if labelled else 0.0
-    quality = metrics(target, z, mapped, weight, comm) if labelled and not foreign else {}
+    quality = measured(applied, result.model, make_loss(loss).target, comm)
     if comm.rank == 0 and "quiet" not in chosen:
-        print(
-            f"{path}: {metrics_line(quality) or unmeasured(foreign)}"
-            + (f"; written to {chosen['out']}" if "out" in chosen else "")
-        )
+        print(f"{path}: {quality}" + (f"; written to {chosen['out']}" if "out" in chosen else ""))
     return 0
 
 
-def unmeasured(foreign: float) -> str:
-    """Say why there is no measure of quality."""
-    return f"not measured, {foreign:g} rows have labels that the model was not trained on" if foreign else "no labels"
+def measured(applied: Applied, model: FittedModel, target: str, comm: Comm) -> str:
+    """Return the metrics in one line, or why there are none; collective."""
+    missing = comm.max(np.array([0.0, float(np.isnan(applied.label).any())]))[1] > 0
+    if missing or int(comm.sum(np.array([len(applied.label)]))[0]) == 0:
+        return "no labels"
+    label = as_trained(applied.label, model, target)
+    unknown = float(comm.sum(np.array([float(np.isnan(label).sum())]))[0])
+    if unknown:
+        return f"not measured, {unknown:g} rows have labels that the model was not trained on"
+    return metrics_line(metrics(target, applied.margins, label, applied.weight, comm))
 
 
-def sum_rows(label: Matrix, comm: Comm) -> int:
-    """Rows over all ranks."""
-    return int(comm.sum(np.array([len(label)]))[0])
-
-
-def apply(
-    model: FittedModel, path: str, options: DataOptions, scale: str, comm: Comm
-) -> tuple[Matrix, Matrix, Matrix]:
-    """Give margins (n, outputs), labels and weights of this rank's rows; holds one piece of the rows at a time.
+def apply(model: FittedModel, path: str, options: DataOptions, scale: str, comm: Comm) -> Applied:
+    """Return margins, labels and weights of this rank's rows; holds one piece of the rows at a time.
 
     Raises
     ------
     ValueError
-        On all ranks: dense rows with fewer columns than the model.
+        On all ranks: the rows are dense and have fewer columns than the model.
     """
     z, labels, weights = [np.empty((0, len(model.coef)))], [np.empty(0)], [np.empty(0)]
     wanted, few = model.coef.shape[1], 0
@@ -100,11 +101,11 @@ def apply(
         labels.append(piece.label)
         weights.append(np.ones(len(piece)) if piece.weight is None else piece.weight)
     comm.agree(ValueError(f"{path}: rows have {few} columns, the model has {wanted}") if few else None)
-    return np.concatenate(z), np.concatenate(labels), np.concatenate(weights)
+    return Applied(np.concatenate(z), np.concatenate(labels), np.concatenate(weights))
 
 
 def as_trained(label: Matrix, model: FittedModel, target: str) -> Matrix:
-    """Give the labels as the loss takes them; NaN for those that are no class of the model."""
+    """Return the labels as the loss takes them; NaN for a label that is no class of the model."""
     if model.classes is None:
         return label
     classes = np.asarray(model.classes, dtype=np.float64)
@@ -114,7 +115,7 @@ def as_trained(label: Matrix, model: FittedModel, target: str) -> Matrix:
 
 
 def predictions(model: FittedModel, z: Matrix, loss: str, kind: str) -> NDArray[np.generic]:
-    """Give what to predict from margins: labels, probabilities or expected values, (n,) or (n, classes)."""
+    """Return labels, probabilities, margins or expected values from margins, (n,) or (n, classes)."""
     if kind == "margin":
         return z if z.shape[1] > 1 else z[:, 0]
     if kind == "probability":
@@ -126,7 +127,7 @@ def predictions(model: FittedModel, z: Matrix, loss: str, kind: str) -> NDArray[
 
 
 def write_lines(path: str, answers: NDArray[np.generic], comm: Comm) -> None:
-    """Write one line a row, in the order of the file: every rank its part of one file, then it gets its name."""
+    """Write one line for each row, in the order of the file; every rank writes its part of one file; collective."""
     table = answers if answers.ndim == 2 else answers[:, None]
     text = "".join(" ".join(map(str, row)) + "\n" for row in table.tolist()).encode()
     lengths = [int(n[0]) for n in comm.allgather(np.array([len(text)]))]
@@ -142,7 +143,7 @@ def write_lines(path: str, answers: NDArray[np.generic], comm: Comm) -> None:
 
 
 def write_at(path: Path, text: bytes, offset: int) -> None:
-    """Write bytes into a file at a place."""
+    """Write bytes into a file at an offset."""
     with path.open("r+b") as f:
         f.seek(offset)
         f.write(text)

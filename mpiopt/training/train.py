@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
-
-import numpy as np
 
 from mpiopt.comm.base import Assignment, Comm
 from mpiopt.comm.collective_io import check_writable
@@ -19,127 +16,133 @@ from mpiopt.comm.oversubscription import oversubscribed
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Job, every, hints_of
 from mpiopt.core.exit_note import LAUNCHED
-from mpiopt.core.history import Clock, HistoryRow, Progress, progress
+from mpiopt.core.history import Clock, HistoryRow, progress
 from mpiopt.data.dataset import Dataset, prepare
 from mpiopt.objective.losses.base import loss_targets
-from mpiopt.objective.objective import Objective
 from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
 from mpiopt.resilience.checkpoint.store import Checkpoints, first_since
 from mpiopt.resilience.deadline import Deadline
 from mpiopt.resilience.recovery.base import make_recovery
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import summary
-from mpiopt.results.jsonl_log import Journal, journal
+from mpiopt.results.jsonl_log import open_log
 from mpiopt.results.result_file import RunCosts
-from mpiopt.training import channel_setup
-from mpiopt.training.channel_setup import open_channel
+from mpiopt.training.channel_setup import check_exchange_options, open_channel
 from mpiopt.training.job_args import agreed_job
-from mpiopt.training.loop import RunPlan, run
-from mpiopt.training.outcome import Finished, described, say, tables, write
+from mpiopt.training.loop import run
+from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
 from mpiopt.training.problem import pick, pose, target_of
 from mpiopt.training.run_recovery import RunRecovery
-from mpiopt.training.warmup import warm
+from mpiopt.training.run_state import RunPlan
+from mpiopt.training.warmup import warm_compressor, warm_kernels
 
-SILENCE = 1.5  # seconds of compiling of which nothing is said
 EXIT = {"certified": 0, "budget": 3}
 
 
 def train(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Train as the command line and the job file say; give the exit code."""
-    return outlive(comm, lambda ranks: agreed_job(words, ranks), stop)
+    """Train as the command line and the job file say; return the exit code."""
+    return train_elastic(comm, lambda ranks: agreed_job(words, ranks), stop)
 
 
 def train_job(job: Job, comm: Comm, stop: StopSignal) -> int:
-    """Train as the job says, the same on all ranks; give the exit code."""
-    return outlive(comm, lambda ranks: job, stop)
+    """Train as the job says, which must be equal on all ranks; return the exit code."""
+    return train_elastic(comm, lambda ranks: job, stop)
 
 
-def outlive(comm: Comm, job_on: Callable[[Comm], Job], stop: StopSignal) -> int:
-    """Train on the ranks that stay alive, with the job that all of a communicator's ranks agree on."""
-    keeper, membership = RunRecovery(), comm.membership or FixedMembership(comm)
+def train_elastic(comm: Comm, job_on: Callable[[Comm], Job], stop: StopSignal) -> int:
+    """Train, again after each loss of ranks, with the job on which the ranks of a communicator agree."""
+    recovery, membership = RunRecovery(), getattr(comm, "crew", None) or FixedMembership(comm)
     return run_elastic(
-        membership, lambda ranks: spares_of(job_on, ranks), lambda post: live(job_on, post, stop, keeper)
+        membership,
+        lambda ranks: spares_of(job_on, ranks),
+        lambda assignment: train_once(job_on, assignment, stop, recovery),
     )
 
 
-def live(job_on: Callable[[Comm], Job], post: Assignment, stop: StopSignal, keeper: RunRecovery) -> int:
-    """Train, from the start or from what the keeper has kept of a life before; give the exit code."""
-    began = time.perf_counter()
-    comm = cast(Comm, post.comm)
+def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: StopSignal, recovery: RunRecovery) -> int:
+    """Train, from the start or from what `recovery` has kept of an attempt before; return the exit code.
+
+    This is the one place that connects the parts of a run.
+    """
+    began, clock = time.perf_counter(), Clock()
+    comm = cast(Comm, assignment.comm)
     job = job_on(comm)
-    recovery = make_recovery(job.recovery)
-    keeper.begin(post, recovery, lambda line: say(job, comm, line))
-    if keeper.vault.life > 1:
+    strategy = make_recovery(job.recovery)
+    recovery.begin(assignment, strategy, lambda line: say(job, comm, line))
+    if not recovery.first_attempt:
         stop.realign(comm)
-    if post.lost and not recovery.goes_on:
+    if assignment.lost and not strategy.continues:
         return AGAIN
-    clock = Clock()
-    channel_setup.check_words(job)
-    check_writable(job.out, comm)
-    if job.log:
-        check_writable(job.log, comm)
+    check_exchange_options(job)
+    for out in filter(None, (job.out, job.log)):
+        check_writable(out, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
     clock.add("load", time.perf_counter() - began)
     objective = pose(job.model, data.shard, data.target, data.classes)
-    plan, store = make_plan(job, data, comm, keeper)
-    stop.outside = Deadline(store.folder, os.environ) if comm.rank == 0 else None
+    plan, store = make_plan(job, data, comm, recovery)
     algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
-    warm_up(objective, comm, lambda line: say(job, comm, line))
-    channel, algorithm, how = open_channel(job, objective, algorithm, comm)
-    say(job, comm, described(data, objective), why, *filter(None, (how, oversubscribed(comm))))
-    warm_up_compressor(channel, objective)
-    lines = progress(comm.rank, job.quiet, sys.stdout)
-    log = journal(job.log, comm.rank, bool(job.resume) or keeper.vault.life > 1)
+    warm_kernels(objective, comm, lambda line: say(job, comm, line))
+    channel, algorithm, exchanges = open_channel(job, objective, algorithm, comm)
+    say(job, comm, *data_lines(data, objective), why, *filter(None, (exchanges, oversubscribed(comm))))
+    warm_compressor(channel, objective)
+    terminal = progress(comm.rank, job.quiet, sys.stdout)
+    log = open_log(job.log, comm.rank, bool(job.resume) or not recovery.first_attempt)
+
+    def report(row: HistoryRow) -> None:
+        terminal.show(row, job.stop.tol)
+        log.add(row)
+
     started = time.perf_counter()
-    now = run(plan, objective, algorithm, channel, stop, clock, lambda row: show(row, lines, job.stop.tol, log))
-    spent = time.perf_counter() - started
-    lines.end()
-    account(clock, channel, spent)
+    now = run(plan, objective, algorithm, channel, stop, clock, report)
+    terminal.end()
+    count_loop(clock, channel, time.perf_counter() - started)
     code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
     costs = RunCosts(channel.counts(), summary.times(clock, time.perf_counter() - began, comm))
-    done = Finished(now, code, how, costs)
+    finished = Finished(now, code, exchanges, costs)
     store.check()
-    quality = write(job, data, objective, done, comm)
+    quality = write(job, data, objective, finished, comm)
     store.release(f"{now.ending}: {now.reason}", code)
     if data.test is not None:
         say(job, comm, f"{data.test.total} test rows: {summary.metrics_line(quality)}")
-    tables(job, objective, done, channel)
+    print_tables(job, objective, finished, channel)
     return code
 
 
-def show(row: HistoryRow, lines: Progress, tolerance: float, log: Journal) -> None:
-    """Say where the run is, to the terminal and to the log."""
-    lines.show(row, tolerance)
-    log.add(row)
-
-
 def spares_of(job_on: Callable[[Comm], Job], ranks: Comm) -> int:
-    """Give how many ranks are to wait; 0 where the job is wrong: the work will say so."""
+    """Return how many ranks wait as spares; 0 if the job is wrong, since `train_once` reports that."""
     try:
         return job_on(ranks).spares
     except (ValueError, OSError):
         return 0
 
 
-def make_plan(job: Job, data: Dataset, comm: Comm, keeper: RunRecovery) -> tuple[RunPlan, Checkpoints]:
-    """Say when the run stops, saves, and whether it goes on from a checkpoint; claim the folder of checkpoints."""
+def make_plan(job: Job, data: Dataset, comm: Comm, recovery: RunRecovery) -> tuple[RunPlan, Checkpoints]:
+    """Return when the run stops and saves, and whether it resumes; claim the folder of checkpoints; collective."""
     folder = Path(job.out).with_suffix(".ckpt")
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
-    meta: dict[str, str | int | float] = {"job": f'data_checksum = "{data.checksum}"\n{job.identity()}'}
-    meta["tol"] = job.stop.tol  # for `mpiopt status`
-    if not (job.resume or keeper.saved):  # a launcher has started this job before
-        keeper.saved = first_since(folder, float(os.environ.get(LAUNCHED, "inf")), comm)
+    if not (job.resume or recovery.saved):  # the launcher may have started this run before
+        recovery.saved = first_since(folder, float(os.environ.get(LAUNCHED, "inf")), comm)
     store = open_store(job, folder, comm)
-    store.since = 0 if job.resume else keeper.saved
+    store.since = 0 if job.resume else recovery.saved
     store.claim()
-    plan = RunPlan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
-    return keeper.plan(plan, store, comm), store
+    plan = RunPlan(
+        stop=job.stop,
+        store=store,
+        meta={
+            "job": f'data_checksum = "{data.checksum}"\n{job.identity()}',
+            "tol": job.stop.tol,  # for `mpiopt status`
+        },
+        save_every=every(job.checkpoint_every),
+        resume=bool(job.resume),
+        external_stop=Deadline(store.folder, os.environ) if comm.rank == 0 else None,
+    )
+    return recovery.plan(plan, store, comm), store
 
 
 def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
-    """Give the checkpoints of a job, in the form that it wants."""
+    """Return the checkpoints of a job, in the form that the job asks for."""
 
     def warn(line: str) -> None:
         say(job, comm, line)
@@ -149,32 +152,11 @@ def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
     return Checkpoints(folder, comm, job.checkpoint_form, warn, hints_of(job.io_hints))
 
 
-def account(clock: Clock, channel: Channel, spent: float) -> None:
-    """Share out the seconds of the loop that are not counted yet."""
+def count_loop(clock: Clock, channel: Channel, seconds: float) -> None:
+    """Count the seconds of the loop that no phase has counted yet to exchanges and computing."""
     traffic = channel.traffic
     clock.add("communicate", traffic.seconds_communicate)
     clock.add("compress", traffic.seconds_compress)
     clock.add("wait", traffic.seconds_wait)
     others = sum(clock.seconds[name] for name in ("compress", "communicate", "wait", "evaluate", "checkpoint"))
-    clock.add("compute", max(0.0, spent - others))
-
-
-def warm_up(objective: Objective, comm: Comm, tell: Callable[[str], None]) -> None:
-    """Compile the kernels on rank 0, then let the others find them in the cache; say so where it takes long."""
-    if comm.rank == 0:
-        told = threading.Timer(SILENCE, tell, ["compiling for this machine; the next run finds it done"])
-        told.daemon = True
-        told.start()
-        try:
-            warm(objective)
-        finally:
-            told.cancel()
-    comm.barrier()
-
-
-def warm_up_compressor(channel: Channel, objective: Objective) -> None:
-    """Compile what compresses, as `warm_up` does."""
-    if channel.compressor is not None and channel.rank == 0:
-        for d in (8, objective.zeros().size):
-            channel.compressor.decode(channel.compressor.encode(np.ones(d), 0), d)
-    channel.comm.barrier()
+    clock.add("compute", max(0.0, seconds - others))

@@ -59,7 +59,7 @@ def test_the_newest_two_are_kept_and_nothing_else(tmp_path):
     assert load(folder, 2)[0][0].k == 4
 
 
-@pytest.mark.parametrize("broken", ["write_shard", "_tell"])
+@pytest.mark.parametrize("broken", ["write_shard", "_write_note"])
 def test_a_rank_that_cannot_write_stops_all_and_leaves_the_last_one_whole(tmp_path, monkeypatch, broken):
     folder = tmp_path / "run.ckpt"
     save(folder, 3, 1)

@@ -20,7 +20,8 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.stepsize.synthetic import make
-from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.loop import run
+from mpiopt.training.run_state import RunPlan
 from tests.cases.decentralised import TEXTS, begun, followed, made
 from tests.cases.graphs import NAMES, strongly_connected
 from tests.cases.problems import objective

@@ -15,18 +15,18 @@ from mpiopt.resilience.recovery.base import Recovery
 from mpiopt.resilience.replicas import (
     Inventory,
     Snapshot,
-    choose_copies,
-    choose_newest,
-    cut,
     fill,
     label_of,
+    pack_replica,
+    plan_newest,
+    plan_rollback,
     shard_place,
 )
 from mpiopt.results.result_file import read_result
 from tests.cases.mortal_ranks import outlive, trained
 from tests.cases.problems import SIZES, objective
 
-RECOVERIES = [name for name, member in sorted(Recovery.known().items()) if member.goes_on]
+RECOVERIES = [name for name, member in sorted(Recovery.known().items()) if member.continues]
 EXACT = sorted(name for name, member in Algorithm.known().items() if member.exact)
 DATA = "generate:n=300,d=6,condition=1e1,task=binary"
 SAME = ["round", "epoch", "objective", "certificate", "step_size"]
@@ -115,7 +115,7 @@ def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
         target, channel = objective("softmax", 0.0, 0.05, "csr", comm), Channel(comm, seed=3)
         state = algorithm.init(target, channel)
         algorithm.step(0, state, target, channel)
-        return state, target.shard, cut(state, shard_place(target.shard, comm), 1, 7)
+        return state, target.shard, pack_replica(state, shard_place(target.shard, comm), 1, 7)
 
     made = spmd(first, make)
     table = np.empty((160, 3))
@@ -144,12 +144,12 @@ def test_copies_count_where_all_pieces_of_a_moment_are_there():
     # Of three ranks the second is dead; the first copies are whole, the second ones were broken off.
     first = told([(1, 4), (1, 8)], (1, 4, 0, 3, 0, 5), (1, 4, 2, 3, 9, 5), (1, 8, 0, 3, 0, 5))
     third = told([(1, 4)], (1, 4, 2, 3, 9, 5), (1, 4, 1, 3, 5, 4))
-    choice = choose_copies([first, third])
-    assert (choice.life, choice.k, choice.source, choice.whole) == (1, 4, 0, [0, 1, 2])
-    assert sum(len(labels) for labels in choice.bring.values()) == 3
-    assert choose_copies([first]) is None
-    assert choose_newest([first, third]).k == 8
-    assert choose_newest([told([])]) is None
+    choice = plan_rollback([first, third])
+    assert (choice.attempt, choice.k, choice.source, choice.saved_ranks) == (1, 4, 0, [0, 1, 2])
+    assert sum(len(labels) for labels in choice.sends.values()) == 3
+    assert plan_rollback([first]) is None
+    assert plan_newest([first, third]).k == 8
+    assert plan_newest([told([])]) is None
 
 
 @pytest.mark.parametrize("name", sorted(Recovery.known()))

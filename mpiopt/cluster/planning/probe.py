@@ -30,8 +30,8 @@ from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training import loop
 from mpiopt.training import warmup as kernels
-from mpiopt.training.loop import RunPlan, RunState, Watch
 from mpiopt.training.problem import pose
+from mpiopt.training.run_state import RunPlan, RunState, RunTimer
 
 R = TypeVar("R")
 
@@ -148,10 +148,10 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
     return replace(objective, shard=part)
 
 
-def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[Watch, RunState]:
-    watch = Watch(algorithm.run_channel(channel), Clock(), StopSignal())
+def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[RunTimer, RunState]:
+    watch = RunTimer(algorithm.run_channel(channel), Clock(), StopSignal())
     now = loop.begin(RunPlan(Stopping()), objective, algorithm, watch)
-    loop.note(now, 0.0, watch, lambda row: None)
+    loop.record(now, 0.0, watch, lambda row: None)
     return watch, now
 
 
@@ -160,7 +160,9 @@ def _begin(objective: Objective, algorithm: Algorithm[Any], channel: Channel) ->
     _go_on(objective, algorithm, watch, now, FIRST)
 
 
-def _go_on(objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: RunState, until: Until) -> list[float]:
+def _go_on(
+    objective: Objective, algorithm: Algorithm[Any], watch: RunTimer, now: RunState, until: Until
+) -> list[float]:
     """Do rounds as far as they are wanted; give their epochs."""
     epochs: list[float] = []
     began = time.perf_counter()
@@ -168,7 +170,7 @@ def _go_on(objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: R
         progress = algorithm.step(now.round, now.state, objective, watch.channel)
         now.round += 1
         now.epochs += progress.epochs
-        loop.look(now, progress, objective, watch, lambda row: None)
+        loop.evaluate_if_due(now, progress, objective, watch, lambda row: None)
         epochs.append(progress.epochs)
         spent = float(watch.channel.comm.max(np.array([time.perf_counter() - began]))[0])
         enough = spent >= until.most or (len(now.rows) > until.periods and spent >= until.least)

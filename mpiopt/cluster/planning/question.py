@@ -64,7 +64,7 @@ def ask(words: Sequence[str]) -> Question:
     elif "columns" in ours or "density" in ours or "classes" in ours:
         raise ValueError("--columns, --density and --classes are for rows that are not there yet; DATA has its own")
     job = job_from(positional, theirs)
-    channel_setup.check_words(job)
+    channel_setup.check_exchange_options(job)
     if "ranks" not in numbers and "simulate" not in ours:
         raise ValueError("plan needs --ranks P, the ranks of the job")
     texts = {key: ours.get(key, getattr(Question(job), key)) for key in TEXTS}

@@ -19,8 +19,9 @@ from mpiopt.objective.losses.base import loss_targets
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.summary import size
 from mpiopt.training.channel_setup import open_channel
-from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.loop import run
 from mpiopt.training.problem import pick, pose, target_of
+from mpiopt.training.run_state import RunPlan
 
 MOST = 1024  # ranks, each a thread
 TIMEOUT = 600.0  # seconds until a rank that does not come to its turn is given up

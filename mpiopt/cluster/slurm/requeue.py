@@ -16,7 +16,7 @@ from mpiopt.cluster.sweep import picked
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.job import Job
-from mpiopt.resilience.checkpoint.folder import Slots
+from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.training.job_args import job_of
 
 
@@ -36,8 +36,8 @@ def jobs(words: Sequence[str]) -> list[Job]:
 
 def newest(job: Job) -> float:
     """Give when the newest checkpoint was put in place, in seconds since 1970; 0 where there is none."""
-    slots = Slots(Path(job.out).with_suffix(".ckpt"))
-    return max((slots.path(number).stat().st_mtime for number in slots.whole()), default=0.0)
+    slots = CheckpointFolder(Path(job.out).with_suffix(".ckpt"))
+    return max((slots.path(number).stat().st_mtime for number in slots.committed()), default=0.0)
 
 
 if __name__ == "__main__":

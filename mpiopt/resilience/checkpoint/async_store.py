@@ -1,9 +1,10 @@
-"""Checkpoints that are written while the run goes on: a copy of the state, a thread on each rank, the sharded form.
+"""Checkpoints that threads write while the run goes on, in the sharded form.
 
-Every rank's thread writes its file, then, beside it, one that tells the CRC-32 of each slab, or what went wrong. The
-thread of rank 0 waits until all have told, and commits as `Checkpoints` does: the manifest is renamed into place when
-every rank's file is on the disk. No MPI is called outside the main thread. What fails reaches the run at the next
-save, or at the end. *Price:* a copy of the state, and a run that is killed loses what was under way.
+`save` copies the state and returns. The thread of every rank writes its shard file, and then a note beside it with
+the CRC-32 of each slab, or with its error. The thread of rank 0 waits for all notes and commits as `Checkpoints`
+does: it renames the manifest into place when every shard file is on the disk. The threads make no MPI calls. The run
+sees an error at its next save, or at its end. *Price:* memory for a copy of the state; a run that is killed loses the
+checkpoint that is being written.
 """
 
 from __future__ import annotations
@@ -20,140 +21,139 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.files import cause
 from mpiopt.data.shard import Shard
-from mpiopt.resilience.checkpoint.header import Meta
+from mpiopt.resilience.checkpoint.base import Meta
 from mpiopt.resilience.checkpoint.slabs import Slab
 from mpiopt.resilience.checkpoint.store import Checkpoints, LoadedCheckpoint
-from mpiopt.resilience.checkpoint.writers import head_of, manifest, shard_names, write_shard
+from mpiopt.resilience.checkpoint.writers import EXTENT, SavePoint, make_head, manifest, shard_names, write_shard
 
-PAUSE = 0.02  # seconds between two looks for what the others tell
+POLL = 0.02  # seconds between two looks for another rank's note: short against the time that a shard file takes
 
 
 @dataclass(frozen=True, eq=False)
-class Saving:
-    """One checkpoint under way."""
+class PendingSave:
+    """One checkpoint that is being written."""
 
     number: int
     path: Path
-    k: int
-    slabs: list[Slab]  # copies, in the order of the sequence
-    places: NDArray[np.int64]  # (ranks, slabs, 2) start and stop
-    total: int
-    meta: Meta
+    point: SavePoint
+    slabs: list[Slab]  # copies, with their rows in the order of the file
+    places: NDArray[np.int64]  # (ranks, slabs, 2): start and stop
 
 
 class BackgroundCheckpoints(Checkpoints):
-    """As `Checkpoints` in the sharded form, with a `save` that returns when the state is copied; collective."""
+    """`Checkpoints` in the sharded form whose `save` returns once the state is copied; every method is collective."""
 
     def __init__(self, folder: str | Path, comm: Comm, warn: Callable[[str], object] = lambda line: None) -> None:
         super().__init__(folder, comm, "sharded", warn)
         self._thread: threading.Thread | None = None
         self._failure: OSError | None = None
-        self._told, self._given_up = threading.Event(), threading.Event()
+        self._noted, self._given_up = threading.Event(), threading.Event()
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
-        """Copy the state as it is before round k, and write it behind the rounds that follow.
+        """Copy the state before round k, and write it during the rounds that follow.
 
         Raises
         ------
         OSError
-            On all ranks, one line: the save before, or the start of this one, failed.
+            On all ranks, one line: the save before this one failed, or this one cannot start.
         """
         self.finish()
         mine = self.slabs(state, shard)
         number = self.begin(mine)
         here = np.array([[[s.start, s.stop] for s in mine]], np.int64).reshape(1, len(mine), 2)
         places = np.concatenate(self.comm.allgather(here))
-        path = self._slots.path(number)
-        saving = Saving(number, path, k, [_copied(s) for s in mine], places, shard.total, dict(meta))
-        self._told, self._given_up = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._write, args=[saving], name="checkpoint", daemon=True)
+        point = SavePoint(k, shard.total, dict(meta))
+        pending = PendingSave(number, self._files.path(number), point, [_copied(s) for s in mine], places)
+        self._noted, self._given_up = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._write, args=[pending], name="checkpoint", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
-        """Wait until the save under way, if any, is committed; OSError on all ranks if it failed; collective."""
+        """Wait until the pending save, if any, is committed; OSError on all ranks if it failed."""
         if self._thread is None:
             return
-        self._told.wait()
+        self._noted.wait()
         try:
-            self.comm.agree(None if self.comm.rank == 0 else self._failure)  # a rank that could not even tell
+            # On a rank other than 0 this is a failure to write its note: rank 0 would wait for the note for ever.
+            self.comm.agree(None if self.comm.rank == 0 else self._failure)
         except OSError:
             self._given_up.set()
-            self._end()
+            self._join()
             raise
-        self.comm.agree(self._end())
+        self.comm.agree(self._join())
 
-    def _end(self) -> OSError | None:
+    def _join(self) -> OSError | None:
         if self._thread is not None:
             self._thread.join()
         self._thread, failure, self._failure = None, self._failure, None
         return failure
 
     def give_up(self) -> None:
-        """Let the thread end; a checkpoint that all ranks have told of may still be put in place."""
+        """End the thread; a checkpoint for which all ranks have written their notes may still be committed."""
         self._given_up.set()
-        self._end()
+        self._join()
 
     def check(self) -> None:
-        """Finish what is under way; then as `Checkpoints`."""
+        """Finish the pending save; then check as `Checkpoints` does."""
         self.finish()
         super().check()
 
     def release(self, ending: str, code: int = 0) -> None:
-        """Finish what is under way; then as `Checkpoints`."""
+        """Finish the pending save; then release as `Checkpoints` does."""
         self.finish()
         super().release(ending, code)
 
     def load(self, blank_state: object, shard: Shard, job: str) -> LoadedCheckpoint | None:
-        """Finish what is under way; then as `Checkpoints`."""
+        """Finish the pending save; then load as `Checkpoints` does."""
         self.finish()
         return super().load(blank_state, shard, job)
 
-    def _write(self, saving: Saving) -> None:
-        mine = self._shards(saving)[self.comm.rank]
+    def _write(self, pending: PendingSave) -> None:
+        mine = self._shards(pending)[self.comm.rank]
         try:
-            told: dict[str, object] = {"checksums": write_shard(mine, saving.slabs)}
-        except Exception as failure:  # whatever it is, the others wait to hear of it
-            told = {"error": f"cannot write {mine}: {cause(failure)}"}
+            note: dict[str, object] = {"checksums": write_shard(mine, pending.slabs)}
+        except Exception as failure:  # any error at all: rank 0 waits for this note
+            note = {"error": f"cannot write {mine}: {cause(failure)}"}
         try:
-            _tell(mine, told)
+            _write_note(mine, note)
         except OSError as failure:
             self._failure = OSError(f"cannot write {mine}: {cause(failure)}")
-        self._told.set()
+        self._noted.set()
         if self.comm.rank == 0:
-            self._commit(saving)
+            self._commit(pending)
 
-    def _commit(self, saving: Saving) -> None:
+    def _commit(self, pending: PendingSave) -> None:
         try:
             if self._failure is not None:
                 raise self._failure
-            self._put_in_place(saving, [self._heard(path) for path in self._shards(saving)])
-            for shard in self._shards(saving):
-                _note(shard).unlink(missing_ok=True)
+            self._put_in_place(pending, [self._read_note(path) for path in self._shards(pending)])
+            for shard in self._shards(pending):
+                _note_path(shard).unlink(missing_ok=True)
         except Exception as failure:
             self._failure = failure if isinstance(failure, OSError) else OSError(str(failure))
-            self._slots.abandon(saving.number)
+            self._files.abandon(pending.number)
 
-    def _put_in_place(self, saving: Saving, told: list[Mapping[str, object]]) -> None:
-        errors = [str(one["error"]) for one in told if "error" in one]
+    def _put_in_place(self, pending: PendingSave, notes: list[Mapping[str, object]]) -> None:
+        errors = [str(note["error"]) for note in notes if "error" in note]
         if errors:
             raise OSError(errors[0])
-        checksums = np.array([one["checksums"] for one in told], np.int64).reshape(*saving.places.shape[:2], 1)
-        every = np.concatenate([saving.places, checksums], axis=2)
-        files = shard_names(saving.path, self.comm.size)
-        head = head_of(saving.k, saving.slabs, every, files, saving.total, saving.meta)
-        Path(f"{saving.path}.partial").write_bytes(manifest(head))
-        self._slots.commit(saving.number)
+        extents = np.empty(pending.places.shape[:2], EXTENT)
+        extents["start"], extents["stop"] = pending.places[..., 0], pending.places[..., 1]
+        extents["checksum"] = np.array([note["checksums"] for note in notes], np.int64).reshape(extents.shape)
+        head = make_head(pending.point, pending.slabs, extents, shard_names(pending.path, self.comm.size))
+        Path(f"{pending.path}.partial").write_bytes(manifest(head))
+        self._files.commit(pending.number)
 
-    def _heard(self, shard: Path) -> Mapping[str, object]:
-        """Wait for what a rank tells."""
-        while not _note(shard).exists():
-            if self._given_up.wait(PAUSE):
+    def _read_note(self, shard: Path) -> Mapping[str, object]:
+        """Wait for the note of a rank, and return its content."""
+        while not _note_path(shard).exists():
+            if self._given_up.wait(POLL):
                 raise OSError(f"cannot write {shard}")
-        heard: dict[str, object] = json.loads(_note(shard).read_text())
-        return heard
+        note: dict[str, object] = json.loads(_note_path(shard).read_text())
+        return note
 
-    def _shards(self, saving: Saving) -> list[Path]:
-        return [saving.path.with_name(name) for name in shard_names(saving.path, self.comm.size)]
+    def _shards(self, pending: PendingSave) -> list[Path]:
+        return [pending.path.with_name(name) for name in shard_names(pending.path, self.comm.size)]
 
 
 def _copied(slab: Slab) -> Slab:
@@ -161,11 +161,11 @@ def _copied(slab: Slab) -> Slab:
     return replace(slab, rows=rows, inverse=None)
 
 
-def _note(shard: Path) -> Path:
+def _note_path(shard: Path) -> Path:
     return shard.with_suffix(".told")
 
 
-def _tell(shard: Path, told: Mapping[str, object]) -> None:
-    partial = Path(f"{_note(shard)}.partial")
-    partial.write_text(json.dumps(told))
-    partial.rename(_note(shard))
+def _write_note(shard: Path, note: Mapping[str, object]) -> None:
+    partial = Path(f"{_note_path(shard)}.partial")
+    partial.write_text(json.dumps(note))
+    partial.rename(_note_path(shard))

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: one JSON text under a checksum, from which every slab can be verified."""
+"""The header of a checkpoint: a JSON text with a checksum, and with the checksums of all slabs."""
 
 from __future__ import annotations
 
@@ -15,36 +15,26 @@ import numpy as np
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.hdf5 import CHECKPOINT, FORMAT, check_format, open_read
 from mpiopt.core.state import Layout
+from mpiopt.resilience.checkpoint.base import Meta
 from mpiopt.resilience.checkpoint.slabs import Slab
 
-Meta = dict[str, str | int | float]
-
-# Keys of a job that a resumed run may change: when to stop, where to write, what to print, what to do about losses.
+# Keys of a job that a resumed run may change.
 FREE = frozenset(
     (
-        "tol",
-        "max_epochs",
-        "max_seconds",
-        "out",
-        "log",
-        "resume",
-        "checkpoint_every",
-        "checkpoint_form",
-        "io_hints",
-        "quiet",
-        "recovery",
-        "spares",
+        *("tol", "max_epochs", "max_seconds"),  # when to stop
+        *("out", "log", "resume", "checkpoint_every", "checkpoint_form", "io_hints", "quiet"),  # what to write
+        *("recovery", "spares"),  # how to go on after a loss
     )
 )
 
 
 class Damaged(Exception):
-    """The checkpoint cannot be trusted; the one before it may be."""
+    """A checkpoint whose checksums do not match, or of which a part is missing."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One dataset: how it lies over the ranks, and the slab that each of the writing ranks wrote."""
+    """One dataset: its layout over the ranks, and the slab that each rank wrote."""
 
     layout: str
     dtype: str
@@ -56,22 +46,22 @@ class Field:
 
 @dataclass(frozen=True)
 class Head:
-    """Round, ranks, sequence, what the runner wants back, and the fields."""
+    """The header: which run it is, when it was saved, and its fields."""
 
-    k: int
-    size: int
-    total: int
+    k: int  # the next round
+    size: int  # ranks that wrote it
+    total: int  # rows of all ranks
     files: list[str]  # shard files that must lie beside it; none in the parallel form
     meta: Meta
     fields: dict[str, Field]
 
     def text(self) -> str:
-        """Give the head as JSON; floats survive bit by bit."""
+        """Return the header as JSON; floats survive bit by bit."""
         return json.dumps(asdict(self))
 
 
 def write_head(f: h5py.File, head: Head, rank: int) -> None:
-    """Add the head; collective where the file is open on all ranks."""
+    """Add the header to an open file; collective if the file is open on all ranks."""
     text = head.text().encode()
     f.attrs.update({"kind": CHECKPOINT, "format": FORMAT, "round": head.k, "ranks": head.size})
     f.attrs["head_checksum"] = zlib.crc32(text)
@@ -81,14 +71,14 @@ def write_head(f: h5py.File, head: Head, rank: int) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Give the text of the head.
+    """Return the text of the header.
 
     Raises
     ------
     Damaged
-        If it is not whole, or a shard file is missing.
+        If the header is incomplete.
     ValueError
-        If it is whole, and of a format that this version does not know.
+        If the file has a format that this version does not know.
     """
     try:
         with open_read(path) as f:
@@ -100,21 +90,21 @@ def read_text(path: Path) -> str:
             raise
         raise Damaged(str(error).removeprefix(f"{path}: ")) from None
     except (OSError, KeyError, RuntimeError) as error:
-        raise Damaged(f"no head ({error})") from None
+        raise Damaged(f"it has no header ({error})") from None
     if not whole:
-        raise Damaged("the head's checksum does not hold")
+        raise Damaged("the checksum of the header is wrong")
     return raw.decode()
 
 
 def parse(text: str) -> Head:
-    """Read what `Head.text` gave."""
+    """Return the header of a text that `Head.text` made."""
     tree = json.loads(text)
     fields = {name: Field(**field) for name, field in tree.pop("fields").items()}
     return Head(fields=fields, **tree)
 
 
 def refuse_other_job(head: Head, job: str, slabs: list[Slab], total: int, where: str) -> None:
-    """Raise ValueError, with one line that says what differs, if the checkpoint cannot continue this job."""
+    """Raise ValueError if the checkpoint is of another job; the message, one line, says what differs."""
     ours, theirs = _settings(job), _settings(str(head.meta.get("job", "")))
     for key in sorted(ours.keys() | theirs.keys()):
         a, b = theirs.get(key, "absent"), ours.get(key, "absent")
@@ -132,13 +122,13 @@ def refuse_other_job(head: Head, job: str, slabs: list[Slab], total: int, where:
 
 
 def _kind(layout: Layout, dtype: str, shape: list[int] | tuple[int, ...]) -> str:
-    # Axis 0 of a private field is the number of ranks, which may change.
+    # Axis 0 of a per-rank field is the number of ranks, which may change.
     cut = list(shape[1:]) if layout is Layout.PER_RANK else list(shape)
     return f"{layout.name.lower()} {np.dtype(dtype)} {cut}"
 
 
 def _settings(job: str) -> dict[str, str]:
-    """Flatten a job text to `table.key` -> value, without what a resumed run may change."""
+    """Return `table.key` -> value of a job text, without the keys that a resumed run may change."""
     try:
         tree = tomllib.loads(job)
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""A field of a state as one slab a rank: its place in the file, pieces in the order of the sequence, a checksum."""
+"""One rank's part of a field as a slab of its dataset: its place, its rows in the order of the file, a checksum."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mpiopt.comm.base import Comm
 from mpiopt.core.state import Layout, layouts
 from mpiopt.data.shard import Shard
 
-PIECE_NBYTES = 1 << 22  # what is copied at a time; all extra memory besides the inverse order
+PIECE_NBYTES = 1 << 22  # bytes copied at a time: with the inverse order, the only extra memory of a save
 
 
 @dataclass(frozen=True, eq=False)
 class Slab:
     """This rank's part of one dataset: positions `start … start + len(rows)` of axis 0.
 
-    Row j of `rows` lies at position `start + order[j]`; `inverse` is the inverse of that permutation, None if the
-    identity. `rows` is a view into the state: filling it fills the state.
+    Row j of `rows` lies at position `start + order[j]`. `inverse` is the inverse of the permutation `order`; None
+    stands for the identity. `rows` is a view into the state: to fill it fills the state.
     """
 
     name: str
@@ -35,25 +35,28 @@ class Slab:
 
     @property
     def stop(self) -> int:
-        """One beyond the last position."""
+        """One past the last position."""
         return self.start + len(self.rows)
 
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Give (first position within the slab, rows in the order of the sequence), a few MB at a time."""
+        """Yield (first position within the slab, rows in the order of the file), a few MB at a time."""
         for a, b in cuts(self.rows):
             # take: four times as fast as indexing where a row has several columns
             chosen = self.rows[a:b] if self.inverse is None else np.take(self.rows, self.inverse[a:b], axis=0)
             yield a, np.ascontiguousarray(chosen)
 
     def fill(self, dataset: h5py.Dataset) -> None:
-        """Fill the rows, in place, from their positions in the dataset."""
+        """Read the rows, in place, from their positions in the dataset."""
         for a, b in cuts(self.rows):
             place: Any = slice(a, b) if self.inverse is None else self.inverse[a:b]
             self.rows[place] = dataset[self.start + a : self.start + b]
 
 
 def slabs(state: object, shard: Shard, comm: Comm, inverse: NDArray[np.integer] | None) -> list[Slab]:
-    """Give the slabs of all stored fields, replicated ones on rank 0 alone; `inverse` is that of `shard.order`."""
+    """Return the slabs of all stored fields; only rank 0 has rows of replicated ones.
+
+    `inverse` is the inverse of `shard.order`, as `inverted` returns it.
+    """
     return [
         _slab(name, layout, getattr(state, name), shard, comm, inverse) for name, layout in layouts(state).items()
     ]
@@ -64,7 +67,7 @@ def _slab(
 ) -> Slab:
     if layout is Layout.SHARDED:
         if len(array) != len(shard):
-            raise RuntimeError(f"sharded field {name} has {len(array)} rows, the shard {len(shard)}")
+            raise RuntimeError(f"sharded field {name} has {len(array)} rows, but the shard has {len(shard)}")
         return Slab(name, layout, array, (shard.total, *array.shape[1:]), shard.start, inverse)
     if layout is Layout.PER_RANK:
         return Slab(name, layout, array[np.newaxis], (comm.size, *array.shape), comm.rank)
@@ -73,7 +76,7 @@ def _slab(
 
 
 def inverted(order: NDArray[np.int64]) -> NDArray[np.integer] | None:
-    """Give the inverse permutation in the narrowest type, None for the identity."""
+    """Return the inverse permutation in the narrowest type; None for the identity."""
     n = len(order)
     kind = np.dtype(np.int32 if n < 2**31 else np.int64)
     if all(np.array_equal(order[a:b], np.arange(a, b)) for a, b in cuts(order)):
@@ -84,7 +87,7 @@ def inverted(order: NDArray[np.int64]) -> NDArray[np.integer] | None:
 
 
 def cuts(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """Cut axis 0 into ranges of about PIECE_NBYTES."""
+    """Yield ranges of axis 0 that hold about PIECE_NBYTES each."""
     row_nbytes = max(1, rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
     step = max(1, PIECE_NBYTES // row_nbytes)
     for a in range(0, len(rows), step):
@@ -92,7 +95,7 @@ def cuts(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
 
 
 def write(dataset: h5py.Dataset, slab: Slab, start: int) -> int:
-    """Write the slab from position `start` of the dataset on; give the CRC-32 of its bytes."""
+    """Write the slab at position `start` of the dataset; return the CRC-32 of its bytes."""
     crc = 0
     for a, piece in slab.pieces():
         dataset[start + a : start + a + len(piece)] = piece
@@ -101,7 +104,7 @@ def write(dataset: h5py.Dataset, slab: Slab, start: int) -> int:
 
 
 def checksum(dataset: h5py.Dataset, start: int, stop: int) -> int:
-    """Give the CRC-32 of what the dataset holds at these positions."""
+    """Return the CRC-32 of the dataset's bytes at these positions."""
     shape = (stop - start, *dataset.shape[1:])
     crc = 0
     for a, b in cuts(np.broadcast_to(np.empty((), dataset.dtype), shape)):

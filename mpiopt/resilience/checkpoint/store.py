@@ -1,7 +1,8 @@
-"""Checkpoints: all ranks save a state, and load it again on any number of ranks.
+"""Checkpoints: all ranks save a state together, and load it again on any number of ranks.
 
-On the same number of ranks what was saved comes back bit by bit. On another, sharded fields are cut anew, replicated
-fields come back, private ones do not. A death at any instant leaves the last committed checkpoint and the one before.
+On the same number of ranks the state comes back bit by bit. On another number, sharded fields are cut anew,
+replicated fields come back, and per-rank fields do not. Whenever a run is killed, its last two committed checkpoints
+stay whole.
 """
 
 from __future__ import annotations
@@ -22,33 +23,72 @@ from mpiopt.core.files import sync, try_size
 from mpiopt.core.hdf5 import open_read
 from mpiopt.core.state import Layout
 from mpiopt.data.shard import Shard
-from mpiopt.resilience.checkpoint.folder import Slots
-from mpiopt.resilience.checkpoint.header import Damaged, Head, Meta, parse, read_text, refuse_other_job
+from mpiopt.resilience.checkpoint.base import LoadedState, Meta
+from mpiopt.resilience.checkpoint.folder import CheckpointFolder
+from mpiopt.resilience.checkpoint.header import Damaged, Head, parse, read_text, refuse_other_job
 from mpiopt.resilience.checkpoint.slabs import Slab, checksum, inverted, slabs
-from mpiopt.resilience.checkpoint.writers import write_parallel, write_sharded
+from mpiopt.resilience.checkpoint.writers import SavePoint, write_parallel, write_sharded
 
 FORMS = ("auto", "parallel", "sharded")
 
 
 @dataclass(frozen=True)
-class LoadedCheckpoint:
-    """What came back besides the state."""
+class LoadedCheckpoint(LoadedState):
+    """What a load returns besides the state that it has filled."""
 
-    k: int
-    meta: Meta
-    same_ranks: bool  # else private fields were not filled
-    notes: tuple[str, ...] = ()  # one line for each newer checkpoint that was damaged and passed over
+    same_ranks: bool  # whether per-rank fields were filled, too
+    notes: tuple[str, ...] = ()  # one line for each newer checkpoint that was damaged and skipped
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `folder`; every method is collective.
+    """The checkpoints of one run; every method is collective.
 
-    `form`: "parallel" (one shared file), "sharded" (one file a rank and a manifest), or "auto": parallel where both
-    the communicator and h5py have MPI, and a lost rank would be the end of all anyway (HDF5 does not survive one with
-    a file open). Either form is read whatever `form` says.
-    `hints` are MPI-IO's, for the shared file (striping, collective buffering).
-    `warn` gets one line, on every rank, for each damaged checkpoint that a load passes over. What has a number below
-    `since` is not looked at: it is of another run. `first` is the number of the first one saved here, 0 for none.
+    Parameters
+    ----------
+    folder : str or Path
+        Where they lie. The folder is made at the first save.
+    comm : Comm
+        The ranks of the run.
+    form : str
+        "parallel": one file that all ranks share. "sharded": one file for each rank, and a manifest. "auto":
+        parallel if both the communicator and h5py use MPI and the run does not survive lost ranks (HDF5 does not
+        survive one with a file open); else sharded. Every form loads both.
+    warn : callable
+        Called on every rank with one line for each damaged checkpoint that a load skips.
+    hints : mapping of str to str, optional
+        MPI-IO hints for the shared file (striping, collective buffering).
+
+    Attributes
+    ----------
+    first : int
+        Number of the first checkpoint that this object has saved; 0 before.
+    since : int
+        A load ignores checkpoints of smaller numbers: they are of another run.
+
+    Raises
+    ------
+    ValueError
+        If the form is unknown, or "parallel" without MPI.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from mpiopt.comm.threads import single
+    >>> from mpiopt.core.state import Replicated
+    >>> from mpiopt.data.shard import DenseRows, Shard
+    >>> from mpiopt.resilience.checkpoint.store import Checkpoints
+    >>> @dataclass
+    ... class Model:
+    ...     w: Replicated
+    >>> shard = Shard(DenseRows(np.zeros((2, 8))), np.ones(2), np.ones(2), np.arange(2), 0, 2, 8, False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = Checkpoints(folder, single())
+    ...     store.save(7, Model(np.array([1.0, 2.0])), shard, {"job": ""})
+    ...     blank = Model(np.zeros(2))
+    ...     store.load(blank, shard, "").k, blank.w.tolist()
+    (7, [1.0, 2.0])
     """
 
     def __init__(
@@ -67,83 +107,105 @@ class Checkpoints:
         self.form = "parallel" if able and form != "sharded" else "sharded"
         self.folder = Path(folder)
         self.comm = comm
-        self._warn = warn
         self.first = self.since = 0
+        self._warn = warn
         self._hints = hints or {}
-        self._slots = Slots(self.folder)
-        self._order: NDArray[np.int64] | None = None  # of the rows saved last, and its inverse
-        self._inverse: NDArray[np.integer] | None = None
+        self._files = CheckpointFolder(self.folder)
+        self._order: NDArray[np.int64] | None = None  # of the rows saved last
+        self._inverse: NDArray[np.integer] | None = None  # its inverse
 
     def claim(self) -> None:
-        """Make the folder this run's, before anything is read: a former life writes nothing there from now on.
+        """Claim the folder for this run before anything is read: an earlier start of it writes nothing from now on.
 
         Raises
         ------
         OSError
-            On all ranks, one line: another run is writing there, or a newer life of this one.
+            On all ranks, one line: another run, or a later start of this run, writes in the folder.
         """
-        run_on_root(self.comm, self._slots.claim)
+        run_on_root(self.comm, self._files.claim)
 
     def check(self) -> None:
-        """Return if the folder is still this run's; OSError on all ranks if not."""
-        run_on_root(self.comm, self._slots.owner.check)
+        """Raise OSError on all ranks if another run has taken over the folder."""
+        run_on_root(self.comm, self._files.lease.check)
 
     def release(self, ending: str, code: int = 0) -> None:
-        """Say, in the folder, that this run has ended, how, and with which exit code; without checkpoints it goes."""
+        """Note in the folder how the run has ended; a folder without checkpoints is removed.
+
+        Parameters
+        ----------
+        ending : str
+            The ending in words.
+        code : int
+            The exit code of the run.
+
+        Raises
+        ------
+        OSError
+            On all ranks, one line: another run has taken over the folder.
+        """
 
         def release() -> None:
-            self._slots.finish()
-            self._slots.owner.release(ending, code)
+            self._files.finish()
+            self._files.lease.release(ending, code)
 
         run_on_root(self.comm, release)
 
     def give_up(self) -> None:
-        """Let go of what is under way: a rank that had part in it is lost."""
+        """Stop the save that is under way, if any: one of its ranks is lost."""
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
-        """Save the state as it is before round k.
+        """Save the state before round k.
 
-        `meta["job"]` is the job as TOML, with the data's checksum as one of its keys: `load` compares all keys but
-        those that a resumed run may change, and no comments. The rest of `meta` is the caller's.
+        Parameters
+        ----------
+        k : int
+            The next round.
+        state : object
+            A state whose fields declare their layouts (`mpiopt.core.state`).
+        shard : Shard
+            This rank's rows.
+        meta : dict
+            `meta["job"]` is the job as TOML, with the checksum of the data as one of its keys. `load` compares its
+            keys, but for those that a resumed run may change. The other items are returned as they are.
 
         Raises
         ------
         OSError
-            If it cannot be written; on all ranks, one line. What was there before is untouched.
+            On all ranks, one line, if the checkpoint cannot be written. Earlier checkpoints are untouched.
         """
         mine = self.slabs(state, shard)
         number = self.begin(mine)
-        path = self._slots.path(number)
+        path, point = self._files.path(number), SavePoint(k, shard.total, meta)
         try:
             if self.form == "parallel":
-                write_parallel(path, k, mine, shard.total, meta, self.comm, self._hints)
+                write_parallel(path, point, mine, self.comm, self._hints)
             else:
-                write_sharded(path, k, mine, shard.total, meta, self.comm)
-            run_on_root(self.comm, lambda: self._slots.commit(number))
+                write_sharded(path, point, mine, self.comm)
+            run_on_root(self.comm, lambda: self._files.commit(number))
         except OSError:
             if self.comm.rank == 0:
-                self._slots.abandon(number)
+                self._files.abandon(number)
             raise
 
     def slabs(self, state: object, shard: Shard) -> list[Slab]:
-        """Give this rank's slabs; the inverse of the rows' order is computed once."""
+        """Return this rank's slabs; the inverse of the rows' order is computed once."""
         if self._order is not shard.order:
             self._order, self._inverse = shard.order, inverted(shard.order)
         return slabs(state, shard, self.comm, self._inverse)
 
     def begin(self, mine: list[Slab]) -> int:
-        """Agree on the number of the new checkpoint, once there is room for it."""
+        """Check that there is space for a new checkpoint, and return its number."""
         needed = int(self.comm.sum(np.array([sum(s.rows.nbytes for s in mine)], np.int64))[0])
         numbers = [0]
 
         def begin() -> None:
-            numbers[0] = self._slots.next()
+            numbers[0] = self._files.next_number()
             sync(self.folder.parent)
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise OSError(f"cannot write in {self.folder}: needs {needed:,} bytes, {free:,} are free")
             if self.form == "parallel":
-                try_size(Path(f"{self._slots.path(numbers[0])}.partial"), needed)
+                try_size(Path(f"{self._files.path(numbers[0])}.partial"), needed)
 
         run_on_root(self.comm, begin)
         number = int(self.comm.broadcast(np.array(numbers, np.int64))[0])
@@ -151,67 +213,82 @@ class Checkpoints:
         return number
 
     def load(self, blank_state: object, shard: Shard, job: str) -> LoadedCheckpoint | None:
-        """Fill the state, in place, from the newest checkpoint all of whose checksums hold; None if there is none.
+        """Fill the state, in place, from the newest checkpoint whose checksums are all right.
+
+        Parameters
+        ----------
+        blank_state : object
+            A state of the right shapes and types, as `Algorithm.blank` makes it.
+        shard : Shard
+            This rank's rows.
+        job : str
+            The job as TOML.
+
+        Returns
+        -------
+        LoadedCheckpoint or None
+            Round and meta; None if there is no checkpoint.
 
         Raises
         ------
         ValueError
-            If the checkpoint is of another job, of an unknown format, or if there are checkpoints and none is whole.
+            On all ranks, one line: the checkpoint is of another job or of an unknown format, or all checkpoints are
+            damaged.
         """
-        there = self._slots.whole() if self.comm.rank == 0 else []
+        there = self._files.committed() if self.comm.rank == 0 else []
         numbers = [n for n in json.loads(broadcast_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []
         for number in numbers:
             try:
                 head = self._load(number, blank_state, shard, job)
             except Damaged as damage:
-                self._slots.damaged.add(number)
-                notes.append(f"checkpoint {self._slots.path(number)} is damaged: {damage}")
+                self._files.damaged.add(number)
+                notes.append(f"checkpoint {self._files.path(number)} is damaged: {damage}")
                 continue
             for note in notes:
-                self._warn(f"{note}; going on from {self._slots.path(number)} of round {head.k}")
+                self._warn(f"{note}; going on from {self._files.path(number)} of round {head.k}")
             return LoadedCheckpoint(head.k, head.meta, head.size == self.comm.size, tuple(notes))
         if notes:
             raise ValueError(f"{notes[0]}; no other is whole; remove {self.folder} to start anew")
         return None
 
     def _load(self, number: int, state: object, shard: Shard, job: str) -> Head:
-        path = self._slots.path(number)
+        path = self._files.path(number)
         head = self._head(path)
-        places = [_place(s, state) for s in self.slabs(state, shard)]
-        refuse_other_job(head, job, places, shard.total, f"checkpoint {path}")
+        targets = [_target(s, state) for s in self.slabs(state, shard)]
+        refuse_other_job(head, job, targets, shard.total, f"checkpoint {path}")
         self._verify(path, head)
         error: Exception | None = None
         try:
             with open_read(path) as f:
-                for place in places:
-                    if place.layout is not Layout.PER_RANK or head.size == self.comm.size:
-                        place.fill(f[f"state/{place.name}"])
+                for target in targets:
+                    if target.layout is not Layout.PER_RANK or head.size == self.comm.size:
+                        target.fill(f[f"state/{target.name}"])
         except (OSError, RuntimeError, ValueError) as failure:
             error = OSError(f"cannot read {path}: {failure}")
         self.comm.agree(error)
         return head
 
     def _head(self, path: Path) -> Head:
-        """Give the head on all ranks, or raise Damaged or ValueError on all."""
-        words = ["", ""]
+        """Return the header on all ranks, or raise Damaged or ValueError on all of them."""
+        found = {"text": "", "damage": ""}
 
         def read() -> None:
             try:
-                words[0] = read_text(path)
-                missing = [n for n in parse(words[0]).files if not path.with_name(n).is_file()]
-                words[1] = f"{missing[0]} is missing" if missing else ""
+                found["text"] = read_text(path)
+                missing = [n for n in parse(found["text"]).files if not path.with_name(n).is_file()]
+                found["damage"] = f"{missing[0]} is missing" if missing else ""
             except Damaged as damage:
-                words[1] = str(damage)
+                found["damage"] = str(damage)
 
         run_on_root(self.comm, read)
-        text, damage = json.loads(broadcast_text(self.comm, json.dumps(words)))
+        text, damage = json.loads(broadcast_text(self.comm, json.dumps(list(found.values()))))
         if damage:
             raise Damaged(damage)
         return parse(text)
 
     def _verify(self, path: Path, head: Head) -> None:
-        """Check every slab once, dealt over the ranks; raise Damaged on all ranks if a checksum does not hold."""
+        """Check every slab once, each on one of the ranks; raise Damaged on all ranks if a checksum is wrong."""
         found = self.comm.allgather(np.frombuffer(self._damage(path, head).encode(), np.uint8).copy())
         damages = [d.tobytes().decode() for d in found if len(d)]
         if damages:
@@ -223,14 +300,14 @@ class Checkpoints:
                 for name, field in head.fields.items():
                     for r in range(self.comm.rank, head.size, self.comm.size):
                         if checksum(f[f"state/{name}"], field.starts[r], field.stops[r]) != field.checksums[r]:
-                            return f"the checksum of {name} from rank {r} does not hold"
+                            return f"the checksum of {name} from rank {r} is wrong"
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             return f"cannot be read ({' '.join(str(error).split())})"
         return ""
 
 
-def _place(slab: Slab, state: object) -> Slab:
-    # Saving, rank 0 alone has the rows of a replicated field; loading, every rank fills its own.
+def _target(slab: Slab, state: object) -> Slab:
+    # A save takes the rows of a replicated field from rank 0 alone; a load fills them on every rank.
     if slab.layout is not Layout.REPLICATED:
         return slab
     array = getattr(state, slab.name)
@@ -238,8 +315,8 @@ def _place(slab: Slab, state: object) -> Slab:
 
 
 def first_since(folder: Path, seconds: float, comm: Comm) -> int:
-    """Give the number of the oldest checkpoint that was put in place after this time (since 1970), 0 for none."""
-    slots = Slots(folder)
-    numbers = slots.whole() if comm.rank == 0 else []
-    fresh = [n for n in numbers if slots.path(n).stat().st_mtime >= seconds]
+    """Return the number of the oldest checkpoint that was committed after `seconds` since 1970; 0 for none."""
+    files = CheckpointFolder(folder)
+    numbers = files.committed() if comm.rank == 0 else []
+    fresh = [n for n in numbers if files.path(n).stat().st_mtime >= seconds]
     return int(comm.broadcast(np.array([min(fresh, default=0)], np.int64))[0])

@@ -1,7 +1,7 @@
-"""The two forms of a checkpoint: one shared file through parallel HDF5, or one file a rank and a manifest.
+"""The two forms of a checkpoint: one shared file through parallel HDF5, or one file for each rank and a manifest.
 
-To a reader they look the same: the manifest shows the shards as one file by virtual datasets. Both give their files
-for the caller to put in place; until then nothing of before has been touched.
+A reader sees no difference: the manifest shows the shard files as one file through virtual datasets. Both writers
+leave `path`.partial for the caller to rename; until then no earlier file has been touched.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -19,25 +19,35 @@ from mpiopt.comm.base import Comm
 from mpiopt.core.files import cause, sync
 from mpiopt.core.hdf5 import LIBVER, Outlet
 from mpiopt.core.state import Layout
-from mpiopt.resilience.checkpoint.header import Field, Head, Meta, write_head
+from mpiopt.resilience.checkpoint.base import Meta
+from mpiopt.resilience.checkpoint.header import Field, Head, write_head
 from mpiopt.resilience.checkpoint.slabs import Slab, write
 
 FAILURES = (OSError, RuntimeError, ValueError)  # what h5py raises when a write fails
+EXTENT = np.dtype([("start", np.int64), ("stop", np.int64), ("checksum", np.int64)])  # of one rank's slab
+
+
+class SavePoint(NamedTuple):
+    """What a checkpoint says besides its fields."""
+
+    k: int  # the next round
+    total: int  # rows of all ranks
+    meta: Meta
 
 
 def write_parallel(
-    path: Path, k: int, slabs: list[Slab], total: int, meta: Meta, comm: Comm, hints: Mapping[str, str] | None = None
+    path: Path, point: SavePoint, slabs: list[Slab], comm: Comm, hints: Mapping[str, str] | None = None
 ) -> None:
     """Write `path`.partial, all ranks into one file; collective. `hints` are for MPI-IO."""
     partial = f"{path}.partial"
-    f, error = _try(path, lambda: h5py.File(partial, "w", libver=LIBVER, **shared(comm, hints or {})))
+    f, error = _try(path, lambda: h5py.File(partial, "w", libver=LIBVER, **_shared(comm, hints or {})))
     comm.agree(error)
-    # With the file open nothing is raised: whatever fails, and on whichever rank, all ranks close it together.
+    # While the file is open no rank raises: after any failure, on any rank, all ranks close the file together.
     datasets, error = _try(path, lambda: [f.create_dataset(f"state/{s.name}", s.shape, s.rows.dtype) for s in slabs])
     if not _any(error, comm):
         checksums, error = _try(path, lambda: [write(d, s, s.start) for d, s in zip(datasets, slabs, strict=True)])
     if not _any(error, comm):
-        head = _head(k, slabs, checksums, [], total, meta, comm)
+        head = _gathered_head(point, slabs, checksums, [], comm)
         _, error = _try(path, lambda: write_head(f, head, comm.rank))
     _, late = _try(path, f.close)
     if not (error or late):
@@ -45,19 +55,19 @@ def write_parallel(
     comm.agree(error or late)
 
 
-def shared(comm: Comm, hints: Mapping[str, str]) -> dict[str, Any]:
-    """Give what h5py needs to open one file on all ranks."""
+def _shared(comm: Comm, hints: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options with which h5py opens one file on all ranks."""
     options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}  # type: ignore[attr-defined]
     return options | {"info": comm.info(hints)} if hints else options  # type: ignore[attr-defined]
 
 
-def write_sharded(path: Path, k: int, slabs: list[Slab], total: int, meta: Meta, comm: Comm) -> None:
+def write_sharded(path: Path, point: SavePoint, slabs: list[Slab], comm: Comm) -> None:
     """Write one file for each rank, beside `path`, and the manifest `path`.partial; collective."""
     names = shard_names(path, comm.size)
     mine = path.with_name(names[comm.rank])
     checksums, error = _try(mine, lambda: write_shard(mine, slabs))
     comm.agree(error)
-    head = _head(k, slabs, checksums, names, total, meta, comm)
+    head = _gathered_head(point, slabs, checksums, names, comm)
     error = None
     if comm.rank == 0:
         _, error = _try(path, lambda: Path(f"{path}.partial").write_bytes(manifest(head)))
@@ -65,12 +75,12 @@ def write_sharded(path: Path, k: int, slabs: list[Slab], total: int, meta: Meta,
 
 
 def shard_names(path: Path, size: int) -> list[str]:
-    """Give the files of the ranks, which lie beside `path`."""
+    """Return the names of the ranks' files, which lie beside `path`."""
     return [f"{path.stem}.shard-{rank}-of-{size}.h5" for rank in range(size)]
 
 
 def write_shard(path: Path, slabs: list[Slab]) -> list[int]:
-    """Write one rank's file, to the disk; give the CRC-32 of each slab."""
+    """Write one rank's file to the disk; return the CRC-32 of each slab."""
     with Outlet(path) as out:
         with h5py.File(out, "w", libver=LIBVER) as f:
             datasets = [f.create_dataset(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
@@ -91,26 +101,31 @@ def _any(error: Exception | None, comm: Comm) -> bool:
     return bool(comm.max(np.array([error is not None], np.int64))[0])
 
 
-def _head(
-    k: int, slabs: list[Slab], checksums: list[int], files: list[str], total: int, meta: Meta, comm: Comm
-) -> Head:
-    mine = [[s.start, s.stop, crc] for s, crc in zip(slabs, checksums, strict=True)]
-    every = np.array(comm.allgather(np.array([mine], np.int64).reshape(1, len(slabs), 3)))[:, 0]
-    return head_of(k, slabs, every, files, total, meta)
+def _gathered_head(point: SavePoint, slabs: list[Slab], checksums: list[int], files: list[str], comm: Comm) -> Head:
+    mine = np.array([(s.start, s.stop, crc) for s, crc in zip(slabs, checksums, strict=True)], EXTENT)
+    every = comm.allgather(mine.view(np.int64).reshape(1, len(slabs), len(EXTENT.names or ())))
+    return make_head(point, slabs, np.concatenate(every).reshape(comm.size, -1).view(EXTENT), files)
 
 
-def head_of(k: int, slabs: list[Slab], every: NDArray[np.int64], files: list[str], total: int, meta: Meta) -> Head:
-    """Make the head; `every` has start, stop and CRC-32 of each rank's slabs, shape (ranks, slabs, 3)."""
+def make_head(point: SavePoint, slabs: list[Slab], extents: NDArray[np.void], files: list[str]) -> Head:
+    """Return the header; `extents` (ranks, slabs) holds an EXTENT for each slab of each rank."""
     fields = {
-        s.name: Field(s.layout.name, s.rows.dtype.str, list(s.shape), *every[:, i].T.tolist())
+        s.name: Field(
+            layout=s.layout.name,
+            dtype=s.rows.dtype.str,
+            shape=list(s.shape),
+            starts=extents["start"][:, i].tolist(),
+            stops=extents["stop"][:, i].tolist(),
+            checksums=extents["checksum"][:, i].tolist(),
+        )
         for i, s in enumerate(slabs)
     }
-    return Head(k, len(every), total, files, meta, fields)
+    return Head(point.k, len(extents), point.total, files, point.meta, fields)
 
 
 def manifest(head: Head) -> bytes:
-    """Give the file that shows the ranks' files as one."""
-    # Not HDF5's own memory image: 1.10 leaves a wrong superblock checksum in it.
+    """Return the content of the file that shows the ranks' files as one."""
+    # Not HDF5's own memory image: HDF5 1.10 writes a wrong checksum of the superblock into it.
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:
         for name, field in head.fields.items():

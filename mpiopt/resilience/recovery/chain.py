@@ -1,7 +1,7 @@
-"""Replication in memory on the next rank: diskless checkpointing along a ring.
+"""Replicas in memory on the next rank: diskless checkpointing along a ring.
 
-J. S. Plank, K. Li, M. A. Puening, "Diskless checkpointing", IEEE Trans. Parallel Distrib. Syst. 9 (1998); of chain
-replication (R. van Renesse, F. B. Schneider, OSDI 2004) it has that the next in line takes over what was lost.
+J. S. Plank, K. Li, M. A. Puening, "Diskless checkpointing", IEEE Trans. Parallel Distrib. Syst. 9 (1998). From chain
+replication (R. van Renesse, F. B. Schneider, OSDI 2004) comes the rule that the next rank in line takes over.
 """
 
 from __future__ import annotations
@@ -15,67 +15,64 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.compress.channel import Channel
-from mpiopt.resilience.recovery.base import Recovery
+from mpiopt.resilience.recovery.base import COPY_SHARE, Recovery
 from mpiopt.resilience.replicas import (
     Inventory,
     ReplicaStore,
     RestorePlan,
     Snapshot,
-    choose_copies,
-    choose_newest,
-    cut,
+    pack_replica,
+    plan_newest,
+    plan_rollback,
 )
-
-SHARE = 0.02  # of the time that copies may take, where R is chosen
 
 
 @dataclass(frozen=True)
 class Chain(Recovery):
-    """Every R rounds each rank keeps its state in memory, and so does the next rank: all go back to the last copies.
+    """Every R rounds each rank copies its state to itself and to the next rank; after a loss all ranks roll back.
 
-    A loss costs R/2 rounds on average. Any set of ranks may be lost of which no two are neighbours in the ring; where
-    neighbours are lost at once, the run goes on as `stateless` does, from the replicated fields of that copy.
+    A loss costs R/2 rounds on average. Any set of ranks may be lost of which no two are neighbours in the ring. If
+    neighbours are lost at once, the run goes on as with `stateless`, from the replicated fields of the last copy.
     """
 
     name: ClassVar[str] = "chain"
     exact: ClassVar[bool] = True
     in_memory: ClassVar[bool] = True
-    every: int = 0  # R, rounds; 0: so that the copies take about 2 % of the time
+    every: int = 0  # R, rounds; 0: chosen such that the copies take about 2 % of the time
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.every < 0:
             raise ValueError(f"chain: every must be at least 0, not {self.every}")
 
-    def due(self, vault: ReplicaStore, k: int) -> bool:
-        """Say whether R rounds have passed."""
-        return k >= vault.again
+    def due(self, store: ReplicaStore, k: int) -> bool:
+        """Return whether R rounds have passed."""
+        return k >= store.next_copy
 
-    def protect(self, vault: ReplicaStore, moment: Snapshot, channel: Channel) -> None:
-        """Copy this rank's piece, and take that of the rank before."""
-        if vault.live is None:
-            raise RuntimeError("nothing is under way that could be copied")
+    def protect(self, store: ReplicaStore, snapshot: Snapshot, channel: Channel) -> None:
+        """Copy this rank's state, and exchange copies along the ring."""
+        if store.live is None:
+            raise RuntimeError("no state is in use that could be copied")
         began, exchanging = time.perf_counter(), channel.traffic.seconds_communicate
-        state, place, life = vault.live
-        piece = cut(state, place, life, moment.k)
-        cutting = time.perf_counter() - began
-        moment.pieces.extend([piece, channel.shift(piece)])
-        vault.keep(moment)
-        # All ranks have their copies when this returns: the older ones can go.
-        took = cutting + channel.traffic.seconds_communicate - exchanging
-        rounds = self._pause(vault, moment.k, began, took, channel)
-        vault.forget_older()
-        vault.again = moment.k + rounds
+        replica = pack_replica(store.live.state, store.live.place, store.live.attempt, snapshot.k)
+        packing = time.perf_counter() - began
+        snapshot.replicas.extend([replica, channel.shift(replica)])
+        store.keep(snapshot)
+        took = packing + channel.traffic.seconds_communicate - exchanging
+        rounds = self._interval(store, snapshot.k, began, took, channel)
+        # `_interval` is collective: all ranks have their new copies, so the older ones may go.
+        store.drop_older()
+        store.next_copy = snapshot.k + rounds
 
-    def _pause(self, vault: ReplicaStore, k: int, began: float, took: float, channel: Channel) -> int:
-        """Give R, at most twice the last one: a single slow copy says little; collective."""
-        last, rounds = vault.copied or began, max(1, k - vault.copied_round)
-        copying, a_round = channel.comm.max(np.array([took, (began - last) / rounds])).tolist()
+    def _interval(self, store: ReplicaStore, k: int, began: float, took: float, channel: Channel) -> int:
+        """Return R; it at most doubles from copy to copy, since a single slow copy says little. Collective."""
+        last, rounds = store.copied_at or began, max(1, k - store.copied_round)
+        copy_seconds, round_seconds = channel.comm.max(np.array([took, (began - last) / rounds])).tolist()
         if self.every:
             return self.every
-        wanted = math.ceil(copying / (SHARE * a_round)) if a_round > 0 else 1
+        wanted = math.ceil(copy_seconds / (COPY_SHARE * round_seconds)) if round_seconds > 0 else 1
         return max(1, min(2 * rounds, wanted))
 
-    def choose(self, told: Sequence[Inventory]) -> RestorePlan | None:
-        """Go back to the newest copies of all ranks; where neighbours were lost, to what there is."""
-        return choose_copies(told) or choose_newest(told)
+    def choose(self, inventories: Sequence[Inventory]) -> RestorePlan | None:
+        """Roll back to the newest copies of all ranks; if neighbours were lost, go on with what is left."""
+        return plan_rollback(inventories) or plan_newest(inventories)

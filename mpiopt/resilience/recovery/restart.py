@@ -1,9 +1,7 @@
-"""Rollback to the last file: coordinated checkpointing.
+"""Strategies without copies in memory: go back to the last checkpoint, within the job or by a new start of it.
 
 E. N. Elnozahy, L. Alvisi, Y.-M. Wang, D. B. Johnson, "A survey of rollback-recovery protocols in message-passing
-systems", ACM Computing Surveys 34 (2002), section 2.4.
-
-No recovery: a lost rank ends the job.
+systems", ACM Computing Surveys 34 (2002), section 2.4: coordinated checkpointing.
 """
 
 from __future__ import annotations
@@ -18,27 +16,23 @@ from mpiopt.resilience.replicas import ReplicaStore, Snapshot
 
 @dataclass(frozen=True)
 class Checkpoint(Recovery):
-    """All ranks go back to the newest checkpoint of this run, or to its start; `--checkpoint-every` says how far.
+    """All ranks go back to the newest checkpoint of this run, or to its start (`--checkpoint-every` sets how far).
 
-    A loss costs half an interval on average, and the load.
+    A loss costs half an interval between checkpoints on average, and the load.
     """
 
     name: ClassVar[str] = "checkpoint"
     exact: ClassVar[bool] = True
     in_memory: ClassVar[bool] = False
 
-    def protect(self, vault: ReplicaStore, moment: Snapshot, channel: Channel) -> None:
-        """Keep nothing: the run saves by itself."""
+    def protect(self, store: ReplicaStore, snapshot: Snapshot, channel: Channel) -> None:
+        """Copy nothing: the run saves checkpoints anyway."""
 
 
 @dataclass(frozen=True)
-class NoRecovery(Recovery):
+class NoRecovery(Checkpoint):
     """A lost rank ends the job with exit code 76; `mpiopt launch` starts it again from the last checkpoint."""
 
     name: ClassVar[str] = "none"
     exact: ClassVar[bool] = False
-    in_memory: ClassVar[bool] = False
-    goes_on: ClassVar[bool] = False
-
-    def protect(self, vault: ReplicaStore, moment: Snapshot, channel: Channel) -> None:
-        """Keep nothing."""
+    continues: ClassVar[bool] = False

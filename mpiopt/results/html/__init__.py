@@ -1,5 +1,5 @@
-"""Pages of HTML that need no network: the report of runs, and those of the studies.
+"""HTML pages that need no network: the report about runs, and the pages of the studies.
 
-`html.py` writes tags, `charts.py` says what is drawn (Plotly draws it, in the reader's browser), `document.py`
-puts both and `page.css`, `page.js` and the library into one file.
+`html.py` makes elements, `charts.py` describes what Plotly draws in the reader's browser, and `document.py` puts both
+into one file, with `page.css`, `page.js` and the library.
 """

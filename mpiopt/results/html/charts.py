@@ -1,4 +1,4 @@
-"""What is drawn: curves and bars as plain values; `page.js` makes charts of Plotly's from them."""
+"""Curves, bars and charts as plain values, from which `page.js` makes Plotly charts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-MOST_POINTS = 1500  # of a curve; more could not be told apart
+MOST_POINTS = 1500  # of a curve: a screen shows no more
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line, or with `mode` markers only points; `series` is its place among the colours, -1: grey, behind."""
+    """A line, or points if `mode` is "markers"; `series` is the index of its colour, -1 for grey."""
 
     name: str
     x: list[float | None]
@@ -28,7 +28,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bars:
-    """A part of every bar; `labels` are the bars."""
+    """One segment of every bar; `labels` are the names of the bars."""
 
     name: str
     labels: list[str]
@@ -38,7 +38,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart; axes are "log" or "linear", the horizontal one "either", as the reader likes."""
+    """A chart; an axis is "log" or "linear"; the horizontal axis may be "either", and then the reader switches it."""
 
     title: str
     x: str
@@ -49,12 +49,12 @@ class Chart:
     small: str = ""  # "small": one of many
 
     def plain(self) -> dict[str, Any]:
-        """Give the chart as plain values."""
+        """Return the chart as plain values."""
         return asdict(self)
 
 
 def curve(name: str, x: ArrayLike, y: ArrayLike, series: int = 0) -> Curve:
-    """Give a curve; points that are no finite numbers, and of many points some, are left out."""
+    """Return a curve without points that are not finite, and with at most MOST_POINTS points."""
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     kept = np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))
     if len(kept) > MOST_POINTS:
@@ -63,5 +63,5 @@ def curve(name: str, x: ArrayLike, y: ArrayLike, series: int = 0) -> Curve:
 
 
 def short(values: Sequence[float]) -> list[float | None]:
-    """Give numbers with the six digits that a chart can show; None for what is not finite, as JSON wants it."""
+    """Return numbers with six digits, which is what a chart can show; None, for JSON, if not finite."""
     return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values]

@@ -1,4 +1,4 @@
-"""The command `report`: one page about runs, and pictures for papers."""
+"""The command `report`: a page about runs, and figures for papers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USAGE = "report RUN.h5 … [--out report.html] [--figure FILE.pdf] [--rank-by se
 
 
 def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Write the page, and the figure where one is asked for."""
+    """Write the page, and a figure with --figure; return the exit code."""
     paths, settings = parse(words, {"out": True, "figure": True, "rank-by": True})
     chosen = dict(settings)
     if not paths:
@@ -32,7 +32,7 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
 
 
 def write(paths: Sequence[str], chosen: dict[str, str], rank_by: str) -> list[str]:
-    """Write the files; give their names. With --figure alone there is no page."""
+    """Write the files and return their names; with --figure and without --out there is no page."""
     done = []
     if "figure" in chosen:
         from mpiopt.results.html.report import AXES

@@ -1,4 +1,4 @@
-"""One file of HTML with everything in it: style, script, the library that draws, the charts' values."""
+"""One HTML file with everything in it: style, scripts, the drawing library and the values of the charts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from mpiopt.results.html.html import Cell, Markup, escape, tag
 
 @dataclass
 class Page:
-    """A page under way: its parts in their order, and the charts that they show."""
+    """A page: its parts in order, and the charts that they show."""
 
     title: str
     parts: list[Cell] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
 
     def add(self, *parts: Cell) -> None:
-        """Put parts at the end."""
+        """Append parts."""
         self.parts.extend(parts)
 
     def chart(self, chart: Chart) -> Markup:
-        """Give the place where a chart will be drawn."""
+        """Return the element in which a chart will be drawn."""
         self.charts.append(chart)
         place = tag("div", css=f"chart {chart.small}".strip(), identity=f"chart-{len(self.charts) - 1}")
         return tag("figure", tag("figcaption", chart.title), place)
 
     def grid(self, charts: Iterable[Chart], css: str = "grid") -> Markup:
-        """Give charts side by side as the width allows."""
+        """Return charts side by side, as many as the width allows."""
         return tag("div", *map(self.chart, charts), css=css)
 
     def text(self) -> str:
-        """Give the page.
+        """Return the page as HTML.
 
         Raises
         ------
         ValueError
-            Where Plotly is not installed; in one line.
+            One line: Plotly is not installed.
         """
         head = (
             '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -60,17 +60,17 @@ class Page:
 
 
 def values(charts: Iterable[Chart]) -> str:
-    """Give the charts as JSON that cannot end its own script."""
+    """Return the charts as JSON, which cannot end the script element around it."""
     return json.dumps([chart.plain() for chart in charts], allow_nan=False).replace("</", "<\\/")
 
 
 def asset(name: str) -> str:
-    """Give a file that lies beside this one."""
+    """Return the text of a file beside this one."""
     return (files("mpiopt.results.html") / name).read_text(encoding="utf-8")
 
 
 def library() -> str:
-    """Give plotly.js (MIT licence, its notice inside), packed: 2 MB instead of 5."""
+    """Return plotly.js (MIT licence, with its notice), compressed from 5 MB to 2."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:

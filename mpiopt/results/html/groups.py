@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone belong together; groups are ranked by what they cost."""
+"""Groups of runs that differ in their seeds only, and their ranking by cost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from statistics import median
 from mpiopt.results.compare import LEVELS, costs
 from mpiopt.results.run_record import RunRecord
 
-# Keys that do not make another setting: the seed, and where a run writes and what it prints.
-APART = frozenset(
+# Keys of a job that do not make another setting: the seed, and what the run writes and prints.
+IGNORED = frozenset(
     ("seed", "out", "log", "resume", "checkpoint_every", "checkpoint_form", "io_hints", "quiet", "data_checksum")
 )
 
@@ -25,12 +25,12 @@ class RunGroup:
     names: list[str]  # of the runs
 
     def costs(self, measure: str, level: float) -> list[float]:
-        """Give what each run that came so far spent until this certificate."""
+        """Return the costs of the runs that reached this certificate."""
         found = [costs(r.history, level) for r in self.records]
         return [c[measure] for c in found if c is not None]
 
     def standing(self, measure: str, level: float) -> tuple[float, float]:
-        """Give what is less for a better group: the part that never came so far, then the median cost."""
+        """Return a sort key, smaller for a better group: the share of runs that missed the level, the median cost."""
         spent = self.costs(measure, level)
         missing = 1.0 - len(spent) / len(self.records)
         return (
@@ -41,22 +41,22 @@ class RunGroup:
 
 
 def settings(record: RunRecord) -> dict[str, str]:
-    """Give what makes the run's setting."""
+    """Return the setting of a run: the keys and values that matter."""
     ranks = {"ranks": str(record.provenance.get("ranks", ""))}
-    return {k: v for k, v in record.settings.items() if k.rpartition(".")[2] not in APART} | ranks
+    return {k: v for k, v in record.settings.items() if k.rpartition(".")[2] not in IGNORED} | ranks
 
 
 def differing(records: Sequence[RunRecord]) -> list[str]:
-    """Give the keys in which the runs differ."""
+    """Return the keys in which the runs differ."""
     found = [settings(r) for r in records]
     keys = dict.fromkeys(key for one in found for key in one)
     return [key for key in keys if len({one.get(key, "") for one in found}) > 1]
 
 
 def grouped(records: Sequence[RunRecord], names: Sequence[str]) -> list[RunGroup]:
-    """Put the runs of one setting together, in the order of the first of each.
+    """Return the groups, in the order of their first runs.
 
-    Groups are named by what their runs' names begin with, where that tells them apart, else by what differs.
+    A group is named by the common beginning of its runs' names if that is unique, else by what differs.
     """
     keys = differing(records)
     found: dict[tuple[str, ...], list[int]] = {}
@@ -67,14 +67,16 @@ def grouped(records: Sequence[RunRecord], names: Sequence[str]) -> list[RunGroup
     shared = all(stems) and len(set(stems)) == len(stems)
     groups = []
     for values, places in found.items():
-        told = ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in zip(keys, values, strict=True))
+        values_text = ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in zip(keys, values, strict=True))
         runs = [names[i] for i in places]
-        groups.append(RunGroup(stem(runs) if shared else told or "all runs", [records[i] for i in places], runs))
+        groups.append(
+            RunGroup(stem(runs) if shared else values_text or "all runs", [records[i] for i in places], runs)
+        )
     return groups
 
 
 def stem(names: Sequence[str]) -> str:
-    """Give what the names of runs have in common at their beginning; the name itself where there is one."""
+    """Return the common beginning of names; the whole name if there is one."""
     if len(names) == 1:
         return names[0]
     alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
@@ -82,9 +84,9 @@ def stem(names: Sequence[str]) -> str:
 
 
 def deepest(groups: Sequence[RunGroup]) -> float:
-    """Give the smallest certificate that all were asked for and all runs of a group reached; else the first.
+    """Return the smallest certificate that is no smaller than any tolerance and that all runs of a group reached.
 
-    Below the largest tolerance it is chance who came how far: the last period of a run went beyond.
+    Without one it is the first level. Below the largest tolerance it is chance how far a run goes.
     """
     tol = max(record.tol for group in groups for record in group.records)
     every = [level for level in {*LEVELS, tol} if level >= tol > 0.0 or (tol == 0.0 and level > 0.0)]
@@ -93,5 +95,5 @@ def deepest(groups: Sequence[RunGroup]) -> float:
 
 
 def ranked(groups: Sequence[RunGroup], measure: str, level: float) -> list[RunGroup]:
-    """Give the groups, the best first."""
+    """Return the groups, the best first."""
     return sorted(groups, key=lambda group: group.standing(measure, level))

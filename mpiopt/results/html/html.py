@@ -1,4 +1,4 @@
-"""Tags as text: every value is escaped on its way in."""
+"""HTML elements as text; every value is escaped when it is put in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Number(NamedTuple):
-    """A number with the text that a reader sees; the page keeps all its digits."""
+    """A number and the text that a reader sees; the page keeps all digits."""
 
     value: float
     text: str
@@ -18,13 +18,13 @@ Cell = str | Number
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is HTML already, and is not escaped again."""
 
     __slots__ = ()
 
 
 def escape(value: Cell) -> str:
-    """Give a value as HTML."""
+    """Return a value as HTML."""
     if isinstance(value, Markup):
         return value
     if isinstance(value, Number):
@@ -33,7 +33,7 @@ def escape(value: Cell) -> str:
 
 
 def tag(name: str, *inner: Cell, css: str = "", identity: str = "") -> Markup:
-    """Give an element."""
+    """Return an element."""
     attributes = (f' class="{html.escape(css)}"' if css else "") + (
         f' id="{html.escape(identity)}"' if identity else ""
     )
@@ -41,7 +41,7 @@ def tag(name: str, *inner: Cell, css: str = "", identity: str = "") -> Markup:
 
 
 def table(heads: Sequence[Cell], rows: Sequence[Sequence[Cell]], identity: str = "") -> Markup:
-    """Give a table that scrolls by itself where it is too wide; numbers stand to the right."""
+    """Return a table, which scrolls if it is too wide; numbers are right-aligned."""
     right = [
         bool(rows) and all(isinstance(row[i], Number) or row[i] == "–" for row in rows) for i in range(len(heads))
     ]
@@ -54,25 +54,25 @@ def table(heads: Sequence[Cell], rows: Sequence[Sequence[Cell]], identity: str =
 
 
 def pairs(rows: Sequence[tuple[Cell, Cell]]) -> Markup:
-    """Give names with their values."""
+    """Return names with their values."""
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows))
 
 
 def section(title: str, *inner: Cell) -> Markup:
-    """Give a section under a heading."""
+    """Return a section with a heading."""
     return tag("section", tag("h2", title), *inner)
 
 
 def folded(title: str, *inner: Cell) -> Markup:
-    """Give what a reader may unfold."""
+    """Return an element that a reader can unfold."""
     return tag("details", tag("summary", title), *inner)
 
 
 def text(words: str) -> Markup:
-    """Give a text with its line ends, in letters of one width."""
+    """Return a text with its line breaks, in a fixed-width font."""
     return tag("pre", words)
 
 
 def paragraph(*inner: Cell, css: str = "") -> Markup:
-    """Give a paragraph."""
+    """Return a paragraph."""
     return tag("p", *inner, css=css)

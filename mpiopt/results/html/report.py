@@ -1,4 +1,4 @@
-"""The report of runs: what happened, which setting won and why."""
+"""The report about runs: what happened, which setting won, and why."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mpiopt.results.html.charts import Chart, Curve, curve, short
 from mpiopt.results.html.document import Page
 from mpiopt.results.html.groups import RunGroup, deepest, grouped, ranked
 from mpiopt.results.html.html import Cell, Markup, escape, folded, pairs, paragraph, section, tag, text
-from mpiopt.results.plot import XLABELS, gaps
+from mpiopt.results.plot import XLABELS, gaps, positive
 from mpiopt.results.run_record import RunRecord, names, with_history
 
 AXES = ("round", "epoch", "seconds", "bytes_sent")
-MOST_SMALL = 24  # small multiples
-FEW = 8  # runs whose legend is not folded
+MOST_SMALL = 24  # small charts, one for each setting
+FEW = 8  # lines of a list or legend that is not folded
 
 
 def page(paths: Sequence[str | Path], rank_by: str = "seconds") -> Page:
-    """Give the page; `rank_by` is the field of the history by which settings are ranked.
+    """Return the page; `rank_by` is the column of the history by which settings are ranked.
 
     Raises
     ------
     ValueError
-        In one line, for a file that is no run or has no evaluation.
+        One line: a file is not a run, or has no evaluation.
     """
     records, shown = [with_history(path) for path in paths], names(paths)
     groups = grouped(records, shown)
@@ -49,7 +49,7 @@ def page(paths: Sequence[str | Path], rank_by: str = "seconds") -> Page:
 
 
 def lead(records: Sequence[RunRecord], shown: Sequence[str]) -> Markup:
-    """Say in a sentence or two what happened."""
+    """Return a sentence about what happened."""
     done = [tables.status(r) for r in records]
     if len(records) == 1:
         last = records[0].history[-1]
@@ -62,18 +62,18 @@ def lead(records: Sequence[RunRecord], shown: Sequence[str]) -> Markup:
 
 
 def winners(groups: Sequence[RunGroup], measure: str) -> Markup:
-    """Rank the settings and say which won."""
+    """Return the ranking of the settings."""
     level = deepest(groups)
     order = ranked(groups, measure, level)
     by = MEASURES[measure]
-    told = (
-        f"Ranked by the median {by} to a certificate of {level:g}; in brackets least and most over seeds; bold: best."
+    note = (
+        f"Ranked by the median {by} to a certificate of {level:g}; in brackets the range over seeds; bold: the best."
     )
-    return section("Which setting won", paragraph(told, css="note"), tables.ranking(order, level))
+    return section("Which setting won", paragraph(note, css="note"), tables.ranking(order, level))
 
 
 def legend(groups: Sequence[RunGroup]) -> Markup:
-    """Give the names with their colours; a click hides one in all charts."""
+    """Return the names with their colours; a click hides a setting in all charts."""
     if len(groups) < 2:
         return Markup("")
     items = "".join(entry(g.name, i) for i, g in enumerate(groups))
@@ -82,37 +82,34 @@ def legend(groups: Sequence[RunGroup]) -> Markup:
 
 
 def entry(name: str, series: int) -> str:
-    """Give one name of a legend."""
+    """Return one name of a legend."""
     line = '<svg viewBox="0 0 28 8"><line x1="0" y1="4" x2="28" y2="4" stroke-width="3"/></svg>'
     attributes = f'type="button" aria-pressed="true" data-series="{series}" data-name="{escape(name)}"'
     return f"<li><button {attributes}>{line}{escape(name)}</button></li>"
 
 
 def convergence(made: Page, groups: Sequence[RunGroup]) -> Markup:
-    """Draw certificate and objective over rounds, epochs, seconds and bytes."""
+    """Return charts of certificate and objective over rounds, epochs, seconds and bytes."""
     records = [r for g in groups for r in g.records]
     series = [(g.name, i) for i, g in enumerate(groups) for _ in g.records]
     above = gaps(records)
     charts = []
     for x in AXES:
         label = XLABELS[x]
-        certificates = [curve(n, r.history[x], positive(r), i) for (n, i), r in zip(series, records, strict=True)]
+        certificates = [
+            curve(n, r.history[x], positive(r.history["certificate"]), i)
+            for (n, i), r in zip(series, records, strict=True)
+        ]
         objectives = [curve(n, r.history[x], gap, i) for (n, i), r, gap in zip(series, records, above, strict=True)]
-        marked = [m for m in map(happened, records) if m] if x == "seconds" else []
+        marked = [m for m in map(event_points, records) if m] if x == "seconds" else []
         charts.append(Chart(f"certificate over {label}", label, records[0].kind, [*certificates, *marked], "either"))
         charts.append(Chart(f"objective over {label}", label, "(F − best) / |best|", objectives, "either"))
     switch = Markup('<label class="note"><input type="checkbox" id="logx"> logarithmic horizontal axes</label>')
     return Markup(switch + made.grid(charts))
 
 
-def positive(record: RunRecord) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Give the certificates that a log axis can show."""
-    values = record.history["certificate"]
-    return np.where(values > 0.0, values, np.nan)
-
-
-def happened(record: RunRecord) -> Curve | None:
-    """Give the events as points on the curve of the certificate over seconds."""
+def event_points(record: RunRecord) -> Curve | None:
+    """Return the events as points on the curve of the certificate over seconds; None without events."""
     if not record.events:
         return None
     at = [np.searchsorted(record.history["seconds"], e.seconds, side="right") - 1 for e in record.events]
@@ -123,31 +120,36 @@ def happened(record: RunRecord) -> Curve | None:
 
 
 def small_multiples(made: Page, groups: Sequence[RunGroup], measure: str) -> Markup:
-    """Draw each setting by itself, all its seeds, before all the others in grey."""
+    """Return a chart for each setting with all its seeds, and all other runs in grey."""
     level = deepest(groups)
     place = {g.name: i for i, g in enumerate(groups)}
-    behind = [curve("others", r.history["epoch"], positive(r), -1) for g in groups for r in g.records]
+    behind = [
+        curve("others", r.history["epoch"], positive(r.history["certificate"]), -1) for g in groups for r in g.records
+    ]
     charts = []
     for group in ranked(groups, measure, level)[:MOST_SMALL]:
-        mine = [curve(group.name, r.history["epoch"], positive(r), place[group.name]) for r in group.records]
+        mine = [
+            curve(group.name, r.history["epoch"], positive(r.history["certificate"]), place[group.name])
+            for r in group.records
+        ]
         charts.append(Chart(group.name, "epochs", "certificate", [*behind, *mine], small="small"))
     more = f", the best {MOST_SMALL} of {len(groups)}" if len(groups) > MOST_SMALL else ""
     return section(f"Each setting by itself, the best first{more}", made.grid(charts, "many"))
 
 
 def details(made: Page, records: Sequence[RunRecord], shown: Sequence[str], groups: Sequence[RunGroup]) -> list[Cell]:
-    """Give time, step sizes, events, test metrics, jobs and provenance."""
+    """Return time, step sizes, events, test metrics, jobs and provenance."""
     found: list[Cell] = []
     bars = times.chart(records, shown)
     if bars:
-        told = [
+        sentences = [
             f"{n}: {times.stragglers(r.time)}." for r, n in zip(records, shown, strict=True) if r.time is not None
         ]
-        lines = tag("ul", *(tag("li", line) for line in told))
-        found.append(section("Where the time went", lines if len(told) <= FEW else folded("rank by rank", lines),
+        lines = tag("ul", *(tag("li", line) for line in sentences))
+        found.append(section("Where the time went", lines if len(sentences) <= FEW else folded("rank by rank", lines),
                              tall(made.chart(bars), len(bars.parts[0].labels))))  # type: ignore[union-attr]  # fmt: skip
     steps = [
-        curve(g.name, r.history["seconds"], np.where(r.history["step_size"] > 0, r.history["step_size"], np.nan), i)
+        curve(g.name, r.history["seconds"], positive(r.history["step_size"]), i)
         for i, g in enumerate(groups)
         for r in g.records
     ]
@@ -163,13 +165,13 @@ def details(made: Page, records: Sequence[RunRecord], shown: Sequence[str], grou
 
 
 def tall(figure: Markup, bars: int) -> Markup:
-    """Give a chart of bars the height that they need."""
+    """Return a chart of bars with the height that the bars need."""
     return Markup(figure.replace('class="chart"', f'class="chart" style="height:{120 + 24 * bars}px"'))
 
 
 def origin(record: RunRecord, name: str) -> Markup:
-    """Give the job and where the run comes from."""
-    told: list[tuple[Cell, Cell]] = [
+    """Return the job of a run and its provenance."""
+    provenance: list[tuple[Cell, Cell]] = [
         (key, str(value)) for key, value in sorted(record.provenance.items()) if str(value)
     ]
-    return folded(name, pairs([("file", str(record.path)), *told]), text(record.job))
+    return folded(name, pairs([("file", str(record.path)), *provenance]), text(record.job))

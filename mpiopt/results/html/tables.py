@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from mpiopt.results.compare import MEASURES, METHOD, Rate, costs, levels, rate, ratio, written
+from mpiopt.results.compare import MEASURES, costs, levels, ratio, written
 from mpiopt.results.html.groups import RunGroup, differing, settings
 from mpiopt.results.html.html import Cell, Markup, Number, paragraph, table, tag
+from mpiopt.results.rate import METHOD, Rate, rate
 from mpiopt.results.run_record import RunRecord
 
 STATUS = {0: "certified", 3: "budget spent"}
@@ -15,14 +16,14 @@ NONE = "–"
 
 
 def status(record: RunRecord) -> str:
-    """Say how a run ended."""
+    """Return how a run ended, in words."""
     if not record.finished:
         return "not finished"
     return STATUS.get(int(record.provenance.get("exit_status", 0)), "stopped")
 
 
 def summary(records: Sequence[RunRecord], names: Sequence[str]) -> Markup:
-    """Give a line for each run: how it ended, what it cost."""
+    """Return a table of the runs: how each ended and what it cost."""
     heads = ["run", "end", "certificate", "objective", *MEASURES.values(), "rate per epoch", "ranks", "algorithm"]
     rows: list[list[Cell]] = []
     for record, name in zip(records, names, strict=True):
@@ -45,14 +46,14 @@ def summary(records: Sequence[RunRecord], names: Sequence[str]) -> Markup:
 
 
 def rate_text(found: Rate | None) -> Cell:
-    """Give the rate with its interval."""
+    """Return the rate with its interval."""
     if found is None:
         return NONE
     return Number(found.factor, f"{found.factor:.3g} ({found.low:.3g} … {found.high:.3g}), {found.points} points")
 
 
 def milestones(records: Sequence[RunRecord], names: Sequence[str]) -> Markup:
-    """Give for each level what each run cost until then, with ratios to the first that came so far."""
+    """Return a table for each level: the costs until then, with ratios to the first run that reached it."""
     parts = []
     for level in levels([r.history for r in records], max(r.tol for r in records)):
         found = [costs(r.history, level) for r in records]
@@ -73,7 +74,7 @@ def milestones(records: Sequence[RunRecord], names: Sequence[str]) -> Markup:
 
 
 def ranking(groups: Sequence[RunGroup], level: float) -> Markup:
-    """Give the groups in their order, with the median of each cost and its spread over the seeds."""
+    """Return a table of the groups: the median of each cost, and its range over the seeds."""
     best = {m: min((median(c) for g in groups if (c := g.costs(m, level))), default=0.0) for m in MEASURES}
     rows: list[list[Cell]] = []
     for place, group in enumerate(groups, 1):
@@ -81,13 +82,13 @@ def ranking(groups: Sequence[RunGroup], level: float) -> Markup:
         for m in MEASURES:
             spent = group.costs(m, level)
             cells.append(spread(m, spent, best[m]) if spent else NONE)
-        came = f"{len(group.costs('round', level))} of {len(group.records)}"
-        rows.append([str(place), group.name, came, *cells])
-    return table(["", "setting", "runs that came so far", *MEASURES.values()], rows, identity="ranking")
+        reached = f"{len(group.costs('round', level))} of {len(group.records)}"
+        rows.append([str(place), group.name, reached, *cells])
+    return table(["", "setting", "runs that reached it", *MEASURES.values()], rows, identity="ranking")
 
 
 def spread(measure: str, spent: Sequence[float], best: float) -> Cell:
-    """Give the median, bold where it is the best of all, and least and most where seeds differ."""
+    """Return the median, bold if it is the best of all groups, and the range if the seeds differ."""
     middle = median(spent)
     low, high = written(measure, min(spent)), written(measure, max(spent))
     around = f" ({low} … {high})" if min(spent) < max(spent) else ""
@@ -96,7 +97,7 @@ def spread(measure: str, spent: Sequence[float], best: float) -> Cell:
 
 
 def differences(records: Sequence[RunRecord], names: Sequence[str]) -> Markup | None:
-    """Give the settings in which the runs differ; None where there are none."""
+    """Return a table of the settings in which the runs differ; None if there are none."""
     keys = differing(records)
     if not keys:
         return None
@@ -106,7 +107,7 @@ def differences(records: Sequence[RunRecord], names: Sequence[str]) -> Markup | 
 
 
 def events(records: Sequence[RunRecord], names: Sequence[str]) -> Markup | None:
-    """Give what happened besides rounds; None where nothing did."""
+    """Return a table of the events; None without any."""
     rows: list[list[Cell]] = [
         [
             name,
@@ -123,7 +124,7 @@ def events(records: Sequence[RunRecord], names: Sequence[str]) -> Markup | None:
 
 
 def test_metrics(records: Sequence[RunRecord], names: Sequence[str]) -> Markup | None:
-    """Give the metrics of the test rows; None where there are none."""
+    """Return a table of the metrics on test rows; None without any."""
     keys = list(dict.fromkeys(key for r in records for key in r.test))
     if not keys:
         return None

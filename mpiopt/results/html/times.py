@@ -1,4 +1,4 @@
-"""Where the time of the ranks went, and which of them the others waited for."""
+"""Where the time of the ranks went, and whether one slow rank held up the others."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from mpiopt.results.html.charts import Bars, Chart, short
 from mpiopt.results.run_record import RunRecord, Table
 
-RANKS_OF = 6  # runs whose ranks are shown each by itself; of more, the mean over the ranks
-SLOW = 1.25  # times the middle rank's work: a straggler
+MOST_RUNS = 6  # runs whose ranks have a bar each; with more runs, each run has one bar, the mean over its ranks
+SLOW = 1.25  # a rank is called slow if its work takes so many times that of the median rank
 PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint", "other")
 
 
 def chart(records: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
-    """Give a bar for each rank, or for each run where there are many; None where no file says it."""
+    """Return a chart with a bar for each rank, or for each of many runs; None if no file has the times."""
     labels: list[str] = []
     rows: list[list[float]] = []
     for record, name in zip(records, names, strict=True):
-        if record.time is not None and len(records) <= RANKS_OF:
+        if record.time is not None and len(records) <= MOST_RUNS:
             lead = f"{name}, " if len(records) > 1 else ""
             labels += [f"{lead}rank {k}" for k in range(len(record.time))]
             rows += [[float(row[p]) for p in PHASES] for row in record.time]
@@ -32,15 +32,15 @@ def chart(records: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
     parts = [
         Bars(p, labels, short(c.tolist()), i) for i, (p, c) in enumerate(zip(PHASES, columns, strict=True)) if c.any()
     ]
-    return Chart("seconds of each rank in the run's last life", "seconds", "", parts)
+    return Chart("seconds of each rank since the last start", "seconds", "", parts)
 
 
 def stragglers(time: Table) -> str:
-    """Say in one sentence whether one rank held up the others."""
+    """Return a sentence that says whether one rank held up the others."""
     work = time["compute"] + time["compress"] + time["evaluate"]
     middle, slowest = float(np.median(work)), int(np.argmax(work))
     waited = 100.0 * float(time["wait"].sum() / max(time["total"].sum(), 1e-300))
-    told = f"waiting took {waited:.0f} % of the ranks' time"
+    waiting = f"waiting took {waited:.0f} % of the ranks' time"
     if len(time) > 1 and work[slowest] > SLOW * middle > 0.0:
-        return f"rank {slowest} worked {work[slowest] / middle:.2g} times as long as the middle rank; {told}"
-    return f"no rank worked {SLOW:g} times as long as the middle one; {told}"
+        return f"rank {slowest} worked {work[slowest] / middle:.2g} times as long as the middle rank; {waiting}"
+    return f"no rank worked {SLOW:g} times as long as the middle one; {waiting}"

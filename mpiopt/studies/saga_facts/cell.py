@@ -14,7 +14,7 @@ from mpiopt.comm.lockstep import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.objective import Objective
-from mpiopt.results.compare import Line, line
+from mpiopt.results.rate import Line, line
 from mpiopt.studies.saga_facts.job import CHOSEN, METHODS, SagaCell, SagaStudy, rounds_of
 from mpiopt.studies.saga_facts.synthetic import SyntheticProblem
 

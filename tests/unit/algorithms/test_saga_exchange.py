@@ -243,8 +243,8 @@ def test_a_job_gives_its_channel():
     [
         (("top-k", "difference"), "--memory difference needs an unbiased compressor, one of bfloat16, .*; not top-k"),
         (("sign", "none"), "--memory none needs an unbiased compressor, one of .*quantised.*; not sign"),
-        (("quantised", "auto", "lbfgs"), r"--compress quantised: lbfgs sends exact sums only; with it go .*saga"),
-        (("quantised", "difference", "newton"), r"newton sends exact sums only; with it go .*saga"),
+        (("quantised", "auto", "lbfgs"), r"--compress quantised: lbfgs sends exact sums only; use one of .*saga"),
+        (("quantised", "difference", "newton"), r"newton sends exact sums only; use one of .*saga"),
         (("quantised", "auto", "saga[exchange=overlap]"), "--exchange overlap sends exact sums only"),
         (("quantised", "diana"), "memory is one of none, difference, error-feedback, auto; not 'diana'"),
         (("none", "diana"), "memory is one of none, difference, error-feedback, auto; not 'diana'"),

@@ -18,8 +18,9 @@ from mpiopt.core.history import Clock
 from mpiopt.data.dataset import prepare
 from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.loop import RunPlan, run
+from mpiopt.training.loop import run
 from mpiopt.training.problem import pick, pose
+from mpiopt.training.run_state import RunPlan
 
 DATA = "generate:n=4000,d=6,task=binary"
 WORDS = [DATA, "--algorithm", "saga", "--tol", "1e-9"]

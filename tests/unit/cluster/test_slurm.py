@@ -11,7 +11,7 @@ from mpiopt.cli.main import run
 from mpiopt.cluster.slurm import requeue, scripts
 from mpiopt.comm.threads import single
 from mpiopt.core import slurm_query
-from mpiopt.resilience.lease import Owner, this_life
+from mpiopt.resilience.lease import FolderLease, new_lease
 from mpiopt.resilience.signals import StopLevel, StopSignal
 
 TEMPLATES = sorted(scripts.TEMPLATES.glob("*.sbatch"))
@@ -227,9 +227,9 @@ def test_status_without_slurm(here, capsys):
     stop.level = StopLevel.SIGUSR1
     words = ["train", "job.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]", "--out", "cut.h5"]
     assert run(words, single(), stop) == 75
-    Owner(here / "alive.ckpt").claim()
-    Owner(here / "dead.ckpt").claim()
-    life = vars(this_life({}))
+    FolderLease(here / "alive.ckpt").claim()
+    FolderLease(here / "dead.ckpt").claim()
+    life = vars(new_lease({}))
     (here / "dead.ckpt" / "owner").write_text(json.dumps(life | {"pid": 1, "born": 1, "number": 3}))
     (here / "far.ckpt").mkdir()
     (here / "far.ckpt" / "owner").write_text(json.dumps(life | {"host": "elsewhere"}))
@@ -275,7 +275,7 @@ def test_status_with_slurm(here, capsys):
     (here / "squeue.says").write_text("12|RUNNING\n")
     assert cells(capsys)["runs/a"][0] == "starting or ending"
     os.makedirs("runs/a.ckpt")
-    life = vars(this_life({})) | {"job": "12", "host": "n1", "number": 2}
+    life = vars(new_lease({})) | {"job": "12", "host": "n1", "number": 2}
     Path("runs/a.ckpt/owner").write_text(json.dumps(life))
     assert cells(capsys)["runs/a"][0] == "running"
     (here / "squeue.says").write_text("12|NODE_FAIL\n")

@@ -13,7 +13,7 @@ from mpiopt.comm.membership import (
 )
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
-from mpiopt.resilience.consistency import compare, majority
+from mpiopt.resilience.consistency import majority, repair
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.result_file import read_result
 from mpiopt.training.run_recovery import RunRecovery
@@ -86,14 +86,14 @@ def test_more_than_half_decide(digests, verdict):
 def flipped(rank, bit, size, tmp_path, recovery="stateless[digest=4]"):
     """Train on threads; before the digest of round 4 a bit of rank's model flips. Give lines said, and the lives."""
     from mpiopt.training.job_args import agreed_job
-    from mpiopt.training.train import live
+    from mpiopt.training.train import train_once
 
     said = [[] for _ in range(size)]
 
     def main(comm):
         class Struck(RunRecovery):
             def protect(self, now, shard, channel):
-                if now.round == 4 and self.vault.life == 1 and comm.rank == rank:
+                if now.round == 4 and self.replicas.attempt == 1 and comm.rank == rank:
                     now.state.w.view(np.uint64)[0, 1] ^= np.uint64(1 << bit)
                 super().protect(now, shard, channel)
 
@@ -106,8 +106,10 @@ def flipped(rank, bit, size, tmp_path, recovery="stateless[digest=4]"):
         def on(ranks):
             return agreed_job(job, ranks)
 
-        code = run_elastic(FixedMembership(comm), lambda c: 0, lambda post: live(on, Assignment(comm), stop, keeper))
-        return code, keeper.vault.life
+        code = run_elastic(
+            FixedMembership(comm), lambda c: 0, lambda post: train_once(on, Assignment(comm), stop, keeper)
+        )
+        return code, keeper.replicas.attempt
 
     return spmd(size, main), said
 
@@ -144,6 +146,6 @@ def test_a_number_that_is_not_finite_on_one_of_two_ranks_is_no_rounding():
         if comm.rank:
             state.w[0, 0] = np.nan
         with pytest.raises(RollBack, match="no majority agrees"):
-            compare(state, comm)
+            repair(state, comm)
 
     spmd(2, main)

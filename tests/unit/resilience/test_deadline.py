@@ -12,7 +12,7 @@ from mpiopt.cluster.halt import halt, moment
 from mpiopt.comm.threads import single, spmd
 from mpiopt.core.config.job import Stopping
 from mpiopt.resilience.deadline import Deadline, Halt, read_halt
-from mpiopt.resilience.lease import Owner, this_life
+from mpiopt.resilience.lease import FolderLease, new_lease
 from mpiopt.resilience.signals import StopLevel, StopSignal
 from tests.unit.training.test_loop import Still, go
 
@@ -38,7 +38,7 @@ def test_it_ends_in_time_for_what_the_longest_checkpoint_took(tmp_path, clock):
     found = deadline(tmp_path, clock, end=2000.0)
     found.saved(100.0)
     found.saved(1.0)
-    assert found.kept(5.0) == 30 + 200 + 10
+    assert found.reserve(5.0) == 30 + 200 + 10
     clock.now = 1759.0
     assert found.level(5.0) == StopLevel.NONE
     clock.now = 1761.0
@@ -135,9 +135,9 @@ class Rounds:
 def test_the_run_ends_right_after_a_checkpoint_and_saves_no_other(size):
     def main(comm):
         stop, kept = StopSignal(), Rounds()
-        stop.outside = Asks(2) if comm.rank == 0 else None
-        told = {"store": kept, "meta": {"job": ""}, "save_every": ("rounds", 3)}
-        now, _ = go(Still(), Stopping(tol=1e-12, max_epochs=1e9), comm, stop, **told)
+        external = Asks(2) if comm.rank == 0 else None
+        plan = {"store": kept, "meta": {"job": ""}, "save_every": ("rounds", 3), "external_stop": external}
+        now, _ = go(Still(), Stopping(tol=1e-12, max_epochs=1e9), comm, stop, **plan)
         return now.ending, now.reason, now.round, kept.saves, stop.exit_code
 
     assert set(map(str, spmd(size, main))) == {str(("signal", "halt asked for", 6, [3, 6], 3))}
@@ -150,8 +150,7 @@ def test_the_run_saves_when_its_time_is_up():
             return StopLevel.DEADLINE if self.left < 0 else StopLevel.NONE
 
     stop, kept = StopSignal(), Rounds()
-    stop.outside = Up(3)
-    now, _ = go(Still(), Stopping(tol=1e-12), single(), stop, store=kept, meta={"job": ""})
+    now, _ = go(Still(), Stopping(tol=1e-12), single(), stop, store=kept, meta={"job": ""}, external_stop=Up(3))
     assert (now.ending, stop.exit_code, kept.saves) == ("signal", 75, [now.round])
     assert "time is near" in now.reason
 
@@ -160,7 +159,7 @@ def test_the_run_saves_when_its_time_is_up():
 def run(tmp_path, monkeypatch):
     """A run of this process, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    Owner(Path("run.ckpt")).claim()
+    FolderLease(Path("run.ckpt")).claim()
     return Path("run.ckpt")
 
 
@@ -195,7 +194,7 @@ def test_the_command_refuses(run, words, says):
 
 
 def test_what_has_ended_is_not_halted(run):
-    life = vars(this_life({}))
+    life = vars(new_lease({}))
     for end in ({"ended": "certified"}, {"pid": 1, "born": 1}):
         (run / "owner").write_text(json.dumps(life | end))
         with pytest.raises(ValueError, match=r"nothing runs there \((certified|it was killed)\)"):

@@ -46,7 +46,8 @@ def result(path, rate=0.5, rows=40, objective="F", best=0.5):
     return path
 
 
-def test_inspect_a_result(tmp_path):
+def test_inspect_a_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mpiopt", "train"])  # the provenance holds the command
     text = inspect(result(tmp_path / "run.h5"))
     assert "1 × 3 coefficients, 2 not zero" in text
     assert re.search(r"duality gap +1\.819e-12", text)

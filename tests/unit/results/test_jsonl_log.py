@@ -10,7 +10,7 @@ from mpiopt.cli.main import run
 from mpiopt.comm.threads import single
 from mpiopt.core.history import HistoryRow
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.results.jsonl_log import Journal, journal
+from mpiopt.results.jsonl_log import JsonlLog, open_log
 from mpiopt.results.result_file import read_result
 
 ROW = HistoryRow(1, 0.5, 0.1, 0.08, 0.01, 0.01, 800, 900, 0.25, math.inf, math.nan)
@@ -34,7 +34,7 @@ def train(data, *more):
 
 
 def test_a_line_is_json_even_where_numbers_are_not_finite(tmp_path):
-    Journal(str(tmp_path / "a.jsonl")).add(ROW)
+    JsonlLog(str(tmp_path / "a.jsonl")).add(ROW)
     assert json.loads((tmp_path / "a.jsonl").read_text()) == {**ROW._asdict(), "certificate": None, "step_size": None}
 
 
@@ -65,12 +65,12 @@ def test_a_log_is_never_written_over_the_data_or_the_result(data, capsys):
 
 
 def test_only_rank_0_opens_the_file(tmp_path):
-    journal(str(tmp_path / "a.jsonl"), 1, False).add(ROW)
+    open_log(str(tmp_path / "a.jsonl"), 1, False).add(ROW)
     assert not (tmp_path / "a.jsonl").exists()
 
 
 def test_a_log_that_cannot_be_written_ends_and_the_run_does_not(capsys, tmp_path):
-    log = Journal(str(tmp_path))
+    log = JsonlLog(str(tmp_path))
     log.add(ROW)
     log.add(ROW)
     assert capsys.readouterr().err == f"mpiopt: {tmp_path}: Is a directory; the log ends here\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mpiopt.results.compare import line, rate, student
+from mpiopt.results.rate import line, rate, student
 
 
 def test_a_line_goes_through_the_logarithms():

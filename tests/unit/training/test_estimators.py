@@ -51,7 +51,7 @@ def test_a_rank_may_have_no_rows():
         (X, None, "requires y to be passed"),
         (X[:0], Y[:0], r"0 sample\(s\)"),
         (X[:, :0], Y, r"0 feature\(s\)"),
-        ([["a"]], ["b"], "X holds what is no number"),
+        ([["a"]], ["b"], "X holds a value that is not a number"),
     ],
 )
 def test_what_no_classifier_takes(x, y, words):

@@ -76,8 +76,8 @@ def test_ranks_with_unequal_and_no_rows_give_the_same_model(kind, form):
         ({"x": X[:5]}, "x has 5 rows, y the shape (120,)"),
         ({"x": X[0]}, "x has the shape (5,)"),
         ({"x": np.where(X[0, 0] == X, np.nan, X) + 0 * X}, "NaN"),
-        ({"y": np.full(120, np.nan), "loss": "squared"}, "y holds what is no finite number"),
-        ({"y": LABELS["text"], "loss": "squared"}, "y holds what is no finite number"),
+        ({"y": np.full(120, np.nan), "loss": "squared"}, "y holds values that are not finite numbers"),
+        ({"y": LABELS["text"], "loss": "squared"}, "y holds values that are not finite numbers"),
         ({"y": np.ones(120), "loss": "logistic"}, "at least two classes"),
         ({"y": LABELS["classes"], "loss": "logistic"}, "losses that fit: "),
         ({"sample_weight": -np.ones(120)}, "sample_weight holds negative"),
@@ -150,5 +150,5 @@ def test_exchanges_may_be_compressed_and_the_answer_is_the_same():
     assert lean.certified
     assert lean.objective == pytest.approx(plain.objective, rel=1e-9)
     assert lean.history[-1].bytes_sent < lean.history[-1].bytes_plain
-    with pytest.raises(ValueError, match=r"newton sends exact sums only; with it go .*saga"):
+    with pytest.raises(ValueError, match=r"newton sends exact sums only; use one of .*saga"):
         spmd(2, lambda c: main(c, algorithm="newton", compress="sign"))

@@ -14,7 +14,8 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
 from mpiopt.core.state import pack, unpack
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.loop import RunPlan, run, stalled
+from mpiopt.training.loop import run, stalled
+from mpiopt.training.run_state import RunPlan
 from tests.cases.problems import objective
 
 PLAIN = Lbfgs(sampled=False)

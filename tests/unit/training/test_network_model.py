@@ -45,7 +45,7 @@ def test_what_is_measured_is_equal_on_all_ranks_and_said():
     found = spmd(3, lambda comm: network_model.measure(objective("logistic", 0.0, 0.1, "dense", comm), comm))
     assert len(set(found)) == 1
     assert min(found[0][::2]) > 0.0
-    assert "latency" in network_model.told_of(found[0])
+    assert "latency" in network_model.described(found[0])
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -56,7 +56,7 @@ def test_auto_opens_the_same_channel_on_all_ranks(size):
 
     def main(comm):
         opened = open_channel(job, objective("logistic", 0.0, 0.1, "dense", comm), algorithm, comm)
-        return opened.channel.compressor, opened.channel.downlink, opened.algorithm, opened.told
+        return opened.channel.compressor, opened.channel.downlink, opened.algorithm, opened.description
 
     seen = spmd(size, main)
     assert len({repr(s) for s in seen}) == 1
