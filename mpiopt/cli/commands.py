@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse, typed
 from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
@@ -25,7 +25,7 @@ def inspect(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     from mpiopt.results import inspect
 
     marks = inspect.marks(sys.stdout.encoding)
-    print_here(
+    print_on_root(
         comm, together(comm, lambda: "\n\n".join(inspect.inspect(p, marks) for p in paths) if comm.rank == 0 else "")
     )
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mpiopt import __version__
 from mpiopt.cli.help import usage
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.commands import COMMANDS, from_outside
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.launcher_env import refuse_mismatch
@@ -61,5 +61,5 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
 
 def say(comm: Comm, text: str) -> int:
     """Print on rank 0."""
-    print_here(comm, text)
+    print_on_root(comm, text)
     return 0

@@ -79,7 +79,7 @@ def _try_to_write(path: Path) -> None:
         raise OSError(f"cannot write {path}: {cause(error)}") from None
 
 
-def print_here(comm: Comm, text: str) -> None:
+def print_on_root(comm: Comm, text: str) -> None:
     """Print on rank 0; what the output's encoding does not know becomes a question mark.
 
     A reader who has seen enough, as `head` has, is no error.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_here
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.history import duration
 from mpiopt.data.formats.base import together
@@ -68,7 +68,7 @@ def compare(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, _ = parse(words, {})
     if not paths:
         raise ValueError("compare needs runs: mpiopt compare A.h5 B.h5 …")
-    print_here(comm, together(comm, lambda: compared(paths) if comm.rank == 0 else ""))
+    print_on_root(comm, together(comm, lambda: compared(paths) if comm.rank == 0 else ""))
     return 0
 
 
