@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from mpiopt.results.model import in_file_units
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
 from mpiopt.training.loop import RunState
+
+logger = logging.getLogger(__name__)
 
 STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "signal": "NOT certified, stopped"}
 
@@ -69,9 +72,9 @@ def described(data: Dataset, objective: Objective) -> str:
 
 
 def say(job: Job, comm: Comm, *lines: str) -> None:
-    """Print on rank 0, unless told to be quiet."""
+    """Log lines on rank 0, unless the job is quiet."""
     if comm.rank == 0 and not job.quiet:
-        print("\n".join(lines), flush=True)
+        logger.info("\n".join(lines))
 
 
 def origin(job: Job, data: Dataset, objective: Objective, done: Finished, comm: Comm) -> Provenance:
