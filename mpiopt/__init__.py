@@ -6,6 +6,7 @@ In Python: `mpiopt.fit(x, y, comm)` fits to rows that each rank holds in memory;
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["Classifier", "Fit", "Regressor", "fit"]
 
 sys.meta_path.append(MovedModules())
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library prints nothing; a command adds a handler
 
 _HOMES = {
     "fit": "mpiopt.training.fit",

@@ -1,4 +1,4 @@
-"""The commands: dispatch, one line for a user's error, exit codes."""
+"""The command line: find the command, run it, turn a user's error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mpiopt import __version__
+from mpiopt.cli.console_log import console_log, read_log_level
 from mpiopt.cli.help import usage
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
@@ -32,47 +33,63 @@ def run(words: Sequence[str], comm: Comm, stop: StopSignal, library: str = "") -
 
 
 def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str = "") -> CommandEnd:
-    """Run one command on this rank; return its exit code and the user's error.
+    """Run one command on this rank.
 
-    0 certified or done, 2 user error, 3 budget spent, 75, 130 and 143 stopped by a signal, 76 ranks lost. Whatever
-    else is raised is our fault and is left to end all ranks with its traceback.
+    Parameters
+    ----------
+    words : sequence of str
+        The command line without the program's name.
+    comm : Comm
+        All ranks of the job; each calls this function.
+    stop : StopSignal
+        Signals received by this process.
+    library : str
+        Version of the MPI library, for the advice after a wrong start.
+
+    Returns
+    -------
+    CommandEnd
+        The exit code (`mpiopt help exit-codes` lists them all) and the user's error.
+
+    Raises
+    ------
+    Exception
+        For a fault of the program. The caller ends all ranks with its traceback.
     """
     try:
         if words[:1] != ["doctor"] and not from_outside(words):
             refuse_mismatch(os.environ, comm.size, library)
-        return CommandEnd(dispatch(words, comm, stop))
+        own_words, level = read_log_level(words)
+        with console_log(comm.rank, level):
+            return CommandEnd(dispatch(own_words, comm, stop))
     except (ValueError, OSError) as error:
         if os.environ.get("MPIOPT_TRACEBACK"):
             raise
-        text = told(error)
+        text = one_line(error)
         if comm.rank == 0:  # for all ranks, which should have failed alike
             print(f"mpiopt: {text}", file=sys.stderr, flush=True)
         return CommandEnd(2, text)
 
 
-def told(error: Exception) -> str:
-    """Give an error's text in one line; one of the system's own without its number."""
+def one_line(error: Exception) -> str:
+    """Return an error's text in one line; without its number for an error of the operating system."""
     text = " ".join(str(error).split())
-    systems = re.fullmatch(r"\[Errno \d+\] (.*): '(.*)'", text)
-    return f"{systems[2]}: {systems[1].lower()}" if systems else text
+    of_system = re.fullmatch(r"\[Errno \d+\] (.*): '(.*)'", text)
+    return f"{of_system[2]}: {of_system[1].lower()}" if of_system else text
 
 
 def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Find the command's function and call it."""
-    mine = words[: words.index("--")] if "--" in words else words  # what follows is for another command
-    if not words or words[0] in ("help", "--help", "-h") or "--help" in mine or words[1:2] == ["-h"]:
-        return say(comm, usage(words))
+    """Call the function of the command; return its exit code."""
+    own = words[: words.index("--")] if "--" in words else words  # the rest belongs to another command
+    if not words or words[0] in ("help", "--help", "-h") or "--help" in own or words[1:2] == ["-h"]:
+        print_on_root(comm, usage(words))
+        return 0
     if words[0] == "--version":
-        return say(comm, f"mpiopt {__version__}")
+        print_on_root(comm, f"mpiopt {__version__}")
+        return 0
     if words[0] not in COMMANDS:
         near = nearest(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
         raise ValueError(f"unknown command {words[0]!r}{near}")
     module, function, _ = COMMANDS[words[0]]
     code: int = getattr(importlib.import_module(module), function)(words[1:], comm, stop)
     return code
-
-
-def say(comm: Comm, text: str) -> int:
-    """Print on rank 0."""
-    print_on_root(comm, text)
-    return 0

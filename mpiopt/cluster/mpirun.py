@@ -1,4 +1,4 @@
-"""The mpirun of this machine: which one, what it can do, and the flags that it wants."""
+"""The mpirun of this machine: which one it is, what it can do, and the flags that it needs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,29 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mpiopt.core.launcher_env import THREAD_VARIABLES, open_mpi_settings
 
-Hosts = tuple[tuple[str, int], ...]  # name and ranks that it takes
 OPEN_MPI, HYDRA, OTHER = "Open MPI", "MPICH", "an MPI that is not Open MPI"
-AGENT = "ssh -o BatchMode=yes -o ConnectTimeout=10"  # asks a host whether it is there; MPIOPT_AGENT
+ASK_HOST = "ssh -o BatchMode=yes -o ConnectTimeout=10"  # runs `true` on a host; MPIOPT_AGENT replaces it
+ASK_HOST_SECONDS = 20.0  # a host that takes longer counts as lost
+ASK_MPIRUN_SECONDS = 30.0  # for mpirun to print its version, or to start one process
+
+
+class Host(NamedTuple):
+    """A host and the number of ranks that it takes."""
+
+    name: str
+    slots: int
+
+
+Hosts = tuple[Host, ...]
 
 
 @dataclass(frozen=True)
 class Mpirun:
-    """A launcher: its command, whose it is, and whether jobs may outlive their ranks."""
+    """A launcher: its command, the MPI that it belongs to, and whether jobs survive the loss of ranks (ULFM)."""
 
     program: tuple[str, ...]
     kind: str
@@ -30,15 +42,15 @@ class Mpirun:
     release: int = 5  # the first number of Open MPI's version
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The launcher in words."""
         return f"{self.program[0]} ({self.kind}{', with ULFM' if self.ulfm else ''})"
 
     def command(self, ranks: int, hosts: Hosts, words: Sequence[str]) -> list[str]:
-        """Give the command line that runs `mpiopt words` on so many ranks."""
-        # Without ULFM a rank that fails alone must end the others; with it, it must not.
+        """Return the command line that runs `mpiopt words` on `ranks` ranks."""
+        # Without ULFM a rank that fails alone must end the others (mpi4py's runner does that); with it, it must not.
         python = [sys.executable, *([] if self.ulfm else ["-m", "mpi4py"]), "-m", "mpiopt"]
-        names = ",".join(f"{name}:{slots}" for name, slots in hosts)
+        names = ",".join(f"{host.name}:{host.slots}" for host in hosts)
         flags: list[str] = []
         if self.kind == OPEN_MPI:
             flags += ["--with-ft", "ulfm"] if self.ulfm else []
@@ -52,79 +64,84 @@ class Mpirun:
         return [*self.program, *flags, "-n", str(ranks), *python, *words]
 
     def environment(self, environment: Mapping[str, str], hosts: Hosts) -> dict[str, str]:
-        """Give the variables of a job; what the user has set stays."""
-        wanted = dict.fromkeys(THREAD_VARIABLES, "1")
+        """Return the environment of a job: our settings, overridden by those of the user."""
+        settings = dict.fromkeys(THREAD_VARIABLES, "1")
         if self.kind == OPEN_MPI:
-            wanted |= open_mpi_settings(environment, os.geteuid() == 0)
+            settings |= open_mpi_settings(environment, os.geteuid() == 0)
             if self.ulfm:
-                wanted["OMPI_MCA_pml"] = "ob1"  # the one that survives
+                settings["OMPI_MCA_pml"] = "ob1"  # the only messaging layer of Open MPI that supports ULFM
             if not hosts and not any(name.startswith("SLURM_") for name in environment):
-                shared = "sm" if self.release >= 5 else "vader"  # of the same host, by the name of its time
-                wanted |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": f"self,{shared}"}  # starts five times as fast
-        return wanted | dict(environment)
+                shared_memory = "sm" if self.release >= 5 else "vader"  # renamed in Open MPI 5
+                # Without the search for networks, a job on one host starts five times as fast.
+                settings |= {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": f"self,{shared_memory}"}
+        return settings | dict(environment)
 
 
 def find(environment: Mapping[str, str], ulfm: str) -> Mpirun:
-    """Find the mpirun beside this Python, or in PATH; MPIEXEC names another.
+    """Find the mpirun that MPIEXEC names, else the one beside this Python, else the one in PATH.
 
     Raises
     ------
     ValueError
-        If there is none, or `ulfm` is "on" and it cannot do that.
+        If there is none, or `ulfm` is "on" and it does not support ULFM.
     """
     beside = Path(sys.executable).with_name("mpirun")
     named = environment.get("MPIEXEC") or (str(beside) if beside.exists() else shutil.which("mpirun") or "")
     if not named:
-        raise ValueError("launch: there is no mpirun beside this Python or in PATH; MPIEXEC may name one")
+        raise ValueError(
+            "launch: no mpirun was found beside this Python or in PATH; set MPIEXEC to the mpirun to use"
+        )
     program = tuple(shlex.split(named))
     if not shutil.which(program[0]):
-        raise ValueError(f"launch: {program[0]}: there is no such program; MPIEXEC names the mpirun to use")
+        raise ValueError(f"launch: {program[0]}: no such program; set MPIEXEC to the mpirun to use")
     version = output([*program, "--version"])
     kind = kind_of(version)
-    able = kind == OPEN_MPI and ulfm != "off" and survives(program, environment)
-    if ulfm == "on" and not able:
+    supported = kind == OPEN_MPI and ulfm != "off" and supports_ulfm(program, environment)
+    if ulfm == "on" and not supported:
         raise ValueError(f"launch: {named} does not take --with-ft ulfm; leave out --ulfm on")
-    return Mpirun(program, kind, able, len(os.sched_getaffinity(0)), release_of(version))
+    return Mpirun(program, kind, supported, len(os.sched_getaffinity(0)), release_of(version))
 
 
 def kind_of(version: str) -> str:
-    """Say whose an mpirun is, by what it prints for --version."""
-    told = version.lower()
-    if "open mpi" in told or "open-mpi" in told:
+    """Return the MPI that an mpirun belongs to, from what it prints for --version."""
+    text = version.lower()
+    if "open mpi" in text or "open-mpi" in text:
         return OPEN_MPI
-    return HYDRA if told.startswith("hydra") else OTHER
+    return HYDRA if text.startswith("hydra") else OTHER
 
 
 def release_of(version: str) -> int:
-    """Give the first number of Open MPI's version in what its mpirun prints; 5 where there is none."""
+    """Return the first number of Open MPI's version in what its mpirun prints; 5 if there is none."""
     found = re.search(r"\(Open MPI\) (\d+)\.", version)
     return int(found[1]) if found else 5
 
 
-def survives(program: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Say whether this Open MPI lets jobs outlive their ranks: it says so in the variables of one that it starts."""
+def supports_ulfm(program: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Start a process with ULFM, and return whether Open MPI confirms it in the variables of that process."""
     settings = dict(environment) | open_mpi_settings(environment, os.geteuid() == 0)
     return "OMPI_MCA_mpi_ft_enable=1" in output([*program, "--with-ft", "ulfm", "-n", "1", "env"], settings)
 
 
 def output(command: Sequence[str], variables: Mapping[str, str] | None = None) -> str:
-    """Give what a program prints; nothing where it cannot be run or takes half a minute."""
+    """Return what a program prints; "" if it cannot be run or does not end in time."""
     try:
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=ASK_MPIRUN_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout + done.stderr
 
 
-def alive(hosts: Hosts) -> Hosts:
-    """Give the hosts that answer."""
-    agent = shlex.split(os.environ.get("MPIOPT_AGENT", AGENT))
-    return tuple((name, slots) for name, slots in hosts if answers([*agent, name, "true"]))
+def reachable(hosts: Hosts) -> Hosts:
+    """Return the hosts that answer."""
+    ask = shlex.split(os.environ.get("MPIOPT_AGENT", ASK_HOST))
+    return tuple(host for host in hosts if succeeds([*ask, host.name, "true"]))
 
 
-def answers(command: Sequence[str]) -> bool:
-    """Say whether a command succeeds within 20 s."""
+def succeeds(command: Sequence[str]) -> bool:
+    """Return whether a command ends with exit code 0 in time."""
     try:
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=ASK_HOST_SECONDS, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -1,20 +1,22 @@
-"""The command `status`: the runs of a folder, from their files, from Slurm's queue where there is one.
+"""The command `status`: a table of the runs of a folder, read from their files and from Slurm's queue.
 
-A run is a result RUN.h5, the folder RUN.ckpt of its checkpoints, a script RUN.sbatch that was submitted, or several
-of these. Nothing is asked of the run itself.
+A run is a result RUN.h5, the folder RUN.ckpt of its checkpoints, a submitted script RUN.sbatch, or several of these.
+The run itself is not contacted.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpiopt.cluster.slurm.submit import SUBMITTED
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core import slurm_query
+from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import parse
 from mpiopt.core.history import HistoryRow, duration, rows_from_text
 from mpiopt.resilience import lease
@@ -25,28 +27,30 @@ from mpiopt.results.contents import read_head
 from mpiopt.results.inspect import columns
 from mpiopt.results.result_file import Result, read_result
 
-ENDED = {0: "certified", 2: "failed", 3: "budget spent", 75: "to be continued", 130: "stopped", 143: "stopped"}
-HEADS = ("run", "state", "certificate", "tol", "epoch", "round", "saved", "restarts", "job")
+STATES = {0: "certified", 2: "failed", 3: "budget spent", 75: "to be continued", 130: "stopped", 143: "stopped"}
+HEADINGS = ("run", "state", "certificate", "tol", "epoch", "round", "saved", "restarts", "job")
+SUFFIXES = (".h5", ".ckpt", ".sbatch")
 
 
 @dataclass(frozen=True)
 class RunView:
-    """What the files of a run say."""
+    """The state of a run as its files show it."""
 
     name: str
-    life: Lease | None = None
-    script: str = ""  # the job that its script was submitted as
-    head: Head | None = None  # of the newest checkpoint that can be read
-    saved: float = 0.0  # when that was written, seconds since 1970
+    last: Lease | None = None  # of the last start of the run
+    script_job: str = ""  # Slurm's number of the job as which the script was submitted
+    head: Head | None = None  # of the newest readable checkpoint
+    saved: float = 0.0  # time of that checkpoint, seconds since 1970
     result: Result | None = None
-    written: float = 0.0  # when that was
+    written: float = 0.0  # time of the result, seconds since 1970
 
     @property
     def job(self) -> str:
-        """Slurm's number, of the last life or of the script; "" where there is none."""
-        newer = self.life is None or (self.script.isdigit() and self.life.job.isdigit()
-                                      and int(self.script) > int(self.life.job))  # fmt: skip
-        return self.script if newer else self.life.job if self.life else ""
+        """Slurm's number of the newest job: that of the script or of the last start; "" if there is none."""
+        if self.last is None:
+            return self.script_job
+        numbers = [job for job in (self.script_job, self.last.job) if job.isdigit()]
+        return max(numbers, key=int) if len(numbers) == 2 else self.last.job
 
 
 def status(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
@@ -57,47 +61,52 @@ def status(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     folder = Path(positional[0] if positional else ".")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    seen = [look(folder, name) for name in names(folder)]
-    states = slurm_query.states(one.job for one in seen if one.job)
-    lines = [line(one, states, time.time()) for one in seen if one != RunView(one.name)]
-    print(columns(HEADS, lines) if lines else f"{folder}: no runs")
+    views = [look(folder, name) for name in run_names(folder)]
+    states = slurm_query.states(view.job for view in views if view.job)
+    lines = [line(view, states, time.time()) for view in views if view != RunView(view.name)]
+    print_on_root(comm, columns(HEADINGS, lines) if lines else f"{folder}: no runs")
     return 0
 
 
-def names(folder: Path) -> list[str]:
-    """Give the stems, below `folder`, of all that may belong to a run."""
-    found = set()
+def run_names(folder: Path) -> list[str]:
+    """Return the paths, relative to `folder` and without suffix, of all files that may belong to a run."""
+    return sorted({str(path.relative_to(folder).with_suffix("")) for path in _run_files(folder)})
+
+
+def _run_files(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        kept = [name for name in folders if not name.startswith(".")]
-        folders[:] = [name for name in kept if not name.endswith(".ckpt")]
-        for name in [*files, *(name for name in kept if name.endswith(".ckpt"))]:
-            if name.endswith((".h5", ".ckpt", ".sbatch")):
-                found.add(str((Path(place) / name).relative_to(folder).with_suffix("")))
-    return sorted(found)
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in visible if not name.endswith(".ckpt")]
+        checkpoints = [name for name in visible if name.endswith(".ckpt")]
+        yield from (Path(place, name) for name in [*files, *checkpoints] if name.endswith(SUFFIXES))
 
 
 def look(folder: Path, name: str) -> RunView:
-    """Read what there is of one run; files that cannot be read count as absent."""
-    checkpoints = Path(f"{folder / name}.ckpt")
-    head, saved = newest(checkpoints)
-    found = Path(f"{folder / name}.h5")
-    made = result(found)
+    """Read the files of one run; an unreadable file counts as absent."""
+    checkpoints, out, script = (Path(f"{folder / name}{suffix}") for suffix in (".ckpt", ".h5", ".sbatch"))
+    head, saved = newest_checkpoint(checkpoints)
+    result = readable_result(out)
     return RunView(
-        name, lease.read_lease(checkpoints), submitted(Path(f"{folder / name}.sbatch")), head, saved,
-        made, found.stat().st_mtime if made else 0.0,
-    )  # fmt: skip
+        name=name,
+        last=lease.read_lease(checkpoints),
+        script_job=submitted_job(script),
+        head=head,
+        saved=saved,
+        result=result,
+        written=out.stat().st_mtime if result else 0.0,
+    )
 
 
-def result(path: Path) -> Result | None:
-    """Read a result, if it is one."""
+def readable_result(path: Path) -> Result | None:
+    """Read a result; return None if the file is none."""
     try:
         return read_result(path)
     except (ValueError, OSError):
         return None
 
 
-def newest(folder: Path) -> tuple[Head | None, float]:
-    """Give what the newest readable checkpoint says of itself, and when it was written."""
+def newest_checkpoint(folder: Path) -> tuple[Head | None, float]:
+    """Return the header of the newest readable checkpoint and the time of its file, in seconds since 1970."""
     for path in sorted(folder.glob("[0-9]*[0-9].h5"), reverse=True):
         try:
             return read_head(path), path.stat().st_mtime
@@ -106,8 +115,8 @@ def newest(folder: Path) -> tuple[Head | None, float]:
     return None, 0.0
 
 
-def submitted(script: Path) -> str:
-    """Give the job that a script was submitted as last."""
+def submitted_job(script: Path) -> str:
+    """Return Slurm's number of the job as which a script was submitted last; "" if it was not."""
     try:
         lines = [text for text in script.read_text().splitlines() if text.startswith(SUBMITTED)]
     except (OSError, UnicodeDecodeError):
@@ -115,57 +124,54 @@ def submitted(script: Path) -> str:
     return lines[-1].removeprefix(SUBMITTED).split()[0] if lines else ""
 
 
-def line(one: RunView, states: Mapping[str, str], now: float) -> tuple[str, ...]:
-    """Give the cells of one run."""
-    row = progress(one)
-    certificate, epoch, k = (f"{row.certificate:.1e}", f"{row.epoch:.4g}", str(row.round)) if row else ("-", "-", "-")
-    saved = f"{duration(max(0.0, now - one.saved))} ago" if one.saved else "-"
-    lives = str(one.life.number - 1) if one.life else "-"
-    return one.name, state(one, states), certificate, tolerance(one), epoch, k, saved, lives, one.job or "-"
+def line(view: RunView, states: Mapping[str, str], now: float) -> tuple[str, ...]:
+    """Return the cells of one run, in the order of HEADINGS; `states` are Slurm's, by job."""
+    row = last_row(view)
+    return (
+        view.name,
+        state(view, states.get(view.job, "")),
+        f"{row.certificate:.1e}" if row else "-",
+        tolerance(view),
+        f"{row.epoch:.4g}" if row else "-",
+        str(row.round) if row else "-",
+        f"{duration(max(0.0, now - view.saved))} ago" if view.saved else "-",
+        str(view.last.number - 1) if view.last else "-",
+        view.job or "-",
+    )
 
 
-def state(one: RunView, states: Mapping[str, str]) -> str:
-    """Give the state in words: what runs or waits now, else how the last life ended."""
-    told = states.get(one.job, "")
-    if told in slurm_query.WAITING:
+def state(view: RunView, slurm: str) -> str:
+    """Return the state in words; `slurm` is Slurm's state of the run's job, "" if unknown."""
+    last = view.last
+    if slurm in slurm_query.WAITING:
         return "waiting"
-    if told in slurm_query.RUNNING:
-        return "running" if one.life and one.life.job == one.job and not one.life.ended else "starting or ending"
-    life = one.life
-    if life is not None and not life.ended:
-        alive = runs(life, told)
-        return f"unknown, was on {life.host}" if alive is None else "running" if alive else f"died{cause(told)}"
-    if one.result is not None:
-        code = int(one.result.provenance["exit_status"])
-        if code == 3 and life is not None and life.ended.endswith(NAMES[StopLevel.HALT]):
+    if slurm in slurm_query.RUNNING:
+        return "running" if last and last.job == view.job and not last.ended else "starting or ending"
+    if last is not None and not last.ended:
+        running = False if slurm and last.job else lease.is_running(last)
+        if running is None:
+            return f"unknown, was on {last.host}"
+        reason = f" ({slurm})" if slurm not in ("", "COMPLETED", "FAILED") else ""
+        return "running" if running else f"died{reason}"
+    if view.result is not None:
+        code = int(view.result.provenance["exit_status"])
+        if code == 3 and last is not None and last.ended.endswith(NAMES[StopLevel.HALT]):
             return "halted"
-        return ENDED.get(code, "failed")
-    return f"ended ({told})" if told else "ended"
+        return STATES.get(code, "failed")
+    return f"ended ({slurm})" if slurm else "ended"
 
 
-def runs(life: Lease, told: str) -> bool | None:
-    """Say whether a life that has not said its end still runs; `told` is what Slurm says of its job."""
-    return False if told and life.job else lease.is_running(life)
-
-
-def cause(told: str) -> str:
-    """Give Slurm's word for an end, where it says more than that."""
-    return f" ({told})" if told not in ("", "COMPLETED", "FAILED") else ""
-
-
-def progress(one: RunView) -> HistoryRow | None:
-    """Give the last evaluation that is on the disk: of the result, or of a checkpoint that is newer."""
-    if one.result is not None and one.written >= one.saved and len(one.result.history):
-        return HistoryRow(*one.result.history[-1].tolist())
-    rows = rows_from_text(str(one.head.meta.get("history", "[]"))) if one.head is not None else []
+def last_row(view: RunView) -> HistoryRow | None:
+    """Return the last evaluation on disk: that of the result, or that of a newer checkpoint."""
+    if view.result is not None and view.written >= view.saved and len(view.result.history):
+        return HistoryRow(*view.result.history[-1].tolist())
+    rows = rows_from_text(str(view.head.meta.get("history", "[]"))) if view.head is not None else []
     return rows[-1] if rows else None
 
 
-def tolerance(one: RunView) -> str:
-    """Give the tolerance, as the result says it, or the checkpoint."""
-    from mpiopt.core.config.job_file import read
-
-    if one.result is not None:
-        return f"{read(one.result.job).stop.tol:g}"
-    told = one.head.meta.get("tol") if one.head is not None else None  # older checkpoints do not say it
-    return "-" if told is None else f"{float(told):g}"
+def tolerance(view: RunView) -> str:
+    """Return the tolerance in the result, else in the checkpoint."""
+    if view.result is not None:
+        return f"{job_file.read(view.result.job).stop.tol:g}"
+    tol = view.head.meta.get("tol") if view.head is not None else None  # older checkpoints do not store it
+    return "-" if tol is None else f"{float(tol):g}"

@@ -1,19 +1,15 @@
-"""A grid of jobs: the [sweep] of a job file, its members, and what is there of them.
-
-The table of a sweep: a line for each member, on the screen and as CSV.
-
-The command `sweep`: one job file, a grid of values for some of its keys, a result for each member of the grid.
+"""The command `sweep`: one job file, a grid of values for some of its keys, a result for each member of the grid.
 
     path = "a9a"
     out = "runs/a9a"                  # a folder; default: runs/ and the name of the job file
 
-    [sweep]                           # every key of a job, each with a list; [[sweep]] twice: both grids
+    [sweep]                           # any key of a job, each with a list; [[sweep]] twice: both grids
     l2 = [1e-2, 1e-3, 1e-4]
     compress = ["none", "quantised[levels=7]"]
     seed = [0, 1]
 
-A member whose result is there and certified is not computed again, one that was cut off goes on from its checkpoint.
-So the command may be given again at any time, on all members in turn or, with --task, on one.
+A member whose certified result exists is not computed again; an interrupted one continues from its checkpoint. So the
+command may be repeated at any time, for all members in turn or, with --task, for one.
 """
 
 from __future__ import annotations
@@ -21,28 +17,32 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import text_from_root
+from mpiopt.comm.collective_io import print_on_root, text_from_root
 from mpiopt.core.config import job_file
-from mpiopt.core.config.flags import parse
+from mpiopt.core.config.flags import Settings, parse
 from mpiopt.core.config.job import Job
 from mpiopt.core.history import duration
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.inspect import columns
 from mpiopt.results.result_file import Result, read_result
 from mpiopt.results.summary import size
+from mpiopt.training.job_args import job_text
+
+logger = logging.getLogger(__name__)
 
 USAGE = "sweep JOB.toml [--task I | --count | --collect] [flags of train]"
-OURS = {"task": True, "count": False, "collect": False}
-LONGEST = 150  # characters of a file's name
+FLAGS = {"task": True, "count": False, "collect": False}  # whether a value follows
+MAX_NAME = 150  # characters of a result's file name; file systems allow 255 bytes with suffixes
 
 
 @dataclass(frozen=True)
@@ -52,221 +52,237 @@ class Member:
     chosen: dict[str, str]  # the swept keys and their values, as text
     job: Job
 
+    @property
+    def description(self) -> str:
+        """The chosen values in words."""
+        return " ".join(f"{key}={value}" for key, value in self.chosen.items())
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """All points, in the order of the job file: the last key varies fastest."""
+    """All members, in the order of the job file: the last key varies fastest."""
 
     folder: Path
     members: tuple[Member, ...]
 
-
-def finished(job: Job) -> Result | None:
-    """Give the result of a job if it is there and certified.
-
-    Raises
-    ------
-    ValueError
-        If there is a result of another job in its place.
-    """
-    result = result_of(job)
-    if result is None or result.provenance.get("exit_status") != 0:
-        return None
-    return result if float(result.provenance["certificate"]) <= job.stop.tol else None
+    def selected(self, task: str | None) -> tuple[Member, ...]:
+        """Return the member number `task`, or all members."""
+        if task is None:
+            return self.members
+        if not task.isdigit() or int(task) >= len(self.members):
+            raise ValueError(f"--task must be a number from 0 to {len(self.members) - 1}, not {task!r}")
+        return (self.members[int(task)],)
 
 
-def result_of(job: Job) -> Result | None:
-    """Give the result that is there, certified or not; ValueError if it is another job's."""
-    if not Path(job.out).exists():
-        return None
-    result = read_result(job.out)
-    theirs = job_file.read(result.job)
-    if (theirs.identity(), theirs.path) != (job.identity(), job.path):
-        raise ValueError(f"{job.out} is the result of another job; remove it, or give the sweep another out")
-    return result
+def sweep(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Run all members in turn, or one; count them; or make the table of their results."""
+    _, settings = parse(words, {**job_file.flags(), **FLAGS})
+    given = dict(settings)
+    text = text_from_root(comm, lambda: json.dumps(read(words)))
+    whole = parse_sweep(*json.loads(text))
+    if "count" in given:
+        print_on_root(comm, str(len(whole.members)))
+        return 0
+    if "collect" in given:
+        return collect(whole, comm)
+    return run(whole.selected(given.get("task")), comm, stop)
 
 
-def read(words: Sequence[str]) -> tuple[str, str, list[tuple[str, str]]]:
-    """Give the name and the text of the job file, and the settings from flags."""
-    positional, settings = parse(words, {**job_file.flags(), **OURS})
+# ---- reading the grid ----
+
+
+def read(words: Sequence[str]) -> tuple[str, str, Settings]:
+    """Return the name of the job file, its text, and the settings that flags give."""
+    positional, settings = parse(words, {**job_file.flags(), **FLAGS})
     files = [word for word in positional if word.endswith(".toml")]
     if len(files) != 1 or len(positional) > 2:
         raise ValueError(USAGE)
-    from mpiopt.training.job_args import job_text
-
     paths = [("path", word) for word in positional if word != files[0]]
-    flags = job_file.spread((key, text) for key, text in settings if key not in OURS)
+    flags = job_file.spread((key, text) for key, text in settings if key not in FLAGS)
     return files[0], job_text(files[0]), [*paths, *flags]
 
 
-def found(words: Sequence[str]) -> Sweep | None:
-    """Give the sweep that words for `train` or `sweep` name; None where their job file has no [sweep]."""
-    positional, _ = parse(words, {**job_file.flags(), **OURS})
+def sweep_of(words: Sequence[str]) -> Sweep | None:
+    """Return the sweep named by the words of `train` or `sweep`; None if their job file has no [sweep]."""
+    positional, _ = parse(words, {**job_file.flags(), **FLAGS})
     if not any(word.endswith(".toml") for word in positional):
         return None
     name, text, settings = read(words)
-    return found_in(name, text, settings) if "sweep" in parsed(name, text) else None
+    return parse_sweep(name, text, settings) if "sweep" in _parse_toml(name, text) else None
 
 
-def parsed(name: str, text: str) -> dict[str, Any]:
-    """Read TOML; ValueError, with the file's name, if it is none."""
+def _parse_toml(name: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name}: {error}") from None
 
 
-def found_in(name: str, text: str, settings: Sequence[tuple[str, str]]) -> Sweep:
-    """Give the sweep of a job file.
+def parse_sweep(name: str, text: str, settings: Settings) -> Sweep:
+    """Return the sweep of a job file; `settings` of flags take precedence over its keys.
 
     Raises
     ------
     ValueError
-        If there is no [sweep], a key is unknown, or a value is out of its range; with the file's name.
+        With the file's name, if there is no [sweep], a key is unknown, or a value is out of its range.
     """
-    tree = parsed(name, text)
+    tree = _parse_toml(name, text)
     try:
         grids = tree.pop("sweep", None)
         if not grids:
             raise ValueError("there is no [sweep] table; mpiopt train runs a single job")
         base = [*job_file.leaves(tree), *settings]
         folder = Path(str(dict(base).get("out") or f"runs/{Path(name).stem}"))
-        points = [point for grid in (grids if isinstance(grids, list) else [grids]) for point in product(grid)]
-        members = [member(folder, base, point) for point in points]
+        points = [point for grid in (grids if isinstance(grids, list) else [grids]) for point in _product(grid)]
+        members = [_member(folder, base, point) for point in points]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return Sweep(folder, tuple({m.job.out: m for m in members}.values()))
 
 
-def product(grid: Mapping[str, Any]) -> Iterable[dict[str, object]]:
-    """Give all points of one grid."""
+def _product(grid: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return all points of one grid."""
     keys, lists = zip(*job_file.leaves(grid), strict=True) if grid else ((), ())
     for key, values in zip(keys, lists, strict=True):
         if not isinstance(values, list) or not values:
-            raise ValueError(f"sweep.{key} is a list of values, not {values!r}")
-        if key in ("out", "resume"):
-            raise ValueError(f"sweep.{key}: each member has its own already")
+            raise ValueError(f"sweep.{key} must be a list of values, not {values!r}")
+        if key == "out":
+            raise ValueError("sweep.out cannot be swept: every run gets its own output file")
+        if key == "resume":
+            raise ValueError("sweep.resume cannot be swept: every run continues from its own checkpoint")
     return [dict(zip(keys, point, strict=True)) for point in itertools.product(*lists)]
 
 
-def member(folder: Path, base: Sequence[tuple[str, object]], point: Mapping[str, object]) -> Member:
-    """Give one member; its result is named by its values, so that a grid may grow."""
+def _member(folder: Path, base: Sequence[tuple[str, object]], point: Mapping[str, object]) -> Member:
+    """Return one member; its values name its result, so that the grid may grow later."""
     job = job_file.read("", [*base, *point.items()])
     if not job.path:
-        raise ValueError('there is no data file: path = "…"')
+        raise ValueError('there is no data file; add path = "…"')
     chosen = {key.rpartition(".")[2]: str(value) for key, value in point.items()}
     stem = re.sub(r"[^A-Za-z0-9=.+,-]+", "-", ",".join(f"{k}={v}" for k, v in chosen.items())).strip("-")
-    if len(stem) > LONGEST:
-        raise ValueError(f"the values are too long for the name of a file: {stem}")
+    if len(stem) > MAX_NAME:
+        raise ValueError(f"the values are too long for the name of a file ({MAX_NAME} characters): {stem}")
     return Member(chosen, replace(job, out=str(folder / f"{stem}.h5"), resume="auto"))
 
 
-FOUND = ("state", "objective", "certificate", "epochs", "rounds", "seconds", "bytes")
-STATES = {0: "certified", 3: "budget spent", 75: "cut off", 130: "stopped", 143: "stopped"}
-
-
-def collect(whole: Sweep) -> int:
-    """Print the table and write it; give 0 where all members are certified, else 3."""
-    rows = [row(member) for member in whole.members]
-    keys = list(dict.fromkeys(key for member in whole.members for key in member.chosen))
-    names = [*keys, *FOUND]
-    print(columns(names, [[shown(name, line.get(name, "")) for name in names] for line in rows]))
-    path = whole.folder / "sweep.csv"
-    whole.folder.mkdir(parents=True, exist_ok=True)
-    write(path, names, rows)
-    done = sum(line["state"] == "certified" for line in rows)
-    print(f"{done} of {len(rows)} certified; written: {path}")
-    return 0 if done == len(rows) else 3
-
-
-def row(member: Member) -> dict[str, object]:
-    """Give what is known of one member."""
-    line: dict[str, object] = {**member.chosen, "state": "not there"}
-    try:
-        result = result_of(member.job)
-    except ValueError as error:
-        return line | {"state": f"unreadable: {error}"}
-    if result is None:
-        return line
-    told, last = result.provenance, result.history[-1]
-    certified = float(told["certificate"]) <= member.job.stop.tol
-    state = (
-        "certified" if certified and told["exit_status"] == 0 else STATES.get(told["exit_status"], "not certified")
-    )
-    line |= {"state": "not to this tol" if told["exit_status"] == 0 and not certified else state}
-    line |= {"objective": float(last["objective"]), "certificate": float(last["certificate"])}
-    line |= {"epochs": float(last["epoch"]), "rounds": int(last["round"])}
-    return line | {"seconds": float(last["seconds"]), "bytes": int(last["bytes_sent"])}
-
-
-def shown(name: str, value: object) -> str:
-    """Give a value for the screen."""
-    if value == "":
-        return ""
-    if name == "seconds" and isinstance(value, float):
-        return duration(value)
-    if name == "bytes" and isinstance(value, int):
-        return size(value)
-    forms = {"objective": ".10g", "certificate": ".1e", "epochs": ".4g"}
-    return format(value, forms[name]) if name in forms else str(value)
-
-
-def write(path: Path, names: list[str], rows: list[dict[str, object]]) -> None:
-    """Put the CSV file in place."""
-    partial = Path(f"{path}.partial")
-    with partial.open("w", newline="") as file:
-        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, path)
-
-
-def sweep(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Run all members in turn, or one; count them; or make the table of their results."""
-    _, settings = parse(words, {**job_file.flags(), **OURS})
-    asked = dict(settings)
-    text = text_from_root(comm, lambda: json.dumps(read(words)))
-    whole = found_in(*json.loads(text))
-    if "count" in asked:
-        print(len(whole.members))
-        return 0
-    if "collect" in asked:
-        return collect(whole)
-    return run(picked(whole, asked.get("task")), comm, stop)
-
-
-def picked(whole: Sweep, task: str | None) -> tuple[Member, ...]:
-    """Give the members to run: one, or all."""
-    if task is None:
-        return whole.members
-    if not task.isdigit() or int(task) >= len(whole.members):
-        raise ValueError(f"--task is a number from 0 to {len(whole.members) - 1}, not {task!r}")
-    return (whole.members[int(task)],)
+# ---- running members ----
 
 
 def run(members: Sequence[Member], comm: Comm, stop: StopSignal) -> int:
-    """Train what is not there yet; a member that is refused does not stop the others. Give the gravest exit code."""
-    from mpiopt.training.train import train_job
+    """Train the members that have no certified result; return the most serious exit code.
+
+    A member whose job is refused does not stop the others.
+    """
+    from mpiopt.training.train import train_job  # loads numba, for which `status` and `submit` should not wait
 
     codes = [0]
     for member in members:
-        told = " ".join(f"{key}={value}" for key, value in member.chosen.items())
         try:
-            there = known(member.job, comm)
+            done = is_finished(member.job, comm)
             if comm.rank == 0 and not member.job.quiet:
-                print(f"{told}: {'is there' if there else member.job.out}", flush=True)
-            codes.append(0 if there else train_job(member.job, comm, stop))
+                logger.info("%s: %s", member.description, "already certified" if done else member.job.out)
+            codes.append(0 if done else train_job(member.job, comm, stop))
         except (ValueError, OSError) as error:
             if len(members) == 1:
                 raise
             if comm.rank == 0:
-                print(f"{told}: refused: {error}", flush=True)
+                logger.error("%s: refused: %s", member.description, error)
             codes.append(2)
         if stop.exit_code:
             return stop.exit_code
     return next(code for code in (2, 3, 0) if code in codes)
 
 
-def known(job: Job, comm: Comm) -> bool:
-    """Say, on all ranks, whether a job is done; collective."""
-    return bool(text_from_root(comm, lambda: "yes" if finished(job) else ""))
+def is_finished(job: Job, comm: Comm) -> bool:
+    """Return, on all ranks, whether the certified result of a job exists; collective."""
+
+    def certified() -> str:
+        result = result_of(job)
+        return (
+            "yes" if result and result.provenance.get("exit_status") == 0 and _within_tolerance(result, job) else ""
+        )
+
+    return bool(text_from_root(comm, certified))
+
+
+def result_of(job: Job) -> Result | None:
+    """Return the result of a job, certified or not; None if there is no file.
+
+    Raises
+    ------
+    ValueError
+        If the file is the result of another job.
+    """
+    if not Path(job.out).exists():
+        return None
+    result = read_result(job.out)
+    stored = job_file.read(result.job)
+    if (stored.identity(), stored.path) != (job.identity(), job.path):
+        raise ValueError(f"{job.out} is the result of another job; remove it, or change `out` of the sweep")
+    return result
+
+
+def _within_tolerance(result: Result, job: Job) -> bool:
+    return float(result.provenance["certificate"]) <= job.stop.tol
+
+
+# ---- the table ----
+
+FOUND = ("state", "objective", "certificate", "epochs", "rounds", "seconds", "bytes")
+STATES = {0: "certified", 3: "budget spent", 75: "interrupted", 130: "stopped", 143: "stopped"}
+FORMATS = {"objective": ".10g", "certificate": ".1e", "epochs": ".4g"}  # on the screen; the CSV has all digits
+
+
+def collect(whole: Sweep, comm: Comm) -> int:
+    """Print the table of all members and write it as CSV; return 0 if all are certified, else 3."""
+    rows = [table_row(member) for member in whole.members]
+    names = [*dict.fromkeys(key for member in whole.members for key in member.chosen), *FOUND]
+    print_on_root(comm, columns(names, [[_cell(name, row.get(name, "")) for name in names] for row in rows]))
+    path = whole.folder / "sweep.csv"
+    whole.folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(path, names, rows)
+    done = sum(row["state"] == "certified" for row in rows)
+    print_on_root(comm, f"{done} of {len(rows)} certified; written: {path}")
+    return 0 if done == len(rows) else 3
+
+
+def table_row(member: Member) -> dict[str, object]:
+    """Return the values of a member and what its result says, by column."""
+    row: dict[str, object] = {**member.chosen, "state": "no result"}
+    try:
+        result = result_of(member.job)
+    except ValueError as error:
+        return row | {"state": f"unreadable: {error}"}
+    if result is None:
+        return row
+    code, last = result.provenance["exit_status"], result.history[-1]
+    certified = code == 0 and _within_tolerance(result, member.job)
+    return row | {
+        "state": STATES.get(code, "not certified") if certified or code != 0 else "not to this tol",
+        "objective": float(last["objective"]),
+        "certificate": float(last["certificate"]),
+        "epochs": float(last["epoch"]),
+        "rounds": int(last["round"]),
+        "seconds": float(last["seconds"]),
+        "bytes": int(last["bytes_sent"]),
+    }
+
+
+def _cell(name: str, value: object) -> str:
+    """Return a value for the screen."""
+    if value == "":
+        return ""
+    if name == "seconds" and isinstance(value, float):
+        return duration(value)
+    if name == "bytes" and isinstance(value, int):
+        return size(value)
+    return format(value, FORMATS[name]) if name in FORMATS else str(value)
+
+
+def _write_csv(path: Path, names: list[str], rows: list[dict[str, object]]) -> None:
+    partial = Path(f"{path}.partial")
+    with partial.open("w", newline="") as file:
+        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    os.replace(partial, path)

@@ -6,6 +6,7 @@ The record of a run: rows for the history, a clock for each phase, lines while i
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
@@ -16,6 +17,8 @@ from typing import NamedTuple, TextIO, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 ALL = -1  # instead of a rank, where an event belongs to all of them
 
@@ -146,26 +149,25 @@ class Terminal(Progress):
 
 
 class Log(Progress):
-    """Plain lines, at first each second, then ever more slowly: a day's run fits on two pages."""
+    """Logs plain lines, at first each second, then less and less often: a day's run fits on two pages."""
 
-    def __init__(self, out: TextIO, now: Callable[[], float] = time.monotonic) -> None:
-        self._out, self._now = out, now
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._start = now()
         self._next = self._start
 
     def show(self, row: HistoryRow, tolerance: float) -> None:
-        """Print a line if it is time for one."""
+        """Log a line if it is time for one."""
         if self._now() >= self._next:
-            self._out.write(line(row, tolerance) + "\n")
-            self._out.flush()
+            logger.info(line(row, tolerance))
             self._next = self._now() + min(1800.0, max(1.0, 0.2 * (self._now() - self._start)))
 
 
 def progress(rank: int, quiet: bool, out: TextIO) -> Progress:
-    """Choose what fits: rank 0 alone talks, and not when told to be quiet."""
-    if rank != 0 or quiet:
+    """Return what fits the output; nothing on ranks above 0, for quiet jobs, and if information is not logged."""
+    if rank != 0 or quiet or not logger.isEnabledFor(logging.INFO):
         return Progress()
-    return Terminal(out) if out.isatty() and _seen_by_a_terminal(os.environ) else Log(out)
+    return Terminal(out) if out.isatty() and _seen_by_a_terminal(os.environ) else Log()
 
 
 def _seen_by_a_terminal(environment: Mapping[str, str]) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import sys
 from pathlib import Path
 
 from mpiopt.core.history import HistoryRow
+
+logger = logging.getLogger(__name__)
 
 
 class JsonlLog:
@@ -25,7 +27,7 @@ class JsonlLog:
             with open(self._path, "a", encoding="utf-8") as out:
                 out.write(json.dumps(values) + "\n")
         except OSError as error:
-            print(f"mpiopt: {self._path}: {error.strerror}; the log ends here", file=sys.stderr, flush=True)
+            logger.error("%s: %s; the log ends here", self._path, error.strerror)
             self._path = ""
 
 

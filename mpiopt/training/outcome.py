@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from mpiopt.results.model import in_file_units
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
 from mpiopt.training.run_state import RunState
+
+logger = logging.getLogger(__name__)
 
 STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "signal": "NOT certified, stopped"}
 

@@ -89,10 +89,10 @@ def test_it_runs(command, here, capsys):
     if words[0] in NEEDED and ("--plot" in words or words[0] != "list") and not find_spec(NEEDED[words[0]]):
         pytest.skip(f"there is no {NEEDED[words[0]]}")
     if words[0] == "launch":
-        from mpiopt.cluster.launch import read
+        from mpiopt.cluster.launch_args import read
 
-        wanted = read(words[1:])
-        ranks, words = wanted.ranks, [word for word in wanted.words if word not in ("--spares", str(wanted.spares))]
+        request = read(words[1:])
+        ranks, words = request.ranks, list(request.command)
     codes = (
         spmd(ranks, lambda comm: run(words, comm, StopSignal()))
         if ranks > 1

@@ -1,1 +1,1 @@
-"""Slurm: scripts from templates, what its queue says, and runs seen from outside."""
+"""Batch scripts for Slurm: templates, the command that fills and submits them, and their decision to requeue."""

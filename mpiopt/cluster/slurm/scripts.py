@@ -1,4 +1,4 @@
-"""Batch scripts from the templates beside this file: the same text, with other `#SBATCH` lines and the words set."""
+"""Batch scripts from the templates beside this file: the same commands with other `#SBATCH` lines and arguments."""
 
 from __future__ import annotations
 
@@ -8,39 +8,51 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TEMPLATES = Path(__file__).parent
-BODY = "set -u\n"  # where a template's own commands begin
-_OPTION = re.compile(r"#SBATCH --([a-z-]+)(?:=(.*))?$")
-_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?$")
+BODY = "set -u\n"  # the commands of a template begin here
+OPTION = re.compile(r"#SBATCH --([a-z-]+)(?:=(.*))?$")
+TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?$")
 
 
 def filled(
-    template: str, options: Mapping[str, str], variables: Mapping[str, str], words: Sequence[str], told: str
+    template: str, options: Mapping[str, str], variables: Mapping[str, str], words: Sequence[str], origin: str
 ) -> str:
-    """Give a template's text with these options of sbatch ("" for one without a value), variables and arguments.
+    """Return the text of a script.
 
-    `told` is a comment that says where the script comes from.
+    Parameters
+    ----------
+    template : str
+        Text of a template.
+    options : mapping of str to str
+        Options of sbatch, which replace those of the template; "" for an option without a value.
+    variables : mapping of str to str
+        Shell variables that the template reads.
+    words : sequence of str
+        Arguments of `mpiopt train` or `mpiopt sweep`.
+    origin : str
+        Comment that says where the script comes from.
     """
     head, body = template.split(BODY, 1)
-    lines = [line for line in head.splitlines() if not _replaced(line, options)]
+    lines = [line for line in head.splitlines() if not _sets_one_of(options, line)]
     last = max((i for i, line in enumerate(lines) if line.startswith("#SBATCH")), default=0)
-    asked = [f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}" for name, value in options.items()]
-    lines[last + 1 : last + 1] = asked
-    ours = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    return "\n".join([*lines, f"# {told}", *ours, f"set -- {shlex.join(words)}", ""]) + BODY + body
+    lines[last + 1 : last + 1] = [
+        f"#SBATCH --{name}{f'={value}' if value else ''}" for name, value in options.items()
+    ]
+    assignments = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join([*lines, f"# {origin}", *assignments, f"set -- {shlex.join(words)}", ""]) + BODY + body
 
 
-def _replaced(line: str, options: Mapping[str, str]) -> bool:
-    found = _OPTION.match(line)
+def _sets_one_of(options: Mapping[str, str], line: str) -> bool:
+    found = OPTION.match(line)
     return found is not None and found.group(1) in options
 
 
 def read(name: str | Path) -> str:
-    """Give the text of a template: one of ours by its name, or a file.
+    """Return the text of a template: one of ours by its name, or a file.
 
     Raises
     ------
     ValueError
-        If it is no template.
+        If it cannot be read or is no template.
     """
     path = TEMPLATES / f"{name}.sbatch" if (TEMPLATES / f"{name}.sbatch").is_file() else Path(name)
     try:
@@ -48,7 +60,7 @@ def read(name: str | Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: the template cannot be read: {error}") from None
     if BODY not in text:
-        raise ValueError(f"{path}: a template has a line 'set -u' between its #SBATCH lines and its commands")
+        raise ValueError(f"{path}: a template needs a line 'set -u' between its #SBATCH lines and its commands")
     return text
 
 
@@ -60,15 +72,12 @@ def seconds(time: str) -> int:
     ValueError
         For anything else.
     """
-    found = _TIME.match(time)
+    found = TIME.match(time)
     if found is None:
-        raise ValueError(f"--time is like 30 (minutes), 4:00:00 or 2-12:00:00, not {time!r}")
+        raise ValueError(f"--time must be like 30 (minutes), 4:00:00 or 2-12:00:00, not {time!r}")
     days, *parts = found.groups()
     numbers = [int(part) for part in parts if part is not None]
-    if days is not None:
-        hours, minutes, rest = [*numbers, 0, 0][:3]
-    elif len(numbers) == 3:
-        hours, minutes, rest = numbers
-    else:
-        hours, (minutes, rest) = 0, [*numbers, 0][:2]
+    if days is None and len(numbers) < 3:  # M or M:S
+        numbers = [0, *numbers]
+    hours, minutes, rest = [*numbers, 0, 0][:3]
     return 86400 * int(days or 0) + 3600 * hours + 60 * minutes + rest

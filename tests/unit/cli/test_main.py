@@ -332,7 +332,8 @@ def test_without_mpi_one_rank_works_and_several_are_refused_in_one_line(here):
     assert doctor.stdout.splitlines()[-1] == "1 problem"
 
 
-def test_nothing_printed_is_wider_than_a_terminal_of_80_columns(here, capsys):
+def test_nothing_printed_is_wider_than_a_terminal_of_80_columns(here, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mpiopt", "train"])  # which the result stores and `inspect` prints
     assert mpiopt("list") == 0
     assert mpiopt("train", "generate:n=300,d=5,task=binary", "--holdout", "0.2", "--out", "run.h5") == 0
     assert mpiopt("inspect", "run.h5") == mpiopt("compare", "run.h5", "run.h5") == mpiopt("status") == 0

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.cluster import launch, mpirun
-from mpiopt.cluster.launch import reason_in
-from mpiopt.cluster.mpirun import HYDRA, OPEN_MPI, OTHER, Mpirun, alive
+from mpiopt.cluster import launch, launch_args, mpirun
+from mpiopt.cluster.launch_args import LaunchRequest
+from mpiopt.cluster.mpirun import HYDRA, OPEN_MPI, OTHER, Host, Mpirun, reachable
+from mpiopt.cluster.stderr_tail import last_message
 from mpiopt.core.exit_note import VARIABLE, note_end, read_end
 from mpiopt.core.processes import children, end_all, marked, ranks_of
 from mpiopt.resilience.signals import StopSignal
@@ -46,9 +47,11 @@ elif plan.startswith("note"):
     end(plan[4:])
 sys.exit(int(plan) if plan.isdigit() else 9)
 """
-IMPATIENT = (
-    "import mpiopt.cluster.launch as r; r.PATIENCE = 0.5; from mpiopt.__main__ import main; raise SystemExit(main())"
-)
+IMPATIENT = """import mpiopt.cluster.launch as module
+module.EXIT_SECONDS = 0.5
+from mpiopt.__main__ import main
+raise SystemExit(main())
+"""
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_an_mpirun_that_starts_nothing_is_not_tried_again_and_its_reason_is_said
     ],
 )
 def test_the_reason_is_the_first_paragraph_of_the_last_block(text, reason):
-    assert reason_in(text) == reason
+    assert last_message(text) == reason
 
 
 def until(check, seconds=30):
@@ -139,7 +142,7 @@ def test_another_number_of_ranks_is_a_line_in_a_file(launched, tmp_path):
     (tmp_path / "m.ranks").write_text("6\n")
     code, told = ended(process)
     assert code == 0, told
-    assert "a whole number of ranks is wanted, not 'many'" in told
+    assert "must be a whole number of at least 1, not 'many'" in told
     assert (tmp_path / "ranks").read_text() == "4 6 "
 
 
@@ -158,26 +161,26 @@ def test_an_mpirun_that_stays_behind_its_ranks_is_ended(launched, tmp_path):
         (["--", "train"], "launch -n P"),
         (["-n", "0", "--", "train"], "-n must be a whole number of at least 1, not '0'"),
         (["-n", "4", "--spare", "1", "--", "train"], "did you mean --spares"),
-        (["-n", "4", "--ulfm", "yes", "--", "train"], "--ulfm is auto, on or off, not 'yes'"),
-        (["-n", "4", "--", "status", "."], "status is started without it"),
+        (["-n", "4", "--ulfm", "yes", "--", "train"], "--ulfm must be auto, on or off, not 'yes'"),
+        (["-n", "4", "--", "status", "."], "launch cannot run 'status'; start it by itself"),
         (["-n", "4", "--hosts", "a:x", "--", "train"], "--hosts must be a whole number of at least 1, not 'x'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(words, told):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
-        launch.read(words)
+        launch_args.read(words)
     assert told in str(error.value)
 
 
 def test_the_command_line_is_read():
-    told = launch.read(
+    told = launch_args.read(
         ["-n", "4", "--spares", "1", "--hosts", "a:3,b", "--max-restarts=2", "--", "train", "--seed", "1"]
     )
     assert told.words == ("train", "--seed", "1", "--spares", "1")
     assert (told.ranks, told.spares, told.max_restarts) == (4, 1, 2)
     assert told.hosts == (("a", 3), ("b", 1))
-    assert launch.run_folder(["train", "x", "--out=sub/m.h5"]) == (Path("sub").absolute(), "m")
-    assert launch.run_folder(["train", "x"]) == (Path.cwd(), "mpiopt")
+    assert launch_args.result_path(["train", "x", "--out=sub/m.h5"]) == Path("sub/m").absolute()
+    assert launch_args.result_path(["train", "x"]) == Path("mpiopt").absolute()
 
 
 def test_flags_fit_the_mpi_that_is_there():
@@ -191,11 +194,11 @@ def test_flags_fit_the_mpi_that_is_there():
     older = Mpirun(("mpirun",), OPEN_MPI, ulfm=False, cores=2, release=mpirun.release_of("mpirun (Open MPI) 4.1.4\n"))
     assert older.environment({}, ())["OMPI_MCA_btl"] == "self,vader"  # it has no sm
     far = Mpirun(("mpirun",), OPEN_MPI, ulfm=False, cores=64)
-    assert "--host a:3,b:1 --bind-to none -n 4" in " ".join(far.command(4, (("a", 3), ("b", 1)), ["train"]))
+    assert "--host a:3,b:1 --bind-to none -n 4" in " ".join(far.command(4, (Host("a", 3), Host("b", 1)), ["train"]))
     assert far.command(4, (), ["train"])[:3] == ["mpirun", "-n", "4"]
     assert "-m mpi4py -m mpiopt train" in " ".join(far.command(4, (), ["train"]))
     other = Mpirun(("mpiexec",), OTHER, ulfm=False, cores=64)
-    assert other.command(2, (("a", 2),), ["train"])[:5] == ["mpiexec", "-hosts", "a:2", "-n", "2"]
+    assert other.command(2, (Host("a", 2),), ["train"])[:5] == ["mpiexec", "-hosts", "a:2", "-n", "2"]
 
 
 def test_what_is_asked_of_an_mpirun_that_cannot_is_refused(monkeypatch, tmp_path):
@@ -204,7 +207,7 @@ def test_what_is_asked_of_an_mpirun_that_cannot_is_refused(monkeypatch, tmp_path
     assert mpirun.find(named, "auto").kind == OTHER
     with pytest.raises(ValueError, match="does not take --with-ft ulfm"):
         mpirun.find(named, "on")
-    with pytest.raises(ValueError, match=r"^launch: /no/mpirun: there is no such program"):
+    with pytest.raises(ValueError, match=r"^launch: /no/mpirun: no such program"):
         mpirun.find({"MPIEXEC": "/no/mpirun -v"}, "auto")
 
 
@@ -214,34 +217,36 @@ def test_whose_an_mpirun_is():
     assert mpirun.kind_of("Intel(R) MPI Library for Linux* OS, Version 2021.19") == OTHER
 
 
-def test_hosts_that_do_not_answer_are_left_out(tmp_path, monkeypatch):
+HOSTS = (Host("a", 3), Host("b", 2), Host("c", 1))
+
+
+def launched_job(folder, ranks, hosts=()):
+    started = Mpirun(("mpirun",), OPEN_MPI, True, 2)
+    return launch.LaunchedJob(started, LaunchRequest(ranks, (), hosts=hosts), folder / "note", folder / "resize")
+
+
+def test_a_restart_leaves_out_hosts_that_do_not_answer(tmp_path, monkeypatch):
     agent = tmp_path / "agent"
     agent.write_text("#!/bin/sh\ntest $1 != b\n")
     agent.chmod(0o755)
     monkeypatch.setenv("MPIOPT_AGENT", str(agent))
-    assert alive((("a", 3), ("b", 2), ("c", 1))) == (("a", 3), ("c", 1))
-    again = launch.Launch(
-        Mpirun(("mpirun",), OPEN_MPI, True, 2), launch.LaunchRequest(6, ()), tmp_path / "note", tmp_path
-    )
-    again._wanted = launch.LaunchRequest(6, (), hosts=(("a", 3), ("b", 2), ("c", 1)))
-    again._again(1)
-    assert (again._wanted.ranks, again._wanted.hosts) == (4, (("a", 3), ("c", 1)))
+    assert reachable(HOSTS) == (HOSTS[0], HOSTS[2])
+    job = launched_job(tmp_path, 6, HOSTS)
+    job._prepare_restart(1)
+    assert (job._request.ranks, job._request.hosts) == (4, (HOSTS[0], HOSTS[2]))
     monkeypatch.setenv("MPIOPT_AGENT", "false")
-    with pytest.raises(ValueError, match="no host answers"):
-        again._again(2)
+    with pytest.raises(ValueError, match="no host answers: a, c"):
+        job._prepare_restart(2)
 
 
-def test_a_host_that_is_lost_when_mpirun_starts_is_left_out_and_no_refusal(monkeypatch, tmp_path):
-    again = launch.Launch(
-        Mpirun(("mpirun",), OPEN_MPI, True, 2), launch.LaunchRequest(6, ()), tmp_path / "note", tmp_path
-    )
-    again._wanted = launch.LaunchRequest(4, (), hosts=(("a", 3), ("b", 2)))
-    monkeypatch.setattr(launch, "alive", lambda hosts: hosts[:1])
-    again._refuse(1, "b does not answer")
-    monkeypatch.setattr(launch, "alive", lambda hosts: hosts)
-    again._refuse(-9, "somebody has killed mpirun")
+def test_a_host_lost_at_the_start_leads_to_a_restart_and_other_failures_of_mpirun_to_its_error(monkeypatch, tmp_path):
+    job = launched_job(tmp_path, 4, HOSTS[:2])
+    monkeypatch.setattr(launch, "reachable", lambda hosts: hosts[:1])
+    job._refuse_failed_mpirun(1, "b does not answer")
+    monkeypatch.setattr(launch, "reachable", lambda hosts: hosts)
+    job._refuse_failed_mpirun(-9, "somebody has killed mpirun")
     with pytest.raises(ValueError, match="started no rank: not enough slots"):
-        again._refuse(1, "not enough slots")
+        job._refuse_failed_mpirun(1, "not enough slots")
 
 
 @pytest.mark.parametrize(
@@ -253,9 +258,9 @@ def test_a_host_that_is_lost_when_mpirun_starts_is_left_out_and_no_refusal(monke
         (3, 3, 0, ("train",)),
     ],
 )
-def test_of_fewer_slots_spares_are_given_up_first(slots, ranks, spares, words):
-    told = launch.read(["-n", "4", "--spares", "2", "--", "train"])
-    assert launch.fewer(told, slots) == launch.LaunchRequest(ranks, words, spares)
+def test_with_fewer_slots_spares_are_dropped_first(slots, ranks, spares, words):
+    request = launch_args.read(["-n", "4", "--spares", "2", "--", "train"]).within(slots)
+    assert (request.ranks, request.spares, request.words) == (ranks, spares, words)
 
 
 def test_a_signal_before_mpirun_is_there_starts_nothing(monkeypatch, tmp_path):
@@ -271,10 +276,10 @@ def test_a_signal_before_mpirun_is_there_starts_nothing(monkeypatch, tmp_path):
 
 
 def test_the_folder_of_the_result_is_made_or_refused_in_one_line(tmp_path):
-    assert launch.note_in(tmp_path / "new" / "folder", "m").parent.is_dir()
+    assert launch.make_note_folder(tmp_path / "new" / "folder" / "m").is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"^launch: cannot write in .*file: [^\n]*$"):
-        launch.note_in(tmp_path / "file", "m")
+        launch.make_note_folder(tmp_path / "file" / "m")
 
 
 SLEEP = "import time; time.sleep(60)"

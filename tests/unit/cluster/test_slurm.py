@@ -75,7 +75,7 @@ def test_time_limits_are_read_as_slurm_does(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "4h", "1:2:3:4", "-5", "a-1"])
 def test_other_time_limits_are_refused(text):
-    with pytest.raises(ValueError, match="--time is like 30"):
+    with pytest.raises(ValueError, match="--time must be like 30"):
         scripts.seconds(text)
 
 
@@ -137,7 +137,7 @@ def test_a_script_that_was_changed_is_not_written_over(here, capsys):
     for words in ((), ("--dry-run",)):
         assert mpiopt("submit", "job.toml", *words) == 2
         told = capsys.readouterr().err
-        assert "`sbatch runs/a.sbatch` submits it as it is, --overwrite writes it anew" in told
+        assert "`sbatch runs/a.sbatch` submits it as it is, --overwrite replaces it" in told
         assert told.count("\n") == 1
         assert script.read_text() == mine
     assert (here / "sbatch.asked").read_text().count("\n") == 2
@@ -171,13 +171,13 @@ def test_a_sweep_is_an_array_and_a_table_after_it(here, capsys):
         ((), "submit JOB.toml"),
         (("job.toml", "--nodes", "0"), "--nodes must be at least 1, not 0"),
         (("job.toml", "--nodes", "many"), "nodes must be a whole number"),
-        (("job.toml", "--time", "4h"), "--time is like 30"),
-        (("job.toml", "--launcher", "ssh"), "--launcher is srun or mpirun"),
+        (("job.toml", "--time", "4h"), "--time must be like 30"),
+        (("job.toml", "--launcher", "ssh"), "--launcher must be srun or mpirun"),
         (("job.toml", "--node", "2"), "unknown flag --node (did you mean --nodes"),
         (("job.toml", "--tol", "-1"), "tol must be greater than 0"),
         (("absent.svm",), "absent.svm: no such file"),
-        (("job.toml", "--template", "job.toml"), "a template has a line 'set -u'"),
-        (("job.toml", "--elastic", "--launcher", "mpirun"), "--elastic starts with srun"),
+        (("job.toml", "--template", "job.toml"), "a template needs a line 'set -u'"),
+        (("job.toml", "--elastic", "--launcher", "mpirun"), "--elastic needs srun"),
     ],
 )
 def test_submit_refuses_before_anything_is_queued(here, capsys, words, says):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpiopt.cli.main import run
-from mpiopt.cluster.sweep import found, found_in
+from mpiopt.cluster.sweep import parse_sweep, sweep_of
 from mpiopt.comm.threads import single, spmd
 from mpiopt.resilience.signals import StopLevel, StopSignal
 
@@ -26,7 +26,7 @@ def sweep(tmp_path, monkeypatch):
 
 
 def test_the_members_are_the_product_and_their_names_are_their_values():
-    whole = found_in("s.toml", JOB, [("tol", "1e-3")])
+    whole = parse_sweep("s.toml", JOB, [("tol", "1e-3")])
     assert [Path(m.job.out).name for m in whole.members] == [
         "l2=1-N,seed=0.h5", "l2=1-N,seed=1.h5", "l2=0.01,seed=0.h5", "l2=0.01,seed=1.h5",
     ]  # fmt: skip
@@ -37,7 +37,7 @@ def test_the_members_are_the_product_and_their_names_are_their_values():
 
 def test_several_grids_are_put_together_and_no_member_is_there_twice():
     grids = 'path = "a"\nout = "b"\n[[sweep]]\nseed = [0, 1]\n[[sweep]]\nseed = [1, 2]\n[sweep.model]\nl2 = [0.5]\n'
-    names = [Path(m.job.out).as_posix() for m in found_in("s.toml", grids, []).members]
+    names = [Path(m.job.out).as_posix() for m in parse_sweep("s.toml", grids, []).members]
     assert names == ["b/seed=0.h5", "b/seed=1.h5", "b/seed=1,l2=0.5.h5", "b/seed=2,l2=0.5.h5"]
 
 
@@ -45,17 +45,17 @@ def test_several_grids_are_put_together_and_no_member_is_there_twice():
     ("text", "says"),
     [
         ('path = "a"', "s.toml: there is no .sweep. table"),
-        ('path = "a"\n[sweep]\nl2 = 1.0', "s.toml: sweep.l2 is a list of values, not 1.0"),
+        ('path = "a"\n[sweep]\nl2 = 1.0', "s.toml: sweep.l2 must be a list of values, not 1.0"),
         ('path = "a"\n[sweep]\nseeds = [1]', "s.toml: unknown key 'seeds' .did you mean 'seed'"),
         ('path = "a"\n[sweep]\nl2 = [-1.0]', "s.toml: l2 must be at least 0"),
-        ('path = "a"\n[sweep]\nout = ["b"]', "s.toml: sweep.out: each member has its own"),
+        ('path = "a"\n[sweep]\nout = ["b"]', "s.toml: sweep.out cannot be swept: every run gets its own output file"),
         ("[sweep]\nseed = [1]", "s.toml: there is no data file"),
         ("[sweep", "s.toml: "),
     ],
 )
 def test_a_mistake_is_one_line_with_the_file(text, says):
     with pytest.raises(ValueError, match=says) as caught:
-        found_in("s.toml", text, [])
+        parse_sweep("s.toml", text, [])
     assert "\n" not in str(caught.value)
 
 
@@ -71,7 +71,7 @@ def test_all_in_turn_then_nothing_again_then_the_table(sweep, capsys, ranks):
     before = [path.stat().st_mtime_ns for path in files]
     assert len(files) == 4
     assert sweep() == {0}
-    assert capsys.readouterr().out.count("is there") == 4
+    assert capsys.readouterr().out.count("already certified") == 4
     assert before == [path.stat().st_mtime_ns for path in files]
     assert sweep("--collect") == {0}
     assert "4 of 4 certified" in capsys.readouterr().out
@@ -87,10 +87,10 @@ def test_one_task_alone_and_what_is_missing(sweep, capsys):
     assert os.listdir("runs/s") == ["l2=0.01,seed=0.h5"]
     assert sweep("--collect") == {3}
     told = capsys.readouterr().out
-    assert told.count("not there") == 3
+    assert told.count("no result") == 3
     assert "1 of 4 certified" in told
     assert sweep("--task", "4") == {2}
-    assert "--task is a number from 0 to 3, not '4'" in capsys.readouterr().err
+    assert "--task must be a number from 0 to 3, not '4'" in capsys.readouterr().err
 
 
 def test_a_tighter_tolerance_is_computed_again(sweep, capsys):
@@ -109,8 +109,7 @@ def test_the_result_of_another_job_is_not_taken_for_this_one(sweep, capsys):
 def test_a_member_that_is_refused_does_not_stop_the_others(sweep, capsys):
     Path("s.toml").write_text(JOB.replace("seed = [0, 1]", 'algorithm = ["saga[variant=Z]", "lbfgs"]'))
     assert sweep("--quiet") == {2}
-    told = capsys.readouterr().out
-    assert told.count("refused: ") == 2
+    assert capsys.readouterr().err.count("refused: ") == 2
     assert len(list(Path("runs/s").glob("*lbfgs.h5"))) == 2
 
 
@@ -120,12 +119,12 @@ def test_a_signal_stops_the_whole_and_the_next_time_it_goes_on(sweep, capsys):
     assert run(["sweep", "s.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]"], single(), stop) == 75
     assert len(list(Path("runs/s").glob("*.h5"))) == 1
     assert sweep("--collect", "--algorithm", "lbfgs[sampled=false]") == {3}
-    assert "cut off" in capsys.readouterr().out
+    assert "interrupted" in capsys.readouterr().out
     assert sweep("--quiet", "--algorithm", "lbfgs[sampled=false]") == {0}
 
 
 def test_a_job_without_a_sweep_is_none(sweep):
     Path("plain.toml").write_text('path = "a"\n')
-    assert found(["plain.toml"]) is None
-    assert found(["data.svm"]) is None
-    assert len(found(["s.toml", "--tol", "1e-3"]).members) == 4
+    assert sweep_of(["plain.toml"]) is None
+    assert sweep_of(["data.svm"]) is None
+    assert len(sweep_of(["s.toml", "--tol", "1e-3"]).members) == 4

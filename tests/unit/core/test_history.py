@@ -75,21 +75,25 @@ def test_a_terminal_gets_one_line_rewritten():
     assert out.getvalue().count("\n") == 1
 
 
-def test_a_log_slows_down():
-    out, ticks = io.StringIO(), Ticks()
-    log = Log(out, ticks)
+def test_a_log_slows_down(caplog):
+    caplog.set_level("INFO", "mpiopt")
+    ticks = Ticks()
+    log = Log(ticks)
     for i in range(86_400):
         ticks.t = float(i)
         log.show(ROW, 1e-6)
-    lines = out.getvalue().splitlines()
+    lines = caplog.messages
     assert 60 <= len(lines) <= 100
-    assert not any("\r" in text for text in lines)
+    assert not any("\r" in text or "\n" in text for text in lines)
 
 
-def test_only_rank_0_talks_and_not_when_quiet():
+def test_only_rank_0_reports_unless_it_is_quiet_or_the_log_level_is_higher(caplog):
+    caplog.set_level("INFO", "mpiopt")
     assert type(progress(1, False, io.StringIO())) is Progress
     assert type(progress(0, True, io.StringIO())) is Progress
     assert type(progress(0, False, io.StringIO())) is Log
+    caplog.set_level("WARNING", "mpiopt")
+    assert type(progress(0, False, io.StringIO())) is Progress
 
 
 class Pretended(io.StringIO):
@@ -97,12 +101,14 @@ class Pretended(io.StringIO):
         return True
 
 
-def test_the_pseudo_terminal_of_a_launcher_that_writes_to_a_file_gets_a_log(monkeypatch, tmp_path):
+def test_the_pseudo_terminal_of_a_launcher_that_writes_to_a_file_gets_a_log(monkeypatch, tmp_path, caplog):
+    caplog.set_level("INFO", "mpiopt")
     for name in ("PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert type(progress(0, False, Pretended())) is Terminal
     program = (
-        "import os, pty\nfrom mpiopt.core.history import progress\n"
+        "import logging, os, pty\nfrom mpiopt.core.history import progress\n"
+        "logging.getLogger('mpiopt').setLevel('INFO')\n"
         "out = os.fdopen(pty.openpty()[1], 'w')\nprint(type(progress(0, False, out)).__name__)\n"
     )
     # A shell whose output is a file, as mpirun's may be, and Python below it as a rank.

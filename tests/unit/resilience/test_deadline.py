@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.cluster.halt import halt, moment
+from mpiopt.cluster.halt import halt, read_time
 from mpiopt.comm.threads import single, spmd
 from mpiopt.core.config.job import Stopping
 from mpiopt.resilience.deadline import Deadline, Halt, read_halt
@@ -174,7 +174,7 @@ def test_the_command_writes_the_file_and_takes_it_back(run, capsys):
     assert read_halt(run).at == datetime(2999, 12, 24, 18).timestamp()
     assert halted("run", "--cancel") == 0
     assert read_halt(run) is None
-    assert "asked to end at 2999-12-24 18:00" in capsys.readouterr().out
+    assert "will halt at 2999-12-24 18:00" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -182,10 +182,10 @@ def test_the_command_writes_the_file_and_takes_it_back(run, capsys):
     [
         ((), "halt RUN.h5"),
         (("run.h5", "--at", "18:00", "--after-checkpoint"), "halt RUN.h5"),
-        (("other.h5",), "other.ckpt: there is no such folder"),
-        (("run.h5", "--at", "noon"), "--at is like 18:00"),
-        (("other.h5", "--at", "25:00"), "--at is like 18:00"),
-        (("run.h5", "--at", "1999-01-01T00:00"), "is past"),
+        (("other.h5",), "other.ckpt: no such folder"),
+        (("run.h5", "--at", "noon"), "--at must be like 18:00"),
+        (("other.h5", "--at", "25:00"), "--at must be like 18:00"),
+        (("run.h5", "--at", "1999-01-01T00:00"), "is in the past"),
     ],
 )
 def test_the_command_refuses(run, words, says):
@@ -197,16 +197,16 @@ def test_what_has_ended_is_not_halted(run):
     life = vars(new_lease({}))
     for end in ({"ended": "certified"}, {"pid": 1, "born": 1}):
         (run / "owner").write_text(json.dumps(life | end))
-        with pytest.raises(ValueError, match=r"nothing runs there \((certified|it was killed)\)"):
+        with pytest.raises(ValueError, match=r"the run has ended \((certified|it was killed)\)"):
             halted("run.h5")
     assert sorted(os.listdir(run)) == ["owner"]
 
 
 def test_a_time_of_day_is_the_next_one():
     now = datetime(2026, 11, 22, 17, 30)
-    assert moment("18:00", now) == datetime(2026, 11, 22, 18)
-    assert moment("17:30", now) == datetime(2026, 11, 23, 17, 30)
-    assert moment("2026-12-24T18:00", now) == datetime(2026, 12, 24, 18)
+    assert read_time("18:00", now) == datetime(2026, 11, 22, 18)
+    assert read_time("17:30", now) == datetime(2026, 11, 23, 17, 30)
+    assert read_time("2026-12-24T18:00", now) == datetime(2026, 12, 24, 18)
 
 
 def test_slurms_end_of_the_job_is_read(monkeypatch):

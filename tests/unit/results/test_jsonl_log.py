@@ -69,8 +69,8 @@ def test_only_rank_0_opens_the_file(tmp_path):
     assert not (tmp_path / "a.jsonl").exists()
 
 
-def test_a_log_that_cannot_be_written_ends_and_the_run_does_not(capsys, tmp_path):
+def test_a_log_that_cannot_be_written_ends_and_the_run_does_not(caplog, tmp_path):
     log = JsonlLog(str(tmp_path))
     log.add(ROW)
     log.add(ROW)
-    assert capsys.readouterr().err == f"mpiopt: {tmp_path}: Is a directory; the log ends here\n"
+    assert caplog.messages == [f"{tmp_path}: Is a directory; the log ends here"]

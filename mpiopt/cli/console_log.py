@@ -1,0 +1,81 @@
+"""The messages of the library on the terminal: `logging` is configured here, for the time of one command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+FLAG = "--log-level"
+
+
+class CommandLine(NamedTuple):
+    """A command line without the flag --log-level, and the level that it asks for."""
+
+    words: list[str]
+    level: int
+
+
+def read_log_level(words: Sequence[str]) -> CommandLine:
+    """Take `--log-level LEVEL` out of a command line; words after `--` belong to another command.
+
+    Raises
+    ------
+    ValueError
+        If there is no such level.
+    """
+    end = list(words).index("--") if "--" in words else len(words)
+    kept, level, rest = list(words[:1]), "info", list(words[1:end])
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name != FLAG:
+            kept.append(word)
+            continue
+        level = value if equals else (rest.pop(0) if rest else "")
+        if level not in LOG_LEVELS:
+            raise ValueError(f"{FLAG} must be debug, info, warning or error, not {level!r}")
+    return CommandLine([*kept, *words[end:]], LOG_LEVELS[level])
+
+
+class ConsoleHandler(logging.Handler):
+    """Writes plain lines: information on standard output, warnings and errors on standard error.
+
+    The streams are looked up for each message, since a caller may have replaced them.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message, with a question mark for each character that the stream's encoding lacks."""
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        try:
+            text = self.format(record)
+            if record.levelno != logging.INFO:
+                text = f"{record.name if record.levelno < logging.INFO else 'mpiopt'}: {text}"
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+            stream.flush()
+        except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def console_log(rank: int, level: int) -> Iterator[None]:
+    """Write the package's messages on the terminal while the block runs; on rank 0 only."""
+    logger = logging.getLogger("mpiopt")
+    if rank != 0:
+        yield
+        return
+    handler, before = ConsoleHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
