@@ -4,9 +4,8 @@ import importlib
 import re
 import tomllib
 
-from documented import DOCUMENTS, ROOT
-
 import mpiopt
+from tests.documented import DOCUMENTS, ROOT
 
 
 def test_the_readme_is_short():
