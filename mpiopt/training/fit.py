@@ -16,7 +16,7 @@ from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.core.rng import generator
 from mpiopt.data import row_formats, scaling
-from mpiopt.data.labels import MOST_CLASSES, classes, guess
+from mpiopt.data.labels import MAX_CLASSES, find_classes, guess_target
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.kernels.row_moves import gather
 from mpiopt.objective.losses.base import loss_targets
@@ -94,7 +94,7 @@ def fit(
     columns = scaling.statistics(scale, rows, d, shard.total, ranks)
     scaling.apply(scale, rows, *columns)
     if intercept:
-        row_formats.with_ones(rows, d)
+        row_formats.set_intercept(rows, d)
     if sample_weight is not None and l2 == "1/N":  # a row of weight 2 is two rows
         model = replace(model, l2=1.0 / float(ranks.sum(np.array([weight.sum()]))[0]))
     objective = pose(model, shard, target, classes)
@@ -167,8 +167,8 @@ def checked(
 def padded(x: NDArray[Any], intercept: bool, order: NDArray[np.int64]) -> DenseRows:
     """Copy dense rows in the given order, with a column for the intercept and zeros up to a multiple of 8."""
     n, d = x.shape
-    values = row_formats.aligned(
-        n, row_formats.padded(d + intercept), np.float32 if x.dtype == np.float32 else np.float64
+    values = row_formats.aligned_zeros(
+        n, row_formats.padded_width(d + intercept), np.float32 if x.dtype == np.float32 else np.float64
     )
     for start in range(0, n, PIECE):
         values[start : start + PIECE, :d] = x[order[start : start + PIECE]]
@@ -197,16 +197,16 @@ def same_columns(ranks: Comm, d: int, n: int) -> ValueError | None:
 def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[Any] | None, Vector]:
     """Give the target, the classes over all ranks (None for real targets), and the labels as the loss takes them."""
     numbers = y.dtype.kind in "fiub"
-    mine = json.dumps(np.unique(y)[: MOST_CLASSES + 1].tolist()).encode()
+    mine = json.dumps(np.unique(y)[: MAX_CLASSES + 1].tolist()).encode()
     every = [json.loads(part.tobytes()) for part in ranks.allgather(np.frombuffer(mine, np.uint8))]
     values = np.unique(np.array([value for part in every for value in part]))
     if target == "auto":
-        target = guess(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
+        target = guess_target(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
     if target in ("real", "count"):
         ranks.agree(None if numbers and np.isfinite(y).all() else ValueError("y holds what is no finite number"))
-        classes("y", values, target, loss_targets())
+        find_classes("y", values, target, loss_targets())
         return target, None, y.astype(np.float64)
-    classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
+    find_classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
     number = np.searchsorted(values, y).astype(np.float64)
     return target, values, 2.0 * number - 1.0 if target == "binary" else number
 
