@@ -116,7 +116,6 @@ class Reader(Plugin, ABC):
     'first'
     """
 
-    entry_point_group: ClassVar[str] = "mpiopt.formats"
     suffixes: ClassVar[tuple[str, ...]] = ()
     lines: ClassVar[bool] = False
 
