@@ -95,7 +95,7 @@ def read(words: Sequence[str]) -> tuple[str, str, list[tuple[str, str]]]:
     from mpiopt.training.job_args import job_text
 
     paths = [("path", word) for word in positional if word != files[0]]
-    flags = job_file.spread((key, text) for key, text in settings if key not in OURS)
+    flags = job_file.expand_set((key, text) for key, text in settings if key not in OURS)
     return files[0], job_text(files[0]), [*paths, *flags]
 
 
@@ -129,7 +129,7 @@ def found_in(name: str, text: str, settings: Sequence[tuple[str, str]]) -> Sweep
         grids = tree.pop("sweep", None)
         if not grids:
             raise ValueError("there is no [sweep] table; mpiopt train runs a single job")
-        base = [*job_file.leaves(tree), *settings]
+        base = [*job_file.flat_items(tree), *settings]
         folder = Path(str(dict(base).get("out") or f"runs/{Path(name).stem}"))
         points = [point for grid in (grids if isinstance(grids, list) else [grids]) for point in product(grid)]
         members = [member(folder, base, point) for point in points]
@@ -140,7 +140,7 @@ def found_in(name: str, text: str, settings: Sequence[tuple[str, str]]) -> Sweep
 
 def product(grid: Mapping[str, Any]) -> Iterable[dict[str, object]]:
     """Give all points of one grid."""
-    keys, lists = zip(*job_file.leaves(grid), strict=True) if grid else ((), ())
+    keys, lists = zip(*job_file.flat_items(grid), strict=True) if grid else ((), ())
     for key, values in zip(keys, lists, strict=True):
         if not isinstance(values, list) or not values:
             raise ValueError(f"sweep.{key} is a list of values, not {values!r}")

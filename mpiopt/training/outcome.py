@@ -10,7 +10,7 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Job
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 from mpiopt.data.dataset import Dataset
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
@@ -64,7 +64,7 @@ def described(data: Dataset, objective: Objective) -> str:
     """Say what was read and what is minimised, in a line each."""
     shard, h = data.shard, objective.penalty
     kinds = f", {len(data.classes)} classes" if data.classes is not None else ""
-    model = f"{written(objective.loss)} loss, {written(h)} penalty"
+    model = f"{spec_of(objective.loss)} loss, {spec_of(h)} penalty"
     return f"{data.source}: {shard.total} rows, {shard.features} features{kinds}\n{model}"
 
 
@@ -84,8 +84,8 @@ def origin(job: Job, data: Dataset, objective: Objective, done: Finished, comm: 
         data=data.source,
         checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
-        loss=str(written(objective.loss)),
-        penalty=str(written(objective.penalty)),
+        loss=str(spec_of(objective.loss)),
+        penalty=str(spec_of(objective.penalty)),
         compression=done.how.removeprefix("exchanges: ") or "none",
     )
     found = done.now.certificate

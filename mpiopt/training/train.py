@@ -17,7 +17,7 @@ from mpiopt.comm.collective_io import check_writable
 from mpiopt.comm.membership import AGAIN, FixedMembership, run_elastic
 from mpiopt.comm.oversubscription import oversubscribed
 from mpiopt.compress.channel import Channel
-from mpiopt.core.config.job import Job, every, hints_of
+from mpiopt.core.config.job import Job, parse_interval, parse_io_hints
 from mpiopt.core.exit_note import LAUNCHED
 from mpiopt.core.history import Clock, HistoryRow, Progress, progress
 from mpiopt.data.dataset import Dataset, prepare
@@ -134,7 +134,7 @@ def make_plan(job: Job, data: Dataset, comm: Comm, keeper: RunRecovery) -> tuple
     store = open_store(job, folder, comm)
     store.since = 0 if job.resume else keeper.saved
     store.claim()
-    plan = RunPlan(job.stop, store, meta, every(job.checkpoint_every), bool(job.resume))
+    plan = RunPlan(job.stop, store, meta, parse_interval(job.checkpoint_every), bool(job.resume))
     return keeper.plan(plan, store, comm), store
 
 
@@ -146,7 +146,7 @@ def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
 
     if job.checkpoint_form == "background":
         return BackgroundCheckpoints(folder, comm, warn)
-    return Checkpoints(folder, comm, job.checkpoint_form, warn, hints_of(job.io_hints))
+    return Checkpoints(folder, comm, job.checkpoint_form, warn, parse_io_hints(job.io_hints))
 
 
 def account(clock: Clock, channel: Channel, spent: float) -> None:

@@ -16,7 +16,7 @@ from mpiopt.consensus.discovery import discover
 from mpiopt.consensus.mixing_weights import column_stochastic, doubly_stochastic, row_stochastic
 from mpiopt.consensus.simulated import together
 from mpiopt.consensus.topologies.base import Topology, edge_list, from_edges, shared
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 
 FAMILY = {name: kind() for name, kind in Topology.known().items() if name != "file"}
 SIZES = [1, 2, 3, 4, 5, 6, 7, 12, 16, 31]
@@ -65,7 +65,7 @@ def test_a_topology_is_strongly_connected_on_any_number_of_ranks(name, size, k, 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_options_are_written_and_read(name):
-    assert topology_of(str(written(FAMILY[name]))) == FAMILY[name]
+    assert topology_of(str(spec_of(FAMILY[name]))) == FAMILY[name]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -37,7 +37,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.graph_channel import GraphChannel, along, coordinate
 from mpiopt.consensus.topologies.base import Topology
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 from mpiopt.core.state import Derived, PerRank, Replicated
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Model
@@ -266,13 +266,13 @@ class Dlas(Algorithm[DlasState]):
             self._coordinator()
 
     def _rule(self) -> StepSize:
-        return StepSize.make(*named(self.rule, StepSize.known())).of("dlas")
+        return StepSize.make(*name_and_options(self.rule, StepSize.known())).of("dlas")
 
     def _topology(self) -> Topology:
-        return Topology.make(*named(self.topology, Topology.known()))
+        return Topology.make(*name_and_options(self.topology, Topology.known()))
 
     def _coordinator(self) -> Coordinator:
-        return Coordinator.make(*named(self.coordinator, Coordinator.known()))
+        return Coordinator.make(*name_and_options(self.coordinator, Coordinator.known()))
 
     def over(self, channel: Channel) -> Channel:
         """Give the channel along the graph, where sums along it are exact; collective."""

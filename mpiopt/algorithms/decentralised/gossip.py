@@ -40,7 +40,7 @@ from mpiopt.consensus.discovery import Discovered, discover
 from mpiopt.consensus.mixing_weights import column_stochastic, masses
 from mpiopt.consensus.protocol_driver import run
 from mpiopt.consensus.topologies.base import Topology, shared
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 from mpiopt.core.state import Derived, PerRank, Replicated, Sharded
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Evaluation, Model, evaluate_exact
@@ -157,7 +157,7 @@ class Gossip(Algorithm[GossipState]):
         self._topology()
 
     def _topology(self) -> Topology:
-        return Topology.make(*named(self.topology, Topology.known()))
+        return Topology.make(*name_and_options(self.topology, Topology.known()))
 
     def weights(self, graph: Graph) -> Matrix:
         """Give the weights of the graph; ValueError where it has none that are fit."""
