@@ -92,7 +92,7 @@ def inside(folder: Path, nbytes: int, repeats: int) -> None:
     from mpiopt.comm.mpi.comm import MpiComm
     from mpiopt.core.partition import block
     from mpiopt.core.state import Sharded
-    from mpiopt.data.formats.base import find
+    from mpiopt.data.formats.base import find_reader
     from mpiopt.data.shard import DenseRows, Shard
     from mpiopt.resilience.checkpoint.store import Checkpoints
 
@@ -115,7 +115,7 @@ def inside(folder: Path, nbytes: int, repeats: int) -> None:
             before(path, comm)
             times[f"plain, {place}"] = seconds(lambda ends=ends: plain_read(path, ends), comm)
             before(path, comm)
-            times[f"reader, {place}"] = seconds(lambda: read_rows(find(str(path)).open(str(path), comm)), comm)
+            times[f"reader, {place}"] = seconds(lambda: read_rows(find_reader(str(path)).open(str(path), comm)), comm)
         found.append(times)
     for store in stores.values():
         store.release("done")

@@ -31,7 +31,7 @@ def parsing(part: float) -> dict[str, float]:
     from mpiopt.comm.threads import single
     from mpiopt.core.config.job import DataOptions
     from mpiopt.data.dataset import prepare
-    from mpiopt.data.formats.base import find
+    from mpiopt.data.formats.base import find_reader
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.svm"
@@ -39,7 +39,7 @@ def parsing(part: float) -> dict[str, float]:
         parse, whole = [], []
         for _ in range(3):
             begin = time.process_time()
-            for _piece in find(str(path)).open(str(path), single()).pieces():
+            for _piece in find_reader(str(path)).open(str(path), single()).pieces():
                 pass
             parse.append(time.process_time() - begin)
             begin = time.process_time()

@@ -98,11 +98,11 @@ class JobKeys(Generated):
                 ]
             else:
                 top.append((field.name, hint, value))
-        yield from self.table("Top of the file", top, job_file.HELP)
+        yield from self.table("Top of the file", top, job_file.help_texts())
         for name, rows in tables.items():
-            yield from self.table(f"Table [{name}]", rows, job_file.HELP)
+            yield from self.table(f"Table [{name}]", rows, job_file.help_texts())
         options = [(name, None, None) for name in job_file.OF_ALGORITHM]
-        yield from self.table("Options of the algorithm", options, job_file.HELP)
+        yield from self.table("Options of the algorithm", options, job_file.help_texts())
 
     def table(self, title, rows, help_texts):
         """Return one table of keys."""
@@ -119,7 +119,7 @@ class JobKeys(Generated):
         for name, hint, value in rows:
             kind = typed(hint) if hint is not None else "number or text"
             default = "" if hint is None else shown(value)
-            meaning = help_texts.get(name, "data file, or a recipe for made-up rows" if name == "path" else "")
+            meaning = help_texts[name]
             yield from [f"   * - ``{name}``", f"     - {kind}", f"     - {default}", f"     - {escaped(meaning)}"]
         yield ""
 

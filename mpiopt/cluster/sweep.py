@@ -131,7 +131,7 @@ def parse_sweep(name: str, text: str, settings: Settings) -> Sweep:
         grids = tree.pop("sweep", None)
         if not grids:
             raise ValueError("there is no [sweep] table; mpiopt train runs a single job")
-        base = [*job_file.leaves(tree), *settings]
+        base = [*job_file.flat_items(tree), *settings]
         folder = Path(str(dict(base).get("out") or f"runs/{Path(name).stem}"))
         points = [point for grid in (grids if isinstance(grids, list) else [grids]) for point in _product(grid)]
         members = [_member(folder, base, point) for point in points]

@@ -1,4 +1,4 @@
-"""The note of how a job ended: what `mpiopt launch` believes, since an mpirun's exit code may be anything."""
+"""A file with the exit code of a job, which `mpiopt launch` trusts: the exit code of an mpirun may be anything."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-VARIABLE = "MPIOPT_ENDED"  # names the file; set by the launcher
-STARTED = "started"  # a file beside it
-LAUNCHED = "MPIOPT_LAUNCHED"  # when the job's first life began, seconds since 1970; set by the launcher
+VARIABLE = "MPIOPT_ENDED"  # environment variable with the path of the file; set by the launcher
+STARTED = "started"  # name of a file in the same folder
+LAUNCHED = "MPIOPT_LAUNCHED"  # when the job was first started, seconds since 1970; set by the launcher
 
 
 def note_end(environment: Mapping[str, str], code: int) -> None:
-    """Write the job's exit code where the launcher looks for it, if there is one; one rank calls this, at the end."""
+    """Write the job's exit code for the launcher, if there is one; one rank calls this, at the end."""
     path = environment.get(VARIABLE)
     if not path:
         return
@@ -21,12 +21,12 @@ def note_end(environment: Mapping[str, str], code: int) -> None:
     try:
         Path(fresh).write_text(f"{code}\n")
         os.replace(fresh, path)
-    except OSError:  # the launcher will start the job again, which then finds nothing left to do
+    except OSError:  # the launcher then starts the job again, which finds nothing left to do
         return
 
 
 def note_start(environment: Mapping[str, str]) -> None:
-    """Let the launcher know that MPI has started on all ranks; with ULFM they see to lost ones from now on."""
+    """Tell the launcher that MPI has started on all ranks; with ULFM they recover from lost ranks from now on."""
     path = environment.get(VARIABLE)
     if path:
         with contextlib.suppress(OSError):
@@ -34,7 +34,7 @@ def note_start(environment: Mapping[str, str]) -> None:
 
 
 def read_end(path: str | Path) -> int | None:
-    """Give the exit code that was noted, None where there is no note."""
+    """Return the exit code in the file, None if there is none."""
     try:
         return int(Path(path).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What is read is never written over."""
+"""Write files whole or not at all, and never over the data that is read."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from pathlib import Path
 
 
 def refuse_onto(out: str, *sources: str) -> None:
-    """Refuse an output that is one of the files read, by whatever name; local.
-
-    Raises
-    ------
-    ValueError
-        If it is.
-    """
+    """Raise ValueError if an output is one of the files that are read, under whatever name."""
     for source in filter(None, sources if out else ()):
         if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
             raise ValueError(f"{out} is the data file itself; give the output another name")
 
 
 def cause(error: BaseException) -> str:
-    """Give the operating system's words out of HDF5's long message, on one line."""
+    """Return the operating system's part of HDF5's long message, on one line."""
     text = " ".join(str(error).split())
     system = re.search(r"error message = '([^']+)'", text)
     if system:
@@ -33,7 +27,7 @@ def cause(error: BaseException) -> str:
 
 
 def write_whole(path: Path, image: bytes | memoryview) -> None:
-    """Put a file of these bytes in place, all or nothing; OSError names the file and the cause."""
+    """Write a file of these bytes, all or nothing; OSError names the file and the cause."""
     partial = Path(f"{path}.partial")
     try:
         with open(partial, "wb") as out:
@@ -45,14 +39,14 @@ def write_whole(path: Path, image: bytes | memoryview) -> None:
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Rename `partial` to `path` such that neither a crash nor a power cut leaves anything half done."""
+    """Rename `partial` to `path`; neither a crash nor a power cut leaves a file half written."""
     sync(partial)
     os.rename(partial, path)
     sync(path.parent)
 
 
 def sync(path: Path) -> None:
-    """Return when the file or folder is on the disk."""
+    """Wait until the file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -61,9 +55,9 @@ def sync(path: Path) -> None:
 
 
 def try_size(path: Path, nbytes: int) -> None:
-    """Find out with one byte whether a file may be so large; OSError, one line, if not.
+    """Raise OSError, in one line, if a file may not have `nbytes` bytes; writes one byte, so takes no disk space.
 
-    No disk space is taken. HDF5 1.10 crashes when a limit on the size of files stops it while closing.
+    HDF5 1.10 crashes if a limit on the size of files stops it while it closes a file.
     """
     try:
         with open(path, "wb") as trial:

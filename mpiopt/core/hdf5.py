@@ -1,9 +1,4 @@
-"""Open HDF5 files with clear errors; put whole files in place: partial, fsync, rename, fsync of the folder.
-
-A file for h5py to write into that never fails under HDF5's hands: it keeps the error for later.
-
-HDF5 1.10 crashes the process when a file cannot be closed because the disk is full.
-"""
+"""Open HDF5 files with clear errors, and let h5py write to a full disk without a crash."""
 
 from __future__ import annotations
 
@@ -15,21 +10,15 @@ import h5py
 
 from mpiopt.core.files import cause
 
-FORMAT = 1  # of results and of checkpoints; raised when a reader of before would misread
+FORMAT = 1  # of results and checkpoints; increased when earlier versions would misread a file
 RESULT = "mpiopt result"
 CHECKPOINT = "mpiopt checkpoint"
-# Object headers with checksums, and still readable by HDF5 1.8 and 1.10 tools.
+# Object headers with checksums that tools of HDF5 1.8 and 1.10 can still read.
 LIBVER = ("v108", "v110")
 
 
 def open_read(path: Path) -> h5py.File:
-    """Open for reading.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, a folder, no HDF5 file, or truncated; one line.
-    """
+    """Open for reading; ValueError, in one line, if the file is missing, a folder, not HDF5, or truncated."""
     if not path.is_file():
         raise ValueError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
@@ -41,7 +30,7 @@ def open_read(path: Path) -> h5py.File:
 
 
 def check_format(f: h5py.File, path: Path, kind: str) -> None:
-    """Refuse, with ValueError, a file that is not of this kind and format."""
+    """Raise ValueError if a file is not of this kind and format."""
     found = str(f.attrs.get("kind", "an HDF5 file without the attribute 'kind'"))
     if found != kind:
         raise ValueError(f"{path}: expected an {kind}, found {found}")
@@ -58,23 +47,26 @@ def _why_unreadable(message: str) -> str:
     return f"not a readable HDF5 file ({cause(OSError(message))})"
 
 
-class Outlet(io.FileIO):
-    """A new file; after the first error nothing more is written. Call `check` when HDF5 has closed."""
+class ErrorKeepingFile(io.FileIO):
+    """A new file for h5py that keeps its first error, after which it writes nothing; call `check` after closing.
+
+    HDF5 1.10 crashes the process if a file cannot be closed because the disk is full.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
         self._error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all bytes, or keep the error; give their number in either case."""
-        wire = memoryview(data).cast("B")
+        """Write all bytes, or keep the error; return their number in either case."""
+        raw = memoryview(data).cast("B")
         done = 0
-        while done < len(wire) and self._error is None:
+        while done < len(raw) and self._error is None:
             try:
-                done += super().write(wire[done:]) or 0
+                done += super().write(raw[done:]) or 0
             except OSError as error:
                 self._error = error
-        return len(wire)
+        return len(raw)
 
     def truncate(self, size: int | None = None) -> int:
         """Set the size of the file, or keep the error."""
@@ -85,6 +77,6 @@ class Outlet(io.FileIO):
             return size or 0
 
     def check(self) -> None:
-        """Raise the first error that was met, if any."""
+        """Raise the first error, if any."""
         if self._error is not None:
             raise self._error

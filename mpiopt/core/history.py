@@ -1,7 +1,4 @@
-"""What happened to a run besides its rounds: a restart, the loss of a rank and its recovery, as rows of `/events`.
-
-The record of a run: rows for the history, a clock for each phase, lines while it goes on.
-"""
+"""The record of a run: events, evaluations of the objective, seconds of each phase, and lines of progress."""
 
 from __future__ import annotations
 
@@ -18,13 +15,11 @@ from typing import NamedTuple, TextIO, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
-
-ALL = -1  # instead of a rank, where an event belongs to all of them
+ALL = -1  # in place of a rank, for an event of all ranks
 
 
 class Event(NamedTuple):
-    """One event; seconds and round as in the history."""
+    """A restart, the loss of a rank, a recovery: one row of `/events`; seconds and round as in the history."""
 
     seconds: float
     round: int
@@ -34,12 +29,12 @@ class Event(NamedTuple):
 
 
 def events_to_text(events: Iterable[Event]) -> str:
-    """Give events as text for a checkpoint; `events_from_text` gives back the same bits."""
+    """Return events as text for a checkpoint; `events_from_text` reads the same bits."""
     return json.dumps(list(events))
 
 
 def events_from_text(text: str) -> list[Event]:
-    """Give the events that `events_to_text` wrote."""
+    """Return the events that `events_to_text` wrote."""
     return [Event(*event) for event in json.loads(text)]
 
 
@@ -48,7 +43,7 @@ PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "che
 
 
 class HistoryRow(NamedTuple):
-    """One evaluation of the whole objective; seconds are counted from the start of the run, over all its lives."""
+    """One evaluation of the whole objective; seconds count from the first start of the run, over all restarts."""
 
     round: int
     epoch: float
@@ -79,19 +74,19 @@ UNITS = {
 
 
 def table(rows: Sequence[HistoryRow]) -> NDArray[np.void]:
-    """Give the rows as one structured array."""
+    """Return the rows as one structured array."""
     kinds = {int: np.int64, float: np.float64}
     columns = [(name, kinds[kind]) for name, kind in get_type_hints(HistoryRow).items()]
     return np.array([tuple(row) for row in rows], dtype=columns)
 
 
 def rows_to_text(rows: Sequence[HistoryRow]) -> str:
-    """Give the rows as text for a checkpoint; `rows_from_text` gives back the same bits."""
+    """Return the rows as text for a checkpoint; `rows_from_text` reads the same bits."""
     return json.dumps(rows)
 
 
 def rows_from_text(text: str) -> list[HistoryRow]:
-    """Give the rows that `rows_to_text` wrote."""
+    """Return the rows that `rows_to_text` wrote."""
     return [HistoryRow(*row) for row in json.loads(text)]
 
 
@@ -104,7 +99,7 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the time of the block to the phase `name`."""
+        """Count the time of the block in the phase `name`."""
         begin = self.now()
         try:
             yield
@@ -112,17 +107,17 @@ class Clock:
             self.add(name, self.now() - begin)
 
     def add(self, name: str, seconds: float) -> None:
-        """Count seconds measured elsewhere, such as a channel's waiting, to the phase `name`."""
+        """Count seconds measured elsewhere, such as the waiting of a channel, in the phase `name`."""
         if name not in self.seconds:
             raise KeyError(f"unknown phase {name!r}; known: {', '.join(self.seconds)}")
         self.seconds[name] += seconds
 
 
 class Progress:
-    """Prints how far a run has come; the same calls in a terminal, in a log file and for --quiet."""
+    """Shows nothing of the progress of a run; subclasses show it in a terminal or in a log."""
 
     def show(self, row: HistoryRow, tolerance: float) -> None:
-        """Say where the run is."""
+        """Show the last evaluation."""
 
     def end(self) -> None:
         """Leave the cursor at the start of a line."""
@@ -171,7 +166,7 @@ def progress(rank: int, quiet: bool, out: TextIO) -> Progress:
 
 
 def _seen_by_a_terminal(environment: Mapping[str, str]) -> bool:
-    # Open MPI's mpirun gives ranks a pseudo-terminal even where its own output goes to a file: ask for its own.
+    # Open MPI's mpirun gives ranks a pseudo-terminal even if its own output goes to a file: look at its own output.
     if not {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"} & environment.keys():
         return True
     try:
@@ -185,7 +180,7 @@ def _seen_by_a_terminal(environment: Mapping[str, str]) -> bool:
 
 
 def line(row: HistoryRow, tolerance: float) -> str:
-    """Give one row in less than 80 columns, with a bar for the decades of the certificate that are done."""
+    """Return one row in less than 80 columns, with a bar for the decades of the certificate that are done."""
     return (
         f"[{bar(row.certificate, tolerance)}] {row.certificate:8.1e} objective {row.objective:<12.8g}"
         f" epoch {row.epoch:<6.{1 if row.epoch < 1000 else 0}f} round {row.round:<7d} {duration(row.seconds):>7}"
@@ -193,7 +188,7 @@ def line(row: HistoryRow, tolerance: float) -> str:
 
 
 def bar(certificate: float, tolerance: float, width: int = 10) -> str:
-    """Fill `width` places in the measure in which log(certificate) goes from 0 to log(tolerance)."""
+    """Return a bar of `width` places, filled as far as log(certificate) has gone from 0 to log(tolerance)."""
     if not (certificate > 0.0 and 0.0 < tolerance < 1.0):
         share = 1.0 if certificate == 0.0 else 0.0
     else:
@@ -203,7 +198,7 @@ def bar(certificate: float, tolerance: float, width: int = 10) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Give seconds for a reader: 3.21 s, 4m05s, 2h03m."""
+    """Return seconds as text: 3.21 s, 4m05s, 2h03m."""
     if seconds < 99.95:
         return f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds:.3f} s"
     minutes, rest = divmod(round(seconds), 60)

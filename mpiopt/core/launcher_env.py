@@ -1,4 +1,4 @@
-"""What the launcher around this process says, from environment variables alone."""
+"""What the launcher of this process says in environment variables."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 
 class Launched(NamedTuple):
-    """How many ranks a launcher started, as told by one environment variable."""
+    """How many ranks a launcher started, according to one environment variable."""
 
     variable: str
     launcher: str
     ranks: int
 
 
-# In order of trust: an mpirun inside a Slurm job leaves Slurm's variables of the job, and of its own daemons, around.
-_TOLD = {
+# In order of trust: in a Slurm job, mpirun's ranks also see Slurm's variables, of the job and of mpirun's daemons.
+_RANKS = {
     "OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun",
     "PMI_SIZE": "MPICH's or Intel's mpiexec",
     "MV2_COMM_WORLD_SIZE": "MVAPICH's mpirun",
@@ -33,8 +33,8 @@ THREAD_VARIABLES = (
 
 
 def launched(environment: Mapping[str, str]) -> Launched | None:
-    """Give what the nearest launcher says, or None where there is none."""
-    for variable, launcher in _TOLD.items():
+    """Return what the nearest launcher says, or None if there is none."""
+    for variable, launcher in _RANKS.items():
         if environment.get(variable, "").isdigit():
             by_srun = variable == "PMI_SIZE" and environment[variable] == environment.get("SLURM_STEP_NUM_TASKS")
             return Launched(variable, "srun" if by_srun else launcher, int(environment[variable]))
@@ -42,34 +42,29 @@ def launched(environment: Mapping[str, str]) -> Launched | None:
 
 
 def tolerant(environment: Mapping[str, str]) -> bool:
-    """Say whether the launcher lets a job live on without the ranks that die: Open MPI's `--with-ft ulfm`."""
+    """Return whether a job continues without the ranks that die: Open MPI's `--with-ft ulfm`."""
     return environment.get("OMPI_MCA_mpi_ft_enable", "").lower() in ("1", "true")
 
 
 def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = "") -> None:
-    """Refuse a world that is not what was started: several ranks, each alone, would all do the whole work.
+    """Raise ValueError if MPI's world has not the ranks that were started: each rank alone would do the whole work.
 
-    `size` is that of MPI's world, `library` what MPI says of itself. Every task of an srun must be in the world;
-    other launchers may start worlds within worlds.
-
-    Raises
-    ------
-    ValueError
-        With one line that says what to try.
+    `size` is the size of MPI's world, `library` MPI's description of itself. Every task of an srun must be in the
+    world; other launchers may start worlds within worlds. The message says what to try.
     """
-    told = launched(environment)
-    if told is None or told.ranks == size or (size > 1 and told.launcher != "srun") or told.ranks <= 1 == size:
+    found = launched(environment)
+    if found is None or found.ranks == size or (size > 1 and found.launcher != "srun") or found.ranks <= 1 == size:
         return
     raise ValueError(
-        f"{told.launcher} counts {told.ranks} task{'s' * (told.ranks > 1)} ({told.variable}={told.ranks}), "
-        f"but MPI's world has size {size}: {_advice(told, library)}"
+        f"{found.launcher} counts {found.ranks} task{'s' * (found.ranks > 1)} ({found.variable}={found.ranks}), "
+        f"but MPI's world has size {size}: {_advice(found, library)}"
     )
 
 
-def _advice(told: Launched, library: str) -> str:
-    if told.launcher == "Slurm":
+def _advice(found: Launched, library: str) -> str:
+    if found.launcher == "Slurm":
         return "start it with srun or mpirun inside the job (or with srun -n 1 to run alone)"
-    if told.launcher == "srun":
+    if found.launcher == "srun":
         flavour = "pmi2" if "MPICH" in library or "Intel" in library else "pmix"
         return f"try srun --mpi={flavour} (srun --mpi=list shows what there is), or mpirun inside the job"
     name = library.split(",")[0].strip() or "another MPI"
@@ -79,7 +74,7 @@ def _advice(told: Launched, library: str) -> str:
 
 
 def open_mpi_settings(environment: Mapping[str, str], root: bool) -> dict[str, str]:
-    """Give the variables that a program must add before it calls Open MPI's mpirun on this machine."""
+    """Return the variables that a program must set before it calls Open MPI's mpirun on this machine."""
     wanted = {"OMPI_MCA_mpi_yield_when_idle": "1"}
     if root:
         wanted |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -87,6 +82,6 @@ def open_mpi_settings(environment: Mapping[str, str], root: bool) -> dict[str, s
 
 
 def threads_per_rank(environment: Mapping[str, str], cores: int) -> int:
-    """Give the threads that the numerical libraries will start in one rank: all `cores` where nothing is set."""
-    told = [int(environment[name]) for name in THREAD_VARIABLES if environment.get(name, "").isdigit()]
-    return max(told) if told else cores
+    """Return how many threads the numerical libraries start in a rank: as many as `cores` if no variable is set."""
+    limits = [int(environment[name]) for name in THREAD_VARIABLES if environment.get(name, "").isdigit()]
+    return max(limits) if limits else cores

@@ -1,7 +1,7 @@
-"""Old module names that users' scripts still call: they work for one version more, with a DeprecationWarning.
+"""Old module names that users' scripts still use: they work for one more version, with a DeprecationWarning.
 
-Batch scripts that `mpiopt submit` wrote before 0.1.0 call `python -m mpiopt.slurm.saved`. The policy stands in
-CONTRIBUTING.md: one version of warning, then the name goes.
+Batch scripts that `mpiopt submit` wrote before 0.1.0 call `python -m mpiopt.slurm.saved`. The policy in
+CONTRIBUTING.md: one version with a warning, then the name is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-MOVED = {  # old name: new name; the packages on the way to an old name are listed, too
+MOVED = {  # old name: new name; packages that contain an old name are listed, too
     "mpiopt.slurm": "mpiopt.cluster.slurm",
     "mpiopt.slurm.saved": "mpiopt.cluster.slurm.requeue",
     "mpiopt.fitting": "mpiopt.training.fit",
@@ -35,7 +35,7 @@ class MovedModules(MetaPathFinder):
             return None
         if found.submodule_search_locations is None:
             warnings.warn(
-                f"{fullname} has moved to {new}; the old name goes in version {REMOVED_IN}",
+                f"{fullname} has moved to {new}; the old name will be removed in version {REMOVED_IN}",
                 DeprecationWarning,
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""Processes of this machine: who started whom, and to end those of one job with what they leave in shared memory."""
+"""Processes of this machine: find the ranks of a launcher, and end a job with its files in shared memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SEGMENTS = (" /dev/shm/sm_segment.", " /dev/shm/vader_segment.", " /dev/shm/mpic
 
 
 def children(parent: int) -> list[int]:
-    """Give the processes that this one has started; none where the system does not tell."""
+    """Return the processes that this one has started; none if the system does not say."""
     found: list[int] = []
-    with contextlib.suppress(OSError):  # it may end at any moment, and its threads
+    with contextlib.suppress(OSError):  # the process and its threads may end at any moment
         for thread in os.listdir(f"/proc/{parent}/task"):
             with contextlib.suppress(OSError):
                 found += [
@@ -28,9 +28,10 @@ def children(parent: int) -> list[int]:
 
 
 def ranks_of(launcher: int) -> list[int]:
-    """Give the ranks that an mpirun has started here: what runs this Python; not its daemons and its ways to others.
+    """Return the ranks that an mpirun has started on this host: those of its descendants that run this Python.
 
-    MPICH's are grandchildren; a signal to an ssh beside Open MPI's would cut off the ranks of another host.
+    MPICH's ranks are grandchildren. An ssh of Open MPI's mpirun is not a rank: a signal to it would cut off the ranks
+    of another host.
     """
     found: list[int] = []
     below = children(launcher)
@@ -43,7 +44,7 @@ def ranks_of(launcher: int) -> list[int]:
 
 
 def runs_this_python(pid: int) -> bool:
-    """Say whether a process runs the interpreter of this one."""
+    """Return whether a process runs the Python interpreter of this one."""
     try:
         return os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable)
     except OSError:
@@ -51,7 +52,7 @@ def runs_this_python(pid: int) -> bool:
 
 
 def end_all(launcher: subprocess.Popen[bytes], mark: str) -> None:
-    """End a launcher, if it runs, and whatever runs with the variable `mark`, NAME=value, in its environment."""
+    """End a launcher, and every process with the variable `mark`, NAME=value, in its environment."""
     if launcher.poll() is None:
         launcher.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -70,17 +71,17 @@ def end_all(launcher: subprocess.Popen[bytes], mark: str) -> None:
 
 
 def marked(mark: str, but: int) -> list[int]:
-    """Give the processes with the variable NAME=value in their environment, all but one."""
+    """Return the processes with the variable NAME=value in their environment, except `but`."""
     found: list[int] = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(OSError):  # another user's, or gone
+        with contextlib.suppress(OSError):  # a process of another user, or ended
             if pid != but and mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(pid)
     return found
 
 
 def segments(process: int | str = "self") -> set[str]:
-    """Give the files of an MPI's shared memory that a process has open: those of all ranks of its job here."""
+    """Return the shared-memory files of MPI that a process has open: those of all ranks of its job on this host."""
     try:
         lines = Path(f"/proc/{process}/maps").read_text().splitlines()
     except OSError:
@@ -89,7 +90,7 @@ def segments(process: int | str = "self") -> set[str]:
 
 
 def remove(paths: Iterable[str]) -> None:
-    """Remove files, where they are still there."""
+    """Remove files that still exist."""
     for path in paths:
         with contextlib.suppress(OSError):
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""What Slurm's queue knows of jobs. Where Slurm is not there, or does not answer, the answers are empty."""
+"""Ask Slurm about jobs. Without Slurm, or if it does not answer, the answers are empty."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datetime import datetime
 
 WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "PREEMPTED", "CONFIGURING"))
 RUNNING = frozenset(("RUNNING", "SUSPENDED", "STOPPED", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING"))
-SECONDS = 20.0  # how long Slurm may take to answer
+SECONDS = 20.0  # that Slurm may take to answer
 
 
 def ask(*words: str) -> list[str]:
-    """Give the lines that one of Slurm's programs prints; none where it cannot be run, or fails."""
+    """Return the lines that one of Slurm's programs prints; none if it cannot be run, or fails."""
     try:
         done = subprocess.run(
             words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS, check=False
@@ -25,7 +25,7 @@ def ask(*words: str) -> list[str]:
 
 
 def states(jobs: Iterable[str]) -> dict[str, str]:
-    """Give the states of these jobs: from the queue; of what it has forgotten, from accounting."""
+    """Return the states of jobs: from the queue, or from accounting if they have left the queue."""
     wanted = set(jobs)
     if not wanted:
         return {}
@@ -43,15 +43,15 @@ def pairs(lines: Iterable[str]) -> dict[str, str]:
 
 
 def end(environment: Mapping[str, str]) -> float:
-    """Give when the time of the job around this process is up, in seconds since 1970; infinity where nobody says."""
-    told = environment.get("SLURM_JOB_END_TIME", "")
-    if told.isdigit():
-        return float(told)
+    """Return when the time limit of this process's job ends, in seconds since 1970; infinity if it is not known."""
+    stated = environment.get("SLURM_JOB_END_TIME", "")
+    if stated.isdigit():
+        return float(stated)
     return asked_end(environment)
 
 
 def asked_end(environment: Mapping[str, str]) -> float:
-    """Ask the queue when the job's time is up: it may have been given more."""
+    """Ask the queue when the time limit ends: it may have been extended."""
     job = environment.get("SLURM_JOB_ID", "")
     lines = ask("squeue", "-h", "-j", job, "-o", "%e") if job else []
     try:

@@ -88,7 +88,7 @@ class NamedVector(_Base):
 
 
 def layouts(state: object) -> dict[str, Layout]:
-    """Give the layout of every stored field of `state` (a dataclass instance or class), by name."""
+    """Return the layout of every stored field of `state` (a dataclass instance or class), by name."""
     kind = state if isinstance(state, type) else type(state)
     hints = get_type_hints(kind, include_extras=True)
     found = {f.name: get_args(hints[f.name])[1] for f in dataclasses.fields(kind)}
@@ -96,13 +96,13 @@ def layouts(state: object) -> dict[str, Layout]:
 
 
 def pack(state: object) -> Wire:
-    """Give the stored fields of this rank as one byte string, in the order of the fields."""
+    """Return the stored fields of this rank as one byte string, in the order of the fields."""
     parts = [np.ascontiguousarray(getattr(state, name)).reshape(-1).view(np.uint8) for name in layouts(state)]
     return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
 
 def unpack(state: object, wire: Wire) -> None:
-    """Refill the stored fields of `state`, in place, from what `pack` gave."""
+    """Set the stored fields of `state`, in place, from what `pack` returned."""
     start = 0
     for name in layouts(state):
         array = getattr(state, name)

@@ -1,7 +1,4 @@
-"""The first pass of a conversion: sizes, checksum, labels, and where the nonzeros of each piece will lie.
-
-From any source to the HDF5 form, in two passes and bounded memory: count, then write.
-"""
+"""Convert a data file to HDF5 in two passes and bounded memory: survey, then write."""
 
 from __future__ import annotations
 
@@ -10,58 +7,24 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiopt.comm.base import Array, Comm
+from mpiopt.comm.base import Comm
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.files import refuse_onto
 from mpiopt.data import labels
-from mpiopt.data.formats.base import PIECE, RawRows, Source, find
-from mpiopt.data.loader import DENSE, PassStatistics, checked, note, of_all
-from mpiopt.data.row_formats import Numbers, compressed, spread, without_zeros
-from mpiopt.data.shard import CsrRows, Vector
+from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
+from mpiopt.data.row_checks import DENSE, FileStatistics, check_pieces
+from mpiopt.data.row_formats import to_csr, to_dense, without_zeros
+from mpiopt.data.shard import CsrRows, Indices, Vector
 
-
-@dataclass(frozen=True, eq=False)
-class Survey:
-    """What must be known of a whole source before it is written."""
-
-    seen: PassStatistics
-    starts: Numbers  # of all pieces, ascending
-    before: Numbers  # nonzeros before each of them
-    labels: Vector  # distinct, ascending
-
-
-def survey(path: str, source: Source, comm: Comm) -> Survey:
-    """Read everything once: sizes, checksum, labels, and where the nonzeros of each piece will lie."""
-    with comm.agree_on_errors():
-        seen, counts, values = _count(path, source, comm)
-    table = np.concatenate(comm.allgather(counts))
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    distinct = labels.distinct(values, comm)
-    return Survey(of_all(seen, comm), table[:, 0], np.cumsum(table[:, 1]) - table[:, 1], distinct)
-
-
-def _count(path: str, source: Source, comm: Comm) -> tuple[PassStatistics, Numbers, Vector]:
-    seen = PassStatistics(features=source.features or 0)
-    counts: list[tuple[int, int]] = []
-    values = np.empty(0)
-    for piece in checked(path, source.pieces(piece_of(comm))):
-        before = seen.nonzeros
-        note(piece, seen)
-        counts.append((piece.start, seen.nonzeros - before))
-        values = np.unique(np.concatenate([values, piece.label]))[: labels.MOST_CLASSES + 1]
-    return seen, np.array(counts, np.int64).reshape(-1, 2), values
-
-
-def piece_of(comm: Comm) -> int:
-    """Give the size of a piece: those of all ranks may meet on rank 0."""
-    return max(PIECE // comm.size, 1 << 16)
-
+if TYPE_CHECKING:
+    from mpiopt.data.formats.hdf5 import Slab, WritePlan
 
 FORMS = ("auto", "dense", "csr")
+SMALLEST_PIECE = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -90,36 +53,66 @@ class Converted:
     checksum: str
 
 
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What must be known of all rows before they are written."""
+
+    statistics: FileStatistics
+    starts: Indices  # of all pieces, ascending
+    nonzeros_before: Indices  # each of them
+    labels: Vector  # distinct, ascending
+
+
 def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = None) -> Converted:
-    """Write a data set in the HDF5 form, whole or not at all; collective.
+    """Write a data set as HDF5, whole or not at all; collective.
 
     Raises
     ------
     ValueError
-        If the source is not well formed, or `out` is the source; OSError if `out` cannot be written.
+        If the source is not well formed, or `out` is the source.
+    OSError
+        If `out` cannot be written.
     """
     options = options or ConvertOptions()
     with comm.agree_on_errors():
         refuse_onto(out, source)
-        reader = find(source, options.format)
-    opened = reader.open(source, comm, options.features)
-    if opened.total == 0:
-        raise ValueError(f"{source}: has no rows")
-    found = survey(source, opened, comm)
-    d = options.features or opened.features or found.seen.features
+    opened = open_source(source, options.format, options.features, comm)
+    known = survey(source, opened, comm)
+    found = known.statistics
+    d = options.features or opened.features or found.features
     if d == 0:
         raise ValueError(f"{source}: no row has a feature")
-    dense = found.seen.nonzeros >= DENSE * d * opened.total if options.form == "auto" else options.form == "dense"
-    result = Converted(
-        opened.total, d, found.seen.nonzeros, "dense" if dense else "csr", f"{found.seen.checksum:016x}"
-    )
-    _write(source, opened, out, found, result, np.float32 if options.float32 else np.float64, comm)
+    dense = found.nonzeros >= DENSE * d * opened.total if options.form == "auto" else options.form == "dense"
+    result = Converted(opened.total, d, found.nonzeros, "dense" if dense else "csr", f"{found.checksum:016x}")
+    _write(source, opened, out, known, result, np.float32 if options.float32 else np.float64, comm)
     return result
 
 
 def generate(recipe: str, out: str, comm: Comm, options: ConvertOptions | None = None) -> Converted:
-    """Write made-up data, `recipe` as in `datasets.generated` (n=…,d=…,…); each rank makes its own rows."""
+    """Write synthetic data as HDF5; `recipe` is `n=…,d=…,…`; each rank makes its own rows; collective."""
     return convert(f"generate:{recipe.removeprefix('generate:')}", out, comm, options)
+
+
+def survey(path: str, source: Source, comm: Comm) -> Survey:
+    """Read all rows once: statistics, labels, and where the nonzeros of each piece will lie; collective."""
+    found = FileStatistics(features=source.features or 0)
+    counts: list[tuple[int, int]] = []
+    values = np.empty(0)
+    with comm.agree_on_errors():
+        for piece in check_pieces(path, source.pieces(_piece_bytes(comm))):
+            before = found.nonzeros
+            found.add(piece)
+            counts.append((piece.start, found.nonzeros - before))
+            values = np.unique(np.concatenate([values, piece.label]))[: labels.MAX_CLASSES + 1]
+    table = np.concatenate(comm.allgather(np.array(counts, np.int64).reshape(-1, 2)))
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    distinct = labels.distinct(values, comm)
+    return Survey(found.over_ranks(comm), table[:, 0], np.cumsum(table[:, 1]) - table[:, 1], distinct)
+
+
+def _piece_bytes(comm: Comm) -> int:
+    """Return the size of a piece: rank 0 may receive those of all ranks at once."""
+    return max(PIECE // comm.size, SMALLEST_PIECE)
 
 
 def _write(
@@ -129,26 +122,31 @@ def _write(
 
     partial = out + ".partial"
     with comm.agree_on_errors():
-        _writable(out, partial, comm.rank)
-    pieces = _parts(path, source, known, result, dtype, comm)
+        if comm.rank == 0:
+            _check_writable(out, partial)
+    slabs = _slabs(path, source, known, result, dtype, comm)
 
-    def next_slabs() -> Sequence[tuple[str, int, Array]] | None:
+    def next_slabs() -> Sequence[Slab] | None:
         with comm.agree_on_errors():
-            return next(pieces, None)
+            return next(slabs, None)
 
     try:
         hdf5.write(partial, _plan(source, known, result, dtype), next_slabs, comm)
-    except OSError as error:
-        _remove(partial, comm.rank)
-        raise OSError(f"{out}: writing failed: {error}") from None
-    except BaseException:
-        _remove(partial, comm.rank)
+    except BaseException as error:
+        if comm.rank == 0:
+            with contextlib.suppress(OSError):
+                os.remove(partial)
+        if isinstance(error, OSError):
+            raise OSError(f"{out}: writing failed: {error}") from None
         raise
     with comm.agree_on_errors():
-        _rename(partial, out, comm.rank)
+        if comm.rank == 0:
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, out)
 
 
-def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) -> Any:
+def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) -> WritePlan:
     from mpiopt.data.formats import hdf5
 
     n, d = result.rows, result.features
@@ -157,52 +155,53 @@ def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) ->
     else:
         stored = (result.nonzeros,)
         datasets = {"indptr": ((n + 1,), np.int64), "indices": (stored, np.int32), "data": (stored, dtype)}
-    if not known.seen.unlabelled:
+    if not known.statistics.unlabelled:
         datasets["y"] = ((n,), np.float64)
-    if known.seen.weighted:
+    if known.statistics.weighted:
         datasets["weight"] = ((n,), np.float64)
-    whole = len(known.labels) <= labels.MOST_CLASSES and bool((known.labels == np.floor(known.labels)).all())
     attributes: dict[str, Any] = {"shape": np.array([n, d], np.int64)}
     if dtype == np.float64:
         attributes["checksum"] = np.bytes_(result.checksum)
-    return hdf5.WritePlan(datasets, attributes, source.names, known.labels if whole else None)
+    return hdf5.WritePlan(
+        datasets, attributes, source.names, known.labels if labels.are_classes(known.labels) else None
+    )
 
 
-def _parts(
+def _slabs(
     path: str, source: Source, known: Survey, result: Converted, dtype: type[Any], comm: Comm
-) -> Iterator[Sequence[tuple[str, int, Array]]]:
-    """Give for each piece of this rank the slabs that it fills."""
+) -> Iterator[Sequence[Slab]]:
+    """Yield for each piece of this rank the rows of each dataset."""
+    from mpiopt.data.formats.hdf5 import Slab
+
     if result.form == "csr" and comm.rank == 0:
-        yield [("indptr", 0, np.zeros(1, np.int64))]
-    for piece in checked(path, source.pieces(piece_of(comm))):
-        slabs: list[tuple[str, int, Array]] = []
+        yield [Slab("indptr", 0, np.zeros(1, np.int64))]
+    for piece in check_pieces(path, source.pieces(_piece_bytes(comm))):
         if result.form == "dense":
-            rows = spread(piece.rows, result.features).values if isinstance(piece.rows, CsrRows) else piece.rows
+            rows = to_dense(piece.rows, result.features).values if isinstance(piece.rows, CsrRows) else piece.rows
             missing = result.features - rows.shape[1]
-            slabs.append(("X", piece.start, np.pad(rows, ((0, 0), (0, missing))).astype(dtype)))
+            slabs = [Slab("X", piece.start, np.pad(rows, ((0, 0), (0, missing))).astype(dtype))]
         else:
-            slabs += _sparse_slabs(piece, known, dtype)
-        if not known.seen.unlabelled:
-            slabs.append(("y", piece.start, piece.label))
-        if known.seen.weighted:
-            slabs.append(("weight", piece.start, np.ones(len(piece)) if piece.weight is None else piece.weight))
+            slabs = _csr_slabs(piece, known, dtype)
+        if not known.statistics.unlabelled:
+            slabs.append(Slab("y", piece.start, piece.label))
+        if known.statistics.weighted:
+            slabs.append(Slab("weight", piece.start, np.ones(len(piece)) if piece.weight is None else piece.weight))
         yield slabs
 
 
-def _sparse_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[tuple[str, int, Array]]:
-    rows = piece.rows if isinstance(piece.rows, CsrRows) else compressed(piece.rows, 0)
-    rows = without_zeros(rows)
-    first = int(known.before[np.searchsorted(known.starts, piece.start)])
+def _csr_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[Slab]:
+    from mpiopt.data.formats.hdf5 import Slab
+
+    rows = without_zeros(piece.rows if isinstance(piece.rows, CsrRows) else to_csr(piece.rows, 0))
+    first = int(known.nonzeros_before[np.searchsorted(known.starts, piece.start)])
     return [
-        ("indptr", piece.start + 1, rows.indptr[1:] + first),
-        ("indices", first, rows.indices),
-        ("data", first, rows.values.astype(dtype)),
+        Slab("indptr", piece.start + 1, rows.indptr[1:] + first),
+        Slab("indices", first, rows.indices),
+        Slab("data", first, rows.values.astype(dtype)),
     ]
 
 
-def _writable(out: str, partial: str, rank: int) -> None:
-    if rank != 0:
-        return
+def _check_writable(out: str, partial: str) -> None:
     try:
         with open(partial, "wb"):
             pass
@@ -211,17 +210,3 @@ def _writable(out: str, partial: str, rank: int) -> None:
             raise IsADirectoryError(0, "is a folder")
     except OSError as error:
         raise OSError(f"{out}: cannot be written: {error.strerror}") from None
-
-
-def _remove(partial: str, rank: int) -> None:
-    if rank == 0:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
-
-
-def _rename(partial: str, out: str, rank: int) -> None:
-    if rank != 0:
-        return
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, out)

@@ -1,4 +1,4 @@
-"""From a file to this rank's shard: read, send every row to its owner, scale, map the labels."""
+"""From a file to this rank's shard: open, partition, read and send, assemble, scale, map the labels."""
 
 from __future__ import annotations
 
@@ -8,33 +8,46 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import DataOptions
-from mpiopt.data import labels, row_order, scaling
-from mpiopt.data.formats.base import PIECE, RawRows, Source, find
-from mpiopt.data.loader import LoadedRows, RowLayout, checked, load
-from mpiopt.data.row_formats import single, with_ones
-from mpiopt.data.row_order import Holdout
+from mpiopt.data import labels, scaling
+from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
+from mpiopt.data.loader import RowLayout, load
+from mpiopt.data.redistribute import LoadedRows
+from mpiopt.data.row_checks import FileStatistics, check_pieces
+from mpiopt.data.row_formats import set_intercept, to_float32
+from mpiopt.data.row_order import partition_rows
 from mpiopt.data.shard import DenseRows, Shard, Vector
+
+NO_LOSSES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A prepared data set as one rank sees it."""
+    """A prepared data set as one rank has it."""
 
     shard: Shard
-    classes: NDArray[np.float64] | None  # labels as in the file: [0] -> -1, [1] -> +1, or class numbers; None: real
+    classes: Vector | None  # labels as in the file: [0] -> -1, [1] -> +1, or class numbers; None: real targets
     mean: Vector  # (d,) the column used is (x - mean) / scale
     scale: Vector  # (d,)
     names: list[str] | None  # of the features
-    target: str  # what the labels were taken for: "binary", "multiclass", "real" or "count"
+    target: str  # kind of the labels: "binary", "multiclass", "real" or "count"
     checksum: str  # of the training file's content, the same on any number of ranks and in any format
     test: Shard | None
     source: str
     bytes_read: int  # over all ranks
     seconds_load: float
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """What the training rows determine for all rows: the scaling of the columns and the classes of the labels."""
+
+    target: str
+    classes: Vector | None
+    mean: Vector
+    scale: Vector
 
 
 def prepare(
@@ -43,162 +56,160 @@ def prepare(
     options: DataOptions,
     seed: int,
     comm: Comm,
-    losses: Mapping[str, str] = MappingProxyType({}),
+    losses: Mapping[str, str] = NO_LOSSES,
 ) -> Dataset:
-    """Read a data set and give this rank its shard; collective.
+    """Read a data set and return this rank's shard of it; collective.
 
-    Rows are dense if enough of their entries are nonzero (`loading.dense_from`), else CSR. The sequence, the
-    classes, the scaling and the checksum do not depend on the number of ranks, to the last bit.
-    `losses` maps each loss to its target, for the message where labels do not fit.
-    `target` is what the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels look like.
+    Rows are stored dense if enough of their entries are nonzero (`FileStatistics.prefers_dense`), else as CSR. The
+    sequence of the rows, the classes, the scaling and the checksum do not depend on the number of ranks, to the last
+    bit.
+
+    Parameters
+    ----------
+    path : str
+        The file, or a recipe `generate:n=…,d=…`.
+    target : str
+        The kind of labels that the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels
+        look like.
+    options : DataOptions
+        Format, scaling, order of the rows, hold-out.
+    seed : int
+        Seed of the order of the rows and of the hold-out.
+    comm : Comm
+        The ranks that share the rows.
+    losses : mapping of str to str
+        The target of each loss, for the message where the labels do not fit.
+
+    Returns
+    -------
+    Dataset
+        This rank's rows, and what all ranks know of the data set.
 
     Raises
     ------
     ValueError
         On all ranks: one line that names the file, the place, what was found and what is allowed.
+
+    Examples
+    --------
+    >>> from mpiopt.comm.threads import spmd
+    >>> from mpiopt.core.config.job import DataOptions
+    >>> sets = spmd(2, lambda comm: prepare("generate:n=100,d=3", "real", DataOptions(), 0, comm))
+    >>> [len(data.shard) for data in sets], sets[0].shard.features
+    ([50, 50], 3)
     """
-    return arranged(path, _open(path, options, options.features, comm), target, options, seed, comm, losses)
+    source = open_source(path, options.format, options.features, comm)
+    return prepare_source(path, source, target, options, seed, comm, losses)
 
 
-def arranged(
+def prepare_source(
     path: str,
     source: Source,
     target: str,
     options: DataOptions,
     seed: int,
     comm: Comm,
-    losses: Mapping[str, str] = MappingProxyType({}),
+    losses: Mapping[str, str] = NO_LOSSES,
 ) -> Dataset:
-    """Do as `prepare` with a source that is open; `path` names it in messages."""
+    """Return this rank's shard of a source that is open; `path` names it in messages; see `prepare`."""
     began = time.perf_counter()
-    holdout = Holdout(options.holdout, source.total, seed, comm)
-    order = _order(path, source, options.shards, holdout, seed, comm)
-    arrangement = RowLayout(
-        options.intercept, _dtype(options), options.features, dense=None, shuffled=options.shards != "shuffled"
-    )
-    main, held, seen = load(path, source, arrangement, order, holdout, seed, comm)
-    _need_labels(path, seen.unlabelled)
-    plan = _plan(path, main, held, target, options, comm, losses)
-    shard = plan.shard(path, main, seen.weighted, comm)
-    test = plan.shard(path, held, seen.weighted, comm) if held else _test(options, plan, main, seed, comm)
+    partition = partition_rows(path, source, options.shards, options.holdout, seed, comm)
+    layout = _layout(options, options.features, shuffled=options.shards != "shuffled")
+    loaded, found = load(path, source, partition, layout, seed, comm)
+    _check_content(path, source, found)
+    preprocessing = _preprocessing(path, loaded, target, options, comm, losses)
+    shards = [_shard(path, rows, preprocessing, options, found.weighted, comm) for rows in loaded]
+    test = shards[1] if len(shards) > 1 else _load_test(options, loaded[0], preprocessing, seed, comm)
     nbytes = int(comm.sum(np.array([source.nbytes]))[0])
-    checksum = f"{seen.checksum:016x}"
-    if source.checksum not in (None, checksum):
-        raise ValueError(f"{path}: is damaged: its content has checksum {checksum}, not {source.checksum} as it says")
-    seconds = time.perf_counter() - began
     return Dataset(
-        shard, plan.classes, plan.mean, plan.scale, source.names, plan.target, checksum, test, path, nbytes, seconds
+        shard=shards[0],
+        classes=preprocessing.classes,
+        mean=preprocessing.mean,
+        scale=preprocessing.scale,
+        names=source.names,
+        target=preprocessing.target,
+        checksum=f"{found.checksum:016x}",
+        test=test,
+        source=path,
+        bytes_read=nbytes,
+        seconds_load=time.perf_counter() - began,
     )
 
 
 def stream(path: str, options: DataOptions, comm: Comm, nbytes: int = PIECE) -> Iterator[RawRows]:
-    """Read this rank's rows of a file in bounded pieces, labels unmapped, nothing scaled.
+    """Read this rank's rows of a file in pieces of about `nbytes`, with labels as in the file and nothing scaled.
 
     Opening is collective; the iterator is local and raises this rank's errors. `options.features` is the number of
     features of the model; more are refused.
     """
-    return checked(path, _open(path, options, options.features, comm).pieces(nbytes))
+    return check_pieces(path, open_source(path, options.format, options.features, comm).pieces(nbytes))
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """What makes a shard of loaded rows: classes and scaling."""
-
-    target: str
-    classes: NDArray[np.float64] | None
-    mean: Vector
-    scale: Vector
-    options: DataOptions
-
-    def shard(self, path: str, loaded: LoadedRows, weighted: bool, comm: Comm) -> Shard:
-        """Scale the rows in place, set the intercept's column, map the labels, normalise the weights."""
-        d = loaded.features
-        scaling.apply(self.options.scale, loaded.rows, self.mean, self.scale)
-        rows = with_ones(loaded.rows, d) if self.options.intercept else loaded.rows
-        rows = single(rows) if self.options.float32 else rows
-        with comm.agree_on_errors():
-            label = self._mapped(path, loaded.label)
-        weight = loaded.weight
-        if weighted:
-            whole = scaling.total_weight(weight, comm)
-            if whole <= 0:
-                raise ValueError(f"{path}: all weights are zero; at least one must be above")
-            weight = weight * (loaded.total / whole)
-        return Shard(rows, label, weight, loaded.order, loaded.start, loaded.total, d, self.options.intercept)
-
-    def _mapped(self, path: str, label: Vector) -> Vector:
-        if self.classes is None:
-            return label
-        return labels.mapped(path, label, self.classes, self.target)
+def _layout(
+    options: DataOptions, features: int | None, dense: bool | None = None, shuffled: bool = False
+) -> RowLayout:
+    """Return the layout of the rows; those to be scaled arrive in float64 and are rounded afterwards."""
+    dtype = np.float32 if options.float32 and options.scale == "none" else np.float64
+    return RowLayout(options.intercept, dtype, features, dense, shuffled)
 
 
-def _plan(
+def _check_content(path: str, source: Source, found: FileStatistics) -> None:
+    """Raise ValueError if there are no labels, or the content has not the checksum that the file states."""
+    if found.unlabelled:
+        raise ValueError(f"{path}: has no labels to train on")
+    checksum = f"{found.checksum:016x}"
+    if source.checksum not in (None, checksum):
+        raise ValueError(
+            f"{path}: is damaged: its content has checksum {checksum}; the file states {source.checksum}"
+        )
+
+
+def _preprocessing(
     path: str,
-    main: LoadedRows,
-    held: LoadedRows | None,
+    loaded: list[LoadedRows],
     target: str,
     options: DataOptions,
     comm: Comm,
     losses: Mapping[str, str],
-) -> _Plan:
-    every = np.concatenate([main.label, held.label]) if held else main.label
-    distinct = labels.distinct(every, comm)
-    target = labels.guess(distinct) if target == "auto" else target
-    classes = labels.classes(path, distinct, target, losses)
+) -> Preprocessing:
+    """Find the classes in the labels of all rows, and the scaling of the columns of the training rows; collective."""
+    values = labels.distinct(np.concatenate([rows.label for rows in loaded]), comm)
+    target = labels.guess_target(values) if target == "auto" else target
+    classes = labels.find_classes(path, values, target, losses)
+    main = loaded[0]
     mean, scale = scaling.statistics(options.scale, main.rows, main.features, main.total, comm)
-    return _Plan(target, classes, mean, scale, options)
+    return Preprocessing(target, classes, mean, scale)
 
 
-def _test(options: DataOptions, plan: _Plan, main: LoadedRows, seed: int, comm: Comm) -> Shard | None:
-    """Prepare the test file, if any, as the training set was."""
-    if not options.test:
-        return None
-    source = _open(options.test, options, main.features, comm)
-    dense = isinstance(main.rows, DenseRows)
-    arrangement = RowLayout(options.intercept, _dtype(options), main.features, dense)
-    nothing = Holdout(0.0, source.total, seed, comm)
-    loaded, _, seen = load(options.test, source, arrangement, row_order.contiguous, nothing, seed, comm)
-    _need_labels(options.test, seen.unlabelled)
-    return plan.shard(options.test, loaded, seen.weighted, comm)
-
-
-def _open(path: str, options: DataOptions, features: int | None, comm: Comm) -> Source:
+def _shard(
+    path: str, loaded: LoadedRows, known: Preprocessing, options: DataOptions, weighted: bool, comm: Comm
+) -> Shard:
+    """Scale the rows in place, set the intercept's column, map the labels, give the weights mean 1; collective."""
+    d = loaded.features
+    scaling.apply(options.scale, loaded.rows, known.mean, known.scale)
+    rows = set_intercept(loaded.rows, d) if options.intercept else loaded.rows
+    rows = to_float32(rows) if options.float32 else rows
+    label, weight = loaded.label, loaded.weight
     with comm.agree_on_errors():
-        reader = find(path, options.format)
-    source = reader.open(path, comm, features)
-    if source.total == 0:
-        raise ValueError(f"{path}: has no rows")
-    return source
+        if known.classes is not None:
+            label = labels.map_labels(path, label, known.classes, known.target)
+    if weighted:
+        whole = scaling.total_weight(weight, comm)
+        if whole <= 0:
+            raise ValueError(f"{path}: all weights are zero; at least one must be above")
+        weight = weight * (loaded.total / whole)
+    return Shard(rows, label, weight, loaded.order, loaded.start, loaded.total, d, options.intercept)
 
 
-def _order(path: str, source: Source, shards: str, holdout: Holdout, seed: int, comm: Comm) -> row_order.Order:
-    kept = source.total - holdout.held
-    if kept == 0:
-        raise ValueError(f"{path}: no row is left to train on after the hold-out")
-    if shards == "sorted-by-label":
-        with comm.agree_on_errors():
-            label, numbers = _labels(path, source, holdout)
-        return row_order.by_label(label, numbers, comm)
-    if shards == "shuffled":
-        return row_order.shuffled(kept, seed)
-    return row_order.round_robin(kept) if shards == "round-robin" else row_order.contiguous
-
-
-def _labels(path: str, source: Source, holdout: Holdout) -> tuple[Vector, row_order.Numbers]:
-    """Read the labels of this rank's rows that are kept, and their numbers, in a pass of its own."""
-    found, numbers = [np.empty(0)], [np.empty(0, np.int64)]
-    for piece in checked(path, source.pieces(PIECE)):
-        mask, number = holdout.split(piece.start, len(piece))
-        found.append(piece.label[~mask])
-        numbers.append(number[~mask])
-    return np.concatenate(found), np.concatenate(numbers)
-
-
-def _need_labels(path: str, unlabelled: bool) -> None:
-    if unlabelled:
-        raise ValueError(f"{path}: has no labels to train on")
-
-
-def _dtype(options: DataOptions) -> type[np.floating]:
-    """Give the type in which rows arrive: scaling is done in float64 before the rounding."""
-    return np.float32 if options.float32 and options.scale == "none" else np.float64
+def _load_test(options: DataOptions, main: LoadedRows, known: Preprocessing, seed: int, comm: Comm) -> Shard | None:
+    """Return this rank's shard of the test file, if there is one, prepared as the training rows were; collective."""
+    path = options.test
+    if not path:
+        return None
+    source = open_source(path, options.format, main.features, comm)
+    partition = partition_rows(path, source, "contiguous", 0.0, seed, comm)
+    layout = _layout(options, main.features, dense=isinstance(main.rows, DenseRows))
+    (loaded,), found = load(path, source, partition, layout, seed, comm)
+    if found.unlabelled:
+        raise ValueError(f"{path}: has no labels to test on")
+    return _shard(path, loaded, known, options, found.weighted, comm)

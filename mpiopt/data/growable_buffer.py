@@ -1,4 +1,4 @@
-"""Memory that grows without a copy and goes back to the system at once: what the heap frees, the process keeps."""
+"""A buffer that grows without a copy and returns its memory to the system; the process keeps what a heap frees."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST = 1 << 16  # bytes; room that is not written to takes no memory
+FIRST = 1 << 16  # bytes of a new buffer; the system counts only those that are written
 
 
-def anonymous(nbytes: int) -> mmap.mmap:
-    """Give zeros that belong to this process alone."""
+def anonymous_memory(nbytes: int) -> mmap.mmap:
+    """Return zeros that belong to this process alone."""
     return mmap.mmap(-1, max(1, nbytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-class Pile:
-    """Numbers of one type, appended array by array, read once as one array."""
+class GrowableBuffer:
+    """Numbers of one type, appended array by array and read once as one array."""
 
     def __init__(self, dtype: Any) -> None:
         self._dtype = np.dtype(dtype)
-        self._room: mmap.mmap | None = None
+        self._memory: mmap.mmap | None = None
 
-    def add(self, x: NDArray[Any]) -> None:
-        """Append numbers, in this pile's type."""
-        wire = np.ascontiguousarray(x, self._dtype).view(np.uint8)
-        if not wire.size:
+    def append(self, x: NDArray[Any]) -> None:
+        """Append numbers, converted to the type of the buffer."""
+        raw = np.ascontiguousarray(x, self._dtype).view(np.uint8)
+        if not raw.size:
             return
-        room = self._room or anonymous(FIRST)
-        if room.tell() + wire.size > len(room):
-            room = _larger(room, 2 * (room.tell() + wire.size))
-        room.write(wire.data)
-        self._room = room
+        memory = self._memory or anonymous_memory(FIRST)
+        if memory.tell() + raw.size > len(memory):
+            memory = _grown(memory, 2 * (memory.tell() + raw.size))
+        memory.write(raw.data)
+        self._memory = memory
 
     @contextmanager
     def taken(self) -> Iterator[NDArray[Any]]:
-        """Lend all numbers; afterwards the pile is empty and its memory with the system."""
-        room, self._room = self._room, None
-        if room is None:
+        """Yield all numbers as one array; afterwards the buffer is empty and its memory returned to the system."""
+        memory, self._memory = self._memory, None
+        if memory is None:
             yield np.empty(0, self._dtype)
             return
-        yield np.frombuffer(room, self._dtype, room.tell() // self._dtype.itemsize)
-        # Unmapped when the last array that looks at it is gone.
+        yield np.frombuffer(memory, self._dtype, memory.tell() // self._dtype.itemsize)
+        # The memory is unmapped when the last array that uses it is gone.
 
 
-def _larger(room: mmap.mmap, nbytes: int) -> mmap.mmap:
+def _grown(memory: mmap.mmap, nbytes: int) -> mmap.mmap:
     try:
-        room.resize(nbytes)
-    except SystemError:  # this system cannot: copy
-        grown = anonymous(nbytes)
-        grown.write(room[: room.tell()])
+        memory.resize(nbytes)
+    except SystemError:  # this system cannot grow it in place: copy
+        grown = anonymous_memory(nbytes)
+        grown.write(memory[: memory.tell()])
         return grown
-    return room
+    return memory

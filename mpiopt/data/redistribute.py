@@ -1,8 +1,9 @@
-"""Rows on their way from the rank that read them to the rank that owns them, in bounded pieces."""
+"""Send rows from the rank that read them to the rank that owns them, in bounded pieces, and assemble them there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,128 +11,153 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Array, Comm
 from mpiopt.core.partition import block
 from mpiopt.data.formats.base import RawRows
-from mpiopt.data.growable_buffer import Pile
-from mpiopt.data.row_formats import NO_ROWS, Numbers, aligned, take
-from mpiopt.data.shard import CsrRows, Vector
+from mpiopt.data.growable_buffer import GrowableBuffer
+from mpiopt.data.row_formats import NO_ROWS, aligned_zeros, empty_csr, padded_width, row_pointer, select, to_csr
+from mpiopt.data.row_order import Move
+from mpiopt.data.shard import CsrRows, DenseRows, Indices, Rows, Vector
 from mpiopt.kernels.row_moves import gather, scatter, spread
 
 BANDS = 16  # of the memory of sparse rows, filled one after the other
 
 
-class DenseSink:
-    """Takes dense rows of `columns` columns into the final array, which has `width`."""
+@dataclass(eq=False)
+class LoadedRows:
+    """Rows in their places, as read: not yet scaled, labels as in the file, an intercept's column of zeros."""
+
+    rows: Rows
+    label: Vector
+    weight: Vector
+    order: Indices  # row j in memory has the position start + order[j]
+    start: int
+    total: int
+    features: int
+
+
+class DenseAssembler:
+    """Write dense rows of `columns` columns into their final array of `width` columns."""
 
     def __init__(self, n: int, columns: int, width: int, dtype: type[np.floating]) -> None:
-        self.values, self.columns = aligned(n, width, dtype), columns
+        self._values, self.columns = aligned_zeros(n, width, dtype), columns
 
-    def add(self, memory: Numbers, parts: Sequence[Array]) -> None:
-        """Write received rows to their places."""
+    def add(self, places: Indices, parts: Sequence[Array]) -> None:
+        """Write received rows to their places in memory."""
         (rows,) = parts
-        scatter(rows, memory, self.values)
+        scatter(rows, places, self._values)
+
+    def finish(self, features: int, spare: int, dense: bool) -> Rows:
+        """Return the rows, with `spare` columns more than features."""
+        return DenseRows(self._values) if dense else to_csr(self._values[:, :features], spare)
 
 
-class CsrSink:
-    """Takes CSR rows as they come and puts them in order at the end, one band of memory after the other.
+class CsrAssembler:
+    """Keep CSR rows as they come and put them in order at the end, one band of memory after the other.
 
-    What a band has taken is given back when its rows are in their place: all rows are never in memory twice.
+    The memory of a band is returned to the system when its rows are in place: all rows are never in memory twice.
     """
 
     def __init__(self, n: int, dtype: type[np.floating]) -> None:
         self._n, self._dtype = n, dtype
         self._step = max(1, -(-n // BANDS))
         self._lengths = np.zeros(n, np.int64)
-        self._bands = [Band(dtype) for _ in range(-(-n // self._step))]
+        self._bands = [_Band(dtype) for _ in range(-(-n // self._step))]
 
-    def add(self, memory: Numbers, parts: Sequence[Array]) -> None:
-        """Keep received rows: their places, lengths, indices and values."""
+    def add(self, places: Indices, parts: Sequence[Array]) -> None:
+        """Keep received rows: their places in memory, lengths, indices and values."""
         lengths, indices, values = parts
-        self._lengths[memory] = lengths
-        order = np.argsort(memory // self._step, kind="stable")
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        rows, memory = take(CsrRows(indptr, indices, values, 0), order), memory[order]
-        cuts = np.searchsorted(memory // self._step, np.arange(len(self._bands) + 1))
+        self._lengths[places] = lengths
+        order = np.argsort(places // self._step, kind="stable")
+        rows, places = select(CsrRows(row_pointer(lengths), indices, values, 0), order), places[order]
+        cuts = np.searchsorted(places // self._step, np.arange(len(self._bands) + 1))
         for band, a, b in zip(self._bands, cuts[:-1], cuts[1:], strict=True):
-            band.add(memory[a:b], rows, int(a), int(b))
+            band.add(places[a:b], rows, int(a), int(b))
 
-    def finish(self, width: int, spare: int) -> CsrRows:
-        """Give the rows in the order of memory, with room for `spare` more values at the end of each row."""
-        indptr = np.concatenate([[0], np.cumsum(self._lengths + spare)]).astype(np.int64)
-        rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self._dtype), width)
+    def finish(self, features: int, spare: int, dense: bool) -> Rows:
+        """Return the rows in the order of memory, with `spare` columns more than features."""
+        return self._dense(padded_width(features + spare)) if dense else self._csr(features + spare, spare)
+
+    def _csr(self, width: int, spare: int) -> CsrRows:
+        rows = empty_csr(self._lengths + spare, width, self._dtype)
         for a, b, band in self._in_order():
-            band.put(a, self._lengths[a:b], indptr[a:b], rows.indices, rows.values)
+            band.write(a, self._lengths[a:b], rows.indptr[a:b], rows)
         return rows
 
-    def spread(self, width: int) -> NDArray[np.floating]:
-        """Give the rows as a dense array of `width` columns, in the order of memory."""
-        values = aligned(self._n, width, self._dtype)
+    def _dense(self, width: int) -> DenseRows:
+        values = aligned_zeros(self._n, width, self._dtype)
         for a, b, band in self._in_order():
-            indptr = np.concatenate([[0], np.cumsum(self._lengths[a:b])]).astype(np.int64)
-            rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self._dtype), width)
-            band.put(a, self._lengths[a:b], indptr[:-1], rows.indices, rows.values)
+            rows = empty_csr(self._lengths[a:b], width, self._dtype)
+            band.write(a, self._lengths[a:b], rows.indptr[:-1], rows)
             spread(rows.indptr, rows.indices, rows.values, values[a:b])
-        return values
+        return DenseRows(values)
 
-    def _in_order(self) -> Iterator[tuple[int, int, Band]]:
+    def _in_order(self) -> Iterator[tuple[int, int, _Band]]:
         for k, band in enumerate(self._bands):
             yield k * self._step, min((k + 1) * self._step, self._n), band
 
 
-class Band:
-    """The rows of one stretch of memory, in the order in which they came."""
+class _Band:
+    """The rows of one range of memory, in the order in which they came."""
 
     def __init__(self, dtype: type[np.floating]) -> None:
-        self._memory = [np.empty(0, np.int64)]
-        self._indices, self._values = Pile(np.int32), Pile(dtype)
+        self._places = [np.empty(0, np.int64)]
+        self._indices, self._values = GrowableBuffer(np.int32), GrowableBuffer(dtype)
 
-    def add(self, memory: Numbers, rows: CsrRows, a: int, b: int) -> None:
+    def add(self, places: Indices, rows: CsrRows, a: int, b: int) -> None:
         """Take rows a … b - 1."""
         first, last = rows.indptr[a], rows.indptr[b]
-        self._memory.append(memory)
-        self._indices.add(rows.indices[first:last])
-        self._values.add(rows.values[first:last])
+        self._places.append(places)
+        self._indices.append(rows.indices[first:last])
+        self._values.append(rows.values[first:last])
 
-    def put(self, start: int, lengths: Numbers, places: Numbers, indices: Array, values: Array) -> None:
-        """Write the rows of memory from `start` on to their places, and give the memory of this band back."""
-        memory = np.concatenate(self._memory) - start
-        came = np.concatenate([[0], np.cumsum(lengths[memory])]).astype(np.int64)
-        order = np.empty_like(memory)
-        order[memory] = np.arange(len(memory))
-        with self._indices.taken() as theirs, self._values.taken() as numbers:
-            gather(order, came, theirs, numbers, places, indices, values)
-        self._memory = []
+    def write(self, start: int, lengths: Indices, begins: Indices, out: CsrRows) -> None:
+        """Write the rows of memory from `start` on to where each begins in `out`, and free this band."""
+        places = np.concatenate(self._places) - start
+        received = row_pointer(lengths[places])
+        order = np.empty_like(places)
+        order[places] = np.arange(len(places))
+        with self._indices.taken() as indices, self._values.taken() as values:
+            gather(order, received, indices, values, begins, out.indices, out.values)
+        self._places = []
 
 
 class Destination:
-    """This rank's block of a sequence of `total` rows being filled, memory in the order `order`."""
+    """This rank's block of a sequence of `total` rows while it is filled; memory is in the order `order`."""
 
-    def __init__(self, total: int, comm: Comm, sink: DenseSink | CsrSink, order: Numbers) -> None:
-        self.total, self.sink, self.order, self._comm = total, sink, order, comm
-        self.start, stop = block(total, comm.size, comm.rank)
-        n = stop - self.start
-        self.label, self.weight = np.empty(n), np.empty(n)
-        self._memory = np.empty(n, np.int64)
-        self._memory[order] = np.arange(n)
+    def __init__(self, total: int, comm: Comm, assembler: DenseAssembler | CsrAssembler, order: Indices) -> None:
+        self._total, self._assembler, self._order, self._comm = total, assembler, order, comm
+        self._start, stop = block(total, comm.size, comm.rank)
+        n = stop - self._start
+        self._label, self._weight = np.empty(n), np.empty(n)
+        self._places = np.empty(n, np.int64)
+        self._places[order] = np.arange(n)
         self._starts = np.array([block(total, comm.size, r)[0] for r in range(comm.size)])
 
-    def deliver(self, piece: RawRows | None, chosen: Numbers, positions: Numbers) -> None:
-        """Send rows `chosen` of a piece to their positions and take what comes here; collective."""
-        owners = np.searchsorted(self._starts, positions, side="right") - 1
+    def deliver(self, piece: RawRows | None, move: Move) -> None:
+        """Send rows of this rank's piece to their positions and receive those that belong here; collective."""
+        owners = np.searchsorted(self._starts, move.positions, side="right") - 1
         mine = np.argsort(owners, kind="stable")
         ends = np.cumsum(np.bincount(owners, minlength=self._comm.size))[:-1]
-        chosen, positions = chosen[mine], positions[mine]
-        memory = self._memory[self._swap(positions, ends) - self.start]
-        self.label[memory] = self._swap(piece.label[chosen] if piece else np.empty(0), ends)
-        self.weight[memory] = self._swap(_weights(piece, chosen), ends)
-        if isinstance(self.sink, DenseSink):
-            self.sink.add(memory, [self._swap(_dense(piece, chosen, self.sink.columns), ends)])
+        chosen, positions = move.rows[mine], move.positions[mine]
+        places = self._places[self._swap(positions, ends) - self._start]
+        self._label[places] = self._swap(piece.label[chosen] if piece else np.empty(0), ends)
+        self._weight[places] = self._swap(_weights(piece, chosen), ends)
+        if isinstance(self._assembler, DenseAssembler):
+            self._assembler.add(places, [self._swap(_dense(piece, chosen, self._assembler.columns), ends)])
         else:
-            self.sink.add(memory, self._swap_csr(piece, chosen, ends))
+            self._assembler.add(places, self._swap_csr(piece, chosen, ends))
 
-    def _swap(self, x: Array, ends: Numbers) -> Array:
+    def assemble(self, features: int, dense: bool, intercept: bool) -> LoadedRows:
+        """Return the rows, dense or CSR, with an intercept's column of zeros if there is to be one."""
+        rows = self._assembler.finish(features, int(intercept), dense)
+        if isinstance(rows, CsrRows) and intercept:
+            last = rows.indptr[1:] - 1
+            rows.indices[last], rows.values[last] = features, 0
+        return LoadedRows(rows, self._label, self._weight, self._order, self._start, self._total, features)
+
+    def _swap(self, x: Array, ends: Indices) -> Array:
         return np.concatenate(self._comm.alltoall(np.split(x, ends)))
 
-    def _swap_csr(self, piece: RawRows | None, chosen: Numbers, ends: Numbers) -> list[Array]:
-        rows = take(piece.rows, chosen) if piece and isinstance(piece.rows, CsrRows) else NO_ROWS
+    def _swap_csr(self, piece: RawRows | None, chosen: Indices, ends: Indices) -> list[Array]:
+        rows = select(piece.rows, chosen) if piece and isinstance(piece.rows, CsrRows) else NO_ROWS
         stops = rows.indptr[ends] if len(rows) else np.zeros(len(ends), np.int64)
         return [
             self._swap(np.diff(rows.indptr), ends),
@@ -140,13 +166,13 @@ class Destination:
         ]
 
 
-def _weights(piece: RawRows | None, chosen: Numbers) -> Vector:
+def _weights(piece: RawRows | None, chosen: Indices) -> Vector:
     if piece is None or piece.weight is None:
         return np.ones(len(chosen))
     return piece.weight[chosen]
 
 
-def _dense(piece: RawRows | None, chosen: Numbers, columns: int) -> NDArray[np.float64]:
+def _dense(piece: RawRows | None, chosen: Indices, columns: int) -> NDArray[np.float64]:
     if piece is None or isinstance(piece.rows, CsrRows):
         return np.empty((0, columns))
     return piece.rows[chosen]

@@ -1,4 +1,4 @@
-"""Rows from one form into another: dense, CSR, float32, with an intercept, some of the rows."""
+"""Convert rows between their forms: dense, CSR, float32, with an intercept, a selection."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import mmap
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.data.growable_buffer import anonymous
-from mpiopt.data.shard import CsrRows, DenseRows, Rows
+from mpiopt.data.growable_buffer import anonymous_memory
+from mpiopt.data.shard import CsrRows, DenseRows, Indices, Rows
 from mpiopt.kernels import row_moves as kernels
 
-Numbers = NDArray[np.int64]
-LARGE = 1 << 20  # bytes from which on an array has pages of its own
+LARGE = 1 << 20  # bytes from which on an array has memory pages of its own
+ALIGNMENT = 64  # bytes, a cache line
 NO_ROWS = CsrRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0), 0)
 
 
-def aligned(n: int, width: int, dtype: type[np.floating]) -> NDArray[np.floating]:
-    """Give an (n, width) array of zeros whose first row begins at a multiple of 64 bytes."""
+def aligned_zeros(n: int, width: int, dtype: type[np.floating]) -> NDArray[np.floating]:
+    """Return an (n, width) array of zeros whose first row starts at a cache line."""
     nbytes = n * width * np.dtype(dtype).itemsize
     if nbytes >= LARGE:
-        return np.frombuffer(anonymous(nbytes), dtype, n * width).reshape(n, width)
-    raw = np.zeros(nbytes + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+        return np.frombuffer(anonymous_memory(nbytes), dtype, n * width).reshape(n, width)
+    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
     found: NDArray[np.floating] = raw[start : start + nbytes].view(dtype).reshape(n, width)
     return found
 
 
-def narrowed(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Turn an array of `aligned` into float32 in its own memory, and give what is left over to the system."""
+def _to_float32_in_place(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Convert an array of `aligned_zeros` to float32 in its own memory, and return the rest to the system."""
     n, width = values.shape
-    room = values
-    while isinstance(room.base, np.ndarray):
-        room = room.base
-    whole = memoryview(room.base).obj if isinstance(room.base, memoryview) else room.base
-    if not isinstance(whole, mmap.mmap):
-        found = aligned(n, width, np.float32)
+    owner = values
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    memory = memoryview(owner.base).obj if isinstance(owner.base, memoryview) else owner.base
+    if not isinstance(memory, mmap.mmap):
+        found = aligned_zeros(n, width, np.float32)
         found[:] = values
         return found
     narrow: NDArray[np.floating] = values.reshape(-1).view(np.float32)[: n * width].reshape(n, width)
@@ -43,53 +43,59 @@ def narrowed(values: NDArray[np.floating]) -> NDArray[np.floating]:
     for start in range(0, n, step):
         narrow[start : start + step] = values[start : start + step].astype(np.float32)
     used = -(-narrow.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
-    if hasattr(mmap, "MADV_DONTNEED") and used < len(whole):
-        whole.madvise(mmap.MADV_DONTNEED, used)
+    if hasattr(mmap, "MADV_DONTNEED") and used < len(memory):
+        memory.madvise(mmap.MADV_DONTNEED, used)
     return narrow
 
 
-def padded(columns: int) -> int:
-    """Round up to a multiple of 8."""
+def padded_width(columns: int) -> int:
+    """Return the number of columns rounded up to a multiple of 8."""
     return -(-columns // 8) * 8
 
 
-def spread(rows: CsrRows, width: int) -> DenseRows:
-    """Give CSR rows as dense ones of `width` columns."""
-    values = aligned(len(rows), width, rows.values.dtype.type)
+def row_pointer(lengths: Indices) -> Indices:
+    """Return the `indptr` of CSR rows with these lengths."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def empty_csr(lengths: Indices, width: int, dtype: type[np.floating] | np.dtype[np.floating]) -> CsrRows:
+    """Return CSR rows with these lengths whose entries are not set."""
+    indptr = row_pointer(lengths)
+    return CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], dtype), width)
+
+
+def to_dense(rows: CsrRows, width: int) -> DenseRows:
+    """Convert CSR rows to dense ones of `width` columns."""
+    values = aligned_zeros(len(rows), width, rows.values.dtype.type)
     kernels.spread(rows.indptr, rows.indices, rows.values, values)
     return DenseRows(values)
 
 
-def take(rows: CsrRows, chosen: Numbers) -> CsrRows:
-    """Give the rows `chosen`, in that order."""
-    lengths = np.diff(rows.indptr)[chosen]
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    found = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1]), rows.width)
-    kernels.gather(chosen, rows.indptr, rows.indices, rows.values, indptr[:-1], found.indices, found.values)
+def to_csr(values: NDArray[np.floating], spare: int) -> CsrRows:
+    """Convert dense rows to CSR, with room for `spare` more entries at the end of each row."""
+    rows = empty_csr(kernels.count_nonzeros(values) + spare, values.shape[1] + spare, values.dtype)
+    kernels.compress(values, rows.indptr, rows.indices, rows.values)
+    return rows
+
+
+def select(rows: CsrRows, chosen: Indices) -> CsrRows:
+    """Return the rows `chosen`, in that order, as float64."""
+    found = empty_csr(np.diff(rows.indptr)[chosen], rows.width, np.float64)
+    kernels.gather(chosen, rows.indptr, rows.indices, rows.values, found.indptr[:-1], found.indices, found.values)
     return found
 
 
 def without_zeros(rows: CsrRows) -> CsrRows:
-    """Drop zeros that are stored."""
+    """Return the rows without zeros that are stored."""
     kept = rows.values != 0
     if kept.all():
         return rows
-    before = np.concatenate([[0], np.cumsum(kept)])
+    before = row_pointer(kept)
     return CsrRows(before[rows.indptr], rows.indices[kept], rows.values[kept], rows.width)
 
 
-def compressed(values: NDArray[np.floating], spare: int) -> CsrRows:
-    """Give dense rows as CSR, with room for `spare` more values at the end of each row."""
-    lengths = kernels.count_nonzeros(values) + spare
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    width = values.shape[1] + spare
-    rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], values.dtype), width)
-    kernels.compress(values, indptr, rows.indices, rows.values)
-    return rows
-
-
-def with_ones(rows: Rows, d: int) -> Rows:
-    """Set the intercept's column, in place: column `d`, or the last stored entry of each row."""
+def set_intercept(rows: Rows, d: int) -> Rows:
+    """Set the intercept's column to 1, in place: column `d`, or the last entry of each CSR row."""
     if isinstance(rows, CsrRows):
         rows.values[rows.indptr[1:] - 1] = 1.0
     else:
@@ -97,10 +103,10 @@ def with_ones(rows: Rows, d: int) -> Rows:
     return rows
 
 
-def single(rows: Rows) -> Rows:
-    """Give the rows in float32; dense ones in the memory of the others, which are lost."""
+def to_float32(rows: Rows) -> Rows:
+    """Convert rows to float32; dense ones in their own memory, which overwrites them."""
     if rows.values.dtype == np.float32:
         return rows
     if isinstance(rows, CsrRows):
         return CsrRows(rows.indptr, rows.indices, rows.values.astype(np.float32), rows.width)
-    return DenseRows(narrowed(rows.values))
+    return DenseRows(_to_float32_in_place(rows.values))

@@ -1,6 +1,7 @@
-"""The sequence of all rows: from a row's number in the file to its position, for any number of ranks.
+"""Where each row of a file goes: to training or hold-out, and to which position, for any number of ranks.
 
-`shuffled`, `contiguous` and `round-robin` are computed point by point; `sorted-by-label` is a sample sort.
+The orders `shuffled`, `contiguous` and `round-robin` are computed for each row by itself; `sorted-by-label` is a
+sample sort over all ranks.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +18,71 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
 from mpiopt.core.rng import seed_of
-from mpiopt.data.shard import Vector
+from mpiopt.data.formats.base import PIECE, RawRows, Source
+from mpiopt.data.row_checks import check_pieces
+from mpiopt.data.shard import Indices, Vector
 from mpiopt.kernels.row_moves import feistel, hashes
 
-Numbers = NDArray[np.int64]
-Order = Callable[[Numbers], Numbers]
+Order = Callable[[Indices], Indices]  # from numbers of rows to their positions
 _SHUFFLE, _HOLDOUT = 101, 102  # streams of randomness
+SAMPLES_PER_RANK = 16  # keys that a rank sends for each rank, to choose the ranges of the sample sort
+
+
+class Move(NamedTuple):
+    """Rows of a piece, and their positions in a sequence."""
+
+    rows: Indices
+    positions: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The sequences into which the rows of a source are divided: to train on, then to hold out, if any."""
+
+    totals: tuple[int, ...]  # rows of each sequence
+    order: Order  # of the rows to train on; the others keep the order of the file
+    holdout: Holdout
+
+    def moves(self, piece: RawRows | None) -> list[Move]:
+        """Return for each sequence the rows of a piece that go there; without a piece there are none."""
+        held, numbers = self.holdout.split(piece.start, len(piece)) if piece else (np.zeros(0, np.bool_), _NONE)
+        rows = np.flatnonzero(~held)
+        moves = [Move(rows, self.order(numbers[rows]))]
+        if len(self.totals) > 1:
+            rows = np.flatnonzero(held)
+            moves.append(Move(rows, numbers[rows]))
+        return moves
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def partition_rows(path: str, source: Source, order: str, fraction: float, seed: int, comm: Comm) -> Partition:
+    """Divide the rows of a source: the `fraction` to hold out, and the others in the order of that name; collective.
+
+    Raises
+    ------
+    ValueError
+        If no row is left to train on.
+    """
+    holdout = Holdout(fraction, source.total, seed, comm)
+    kept = source.total - holdout.held
+    if kept == 0:
+        raise ValueError(f"{path}: no row is left to train on after the hold-out")
+    totals = (kept, holdout.held) if holdout.held else (kept,)
+    if order == "sorted-by-label":
+        return Partition(totals, _by_label(path, source, holdout, comm), holdout)
+    orders = {"shuffled": lambda: shuffled(kept, seed), "round-robin": lambda: round_robin(kept)}
+    return Partition(totals, orders[order]() if order in orders else contiguous, holdout)
 
 
 def shuffled(total: int, seed: int) -> Order:
-    """Give a pseudo-random bijection of 0 … total-1, the same for the same seed."""
+    """Return a pseudo-random bijection of 0 … total-1, the same for the same seed."""
     key = seed_of(seed, _SHUFFLE, 0, 0)
     return lambda numbers: np.asarray(feistel(numbers, total, key))
 
 
-def contiguous(numbers: Numbers) -> Numbers:
+def contiguous(numbers: Indices) -> Indices:
     """Keep the order of the file."""
     return numbers
 
@@ -37,8 +90,8 @@ def contiguous(numbers: Numbers) -> Numbers:
 def round_robin(total: int) -> Order:
     """Deal rows evenly to any number of ranks: position = number · g mod total, with g / total near the golden ratio.
 
-    By the three-gap theorem every rank gets its share of every stretch of the file, within a few rows, however many
-    ranks there are; a deal by number modulo ranks would make the sequence depend on them.
+    By the three-gap theorem every rank gets its share of every range of the file, within a few rows, for any number
+    of ranks. Dealing by row number modulo ranks would make the sequence depend on the number of ranks.
     """
     g = max(1, round(total * (math.sqrt(5) - 1) / 2))
     while math.gcd(g, total) > 1:
@@ -46,36 +99,43 @@ def round_robin(total: int) -> Order:
     return lambda numbers: numbers * g % max(total, 1)
 
 
-def by_label(label: Vector, numbers: Numbers, comm: Comm) -> Order:
-    """Sort by label, equal labels in the order of the file; `numbers` ascend. Collective."""
-    positions = sort(label, numbers, comm)
-    return lambda asked: positions[np.searchsorted(numbers, asked)]
+def _by_label(path: str, source: Source, holdout: Holdout, comm: Comm) -> Order:
+    """Sort by label, equal labels in the order of the file; reads the labels in a pass of its own; collective."""
+    found, numbers = [np.empty(0)], [_NONE]
+    with comm.agree_on_errors():
+        for piece in check_pieces(path, source.pieces(PIECE)):
+            held, number = holdout.split(piece.start, len(piece))
+            found.append(piece.label[~held])
+            numbers.append(number[~held])
+    known = np.concatenate(numbers)
+    positions = sort(np.concatenate(found), known, comm)
+    return lambda asked: positions[np.searchsorted(known, asked)]
 
 
-def sort(key: Vector, numbers: Numbers, comm: Comm) -> Numbers:
-    """Give each (key, number), all pairs distinct, its position among those of all ranks: a sample sort.
+def sort(key: Vector, numbers: Indices, comm: Comm) -> Indices:
+    """Return the position of each (key, number) among those of all ranks, by a sample sort; all pairs are distinct.
 
-    A rank holds its own pairs and about as many of the others'.
+    A rank holds its own pairs and about as many from other ranks.
     """
     mine = np.lexsort((numbers, key))
     keys, ids = key[mine], numbers[mine]
     cuts = _cuts(keys, ids, comm)
     here = [slice(a, b) for a, b in itertools.pairwise(cuts)]
-    got_keys = comm.alltoall([keys[s] for s in here])
-    got_ids = comm.alltoall([ids[s] for s in here])
-    order = np.lexsort((np.concatenate(got_ids), np.concatenate(got_keys)))
+    received_keys = comm.alltoall([keys[s] for s in here])
+    received_ids = comm.alltoall([ids[s] for s in here])
+    order = np.lexsort((np.concatenate(received_ids), np.concatenate(received_keys)))
     counts = np.concatenate(comm.allgather(np.array([len(order)])))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order)) + counts[: comm.rank].sum()
-    ends = np.cumsum([len(k) for k in got_keys])[:-1]
+    ends = np.cumsum([len(k) for k in received_keys])[:-1]
     positions = np.empty(len(mine), np.int64)
     positions[mine] = np.concatenate(comm.alltoall(np.split(place, ends)))
     return positions
 
 
-def _cuts(keys: Vector, ids: Numbers, comm: Comm) -> list[int]:
-    """Cut this rank's sorted pairs into one range for each rank, by splitters that all ranks share."""
-    sample = np.linspace(0, len(keys) - 1, min(len(keys), 16 * comm.size)).astype(np.int64)
+def _cuts(keys: Vector, ids: Indices, comm: Comm) -> list[int]:
+    """Divide this rank's sorted pairs into one range for each rank, at splitters that all ranks share."""
+    sample = np.linspace(0, len(keys) - 1, min(len(keys), SAMPLES_PER_RANK * comm.size)).astype(np.int64)
     all_keys = np.concatenate(comm.allgather(keys[sample]))
     all_ids = np.concatenate(comm.allgather(ids[sample]))
     order = np.lexsort((all_ids, all_keys))
@@ -91,9 +151,9 @@ def _cuts(keys: Vector, ids: Numbers, comm: Comm) -> list[int]:
 
 
 class Holdout:
-    """Which rows are held out, by a seeded hash of their number, and how the kept and the held are numbered."""
+    """Which rows are held out, by a seeded hash of their number, and how the kept and the held rows are numbered."""
 
-    STRIDE = 1 << 16
+    STRIDE = 1 << 16  # rows whose held ones are counted together
 
     def __init__(self, fraction: float, total: int, seed: int, comm: Comm) -> None:
         self._seed = seed_of(seed, _HOLDOUT, 0, 0)
@@ -112,8 +172,8 @@ class Holdout:
     def _mask(self, start: int, n: int) -> NDArray[np.bool_]:
         return np.asarray(hashes(start, n, self._seed) < self._below)
 
-    def split(self, start: int, n: int) -> tuple[NDArray[np.bool_], Numbers]:
-        """Say for rows start … start+n-1 whether each is held out, and its number among its kind."""
+    def split(self, start: int, n: int) -> tuple[NDArray[np.bool_], Indices]:
+        """Return for rows start … start+n-1 whether each is held out, and its number among its kind."""
         rows = np.arange(start, start + n)
         if self._fraction <= 0:
             return np.zeros(n, np.bool_), rows

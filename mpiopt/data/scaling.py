@@ -1,7 +1,7 @@
-"""Scaling of columns by statistics over all ranks, the same bits on any number of ranks.
+"""Scale columns by statistics over all ranks, with the same bits on any number of ranks.
 
-Sums are kept as integers of 62 bits below the column's largest entry, which add up exactly in any order; the
-variance is taken about the mean, in a second pass.
+Sums are kept as integers of 62 bits below the column's largest entry, which add up exactly in any order. The variance
+is taken about the mean, in a second pass.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Vector
 from mpiopt.kernels import row_moves as kernels
+
+LIMB_BITS = 31  # of each of the two integers that hold a sum
+NO_SPREAD = 1e-14  # a standard deviation below this fraction of the mean is rounding error
 
 
 def _largest(rows: Rows, mean: Vector, power: int, comm: Comm) -> Vector:
@@ -23,24 +26,59 @@ def _largest(rows: Rows, mean: Vector, power: int, comm: Comm) -> Vector:
 
 
 def exact_sums(rows: Rows, mean: Vector, power: int, comm: Comm) -> Vector:
-    """Sum (x - mean)^power of the stored values of each column over all ranks; `mean` has one entry a column."""
+    """Return the sum of (x - mean)^power over the stored values of each column and all ranks; collective.
+
+    Parameters
+    ----------
+    rows : DenseRows or CsrRows
+        This rank's rows.
+    mean : ndarray of float64, shape (columns,)
+        What is subtracted from each column.
+    power : int
+        1 or 2.
+    comm : Comm
+        The ranks that share the rows.
+
+    Returns
+    -------
+    ndarray of float64, shape (columns,)
+        The sums, rounded once.
+    """
     exponent = np.frexp(_largest(rows, mean, power, comm))[1]
     limbs = np.zeros((2, len(mean)), np.int64)
-    factor = np.ldexp(1.0, 31 - exponent)
+    factor = np.ldexp(1.0, LIMB_BITS - exponent)
     if isinstance(rows, CsrRows):
         kernels.limbs_csr(rows.indices, rows.values, mean, power, factor, limbs[0], limbs[1])
     else:
         kernels.limbs_dense(rows.values, mean, power, factor, limbs[0], limbs[1])
     high, low = comm.sum(limbs)
-    return np.asarray(np.ldexp(high + low / 2.0**31, exponent - 31))
+    return np.asarray(np.ldexp(high + low / 2.0**LIMB_BITS, exponent - LIMB_BITS))
 
 
 def statistics(kind: str, rows: Rows, features: int, total: int, comm: Comm) -> tuple[Vector, Vector]:
-    """Give (mean, scale) of the features, (d,) each: the column used is (x - mean) / scale. Collective.
+    """Return mean and scale of the features: the column used is (x - mean) / scale; collective.
 
-    Sparse rows are never centred. Columns without spread keep scale 1.
+    Sparse rows are never centred. Columns without spread keep the scale 1.
+
+    Parameters
+    ----------
+    kind : str
+        "none", "standard", "maxabs" or "unit-rows".
+    rows : DenseRows or CsrRows
+        This rank's rows; an intercept's column may be stored, as zeros.
+    features : int
+        Number of features, d.
+    total : int
+        Rows over all ranks.
+    comm : Comm
+        The ranks that share the rows.
+
+    Returns
+    -------
+    mean, scale : ndarray of float64, shape (d,)
+        Zeros and ones where nothing is scaled.
     """
-    columns = features + 1 if isinstance(rows, CsrRows) else features  # an intercept's column may be stored, as zeros
+    columns = features + 1 if isinstance(rows, CsrRows) else features
     mean, scale = np.zeros(columns), np.ones(columns)
     if kind == "maxabs":
         scale = _largest(rows, mean, 1, comm)
@@ -51,14 +89,14 @@ def statistics(kind: str, rows: Rows, features: int, total: int, comm: Comm) -> 
             stored = comm.sum(np.bincount(rows.indices, minlength=columns))
             spread += (total - stored) * mean * mean
         scale = np.sqrt(spread / total)
-        scale[scale <= 1e-14 * np.abs(mean)] = 0.0
+        scale[scale <= NO_SPREAD * np.abs(mean)] = 0.0
         mean = np.zeros(columns) if isinstance(rows, CsrRows) else mean
     scale[scale == 0] = 1.0
     return mean[:features], scale[:features]
 
 
 def apply(kind: str, rows: Rows, mean: Vector, scale: Vector) -> None:
-    """Scale rows in place by what `statistics` gave."""
+    """Scale rows in place by the mean and scale that `statistics` returned."""
     if kind == "unit-rows":
         if isinstance(rows, CsrRows):
             kernels.unit_rows_csr(rows.indptr, rows.values)
@@ -72,5 +110,5 @@ def apply(kind: str, rows: Rows, mean: Vector, scale: Vector) -> None:
 
 
 def total_weight(weight: Vector, comm: Comm) -> float:
-    """Sum the weights of all ranks, the same bits on any number of ranks."""
+    """Return the sum of the weights of all ranks, the same bits on any number of ranks; collective."""
     return float(exact_sums(DenseRows(weight[:, None]), np.zeros(1), 1, comm)[0])

@@ -1,4 +1,4 @@
-"""The rows that one rank owns, dense or sparse, and the arithmetic of who owns what."""
+"""The rows that one rank owns, dense or sparse, with labels and weights."""
 
 from __future__ import annotations
 
@@ -8,17 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class DenseRows:
-    """Rows as a C-contiguous array; `width` is a multiple of 8, columns beyond the features are constants."""
+    """Rows as a C-contiguous array.
 
-    values: NDArray[np.floating]  # (n, width) float32 or float64
+    Parameters
+    ----------
+    values : ndarray of float32 or float64, shape (n, width)
+        The features, then a column of ones if there is an intercept, then zeros; `width` is a multiple of 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = DenseRows(np.zeros((3, 8)))
+    >>> len(rows), rows.width, rows.nbytes
+    (3, 8, 192)
+    """
+
+    values: NDArray[np.floating]
 
     @property
     def width(self) -> int:
-        """Columns stored: the features, the intercept's column of ones if any, zeros up to a multiple of 8."""
+        """Number of columns stored: features, intercept and zeros."""
         return int(self.values.shape[1])
 
     @property
@@ -32,11 +46,30 @@ class DenseRows:
 
 @dataclass(frozen=True, eq=False)
 class CsrRows:
-    """Rows in compressed sparse row form, the indices of a row ascending; an intercept is a stored 1."""
+    """Rows in compressed sparse row form; an intercept is a stored 1 at the end of each row.
 
-    indptr: NDArray[np.int64]  # (n + 1,)
-    indices: NDArray[np.int32]  # (nonzeros,)
-    values: NDArray[np.floating]  # (nonzeros,) float32 or float64
+    Parameters
+    ----------
+    indptr : ndarray of int64, shape (n + 1,)
+        The entries of row i stand at `indptr[i]` … `indptr[i + 1] - 1`.
+    indices : ndarray of int32, shape (nonzeros,)
+        Columns from 0, ascending within a row.
+    values : ndarray of float32 or float64, shape (nonzeros,)
+        The entries.
+    width : int
+        Number of columns, with the intercept's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = CsrRows(np.array([0, 1, 3]), np.array([1, 0, 2], np.int32), np.ones(3), 3)
+    >>> len(rows), rows.width, rows.nbytes
+    (2, 3, 60)
+    """
+
+    indptr: Indices
+    indices: NDArray[np.int32]
+    values: NDArray[np.floating]
     width: int
 
     @property
@@ -53,21 +86,48 @@ Rows = DenseRows | CsrRows
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """One rank's rows with labels and weights, and their place in the whole.
+    """The rows of one rank with labels and weights, and their place in the whole data set.
 
-    The whole data set is one sequence of `total` rows; this rank owns positions `start … start + n` of it and
-    keeps them in memory in the order `order`: row j in memory is position `start + order[j]` of the sequence.
-    The sequence does not depend on the number of ranks, so what is stored in its order can be cut anew.
+    The data set is one sequence of `total` rows, which does not depend on the number of ranks. This rank owns the
+    positions `start` … `start + n - 1`. What is stored in the order of the sequence can be divided again for another
+    number of ranks.
+
+    Parameters
+    ----------
+    rows : DenseRows or CsrRows
+        The n rows, in the order in which they lie in memory.
+    label : ndarray of float64, shape (n,)
+        -1 or +1, a class number from 0, or a real target.
+    weight : ndarray of float64, shape (n,)
+        Sample weights, with mean 1 over all ranks.
+    order : ndarray of int64, shape (n,)
+        A permutation: row j in memory has the position `start + order[j]`.
+    start : int
+        First position of this rank.
+    total : int
+        Rows over all ranks, N.
+    features : int
+        Number of features, d, without intercept and padding.
+    intercept : bool
+        Whether column `features` is constant 1; it is not penalised.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = DenseRows(np.eye(2, 8))
+    >>> shard = Shard(rows, np.array([1.0, -1.0]), np.ones(2), np.arange(2), start=0, total=2, features=8)
+    >>> len(shard)
+    2
     """
 
     rows: Rows
-    label: Vector  # (n,) -1/+1, a class number 0 … C-1, or the target
-    weight: Vector  # (n,) sample weights, mean 1 over all ranks
-    order: NDArray[np.int64]  # (n,) a permutation of 0 … n-1
+    label: Vector
+    weight: Vector
+    order: Indices
     start: int
-    total: int  # N, rows over all ranks
-    features: int  # d, without intercept and padding
-    intercept: bool = False  # column `features` is constant 1 and not penalised
+    total: int
+    features: int
+    intercept: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)

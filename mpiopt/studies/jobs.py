@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.config.spec import fit
+from mpiopt.core.config.spec import coerce
 
 
 def gridded(kind: type[Any], tree: Mapping[str, Any], cells: Callable[[Mapping[str, Any]], Iterable[Any]]) -> Any:
@@ -39,7 +39,7 @@ def fields(
     known = {f.name: f.default for f in dataclasses.fields(kind) if f.name not in apart}
     for key in block.keys() - known.keys():
         raise ValueError(f"{where} has no key {key!r}{nearest(key, known)}; the keys are {', '.join(known)}")
-    return {k: listed(k, v, "" if k in texts else 0.0) if isinstance(known[k], tuple) else fit(k, v, known[k])
+    return {k: listed(k, v, "" if k in texts else 0.0) if isinstance(known[k], tuple) else coerce(k, v, known[k])
             for k, v in block.items()}  # fmt: skip
 
 
@@ -47,4 +47,4 @@ def listed(key: str, value: object, kind: object) -> tuple[Any, ...]:
     """Give each item of a list."""
     if not isinstance(value, list):
         raise ValueError(f"{key} is a list, not {value!r}")
-    return tuple(fit(key, item, kind) for item in value)
+    return tuple(coerce(key, item, kind) for item in value)

@@ -13,7 +13,7 @@ from mpiopt.compress.compressors.base import Compressor
 from mpiopt.compress.error_feedback import MEMORIES
 from mpiopt.core.config.job import Job
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.config.spec import PluginSpec, written
+from mpiopt.core.config.spec import PluginSpec, spec_of
 from mpiopt.objective.objective import Objective
 from mpiopt.training import network_model
 
@@ -118,4 +118,4 @@ def described(channel: Channel) -> str:
     if channel.compressor is None or not channel.compresses:
         return "none"
     ways = "both ways" if channel.downlink else "one way"
-    return f"{written(channel.compressor)}, memory {channel.memory}, {ways}"
+    return f"{spec_of(channel.compressor)}, memory {channel.memory}, {ways}"

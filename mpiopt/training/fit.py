@@ -18,7 +18,7 @@ from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.core.rng import generator
 from mpiopt.data import row_formats, scaling
-from mpiopt.data.labels import MOST_CLASSES, classes, guess
+from mpiopt.data.labels import MAX_CLASSES, find_classes, guess_target
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.kernels.row_moves import gather
 from mpiopt.objective.losses.base import loss_targets
@@ -301,17 +301,17 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     The classes are None for real targets.
     """
     numbers = y.dtype.kind in "fiub"
-    mine = json.dumps(np.unique(y)[: MOST_CLASSES + 1].tolist()).encode()
+    mine = json.dumps(np.unique(y)[: MAX_CLASSES + 1].tolist()).encode()
     every = [json.loads(part.tobytes()) for part in ranks.allgather(np.frombuffer(mine, np.uint8))]
     values = np.unique(np.array([value for part in every for value in part]))
     if target == "auto":
-        target = guess(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
+        target = guess_target(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
     if target in ("real", "count"):
         finite = numbers and np.isfinite(y).all()
         ranks.agree(None if finite else ValueError("y holds values that are not finite numbers"))
         classes("y", values, target, loss_targets())
         return target, None, y.astype(np.float64)
-    classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
+    find_classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
     number = np.searchsorted(values, y).astype(np.float64)
     return target, values, 2.0 * number - 1.0 if target == "binary" else number
 

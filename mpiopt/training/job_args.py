@@ -53,7 +53,7 @@ def job_from(positional: Sequence[str], settings: Settings) -> Job:
     if len(files) > 1 or len(paths) > 1:
         raise ValueError(f"train takes one data file and at most one job file, not {' '.join(positional)}")
     text = job_text(files[0]) if files else ""
-    job = job_file.read(text, [*(("path", p) for p in paths), *job_file.spread(settings)], *files)
+    job = job_file.read(text, [*(("path", p) for p in paths), *job_file.expand_set(settings)], *files)
     if not job.path:
         raise ValueError("train needs a data file: mpiopt train DATA [job.toml] [flags]")
     out = job.out or result_name(job.path)

@@ -11,7 +11,7 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Job
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 from mpiopt.data.dataset import Dataset
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective

@@ -14,7 +14,7 @@ from mpiopt.comm.collective_io import check_writable
 from mpiopt.comm.membership import AGAIN, FixedMembership, run_elastic
 from mpiopt.comm.oversubscription import oversubscribed
 from mpiopt.compress.channel import Channel
-from mpiopt.core.config.job import Job, every, hints_of
+from mpiopt.core.config.job import Job, parse_interval, parse_io_hints
 from mpiopt.core.exit_note import LAUNCHED
 from mpiopt.core.history import Clock, HistoryRow, progress
 from mpiopt.data.dataset import Dataset, prepare
@@ -149,7 +149,7 @@ def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
 
     if job.checkpoint_form == "background":
         return BackgroundCheckpoints(folder, comm, warn)
-    return Checkpoints(folder, comm, job.checkpoint_form, warn, hints_of(job.io_hints))
+    return Checkpoints(folder, comm, job.checkpoint_form, warn, parse_io_hints(job.io_hints))
 
 
 def count_loop(clock: Clock, channel: Channel, seconds: float) -> None:

@@ -53,7 +53,7 @@ def started_sum_is_the_sum(comm):
     for n in LENGTHS:
         x = vector(comm.rank, n)
         pending = comm.start_sum(x)
-        x[...] = np.nan  # the verb has copied it
+        x[...] = np.nan  # `send` has copied it
         while comm.rank % 2 and not pending.poll():
             pass
         got = pending.wait()
@@ -62,7 +62,7 @@ def started_sum_is_the_sum(comm):
         assert pending.wait() is got
 
 
-def sums_under_way_may_mix_with_other_verbs(comm):
+def sums_under_way_may_mix_with_other_calls(comm):
     """Ranks poll at different times and in different orders; nothing else may notice."""
     lengths = (5, SMALL, 100, SMALL // 2)
     pending = [comm.start_sum(vector(comm.rank, n)) for n in lengths]
@@ -184,39 +184,39 @@ def what_is_sent_is_counted(comm):
     root = comm.rank == 0
     assert sent(lambda: comm.broadcast(np.zeros(5) if root else None)) == ((40 * others, others) if root else (0, 0))
     n = SMALL * comm.size  # a multiple of size: slices are equal
-    for verb in (comm.sum, lambda x: comm.start_sum(x).wait()):
+    for call in (comm.sum, lambda x: comm.start_sum(x).wait()):
         expected = (8 * n * others, others) if comm.size == 1 else (2 * 8 * n // comm.size * others, 2 * others)
-        assert sent(lambda verb=verb: verb(np.zeros(n))) == expected
+        assert sent(lambda call=call: call(np.zeros(n))) == expected
 
 
-def letter(source, to, number):
+def payload_of(source, to, number):
     """A message that says who wrote it, of a length between 0 and some hundred bytes."""
     rng = np.random.default_rng([source, to, number])
     return rng.integers(0, 256, 0 if number % 5 == 3 else int(rng.integers(1, 300)), np.uint8)
 
 
-def await_letters(comm, count):
-    """Take mail until `count` messages are here; give them by source."""
+def await_messages(comm, count):
+    """Receive until `count` messages are here; return their payloads by source."""
     found = {source: [] for source in range(comm.size)}
     late = time.monotonic() + 20.0
     while sum(map(len, found.values())) < count:
         assert time.monotonic() < late
-        for source, wire in comm.receive_available():
-            found[source].append(wire)
+        for source, payload in comm.receive_available():
+            found[source].append(payload)
     return found
 
 
-def mail_keeps_the_order_between_two_ranks_and_loses_nothing(comm):
+def messages_keep_their_order_between_two_ranks_and_none_is_lost(comm):
     count = 40
     for number in range(count):
         for to in range(comm.size):
-            wire = letter(comm.rank, to, number)
-            comm.send(wire, to)
-            wire[...] = 0  # the verb has copied it
-    found = await_letters(comm, count * comm.size)
-    for source, wires in found.items():
-        assert [w.tobytes() for w in wires] == [letter(source, comm.rank, n).tobytes() for n in range(count)]
-        assert all(w.dtype == np.uint8 for w in wires)
+            payload = payload_of(comm.rank, to, number)
+            comm.send(payload, to)
+            payload[...] = 0  # `send` has copied it
+    found = await_messages(comm, count * comm.size)
+    for source, payloads in found.items():
+        assert [w.tobytes() for w in payloads] == [payload_of(source, comm.rank, n).tobytes() for n in range(count)]
+        assert all(w.dtype == np.uint8 for w in payloads)
     assert comm.drain() == []
 
 
@@ -226,40 +226,40 @@ def a_long_message_arrives(comm):
     comm.send(vector(comm.rank, n // 8).view(np.uint8), to)
     comm.send(np.array([comm.rank], np.uint8), to)
     before = (comm.rank - 1) % comm.size
-    first, second = await_letters(comm, 2)[before]
+    first, second = await_messages(comm, 2)[before]
     assert first.tobytes() == vector(before, n // 8).tobytes()
     assert second[0] == before
 
 
-def nothing_is_under_way_after_a_flush(comm):
+def nothing_is_under_way_after_drain(comm):
     for number in range(1 + comm.rank):
         for to in range(comm.size):
-            comm.send(letter(comm.rank, to, number), to)
+            comm.send(payload_of(comm.rank, to, number), to)
     early = comm.receive_available() if comm.rank % 2 else []
     found = {source: [] for source in range(comm.size)}
-    for source, wire in [*early, *comm.drain()]:
-        found[source].append(wire.tobytes())
-    for source, wires in found.items():
-        assert wires == [letter(source, comm.rank, n).tobytes() for n in range(1 + source)]
+    for source, payload in [*early, *comm.drain()]:
+        found[source].append(payload.tobytes())
+    for source, payloads in found.items():
+        assert payloads == [payload_of(source, comm.rank, n).tobytes() for n in range(1 + source)]
     comm.barrier()
     assert comm.receive_available() == []
     assert comm.drain() == []
 
 
-def mail_does_not_meet_other_verbs(comm):
+def messages_do_not_meet_collective_calls(comm):
     pending = comm.start_sum(vector(comm.rank, SMALL))
     for to in range(comm.size):
-        comm.send(letter(comm.rank, to, 7), to)
+        comm.send(payload_of(comm.rank, to, 7), to)
     parts = comm.alltoall([np.arange(5.0) + comm.rank] * comm.size)
     assert comm.sum(np.array(1.0)) == comm.size
     assert all(np.array_equal(part, np.arange(5.0) + r) for r, part in enumerate(parts))
-    found = await_letters(comm, comm.size)
-    assert all(wires[0].tobytes() == letter(r, comm.rank, 7).tobytes() for r, wires in found.items())
+    found = await_messages(comm, comm.size)
+    assert all(payloads[0].tobytes() == payload_of(r, comm.rank, 7).tobytes() for r, payloads in found.items())
     assert pending.wait().tobytes() == expected_sum(comm.size, SMALL).tobytes()
 
 
-def a_rank_that_does_not_look_delays_nobody(comm):
-    """Posting returns though the last rank reads nothing, and a sum that it has not started holds back no mail."""
+def a_rank_that_does_not_receive_delays_no_other(comm):
+    """`send` returns though the last rank receives nothing, and a sum that it has not started delays no message."""
     last = comm.size - 1
     for _ in range(10):
         comm.send(np.zeros(20_000, np.uint8), last)
@@ -268,18 +268,18 @@ def a_rank_that_does_not_look_delays_nobody(comm):
         if comm.rank == 0:
             assert not pending.poll()
         for to in range(last):
-            comm.send(letter(comm.rank, to, 0), to)
-        found = await_letters(comm, last)
-        assert all(found[source][0].tobytes() == letter(source, comm.rank, 0).tobytes() for source in range(last))
+            comm.send(payload_of(comm.rank, to, 0), to)
+        found = await_messages(comm, last)
+        assert all(found[source][0].tobytes() == payload_of(source, comm.rank, 0).tobytes() for source in range(last))
         comm.send(np.array([comm.rank], np.uint8), last)
     else:
-        await_letters(comm, 10 * comm.size + last)
+        await_messages(comm, 10 * comm.size + last)
         pending = comm.start_sum(np.ones(3))
     assert np.array_equal(pending.wait(), np.full(3, float(comm.size)))
     assert comm.drain() == []
 
 
-def mail_is_counted(comm):
+def messages_are_counted(comm):
     before = comm.bytes_sent, comm.messages
     for to in range(comm.size):
         comm.send(np.zeros(11, np.uint8), to)
@@ -290,17 +290,33 @@ def mail_is_counted(comm):
     assert comm.bytes_received - received == 11 * others
 
 
+def an_error_in_a_block_is_raised_on_all_ranks(comm):
+    with comm.agree_on_errors():
+        result = comm.rank
+    assert result == comm.rank
+
+    def fail(error):
+        with comm.agree_on_errors():
+            if comm.rank == comm.size - 1:
+                raise error
+
+    for error, kind in ((FileNotFoundError("missing"), FileNotFoundError), (EOFError("cut off"), ValueError)):
+        with pytest.raises(kind, match=str(error)):
+            fail(error)
+
+
 CASES = [
-    mail_keeps_the_order_between_two_ranks_and_loses_nothing,
+    an_error_in_a_block_is_raised_on_all_ranks,
+    messages_keep_their_order_between_two_ranks_and_none_is_lost,
     a_long_message_arrives,
-    nothing_is_under_way_after_a_flush,
-    mail_does_not_meet_other_verbs,
-    a_rank_that_does_not_look_delays_nobody,
-    mail_is_counted,
+    nothing_is_under_way_after_drain,
+    messages_do_not_meet_collective_calls,
+    a_rank_that_does_not_receive_delays_no_other,
+    messages_are_counted,
     sum_is_in_rank_order,
     sum_keeps_the_shape,
     started_sum_is_the_sum,
-    sums_under_way_may_mix_with_other_verbs,
+    sums_under_way_may_mix_with_other_calls,
     max_is_elementwise_and_nan_wins,
     allgather_takes_any_length,
     alltoall_takes_any_length,

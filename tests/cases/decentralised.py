@@ -2,7 +2,7 @@
 
 from mpiopt.algorithms.base import Algorithm
 from mpiopt.compress.channel import Channel
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 from mpiopt.core.state import pack
 from tests.cases.problems import objective
 
@@ -18,7 +18,7 @@ TEXTS = (
 
 
 def made(text):
-    return Algorithm.make(*named(text, Algorithm.known()))
+    return Algorithm.make(*name_and_options(text, Algorithm.known()))
 
 
 def begun(comm, text, loss="logistic", l1=0.0):

@@ -1,4 +1,4 @@
-"""Laws of the verbs between threads that run at once, and between threads that take turns."""
+"""Laws of the communicators of threads: all threads at once, and one thread at a time."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ def spmd(request):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_verb(case, size, spmd):
+def test_case(case, size, spmd):
     spmd(size, case)
 
 
@@ -36,7 +36,7 @@ def test_mismatched_arrays_are_an_error_on_all_ranks(mismatch, spmd):
     spmd(3, main)
 
 
-def test_mismatched_verbs_are_an_error_on_all_ranks(spmd):
+def test_mismatched_calls_are_an_error_on_all_ranks(spmd):
     def main(comm):
         with pytest.raises(RuntimeError, match="disagree on the collective call"):
             comm.barrier() if comm.rank == 1 else comm.sum(np.zeros(1))

@@ -16,7 +16,7 @@ import pytest
 
 from mpiopt.cli.list import described
 from mpiopt.compress.compressors.base import Compressor, Summable
-from mpiopt.core.config.spec import PluginSpec, parse_spec, written
+from mpiopt.core.config.spec import PluginSpec, parse_spec, spec_of
 
 # Every member with its defaults, and with options that take other ways through its code.
 OPTIONS = {
@@ -335,9 +335,9 @@ def test_a_member_is_a_plug_in(name):
 
 def test_options_survive_job_files_and_flags(compressor):
     family = Compressor.known()
-    chosen = parse_spec(str(written(compressor)))
+    chosen = parse_spec(str(spec_of(compressor)))
     assert Compressor.make(chosen.name, chosen.fitted(family)) == compressor
-    table = "\n".join(f"{k} = {v!r}" for k, v in written(compressor).options.items())
+    table = "\n".join(f"{k} = {v!r}" for k, v in spec_of(compressor).options.items())
     chosen = PluginSpec(compressor.name, tomllib.loads(table))
     assert Compressor.make(chosen.name, chosen.fitted(family)) == compressor
 

@@ -13,7 +13,7 @@ from mpiopt.comm.threads import spmd
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.convert import ConvertOptions, convert
 from mpiopt.data.dataset import prepare, stream
-from mpiopt.data.formats.base import Reader, find
+from mpiopt.data.formats.base import Reader, find_reader
 from mpiopt.data.shard import CsrRows
 
 SIZES = (1, 2, 3, 5)
@@ -96,7 +96,7 @@ def test_every_reader_but_the_generator_has_a_file_here(tmp_path):
     used = set()
     for name, write in WRITERS.items():
         write(tmp_path / name, *content())
-        used.add(find(str(tmp_path / name)).name)
+        used.add(find_reader(str(tmp_path / name)).name)
     assert used == set(Reader.known()) - {"generated"}
 
 

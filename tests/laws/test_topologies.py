@@ -73,7 +73,7 @@ def test_a_topology_is_strongly_connected_on_any_number_of_ranks(name, size, k, 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_options_are_written_and_read(name):
-    assert topology_of(str(written(FAMILY[name]))) == FAMILY[name]
+    assert topology_of(str(spec_of(FAMILY[name]))) == FAMILY[name]
 
 
 @pytest.mark.parametrize("size", SIZES)

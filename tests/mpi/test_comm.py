@@ -1,4 +1,4 @@
-"""The verbs over MPI: the same cases as between threads, and the same bits."""
+"""The communicator over MPI: the same cases as between threads, and the same bits."""
 
 import gc
 import time
@@ -9,26 +9,26 @@ import pytest
 from mpiopt.comm.base import Comm
 from mpiopt.comm.reduction import SMALL
 from mpiopt.comm.threads import spmd
-from tests.cases.comm import CASES, MISMATCHES, await_letters, vector
+from tests.cases.comm import CASES, MISMATCHES, await_messages, vector
 
 pytestmark = pytest.mark.mpi
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_verb(case, comm):
+def test_case(case, comm):
     assert isinstance(comm, Comm)
     case(comm)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_verb_in_small_pieces(case, comm):
+def test_case_in_small_pieces(case, comm):
     from mpiopt.comm.mpi.comm import MpiComm
 
     case(MpiComm(comm.raw, piece=SMALL if "sum" in case.__name__ or "count" in case.__name__ else 40))
 
 
 def everything(comm):
-    """Many verbs in a row; their results as bytes."""
+    """Make many calls in a row; return their results as bytes, and the counters."""
     results = [comm.sum(vector(comm.rank, n)) for n in (1, 17, SMALL // 8, SMALL // 2 + 3)]
     results += [comm.start_sum(vector(comm.rank, n)).wait() for n in (3, SMALL + 1)]
     results += [comm.max(vector(comm.rank, 9))]
@@ -66,8 +66,8 @@ def test_the_callers_communicator_stays_free(comm):
 
 
 @pytest.mark.mpi(min_size=2)
-def test_letters_outlive_the_communicator_that_posted_them():
-    """MPI reads a long message from the sender's memory, maybe long after the post."""
+def test_messages_outlive_the_communicator_that_sent_them():
+    """MPI reads a long message from the sender's memory, maybe long after `send`."""
     from mpi4py import MPI
 
     from mpiopt.comm.mpi.comm import MpiComm
@@ -79,7 +79,7 @@ def test_letters_outlive_the_communicator_that_posted_them():
         comm.send(vector(rank, n // 8).view(np.uint8), (rank + 1) % size)
         if rank == 1:
             time.sleep(0.02)
-        found = await_letters(comm, 1)[(rank - 1) % size]
+        found = await_messages(comm, 1)[(rank - 1) % size]
         del comm
         gc.collect()
         kept += [np.full(n, 7, np.uint8) for _ in range(8)]  # takes the memory that is free

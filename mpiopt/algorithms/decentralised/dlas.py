@@ -309,10 +309,10 @@ class Dlas(Algorithm[DlasState]):
         return StepSize.make(*named(self.rule, StepSize.known())).checked_for("dlas")
 
     def _topology(self) -> Topology:
-        return Topology.make(*named(self.topology, Topology.known()))
+        return Topology.make(*name_and_options(self.topology, Topology.known()))
 
     def _coordinator(self) -> Coordinator:
-        return Coordinator.make(*named(self.coordinator, Coordinator.known()))
+        return Coordinator.make(*name_and_options(self.coordinator, Coordinator.known()))
 
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel along the graph, if sums along it are exact; collective."""

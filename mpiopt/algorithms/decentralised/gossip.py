@@ -172,7 +172,7 @@ class Gossip(Algorithm[GossipState]):
         self._topology()
 
     def _topology(self) -> Topology:
-        return Topology.make(*named(self.topology, Topology.known()))
+        return Topology.make(*name_and_options(self.topology, Topology.known()))
 
     def weights(self, graph: Graph) -> Matrix:
         """Return the weights of the graph; ValueError if it has none that are suitable."""

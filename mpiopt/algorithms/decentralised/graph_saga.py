@@ -17,7 +17,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.graph_channel import GraphChannel, graph_channel
 from mpiopt.consensus.topologies.base import Topology
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 from mpiopt.core.state import Derived
 from mpiopt.objective.objective import Objective
 
@@ -65,10 +65,10 @@ class GraphSaga(Saga):
             )
 
     def _topology(self) -> Topology:
-        return Topology.make(*named(self.topology, Topology.known()))
+        return Topology.make(*name_and_options(self.topology, Topology.known()))
 
     def _coordinator(self) -> Coordinator:
-        return Coordinator.make(*named(self.coordinator, Coordinator.known()))
+        return Coordinator.make(*name_and_options(self.coordinator, Coordinator.known()))
 
     def run_channel(self, channel: Channel) -> GraphChannel:
         """Return the channel along the graph, made once for a run; collective."""

@@ -15,10 +15,10 @@ import numpy as np
 
 from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
-from mpiopt.data.dataset import Dataset, arranged
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, find
-from mpiopt.data.formats.compressed_stream import head
-from mpiopt.data.loader import checked
+from mpiopt.data.dataset import Dataset, prepare_source
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, find_reader
+from mpiopt.data.formats.compressed_stream import read_head
+from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
 from mpiopt.objective.losses.base import loss_targets
 
@@ -77,7 +77,7 @@ def take(path: str, target: str, options: DataOptions, rows: int | None, seed: i
     ValueError
         As `dataset.prepare`.
     """
-    reader = find(path, options.format)
+    reader = find_reader(path, options.format)
     with tempfile.TemporaryDirectory() as folder:
         name, part = path, 1.0
         if reader.lines and os.path.getsize(path) > HEAD:
@@ -92,7 +92,7 @@ def take(path: str, target: str, options: DataOptions, rows: int | None, seed: i
 
 
 def _head(path: str, folder: str) -> tuple[str, float]:
-    text, part = head(path, HEAD)
+    text, part = read_head(path, HEAD)
     plain = Path(path.removesuffix(".gz").removesuffix(".bz2")).name
     name = str(Path(folder, plain))
     Path(name).write_bytes(text)
@@ -103,7 +103,7 @@ def _taken(path: str, reader: Reader, target: str, options: DataOptions, seed: i
     source = reader.open(path, single(), options.features)
     taken: list[RawRows] = []
     nbytes = 0
-    for piece in checked(path, source.pieces(PIECE)):
+    for piece in check_pieces(path, source.pieces(PIECE)):
         taken.append(_copied(piece))
         nbytes += piece.rows.nbytes
         if nbytes >= most:
@@ -112,7 +112,7 @@ def _taken(path: str, reader: Reader, target: str, options: DataOptions, seed: i
         raise ValueError(f"{path}: has no rows")
     held = _Held(sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken)
     alike = replace(options, shards="shuffled", holdout=0.0, test="")
-    return arranged(path, held, target, alike, seed, single(), loss_targets()), source.total
+    return prepare_source(path, held, target, alike, seed, single(), loss_targets()), source.total
 
 
 def _copied(piece: RawRows) -> RawRows:

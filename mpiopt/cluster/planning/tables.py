@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpiopt.cluster.planning import disk, interval, probe, space
 from mpiopt.cluster.planning.model import Outlook, paying, shortest
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 from mpiopt.core.history import duration
 from mpiopt.data.shard import CsrRows
 from mpiopt.results.summary import size
@@ -109,7 +109,7 @@ def _choice(planner: Planner, asked: Outlook) -> list[str]:
     candidate, stretch, better = planner.best(asked.case.ranks)
     if candidate is None and stretch == 1.0:
         return [line("best exchange", "exact sums, rounds as chosen", "modelled")]
-    named = "exact sums" if candidate is None or candidate.compressor is None else f"{written(candidate.compressor)}"
+    named = "exact sums" if candidate is None or candidate.compressor is None else f"{spec_of(candidate.compressor)}"
     both = " --downlink" if candidate is not None and candidate.downlink else ""
     longer = f", rounds {stretch:g} times as long" if stretch != 1.0 else ""
     return [

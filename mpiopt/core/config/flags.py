@@ -1,4 +1,4 @@
-"""Words of a command line to positional arguments and settings; an unknown flag is an error with the nearest one."""
+"""Parse a command line into positional arguments and settings; an unknown flag is an error with the nearest one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SHORT = {"-o": "--out"}
 def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], Settings]:
     """Split `words` into positional arguments and (flag, text) pairs.
 
-    `flags` has every known flag without its dashes; True where a value follows it (`--tol 1e-8` or `--tol=1e-8`).
+    `flags` has every known flag without its dashes, and True if a value follows it (`--tol 1e-8` or `--tol=1e-8`).
     A flag without a value has the text "true"; `-o` is `--out`. After `--` everything is positional.
 
     Raises
     ------
     ValueError
-        For an unknown flag, naming the nearest; for a missing or a superfluous value.
+        If a flag is unknown (the nearest one is named), or its value is missing.
     """
     positional: list[str] = []
     settings: Settings = []
@@ -38,20 +38,20 @@ def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], S
         if flag not in flags or not (word.startswith("--") or word in SHORT):
             raise ValueError(unknown(word, flags))
         if flags[flag] and not equals:
-            text = following(flag, rest)
+            text = _take_value(flag, rest)
         settings.append((flag, text if flags[flag] or equals else "true"))
     return positional, settings
 
 
 def unknown(word: str, flags: Collection[str]) -> str:
-    """Say that a flag is unknown, and which is the nearest, or where none is near which there are."""
+    """Return a message about an unknown flag: the nearest one, or all flags if none is near."""
     word = word.partition("=")[0]
     near = nearest(word.lstrip("-"), flags).replace("'", "--", 1).replace("'", "")
     listed = " ".join(f"--{f}" for f in sorted(flags)) or "none"
     return f"unknown flag {word}{near or f'; the flags are {listed}'}"
 
 
-def following(flag: str, rest: list[str]) -> str:
+def _take_value(flag: str, rest: list[str]) -> str:
     """Take the value of a flag from the words after it."""
     if not rest or rest[0].startswith("--"):
         raise ValueError(f"--{flag} needs a value")
@@ -59,6 +59,6 @@ def following(flag: str, rest: list[str]) -> str:
 
 
 def typed(options: type[Any], settings: Settings) -> dict[str, Any]:
-    """Give flags in the types of the fields of a dataclass of options."""
+    """Return flags in the types of the fields of a dataclass of options."""
     hints = get_type_hints(options)
     return {key: value_of(key, text, hints[key]) for key, text in settings}

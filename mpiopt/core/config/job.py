@@ -1,8 +1,8 @@
 """A job: everything that decides what a run computes, from a TOML file and flags, as frozen dataclasses.
 
-Keys of the file are those of the flags, with _ for -; each may stand at the top or in the table of its part
-([data], [model], [stop]). `Job.text` writes the canonical form, which every output stores and every rank reads;
-`mpiopt.core.config.job_file` reads it.
+The keys of the file are the names of the flags, with _ for -. Each may stand at the top or in its table ([data],
+[model], [stop]). `Job.text` writes the canonical form, which every output stores and every rank reads;
+`mpiopt.core.config.job_file` reads it. The text under each field is its help in `--help` and in the documentation.
 """
 
 from __future__ import annotations
@@ -10,38 +10,52 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec, read_value
 
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
-
-
 SCALES = ("none", "standard", "maxabs", "unit-rows")
-
-
 ORDERS = ("shuffled", "contiguous", "sorted-by-label", "round-robin")
-
-
-_CHOICES = {"scale": SCALES, "shards": ORDERS}
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What is done with a data set between its file and the shard."""
+    """How the rows of a file become the rows of a fit.
 
-    format: str = "auto"  # a reader's name, or auto (suffix and content); `name:option=value` sets its options
-    features: int | None = None  # fix d; more is refused
+    Each field is a key of the job file, in its table [data] or at the top, and a flag of `train`.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed; the message lists the allowed ones.
+
+    Examples
+    --------
+    >>> DataOptions(scale="standard", holdout=0.2).shards
+    'shuffled'
+    """
+
+    format: str = "auto"
+    """reader of the data file (mpiopt list datasets), options as csv:label=first; auto: by suffix and content"""
+    features: int | None = None
+    """number of features, more are refused; default: as in the file"""
     intercept: bool = False
-    scale: str = "none"  # none | standard | maxabs | unit-rows
+    """fit a constant, which is not penalised"""
+    scale: str = "none"
+    """scaling of the columns: none, standard, maxabs; or of the rows: unit-rows"""
     float32: bool = False
-    shards: str = "shuffled"  # shuffled | contiguous | sorted-by-label | round-robin
-    holdout: float = 0.0  # fraction of the rows kept for testing
-    test: str = ""  # a test file, prepared with the training set's columns, classes and scaling
+    """store the rows in float32 (sums stay float64)"""
+    shards: str = "shuffled"
+    """order in which the rows are divided among the ranks: shuffled, contiguous, sorted-by-label, round-robin"""
+    holdout: float = 0.0
+    """fraction of the rows that is held out for testing"""
+    test: str = ""
+    """test file, prepared with the columns, classes and scaling of the training data"""
 
     def __post_init__(self) -> None:
-        for key, choices in _CHOICES.items():
+        for key, choices in (("scale", SCALES), ("shards", ORDERS)):
             value = getattr(self, key)
             if value not in choices:
                 hint = nearest(str(value), choices)
@@ -51,36 +65,42 @@ class DataOptions:
         if self.features is not None and self.features < 1:
             raise ValueError(f"features must be at least 1, not {self.features!r}")
         if self.holdout > 0 and self.test:
-            raise ValueError("give a test file or a hold-out fraction, not both")
+            raise ValueError("set either test or holdout, not both")
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is minimised: (1/N) Σ s_i loss_i + l1 ‖w‖₁ + (l2/2) ‖w‖²."""
+    """The function that is minimised: (1/N) Σ s_i loss_i + l1 ‖w‖₁ + (l2/2) ‖w‖²."""
 
     loss: PluginSpec = field(default_factory=PluginSpec)
+    """squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels"""
     l1: float = 0.0
+    """strength of the l1 penalty"""
     l2: float | str = "1/N"
+    """strength of the ridge penalty, a number or 1/N"""
 
     def __post_init__(self) -> None:
         at_least("l1", self.l1, 0)
         if isinstance(self.l2, str) and self.l2 != "1/N":
-            raise ValueError(f"l2 is a number >= 0 or 1/N, not {self.l2!r}")
+            raise ValueError(f"l2 must be a number >= 0 or 1/N, not {self.l2!r}")
         if not isinstance(self.l2, str):
             at_least("l2", self.l2, 0)
 
     def ridge(self, total: int) -> float:
-        """Give l2 as a number, for `total` rows."""
+        """Return l2 as a number, for `total` rows."""
         return 1.0 / max(total, 1) if isinstance(self.l2, str) else self.l2
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to end: at the certificate, or where a budget is spent."""
+    """When a run ends: at its tolerance, or when a budget is spent."""
 
     tol: float = 1e-6
+    """certified relative accuracy to reach"""
     max_epochs: float = 1000.0
+    """budget of passes over the rows"""
     max_seconds: float = float("inf")
+    """budget of wall time in seconds"""
 
     def __post_init__(self) -> None:
         if not self.tol > 0:
@@ -91,50 +111,86 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Job:
-    """One training run."""
+    """One training run.
+
+    Each field is a key of the job file and a flag of `train`; `data`, `model` and `stop` are tables of keys.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> from mpiopt.core.config.job_file import read
+    >>> job = read('tol = 1e-8', [("loss", "huber[delta=0.5]")])
+    >>> job.stop.tol, str(job.model.loss)
+    (1e-08, 'huber[delta=0.5]')
+    >>> read(job.text()) == job
+    True
+    """
 
     path: str = ""
+    """data file, or a recipe for synthetic rows"""
     data: DataOptions = field(default_factory=DataOptions)
+    """how the rows are read and divided"""
     model: Model = field(default_factory=Model)
+    """what is minimised"""
     stop: Stopping = field(default_factory=Stopping)
+    """when the run ends"""
     algorithm: PluginSpec = field(default_factory=PluginSpec)
+    """saga, newton, lbfgs or a baseline (mpiopt list), options as saga[variant=B]; auto: by a cost model"""
     compress: PluginSpec = field(default_factory=lambda: PluginSpec("none"))
+    """what exchanges send: none, quantised[levels=7], rand-k[share=0.1] …; auto: by measured speeds"""
     memory: str = "auto"
+    """error compensation of compressed exchanges: none, difference, error-feedback; auto: by the algorithm"""
     downlink: bool = False
+    """compress the results of sums as well, on the way back to the ranks"""
     seed: int = 0
+    """seed of all randomness"""
     out: str = ""
+    """result file; default: the name of the data file with .h5, in this folder"""
     log: str = ""
+    """file of JSON lines: each evaluation as it happens"""
     resume: str = ""
+    """continue from the checkpoints of this result file; auto: if there are any"""
     checkpoint_every: str = "10min"
+    """time or rounds between two checkpoints: 10min, 30s, 2h, 50rounds"""
     recovery: PluginSpec = field(default_factory=lambda: PluginSpec("stateless"))
+    """what is done if ranks are lost and MPI continues (ULFM): none, checkpoint, chain[every=R], stateless"""
     spares: int = 0
+    """ranks that wait to replace lost ones"""
     checkpoint_form: str = "auto"
+    """auto, parallel (one file), sharded (a file for each rank), background (sharded, during the computation)"""
     io_hints: str = ""
+    """hints for MPI-IO: striping_factor=8,striping_unit=4194304,cb_nodes=4"""
     quiet: bool = False
+    """print errors only"""
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
         at_least("spares", self.spares, 0)
-        every(self.checkpoint_every)
+        parse_interval(self.checkpoint_every)
         if self.checkpoint_form not in CHECKPOINT_FORMS:
             known = ", ".join(CHECKPOINT_FORMS)
-            raise ValueError(f"checkpoint_form is one of {known}; not {self.checkpoint_form!r}")
-        hints_of(self.io_hints)
+            raise ValueError(f"checkpoint_form must be one of {known}; not {self.checkpoint_form!r}")
+        parse_io_hints(self.io_hints)
 
     def text(self) -> str:
-        """Give the job as TOML, every key written out; `read` gives an equal job back."""
+        """Return the job as TOML with every key; `job_file.read` returns an equal job."""
         lines, tables = [], []
-        for name, value in shallow(self).items():
+        for name, value in _by_name(self).items():
             if dataclasses.is_dataclass(value) and not isinstance(value, PluginSpec):
-                tables += ["", f"[{name}]", *(line(k, v) for k, v in shallow(value).items() if v is not None)]
+                items = _by_name(value).items()
+                tables += ["", f"[{name}]", *(_toml_line(k, v) for k, v in items if v is not None)]
             else:
-                lines.append(line(name, value))
+                lines.append(_toml_line(name, value))
         return "\n".join([*lines, *tables, ""])
 
     def identity(self) -> str:
-        """Give the text of what a checkpoint must share with the run that goes on from it.
+        """Return the text of what a checkpoint must share with the run that continues from it.
 
-        Not the budgets, the names of files, or what only decides how the run is shown and saved.
+        Budgets, names of files, and what only decides how the run is shown and saved, are left out.
         """
         data = dataclasses.replace(self.data, test="", format="auto")
         names = ("model", "algorithm", "compress", "memory", "downlink", "seed")
@@ -142,42 +198,52 @@ class Job:
         return Job(data=data, **fixed).text()
 
 
-def hints_of(text: str) -> dict[str, str]:
-    """Read hints for MPI-IO, `striping_factor=8,cb_nodes=4`; ValueError if they are of another form."""
+class Interval(NamedTuple):
+    """Time or rounds between two events."""
+
+    unit: str  # "seconds" or "rounds"
+    amount: float
+
+
+# Suffix of the text of an interval: what one of them is.
+UNITS = {
+    "rounds": Interval("rounds", 1.0),
+    "round": Interval("rounds", 1.0),
+    "min": Interval("seconds", 60.0),
+    "s": Interval("seconds", 1.0),
+    "h": Interval("seconds", 3600.0),
+}
+
+
+def parse_interval(text: str) -> Interval:
+    """Read an interval such as `10min`, `30s`, `2h` or `50rounds`."""
+    for suffix, one in UNITS.items():
+        number = read_value(text.removesuffix(suffix).strip()) if text.endswith(suffix) else None
+        if isinstance(number, int | float) and number > 0:
+            return Interval(one.unit, one.amount * number)
+    raise ValueError(f"checkpoint_every must be like 10min, 30s, 2h or 50rounds, not {text!r}")
+
+
+def parse_io_hints(text: str) -> dict[str, str]:
+    """Read hints for MPI-IO such as `striping_factor=8,cb_nodes=4`."""
     pairs = [item.partition("=") for item in text.split(",") if item.strip()]
     if not all(key.strip() and value.strip() for key, _, value in pairs):
-        raise ValueError(f"io_hints are like striping_factor=8,cb_nodes=4, not {text!r}")
+        raise ValueError(f"io_hints must be like striping_factor=8,cb_nodes=4, not {text!r}")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def every(text: str) -> tuple[str, float]:
-    """Read `10min`, `30s`, `2h` or `50rounds` as ("seconds", 600.0) or ("rounds", 50.0)."""
-    for unit, (kind, factor) in {
-        "rounds": ("rounds", 1.0),
-        "round": ("rounds", 1.0),
-        "min": ("seconds", 60.0),
-        "s": ("seconds", 1.0),
-        "h": ("seconds", 3600.0),
-    }.items():
-        number = read_value(text.removesuffix(unit).strip()) if text.endswith(unit) else None
-        if isinstance(number, int | float) and number > 0:
-            return kind, factor * number
-    raise ValueError(f"checkpoint_every is like 10min, 30s, 2h or 50rounds, not {text!r}")
-
-
 def at_least(name: str, value: float, least: float) -> None:
-    """Refuse a value below `least`, or NaN."""
+    """Raise ValueError if a value is below `least`, or NaN."""
     if not value >= least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
 
 
-def shallow(part: Any) -> dict[str, Any]:
-    """Give the fields of a dataclass by name."""
+def _by_name(part: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, nested ones as they are."""
     return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
 
 
-def line(key: str, value: object) -> str:
-    """Write one key of TOML."""
+def _toml_line(key: str, value: object) -> str:
     if isinstance(value, str | PluginSpec):
         return f"{key} = {json.dumps(str(value), ensure_ascii=False)}"
     return f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"

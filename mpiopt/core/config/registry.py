@@ -1,40 +1,109 @@
-"""Plug-ins: a frozen dataclass in a file of its own is all it takes to be known by name everywhere."""
+"""Plug-ins: a frozen dataclass in a file of its own, of this package or of another one, is known by its name."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 
 class Plugin:
-    """Root of all families. A family is a package whose module `base` holds its abstract class.
+    """Root of all families of plug-ins. A family is a package whose module `base` has its abstract class.
 
-    The fields of a plug-in are its options, each with a default; `name` is written into job files and result
-    files and is never changed.
+    A plug-in is a frozen dataclass; its fields, each with a default, are its options. Its file stands in the family's
+    package, or another package names its class or module in an entry point of the family's group: `mpiopt.losses` for
+    the package `losses`, `mpiopt.compressors` for `compressors`, and so on.
+
+    Attributes
+    ----------
+    name : str
+        The name in job files and result files. It never changes.
+
+    Examples
+    --------
+    >>> from mpiopt.compress.compressors.base import Compressor
+    >>> "top-k" in Compressor.known()
+    True
+    >>> Compressor.make("top-k", {"share": 0.25}).share
+    0.25
     """
 
     name: ClassVar[str]
 
     @classmethod
     def known(cls) -> dict[str, type[Self]]:
-        """Give the family's concrete classes by name, after importing every module of its package."""
+        """Return the concrete classes of the family by name, those of other packages included.
+
+        Returns
+        -------
+        dict of str to type
+            The classes in the order of their names.
+
+        Raises
+        ------
+        ValueError
+            If an entry point cannot be loaded, or is not a plug-in of the family, or if its name is taken.
+        """
         package = importlib.import_module(cls.__module__.rpartition(".")[0])
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+        group = f"mpiopt.{package.__name__.rpartition('.')[2]}"
+        brought = {c: point for point in _entry_points(group, tuple(sys.path)) for c in cls._load(point)}
         concrete = [c for c in _descendants(cls) if not inspect.isabstract(c) and "name" in vars(c)]
-        found = {c.name: c for c in concrete}
-        if len(found) < len(concrete):
-            raise TypeError(f"two of {[c.__name__ for c in concrete]} share a name")
+        found: dict[str, type[Self]] = {}
+        for c in sorted(concrete, key=lambda c: c in brought):
+            if c.name in found and c in brought:
+                raise ValueError(
+                    f"{_origin(brought[c])}: the name {c.name!r} is taken by {found[c.name].__module__}; "
+                    "remove one of the two packages, or rename the plug-in"
+                )
+            if c.name in found:
+                raise TypeError(f"{c.__name__} and {found[c.name].__name__} share the name {c.name!r}")
+            found[c.name] = c
         return dict(sorted(found.items()))
 
     @classmethod
+    def _load(cls, point: EntryPoint) -> list[type[Any]]:
+        """Return the classes of an entry point; every failure is a ValueError of one line that names the package."""
+        try:
+            found = point.load()
+        except Exception as error:  # whatever happens while another package is imported
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"{_origin(point)} cannot be loaded ({cause}); repair or remove the package") from error
+        inside = [found]
+        if isinstance(found, ModuleType):  # its own classes, not those that it imports
+            inside = [c for c in vars(found).values() if getattr(c, "__module__", "") == found.__name__]
+        classes = [c for c in inside if isinstance(c, type) and issubclass(c, cls) and "name" in vars(c)]
+        if not classes:
+            raise ValueError(
+                f"{_origin(point)} is not a {cls.__name__.lower()}: {point.value} must be, or contain, a subclass of "
+                f"{cls.__module__}.{cls.__name__} with a name"
+            )
+        return classes
+
+    @classmethod
     def make(cls, name: str, options: Mapping[str, object] | None = None) -> Self:
-        """Make the plug-in `name` with these options.
+        """Make the plug-in of a name.
+
+        Parameters
+        ----------
+        name : str
+            The plug-in's name.
+        options : mapping of str to object
+            Its options; the others keep their defaults.
+
+        Returns
+        -------
+        Plugin
+            An instance of the plug-in's class.
 
         Raises
         ------
@@ -54,22 +123,33 @@ class Plugin:
 
     @classmethod
     def options(cls) -> dict[str, dataclasses.Field[Any]]:
-        """Give the options of this plug-in: its dataclass fields by name."""
+        """Return the options of this plug-in: its dataclass fields by name."""
         return {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
     def figures(cls) -> dict[str, str]:
-        """Give what the family's table in `mpiopt list` says of this plug-in, by heading; most families have none."""
+        """Return the columns of this plug-in in the table of `mpiopt list`, by heading; most families have none."""
         return {}
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Suggest the nearest of `words`, as a clause for an error message, or nothing."""
+    """Return the nearest of `words` as a clause for an error message, or nothing."""
     known = list(words)
     close = difflib.get_close_matches(word, known, n=1) or [
         w for w in known if word and (word.startswith(w) or w.startswith(word))
     ]
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@functools.cache
+def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; they are searched once for each `sys.path`."""
+    return tuple(entry_points(group=group))
+
+
+def _origin(point: EntryPoint) -> str:
+    package = point.dist.name if point.dist else "an unknown package"
+    return f"package {package}: the entry point {point.name!r} of {point.group}"
 
 
 def _descendants(cls: type[Any]) -> list[type[Any]]:

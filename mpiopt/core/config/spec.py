@@ -9,32 +9,57 @@ from dataclasses import dataclass, field
 from mpiopt.core.config.registry import Plugin
 
 FORM = re.compile(r"\s*([A-Za-z][\w-]*)\s*(?:\[(.*)\])?\s*")
-NUMBER_OR_WORD = "float | str"  # the annotation of an option that reads both by itself
+NUMBER_OR_WORD = "float | str"  # the annotation of an option that takes both
 WORDS = {"true": True, "false": False, "none": None}
 
 
 @dataclass(frozen=True)
 class PluginSpec:
-    """The name of a plug-in, or `auto`, with the options given for it."""
+    """The name of a plug-in, or `auto`, with options.
+
+    Parameters
+    ----------
+    name : str
+        The plug-in's name, or "auto".
+    options : mapping of str to object
+        The options that are set; the others keep their defaults.
+
+    Examples
+    --------
+    >>> str(PluginSpec("huber", {"delta": 0.5}))
+    'huber[delta=0.5]'
+    >>> parse_spec("huber[delta=0.5]").options
+    {'delta': 0.5}
+    """
 
     name: str = "auto"
     options: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        inner = ",".join(f"{key}={text_of(value)}" for key, value in self.options.items())
+        inner = ",".join(f"{key}={format_value(value)}" for key, value in self.options.items())
         return f"{self.name}[{inner}]" if inner else self.name
 
     def fitted(self, family: Mapping[str, type[Plugin]]) -> dict[str, object]:
-        """Give the options in the kinds of their defaults; unknown ones are left for `Plugin.make` to refuse.
+        """Convert the options to the types of their defaults.
+
+        Parameters
+        ----------
+        family : mapping of str to type
+            The plug-ins by name, as `Plugin.known` returns them.
+
+        Returns
+        -------
+        dict of str to object
+            The options; unknown ones are left for `Plugin.make` to refuse.
 
         Raises
         ------
         ValueError
-            If a value is of another kind.
+            If a value is of another type.
         """
         fields = family[self.name].options() if self.name in family else {}
         fits = {
-            k: v if fields[k].type == NUMBER_OR_WORD else fit(f"{self.name}[{k}]", v, fields[k].default)
+            k: v if fields[k].type == NUMBER_OR_WORD else coerce(f"{self.name}[{k}]", v, fields[k].default)
             for k, v in self.options.items()
             if k in fields
         }
@@ -51,18 +76,20 @@ def parse_spec(text: str) -> PluginSpec:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{text!r}: {part.strip()!r} is not of the form option=value")
-        options[key.strip().replace("-", "_")] = read_value(value.strip())  # `fit` gives it the option's kind
+        options[key.strip().replace("-", "_")] = read_value(
+            value.strip()
+        )  # `fitted` converts it to the option's type
     return PluginSpec(match[1], options)
 
 
-def named(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
-    """Give the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
+def name_and_options(text: str, family: Mapping[str, type[Plugin]]) -> tuple[str, dict[str, object]]:
+    """Return the name and the options of `name` or `name[option=value]`, as `Plugin.make` takes them."""
     chosen = parse_spec(text)
     return chosen.name, chosen.fitted(family)
 
 
-def written(plugin: Plugin) -> PluginSpec:
-    """Give the selection that makes this plug-in."""
+def spec_of(plugin: Plugin) -> PluginSpec:
+    """Return the specification that makes this plug-in."""
     return PluginSpec(plugin.name, {name: getattr(plugin, name) for name in plugin.options()})
 
 
@@ -78,13 +105,13 @@ def read_value(text: str) -> object:
     return text
 
 
-def text_of(value: object) -> str:
-    """Write what `read_value` reads back."""
+def format_value(value: object) -> str:
+    """Return the text that `read_value` reads back."""
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def fit(where: str, value: object, default: object) -> object:
-    """Give `value` in the kind of the option's default (a whole number serves as a real one), or refuse it."""
+def coerce(where: str, value: object, default: object) -> object:
+    """Return `value` in the type of the default, whole numbers as real ones if need be; else raise ValueError."""
     if isinstance(default, str) and value is None:
         return "none"
     if isinstance(value, bool) or default is None or value is None:
@@ -97,5 +124,5 @@ def fit(where: str, value: object, default: object) -> object:
     else:
         same = isinstance(value, type(default))
     if not same:
-        raise ValueError(f"{where} is like {text_of(default)}, not {text_of(value)}")
+        raise ValueError(f"{where} must be like {format_value(default)}, not {format_value(value)}")
     return value

@@ -1,8 +1,8 @@
-"""Readers: from a file, or a recipe, to this rank's rows in bounded pieces; one file a format.
+"""Readers of data files, and how one is chosen and opened; each format has a file of its own.
 
-A reader is opened by all ranks together. What it gives is a `Source`: the number of rows and, where the format
-says so, of columns, and an iterator over this rank's part of the rows. The pieces of all ranks partition the rows of
-the file exactly; no rank ever holds more than its part.
+All ranks open a file together and get a `Source`: the number of rows and, if the format states it, of columns, and an
+iterator over this rank's rows. The pieces of all ranks partition the rows of the file exactly. No rank ever holds
+more than its part.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.registry import Plugin
 from mpiopt.core.partition import block
-from mpiopt.data.formats.compressed_stream import unpacked
+from mpiopt.data.formats.compressed_stream import open_unpacked
 from mpiopt.data.shard import CsrRows, Vector
 
-PIECE = 8 << 20  # bytes of a piece, roughly
+PIECE = 8 << 20  # bytes of rows that a reader returns at a time, roughly
+HEAD = 4096  # bytes from which a format is recognised
 
 
 @dataclass(frozen=True, eq=False)
 class RawRows:
-    """Consecutive rows of a file, as they stand there: labels unmapped, nothing scaled."""
+    """Consecutive rows as they stand in a file: labels not mapped, nothing scaled."""
 
-    rows: NDArray[np.float64] | CsrRows  # (n, d) or CSR with indices from 0, ascending
-    label: Vector  # (n,), NaN where the file has none
+    rows: NDArray[np.float64] | CsrRows  # (n, d), or CSR with ascending indices from 0
+    label: Vector  # (n,) NaN if the file has none
     weight: Vector | None  # (n,)
-    start: int  # number of the first row in the file
+    start: int  # number of the first row in the file, from 0
 
     def __len__(self) -> int:
         return len(self.label)
@@ -41,22 +42,53 @@ class RawRows:
 
 @dataclass(eq=False)
 class Source(ABC):
-    """An open file as one rank sees it; `total`, `features`, `names` and `sparse` are equal on all ranks."""
+    """An open file as one rank sees it.
 
-    total: int  # rows over all ranks
-    features: int | None  # columns, where the format says it; else the largest index tells
-    sparse: bool  # whether the pieces are CSR
-    names: list[str] | None  # of the features
-    nbytes: int  # of the file that this rank reads
+    Parameters
+    ----------
+    total : int
+        Rows over all ranks.
+    features : int or None
+        Number of columns if the format states it, else None: the largest index decides.
+    sparse : bool
+        Whether the pieces are CSR.
+    names : list of str or None
+        Names of the features.
+    nbytes : int
+        Bytes of the file that this rank reads; the other fields are equal on all ranks.
+
+    Examples
+    --------
+    >>> from mpiopt.comm.threads import single
+    >>> source = open_source("generate:n=5,d=2", "auto", None, single())
+    >>> source.total, source.features, [piece.rows.shape for piece in source.pieces()]
+    (5, 2, [(5, 2)])
+    """
+
+    total: int
+    features: int | None
+    sparse: bool
+    names: list[str] | None
+    nbytes: int
 
     @property
     def checksum(self) -> str | None:
-        """The checksum of the content, where the file states one."""
+        """The checksum of the content, if the file states one."""
         return None
 
     @abstractmethod
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
-        """Read this rank's rows, about `nbytes` at a time, in the order of the file; local, may be called again.
+        """Read this rank's rows in the order of the file; local, and may be called again.
+
+        Parameters
+        ----------
+        nbytes : int
+            Bytes of rows in a piece, roughly.
+
+        Returns
+        -------
+        iterator of RawRows
+            The pieces. A piece may be a view of a buffer that the next one overwrites.
 
         Raises
         ------
@@ -67,39 +99,94 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Reader(Plugin, ABC):
-    """A format. `suffixes` are lower case; a reader must recognise its files by them and by the first bytes."""
+    """A file format. A plug-in for a new format is a subclass with a `name`; its fields are its options.
+
+    Attributes
+    ----------
+    suffixes : tuple of str
+        Suffixes of the format's files, in lower case.
+    lines : bool
+        Whether rows are lines of text, so that the first lines of a file are a file, too.
+
+    Examples
+    --------
+    >>> sorted(Reader.known())[:3]
+    ['csv', 'generated', 'hdf5-csr']
+    >>> Reader.make("csv", {"label": "first"}).label
+    'first'
+    """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    lines: ClassVar[bool] = False  # rows are lines of text: the head of a file is a file
+    lines: ClassVar[bool] = False
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Say whether `path`, whose first bytes are `head` (decompressed), is a file of this format."""
+        """Return whether a file is of this format.
+
+        Parameters
+        ----------
+        path : str
+            The file, or a recipe `generate:…`.
+        head : bytes
+            Its first 4096 bytes, decompressed.
+
+        Returns
+        -------
+        bool
+            True for exactly one reader.
+        """
         return path.lower().endswith(self.suffixes)
 
     @abstractmethod
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
-        """Open the file; collective, and all ranks raise together.
+        """Open a file; collective.
 
-        An index or a column beyond `features`, if given, is refused, here or in `Source.pieces`.
+        Parameters
+        ----------
+        path : str
+            The file.
+        comm : Comm
+            The ranks that share the rows.
+        features : int or None
+            The largest number of features. More are a ValueError, here or in `Source.pieces`.
+
+        Returns
+        -------
+        Source
+            The open file.
+
+        Raises
+        ------
+        ValueError, OSError
+            On all ranks, if the file cannot be read.
         """
 
 
-def find(path: str, form: str = "auto") -> Reader:
-    """Give the reader for a file: `form` is `auto`, a reader's name, or `name:option=value,…`.
+def open_source(path: str, form: str, features: int | None, comm: Comm) -> Source:
+    """Open a file with the reader that `find_reader` returns; no rows are a ValueError; collective."""
+    with comm.agree_on_errors():
+        reader = find_reader(path, form)
+    source = reader.open(path, comm, features)
+    if source.total == 0:
+        raise ValueError(f"{path}: has no rows")
+    return source
+
+
+def find_reader(path: str, form: str = "auto") -> Reader:
+    """Return the reader of a file: `form` is `auto`, a reader's name, or `name:option=value,…`.
 
     Raises
     ------
     ValueError
-        If no reader, or an option, of that name is known, or none recognises the file.
+        If there is no such reader or option, or not exactly one reader recognises the file.
     """
     if form != "auto":
         name, _, text = form.partition(":")
-        return Reader.make(name, settings(Reader, name, text))
+        return Reader.make(name, parse_options(Reader, name, text))
     head = _head(path)
     matching = [cls() for cls in Reader.known().values() if cls().recognises(path, head)]
     if len(matching) != 1:
         names = ", ".join(Reader.known())
-        raise ValueError(f"{path}: cannot tell its format from its name and first bytes; give one of: {names}")
+        raise ValueError(f"{path}: its name and first bytes do not tell its format; set --format to one of: {names}")
     return matching[0]
 
 
@@ -107,20 +194,17 @@ def _head(path: str) -> bytes:
     if path.startswith("generate:"):
         return b""
     if not Path(path).exists():
-        near = difflib.get_close_matches(Path(path).name, _beside(path), n=1)
+        folder = Path(path).parent
+        beside = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        near = difflib.get_close_matches(Path(path).name, beside, n=1)
         raise ValueError(f"{path}: no such file" + (f" (did you mean {near[0]!r}?)" if near else ""))
     if Path(path).is_dir():
         raise ValueError(f"{path}: is a folder, not a file")
-    with unpacked(path) as stream:
-        return stream.read(4096)
+    with open_unpacked(path) as stream:
+        return stream.read(HEAD)
 
 
-def _beside(path: str) -> list[str]:
-    folder = Path(path).parent
-    return [p.name for p in folder.iterdir()] if folder.is_dir() else []
-
-
-def settings(family: type[Plugin], name: str, text: str) -> dict[str, object]:
+def parse_options(family: type[Plugin], name: str, text: str) -> dict[str, object]:
     """Read `key=value,key=value` with the types of the options of plug-in `name`."""
     known = family.known()
     fields = known[name].options() if name in known else {}
@@ -145,8 +229,8 @@ def _typed(name: str, key: str, value: str, default: Any) -> object:
     return type(default)(number)
 
 
-def spans(total: int, comm: Comm, row_bytes: int, nbytes: int) -> Iterator[tuple[int, int]]:
-    """Cut this rank's block of `total` rows into ranges of about `nbytes`."""
+def row_ranges(total: int, comm: Comm, row_bytes: int, nbytes: int) -> Iterator[tuple[int, int]]:
+    """Divide this rank's block of `total` rows into ranges of about `nbytes`."""
     start, stop = block(total, comm.size, comm.rank)
     step = max(1, nbytes // max(1, row_bytes))
     for first in range(start, stop, step):
@@ -154,12 +238,6 @@ def spans(total: int, comm: Comm, row_bytes: int, nbytes: int) -> Iterator[tuple
 
 
 def check_width(path: str, found: int, features: int | None) -> None:
-    """Refuse a file with more columns than `features`.
-
-    Raises
-    ------
-    ValueError
-        If there are more.
-    """
+    """Raise ValueError if a file has more columns than `features`."""
     if features is not None and found > features:
         raise ValueError(f"{path}: has {found} features; at most {features} are allowed here (--features)")

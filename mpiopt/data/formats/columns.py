@@ -1,4 +1,4 @@
-"""Which columns of a table are the label and the weight, and taking them out of the features."""
+"""The columns of a table that are label and weight, and how they are separated from the features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mpiopt.data.formats.base import RawRows
 
 @dataclass(frozen=True)
 class Columns:
-    """Places of the label and of the weight among the columns of a table, None where it has none."""
+    """Places of label and weight among the columns of a table, None if it has none."""
 
     label: int | None
     weight: int | None
@@ -21,7 +21,7 @@ class Columns:
     features: int
 
     def split(self, values: NDArray[np.float64], start: int) -> RawRows:
-        """Cut rows of the table into features, label and weight."""
+        """Separate rows of the table into features, label and weight; `start` is the number of the first row."""
         taken = [c for c in (self.label, self.weight) if c is not None]
         kept = np.delete(values, taken, axis=1) if taken else values
         label = np.full(len(values), np.nan) if self.label is None else values[:, self.label].copy()
@@ -29,8 +29,8 @@ class Columns:
         return RawRows(kept, label, weight, start)
 
 
-def choose(path: str, count: int, names: list[str] | None, label: str, weight: str) -> Columns:
-    """Find the columns that `label` (first, last, none, a name or a number from 1) and `weight` mean.
+def find_columns(path: str, count: int, names: list[str] | None, label: str, weight: str) -> Columns:
+    """Find the columns that `label` and `weight` mean: first, last, none, a name or a number from 1.
 
     Raises
     ------
@@ -38,14 +38,14 @@ def choose(path: str, count: int, names: list[str] | None, label: str, weight: s
         If there is no such column, or none is left for the features.
     """
     places = {"first": 0, "last": count - 1, "none": None, "": None}
-    found = [places[w] if w in places else _named(path, w, count, names) for w in (label, weight)]
+    found = [places[w] if w in places else _place_of(path, w, count, names) for w in (label, weight)]
     rest = [k for k in range(count) if k not in found]
     if not rest:
         raise ValueError(f"{path}: has {count} columns; at least one besides label and weight is needed")
     return Columns(found[0], found[1], [names[k] for k in rest] if names else None, len(rest))
 
 
-def _named(path: str, wanted: str, count: int, names: list[str] | None) -> int:
+def _place_of(path: str, wanted: str, count: int, names: list[str] | None) -> int:
     if names and wanted in names:
         return names.index(wanted)
     if wanted.isdigit() and 1 <= int(wanted) <= count:

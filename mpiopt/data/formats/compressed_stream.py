@@ -5,32 +5,46 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
-from typing import IO
+from typing import IO, NamedTuple
+
+GZIP, BZIP2 = b"\x1f\x8b", b"BZh"  # first bytes of a file
 
 
-def unpacked(path: str) -> IO[bytes]:
-    """Open a plain, gz or bz2 file, told by its first bytes, as a stream of its content."""
-    with open(path, "rb") as file:
-        magic = file.read(3)
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return bz2.open(path, "rb") if magic == b"BZh" else open(path, "rb")
+class Head(NamedTuple):
+    """The beginning of a file."""
+
+    text: bytes  # whole lines of the content
+    share: float  # of the file that they are, nearly
 
 
-def _content(raw: IO[bytes]) -> IO[bytes]:
+def is_compressed(magic: bytes) -> bool:
+    """Return whether a file with these first three bytes is compressed."""
+    return magic[:2] == GZIP or magic == BZIP2
+
+
+def _unpack(raw: IO[bytes]) -> IO[bytes]:
     magic = raw.read(3)
     raw.seek(0)
-    if magic[:2] == b"\x1f\x8b":
+    if magic[:2] == GZIP:
         return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    return bz2.BZ2File(raw) if magic == b"BZh" else raw
+    return bz2.BZ2File(raw) if magic == BZIP2 else raw
 
 
-def head(path: str, nbytes: int) -> tuple[bytes, float]:
-    """Give the first bytes of the content, up to the end of a line, and what part of the file they are, nearly."""
+def open_unpacked(path: str) -> IO[bytes]:
+    """Open a plain, gz or bz2 file, which its first bytes tell, as a stream of its content."""
+    with open(path, "rb") as file:
+        magic = file.read(3)
+    if magic[:2] == GZIP:
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return bz2.open(path, "rb") if magic == BZIP2 else open(path, "rb")
+
+
+def read_head(path: str, nbytes: int) -> Head:
+    """Read the first `nbytes` of the content, up to the end of a line."""
     with open(path, "rb") as raw:
-        text = _content(raw).read(nbytes)
-        part = raw.tell() / max(1, os.path.getsize(path))
+        text = _unpack(raw).read(nbytes)
+        share = raw.tell() / max(1, os.path.getsize(path))
         if len(text) < nbytes:
-            return text, 1.0
+            return Head(text, 1.0)
     whole = text[: text.rfind(b"\n") + 1]
-    return whole, part * len(whole) / len(text)
+    return Head(whole, share * len(whole) / len(text))

@@ -1,18 +1,18 @@
-"""Tables of numbers as text: one row a line, separated by commas, semicolons, tabs or blanks, plain, gz or bz2."""
+"""Tables of numbers as text, plain, gz or bz2: a row a line; commas, semicolons, tabs or blanks between numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width
-from mpiopt.data.formats.columns import Columns, choose
-from mpiopt.data.formats.compressed_stream import unpacked
-from mpiopt.data.formats.text_blocks import Block, Text, decide, place
+from mpiopt.data.formats.columns import Columns, find_columns
+from mpiopt.data.formats.compressed_stream import open_unpacked
+from mpiopt.data.formats.text_blocks import Block, TextFile, exact_numbers, locate
 from mpiopt.kernels import text_parse
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "blank": " "}
@@ -36,22 +36,21 @@ class Csv(Reader):
                 raise ValueError(f"csv: {key} must be one of {', '.join(choices)}; not {getattr(self, key)!r}")
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Tell by the suffix before .gz or .bz2."""
+        """Return whether the suffix, before .gz or .bz2, is the format's."""
         return path.lower().removesuffix(".gz").removesuffix(".bz2").endswith(self.suffixes)
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the first line, then count the rows, each rank in its part."""
         with comm.agree_on_errors():
-            skip, lines, separator, columns, count = self._first_line(path, features)
-        text = Text(path, comm, skip, lines)
-        return _Source(
-            text.rows, columns.features, False, columns.names, text.nbytes, text, ord(separator), columns, count
-        )
+            table = self._first_line(path, features)
+        text = TextFile(path, comm, table.skip, table.lines)
+        columns = table.columns
+        return _Source(text.rows, columns.features, False, columns.names, text.nbytes, text, table)
 
-    def _first_line(self, path: str, features: int | None) -> tuple[int, int, str, Columns, int]:
-        """Give the bytes and lines to skip, the separator, the columns and their number."""
+    def _first_line(self, path: str, features: int | None) -> _Table:
+        """Read separator and columns from the first line that is not a comment."""
         skip = lines = 0
-        with unpacked(path) as stream:
+        with open_unpacked(path) as stream:
             line = stream.readline()
             while line and (not line.strip() or line.lstrip().startswith(b"#")):
                 skip, lines = skip + len(line), lines + 1
@@ -62,9 +61,9 @@ class Csv(Reader):
         separator = self._separator(shown)
         fields = [f.strip().strip('"') for f in (shown.split() if separator == " " else shown.split(separator))]
         titled = self.header == "yes" or (self.header == "auto" and all(map(_is_name, fields)))
-        columns = choose(path, len(fields), fields if titled else None, self.label, self.weight)
+        columns = find_columns(path, len(fields), fields if titled else None, self.label, self.weight)
         check_width(path, columns.features, features)
-        return skip + len(line) * titled, lines + titled, separator, columns, len(fields)
+        return _Table(skip + len(line) * titled, lines + titled, ord(separator), columns, len(fields))
 
     def _separator(self, line: str) -> str:
         if self.separator != "auto":
@@ -72,8 +71,18 @@ class Csv(Reader):
         return next((s for s in ("\t", ";", ",") if s in line.strip()), " " if " " in line.strip() else ",")
 
 
+class _Table(NamedTuple):
+    """The form of a table."""
+
+    skip: int  # bytes before the first row
+    lines: int  # lines before the first row
+    separator: int  # as a byte
+    columns: Columns
+    fields: int  # in each row
+
+
 def _is_name(field: str) -> bool:
-    """Say whether a field of the first line is a title: words are, but not the words for no number."""
+    """Return whether a field of the first line is a column's name: a word, but not one for a missing number."""
     try:
         float(field)
     except ValueError:
@@ -83,30 +92,28 @@ def _is_name(field: str) -> bool:
 
 @dataclass(eq=False)
 class _Source(Source):
-    text: Text
-    separator: int
-    columns: Columns
-    count: int
+    text: TextFile
+    table: _Table
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         for block in self.text.blocks(nbytes):
             yield self._parse(block)
 
     def _parse(self, block: Block) -> RawRows:
-        values = np.empty((block.rows, self.count))
+        values = np.empty((block.rows, self.table.fields))
         slow, fault = np.empty((len(block.text) // 20 + 1, 3), np.int64), np.zeros(2, np.int64)
-        hard = text_parse.parse_csv(block.text, self.separator, values, slow, fault)
+        hard = text_parse.parse_csv(block.text, self.table.separator, values, slow, fault)
         if fault[0]:
             raise ValueError(self._explain(block, int(fault[0]), int(fault[1])))
-        for slot, value in decide(block, slow[:hard]):
+        for slot, value in exact_numbers(block, slow[:hard]):
             values.flat[slot] = value
-        return self.columns.split(values, block.row)
+        return self.table.columns.split(values, block.row)
 
     def _explain(self, block: Block, code: int, at: int) -> str:
-        where, found = place(self.text.path, block, at, chr(self.separator))
+        where, found = locate(self.text.path, block, at, chr(self.table.separator))
         allowed = {
             text_parse.VALUE: "a field must be a finite decimal number",
-            text_parse.FIELDS: f"every row must have {self.count} fields, as the first has",
+            text_parse.FIELDS: f"every row must have {self.table.fields} fields, as the first has",
             text_parse.RANGE: "the number is too large for float64",
         }[code]
         return f"{where}: found {found}; {allowed}"

@@ -1,14 +1,16 @@
 """What the HDF5 readers share, and the writer of `mpiopt convert`.
 
-The form written: `/X` (n, d), or `/indptr` (n + 1), `/indices`, `/data`; `/y` (n,), `/weight` (n,) if there are
-weights, `/names` and `/classes` where known; attributes `format`, `version`, `shape`, `checksum`.
+The file written has `/X` (n, d), or `/indptr` (n + 1), `/indices`, `/data`; `/y` (n,), `/weight` (n,) if there are
+weights, `/names` and `/classes` if known; attributes `format`, `version`, `shape`, `checksum`.
 """
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -20,14 +22,17 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FORMAT, VERSION = "mpiopt-data", 1
 
 
-def opened(path: str) -> h5py.File:
-    """Open a file to read.
+class Stated(NamedTuple):
+    """What a file says of its rows besides the rows themselves."""
 
-    Raises
-    ------
-    ValueError
-        If it is cut off, no HDF5, or of an unknown version.
-    """
+    nbytes: int  # of the file, for each rank
+    names: list[str] | None  # of the features
+    features: int | None
+    checksum: str | None  # written by `mpiopt convert`
+
+
+def open_data(path: str) -> h5py.File:
+    """Open a data file to read; one that is cut off, not HDF5, or of an unknown version is a ValueError."""
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
@@ -42,7 +47,7 @@ def opened(path: str) -> h5py.File:
 
 
 def is_csr(path: str) -> bool:
-    """Say whether the file holds rows in CSR form; one that cannot be opened does not."""
+    """Return whether the file holds rows in CSR form; False if it cannot be opened."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             return all(isinstance(file.get(name), h5py.Dataset) for name in ("indptr", "indices", "data"))
@@ -51,13 +56,7 @@ def is_csr(path: str) -> bool:
 
 
 def dataset(path: str, file: h5py.File, name: str, axes: int, length: int | None) -> h5py.Dataset:
-    """Give the dataset `name` after checking its shape and type.
-
-    Raises
-    ------
-    ValueError
-        If it is missing, holds no real numbers, or has other axes or another length.
-    """
+    """Return the dataset `name`; ValueError if it is missing, has other axes or length, or no real numbers."""
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
         known: list[str] = []
@@ -69,7 +68,7 @@ def dataset(path: str, file: h5py.File, name: str, axes: int, length: int | None
     return found
 
 
-def slice_of(path: str, file: h5py.File, name: str, start: int, stop: int, dtype: Any) -> Array:
+def read_slice(path: str, file: h5py.File, name: str, start: int, stop: int, dtype: Any) -> Array:
     """Read rows start … stop-1 of a dataset."""
     try:
         return np.ascontiguousarray(file[name][start:stop], dtype)
@@ -77,25 +76,33 @@ def slice_of(path: str, file: h5py.File, name: str, start: int, stop: int, dtype
         raise ValueError(f"{path}: dataset {name!r} cannot be read: {error}") from None
 
 
-def names_of(file: h5py.File) -> list[str] | None:
-    """Give the names of the features, where the file has them."""
-    return [n.decode() for n in file["names"][:]] if "names" in file else None
+def check_vectors(path: str, file: h5py.File, names: Sequence[str], n: int) -> None:
+    """Raise ValueError unless those of the datasets `names` that exist are n real numbers."""
+    for name in names:
+        if name in file:
+            dataset(path, file, name, 1, n)
 
 
-def stated_checksum(file: h5py.File) -> str | None:
-    """Give the checksum that `mpiopt convert` wrote, if any."""
-    found = file.attrs.get("checksum")
-    return found.decode() if isinstance(found, bytes) else None
+def read_vectors(path: str, file: h5py.File, names: Sequence[str], start: int, stop: int) -> list[Array | None]:
+    """Read entries start … stop-1 of the datasets `names`; None for one that does not exist."""
+    return [read_slice(path, file, name, start, stop, np.float64) if name in file else None for name in names]
 
 
-def attribute(file: h5py.File, name: str) -> Any:
-    """Give an attribute, or None."""
-    return file.attrs.get(name)
+def stated(path: str, file: h5py.File, ranks: int) -> Stated:
+    """Read what a file says of its rows; `ranks` share the reading."""
+    names = [n.decode() for n in file["names"][:]] if "names" in file else None
+    shape, checksum = file.attrs.get("shape"), file.attrs.get("checksum")
+    return Stated(
+        os.path.getsize(path) // ranks,
+        names,
+        None if shape is None else int(shape[1]),
+        checksum.decode() if isinstance(checksum, bytes) else None,
+    )
 
 
 @dataclass(frozen=True)
 class WritePlan:
-    """What is to be written: the datasets with shape and type, and small things that rank 0 writes."""
+    """The content of a file to write: datasets with shape and type, attributes, and what rank 0 writes alone."""
 
     datasets: dict[str, tuple[tuple[int, ...], Any]]
     attributes: dict[str, Any]
@@ -103,14 +110,19 @@ class WritePlan:
     classes: Vector | None
 
 
-Part = tuple[str, int, Array]  # dataset, first row, rows
+class Slab(NamedTuple):
+    """Rows for a dataset."""
+
+    dataset: str
+    start: int  # first row there
+    rows: Array
 
 
-def write(path: str, plan: WritePlan, parts: Callable[[], Sequence[Part] | None], comm: Comm) -> None:
-    """Write what `parts` gives, call after call, on every rank until it gives None everywhere; collective.
+def write(path: str, plan: WritePlan, next_slabs: Callable[[], Sequence[Slab] | None], comm: Comm) -> None:
+    """Write what `next_slabs` returns, call after call, until it returns None on every rank; collective.
 
-    In parallel where h5py has MPI and `comm` has a communicator `raw`; else through rank 0, piece by piece.
-    `parts` must not raise except by `Comm.agree`.
+    All ranks write in parallel if h5py has MPI and `comm` an MPI communicator `raw`; else rank 0 writes for all,
+    piece by piece. `next_slabs` must not raise except by `Comm.agree`.
     """
     raw = getattr(comm, "raw", None) if h5py.get_config().mpi else None
     file = None
@@ -124,7 +136,7 @@ def write(path: str, plan: WritePlan, parts: Callable[[], Sequence[Part] | None]
     except OSError as failure:
         error = failure
     comm.agree(error)
-    error = _write_all(file, parts, comm, together=raw is None)
+    error = _write_all(file, next_slabs, comm, on_root=raw is None)
     try:
         if file is not None:
             _finish(file, plan, comm.rank)
@@ -137,7 +149,7 @@ def write(path: str, plan: WritePlan, parts: Callable[[], Sequence[Part] | None]
 def _create(file: h5py.File | None, plan: WritePlan) -> None:
     if file is None:
         return
-    for name, (shape, dtype) in plan.datasets.items():  # contiguous: read and written without a second copy
+    for name, (shape, dtype) in plan.datasets.items():  # not chunked, so that reading and writing copy nothing
         file.create_dataset(name, shape, dtype)
     if plan.names:
         file.create_dataset("names", (len(plan.names),), f"S{max(len(n.encode()) for n in plan.names)}")
@@ -156,14 +168,14 @@ def _finish(file: h5py.File, plan: WritePlan, rank: int) -> None:
 
 
 def _write_all(
-    file: h5py.File | None, parts: Callable[[], Sequence[Part] | None], comm: Comm, together: bool
+    file: h5py.File | None, next_slabs: Callable[[], Sequence[Slab] | None], comm: Comm, on_root: bool
 ) -> Exception | None:
     error: Exception | None = None
     while True:
-        mine = parts()
+        mine = next_slabs()
         if not comm.max(np.array([mine is not None]))[0]:
             return error
-        for batch in _gathered(mine or [], comm) if together else [mine or []]:
+        for batch in _gather_on_root(mine or [], comm) if on_root else [mine or []]:
             try:
                 for name, start, rows in batch:
                     if file is not None and len(rows) and error is None:
@@ -172,11 +184,9 @@ def _write_all(
                 error = OSError(str(failure))
 
 
-def _gathered(mine: Sequence[Part], comm: Comm) -> list[Sequence[Part]]:
-    """Bring the parts of all ranks to rank 0."""
-    import pickle
-
+def _gather_on_root(mine: Sequence[Slab], comm: Comm) -> list[Sequence[Slab]]:
+    """Send the slabs of all ranks to rank 0, which returns them."""
     nothing = np.empty(0, np.uint8)
     packed = np.frombuffer(pickle.dumps(list(mine)), np.uint8)
-    came = comm.alltoall([packed if r == 0 else nothing for r in range(comm.size)])
-    return [pickle.loads(c.tobytes()) if len(c) else [] for c in came]
+    received = comm.alltoall([packed if r == 0 else nothing for r in range(comm.size)])
+    return [pickle.loads(c.tobytes()) if len(c) else [] for c in received]

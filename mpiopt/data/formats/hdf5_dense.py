@@ -1,8 +1,7 @@
-"""HDF5 files with the rows as a dense array: `/X` (n, d), `/y` (n,) and, if it likes, `/weight` (n,)."""
+"""HDF5 files with the rows as a dense array: `/X` (n, d), `/y` (n,) and, optionally, `/weight` (n,)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, row_ranges
 
 
 @dataclass(frozen=True)
@@ -24,28 +23,21 @@ class Hdf5Dense(Reader):
     weight: str = "weight"
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Tell by the first bytes, and take all that is not in CSR form."""
+        """Return whether the first bytes are HDF5's and the rows are not in CSR form."""
         from mpiopt.data.formats.hdf5 import SIGNATURE, is_csr
 
         return head.startswith(SIGNATURE) and not is_csr(path)
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
-        """Look at the shapes; each rank for itself."""
-        with comm.agree_on_errors():
-            return self._open(path, comm, features)
-
-    def _open(self, path: str, comm: Comm, features: int | None) -> Source:
+        """Read the shapes, on each rank."""
         from mpiopt.data.formats import hdf5
 
-        with hdf5.opened(path) as file:
+        with comm.agree_on_errors(), hdf5.open_data(path) as file:
             n, d = hdf5.dataset(path, file, self.x, 2, None).shape
-            for name in (self.y, self.weight):
-                if name in file:
-                    hdf5.dataset(path, file, name, 1, n)
+            hdf5.check_vectors(path, file, (self.y, self.weight), n)
             check_width(path, d, features)
-            nbytes = os.path.getsize(path) // comm.size
-            stated = hdf5.stated_checksum(file)
-            return _Source(n, d, False, hdf5.names_of(file), nbytes, path, self, comm, stated)
+            stated = hdf5.stated(path, file, comm.size)
+            return _Source(n, d, False, stated.names, stated.nbytes, path, self, comm, stated.checksum)
 
 
 @dataclass(eq=False)
@@ -60,11 +52,11 @@ class _Source(Source):
         return self.stated
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
-        from mpiopt.data.formats.hdf5 import opened, slice_of
+        from mpiopt.data.formats import hdf5
 
-        r = self.reader
-        with opened(self.path) as file:
-            for a, b in spans(self.total, self.comm, 8 * (self.features or 0), nbytes):
-                rows = slice_of(self.path, file, r.x, a, b, np.float64)
-                has = [slice_of(self.path, file, n, a, b, np.float64) if n in file else None for n in (r.y, r.weight)]
-                yield RawRows(rows, np.full(b - a, np.nan) if has[0] is None else has[0], has[1], a)
+        reader = self.reader
+        with hdf5.open_data(self.path) as file:
+            for a, b in row_ranges(self.total, self.comm, 8 * (self.features or 0), nbytes):
+                rows = hdf5.read_slice(self.path, file, reader.x, a, b, np.float64)
+                label, weight = hdf5.read_vectors(self.path, file, (reader.y, reader.weight), a, b)
+                yield RawRows(rows, np.full(b - a, np.nan) if label is None else label, weight, a)

@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source
-from mpiopt.data.formats.text_blocks import Block, Text, decide, place
+from mpiopt.data.formats.base import HEAD, PIECE, RawRows, Reader, Source
+from mpiopt.data.formats.text_blocks import Block, TextFile, exact_numbers, locate
 from mpiopt.data.shard import CsrRows
 from mpiopt.kernels import text_parse
 
 _FIRST_LINE = re.compile(rb"\s*[-+.\deE]+(\s+(\d+|qid):[-+.\deEnaif]+)+\s*(#.*)?$")
-_MOST = (1 << 31) - 1
+_MAX_INDEX = (1 << 31) - 1  # indices are int32
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,28 @@ class Libsvm(Reader):
             raise ValueError(f"libsvm: base must be auto, 0 or 1, not {self.base!r}")
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Tell by the suffix before .gz or .bz2, else by the first line that is no comment."""
+        """Return whether the suffix, before .gz or .bz2, or the first line that is not a comment is the format's."""
         stem = path.lower().removesuffix(".gz").removesuffix(".bz2")
         if stem.endswith(self.suffixes):
             return True
         lines = [line for line in head.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]
         first = lines[0] if lines else b""
-        if len(lines) == 1 and len(head) == 4096:
-            first = first[: first.rfind(b" ") + 1]  # the last field may be cut
+        if len(lines) == 1 and len(head) == HEAD:
+            first = first[: first.rfind(b" ") + 1]  # the last field may be incomplete
         return b":" in first and _FIRST_LINE.match(first) is not None
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Count the rows and look for an index 0, each rank in its part."""
-        text = Text(path, comm)
-        base = int(self.base) if self.base != "auto" else 0 if text.zero_seen else 1
-        return _Source(text.rows, None, True, None, text.nbytes, text, base, _MOST if features is None else features)
+        text = TextFile(path, comm)
+        base = int(self.base) if self.base != "auto" else 0 if text.has_index_zero else 1
+        return _Source(
+            text.rows, None, True, None, text.nbytes, text, base, _MAX_INDEX if features is None else features
+        )
 
 
 @dataclass(eq=False)
 class _Source(Source):
-    text: Text
+    text: TextFile
     base: int
     limit: int
 
@@ -69,13 +71,13 @@ class _Source(Source):
         )
         if fault[0]:
             raise ValueError(self._explain(block, int(fault[0]), int(fault[1])))
-        for slot, value in decide(block, slow[:hard]):
+        for slot, value in exact_numbers(block, slow[:hard]):
             (values if slot >= 0 else label)[slot if slot >= 0 else -1 - slot] = value
         width = int(indices[:stored].max()) + 1 if stored else 0
         return RawRows(CsrRows(indptr, indices[:stored], values[:stored], width), label, None, block.row)
 
     def _explain(self, block: Block, code: int, at: int) -> str:
-        where, found = place(self.text.path, block, at)
+        where, found = locate(self.text.path, block, at)
         lowest, highest = self.base, self.base + self.limit - 1
         allowed = {
             text_parse.LABEL: "a row must begin with one label, a finite number",

@@ -1,4 +1,4 @@
-"""NumPy files: .npy with the label in a column, .npz with arrays X, y and, if it likes, weight."""
+"""NumPy files: .npy with the label in a column, .npz with arrays X, y and, optionally, weight."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, spans
-from mpiopt.data.formats.columns import Columns, choose
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, row_ranges
+from mpiopt.data.formats.columns import Columns, find_columns
 
-# numpy reads a header with ast.literal_eval, which is not safe between threads in CPython 3.11 (gh-106905).
+# numpy reads a header with ast.literal_eval, which threads must not call at once in CPython 3.11 (gh-106905).
 _HEADER = threading.Lock()
 
 
@@ -32,11 +32,11 @@ class Npy(Reader):
     weight: str = "none"
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Tell by the first bytes."""
+        """Return whether the first bytes are those of .npy, or of a zip archive that is named .npz."""
         return head[:6] == b"\x93NUMPY" or (head[:2] == b"PK" and path.lower().endswith(".npz"))
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
-        """Read the headers."""
+        """Read the headers, on each rank."""
         with comm.agree_on_errors():
             return self._open(path, comm, features)
 
@@ -52,7 +52,7 @@ class Npy(Reader):
         except (ValueError, EOFError) as error:
             raise ValueError(f"{path}: is not a whole .npy file of numbers: {error}") from None
         _check(path, "the array", table.shape, table.dtype, 2)
-        columns = choose(path, table.shape[1], None, self.label, self.weight)
+        columns = find_columns(path, table.shape[1], None, self.label, self.weight)
         check_width(path, columns.features, features)
         return _Table(table.shape[0], columns.features, False, None, nbytes, table, columns, comm)
 
@@ -70,12 +70,12 @@ class _Table(Source):
     comm: Comm
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
-        for start, stop in spans(self.total, self.comm, 8 * self.table.shape[1], nbytes):
+        for start, stop in row_ranges(self.total, self.comm, 8 * self.table.shape[1], nbytes):
             yield self.columns.split(np.array(self.table[start:stop], np.float64, order="C"), start)
 
 
 def _archive(path: str) -> tuple[int, ...]:
-    """Check the arrays of an .npz and give the shape of X."""
+    """Check the arrays of an .npz and return the shape of X."""
     with zipfile.ZipFile(path) as archive:
         members = [n.removesuffix(".npy") for n in archive.namelist()]
         if "X" not in members:
@@ -107,7 +107,7 @@ class _Archive(Source):
     comm: Comm
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
-        """Read on from the beginning of each member: what is compressed cannot be entered in the middle."""
+        """Read each member from its start: compressed data cannot be entered in the middle."""
         start, stop = block(self.total, self.comm.size, self.comm.rank)
         try:
             with zipfile.ZipFile(self.path) as archive:

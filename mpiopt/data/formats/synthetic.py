@@ -1,4 +1,4 @@
-"""Made-up data: `generate:n=1e6,d=100,condition=1e4,…` instead of a file; each rank makes its own rows.
+"""Synthetic data: `generate:n=1e6,d=100,condition=1e4,…` instead of a file; each rank makes its own rows.
 
 Row i depends on the seed and its number alone. With z standard normal (or sparse, normal where not zero) and h g_b
 the shift of the row's block b, the row is x = Q S (z + h g_b), where S has singular values from 1 down to
@@ -18,24 +18,25 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
 from mpiopt.core.rng import generator
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, settings
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, parse_options
 from mpiopt.data.shard import CsrRows, Vector
 
 PREFIX = "generate:"
 TASKS = ("regression", "binary", "multiclass", "count")
 _ROWS, _MODEL, _SHIFT = 104, 105, 106  # streams of randomness
 
-LARGEST = 10**15  # of a whole number, far from the end of an int64; n rows of d columns may still not fit the disk
+LARGEST = 10**15  # limit of the whole-number options, far below the largest int64
+BLOCK_ROWS, BLOCK_ENTRIES = 4096, 1 << 20  # limits of a block of rows, which is made at once
 
 
 @dataclass(frozen=True)
 class Generated(Reader):
-    """Made-up rows of a planted linear model, without a file: `generate:n=…,d=…,condition=…`."""
+    """Synthetic rows of a planted linear model, without a file: `generate:n=…,d=…,condition=…`."""
 
     name: ClassVar[str] = "generated"
     n: int = 1000
     d: int = 10
-    condition: float = 1.0  # of the rows' second moment
+    condition: float = 1.0  # condition number of the second moment of the rows
     density: float = 1.0  # fraction of nonzeros; below 1 the rows are sparse
     heterogeneity: float = 0.0  # length of the shift of each of `blocks` stretches of rows, per column
     blocks: int = 16
@@ -57,18 +58,15 @@ class Generated(Reader):
             raise ValueError(f"generate: task must be one of {', '.join(TASKS)}; not {self.task!r}")
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Tell by the prefix of the path."""
+        """Return whether the path has the prefix of a recipe."""
         return path.startswith(PREFIX)
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the options in the path."""
-        with comm.agree_on_errors():
-            return self._open(path, comm, features)
-
-    def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         text = path.removeprefix(PREFIX)
-        made = cast(Generated, Reader.make(self.name, settings(Reader, self.name, text))) if text else self
-        check_width(path, made.d, features)
+        with comm.agree_on_errors():
+            made = cast(Generated, Reader.make(self.name, parse_options(Reader, self.name, text))) if text else self
+            check_width(path, made.d, features)
         return _Source(made.n, made.d, made.density < 1, None, 0, made, comm)
 
 
@@ -97,12 +95,12 @@ def _part(rows: NDArray[np.float64] | CsrRows, here: slice) -> NDArray[np.float6
 
 
 class _Model:
-    """The planted model and the rows of block after block."""
+    """The planted model, which makes the rows block by block."""
 
     def __init__(self, made: Generated) -> None:
         self._made, rng, d = made, generator(made.seed, _MODEL, 0, 0), made.d
         self.stored = min(d, max(1, round(made.density * d)))
-        self.step = max(1, min(4096, (1 << 20) // self.stored))
+        self.step = max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // self.stored))
         outputs = made.classes if made.task == "multiclass" else 1
         planted = rng.normal(size=(outputs, d))
         self._planted = planted / np.linalg.norm(planted, axis=1, keepdims=True) * math.sqrt(d / self.stored)
@@ -135,7 +133,7 @@ class _Model:
         return z, self._labels(margins, rng)
 
     def _shifts(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Give for each row which shift it has, and the shifts."""
+        """Return for each row the number of its shift, and the shifts."""
         made = self._made
         which, place = np.unique(numbers * made.blocks // made.n, return_inverse=True)
         shifts = np.array([generator(made.seed, _SHIFT, int(w), 0).normal(size=made.d) for w in which])

@@ -1,8 +1,8 @@
 """Text in blocks of whole lines, each rank its part, with the numbers of the first line and row of each block.
 
-A plain file is cut into one range of bytes a rank; a rank begins after the first newline at or after its start. A
-compressed stream cannot be cut: every rank decompresses all of it, which takes no longer than one rank would take
-and needs no sending, and keeps each size-th block.
+A plain file is divided into one range of bytes for each rank; a rank starts after the first newline at or after the
+start of its range. A compressed stream cannot be divided: every rank decompresses all of it and keeps every size-th
+block. That takes no longer than one rank would take, and nothing has to be sent.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import PIECE
-from mpiopt.data.formats.compressed_stream import unpacked
+from mpiopt.data.formats.compressed_stream import is_compressed, open_unpacked
 from mpiopt.kernels.text_parse import survey
 
 Bytes = NDArray[np.uint8]
+NEAR_END = 4096  # bytes at the end of a block that are searched for a newline first
+SHOWN = 200  # bytes of a line that are searched for the field to show
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +37,14 @@ class Block:
     colons: int
 
 
-class Text:
-    """A text file, surveyed by all ranks: `rows` of all, whether an index 0 was seen, where this rank begins."""
+class TextFile:
+    """A text file that all ranks have counted: the rows of all ranks, and where this rank starts."""
 
     def __init__(self, path: str, comm: Comm, skip: int = 0, skipped_lines: int = 0) -> None:
         self.path, self._comm, self._skip = path, comm, skip
         self._size = os.path.getsize(path)
         with open(path, "rb") as file:
-            self.plain = file.read(3)[:2] not in (b"\x1f\x8b", b"BZ")
+            self.plain = not is_compressed(file.read(3))
         with comm.agree_on_errors():
             mine = self._count()
         all_ranks = comm.allgather(mine[None])
@@ -50,7 +52,7 @@ class Text:
         before = counts[: comm.rank].sum(axis=0) if self.plain else np.zeros(4, np.int64)
         self._line, self._row = int(before[0]) + skipped_lines, int(before[1])
         self.rows = int(counts[:, 1].sum())
-        self.zero_seen = bool(counts[:, 3].sum())
+        self.has_index_zero = bool(counts[:, 3].sum())
         self.nbytes = self._size // comm.size if self.plain else self._size
 
     def _count(self) -> NDArray[np.int64]:
@@ -70,7 +72,7 @@ class Text:
 
     def _texts(self, nbytes: int) -> Iterator[Bytes]:
         try:
-            with unpacked(self.path) as stream:
+            with open_unpacked(self.path) as stream:
                 begin, end = self._range(stream)
                 stream.seek(begin)
                 yield from whole_lines(stream, end - begin, nbytes)
@@ -88,7 +90,7 @@ class Text:
         return begin, end
 
     def _next_line(self, stream: IO[bytes], at: int) -> int:
-        """Give the first beginning of a line at or after `at`."""
+        """Return the first start of a line at or after byte `at`."""
         if at <= self._skip:
             return self._skip
         stream.seek(at - 1)
@@ -97,9 +99,9 @@ class Text:
 
 
 def whole_lines(stream: IO[bytes], length: int, nbytes: int) -> Iterator[Bytes]:
-    """Read `length` bytes in blocks of about `nbytes` that end with a newline, added where it lacks.
+    """Read `length` bytes in blocks of about `nbytes` that end with a newline; one is added at the end if missing.
 
-    A block is a view of one buffer and good until the next is asked for.
+    A block is a view of a buffer that the next one overwrites.
     """
     buffer, kept = np.empty(nbytes + 1, np.uint8), 0
     while True:
@@ -121,26 +123,26 @@ def whole_lines(stream: IO[bytes], length: int, nbytes: int) -> Iterator[Bytes]:
 
 
 def _after_last_newline(buffer: Bytes, start: int, stop: int) -> int:
-    """Give the place after the last newline in buffer[start:stop], or 0."""
-    for low in (max(start, stop - 4096), start):
+    """Return the place after the last newline in buffer[start:stop], or 0."""
+    for low in (max(start, stop - NEAR_END), start):
         found = buffer[low:stop].tobytes().rfind(b"\n")
         if found >= 0:
             return low + found + 1
     return 0
 
 
-def place(path: str, block: Block, at: int, separator: str = " ") -> tuple[str, str]:
-    """Give `path, line …, column …` of byte `at` of a block, and what is found there."""
+def locate(path: str, block: Block, at: int, separator: str = " ") -> tuple[str, str]:
+    """Return `path, line …, column …` of byte `at` of a block, and what is found there, for a message."""
     raw = block.text.tobytes()
     line = block.line + raw.count(b"\n", 0, at) + 1
     column = at - (raw.rfind(b"\n", 0, at) + 1) + 1
-    token = raw[at : at + 200].split(b"\n")[0].split(separator.encode() if separator.strip() else None) or [b""]
+    token = raw[at : at + SHOWN].split(b"\n")[0].split(separator.encode() if separator.strip() else None) or [b""]
     shown = token[0].strip()[:40].decode("ascii", "backslashreplace")
     missing = "an empty field" if raw[at : at + 1] == separator.encode() else "the end of the line"
     return f"{path}, line {line}, column {column}", repr(shown) if shown else missing
 
 
-def decide(block: Block, slow: NDArray[np.int64]) -> Iterator[tuple[int, float]]:
-    """Give slot and value of the numbers whose digits are too many for the kernel."""
+def exact_numbers(block: Block, slow: NDArray[np.int64]) -> Iterator[tuple[int, float]]:
+    """Yield slot and value of the numbers that have too many digits for the kernel."""
     for slot, begin, end in slow:
         yield int(slot), float(block.text[begin:end].tobytes())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.files import cause, sync
-from mpiopt.core.hdf5 import LIBVER, Outlet
+from mpiopt.core.hdf5 import LIBVER, ErrorKeepingFile
 from mpiopt.core.state import Layout
 from mpiopt.resilience.checkpoint.base import Meta
 from mpiopt.resilience.checkpoint.header import Field, Head, write_head

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.compress.compressors.base import Compressor
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 from mpiopt.studies.compression.streams import root
 from mpiopt.studies.files import aligned
 
@@ -53,7 +53,7 @@ def one(compressor: Compressor, x: np.ndarray, h: np.ndarray) -> Covariance:
         error = float(np.linalg.norm(found - formula) / np.linalg.norm(formula))
         fourth = float(((sent**2).sum(axis=1) ** 2).mean()) - float((found**2).sum())
         expected = float(np.sqrt(fourth / len(x)) / np.linalg.norm(formula))
-    return Covariance(str(written(compressor)), error, expected, variance, compressor.variance(x.shape[1]))
+    return Covariance(str(spec_of(compressor)), error, expected, variance, compressor.variance(x.shape[1]))
 
 
 def table(found: list[Covariance], draws: int) -> str:

@@ -12,7 +12,7 @@ from mpiopt.comm import lockstep
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.graph_channel import GraphChannel
-from mpiopt.data.row_formats import padded
+from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Model, Objective
@@ -82,7 +82,7 @@ def follow(
 def posed(a: Vector, b: Vector, comm: Comm) -> Objective:
     """Give least squares on the rows of a rank; all ranks have as many."""
     n, d = a.shape
-    x = np.zeros((n, padded(d)))
+    x = np.zeros((n, padded_width(d)))
     x[:, :d] = a
     shard = Shard(DenseRows(x), b, np.ones(n), np.arange(n), n * comm.rank, n * comm.size, d)
     return Objective(Loss.make("squared"), Penalty.make("none"), shard)

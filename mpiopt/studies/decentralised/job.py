@@ -11,7 +11,7 @@ from mpiopt.algorithms.base import Algorithm
 from mpiopt.consensus.digraph import Graph
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import PluginSpec, fit, named, parse_spec
+from mpiopt.core.config.spec import PluginSpec, coerce, name_and_options, parse_spec
 from mpiopt.studies.jobs import gridded
 from mpiopt.studies.stepsize.synthetic import check_sizes
 from mpiopt.training.problem import make_algorithm
@@ -58,7 +58,7 @@ class DecentralisedStudy:
 
 def graph_of(cell: DecentralisedCell) -> Graph:
     """Give the graph of a cell."""
-    return Topology.make(*named(cell.topology, Topology.known())).graph(cell.ranks)
+    return Topology.make(*name_and_options(cell.topology, Topology.known())).graph(cell.ranks)
 
 
 def algorithm_of(cell: DecentralisedCell) -> Algorithm[Any]:
@@ -88,5 +88,5 @@ def cells(block: Mapping[str, Any]) -> list[DecentralisedCell]:
         if name not in LISTS or not isinstance(block.get(name), list):
             raise ValueError(f"a [[grid]] has the lists {', '.join(LISTS)}; look at {name!r}")
     like = {"ranks": 1, "topologies": "", "spreads": 1.0, "algorithms": ""}
-    lists = [[fit(name, value, like[name]) for value in block[name]] for name in LISTS]
+    lists = [[coerce(name, value, like[name]) for value in block[name]] for name in LISTS]
     return [DecentralisedCell(*one) for one in itertools.product(*lists)]  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mpiopt.core.config.job import at_least
 from mpiopt.core.config.registry import Plugin
-from mpiopt.core.config.spec import fit, parse_spec
+from mpiopt.core.config.spec import coerce, parse_spec
 from mpiopt.core.rng import generator
 from mpiopt.studies.jobs import fields
 from mpiopt.studies.parameter_server.backlogs.base import Backlog
@@ -148,7 +148,7 @@ def costs(block: Mapping[str, Any]) -> VirtualCosts:
     for key, value in block.items():
         if key not in default._fields:
             raise ValueError(f"[costs] has no key {key!r}; the keys are {', '.join(default._fields)}")
-        if not float(fit(key, value, 1.0)) >= 0.0 or (key == "bandwidth" and value == 0):  # type: ignore[arg-type]
+        if not float(coerce(key, value, 1.0)) >= 0.0 or (key == "bandwidth" and value == 0):  # type: ignore[arg-type]
             raise ValueError(f"[costs]: {key} must be a number of seconds, or of bytes a second; not {value}")
     return default._replace(**{key: float(value) for key, value in block.items()})
 
@@ -159,7 +159,7 @@ def grid(block: Mapping[str, Any]) -> list[FailureCell]:
     for name in (*block, *LISTS):
         if name not in LISTS or not isinstance(block.get(name), list):
             raise ValueError(f"a [[grid]] has the lists {', '.join(LISTS)}; look at {name!r}")
-    lists = [[fit(name, item, kind) for item in block[name]] for name, kind in LISTS.items()]
+    lists = [[coerce(name, item, kind) for item in block[name]] for name, kind in LISTS.items()]
     return [FailureCell(*one) for one in itertools.product(*lists)]  # type: ignore[arg-type]
 
 

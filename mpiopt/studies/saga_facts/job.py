@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import fit
+from mpiopt.core.config.spec import coerce
 from mpiopt.studies.jobs import gridded
 
 PLAIN = Saga(preconditioner="none", batch=1, sampling="uniform", refresh=0.0, warm_start=False)
@@ -118,6 +118,6 @@ def cells(block: Mapping[str, Any]) -> list[SagaCell]:
     for name in (*block, *names):
         if name not in names or not isinstance(block.get(name), list):
             raise ValueError(f"a [[grid]] has the lists {', '.join(names)}; look at {name!r}")
-    ranks = [fit("ranks", k, 1) for k in block["ranks"]]
+    ranks = [coerce("ranks", k, 1) for k in block["ranks"]]
     steps = [str(h) for h in block["local_steps"]]
     return [SagaCell(*c) for c in itertools.product(block["shards"], ranks, steps, block["methods"])]  # type: ignore[arg-type]

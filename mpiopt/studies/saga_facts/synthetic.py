@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
-from mpiopt.data.row_formats import aligned, padded
+from mpiopt.data.row_formats import aligned_zeros, padded_width
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
@@ -44,7 +44,7 @@ class SyntheticProblem:
         total, d = self.x.shape
         begin, end = block(total, comm.size, comm.rank)
         mine = self.order[shards][begin:end]
-        rows = aligned(len(mine), padded(d), np.float64)
+        rows = aligned_zeros(len(mine), padded_width(d), np.float64)
         rows[:, :d] = self.x[mine]
         ones, place = np.ones(len(mine)), np.arange(len(mine))
         shard = Shard(DenseRows(rows), self.y[mine], ones, place, begin, total, d)

@@ -13,7 +13,7 @@ from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import PluginSpec, fit, named, parse_spec
+from mpiopt.core.config.spec import PluginSpec, coerce, name_and_options, parse_spec
 from mpiopt.studies.jobs import gridded
 from mpiopt.studies.stepsize.synthetic import check_sizes
 
@@ -73,12 +73,12 @@ def check(cell: StepSizeCell) -> None:
 
 def coordinator_of(cell: StepSizeCell) -> Coordinator:
     """Make the coordinator of a cell."""
-    return Coordinator.make(*named(cell.coordinator, Coordinator.known()))
+    return Coordinator.make(*name_and_options(cell.coordinator, Coordinator.known()))
 
 
 def topology_of(cell: StepSizeCell) -> Topology:
     """Make the topology of a cell."""
-    return Topology.make(*named(cell.topology, Topology.known()))
+    return Topology.make(*name_and_options(cell.topology, Topology.known()))
 
 
 def rule_of(method: str, smoothness: float) -> StepSize:
@@ -108,10 +108,10 @@ def cells(block: Mapping[str, Any]) -> list[StepSizeCell]:
     for name in (*block, *LISTS):
         if name not in LISTS or not isinstance(block.get(name), list):
             raise ValueError(f"a [[grid]] has the lists {', '.join(LISTS)}; look at {name!r}")
-    ranks = [fit("ranks", k, 1) for k in block["ranks"]]
-    spreads = [fit("spreads", s, 1.0) for s in block["spreads"]]
+    ranks = [coerce("ranks", k, 1) for k in block["ranks"]]
+    spreads = [coerce("spreads", s, 1.0) for s in block["spreads"]]
     words = [
-        [str(fit(name, w, "")) for w in block[name]] for name in ("topologies", "methods", "coordinators", "forms")
+        [str(coerce(name, w, "")) for w in block[name]] for name in ("topologies", "methods", "coordinators", "forms")
     ]
     topologies, methods, coordinators, forms = words
     found = itertools.product(ranks, topologies, spreads, methods, coordinators, forms)

@@ -1,8 +1,8 @@
 import pytest
 
-from mpiopt.core.config.job import Job, every, hints_of
-from mpiopt.core.config.job_file import HELP, OF_ALGORITHM, described_flags, flags, keys, read, spread
-from mpiopt.core.config.spec import PluginSpec, parse_spec, written
+from mpiopt.core.config.job import Job, parse_interval, parse_io_hints
+from mpiopt.core.config.job_file import OF_ALGORITHM, described_flags, expand_set, flags, help_texts, keys, read
+from mpiopt.core.config.spec import PluginSpec, parse_spec, spec_of
 
 
 def test_flags_win_over_the_file_and_keys_may_stand_at_the_top_or_in_their_table():
@@ -48,10 +48,14 @@ def test_a_job_is_its_text(text, settings):
         ("", [("tol", "-1")], "tol must be greater than 0, not -1.0"),
         ("", [("tol", "nan")], "tol must be greater than 0, not nan"),
         ("", [("l1", "-1")], "l1 must be at least 0, not -1.0"),
-        ("", [("l2", "1/M")], "l2 is a number >= 0 or 1/N, not '1/M'"),
+        ("", [("l2", "1/M")], "l2 must be a number >= 0 or 1/N, not '1/M'"),
         ("", [("seed", "1.5")], "seed must be a whole number, not '1.5'"),
         ("", [("max-epochs", "-2")], "max_epochs must be at least 0, not -2.0"),
-        ("", [("checkpoint-every", "often")], "checkpoint_every is like 10min, 30s, 2h or 50rounds, not 'often'"),
+        (
+            "",
+            [("checkpoint-every", "often")],
+            "checkpoint_every must be like 10min, 30s, 2h or 50rounds, not 'often'",
+        ),
         ("", [("intercept", "7")], "intercept must be true or false, not '7'"),
         ("", [("features", "x")], "features must be a whole number or none, not 'x'"),
         ("", [("scale", "standart")], "(did you mean 'standard'?)"),
@@ -66,16 +70,16 @@ def test_a_mistake_is_one_line_that_says_what_is_allowed(text, settings, message
 
 
 def test_set_names_any_key():
-    assert read("", spread([("set", "model.l1=0.5"), ("set", "seed = 3")])) == read(
+    assert read("", expand_set([("set", "model.l1=0.5"), ("set", "seed = 3")])) == read(
         "", [("l1", "0.5"), ("seed", "3")]
     )
     with pytest.raises(ValueError, match="--set seed: is not of the form key=value"):
-        list(spread([("set", "seed")]))
+        list(expand_set([("set", "seed")]))
 
 
 def test_every_key_has_a_flag_and_a_help():
     names = [*keys(), *OF_ALGORITHM]
-    assert set(HELP) | {"path"} == set(names)
+    assert set(help_texts()) - {"data", "model", "stop"} == set(names)
     assert all(f"--{name.replace('_', '-')}" in described_flags() for name in names if name != "path")
     stable = "loss l1 l2 tol max-epochs max-seconds algorithm local-steps step-size seed intercept scale features "
     stable += "shards test out resume checkpoint-every quiet float32 holdout format set compress memory downlink "
@@ -98,7 +102,7 @@ def test_what_a_checkpoint_must_share_leaves_out_budgets_and_names():
 
 
 def test_intervals():
-    assert [every(t) for t in ("10min", "30s", "2h", "50rounds", "1round")] == [
+    assert [parse_interval(t) for t in ("10min", "30s", "2h", "50rounds", "1round")] == [
         ("seconds", 600.0),
         ("seconds", 30.0),
         ("seconds", 7200.0),
@@ -114,7 +118,7 @@ def test_selections_round_trip_for_every_plugin():
 
     for family in (Loss, Penalty, Algorithm):
         for kind in family.known().values():
-            chosen = parse_spec(str(written(kind())))
+            chosen = parse_spec(str(spec_of(kind())))
             assert family.make(chosen.name, chosen.fitted(family.known())) == kind()
 
 
@@ -122,7 +126,7 @@ def test_options_take_the_kind_of_their_default():
     from mpiopt.objective.losses.base import Loss
 
     assert Loss.make("huber", parse_spec("huber[delta=2]").fitted(Loss.known())).delta == 2.0
-    with pytest.raises(ValueError, match=r"huber\[delta\] is like 1.0, not wide"):
+    with pytest.raises(ValueError, match=r"huber\[delta\] must be like 1.0, not wide"):
         parse_spec("huber[delta=wide]").fitted(Loss.known())
 
 
@@ -137,8 +141,10 @@ def test_the_word_none_is_text_where_the_option_is_text():
 def test_hints_and_forms_of_checkpoints_are_read_and_refused():
     job = read("", [("checkpoint-form", "background"), ("io-hints", "striping_factor=8, cb_nodes=4")])
     assert job.checkpoint_form == "background"
-    assert hints_of(job.io_hints) == {"striping_factor": "8", "cb_nodes": "4"}
-    with pytest.raises(ValueError, match="io_hints are like striping_factor=8"):
+    assert parse_io_hints(job.io_hints) == {"striping_factor": "8", "cb_nodes": "4"}
+    with pytest.raises(ValueError, match="io_hints must be like striping_factor=8"):
         read("", [("io-hints", "striping_factor")])
-    with pytest.raises(ValueError, match="checkpoint_form is one of auto, parallel, sharded, background; not 'fast'"):
+    with pytest.raises(
+        ValueError, match="checkpoint_form must be one of auto, parallel, sharded, background; not 'fast'"
+    ):
         read("", [("checkpoint-form", "fast")])

@@ -11,7 +11,7 @@ from mpiopt.comm.threads import spmd
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.convert import convert
 from mpiopt.data.dataset import prepare
-from mpiopt.data.formats.base import find
+from mpiopt.data.formats.base import find_reader
 
 TEXTS = {
     "1 1:2\n1 2:x\n": r"f.svm, line 2, column 5: found 'x'; a value must be a finite decimal number$",
@@ -114,7 +114,7 @@ def test_a_label_unknown_in_training_is_refused_in_the_test_file(tmp_path):
     train.write_text("1 1:1\n2 2:1\n")
     test.write_text("1 1:1\n3 2:1\n")
     message = problem(train, options=DataOptions(test=str(test)))
-    assert message.endswith("b.svm: label 3 is none of the classes trained on: 1, 2")
+    assert message.endswith("b.svm: label 3 is not a class of the training data: 1, 2")
     test.write_text("1 1:1\n2 3:1\n")
     assert "indices from 1 to 2 are allowed (--features 2)" in problem(train, options=DataOptions(test=str(test)))
 
@@ -159,9 +159,9 @@ def test_files_cut_off(tmp_path):
     assert "a.npy: is not a whole .npy file" in problem(tmp_path / "a.npy")
     images = tmp_path / "t-images-idx3-ubyte"
     images.write_bytes(struct.pack(">BBBBIII", 0, 0, 8, 3, 4, 2, 2) + bytes(9))
-    assert "should be beside it in t-labels-idx1-ubyte; there is no such file" in problem(images)
+    assert "must be in the same folder in t-labels-idx1-ubyte; there is no such file" in problem(images)
     (tmp_path / "t-labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, 4) + bytes(4))
-    assert "is cut off: its header promises more entries than it has" in problem(images)
+    assert "is cut off: its header states more entries than it has" in problem(images)
 
 
 def test_foreign_hdf5(tmp_path):
@@ -189,9 +189,11 @@ def test_files_that_are_none(tmp_path):
     assert problem(tmp_path / "tran.svm").endswith("no such file (did you mean 'train.svm'?)")
     assert problem(tmp_path).endswith("is a folder, not a file")
     (tmp_path / "x.pdf").write_bytes(b"%PDF-1.4\n")
-    assert "cannot tell its format from its name and first bytes; give one of: csv, " in problem(tmp_path / "x.pdf")
-    with pytest.raises(ValueError, match="cannot tell its format"):
-        find(str(tmp_path / "x.pdf"))
+    assert "its name and first bytes do not tell its format; set --format to one of: csv, " in problem(
+        tmp_path / "x.pdf"
+    )
+    with pytest.raises(ValueError, match="do not tell its format"):
+        find_reader(str(tmp_path / "x.pdf"))
 
 
 def test_options():

@@ -6,12 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from mpiopt.data.growable_buffer import Pile
+from mpiopt.data.growable_buffer import GrowableBuffer
 
 LOAD = """
 import sys
 from mpiopt.comm.threads import single
-from mpiopt.data.dataset import DataOptions, prepare
+from mpiopt.core.config.job import DataOptions
+from mpiopt.data.dataset import prepare
 from mpiopt.results.summary import peak_nbytes
 scale, float32 = sys.argv[2], sys.argv[3] == "1"
 options = DataOptions(scale=scale, float32=float32)
@@ -36,12 +37,12 @@ def test_rows_are_in_memory_once_while_they_are_loaded(recipe, scale, float32, m
     assert 0.5 < float(done.stdout) < most
 
 
-def test_a_pile_gives_what_it_took_and_is_empty_then():
-    pile, rng = Pile(np.float32), np.random.default_rng(0)
+def test_a_buffer_returns_what_was_appended_and_is_empty_then():
+    buffer, rng = GrowableBuffer(np.float32), np.random.default_rng(0)
     parts = [rng.standard_normal(n) for n in (0, 3, 70_000, 1, 40_000)]
     for part in parts:
-        pile.add(part)
-    with pile.taken() as found:
+        buffer.append(part)
+    with buffer.taken() as found:
         np.testing.assert_array_equal(found, np.concatenate(parts).astype(np.float32))
-    with pile.taken() as found:
+    with buffer.taken() as found:
         assert found.size == 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.threads import single
 from mpiopt.core.rng import generator
 from mpiopt.data import labels
-from mpiopt.data.formats.base import RawRows, find
+from mpiopt.data.formats.base import RawRows, find_reader
 from mpiopt.data.shard import CsrRows
 from mpiopt.studies.parameter_server.networks.base import Array, Labels, Shape
 
@@ -87,7 +87,7 @@ def load(data: str, test: str, rows: int, test_rows: int, seed: int) -> Sets:
 def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
     """Map the labels, find the scale in the first table, and keep pixels as bytes."""
     values = np.unique(table.y)
-    target = labels.guess(values)
+    target = labels.guess_target(values)
     known = None if target == "real" else values
     pixels = bool(table.x.min() >= 0 and table.x.max() == 255 and (table.x == np.floor(table.x)).all())
     if pixels:
@@ -97,7 +97,7 @@ def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
     factor = (1.0 / np.where(scale > 0, scale, 1.0)).astype(np.float32)
 
     def kept(part: Table, path: str) -> Examples:
-        y = part.y if known is None else labels.mapped(path, part.y, known, "multiclass")
+        y = part.y if known is None else labels.map_labels(path, part.y, known, "multiclass")
         x = part.x.astype(np.uint8) if pixels else part.x
         return Examples(x, y, 0 if known is None else len(known), shift, factor)
 
@@ -106,7 +106,7 @@ def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
 
 def read(path: str, rows: int, features: int | None) -> Table:
     """Read the first rows of a file."""
-    source = find(path).open(path, single(), features)
+    source = find_reader(path).open(path, single(), features)
     found: list[RawRows] = []
     for piece in source.pieces():
         found.append(piece)

@@ -1,0 +1,94 @@
+"""Check the rows of a file while they are read, and collect what one pass learns of the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiopt.comm.base import Comm
+from mpiopt.data.formats.base import RawRows
+from mpiopt.data.row_formats import without_zeros
+from mpiopt.data.shard import CsrRows, Vector
+from mpiopt.kernels import row_moves as kernels
+
+# Rows are stored dense if this fraction of their entries, or more, is nonzero. On short rows, of few columns, the
+# dense kernels win earlier (measured).
+DENSE, DENSE_SHORT = 0.25, 0.08
+SHORT = 128  # columns
+
+
+@dataclass(eq=False)
+class FileStatistics:
+    """What one pass learns of a file: of this rank's rows, or after `over_ranks` of all."""
+
+    checksum: int = 0  # the same on any number of ranks and in any format
+    features: int = 0
+    nonzeros: int = 0
+    weighted: bool = False
+    unlabelled: bool = False
+
+    def add(self, piece: RawRows) -> RawRows:
+        """Add a piece; return it without stored zeros."""
+        label = (piece.label + 0.0).view(np.uint64)
+        weight = np.ones(len(piece)) if piece.weight is None else piece.weight + 0.0
+        self.weighted |= piece.weight is not None
+        self.unlabelled |= bool(np.isnan(piece.label).any())
+        bits = weight.view(np.uint64)
+        if isinstance(piece.rows, CsrRows):
+            self.features = max(self.features, piece.rows.width)
+            rows = without_zeros(piece.rows)
+            self.nonzeros += len(rows.values)
+            part = kernels.checksum_csr(
+                piece.start, label, bits, rows.indptr, rows.indices, rows.values.view(np.uint64)
+            )
+            piece = RawRows(rows, piece.label, piece.weight, piece.start)
+        else:
+            self.nonzeros += int(kernels.count_nonzeros(piece.rows).sum())
+            part = kernels.checksum_dense(piece.start, label, bits, np.ascontiguousarray(piece.rows).view(np.uint64))
+        self.checksum = (self.checksum + int(part)) % 2**64
+        return piece
+
+    def over_ranks(self, comm: Comm) -> FileStatistics:
+        """Return the statistics of all ranks' rows; collective."""
+        checksum = comm.sum(np.array([self.checksum], np.uint64))[0]
+        features, weighted, unlabelled = comm.max(np.array([self.features, self.weighted, self.unlabelled], np.int64))
+        nonzeros = comm.sum(np.array([self.nonzeros]))[0]
+        return FileStatistics(int(checksum), int(features), int(nonzeros), bool(weighted), bool(unlabelled))
+
+    def prefers_dense(self, columns: int, total: int) -> bool:
+        """Return whether `total` rows of `columns` features are faster in dense form."""
+        return self.nonzeros >= (DENSE_SHORT if columns <= SHORT else DENSE) * columns * total
+
+
+def check_pieces(path: str, pieces: Iterator[RawRows]) -> Iterator[RawRows]:
+    """Yield the pieces; raise ValueError at a number that is not finite or a negative weight."""
+    for piece in pieces:
+        values = piece.rows.values if isinstance(piece.rows, CsrRows) else piece.rows
+        if not np.isfinite(values).all():
+            raise ValueError(_describe_not_finite(path, piece))
+        if not np.isnan(piece.label).all():  # the file has labels
+            _check_numbers(path, "label", piece.label, piece.start, -np.inf)
+        if piece.weight is not None:
+            _check_numbers(path, "weight", piece.weight, piece.start, 0)
+        yield piece
+
+
+def _check_numbers(path: str, what: str, numbers: Vector, start: int, least: float) -> None:
+    wrong = ~np.isfinite(numbers) | (numbers < least)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        allowed = "finite numbers" + (f" of at least {least}" if least == 0 else "")
+        raise ValueError(f"{path}, row {start + i + 1}: {what} {numbers[i]:g}; {allowed} are allowed")
+
+
+def _describe_not_finite(path: str, piece: RawRows) -> str:
+    if isinstance(piece.rows, CsrRows):
+        q = int(np.argmax(~np.isfinite(piece.rows.values)))
+        i = int(np.searchsorted(piece.rows.indptr, q, side="right")) - 1
+        column, value = int(piece.rows.indices[q]), piece.rows.values[q]
+    else:
+        i, column = (int(x) for x in np.argwhere(~np.isfinite(piece.rows))[0])
+        value = piece.rows[i, column]
+    return f"{path}, row {piece.start + i + 1}, feature {column + 1}: found {value:g}; finite numbers are allowed"
