@@ -55,9 +55,7 @@ class PreconditionedSteps:
         """Return q·scale, the Newton steps that an epoch amounts to (or η by hand)."""
         return control.scale * (self.fixed_eta or TUNING.newton_steps)
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Do nothing: all ranks choose their step by the same numbers."""
 
     def coordinates(self) -> Coordinates:
