@@ -3,7 +3,7 @@
 At a model w_P let S_k = (1/n_k) Σ_{S_k} s_i loss_i'' x_i x_iᵀ be the curvature of rank k's mean, S = Σ (n_k/N) S_k
 that of the whole, and R the ridge. All ranks take steps P⁻¹ v with P = S + R. While rank k works alone, the gradient
 of the others would be stale. With P and its own S_k the rank knows how that gradient changes to first order,
-(S − θ S_k)(w − w̄), whatever the shards look like. The page "design" of the documentation has the analysis.
+(S − θ S_k)(w − w̄), whatever the shards look like. docs/explanation/design.md has the analysis.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Matrix = NDArray[np.float64]
 Model = NDArray[np.float64]  # (outputs, width)
 
 LARGEST_WIDTH = 2000  # columns of a preconditioner: with more, its width² numbers cost more than they save
-LARGEST_COUPLED = 2600  # outputs · columns of one preconditioner for all outputs together, for the same reason
+LARGEST_COUPLED = 2600  # outputs · columns of one preconditioner for all outputs together: as above
 STABLE_SHARE = 0.9  # of the θ at which S − θ S_k + R becomes singular: the power iteration is a little too low
 FIRST_JITTER = 1e-14  # of the diagonal: the first ε that is tried; about the rounding of a sum of curvatures
 JITTER_GROWTH = 100.0  # factor on ε where the factorisation fails

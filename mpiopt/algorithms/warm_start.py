@@ -24,7 +24,7 @@ Model = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WarmStartTuning:
-    """Constants of the start on a part of the rows; the best of those tried on the data sets of docs/benchmarks."""
+    """Constants of the start on a part of the rows, found by trial (docs/explanation/design.md)."""
 
     factor: int = 8  # rows of a rank for each row of the part
     least_rows: int = 20  # rows of the part for each unknown: with fewer the part says little of the whole

@@ -2,12 +2,13 @@
 
 * `saga_sparse`: sparse SAGA (Leblond, Pedregosa, Lacoste-Julien 2017). A row moves its own columns only; average,
   ridge and prox act on column j scaled by the inverse of the rate at which a step meets it, implicitly in the ridge.
-  In expectation it is the dense step (with batch = 1 exactly so to first order in step_j ridge_j), nothing lags
-  behind, and it is the fast one.
+  In expectation it is the dense step (with batch = 1 exactly so to first order in step_j ridge_j). It is the fast
+  form: no column has to catch up.
 * `saga_lazy`: each column catches up, in closed form, with the steps it missed when it is next met, and all columns
   at the end: to rounding the iterates of the dense kernel.
 
-What a step needs of a column lies in one record, so that a nonzero costs one cache line: `records` is (width, …).
+Inside, the arrays are passed one by one: numba counts a reference for each look into a named tuple of arrays. What a
+step needs of a column lies in one record, a row of `records`, so that a nonzero costs one cache line.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from numba import njit
 
 from mpiopt.kernels.csr import margin, place
 from mpiopt.kernels.loss_block import FAST, call_block, exponential, prefetch
+from mpiopt.kernels.saga_arguments import BlockSteps, ColumnPenalty, CsrArrays, Labels
 
 BLOCK = 8
-AHEAD = 8  # rows for the records of a row's columns; twice that for the row itself
+AHEAD = 8  # rows: so far ahead the records of a row's columns are prefetched, and the row itself twice as far
 
 # Records of saga_sparse: pairs (w, average) of each output, then step_j and the share of average, ridge and
 # threshold that one nonzero stands for.
@@ -34,6 +36,7 @@ DECAY, LOG_DECAY, REACHED = 1, 2, 3
 
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_row(indptr: Any, indices: Any, values: Any, i: int) -> None:
+    """Ask for the cache lines of row i."""
     for p in range(indptr[i], indptr[i + 1], 16):
         prefetch(indices, p)
     for p in range(indptr[i], indptr[i + 1], 64 // values.itemsize):
@@ -42,6 +45,7 @@ def _prefetch_row(indptr: Any, indices: Any, values: Any, i: int) -> None:
 
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_records(indptr: Any, indices: Any, records: Any, i: int) -> None:
+    """Ask for the cache lines of the records of row i."""
     size = records.shape[1]
     if size <= 8:
         for p in range(indptr[i], indptr[i + 1]):
@@ -54,30 +58,29 @@ def _prefetch_records(indptr: Any, indices: Any, records: Any, i: int) -> None:
 
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_block(
-    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, starts: Any, t: int, batch: int
+    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, starts: Any, batch: int, t: int
 ) -> Any:
     """Ask for what the steps after step t need, except records: AHEAD rows ahead, the rows themselves twice as far.
 
-    Gives the first row whose records should be asked for while step t is made.
+    Returns the first row whose records should be asked for while step t is made.
     """
-    n, steps = len(y), len(starts)
+    n, count = len(y), len(starts)
     distance = max(1, AHEAD // batch)
-    far = starts[min(t + 2 * distance, steps - 1)]
+    far = starts[min(t + 2 * distance, count - 1)]
     for i in range(far, min(far + batch, n)):
         _prefetch_row(indptr, indices, values, i)
-    near = starts[min(t + distance, steps - 1)]
+    near = starts[min(t + distance, count - 1)]
     prefetch(y, near)
     prefetch(s, near)
     prefetch(table, near * table.shape[1])
-    prefetch(indptr, starts[min(t + 4 * distance, steps - 1)])
+    prefetch(indptr, starts[min(t + 4 * distance, count - 1)])
     return near
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _differences(
-    y: Any, s: Any, table: Any, k: int, count: int, z: Any, e: Any, outputs: int, slope_address: int
-) -> None:
+def _differences(y: Any, s: Any, table: Any, k: int, count: int, z: Any, e: Any, slope_address: int) -> None:
     """Put Δ of the block's rows into e and the new slopes into the table."""
+    outputs = table.shape[1]
     call_block(slope_address, z, y, k, e, count, outputs)
     for b in range(count):
         for c in range(outputs):
@@ -88,16 +91,17 @@ def _differences(
 
 @njit(fastmath=FAST, error_model="numpy")
 def _soft(x: float, cut: float) -> float:
+    """Return x, nearer to 0 by `cut`."""
     return x - min(max(x, -cut), cut)
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _scatter_one(
-    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
-    innovation: float, share: float,
-) -> None:  # fmt: skip
-    """Make the share of row i in a step, one output, no threshold."""
-    fresh, kept = innovation * e, share * e
+    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, steps: BlockSteps, penalty: ColumnPenalty
+) -> None:
+    """Make the part of row i in a step: one output, no threshold."""
+    features, ridge = penalty.features, penalty.ridge
+    fresh, kept = steps.innovation * e, steps.share * e
     for p in range(indptr[i], indptr[i + 1]):
         j, x = indices[p], values[p]
         w, average = flat[place(j, 4, 0)], flat[place(j, 4, 1)]
@@ -108,10 +112,11 @@ def _scatter_one(
 
 @njit(fastmath=FAST, error_model="numpy")
 def _scatter_sharp(
-    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, features: int, ridge: float,
-    threshold: float, innovation: float, share: float,
-) -> None:  # fmt: skip
+    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, steps: BlockSteps, penalty: ColumnPenalty
+) -> None:
     """Do as `_scatter_one` with a threshold."""
+    features, ridge, threshold = penalty.features, penalty.ridge, penalty.threshold
+    innovation, share = steps.innovation, steps.share
     for p in range(indptr[i], indptr[i + 1]):
         j, x = indices[p], values[p]
         w, average, pull = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 3)]
@@ -121,65 +126,103 @@ def _scatter_sharp(
         flat[place(j, 4, 1)] = average + share * e * x
 
 
+@njit(fastmath=FAST, error_model="numpy", inline="always")
+def _margins(
+    indptr: Any, indices: Any, values: Any, records: Any, k: int, count: int, near: int, z: Any, outputs: int
+) -> None:
+    """Put the margins of the block's rows into z; several outputs."""
+    n = len(indptr) - 1
+    for b in range(count):
+        _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+        for c in range(outputs):
+            total = 0.0
+            for p in range(indptr[k + b], indptr[k + b + 1]):
+                total += values[p] * records[indices[p], 2 * c]
+            z[b * outputs + c] = total
+
+
+@njit(fastmath=FAST, error_model="numpy", inline="always")
+def _scatter(
+    indptr: Any, indices: Any, values: Any, records: Any, k: int, count: int, e: Any, steps: BlockSteps,
+    penalty: ColumnPenalty,
+) -> None:  # fmt: skip
+    """Make the step of the block's rows; several outputs."""
+    outputs = e.size // BLOCK
+    innovation, share = steps.innovation, steps.share
+    features, ridge, threshold = penalty.features, penalty.ridge, penalty.threshold
+    step_at, pull_at = 2 * outputs + STEP, 2 * outputs + PULL
+    for b in range(count):
+        for p in range(indptr[k + b], indptr[k + b + 1]):
+            j, x = indices[p], values[p]
+            step, pull = innovation * records[j, step_at], records[j, pull_at]
+            decay = ridge if j < features else 0.0
+            for c in range(outputs):
+                w, average, u = records[j, 2 * c], records[j, 2 * c + 1], e[b * outputs + c] * x
+                w -= step * u + pull * (average + decay * w)
+                if threshold > 0.0 and j < features:
+                    w = _soft(w, pull * threshold)
+                records[j, 2 * c] = w
+                records[j, 2 * c + 1] = average + share * u
+
+
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def saga_sparse(
-    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, records: Any, starts: Any, batch: int,
-    features: int, ridge: float, threshold: float, innovation: float, share: float, slope_address: int,
+    rows: CsrArrays, labels: Labels, table: Any, records: Any, starts: Any, steps: BlockSteps, penalty: ColumnPenalty,
+    slope_address: int,
 ) -> None:  # fmt: skip
-    """Make one step for each block that begins at a row of `starts`; changes table and records.
+    """Make one step of sparse SAGA for each block; changes table and records.
 
-    Ridge and threshold are those of the columns before `features`; the others are not penalised.
+    Parameters
+    ----------
+    rows : CsrArrays
+        Rows.
+    labels : Labels
+        Labels and weights of the rows.
+    table : (n, outputs) float64 array
+        Slope of each row at its last visit; changed in place.
+    records : (width, 2 outputs + 2) float64 array
+        Of each column: w and average of each output, step, pull; changed in place.
+    starts : (steps,) int64 array
+        First row of each step's block.
+    steps : BlockSteps
+        Rows of a block, and the factors of the step.
+    penalty : ColumnPenalty
+        Ridge and threshold.
+    slope_address : int
+        Address of the loss's slope (`mpiopt.kernels.loss_block`).
     """
+    indptr, indices, values = rows.indptr, rows.indices, rows.values
+    y, s, batch = labels.y, labels.weight, steps.batch
     n, outputs = len(y), table.shape[1]
-    step_at, pull_at = 2 * outputs + STEP, 2 * outputs + PULL
     flat = records.reshape(records.size)
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
     for t in range(len(starts)):
         k = starts[t]
         count = min(batch, n - k)
-        near = _prefetch_block(indptr, indices, values, y, s, table, starts, t, batch)
-        if outputs == 1:
-            # Half of the records before each phase, row by row: one long burst would stall the arithmetic.
-            for b in range(count):
-                if b % 2 == 0:
-                    _prefetch_records(indptr, indices, records, min(near + b, n - 1))
-                z[b] = margin(indptr, indices, values, flat, 4, k + b)
-            _differences(y, s, table, k, count, z, e, outputs, slope_address)
-            for b in range(count):
-                if b % 2 == 1:
-                    _prefetch_records(indptr, indices, records, min(near + b, n - 1))
-                if threshold > 0.0:
-                    _scatter_sharp(
-                        indptr, indices, values, flat, k + b, e[b], features, ridge, threshold, innovation, share
-                    )
-                else:
-                    _scatter_one(indptr, indices, values, flat, k + b, e[b], features, ridge, innovation, share)
+        near = _prefetch_block(indptr, indices, values, y, s, table, starts, batch, t)
+        if outputs > 1:
+            _margins(indptr, indices, values, records, k, count, near, z, outputs)
+            _differences(y, s, table, k, count, z, e, slope_address)
+            _scatter(indptr, indices, values, records, k, count, e, steps, penalty)
             continue
+        # Half of the records before each phase, row by row: one long burst would stall the arithmetic.
         for b in range(count):
-            _prefetch_records(indptr, indices, records, min(near + b, n - 1))
-            for c in range(outputs):
-                total = 0.0
-                for p in range(indptr[k + b], indptr[k + b + 1]):
-                    total += values[p] * records[indices[p], 2 * c]
-                z[b * outputs + c] = total
-        _differences(y, s, table, k, count, z, e, outputs, slope_address)
+            if b % 2 == 0:
+                _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+            z[b] = margin(indptr, indices, values, flat, 4, k + b)
+        _differences(y, s, table, k, count, z, e, slope_address)
         for b in range(count):
-            for p in range(indptr[k + b], indptr[k + b + 1]):
-                j, x = indices[p], values[p]
-                step, pull = innovation * records[j, step_at], records[j, pull_at]
-                decay = ridge if j < features else 0.0
-                for c in range(outputs):
-                    w, average, u = records[j, 2 * c], records[j, 2 * c + 1], e[b * outputs + c] * x
-                    w -= step * u + pull * (average + decay * w)
-                    if threshold > 0.0 and j < features:
-                        w = _soft(w, pull * threshold)
-                    records[j, 2 * c] = w
-                    records[j, 2 * c + 1] = average + share * u
+            if b % 2 == 1:
+                _prefetch_records(indptr, indices, records, min(near + b, n - 1))
+            if penalty.threshold > 0.0:
+                _scatter_sharp(indptr, indices, values, flat, k + b, e[b], steps, penalty)
+            else:
+                _scatter_one(indptr, indices, values, flat, k + b, e[b], steps, penalty)
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _affine(w: float, drift: float, m: float, decay: float, log_decay: float) -> float:
-    """Do w <- decay w - drift for m times, 0 < decay."""
+    """Return w after m times w ← decay w − drift, 0 < decay."""
     if decay == 1.0:
         return w - m * drift
     x = m * log_decay
@@ -192,7 +235,7 @@ def _affine(w: float, drift: float, m: float, decay: float, log_decay: float) ->
 
 @njit(fastmath=FAST, error_model="numpy")
 def _caught_up(w: float, drift: float, m: float, decay: float, log_decay: float, cut: float) -> float:
-    """Do w <- soft(decay w - drift, cut) for m times, in as few pieces as w changes its sign."""
+    """Return w after m times w ← soft(decay w − drift, cut), with one closed form for each sign that w takes."""
     if not (abs(w) + abs(drift) < np.inf):
         return w - drift
     if cut == 0.0 and decay > 0.0:
@@ -201,7 +244,7 @@ def _caught_up(w: float, drift: float, m: float, decay: float, log_decay: float,
         if w == 0.0 and abs(drift) <= cut:
             return 0.0
         if decay > 0.0:
-            # While |w| > 0 it goes |w| <- decay |w| - fall.
+            # While w keeps its sign, |w| ← decay |w| − fall.
             sign = 1.0 if w > 0.0 or (w == 0.0 and drift < 0.0) else -1.0
             fall = sign * drift + cut
             if fall <= 0.0:
@@ -232,7 +275,7 @@ def _catch_up(records: Any, j: int, outputs: int, t: float, threshold: float) ->
 
 @njit(fastmath=FAST, error_model="numpy")
 def _move(records: Any, j: int, outputs: int, t: float, threshold: float, innovation: float, share: float) -> None:
-    """Make step t for column j, once however many rows of the block have it."""
+    """Make step t for column j: once, however many rows of the block have it."""
     tail = 3 * outputs
     if records[j, tail + REACHED] == t:
         step, decay = records[j, tail], records[j, tail + DECAY]
@@ -246,16 +289,28 @@ def _move(records: Any, j: int, outputs: int, t: float, threshold: float, innova
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def saga_lazy(
-    indptr: Any, indices: Any, values: Any, y: Any, s: Any, table: Any, records: Any, starts: Any, batch: int,
-    features: int, threshold: float, innovation: float, share: float, slope_address: int,
+    rows: CsrArrays, labels: Labels, table: Any, records: Any, starts: Any, steps: BlockSteps, penalty: ColumnPenalty,
+    slope_address: int,
 ) -> None:  # fmt: skip
-    """Make one step for each block that begins at a row of `starts`; changes table and records."""
-    n, outputs, steps = len(y), table.shape[1], len(starts)
+    """Make one step for each block, each column when it is next met; changes table and records.
+
+    Parameters
+    ----------
+    rows, labels, table, starts, steps, penalty, slope_address
+        See `saga_sparse`; the ridge is in the records.
+    records : (width, 3 outputs + 4) float64 array
+        Of each column: w, average and u of each output, step, 1 − step ridge, its logarithm, the step reached;
+        changed in place.
+    """
+    indptr, indices, values = rows.indptr, rows.indices, rows.values
+    y, s, batch = labels.y, labels.weight, steps.batch
+    n, outputs = len(y), table.shape[1]
+    features, threshold = penalty.features, penalty.threshold
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
-    for t in range(steps):
+    for t in range(len(starts)):
         k = starts[t]
         count = min(batch, n - k)
-        near = _prefetch_block(indptr, indices, values, y, s, table, starts, t, batch)
+        near = _prefetch_block(indptr, indices, values, y, s, table, starts, batch, t)
         z[:] = 0.0
         for b in range(count):
             _prefetch_records(indptr, indices, records, min(near + b, n - 1))
@@ -264,7 +319,7 @@ def saga_lazy(
                 _catch_up(records, j, outputs, float(t), threshold if j < features else 0.0)
                 for c in range(outputs):
                     z[b * outputs + c] += values[p] * records[j, 3 * c]
-        _differences(y, s, table, k, count, z, e, outputs, slope_address)
+        _differences(y, s, table, k, count, z, e, slope_address)
         for b in range(count):
             for p in range(indptr[k + b], indptr[k + b + 1]):
                 for c in range(outputs):
@@ -272,6 +327,8 @@ def saga_lazy(
         for b in range(count):
             for p in range(indptr[k + b], indptr[k + b + 1]):
                 j = indices[p]
-                _move(records, j, outputs, float(t), threshold if j < features else 0.0, innovation, share)
+                _move(
+                    records, j, outputs, float(t), threshold if j < features else 0.0, steps.innovation, steps.share
+                )
     for j in range(records.shape[0]):
-        _catch_up(records, j, outputs, float(steps), threshold if j < features else 0.0)
+        _catch_up(records, j, outputs, float(len(starts)), threshold if j < features else 0.0)

@@ -17,23 +17,25 @@ from numba import njit
 
 from mpiopt.kernels.dense import BLOCK, margins, prefetch_rows
 from mpiopt.kernels.loss_block import FAST, call_block, prefetch
+from mpiopt.kernels.saga_arguments import BlockSteps, ColumnIterate, ColumnPenalty, Labels
 
 LINE = 8  # float64 numbers of a cache line
-_AHEAD_BYTES = 131072  # prefetched rows must not drive out one another from the second-level cache
+AHEAD_BYTES = 131072  # prefetched rows must not drive out one another from the second-level cache
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _move(
-    x: Any, k: int, last: int, e: Any, c: int, outputs: int, w: Any, average: Any, step: Any, features: int,
-    ridge: float, innovation: float, share: float,
-) -> None:  # fmt: skip
-    """Make the step for output c, without prox; the ridge acts on the columns before `features`."""
+    x: Any, k: int, last: int, e: Any, c: int, iterate: ColumnIterate, steps: BlockSteps, penalty: ColumnPenalty
+) -> None:
+    """Make the step for output c with the rows k … last, without prox."""
+    outputs = iterate.w.shape[0]
     i1, i2, i3, i4 = min(k + 1, last), min(k + 2, last), min(k + 3, last), min(k + 4, last)
     i5, i6, i7 = min(k + 5, last), min(k + 6, last), min(k + 7, last)
     e0, e1, e2, e3 = e[c], e[outputs + c], e[2 * outputs + c], e[3 * outputs + c]
     e4, e5, e6, e7 = e[4 * outputs + c], e[5 * outputs + c], e[6 * outputs + c], e[7 * outputs + c]
     x0, x1, x2, x3, x4, x5, x6, x7 = x[k], x[i1], x[i2], x[i3], x[i4], x[i5], x[i6], x[i7]
-    weights, mean = w[c], average[c]
+    weights, mean, step = iterate.w[c], iterate.average[c], iterate.step
+    features, ridge, innovation, share = penalty.features, penalty.ridge, steps.innovation, steps.share
     for j in range(x.shape[1]):
         low = e0 * x0[j] + e1 * x1[j] + e2 * x2[j] + e3 * x3[j]
         u = low + (e4 * x4[j] + e5 * x5[j] + e6 * x6[j] + e7 * x7[j])
@@ -44,11 +46,11 @@ def _move(
 
 @njit(fastmath=FAST, error_model="numpy")
 def _move_one(
-    x: Any, k: int, e: float, c: int, w: Any, average: Any, step: Any, features: int, ridge: float,
-    innovation: float, share: float,
-) -> None:  # fmt: skip
+    x: Any, k: int, e: float, c: int, iterate: ColumnIterate, steps: BlockSteps, penalty: ColumnPenalty
+) -> None:
     """Do as `_move` with the single row k."""
-    row, weights, mean = x[k], w[c], average[c]
+    row, weights, mean, step = x[k], iterate.w[c], iterate.average[c], iterate.step
+    features, ridge, innovation, share = penalty.features, penalty.ridge, steps.innovation, steps.share
     for j in range(x.shape[1]):
         u = e * row[j]
         old, wj = mean[j], weights[j]
@@ -57,16 +59,17 @@ def _move_one(
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _soften(w: Any, c: int, step: Any, features: int, threshold: float) -> None:
-    """Soft-threshold w[c] by step_j threshold in the columns before `features`."""
-    weights = w[c]
-    for j in range(min(features, w.shape[1])):
-        cut = step[j] * threshold
+def _soften(iterate: ColumnIterate, c: int, penalty: ColumnPenalty) -> None:
+    """Soft-threshold w[c] by step_j threshold in the columns with a penalty."""
+    weights = iterate.w[c]
+    for j in range(min(penalty.features, weights.size)):
+        cut = iterate.step[j] * penalty.threshold
         weights[j] -= min(max(weights[j], -cut), cut)
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _margin(x: Any, k: int, w: Any, c: int) -> float:
+    """Return w_c x_k."""
     total = 0.0
     for j in range(x.shape[1]):
         total += x[k, j] * w[c, j]
@@ -75,16 +78,34 @@ def _margin(x: Any, k: int, w: Any, c: int) -> float:
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def saga_dense(
-    x: Any, y: Any, s: Any, table: Any, w: Any, average: Any, starts: Any, batch: int, step: Any, features: int,
-    ridge: float, threshold: float, innovation: float, share: float, slope_address: int,
+    x: Any, labels: Labels, table: Any, iterate: ColumnIterate, starts: Any, steps: BlockSteps,
+    penalty: ColumnPenalty, slope_address: int,
 ) -> None:  # fmt: skip
-    """Make one step for each block that begins at a row of `starts`; changes table, w and average.
+    """Make one step for each block of dense rows; changes table, w and average.
 
-    Ridge and threshold are those of the columns before `features`; the others are not penalised.
+    Parameters
+    ----------
+    x : (n, width) array, float32 or float64
+        Rows.
+    labels : Labels
+        Labels and weights of the rows.
+    table : (n, outputs) float64 array
+        Slope of each row at its last visit; changed in place.
+    iterate : ColumnIterate
+        w and average, changed in place, and the step of each column.
+    starts : (steps,) int64 array
+        First row of each step's block.
+    steps : BlockSteps
+        Rows of a block, and the factors of the step.
+    penalty : ColumnPenalty
+        Ridge and threshold.
+    slope_address : int
+        Address of the loss's slope (`mpiopt.kernels.loss_block`).
     """
+    y, s, w, batch = labels.y, labels.weight, iterate.w, steps.batch
     n, outputs = x.shape[0], w.shape[0]
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
-    distance = max(2, min(8, _AHEAD_BYTES // (batch * x.shape[1] * x.itemsize + 1)))
+    distance = max(2, min(8, AHEAD_BYTES // (batch * x.shape[1] * x.itemsize + 1)))
     for t in range(len(starts)):
         k = starts[t]
         count = min(batch, n - k)
@@ -115,8 +136,8 @@ def saga_dense(
             e[q] = 0.0
         for c in range(outputs):
             if count == 1:
-                _move_one(x, k, e[c], c, w, average, step, features, ridge, innovation, share)
+                _move_one(x, k, e[c], c, iterate, steps, penalty)
             else:
-                _move(x, k, k + count - 1, e, c, outputs, w, average, step, features, ridge, innovation, share)
-            if threshold > 0.0:
-                _soften(w, c, step, features, threshold)
+                _move(x, k, k + count - 1, e, c, iterate, steps, penalty)
+            if penalty.threshold > 0.0:
+                _soften(iterate, c, penalty)

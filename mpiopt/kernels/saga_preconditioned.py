@@ -1,10 +1,12 @@
-"""Local steps of preconditioned dSAGA on blocks of rows, w ← w − η P⁻¹ v; dense and CSR rows, any number of outputs.
+"""Preconditioned local steps of SAGA on blocks of rows, w ← w − η P⁻¹ v, for any number of outputs.
 
-For the block B with innovation u = Σ_B (new − table_i) x_i and the own share g of the table average,
+For the block B with innovation u = Σ_B (new − table_i) x_i and this rank's part g of the average of the tables,
 
     v = innovation · u + rest + own_scale · g + ridge ∘ w + others (w − centre)
 
-where `rest` is what the other ranks contributed at the last exchange and `others` how that changes (metric.py).
+where `rest` is what the other ranks contributed at the last exchange, and `others` tells how that changes
+(`mpiopt.algorithms.preconditioner`). There is a kernel for dense rows and one for CSR rows: they differ in margins
+and in u alone.
 """
 
 from __future__ import annotations
@@ -16,26 +18,27 @@ from numba import njit
 
 from mpiopt.kernels.dense import BLOCK, accumulate, margins, prefetch_rows
 from mpiopt.kernels.loss_block import FAST, call_block
+from mpiopt.kernels.saga_arguments import CsrArrays, Labels, LocalIterate, OthersModel, PreconditionedFactors
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _innovate(s: Any, table: Any, e: Any, k: int, count: int, outputs: int) -> None:
-    """Turn new slopes e of the rows k … into their change s·e − table; put s·e into the table."""
+def _innovate(weight: Any, table: Any, e: Any, k: int, count: int, outputs: int) -> None:
+    """Turn the new slopes e of the rows k … into their change s·e − table; put s·e into the table."""
     for b in range(count):
         for c in range(outputs):
-            fresh = s[k + b] * e[b * outputs + c]
+            fresh = weight[k + b] * e[b * outputs + c]
             e[b * outputs + c] = fresh - table[k + b, c]
             table[k + b, c] = fresh
     e[count * outputs :] = 0.0
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _step(
-    w: Any, centre: Any, u: Any, own: Any, rest: Any, numbers: Any, ridge: Any, inverse: Any, others: Any, v: Any
-) -> None:
-    """Turn the innovation u of a block into a step; updates w and own, clears u."""
+def _step(iterate: LocalIterate, u: Any, model: OthersModel, factors: PreconditionedFactors, v: Any) -> None:
+    """Turn the innovation u (outputs, width) of a block into a step; updates w and own, clears u; v is work space."""
+    w, own, rest, centre, ridge = iterate.w, iterate.own, model.rest, model.centre, model.ridge
+    inverse, others, share, eta = model.inverse, model.others, factors.share, factors.eta
+    innovation, own_scale = factors.innovation, factors.own_scale
     outputs, width = w.shape
-    innovation, own_scale, share, eta = numbers
     for c in range(outputs):
         for j in range(width):
             v[0, c, j] = innovation * u[c, j] + rest[c, j] + own_scale * own[c, j] + ridge[j] * w[c, j]
@@ -60,13 +63,31 @@ def _step(
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def blocks_dense(
-    x: Any, y: Any, s: Any, table: Any, w: Any, centre: Any, own: Any, rest: Any, order: Any, block: int,
-    numbers: Any, ridge: Any, inverse: Any, others: Any, slope_address: int,
+    x: Any, labels: Labels, iterate: LocalIterate, model: OthersModel, factors: PreconditionedFactors, order: Any,
+    block: int, slope_address: int,
 ) -> None:  # fmt: skip
-    """Do one step for each block of `order`; block B is the rows B·block … (B+1)·block − 1 in memory.
+    """Do one step for each block of dense rows; changes w, own and table of the iterate.
 
-    numbers = (innovation, own_scale, share, eta), see the module.
+    Parameters
+    ----------
+    x : (n, width) array, float32 or float64
+        Rows.
+    labels : Labels
+        Labels and weights of the rows.
+    iterate : LocalIterate
+        w, own and table; changed in place.
+    model : OthersModel
+        The others' part of the gradient, ridge and preconditioner.
+    factors : PreconditionedFactors
+        Factors of the step.
+    order : (steps,) int64 array
+        Block B is the rows B·block … (B + 1)·block − 1.
+    block : int
+        Rows of a block.
+    slope_address : int
+        Address of the loss's slope (`mpiopt.kernels.loss_block`).
     """
+    y, s, w, table = labels.y, labels.weight, iterate.w, iterate.table
     n, width = x.shape
     outputs = w.shape[0]
     u, v = np.zeros((outputs, width)), np.empty((2, outputs, width))
@@ -82,15 +103,25 @@ def blocks_dense(
             _innovate(s, table, e, k, count, outputs)
             for c in range(outputs):
                 accumulate(x, k, n - 1, e, c, outputs, u)
-        _step(w, centre, u, own, rest, numbers, ridge, inverse, others, v)
+        _step(iterate, u, model, factors, v)
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def blocks_csr(
-    indptr: Any, indices: Any, x: Any, y: Any, s: Any, table: Any, w: Any, centre: Any, own: Any, rest: Any,
-    order: Any, block: int, numbers: Any, ridge: Any, inverse: Any, others: Any, slope_address: int,
+    rows: CsrArrays, labels: Labels, iterate: LocalIterate, model: OthersModel, factors: PreconditionedFactors,
+    order: Any, block: int, slope_address: int,
 ) -> None:  # fmt: skip
-    """Do one step for each block of `order`, as `blocks_dense`."""
+    """Do one step for each block of CSR rows; the other arguments are those of `blocks_dense`.
+
+    Parameters
+    ----------
+    rows : CsrArrays
+        Rows.
+    labels, iterate, model, factors, order, block, slope_address
+        See `blocks_dense`.
+    """
+    indptr, indices, x = rows.indptr, rows.indices, rows.values
+    y, s, w, table = labels.y, labels.weight, iterate.w, iterate.table
     n = indptr.size - 1
     outputs, width = w.shape
     u, v = np.zeros((outputs, width)), np.empty((2, outputs, width))
@@ -112,4 +143,4 @@ def blocks_csr(
                     change = e[b * outputs + c]
                     for p in range(indptr[k + b], indptr[k + b + 1]):
                         u[c, indices[p]] += change * x[p]
-        _step(w, centre, u, own, rest, numbers, ridge, inverse, others, v)
+        _step(iterate, u, model, factors, v)

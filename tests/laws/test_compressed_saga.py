@@ -1,4 +1,4 @@
-"""Compressed dSAGA reaches the exact optimum: over every compressor, with bounds that hold at every look.
+"""Compressed dSAGA reaches the exact optimum: over every compressor, with bounds that hold at every evaluation.
 
 Combinations are sampled: every compressor meets both kinds of local steps, both orders of the rows, one way and both
 ways, but not all of them at once; five ranks, of which one has no row, meet five compressors.
@@ -33,7 +33,7 @@ ROUNDS = 4000
 
 
 def posed(comm, loss="logistic", l1=0.0, order="iid", kind=np.float64):
-    """Give one rank's objective: the rows of `problems`, unequal shards, as they come or sorted by label."""
+    """Return one rank's objective: the rows of `problems`, unequal shards, as they come or sorted by label."""
     x, label, weight = problems.content(Loss.make(loss))
     sequence = np.argsort(label, kind="stable") if order == "by label" else np.arange(problems.TOTAL)
     lo, hi = problems.bounds(comm.size, comm.rank)
@@ -47,7 +47,7 @@ def posed(comm, loss="logistic", l1=0.0, order="iid", kind=np.float64):
 
 @functools.cache
 def optimum(loss, l1, kind=np.float64):
-    """Give F at the optimum."""
+    """Return F at the optimum."""
 
     def main(comm):
         target, channel = posed(comm, loss, l1, kind=kind), Channel(comm)
@@ -64,16 +64,15 @@ def replicated(state):
 
 
 def reached(comm, channel, algorithm=None, tol=1e-10, rounds=ROUNDS, **problem):
-    """Run to a certificate of `tol`; check the bound at each look; give rounds, gap and what is replicated."""
+    """Run to a certificate of `tol`; check each bound; return rounds, gap and the replicated fields."""
     algorithm, target, plain = algorithm or Saga(), posed(comm, **problem), Channel(comm)
     best = optimum(problem.get("loss", "logistic"), problem.get("l1", 0.0), problem.get("kind", np.float64))
-    labels, start = duality_gap.label_statistics(target, plain), evaluate_exact(target, target.zeros(), plain)
-    state, looks = algorithm.init(target, channel), 0
+    labels, start = duality_gap.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
+    state = algorithm.init(target, channel)
     for k in range(rounds):
         exact = algorithm.step(k, state, target, channel).exact
         if exact is None:
             continue
-        looks += 1
         true = evaluate_exact(target, state.w, plain)
         assert exact.value == pytest.approx(true.value, rel=1e-13)
         assert np.linalg.norm(exact.gradient - true.gradient) <= exact.error + 1e-14
@@ -86,7 +85,7 @@ def reached(comm, channel, algorithm=None, tol=1e-10, rounds=ROUNDS, **problem):
 
 
 def runs(size, name, downlink=False, memory="error-feedback", options=None, seed=3, **more):
-    """Do `reached` on all ranks with this compressor."""
+    """Run `reached` on all ranks with this compressor."""
 
     def main(comm):
         return reached(comm, Channel(comm, seed, Compressor.make(name, options or {}), memory, downlink), **more)
@@ -218,7 +217,7 @@ def test_a_run_goes_on_on_fewer_ranks(steps, downlink):
 
 
 def owed(state, s):
-    """Give what is missing in G's memory of this rank's slice."""
+    """Return what the downlink still owes of this rank's slice of G."""
     here = state.steps.coordinates()
     shape = here.of_gradient(state.own).shape
     return s * here.gradient(state.residual[: shape[0] * shape[1]].reshape(shape))
@@ -227,7 +226,7 @@ def owed(state, s):
 @pytest.mark.parametrize("loss", ["poisson", "squared-hinge"])
 @pytest.mark.parametrize("steps", ["auto", "none", "diagonal"])
 def test_what_all_know_stays_the_sum_when_coordinates_change(loss, steps, monkeypatch):
-    """A new metric, or a start that is given up, must not leave what the way back owes in old coordinates."""
+    """A new preconditioner, or a start that is given up, leaves nothing owed in old coordinates."""
     algorithm, built = Saga(preconditioner=steps), []
     original = preconditioner.build
     monkeypatch.setattr(preconditioner, "build", lambda *a: built.append(1) or original(*a))
@@ -294,5 +293,5 @@ def test_steps_that_are_much_too_long_do_not_poison_the_memory(name):
         assert gap <= 1e-4
 
 
-def test_a_step_by_hand_in_the_metric_is_shortened_where_it_is_too_long():
+def test_a_preconditioned_step_by_hand_is_shortened_where_it_is_too_long():
     assert runs(2, "quantised", algorithm=Saga(step_size=50.0), tol=1e-6, rounds=600)[0] is not None

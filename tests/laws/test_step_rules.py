@@ -23,7 +23,7 @@ ROUNDS = 24
 
 
 def rows_of(kind):
-    """Give 160 rows of six columns with a column of ones, and targets near a linear function of them."""
+    """Return 160 rows of six columns with a column of ones, and targets near a linear function of them."""
     rng = np.random.default_rng(7)
     x = np.zeros((TOTAL, 8))
     x[:, :6] = rng.normal(size=(TOTAL, 6))
@@ -65,7 +65,7 @@ def posed(comm, kind, loss, form="dense", intercept=False):
 
 
 def values(comm, algorithm, target, rounds=ROUNDS, tol=0.0):
-    """Run to `tol`; give F at 0, F after each round that knows it, the certificate and the model at the end."""
+    """Run to `tol`; return F at 0, F after each round that knows it, the certificate and the model at the end."""
     channel = Channel(comm, seed=2)
     start = evaluate_exact(target, target.zeros(), channel)
     state, found = algorithm.init(target, channel), [start.value]

@@ -83,7 +83,7 @@ class Timed:
 
     By default a round takes the time in which the median rank does its ordinary round. A rank that is ten times as
     slow does a tenth of that, and no rank waits for it. Any weights of the ranks' iterates keep the optimum, because
-    no iterate moves there; the weights n_k/N converged fastest of those tried (docs/explanation).
+    no iterate moves there; the weights n_k/N converged fastest of those tried (docs/explanation/design.md).
     """
 
     seconds: float  # of a round; 0: as the ranks agreed after the last one

@@ -28,7 +28,7 @@ class PowerIteration(NamedTuple):
 SAMPLE, EVERY_ROW = PowerIteration(2048, 10, 1.1), PowerIteration(2**62, 20, 1.05)
 
 
-class Smoothness(NamedTuple):
+class SmoothnessConstants(NamedTuple):
     """Smoothness constants in the scaled columns, the largest of all ranks' shards."""
 
     row: float  # L_max, of a row's loss
@@ -36,7 +36,9 @@ class Smoothness(NamedTuple):
     ridge: float  # λ
 
 
-def constants(objective: Objective, w: Model, column: Vector, method: PowerIteration, channel: Channel) -> Smoothness:
+def constants(
+    objective: Objective, w: Model, column: Vector, method: PowerIteration, channel: Channel
+) -> SmoothnessConstants:
     """Measure the smoothness constants; collective, one exchange of two numbers.
 
     Parameters
@@ -54,17 +56,17 @@ def constants(objective: Objective, w: Model, column: Vector, method: PowerItera
 
     Returns
     -------
-    Smoothness
+    SmoothnessConstants
         The same on all ranks.
     """
     c = _bounds(objective, w)
     row = float((c * passes.squared_norms(objective.shard.rows, column)).max(initial=0.0))
     mean = min(_mean_smoothness(objective, c, column, method), row)
     row, mean = (float(v) for v in channel.max(np.array([row, mean])))
-    return Smoothness(row, mean, float((objective.ridge * column).max(initial=0.0)))
+    return SmoothnessConstants(row, mean, float((objective.ridge * column).max(initial=0.0)))
 
 
-def step(known: Smoothness, batch: int) -> float:
+def step(known: SmoothnessConstants, batch: int) -> float:
     """Return γ = 1/(2 ((L_max + (b − 1) L)/b + λ)): the smoothness of a block lies between a row's and the mean's."""
     smooth = (known.row + (batch - 1) * known.mean) / batch + known.ridge
     return 0.5 / smooth if smooth > 0.0 else 1.0
@@ -75,7 +77,7 @@ def chosen_step(objective: Objective, w: Model, batch: int, column: Vector, chan
     return step(constants(objective, w, column, SAMPLE, channel), batch)
 
 
-def theoretical_bound(known: Smoothness, batch: int) -> float:
+def theoretical_bound(known: SmoothnessConstants, batch: int) -> float:
     """Return the least M for which a proof allows γ = 1/M: min{3 L_max, L + 6 L_max/b}, the ridge in both L.
 
     3 L_max is theorem 1 of Defazio, Bach and Lacoste-Julien (2014). The other bound is for b ranks that visit a row

@@ -43,10 +43,8 @@ class LocalSteps(Protocol):
         """Return the step size that the history shows."""
         ...
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
-        """Agree with the other ranks on the length of the steps after an exchange; collective."""
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
+        """Agree with the other ranks on the length of the steps after an exchange that made `change`; collective."""
         ...
 
     def coordinates(self) -> Coordinates:

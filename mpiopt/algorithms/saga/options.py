@@ -120,6 +120,7 @@ class SagaOptions:
         return self.preconditioner == "full" or (self.preconditioner == "auto" and fits)
 
     def _check_rule(self) -> None:
+        """Raise ValueError if the rule of the step size does not fit the other options."""
         rule = self.rule
         if rule is None or not isinstance(self.step_size, str):
             return
@@ -130,6 +131,7 @@ class SagaOptions:
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError if the value is not one of those allowed."""
     if value not in allowed:
         raise ValueError(f"{field} must be one of {', '.join(allowed)}, not {value!r}")
 

@@ -109,11 +109,9 @@ class PlainSteps:
 
         return next_blocks(cursor, -(-n // self.batch), wanted, order_of)
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Agree on γ after an exchange; collective."""
-        self.length.agree(before, after, control, work, channel)
+        self.length.agree(change, control, work, channel)
 
     def adapt(self, state: SagaState, exact: Evaluation, cuts: int, objective: Objective, channel: Channel) -> float:
         """Search the longest step that lets F fall (`step_size_search`); it costs no epochs."""

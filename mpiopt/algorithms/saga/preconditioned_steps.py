@@ -17,6 +17,7 @@ from mpiopt.core import rng
 from mpiopt.data.shard import DenseRows
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.polling import Integers, Poll, paced
+from mpiopt.kernels.saga_arguments import CsrArrays, Labels, LocalIterate, OthersModel, PreconditionedFactors
 from mpiopt.kernels.saga_preconditioned import blocks_csr, blocks_dense
 from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
@@ -54,9 +55,7 @@ class PreconditionedSteps:
         """Return q·scale, the Newton steps that an epoch amounts to (or η by hand)."""
         return control.scale * (self.fixed_eta or TUNING.newton_steps)
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Do nothing: all ranks choose their step by the same numbers."""
 
     def coordinates(self) -> Coordinates:
@@ -73,13 +72,12 @@ class PreconditionedSteps:
         if rows == 0:
             return
         blocks = -(-rows // self.block)
-        scale = objective.shard.total / rows
-        theta = self.preconditioner.share
-        numbers = (
-            theta * blocks / rows,
-            theta * scale,
-            1.0 / objective.shard.total,
-            self.eta(blocks, state.control.scale),
+        scale, theta = objective.shard.total / rows, self.preconditioner.share
+        factors = PreconditionedFactors(
+            innovation=theta * blocks / rows,
+            own_scale=theta * scale,
+            share=1.0 / objective.shard.total,
+            eta=self.eta(blocks, state.control.scale),
         )
         rest = state.average - theta * scale * state.shared
         wanted = max(1, round((epochs or state.control.round_epochs) * blocks))
@@ -89,19 +87,22 @@ class PreconditionedSteps:
 
         for order in next_blocks(state.cursor, blocks, wanted, order_of):
             for part in paced(order, poll):
-                self._kernel(state, objective, rest, part, numbers)
+                self._kernel(state, objective, rest, part, factors)
             state.work.visited += rows_in(order * self.block, self.block, rows)
 
     def _kernel(
-        self, state: SagaState, objective: Objective, rest: Model, order: Integers, numbers: tuple[float, ...]
+        self, state: SagaState, objective: Objective, rest: Model, order: Integers, factors: PreconditionedFactors
     ) -> None:
+        """Do the steps of the blocks in `order`."""
         shard, made = objective.shard, self.preconditioner
-        before = (shard.label, shard.weight, state.table, state.local, state.w, state.own, rest, order, self.block)
-        after = (numbers, objective.ridge, made.inverse, made.others, objective.loss.slope_address)
+        labels, iterate = Labels(shard.label, shard.weight), LocalIterate(state.local, state.own, state.table)
+        model = OthersModel(rest, state.w, made.others, made.inverse, objective.ridge)
+        address = objective.loss.slope_address
         if isinstance(shard.rows, DenseRows):
-            blocks_dense(shard.rows.values, *before, *after)
+            blocks_dense(shard.rows.values, labels, iterate, model, factors, order, self.block, address)
         else:
-            blocks_csr(shard.rows.indptr, shard.rows.indices, shard.rows.values, *before, *after)
+            arrays = CsrArrays(shard.rows.indptr, shard.rows.indices, shard.rows.values)
+            blocks_csr(arrays, labels, iterate, model, factors, order, self.block, address)
 
     def adapt(self, state: SagaState, exact: Evaluation, cuts: int, objective: Objective, channel: Channel) -> float:
         """Adapt the scale; make the preconditioner again where progress was slow and the curvature may differ."""

@@ -82,7 +82,8 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         if exact is None:
             if state.refresh_is_due():
                 exact = exchange.refresh(k + 1, state, objective, channel)
-            state.steps.agree(before, SharedModel(state.w, state.average), control, state.work, channel)
+            change = SharedModel(state.w - before.w, state.average - before.average)
+            state.steps.agree(change, control, state.work, channel)
             if exact is not None:
                 accepted = _accept(k + 1, state, exact, objective, channel)
                 epochs, exact = epochs + 1.0 + accepted.epochs, accepted.exact

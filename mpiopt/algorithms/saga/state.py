@@ -69,7 +69,7 @@ class WorkCounters(NamedVector):
 
 
 class SharedModel(NamedTuple):
-    """What all ranks know after an exchange."""
+    """What all ranks know after an exchange, or its change by one."""
 
     w: NDArray[np.float64]  # (outputs, width) w̄
     average: NDArray[np.float64]  # (outputs, width) G

@@ -40,9 +40,7 @@ class StepLength:
         """Return γ."""
         raise NotImplementedError
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Agree with the other ranks after an exchange: nothing to do; collective."""
 
 
@@ -80,9 +78,7 @@ class LineSearchStep(StepLength):
         """Return γ for L_k + λ."""
         return self.times * self.rule.step(work.smoothness + self.ridge, LocalStep(0.0, 0.0))
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Take the largest L_k."""
         work.smoothness = channel.max(self.rule.contribution(LocalStep(0.0, work.smoothness)))[0]
 
@@ -92,11 +88,11 @@ class AdaptiveStep(StepLength):
     """γ = times/(2 ((L_max + (b − 1) L̂)/b + λ)), with L̂ <= L the mean's curvature by AdGD from the exchanged (w̄, G).
 
     All ranks hold these, so it costs no message. L_max bounds what a single row can do: the curvature of the mean
-    says nothing of that. Both γ = α/L̂ and L_max reduced like L̂ were too long (docs/step-sizes.md).
+    says nothing of that. Both γ = α/L̂ and L_max reduced like L̂ were too long (docs/explanation/step-sizes.md).
     """
 
     rule: StepSize
-    known: lipschitz.Smoothness
+    known: lipschitz.SmoothnessConstants
     batch: int
     times: float
 
@@ -106,18 +102,11 @@ class AdaptiveStep(StepLength):
         mean = ADGD.alpha / self.rule.step(step, LocalStep(step, 0.0)) if step else self.known.mean
         return self.times * lipschitz.step(self.known._replace(mean=min(mean, self.known.mean)), self.batch)
 
-    def agree(
-        self, before: SharedModel, after: SharedModel, control: StepControl, work: WorkCounters, channel: Channel
-    ) -> None:
+    def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Take the step of AdGD for the way of w̄ and the change of G on it; it is the same on all ranks."""
         first = ADGD.alpha / self.known.mean if self.known.mean > 0.0 else 1.0
-        pace = (
-            adgd.AdgdState(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
-            if control.adgd_step
-            else adgd.AdgdState(first)
-        )
-        slope = adgd.measured_curvature(after.average - before.average, after.w - before.w)
-        pace = adgd.next_state(pace, slope, ADGD)
+        pace = adgd.Pace(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
+        pace = adgd.adapted(pace if pace.step else adgd.Pace(first), adgd.slope(change.average, change.w), ADGD)
         control.adgd_step, control.adgd_ratio, control.adgd_curvature = pace.step, pace.ratio, pace.filtered
 
 

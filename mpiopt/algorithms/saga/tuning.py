@@ -1,7 +1,6 @@
 """The constants that tune distributed SAGA, each with its unit and its reason.
 
-Where no paper is named, the value is the best of those tried on the data sets of docs/benchmarks: halving or doubling
-it changes the epochs to a tolerance by a few per cent.
+Values without another source were found by trial; docs/explanation/design.md reports the measurements.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ class SagaTuning:
     """Constants of rounds, of accepting a model, of the step search and of preconditioned steps."""
 
     # Rounds.
-    short_round: float = 0.25  # local epochs: up to here a round costs hardly more epochs than single steps do
-    least_round: float = 1 / 64  # local epochs: a shorter round spends more time on the exchange than on rows
+    # In local epochs: up to here a round costs hardly more epochs than single steps (jobs/README.md, fact b).
+    short_round: float = 0.25
+    least_round: float = 1 / 64  # local epochs: a floor, so that failures do not shorten rounds without end
     round_cut: float = 0.5  # factor on the length of a round after which the ranks were too far apart
     compressed_round: float = 2.0  # epochs of a round for each part of a vector that a compressor lets through
-    least_compressed_round: float = 1 / 16  # part of an uncompressed round, however little is let through
+    least_compressed_round: float = 1 / 16  # part of an uncompressed round: the floor, however little is let through
     refresh_epochs: float = 2.0  # epochs between two refreshes; a refresh costs one
     refresh_epochs_alone: float = 3.0  # the same for plain steps on one rank, where no table of another is stale
     due_slack: float = 1e-9  # epochs: rounding in a sum of rounds must not put off a refresh
@@ -48,12 +48,11 @@ class SagaTuning:
     longest_wait: float = 16.0  # periods between two tries
     noise: float = 4.0  # growth of the squared gradient that shows steps that are too long
     shortened: tuple[float, ...] = (0.7, 0.5, 0.5, 0.25)  # factor on a step that is too long, by cuts of the way
-    slow: float = 0.03  # part of the squared gradient left by a period: above, the period was slow
+    slow: float = 0.03  # part of the squared gradient left by a period: above, progress was slow
 
     # Smoothness constants.
-    uneven: float = (
-        1e3  # curvature of the middle column over that of a column: above, columns need steps of their own
-    )
+    # Curvature of a column over that of the middle one: above, columns need steps of their own.
+    uneven: float = 1e3
 
     # The line search on sampled blocks (Schmidt, Le Roux, Bach 2017, section 4.6, has one row for each step).
     searches: int = 16  # in a local epoch
@@ -63,11 +62,13 @@ class SagaTuning:
     largest_smoothness: float = 1e200
 
     # Preconditioned steps.
-    newton_steps: float = 4.0  # q: local Newton steps that an epoch of blocks amounts to
-    largest_share: float = 0.25  # θ, weight of a rank's own mean in its model of the whole (docs/explanation)
-    least_block: int = 64  # rows: with fewer, calls cost more than arithmetic
-    rows_per_column: int = 2  # rows of a block for each column: they pay for the width² work of a step
-    least_blocks: int = 16  # in an epoch, if need be at the cost of the two above
+    # q, the local Newton steps that an epoch of blocks amounts to; they leave e⁻⁸ of the distance in F.
+    newton_steps: float = 4.0
+    # θ, the weight of a rank's own mean in its model of the whole: the noise of a step is 4θ ℓ/n_k.
+    largest_share: float = 0.25
+    least_block: int = 64  # rows of a block at least
+    rows_per_column: int = 2  # rows of a block for each column, in proportion to the width² work of a step
+    least_blocks: int = 16  # in an epoch; this comes before the two above
     quarter: float = 0.25  # factor on the step where the whole way had to be given up
     recovery: float = 2.0  # factor on a shortened step in a period that went well, up to the full step
     least_damping: float = 1 / 64  # of the bound of a row's curvature

@@ -1,11 +1,13 @@
-"""Distributed SAGA: its options, its metric, its start, and what it does when a step is too long."""
+"""Distributed SAGA: its options, its preconditioner, its start, and what it does when a step is too long."""
 
+import doctest
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpiopt.algorithms import preconditioner, warm_start
+from mpiopt.algorithms.saga import extrapolation, saga
 from mpiopt.algorithms.saga.extrapolation import extrapolated
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.threads import spmd
@@ -22,7 +24,7 @@ from tests.cases.problems import objective
 
 
 def made(comm, loss="logistic", rows=600, columns=5, by_label=False, l1=0.0, scale=None):
-    """Give the shard's objective of a seeded problem, ill-conditioned by `scale`, sorted by label on request."""
+    """Return a rank's objective of a seeded problem, ill-conditioned by `scale`, sorted by label on request."""
     rng = np.random.default_rng(5)
     x = rng.normal(size=(rows, 8))
     x[:, columns:] = 0.0
@@ -42,7 +44,7 @@ def made(comm, loss="logistic", rows=600, columns=5, by_label=False, l1=0.0, sca
 
 
 def reached(comm, algorithm, rounds=400, tol=1e-10, **problem):
-    """Run to a certificate of `tol`; give rounds, epochs and the certificates on the way."""
+    """Run to a certificate of `tol`; return rounds, epochs and the certificates on the way."""
     target, channel = made(comm, **problem), Channel(comm, seed=1)
     start = evaluate_exact(target, target.zeros(), channel)
     state, epochs, found = algorithm.init(target, channel), 0.0, []
@@ -110,7 +112,7 @@ def inverse_of(p):
     return root.inverse.T @ root.inverse
 
 
-def test_the_metric_does_not_depend_on_the_units_of_the_columns():
+def test_the_preconditioner_does_not_depend_on_the_units_of_the_columns():
     rng = np.random.default_rng(0)
     a = rng.normal(size=(20, 6))
     units = np.geomspace(1e-6, 1e6, 6)
@@ -118,7 +120,7 @@ def test_the_metric_does_not_depend_on_the_units_of_the_columns():
     np.testing.assert_allclose(scaled * units * units[:, None], plain, rtol=1e-6)
 
 
-def test_a_singular_metric_is_damped_and_an_empty_column_never_moves():
+def test_a_singular_preconditioner_is_damped_and_an_empty_column_never_moves():
     x = np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]])
     inverse = inverse_of(x.T @ x)
     assert np.isfinite(inverse).all()
@@ -189,9 +191,14 @@ def test_unknown_choices_are_refused_with_the_known_ones():
             Saga(**options)
 
 
-def test_the_full_metric_refuses_l1():
+def test_the_full_preconditioner_refuses_l1():
     with pytest.raises(ValueError, match="needs a smooth penalty"):
         spmd(1, lambda c: Saga(preconditioner="full").init(made(c, l1=0.1), Channel(c)))
+
+
+def test_the_examples_run():
+    for module in (saga, extrapolation):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_extrapolation_of_a_linear_sequence_finds_its_limit():
@@ -206,46 +213,42 @@ def test_extrapolation_of_a_linear_sequence_finds_its_limit():
     assert np.linalg.norm(found - limit) < 1e-4 * np.linalg.norm(points[-1] - limit)
 
 
+GREW, FELL = {"decrement": 1e-300, "lengthened": 1.0}, {"lengthened": 0.0}
+LONG = {"stretch": 16.0}
+
+
 @pytest.mark.parametrize(
-    ("compressor", "options", "factor"),
-    [("quantised", {}, 0.5), ("none", {}, 1.0), ("quantised", {"local_steps": 40}, 1.0)],
-    ids=["compressed", "exact", "by hand"],
-)
-def test_rounds_become_shorter_where_a_longer_step_did_not_pay_and_exchanges_lose(compressor, options, factor):
+    ("compressor", "options", "control", "cuts", "factor"),
+    [
+        ("quantised", {}, GREW, 0, 0.5),
+        ("none", {}, GREW, 0, 1.0),
+        ("quantised", {"local_steps": 40}, GREW, 0, 1.0),
+        ("none", LONG, FELL, 3, 0.5),
+        ("none", LONG, {"lengthened": 2.0}, 1, 0.5),
+        ("none", LONG, FELL, 0, 1.0),
+        ("none", {}, FELL, 3, 1.0),
+        ("none", {}, {"lengthened": 2.0}, 1, 1.0),
+        ("none", {}, FELL, 1, 0.5),
+    ],
+    ids=[
+        "a trial failed, compressed", "a trial failed, exact", "length by hand", "long, all given up",
+        "long, a trial", "long, F fell", "short, all given up", "short, a trial", "short, a part was good",
+    ],
+)  # fmt: skip
+def test_rounds_become_shorter_where_their_length_is_the_cause(compressor, options, control, cuts, factor):
     def main(comm):
         target, channel = made(comm, l1=0.01), Channel(comm, compressor=Compressor.make(compressor, {}))
         state = Saga(preconditioner="none", warm_start=False, **options).init(target, channel)
-        state.control.decrement, state.control.lengthened, before = 1e-300, 1.0, state.control.round_epochs
-        state.steps.adapt(state, evaluate_exact(target, state.w, channel), 0, target, channel)
+        before = state.control.round_epochs
+        for name, value in control.items():
+            setattr(state.control, name, value)
+        state.steps.adapt(state, evaluate_exact(target, state.w, channel), cuts, target, channel)
         return state.control.round_epochs / before
 
     assert spmd(2, main) == [factor, factor]
 
 
-@pytest.mark.parametrize(
-    ("stretch", "tried", "trial", "factor"),
-    [
-        (16.0, 3, 0.0, 0.5),
-        (16.0, 1, 2.0, 0.5),
-        (1.0, 3, 0.0, 1.0),
-        (1.0, 1, 2.0, 1.0),
-        (1.0, 1, 0.0, 0.5),
-        (16.0, 0, 0.0, 1.0),
-    ],
-    ids=["all given up", "a trial", "all given up", "a trial", "a part was good", "F fell"],
-)
-def test_long_rounds_become_shorter_where_f_rose_and_others_where_a_part_was_good(stretch, tried, trial, factor):
-    def main(comm):
-        target, channel = made(comm, l1=0.01), Channel(comm)
-        state = Saga(preconditioner="none", warm_start=False, stretch=stretch).init(target, channel)
-        state.control.lengthened, before = trial, state.control.round_epochs
-        state.steps.adapt(state, evaluate_exact(target, state.w, channel), tried, target, channel)
-        return state.control.round_epochs / before
-
-    assert spmd(2, main) == [factor, factor]
-
-
-def test_a_metric_is_not_made_again_where_it_was_just_made():
+def test_a_preconditioner_is_not_made_again_where_it_was_just_made():
     def main(comm):
         target, channel = objective("logistic", 0.0, 0.01, "dense", comm), Channel(comm)
         state = Saga(preconditioner="full", warm_start=False).init(target, channel)
@@ -266,9 +269,9 @@ def test_a_gradient_that_is_exactly_zero_upsets_nothing(preconditioner):
         target = objective("squared", 0.0, 0.1, "dense", comm)
         still = replace(target, shard=replace(target.shard, label=np.zeros_like(target.shard.label)))
         channel = Channel(comm)
-        saga = Saga(preconditioner=preconditioner)
-        state = saga.init(still, channel)
-        found = [saga.step(k, state, still, channel).exact for k in range(18)]
+        algorithm = Saga(preconditioner=preconditioner)
+        state = algorithm.init(still, channel)
+        found = [algorithm.step(k, state, still, channel).exact for k in range(18)]
         return [exact.value for exact in found if exact is not None]
 
     for values in spmd(2, main):

@@ -1,4 +1,4 @@
-"""One of four ranks is ten times slower: every exchange reaches the optimum, and only the synchronous ones wait."""
+"""One of four ranks is ten times slower: every exchange reaches the optimum; sync and overlap alone wait for it."""
 
 import math
 import time
@@ -26,7 +26,7 @@ TOL = 1e-10
 
 
 def certified(comm, saga, pace=None, rounds=400, **shape):
-    """Run until the certificate is TOL; give it, the rows visited by each rank, and the state.
+    """Run until the certificate is TOL; return it, the rows visited by each rank, and the state.
 
     A row takes `pace` seconds longer, ten times that on rank 0.
     """
@@ -124,14 +124,14 @@ def test_epochs_are_the_rows_visited_and_the_passes():
 
 
 def test_ranks_that_take_turns_run_without_a_clock():
-    """Between threads of which one runs at a time the asynchronous run is the same each time."""
+    """Where only one thread runs at a time, an asynchronous run is the same each time."""
     results = [lockstep.spmd(3, lambda c: certified(c, Saga(exchange="async"), 0.0)) for _ in range(2)]
     one, two = ([state.w.tobytes() for *_, state in result] for result in results)
     assert results[0][0][0] <= TOL
     assert one == two
 
 
-def test_views_agree_when_all_mail_is_in_and_nobody_floods_a_rank_that_does_not_read():
+def test_views_agree_when_all_messages_are_in_and_a_rank_that_does_not_read_gets_few():
     def main(comm):
         target, channel = made(comm), Channel(comm, seed=1)
         saga = Saga(exchange="async", warm_start=False)
@@ -214,7 +214,7 @@ def test_a_run_goes_on_from_what_was_saved(exchange, keeps):
     assert all(spmd(3, main))
 
 
-def test_two_ranks_that_have_both_sent_all_they_may_still_answer():
+def test_two_ranks_that_have_filled_their_windows_still_answer():
     def main(comm):
         target, channel = made(comm), Channel(comm, seed=1)
         period = Period(0, Saga(exchange="async", warm_start=False).init(target, channel), target, channel)

@@ -1,4 +1,4 @@
-"""The step sizes of saga: words, the line search on sampled blocks, constants of theory, what exchanges show."""
+"""The step sizes of saga: names, the line search on sampled blocks, constants of theory, AdGD by exchanges."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LOSSES = sorted(Loss.known())
 
 
 def made(loss, form="dense", scale=1.0):
-    """Give an objective of 43 rows and its rows as an array."""
+    """Return an objective of 43 rows, and its rows as an array."""
     rng = np.random.default_rng(4)
     x = scale * rng.normal(size=(ROWS, WIDTH)) * (rng.random((ROWS, WIDTH)) < 0.6)
     kind = Loss.make(loss)
@@ -49,11 +49,11 @@ def test_blocks_have_their_margins_and_gram_matrices(form):
 
 @pytest.mark.parametrize("form", ["dense", "csr"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_trial_is_what_the_paper_asks_of_a_block(loss, form):
+def test_the_descent_test_is_the_inequality_of_the_paper(loss, form):
     target, x = made(loss, form)
     w = 0.1 * np.random.default_rng(1).normal(size=(target.outputs, WIDTH))
     column, starts = np.linspace(0.5, 2.0, WIDTH), np.array([16, 40])
-    trial = line_search.DescentTest(target, w, column, starts, 8)
+    test = line_search.DescentTest(target, w, column, starts, 8)
     y, s = target.shard.label, target.shard.weight
 
     def block_value(at, block):
@@ -67,26 +67,26 @@ def test_a_trial_is_what_the_paper_asks_of_a_block(loss, form):
             g = slope.T @ x[block]
             lower = block_value(w - column * g / bound, block)
             holds.append(lower <= block_value(w, block) - (column * g * g).sum() / (2 * bound))
-        assert trial.holds(bound) == all(holds), bound
+        assert test.holds(bound) == all(holds), bound
 
 
 def test_the_search_finds_the_smoothness_of_least_squares_and_follows_it():
     target, x = made("squared", scale=1e3)
     w, column = np.ones((1, WIDTH)), np.ones(WIDTH)
-    trial = line_search.DescentTest(target, w, column, np.array([8]), 8)
+    test = line_search.DescentTest(target, w, column, np.array([8]), 8)
     block, s = x[8:16], target.shard.weight[8:16]
     g = ((s * (block @ w[0] - target.shard.label[8:16])) @ block) * 6 / ROWS
     along = (s * (block @ g) ** 2).sum() * 6 / ROWS / (g @ g)
-    found = line_search.updated(trial, 0.0, 1.0)
+    found = line_search.updated(test, 0.0, 1.0)
     assert along <= found < 2 * along * (1 + 1e-12)
-    assert line_search.updated(trial, 64.0 * found, 0.5) == pytest.approx(64.0 * found / np.sqrt(2.0))
-    assert along <= line_search.updated(trial, found / 100.0, 1.0) <= 2 * along
+    assert line_search.updated(test, 64.0 * found, 0.5) == pytest.approx(64.0 * found / np.sqrt(2.0))
+    assert along <= line_search.updated(test, found / 100.0, 1.0) <= 2 * along
     still = line_search.DescentTest(target, 0.0 * w, 0.0 * column, np.array([8]), 8)
     assert line_search.updated(still, 0.0, 1.0) == 0.0
     assert line_search.updated(still, 3.0, 1.0) == 3.0
 
 
-def test_a_round_is_cut_into_looks_that_join_without_a_seam():
+def test_the_blocks_between_searches_are_the_blocks_of_the_round():
     starts = np.arange(0, 800, 8)
     for epoch in (1, 7, 100, 1000):
         pieces = list(line_search.between_searches(starts, epoch))
@@ -159,7 +159,7 @@ def test_a_longer_step_that_failed_is_taken_back_and_tried_by_less():
     np.testing.assert_allclose(spmd(2, main)[0], want)
 
 
-def test_what_exchanges_show_lengthens_steps_within_the_bound_of_single_rows():
+def test_adgd_lengthens_steps_within_the_bound_of_single_rows():
     def main(comm):
         target, channel = objective("squared", 0.0, 0.001, "dense", comm), Channel(comm, seed=3)
         saga = Saga(step_size="global", preconditioner="none", warm_start=False)
@@ -194,7 +194,7 @@ def test_what_exchanges_show_lengthens_steps_within_the_bound_of_single_rows():
         ({"step_size": "global", "exchange": "overlap"}, "needs exchange 'sync' or 'timed', not 'overlap'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(options, message):
+def test_wrong_options_are_refused_in_one_line(options, message):
     with pytest.raises(ValueError, match=message) as caught:
         Saga(**options)
     assert "\n" not in str(caught.value)
@@ -209,7 +209,7 @@ def test_theory_wants_a_bounded_curvature_and_dlas_its_own_rules():
         Dlas(rule="line-search")
 
 
-def test_flags_and_job_files_say_it_alike():
+def test_flags_and_job_files_give_the_same_options():
     for words in ([("step-size", "line-search")], [("algorithm", "saga[step_size=line-search]")]):
         job = job_file.read("", [("algorithm", "saga"), *words])
         assert job.algorithm.options == {"step_size": "line-search"}
@@ -219,7 +219,7 @@ def test_flags_and_job_files_say_it_alike():
     assert job_file.read("step_size = 0.25", [("step-size", "auto")]).algorithm.options == {}
 
 
-def test_the_list_says_who_takes_a_rule():
+def test_the_list_says_which_algorithms_take_a_rule():
     shown = {name: kind.figures()["for"] for name, kind in StepSize.known().items()}
     assert shown["line-search"] == "saga, graph-saga"
     assert shown["harmonic"] == "dlas"

@@ -1,0 +1,77 @@
+"""Named arguments of the SAGA kernels: numba takes named tuples of arrays and numbers as they are.
+
+numba's cache looks at the file of a kernel alone: after a change here remove `__pycache__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CsrArrays(NamedTuple):
+    """Rows in compressed sparse form."""
+
+    indptr: NDArray[np.int64]  # (n + 1,)
+    indices: NDArray[np.int32]  # (nonzeros,) columns
+    values: NDArray[Any]  # (nonzeros,) float32 or float64
+
+
+class Labels(NamedTuple):
+    """What the loss needs of each row beside its margins."""
+
+    y: NDArray[np.float64]  # (n,) labels
+    weight: NDArray[np.float64]  # (n,) s_i
+
+
+class BlockSteps(NamedTuple):
+    """What the steps of a call have in common, one step for each block of rows."""
+
+    batch: int  # rows of a block, 1 … 8; the last block of the rows may be shorter
+    innovation: float  # factor on u in the step
+    share: float  # factor on u in the change of the average
+
+
+class ColumnPenalty(NamedTuple):
+    """An elastic net on the columns before `features`; the others, intercept and padding, have no penalty."""
+
+    features: int
+    ridge: float  # l2
+    threshold: float  # l1
+
+
+class ColumnIterate(NamedTuple):
+    """An iterate whose columns have a step size each."""
+
+    w: NDArray[np.float64]  # (outputs, width)
+    average: NDArray[np.float64]  # (outputs, width) the average of the table that steps use
+    step: NDArray[np.float64]  # (width,)
+
+
+class LocalIterate(NamedTuple):
+    """A rank's iterate and table; preconditioned steps change all three."""
+
+    w: NDArray[np.float64]  # (outputs, width) w_k
+    own: NDArray[np.float64]  # (outputs, width) g_k, its part of the average of the tables
+    table: NDArray[np.float64]  # (n, outputs) slope of each row at its last visit
+
+
+class OthersModel(NamedTuple):
+    """What the other ranks contribute to the gradient at w: rest + others (w − centre); and the preconditioner."""
+
+    rest: NDArray[np.float64]  # (outputs, width)
+    centre: NDArray[np.float64]  # (outputs, width)
+    others: NDArray[np.float64]  # (m, m), m = width or outputs · width
+    inverse: NDArray[np.float64]  # (m, m) P⁻¹
+    ridge: NDArray[np.float64]  # (width,)
+
+
+class PreconditionedFactors(NamedTuple):
+    """The factors of a preconditioned step."""
+
+    innovation: float  # on u, the change of the block's slopes
+    own_scale: float  # on g_k
+    share: float  # on u in the change of g_k: 1/N
+    eta: float  # on P⁻¹ v
