@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpiopt.cli.list_topologies import facts
 from mpiopt.comm import lockstep, threads
 from mpiopt.consensus.coordinators.base import Coordinator, RankView
 from mpiopt.consensus.coordinators.finite_field import shortest_recurrence
 from mpiopt.consensus.coordinators.max_consensus import maximum
 from mpiopt.consensus.digraph import diameter
 from mpiopt.consensus.discovery import discover
-from mpiopt.consensus.protocol_driver import run, run_together
+from mpiopt.consensus.protocol_driver import run_together
 from mpiopt.consensus.simulated import Simulation
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.kernels.fixed_point import join, places, split
@@ -54,15 +53,6 @@ def test_size_diameter_and_maximum_are_found_by_ranks_that_know_neither(graph, s
     assert all(n <= len(to) * (lists + 16 * rounds) for n, to in zip(sent, graph.outgoing, strict=True))
 
 
-@pytest.mark.parametrize("name", [n for n in Topology.known() if n != "file"])
-@pytest.mark.parametrize("size", [1, 2, 5, 9])
-def test_discovery_on_every_topology(name, size):
-    graph = Topology.make(name).graph(size)
-    found, rounds, _ = run_together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
-    assert all(one.graph == graph for one in found)
-    assert rounds == facts(graph).diameter
-
-
 @pytest.mark.parametrize("name", COORDINATORS)
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(strongly_connected(40), st.integers(1, 5), st.integers(0, 10**6), st.sampled_from([0, 3, 30]))
@@ -83,16 +73,6 @@ def test_a_coordinator(name, graph, d, seed, spread):
     )
     again = simulation.sum(xs, divisor=1)
     np.testing.assert_allclose(again[0].value, graph.size * found[0].value, rtol=1e-15)
-
-
-@pytest.mark.parametrize("name", COORDINATORS)
-@pytest.mark.parametrize("topology", ["star", "torus", "exponential", "ring", "ring-both", "complete"])
-def test_a_coordinator_on_regular_graphs(name, topology):
-    graph = Topology.make(topology).graph(6)
-    xs = vectors(6, 3, 5, 8)
-    found = Simulation(Coordinator.make(name), graph).mean(xs)
-    assert len({one.value.tobytes() for one in found}) == 1
-    assert_stated(found[0], xs)
 
 
 @pytest.mark.parametrize("name", COORDINATORS)
@@ -275,17 +255,6 @@ def test_a_diameter_that_is_too_small_is_noticed_where_numbers_are_missing():
     protocols = [Coordinator.make("flooding").sum(np.ones(1), 4, RankView(rank, 4, 1, 1), None) for rank in range(4)]
     with pytest.raises(RuntimeError, match="the numbers of 2 of 4 ranks"):
         run_together(protocols, graph)
-
-
-def test_messages_carry_the_protocol_and_the_round():
-    def main(comm):
-        graph = Topology.make("complete").graph(comm.size)
-        neighbours = comm.graph(graph.outgoing[comm.rank])
-        view = RankView(comm.rank, comm.size, 1, 2)
-        with pytest.raises(RuntimeError):
-            run(maximum(np.ones(1), view), neighbours, f"call {comm.rank == 0}")
-
-    threads.spmd(3, main)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

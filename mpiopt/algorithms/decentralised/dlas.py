@@ -301,24 +301,22 @@ class Dlas(Algorithm[DlasState]):
         AdgdOptions(self.alpha, self.kappa)
         if self._rule().exchanged is Exchanged.MEAN_GRADIENT and self.batch:
             raise ValueError(f"dlas: rule {self.rule} compares whole gradients: leave out batch")
-        self._topology()
+        Topology.from_text(self.topology)
         if self.coordinator != CENTRAL:
-            self._coordinator()
+            Coordinator.from_text(self.coordinator)
 
     def _rule(self) -> StepSize:
         return StepSize.make(*named(self.rule, StepSize.known())).checked_for("dlas")
 
-    def _topology(self) -> Topology:
-        return Topology.make(*named(self.topology, Topology.known()))
-
-    def _coordinator(self) -> Coordinator:
-        return Coordinator.make(*named(self.coordinator, Coordinator.known()))
-
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel along the graph, if sums along it are exact; collective."""
-        if self.coordinator == CENTRAL or not self._coordinator().exact or isinstance(channel, GraphChannel):
+        if (
+            self.coordinator == CENTRAL
+            or not Coordinator.from_text(self.coordinator).exact
+            or isinstance(channel, GraphChannel)
+        ):
             return channel
-        return graph_channel(self._topology(), self._coordinator(), channel)
+        return graph_channel(Topology.from_text(self.topology), Coordinator.from_text(self.coordinator), channel)
 
     def blank(self, objective: Objective, size: int) -> DlasState:
         """Return a state of zeros."""
@@ -335,7 +333,9 @@ class Dlas(Algorithm[DlasState]):
         if self.coordinator == CENTRAL:
             state.network = CentralAgreement(channel)
         else:
-            state.network = GraphAgreement(self._topology(), self._coordinator(), channel)
+            state.network = GraphAgreement(
+                Topology.from_text(self.topology), Coordinator.from_text(self.coordinator), channel
+            )
         if not state.loaded[0]:
             begin(state, self.step_size or first_step(objective, channel), self._lipschitz(objective, channel))
 
