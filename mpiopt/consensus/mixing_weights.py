@@ -56,6 +56,7 @@ def masses(weights: Matrix) -> Vector:
 
 
 def _metropolis(graph: Graph) -> Matrix:
+    """Return Metropolis weights of a graph whose edges go both ways."""
     weights = np.zeros((graph.size, graph.size))
     degrees = [len(to) for to in graph.outgoing]
     for rank, targets in enumerate(graph.outgoing):

@@ -25,12 +25,14 @@ _MANTISSA = 53  # bits of the mantissa of a float64
 
 @njit(inline="always")
 def _mantissa(x: Any) -> Any:
+    """Return the integer mantissa and the exponent of |x|."""
     fraction, exponent = math.frexp(abs(x))
     return np.int64(fraction * 2.0**_MANTISSA), exponent - _MANTISSA
 
 
 @njit(cache=True, nogil=True)
-def _split(x: Any, grid: Any, bits: int, out: Any) -> None:
+def _split(x: Vector, grid: Exponents, bits: int, out: Digits) -> None:
+    """Write the digits of x to `out`, which holds zeros."""
     mask = (np.int64(1) << bits) - 1
     for j in range(len(x)):
         if x[j] == 0.0:
@@ -121,7 +123,8 @@ def _rounded(digits: Any, rest: Any, grid: int, bits: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _join(total: Any, grid: Any, bits: int, divisor: int, out: Any) -> None:
+def _join(total: Digits, grid: Exponents, bits: int, divisor: int, out: Vector) -> None:
+    """Divide and round each column of digits, and write the numbers to `out`."""
     digits = np.zeros(FRACTION + total.shape[0] + 1, np.int64)
     for j in range(total.shape[1]):
         sign = 1

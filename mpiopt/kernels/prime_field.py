@@ -19,6 +19,7 @@ _1, _30, _31, _61 = np.uint64(1), np.uint64(30), np.uint64(31), np.uint64(61)
 
 @njit(inline="always")
 def _times(a: Any, b: Any) -> Any:
+    """Return a · b mod p."""
     # The factors are cut into halves of 30 and 31 bits. Modulo p, 2⁶² = 2 and 2⁶¹ = 1. Every sum stays below 2⁶⁴.
     ah, al = a >> _31, a & _LOW31
     bh, bl = b >> _31, b & _LOW31
@@ -30,24 +31,25 @@ def _times(a: Any, b: Any) -> Any:
 
 @njit(inline="always")
 def _plus(a: Any, b: Any) -> Any:
+    """Return a + b mod p."""
     total = a + b
     return total - _P if total >= _P else total
 
 
 @njit(cache=True, nogil=True)
-def _scale(x: Any, factor: Any, out: Any) -> None:
+def _scale(x: Residues, factor: Any, out: Residues) -> None:
     for i in range(len(x)):
         out[i] = _times(x[i], factor)
 
 
 @njit(cache=True, nogil=True)
-def _add(x: Any, out: Any) -> None:
+def _add(x: Residues, out: Residues) -> None:
     for i in range(len(x)):
         out[i] = _plus(out[i], x[i])
 
 
 @njit(cache=True, nogil=True)
-def _add_multiple(x: Any, factor: Any, out: Any) -> None:
+def _add_multiple(x: Residues, factor: Any, out: Residues) -> None:
     for i in range(len(x)):
         out[i] = _plus(out[i], _times(x[i], factor))
 

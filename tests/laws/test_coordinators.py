@@ -23,7 +23,7 @@ from tests.cases.graphs import strongly_connected
 
 
 def vectors(size, d, seed, spread):
-    """One vector a rank; each column has its unit, and each rank its own, within 10^±spread."""
+    """Return one vector for each rank. Each column has its own scale, and each rank too, within 10^±spread."""
     rng = np.random.default_rng(seed)
     units = 10.0 ** rng.uniform(-spread, spread, d)
     return [rng.standard_normal(d) * units * 10.0 ** rng.uniform(-spread / 4, spread / 4) for _ in range(size)]
@@ -49,7 +49,7 @@ def test_size_diameter_and_maximum_are_found_by_ranks_that_know_neither(graph, s
     assert rounds == diameter(graph)
     assert all(one.graph == graph and one.diameter == rounds for one in found)
     assert all(np.array_equal(one.maximum, np.max(xs, axis=0)) for one in found)
-    lists = 8 * (2 * graph.size + graph.messages)  # each list once along each edge, but those of the last round
+    lists = 8 * (2 * graph.size + graph.messages)  # each list crosses each edge once, except in the last round
     assert all(n <= len(to) * (lists + 16 * rounds) for n, to in zip(sent, graph.outgoing, strict=True))
 
 
@@ -117,7 +117,7 @@ def test_with_few_digits_numbers_are_rounded_as_stated():
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(strongly_connected(16), st.integers(0, 10**6))
 def test_the_float_form_measures_its_own_error(graph, seed):
-    """Unguarded, its error may be anything, but never above what it states."""
+    """With a huge tolerance its error may be large, but never larger than it states."""
     unguarded = Simulation(Coordinator.make("hankel", {"tolerance": 1e300}), graph, seed)
     xs = vectors(graph.size, 4, seed, 0)
     for one in unguarded.mean(xs):
@@ -169,7 +169,7 @@ def test_coordination_between_threads(case, size):
 
 
 class Faulty:
-    """Neighbours of which one message does not come, comes late, or is changed, in one round on one rank."""
+    """Neighbours with one message that is lost, late or changed, in one round on one rank."""
 
     def __init__(self, neighbours, kind, at):
         self.neighbours, self.kind, self.at = neighbours, kind, at
@@ -196,7 +196,7 @@ class Faulty:
 
 
 def spoilt_sum(name, kind, at, size=5):
-    """Sum with a fault in round `at` of the call, after all was learned; give the exact result if there was none."""
+    """Compute a mean with a fault in round `at` of the call, after the graph was learned."""
 
     def main(comm):
         _, coordination = made(comm, name, "random-k")

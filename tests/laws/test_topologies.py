@@ -32,7 +32,7 @@ UNDIRECTED = {"ring-both", "torus", "star", "complete"}
 
 
 def hops(graph):
-    """All distances by powers of the adjacency matrix, infinite where there is no way."""
+    """Return all distances by powers of the adjacency matrix, infinite where there is no path."""
     step = np.eye(graph.size, dtype=bool)
     for rank, targets in enumerate(graph.outgoing):
         step[list(targets), rank] = True
