@@ -33,6 +33,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.graph_channel import GraphChannel, graph_channel, start_coordination
 from mpiopt.consensus.topologies.base import Topology
+from mpiopt.core.config.job import at_least
 from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
@@ -294,10 +295,8 @@ class Dlas(Algorithm[DlasState]):
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise ValueError(f"dlas: form must be one of {', '.join(FORMS)}, not {self.form!r}")
-        if self.step_size < 0.0:
-            raise ValueError(f"dlas: step_size must be at least 0, not {self.step_size}")
-        if self.batch < 0:
-            raise ValueError(f"dlas: batch must be at least 1, or 0 for all rows, not {self.batch}")
+        at_least("dlas: step_size", self.step_size, 0)
+        at_least("dlas: batch", self.batch, 0)
         AdgdOptions(self.alpha, self.kappa)
         if self._rule().exchanged is Exchanged.MEAN_GRADIENT and self.batch:
             raise ValueError(f"dlas: rule {self.rule} compares whole gradients: leave out batch")

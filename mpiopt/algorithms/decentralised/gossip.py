@@ -39,6 +39,7 @@ from mpiopt.consensus.discovery import Discovered, discover
 from mpiopt.consensus.mixing_weights import column_stochastic, masses
 from mpiopt.consensus.protocol_driver import run
 from mpiopt.consensus.topologies.base import Topology, shared_graph
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Sharded, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Evaluation, Model, evaluate_exact
@@ -166,8 +167,7 @@ class Gossip(Algorithm[GossipState]):
     step_size: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.step_size < 0.0:
-            raise ValueError(f"{self.name}: step_size must be at least 0, not {self.step_size}")
+        at_least(f"{self.name}: step_size", self.step_size, 0)
         Topology.from_text(self.topology)
 
     def weights(self, graph: Graph) -> Matrix:
