@@ -37,38 +37,27 @@ def _plus(a: Any, b: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _scale(x: Residues, factor: Any, out: Residues) -> None:
+def multiple(x: Residues, factor: int) -> Residues:
+    """Return factor · x, shape (d,); factor from 0 to p-1."""
+    out, times = np.empty_like(x), np.uint64(factor)
     for i in range(len(x)):
-        out[i] = _times(x[i], factor)
+        out[i] = _times(x[i], times)
+    return out
 
 
 @njit(cache=True, nogil=True)
-def _add(x: Residues, out: Residues) -> None:
+def add(x: Residues, out: Residues) -> None:
+    """Add x (d,) to out (d,), in place."""
     for i in range(len(x)):
         out[i] = _plus(out[i], x[i])
 
 
 @njit(cache=True, nogil=True)
-def _add_multiple(x: Residues, factor: Any, out: Residues) -> None:
-    for i in range(len(x)):
-        out[i] = _plus(out[i], _times(x[i], factor))
-
-
-def multiple(x: Residues, factor: int) -> Residues:
-    """Return factor · x, shape (d,); factor from 0 to p-1."""
-    out = np.empty_like(x)
-    _scale(x, np.uint64(factor), out)
-    return out
-
-
-def add(x: Residues, out: Residues) -> None:
-    """Add x (d,) to out (d,), in place."""
-    _add(x, out)
-
-
 def add_multiple(x: Residues, factor: int, out: Residues) -> None:
     """Add factor · x to out, shapes (d,), in place; factor from 0 to p-1."""
-    _add_multiple(x, np.uint64(factor), out)
+    times = np.uint64(factor)
+    for i in range(len(x)):
+        out[i] = _plus(out[i], _times(x[i], times))
 
 
 def to_residues(x: NDArray[np.int64]) -> Residues:
