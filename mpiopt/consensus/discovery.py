@@ -65,10 +65,12 @@ def _whole_graph(known: Mapping[int, Sequence[int]]) -> Discovered | None:
 
 
 def _encoded(rank: int, sources: Sequence[int]) -> Vector:
+    """Return a list of in-neighbours as it is sent."""
     return np.array([rank, len(sources), *sources], np.float64)
 
 
 def _decoded(numbers: Vector) -> dict[int, tuple[int, ...]]:
+    """Return the lists of in-neighbours in a message, by rank."""
     lists, at = {}, 0
     while at < len(numbers):
         rank, count = int(numbers[at]), int(numbers[at + 1])

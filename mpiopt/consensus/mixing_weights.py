@@ -1,7 +1,7 @@
 """Weights on the edges of a graph: rank l adds W[l, j] times the value of rank j, and W[l, l] times its own value.
 
-Column-stochastic weights keep the sum over the ranks (ratio consensus, push-sum). Row-stochastic weights keep values
-that are equal. Doubly stochastic weights keep both (L. Xiao, S. Boyd, Systems & Control Letters 53, 2004).
+Column-stochastic weights keep the sum over the ranks (ratio consensus, push-sum). Doubly stochastic weights also keep
+values that are equal (L. Xiao, S. Boyd, Systems & Control Letters 53, 2004).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.consensus.digraph import Graph, Matrix, NeighbourLists
+from mpiopt.consensus.digraph import Graph, Matrix
 
 Vector = NDArray[np.float64]
 
@@ -19,15 +19,10 @@ def column_stochastic(graph: Graph) -> Matrix:
 
     A sender can compute its weights alone.
     """
-    return np.ascontiguousarray(_uniform(graph.outgoing).T)
-
-
-def row_stochastic(graph: Graph) -> Matrix:
-    """Return R (size, size) with R[l, j] = 1/(1 + in-degree of l) for j = l and for each in-neighbour j of l.
-
-    A receiver can compute its weights alone.
-    """
-    return _uniform(graph.incoming)
+    weights = np.zeros((graph.size, graph.size))
+    for rank, targets in enumerate(graph.outgoing):
+        weights[[rank, *targets], rank] = 1.0 / (1 + len(targets))
+    return weights
 
 
 def doubly_stochastic(graph: Graph) -> Matrix:
@@ -60,14 +55,8 @@ def masses(weights: Matrix) -> Vector:
     return size * np.linalg.solve(np.eye(size) - weights + 1.0 / size, np.full(size, 1.0 / size))
 
 
-def _uniform(lists: NeighbourLists) -> Matrix:
-    weights = np.zeros((len(lists), len(lists)))
-    for rank, others in enumerate(lists):
-        weights[rank, [rank, *others]] = 1.0 / (1 + len(others))
-    return weights
-
-
 def _metropolis(graph: Graph) -> Matrix:
+    """Return Metropolis weights of a graph whose edges go both ways."""
     weights = np.zeros((graph.size, graph.size))
     degrees = [len(to) for to in graph.outgoing]
     for rank, targets in enumerate(graph.outgoing):

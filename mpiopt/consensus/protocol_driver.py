@@ -41,6 +41,7 @@ def run(protocol: Protocol[R], neighbours: Neighbours, name: str) -> tuple[R, Pr
 
 
 def _exchanged(message: Array | AnyLength, neighbours: Neighbours, tag: int) -> list[Array]:
+    """Send a message to all out-neighbours; return those of the in-neighbours, ascending by rank."""
     if isinstance(message, AnyLength):
         received = neighbours.exchange_any(message.x, tag)
     else:

@@ -13,7 +13,7 @@ the given vector matters. The sketch uses this and saves h d normal numbers: a r
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -54,7 +54,7 @@ class SketchDraws(NamedTuple):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _norm(g):  # type: ignore[no-untyped-def]
+def _norm(g: Vector) -> float:
     total = 0.0
     for j in range(len(g)):
         total += g[j] * g[j]
@@ -62,7 +62,7 @@ def _norm(g):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _sketch(g, rank, normal, part, out):  # type: ignore[no-untyped-def]
+def _sketch(g: Vector, rank: float, normal: Vector, part: float, out: Vector) -> None:
     """Write (d/h) P g to `out`, from standard normal numbers and b = `part`."""
     norm = _norm(g)
     if norm == 0.0:
@@ -83,7 +83,9 @@ def _sketch(g, rank, normal, part, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def compress(kind, option, g, seed, scratch, normal, part, out):  # type: ignore[no-untyped-def]
+def compress(
+    kind: int, option: float, g: Vector, seed: int, scratch: Vector, normal: Vector, part: float, out: Vector
+) -> None:
     """Write C(g), (d,), to `out`; `normal` (d,) and `part` are the random numbers of a sketch."""
     if kind == SKETCH:
         _sketch(g, option, normal, part, out)
@@ -92,7 +94,8 @@ def compress(kind, option, g, seed, scratch, normal, part, out):  # type: ignore
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _batch_gradient(x, y, w, g):  # type: ignore[no-untyped-def]
+def _batch_gradient(x: Vector, y: Vector, w: Vector, g: Vector) -> None:
+    """Write the mean of x_s (x_s·w − y_s) over the rows x (b, d) to g (d,)."""
     g[:] = 0.0
     for s in range(len(y)):
         row = x[s]
@@ -105,7 +108,8 @@ def _batch_gradient(x, y, w, g):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _whole_gradient(h, w, g):  # type: ignore[no-untyped-def]
+def _whole_gradient(h: Vector, w: Vector, g: Vector) -> None:
+    """Write H w to g."""
     for a in range(len(w)):
         row, total = h[a], 0.0
         for j in range(len(w)):
@@ -114,18 +118,19 @@ def _whole_gradient(h, w, g):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _send(g, memory, rate, total, sent):  # type: ignore[no-untyped-def]
+def _send(memory: Vector, rate: float, total: Vector, sent: Vector) -> None:
     """Add what a client sent to the sum, and bring its memory, if it has one, up to date."""
-    for j in range(len(g)):
+    for j in range(len(total)):
         total[j] += sent[j]
     if rate > 0.0:
-        for j in range(len(g)):
+        for j in range(len(total)):
             total[j] += memory[j]
             memory[j] += rate * sent[j]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _move(w, mean, total, step, count):  # type: ignore[no-untyped-def]
+def _move(w: Vector, mean: Vector, total: Vector, step: float, count: int) -> None:
+    """Move w along the sum, and update the mean of `count` iterates."""
     for j in range(len(w)):
         w[j] -= step * total[j]
         mean[j] += (w[j] - mean[j]) / count
@@ -160,7 +165,7 @@ def stream_steps(x: Vector, y: Vector, method: SgdMethod, iterate: SgdIterate, d
             normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
             compress(kind, option, g, seed[0], scratch, normal, part, sent)
             seed[0] += 1
-            _send(g, memory[i], rate, total, sent)
+            _send(memory[i], rate, total, sent)
         _move(w, mean, total, gamma / clients, done + k + 1)
 
 
@@ -195,13 +200,13 @@ def whole_gradient_steps(
             normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
             compress(kind, option, g, seed[0], scratch, normal, part, sent)
             seed[0] += 1
-            _send(g, memory[i], rate, total, sent)
+            _send(memory[i], rate, total, sent)
         _move(w, mean, total, gamma / clients, done + k + 1)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def second_moments(
-    begin: int, end: int, gamma: float, curve: Any, noise: Any, growth: Any, state: Any, now: Any
+    begin: int, end: int, gamma: float, curve: Vector, noise: Vector, growth: Vector, state: Vector, now: Vector
 ) -> None:
     """Advance E η², E ηA and E A² of each eigen-direction from step `begin` to step `end`, A the sum of all η so far.
 

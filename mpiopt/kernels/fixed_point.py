@@ -25,12 +25,30 @@ _MANTISSA = 53  # bits of the mantissa of a float64
 
 @njit(inline="always")
 def _mantissa(x: Any) -> Any:
+    """Return the integer mantissa and the exponent of |x|."""
     fraction, exponent = math.frexp(abs(x))
     return np.int64(fraction * 2.0**_MANTISSA), exponent - _MANTISSA
 
 
 @njit(cache=True, nogil=True)
-def _split(x: Any, grid: Any, bits: int, out: Any) -> None:
+def split(x: Vector, grid: Exponents, bits: int, count: int) -> Digits:
+    """Cut numbers into digits, after rounding each to a multiple of 2^grid.
+
+    Parameters
+    ----------
+    x
+        Finite numbers, shape (d,), |x| < 2^(grid + count bits).
+    grid
+        Exponents of two, shape (d,).
+    bits, count
+        Bits of a digit, and digits of a number.
+
+    Returns
+    -------
+    ndarray
+        Digits, shape (count, d).
+    """
+    out = np.zeros((count, len(x)), np.int64)
     mask = (np.int64(1) << bits) - 1
     for j in range(len(x)):
         if x[j] == 0.0:
@@ -59,6 +77,7 @@ def _split(x: Any, grid: Any, bits: int, out: Any) -> None:
                 break
             out[i, j] = sign * (m & mask)
             m >>= bits
+    return out
 
 
 @njit(inline="always")
@@ -121,39 +140,6 @@ def _rounded(digits: Any, rest: Any, grid: int, bits: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _join(total: Any, grid: Any, bits: int, divisor: int, out: Any) -> None:
-    digits = np.zeros(FRACTION + total.shape[0] + 1, np.int64)
-    for j in range(total.shape[1]):
-        sign = 1
-        if _carried(total, j, 1, bits, digits) < 0:
-            sign = -1
-            _carried(total, j, -1, bits, digits)
-        rest = _divide(digits, divisor, bits)
-        out[j] = sign * _rounded(digits, rest, grid[j] - FRACTION * bits, bits)
-
-
-def split(x: Vector, grid: Exponents, bits: int, count: int) -> Digits:
-    """Cut numbers into digits, after rounding each to a multiple of 2^grid.
-
-    Parameters
-    ----------
-    x
-        Finite numbers, shape (d,), |x| < 2^(grid + count bits).
-    grid
-        Exponents of two, shape (d,).
-    bits, count
-        Bits of a digit, and digits of a number.
-
-    Returns
-    -------
-    ndarray
-        Digits, shape (count, d).
-    """
-    out = np.zeros((count, len(x)), np.int64)
-    _split(x, grid, bits, out)
-    return out
-
-
 def join(total: Digits, grid: Exponents, bits: int, divisor: int) -> Vector:
     """Return the numbers with these sums of digits, divided and then rounded once.
 
@@ -172,7 +158,14 @@ def join(total: Digits, grid: Exponents, bits: int, divisor: int) -> Vector:
         float64, shape (d,).
     """
     out = np.empty(total.shape[1])
-    _join(total, grid, bits, divisor, out)
+    digits = np.zeros(FRACTION + total.shape[0] + 1, np.int64)
+    for j in range(total.shape[1]):
+        sign = 1
+        if _carried(total, j, 1, bits, digits) < 0:
+            sign = -1
+            _carried(total, j, -1, bits, digits)
+        rest = _divide(digits, divisor, bits)
+        out[j] = sign * _rounded(digits, rest, grid[j] - FRACTION * bits, bits)
     return out
 
 

@@ -19,6 +19,7 @@ _1, _30, _31, _61 = np.uint64(1), np.uint64(30), np.uint64(31), np.uint64(61)
 
 @njit(inline="always")
 def _times(a: Any, b: Any) -> Any:
+    """Return a · b mod p."""
     # The factors are cut into halves of 30 and 31 bits. Modulo p, 2⁶² = 2 and 2⁶¹ = 1. Every sum stays below 2⁶⁴.
     ah, al = a >> _31, a & _LOW31
     bh, bl = b >> _31, b & _LOW31
@@ -30,43 +31,33 @@ def _times(a: Any, b: Any) -> Any:
 
 @njit(inline="always")
 def _plus(a: Any, b: Any) -> Any:
+    """Return a + b mod p."""
     total = a + b
     return total - _P if total >= _P else total
 
 
 @njit(cache=True, nogil=True)
-def _scale(x: Any, factor: Any, out: Any) -> None:
+def multiple(x: Residues, factor: int) -> Residues:
+    """Return factor · x, shape (d,); factor from 0 to p-1."""
+    out, times = np.empty_like(x), np.uint64(factor)
     for i in range(len(x)):
-        out[i] = _times(x[i], factor)
+        out[i] = _times(x[i], times)
+    return out
 
 
 @njit(cache=True, nogil=True)
-def _add(x: Any, out: Any) -> None:
+def add(x: Residues, out: Residues) -> None:
+    """Add x (d,) to out (d,), in place."""
     for i in range(len(x)):
         out[i] = _plus(out[i], x[i])
 
 
 @njit(cache=True, nogil=True)
-def _add_multiple(x: Any, factor: Any, out: Any) -> None:
-    for i in range(len(x)):
-        out[i] = _plus(out[i], _times(x[i], factor))
-
-
-def multiple(x: Residues, factor: int) -> Residues:
-    """Return factor · x, shape (d,); factor from 0 to p-1."""
-    out = np.empty_like(x)
-    _scale(x, np.uint64(factor), out)
-    return out
-
-
-def add(x: Residues, out: Residues) -> None:
-    """Add x (d,) to out (d,), in place."""
-    _add(x, out)
-
-
 def add_multiple(x: Residues, factor: int, out: Residues) -> None:
     """Add factor · x to out, shapes (d,), in place; factor from 0 to p-1."""
-    _add_multiple(x, np.uint64(factor), out)
+    times = np.uint64(factor)
+    for i in range(len(x)):
+        out[i] = _plus(out[i], _times(x[i], times))
 
 
 def to_residues(x: NDArray[np.int64]) -> Residues:

@@ -15,7 +15,7 @@ COORDINATORS = list(Coordinator.known())
 
 
 def numbers(rank, d=4):
-    """Numbers whose columns have unlike units."""
+    """Return numbers whose columns have different scales."""
     rng = np.random.default_rng(77 + rank)
     return rng.standard_normal(d) * 10.0 ** np.linspace(-8, 8, d)
 
@@ -25,7 +25,7 @@ def exact_mean(xs):
 
 
 def assert_stated(agreed, xs):
-    """The value is within the stated error of the mean of xs."""
+    """Check that the value is within the stated error of the mean of xs."""
     away = np.abs(agreed.value - exact_mean(xs))
     assert np.all(away <= agreed.error * np.max(np.abs(xs), axis=0) + 5e-324)
 

@@ -22,13 +22,13 @@ def made(text):
 
 
 def begun(comm, text, loss="logistic", l1=0.0):
-    """Give algorithm, state, objective and channel before the first round."""
+    """Return algorithm, state, objective and channel before the first round."""
     target, channel, algorithm = objective(loss, l1, 0.05, "dense", comm), Channel(comm, seed=3), made(text)
     return algorithm, algorithm.init(target, channel), target, channel
 
 
 def followed(comm, text, rounds=30):
-    """Give the state after some rounds as bytes, and what was counted."""
+    """Return the state after some rounds as bytes, and the traffic."""
     algorithm, state, target, channel = begun(comm, text)
     for k in range(rounds):
         algorithm.step(k, state, target, channel)

@@ -13,7 +13,7 @@ DTYPES = (np.float64, np.float32, np.int16, np.bool_, [("a", "<i4"), ("b", "<f8"
 
 @st.composite
 def strongly_connected(draw, most):
-    """Any directed graph that has a ring through all its ranks, the ring in any order."""
+    """Draw any directed graph that contains a ring through all its ranks."""
     size = draw(st.integers(1, most))
     order = draw(st.permutations(range(size)))
     ranks = st.integers(0, size - 1)
@@ -59,7 +59,7 @@ def exchange_takes_numbers_and_strides(comm):
     x = np.arange(12.0).reshape(3, 4) + comm.rank
     for source, got in neighbours.exchange(x.T).items():
         assert np.array_equal(got, (np.arange(12.0).reshape(3, 4) + source).T)
-        got += 1  # the receiver's own
+        got += 1  # belongs to the receiver
     assert np.array_equal(x, np.arange(12.0).reshape(3, 4) + comm.rank)
 
 
@@ -69,7 +69,7 @@ def started_exchanges_may_overlap(comm):
         other = comm.graph(neighbours.outgoing)
         x = np.full(1000, float(comm.rank))
         pending = [neighbours.start_exchange(x + 100 * k, tag=k) for k in range(3)]
-        x[:] = np.nan  # the verb has copied it
+        x[:] = np.nan  # start_exchange has copied it
         while comm.rank % 2 and not pending[2].poll():
             pass
         between = other.exchange(np.array([comm.rank]))

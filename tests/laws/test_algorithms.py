@@ -1,4 +1,4 @@
-"""What every algorithm must keep, over every member of the family, on 1, 2, 3 and 5 ranks with unequal shards."""
+"""Laws of every algorithm, on 1, 2, 3 and 5 ranks with unequal shards."""
 
 import copy
 import functools
@@ -23,12 +23,12 @@ LIMIT, BASELINE_LIMIT = 400, 2000  # rounds
 
 
 def lacks(algorithm, loss, penalty):
-    """Give what the algorithm needs and the problem does not have, or nothing."""
+    """Return what the algorithm needs and the problem does not have, or an empty string."""
     return spmd(1, lambda comm: unmet(algorithm.needs, objective(loss, *PENALTIES[penalty], "dense", comm)))[0]
 
 
 def advance(algorithm, comm, loss, penalty, form, enough):
-    """Run from the start until `enough(k, value)`; give the state, the objective and the exact value."""
+    """Run until `enough(k, value)`; return the state, the objective and the exact value."""
     target, channel = objective(loss, *PENALTIES[penalty], form, comm), Channel(comm, seed=3)
     state = algorithm.init(target, channel)
     for k in range(BASELINE_LIMIT if algorithm.baseline else LIMIT):
@@ -41,7 +41,7 @@ def advance(algorithm, comm, loss, penalty, form, enough):
 
 @functools.cache
 def optimum(loss, penalty):
-    """F at 0 and at the optimum, which is accepted only where the optimality conditions hold."""
+    """Return F at 0 and at the optimum, after a check of the optimality conditions."""
 
     def main(comm):
         state, target, value = advance(Newton(), comm, loss, penalty, "dense", lambda k, value: k == 11)
@@ -137,7 +137,7 @@ def test_a_step_touches_nothing_but_its_state(name):
     algorithm = Algorithm.make(name)
     before = copy.deepcopy(algorithm)
 
-    def main(comm):  # the rows, labels and weights of these problems can not be written to
+    def main(comm):  # rows, labels and weights of these problems are read-only
         target = objective("logistic", *PENALTIES["ridge"], "dense", comm)
         state, channel = algorithm.init(target, Channel(comm, seed=3)), Channel(comm, seed=3)
         shapes = {f: (getattr(state, f).shape, getattr(state, f).dtype) for f in layouts(state)}

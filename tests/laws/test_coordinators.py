@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpiopt.cli.list_topologies import facts
 from mpiopt.comm import lockstep, threads
 from mpiopt.consensus.coordinators.base import Coordinator, RankView
 from mpiopt.consensus.coordinators.finite_field import shortest_recurrence
 from mpiopt.consensus.coordinators.max_consensus import maximum
 from mpiopt.consensus.digraph import diameter
 from mpiopt.consensus.discovery import discover
-from mpiopt.consensus.protocol_driver import run, run_together
+from mpiopt.consensus.protocol_driver import run_together
 from mpiopt.consensus.simulated import Simulation
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.kernels.fixed_point import join, places, split
@@ -24,7 +23,7 @@ from tests.cases.graphs import strongly_connected
 
 
 def vectors(size, d, seed, spread):
-    """One vector a rank; each column has its unit, and each rank its own, within 10^±spread."""
+    """Return one vector for each rank. Each column has its own scale, and each rank too, within 10^±spread."""
     rng = np.random.default_rng(seed)
     units = 10.0 ** rng.uniform(-spread, spread, d)
     return [rng.standard_normal(d) * units * 10.0 ** rng.uniform(-spread / 4, spread / 4) for _ in range(size)]
@@ -50,17 +49,8 @@ def test_size_diameter_and_maximum_are_found_by_ranks_that_know_neither(graph, s
     assert rounds == diameter(graph)
     assert all(one.graph == graph and one.diameter == rounds for one in found)
     assert all(np.array_equal(one.maximum, np.max(xs, axis=0)) for one in found)
-    lists = 8 * (2 * graph.size + graph.messages)  # each list once along each edge, but those of the last round
+    lists = 8 * (2 * graph.size + graph.messages)  # each list crosses each edge once, except in the last round
     assert all(n <= len(to) * (lists + 16 * rounds) for n, to in zip(sent, graph.outgoing, strict=True))
-
-
-@pytest.mark.parametrize("name", [n for n in Topology.known() if n != "file"])
-@pytest.mark.parametrize("size", [1, 2, 5, 9])
-def test_discovery_on_every_topology(name, size):
-    graph = Topology.make(name).graph(size)
-    found, rounds, _ = run_together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
-    assert all(one.graph == graph for one in found)
-    assert rounds == facts(graph).diameter
 
 
 @pytest.mark.parametrize("name", COORDINATORS)
@@ -83,16 +73,6 @@ def test_a_coordinator(name, graph, d, seed, spread):
     )
     again = simulation.sum(xs, divisor=1)
     np.testing.assert_allclose(again[0].value, graph.size * found[0].value, rtol=1e-15)
-
-
-@pytest.mark.parametrize("name", COORDINATORS)
-@pytest.mark.parametrize("topology", ["star", "torus", "exponential", "ring", "ring-both", "complete"])
-def test_a_coordinator_on_regular_graphs(name, topology):
-    graph = Topology.make(topology).graph(6)
-    xs = vectors(6, 3, 5, 8)
-    found = Simulation(Coordinator.make(name), graph).mean(xs)
-    assert len({one.value.tobytes() for one in found}) == 1
-    assert_stated(found[0], xs)
 
 
 @pytest.mark.parametrize("name", COORDINATORS)
@@ -137,7 +117,7 @@ def test_with_few_digits_numbers_are_rounded_as_stated():
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(strongly_connected(16), st.integers(0, 10**6))
 def test_the_float_form_measures_its_own_error(graph, seed):
-    """Unguarded, its error may be anything, but never above what it states."""
+    """With a huge tolerance its error may be large, but never larger than it states."""
     unguarded = Simulation(Coordinator.make("hankel", {"tolerance": 1e300}), graph, seed)
     xs = vectors(graph.size, 4, seed, 0)
     for one in unguarded.mean(xs):
@@ -167,7 +147,7 @@ def test_ratio_consensus_stops_at_its_epsilon():
     for one in found:
         assert_stated(one, xs)
     assert found[0].rounds < found[1].rounds < found[2].rounds
-    with pytest.raises(RuntimeError, match="not within 1e-12 after 20 rounds"):
+    with pytest.raises(RuntimeError, match="not within 5e-13 after 20 rounds"):
         Simulation(Coordinator.make("ratio", {"max_rounds": 20}), graph).mean(xs)
 
 
@@ -189,7 +169,7 @@ def test_coordination_between_threads(case, size):
 
 
 class Faulty:
-    """Neighbours of which one message does not come, comes late, or is changed, in one round on one rank."""
+    """Neighbours with one message that is lost, late or changed, in one round on one rank."""
 
     def __init__(self, neighbours, kind, at):
         self.neighbours, self.kind, self.at = neighbours, kind, at
@@ -216,7 +196,7 @@ class Faulty:
 
 
 def spoilt_sum(name, kind, at, size=5):
-    """Sum with a fault in round `at` of the call, after all was learned; give the exact result if there was none."""
+    """Compute a mean with a fault in round `at` of the call, after the graph was learned."""
 
     def main(comm):
         _, coordination = made(comm, name, "random-k")
@@ -275,17 +255,6 @@ def test_a_diameter_that_is_too_small_is_noticed_where_numbers_are_missing():
     protocols = [Coordinator.make("flooding").sum(np.ones(1), 4, RankView(rank, 4, 1, 1), None) for rank in range(4)]
     with pytest.raises(RuntimeError, match="the numbers of 2 of 4 ranks"):
         run_together(protocols, graph)
-
-
-def test_messages_carry_the_protocol_and_the_round():
-    def main(comm):
-        graph = Topology.make("complete").graph(comm.size)
-        neighbours = comm.graph(graph.outgoing[comm.rank])
-        view = RankView(comm.rank, comm.size, 1, 2)
-        with pytest.raises(RuntimeError):
-            run(maximum(np.ones(1), view), neighbours, f"call {comm.rank == 0}")
-
-    threads.spmd(3, main)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

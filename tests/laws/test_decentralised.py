@@ -32,7 +32,7 @@ CENTRAL = ("sum", "start_sum", "max", "allgather", "alltoall", "broadcast", "pos
 
 
 def certified(comm, text, loss="logistic", tol=1e-10, rounds=1e4):
-    """Run to the end; give the run and the traffic."""
+    """Run to the end; return the run and the traffic."""
     target, channel = objective(loss, 0.0, 0.05, "dense", comm), Channel(comm, seed=3)
     plan = RunPlan(Stopping(tol=tol, max_epochs=rounds))
     return run(plan, target, made(text), channel, StopSignal(), Clock(), lambda row: None), channel.traffic
@@ -54,7 +54,7 @@ def test_graph_saga_is_certified_with_the_same_bits_on_every_rank_and_graph(size
 
 
 def test_graph_saga_needs_no_centre_in_its_rounds():
-    """After the start no verb of the communicator may be called that is not along the graph; signals neither."""
+    """After the start only messages along the graph are allowed, for signals too."""
 
     def main(comm):
         algorithm, state, target, channel = begun(comm, "graph-saga[topology=ring]")
@@ -74,8 +74,8 @@ def test_graph_saga_needs_no_centre_in_its_rounds():
     assert lockstep.spmd(3, main) == [1] * 3
 
 
-def test_saga_does_need_one():
-    """What the law above would see."""
+def test_saga_needs_a_centre():
+    """The law above would notice a central exchange."""
 
     def main(comm):
         algorithm, state, target, channel = begun(comm, "saga")
@@ -144,30 +144,30 @@ def test_sums_of_a_channel_are_those_of_the_communicator_on_any_graph(graph, see
 
 
 def tracked(graph, weights, problem, gamma, iterations):
-    """Run gradient tracking on all ranks of a graph in one thread; give the places."""
-    places = []
+    """Run gradient tracking on all ranks of a graph in one thread; return their iterates."""
+    iterates = []
     for rank in range(graph.size):
         mass = np.zeros(0 if np.allclose(weights.sum(axis=1), 1.0) else 1)
-        places.append(gossip.RankIterate(*(np.zeros(problem.c.shape[1]), mass, *np.zeros((2, problem.c.shape[1])))))
-        gossip.start(places[rank], np.zeros(problem.c.shape[1]), lambda x, r=rank: problem.gradient(r, x))
+        iterates.append(gossip.RankIterate(*(np.zeros(problem.c.shape[1]), mass, *np.zeros((2, problem.c.shape[1])))))
+        gossip.start(iterates[rank], np.zeros(problem.c.shape[1]), lambda x, r=rank: problem.gradient(r, x))
     rows = [gossip.row_of(weights, graph, rank) for rank in range(graph.size)]
     for _ in range(iterations):
         steps = [
-            gossip.track(place, rows[rank], lambda x, r=rank: problem.gradient(r, x), gamma)
-            for rank, place in enumerate(places)
+            gossip.track(iterate, rows[rank], lambda x, r=rank: problem.gradient(r, x), gamma)
+            for rank, iterate in enumerate(iterates)
         ]
         run_together(steps, graph)
-    return places
+    return iterates
 
 
 @few
 @given(strongly_connected(40), st.sampled_from([1.0, 30.0]), st.integers(0, 10**6))
 def test_tracking_keeps_its_sums_on_any_graph(graph, spread, seed):
     problem = make(graph.size, 12, 3, 4.0, [spread], seed)[spread]
-    places = tracked(graph, column_stochastic(graph), problem, 1e-3, 20)
-    scale = max(np.abs(p.seen).max() for p in places) * graph.size
-    np.testing.assert_allclose(sum(p.tracker for p in places), sum(p.seen for p in places), atol=1e-12 * scale)
-    assert sum(float(p.mass.sum()) for p in places) == pytest.approx(graph.size if places[0].mass.size else 0.0)
+    iterates = tracked(graph, column_stochastic(graph), problem, 1e-3, 20)
+    scale = max(np.abs(p.seen).max() for p in iterates) * graph.size
+    np.testing.assert_allclose(sum(p.tracker for p in iterates), sum(p.seen for p in iterates), atol=1e-12 * scale)
+    assert sum(float(p.mass.sum()) for p in iterates) == pytest.approx(graph.size if iterates[0].mass.size else 0.0)
 
 
 @few
@@ -188,26 +188,26 @@ def test_tracking_is_linear_to_1e_8_for_all_ranks(text, size):
 
     def main(comm):
         algorithm, state, target, channel = begun(comm, text)
-        looks = []
+        evaluations = []
         for k in range(5000):
             exact = algorithm.step(k, state, target, channel).exact
             if exact is not None:
-                looks.append(((exact.value - best) / (start - best), float(state.distance[0])))
-                if looks[-1][0] <= 1e-12:
+                evaluations.append(((exact.value - best) / (start - best), float(state.distance[0])))
+                if evaluations[-1][0] <= 1e-12:
                     break
-        return looks
+        return evaluations
 
-    looks = lockstep.spmd(size, main)[0]
-    gaps = np.array([gap for gap, _ in looks])
+    evaluations = lockstep.spmd(size, main)[0]
+    gaps = np.array([gap for gap, _ in evaluations])
     assert gaps[-1] <= 1e-8
-    assert looks[-1][1] < 1e-4
+    assert evaluations[-1][1] < 1e-4
     half = int(np.argmax(gaps <= 1e-4))
-    assert np.argmax(gaps <= 1e-8) <= 2.6 * half + 5  # as many more for the second four digits, about
+    assert np.argmax(gaps <= 1e-8) <= 2.6 * half + 5  # the second four digits take about as long as the first
 
 
 @pytest.mark.parametrize("topology", ["ring", "ring-both", "star", "complete"])
 def test_dgd_ends_where_its_fixed_point_is_and_not_at_the_optimum(topology):
-    """(I − W) x + γ (H_i x_i − c_i) = 0, as far away as the step is long."""
+    """It ends where (I − W) x + γ (H_i x_i − c_i) = 0, at a distance of the order of γ from the optimum."""
     n, problem = 5, make(5, 20, 3, 4.0, [10.0], 1)[10.0]
     graph = Topology.make(topology).graph(n)
     weights = Dgd().weights(graph)
@@ -218,14 +218,14 @@ def test_dgd_ends_where_its_fixed_point_is_and_not_at_the_optimum(topology):
         for i in range(n):
             blocks[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] += gamma * problem.h[i]
         want = np.linalg.solve(blocks, gamma * problem.c.reshape(-1)).reshape(n, 3)
-        places = [gossip.RankIterate(np.zeros(3), np.zeros(0), np.zeros(3), np.zeros(3)) for _ in range(n)]
+        iterates = [gossip.RankIterate(np.zeros(3), np.zeros(0), np.zeros(3), np.zeros(3)) for _ in range(n)]
         for _ in range(3000):
             steps = [
                 gossip.descend(p, gossip.row_of(weights, graph, i), lambda x, i=i: problem.gradient(i, x), gamma)
-                for i, p in enumerate(places)
+                for i, p in enumerate(iterates)
             ]
             run_together(steps, graph)
-        found = np.array([p.own for p in places])
+        found = np.array([p.own for p in iterates])
         np.testing.assert_allclose(found, want, atol=1e-8)
         best = np.linalg.solve(problem.h.mean(axis=0), problem.c.mean(axis=0))
         away = np.linalg.norm(found - best)
@@ -280,21 +280,30 @@ def test_batches_leave_a_neighbourhood_that_shrinks_with_step_and_batch():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("graph-saga[topology=rink]", "did you mean 'ring'"),
         ("graph-saga[coordinator=hankel]", "hankel is not exact, .* exact are finite-field, flooding"),
         ("graph-saga[exchange=overlap]", "exchange is sync, not 'overlap'"),
         ("graph-saga[local_steps=-1]", "a number of rows"),
         ("dlas[rule=global,batch=8]", "rule global compares whole gradients"),
-        ("dlas[batch=-1]", "batch must be at least 1"),
-        ("gt-saga[batch=-1]", "batch must be at least 1"),
+        ("dlas[batch=-1]", "batch must be at least 0"),
+        ("gt-saga[batch=-1]", "batch must be at least 0"),
+        ("dlas[rule=harmonik]", "did you mean 'harmonic'"),
+        ("dlas[topology=rings]", "did you mean 'ring'"),
+        ("dlas[coordinator=exact]", "unknown coordinator 'exact'"),
+        ("dlas[form=mixed]", "form must be one of merged, unmerged"),
+        ("dlas[alpha=0]", "alpha must be above 0"),
+        ("dlas[kappa=1]", "kappa must be from 0 to below 1"),
+        ("dlas[step_size=-1]", "step_size must be at least 0"),
+        ("dlas[rule=fixed[value=0]]", "value must be a number above 0"),
+        ("dlas[rule=fixed[size=1]]", "fixed has no option 'size'"),
         ("dgd[step_size=-1]", "dgd: step_size must be at least 0"),
         ("push-saga[topology=rings]", "did you mean 'ring'"),
     ],
 )
-def test_a_wrong_option_is_one_line(text, told):
-    with pytest.raises(ValueError, match=told) as error:
+def test_a_wrong_option_is_one_line(text, message):
+    with pytest.raises(ValueError, match=message) as error:
         made(text)
     assert "\n" not in str(error.value)
 

@@ -29,7 +29,7 @@ few = settings(max_examples=8, deadline=None, derandomize=True)
 
 
 def run(rule_name, problem, topology, coordinator, form, rounds, tuning, stop=0.0):
-    """Give, for each round, every rank's model and step, and ‖Δḡ‖/‖Δx‖ on the way to the round before."""
+    """Return for each round every rank's model and step, and ‖Δḡ‖/‖Δx‖ of the last move."""
     together = Together(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
     rule, states = (
         rule_of(rule_name, problem.smoothness),
@@ -67,7 +67,7 @@ def test_all_ranks_have_the_same_bits_and_a_common_step(name, drawn, kappa):
 
 
 class Drawn:
-    """A graph in place of a topology."""
+    """A topology that is one given graph."""
 
     def __init__(self, graph):
         self.graph = lambda size: graph
@@ -77,7 +77,7 @@ class Drawn:
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(strongly_connected(40), st.sampled_from([1.0, 1e3]), st.integers(0, 10**6))
 def test_on_any_graph_the_iterates_are_those_of_a_complete_one(name, graph, spread, seed):
-    """Exact coordination: to the last bit, whatever the graph."""
+    """With exact coordination the bits do not depend on the graph."""
     problem = problem_of(graph.size, 2, spread, seed)
     complete = Topology.make("complete")
     one, two = (run(name, problem, t, "finite-field", "merged", 3, AdgdOptions()) for t in (Drawn(graph), complete))

@@ -23,6 +23,7 @@ import numpy as np
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.compress import error_feedback
 from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.curvature import Smoothness
@@ -73,8 +74,7 @@ class CompressedGradient(Algorithm[CompressedGradientState]):
     step_size: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.step_size < 0.0:
-            raise ValueError(f"{self.name}: step_size must be at least 0, not {self.step_size}")
+        at_least(f"{self.name}: step_size", self.step_size, 0)
 
     @abstractmethod
     def inverse_step(self, smooth: Smoothness, channel: Channel, d: int) -> float:

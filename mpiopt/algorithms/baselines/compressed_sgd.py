@@ -15,6 +15,7 @@ import numpy as np
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.compress import error_feedback
 from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective.minibatch import draw_rows, minibatch_gradient
 from mpiopt.objective.objective import Objective
@@ -87,8 +88,7 @@ class CompressedSgd(Algorithm[CompressedSgdState]):
         if self.rule not in RULES:
             raise ValueError(f"compressed-sgd: rule must be one of {', '.join(RULES)}, not {self.rule!r}")
         for field, least in (("horizon", 1), ("step_size", 0), ("batch", 1)):
-            if getattr(self, field) < least:
-                raise ValueError(f"compressed-sgd: {field} must be at least {least}, not {getattr(self, field)}")
+            at_least(f"compressed-sgd: {field}", getattr(self, field), least)
 
     def blank(self, objective: Objective, size: int) -> CompressedSgdState:
         """Return a state of zeros."""

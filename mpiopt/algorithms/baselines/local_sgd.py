@@ -17,6 +17,7 @@ from mpiopt.algorithms.saga.lipschitz import chosen_step
 from mpiopt.compress import error_feedback
 from mpiopt.compress.channel import Channel
 from mpiopt.core import rng
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import PerRank, Replicated
 from mpiopt.kernels.permutations import shuffled
 from mpiopt.objective.evaluation import Model
@@ -76,8 +77,7 @@ class LocalSgd(Algorithm[LocalSgdState]):
         if self.local_steps == -1:
             raise ValueError("local-sgd: --local-steps is a number of rows; only saga has auto")
         for field, least in (("local_steps", 0), ("step_size", 0), ("batch", 1)):
-            if getattr(self, field) < least:
-                raise ValueError(f"local-sgd: {field} must be at least {least}, not {getattr(self, field)}")
+            at_least(f"local-sgd: {field}", getattr(self, field), least)
 
     def blank(self, objective: Objective, size: int) -> LocalSgdState:
         """Return a state of zeros."""

@@ -33,6 +33,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.graph_channel import GraphChannel, graph_channel, start_coordination
 from mpiopt.consensus.topologies.base import Topology
+from mpiopt.core.config.job import at_least
 from mpiopt.core.config.spec import named
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
@@ -294,31 +295,27 @@ class Dlas(Algorithm[DlasState]):
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise ValueError(f"dlas: form must be one of {', '.join(FORMS)}, not {self.form!r}")
-        if self.step_size < 0.0:
-            raise ValueError(f"dlas: step_size must be at least 0, not {self.step_size}")
-        if self.batch < 0:
-            raise ValueError(f"dlas: batch must be at least 1, or 0 for all rows, not {self.batch}")
+        at_least("dlas: step_size", self.step_size, 0)
+        at_least("dlas: batch", self.batch, 0)
         AdgdOptions(self.alpha, self.kappa)
         if self._rule().exchanged is Exchanged.MEAN_GRADIENT and self.batch:
             raise ValueError(f"dlas: rule {self.rule} compares whole gradients: leave out batch")
-        self._topology()
+        Topology.from_text(self.topology)
         if self.coordinator != CENTRAL:
-            self._coordinator()
+            Coordinator.from_text(self.coordinator)
 
     def _rule(self) -> StepSize:
         return StepSize.make(*named(self.rule, StepSize.known())).checked_for("dlas")
 
-    def _topology(self) -> Topology:
-        return Topology.make(*name_and_options(self.topology, Topology.known()))
-
-    def _coordinator(self) -> Coordinator:
-        return Coordinator.make(*name_and_options(self.coordinator, Coordinator.known()))
-
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel along the graph, if sums along it are exact; collective."""
-        if self.coordinator == CENTRAL or not self._coordinator().exact or isinstance(channel, GraphChannel):
+        if (
+            self.coordinator == CENTRAL
+            or not Coordinator.from_text(self.coordinator).exact
+            or isinstance(channel, GraphChannel)
+        ):
             return channel
-        return graph_channel(self._topology(), self._coordinator(), channel)
+        return graph_channel(Topology.from_text(self.topology), Coordinator.from_text(self.coordinator), channel)
 
     def blank(self, objective: Objective, size: int) -> DlasState:
         """Return a state of zeros."""
@@ -335,7 +332,9 @@ class Dlas(Algorithm[DlasState]):
         if self.coordinator == CENTRAL:
             state.network = CentralAgreement(channel)
         else:
-            state.network = GraphAgreement(self._topology(), self._coordinator(), channel)
+            state.network = GraphAgreement(
+                Topology.from_text(self.topology), Coordinator.from_text(self.coordinator), channel
+            )
         if not state.loaded[0]:
             begin(state, self.step_size or first_step(objective, channel), self._lipschitz(objective, channel))
 

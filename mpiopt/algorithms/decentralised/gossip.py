@@ -39,7 +39,7 @@ from mpiopt.consensus.discovery import Discovered, discover
 from mpiopt.consensus.mixing_weights import column_stochastic, masses
 from mpiopt.consensus.protocol_driver import run
 from mpiopt.consensus.topologies.base import Topology, shared_graph
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Sharded, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Evaluation, Model, evaluate_exact
@@ -167,12 +167,8 @@ class Gossip(Algorithm[GossipState]):
     step_size: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.step_size < 0.0:
-            raise ValueError(f"{self.name}: step_size must be at least 0, not {self.step_size}")
-        self._topology()
-
-    def _topology(self) -> Topology:
-        return Topology.make(*name_and_options(self.topology, Topology.known()))
+        at_least(f"{self.name}: step_size", self.step_size, 0)
+        Topology.from_text(self.topology)
 
     def weights(self, graph: Graph) -> Matrix:
         """Return the weights of the graph; ValueError if it has none that are suitable."""
@@ -225,7 +221,7 @@ class Gossip(Algorithm[GossipState]):
 
     def rebuild(self, state: GossipState, objective: Objective, channel: Channel) -> None:
         """Make the graph; on another number of ranks all start from the mean of the models."""
-        outgoing = shared_graph(self._topology(), channel.comm).outgoing[channel.rank]
+        outgoing = shared_graph(Topology.from_text(self.topology), channel.comm).outgoing[channel.rank]
         neighbours = channel.comm.graph(outgoing)
         own = np.array([self.lipschitz(objective, channel.size)])
         found = self._drive(discover(channel.rank, neighbours.incoming, own), "start", neighbours, channel)

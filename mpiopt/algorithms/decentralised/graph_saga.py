@@ -17,7 +17,6 @@ from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.graph_channel import GraphChannel, graph_channel
 from mpiopt.consensus.topologies.base import Topology
-from mpiopt.core.config.spec import name_and_options
 from mpiopt.core.state import Derived
 from mpiopt.objective.objective import Objective
 
@@ -56,25 +55,19 @@ class GraphSaga(Saga):
             raise ValueError(f"graph-saga: ranks wait for their neighbours, exchange is sync, not {self.exchange!r}")
         if self.local_steps < 0:
             raise ValueError("graph-saga: local_steps is a number of rows; only saga has auto")
-        self._topology()
-        if not self._coordinator().exact:
+        Topology.from_text(self.topology)
+        if not Coordinator.from_text(self.coordinator).exact:
             exact = ", ".join(name for name, kind in Coordinator.known().items() if kind.exact)
             raise ValueError(
                 f"graph-saga: coordinator {self.coordinator} is not exact, so neither would the certificate be; "
                 f"exact are {exact}"
             )
 
-    def _topology(self) -> Topology:
-        return Topology.make(*name_and_options(self.topology, Topology.known()))
-
-    def _coordinator(self) -> Coordinator:
-        return Coordinator.make(*name_and_options(self.coordinator, Coordinator.known()))
-
     def run_channel(self, channel: Channel) -> GraphChannel:
         """Return the channel along the graph, made once for a run; collective."""
         if isinstance(channel, GraphChannel):
             return channel
-        return graph_channel(self._topology(), self._coordinator(), channel)
+        return graph_channel(Topology.from_text(self.topology), Coordinator.from_text(self.coordinator), channel)
 
     def blank(self, objective: Objective, size: int) -> GraphSagaState:
         """Return a state of zeros."""

@@ -16,6 +16,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Protocol
 from mpiopt.consensus.digraph import Matrix
 from mpiopt.core import rng as randomness
+from mpiopt.core.config.job import at_least
 from mpiopt.objective import curvature
 from mpiopt.objective.minibatch import saga_gradient
 from mpiopt.objective.objective import Model, Objective
@@ -58,8 +59,7 @@ class PushSaga(Gossip):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch < 0:
-            raise ValueError(f"{self.name}: batch must be at least 1, or 0 for a part of the rows, not {self.batch}")
+        at_least(f"{self.name}: batch", self.batch, 0)
 
     def rows(self, objective: Objective) -> int:
         """Return b, at most the number of rows."""

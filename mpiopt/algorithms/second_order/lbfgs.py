@@ -234,6 +234,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         return t, 2.0 * part.shard.total / objective.shard.total
 
     def _store_pair(self, state: LbfgsState, w: Model, exact: Evaluation, objective: Objective) -> None:
+        """Store the step to w and the change of the gradient; drop the oldest pair if there is no room."""
         s = w - state.w
         y = exact.gradient - state.gradient + objective.ridge * s
         if float((s * y).sum()) <= TUNING.least_bend * float((y * y).sum()):

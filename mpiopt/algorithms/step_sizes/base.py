@@ -15,11 +15,11 @@ from mpiopt.core.config.registry import Plugin
 
 
 class Exchanged(enum.Enum):
-    """What the ranks exchange for a rule."""
+    """What the ranks exchange for a rule; each rank contributes one number to a mean or maximum."""
 
-    MEAN = "mean of one number a rank, every round"
-    MAX = "maximum of one number a rank, every round"
-    MAX_ONCE = "maximum of one number a rank, before the first round"
+    MEAN = "mean of a number, every round"
+    MAX = "maximum of a number, every round"
+    MAX_ONCE = "maximum of a number, before round 0"
     MEAN_GRADIENT = "only the mean gradient"
     NOTHING = "nothing"
 

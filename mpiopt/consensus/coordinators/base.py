@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.core.config.registry import Plugin
+from mpiopt.core.config.spec import named
 
 Array = NDArray[Any]
 Vector = NDArray[np.float64]
@@ -87,6 +88,11 @@ class Coordinator(Plugin, ABC):
     """
 
     exact: ClassVar[bool] = False
+
+    @classmethod
+    def from_text(cls, text: str) -> Coordinator:
+        """Return the plug-in that a word of a job names, with its options, as in `ratio[epsilon=1e-9]`."""
+        return cls.make(*named(text, cls.known()))
 
     def learn(self, view: RankView, seed: int) -> Protocol[Any]:
         """Learn what depends on the graph alone.

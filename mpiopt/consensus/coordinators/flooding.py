@@ -39,6 +39,7 @@ class Flooding(Coordinator):
 
 
 def _added(parts: list[Vector], divisor: int) -> Vector:
+    """Return the sum of the ranks' vectors, added in rank order, over the divisor."""
     if not all(np.isfinite(part).all() for part in parts):
         raise ArithmeticError(NOT_FINITE_RANK)
     total = parts[0].copy()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mpiopt.consensus.topologies.base import Topology
+from mpiopt.core.config.job import at_least
 from mpiopt.core.rng import generator
 
 
@@ -27,10 +28,8 @@ class RandomK(Topology):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1, not {self.k}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, not {self.seed}")
+        at_least("k", self.k, 1)
+        at_least("seed", self.seed, 0)
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
         """Return for each rank its successor on the ring and min(k, size - 1) - 1 others."""

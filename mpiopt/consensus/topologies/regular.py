@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mpiopt.consensus.topologies.base import Topology
+from mpiopt.core.config.job import at_least
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ class Star(Topology):
     hub: int = 0
 
     def __post_init__(self) -> None:
-        if self.hub < 0:
-            raise ValueError(f"hub must be a rank, not {self.hub}")
+        at_least("hub", self.hub, 0)
 
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
         """Return all ranks for the hub, and the hub for every other rank."""
