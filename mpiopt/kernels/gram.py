@@ -1,21 +1,32 @@
-"""Blocks of rows in a nutshell: margins and Gram matrices, all that a step along their own gradient changes."""
+"""Margins and Gram matrices of blocks of rows: they determine how the loss changes along a block's gradient."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from mpiopt.kernels.arrays import Columns, Integers, Matrix, Values, Vector
 from mpiopt.kernels.loss_block import EXACT, FAST
-
-Array = NDArray[np.float64]
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
-def gram_blocks_dense(x: Any, w: Any, column: Any, index: Any, margins: Any, grams: Any) -> None:
-    """Fill the margins and Gram matrices of the blocks `index` (m, b) of dense rows."""
+def gram_blocks_dense(x: Values, w: Matrix, column: Vector, index: Integers, margins: Matrix, grams: Matrix) -> None:
+    """Fill the margins and Gram matrices of blocks of dense rows.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, width)
+        Rows.
+    w : ndarray, shape (outputs, width)
+        The model.
+    column : ndarray, shape (width,)
+        Weights of the columns in the products.
+    index : ndarray of int64, shape (m, b)
+        Row numbers of the blocks; -1 for no row.
+    margins : ndarray, shape (m, b, outputs)
+        Set to w x_i; zeros before.
+    grams : ndarray, shape (m, b, b)
+        Set to Σ_j column_j x_ij x_kj; zeros before.
+    """
     for t in range(len(index)):
         for a in range(index.shape[1]):
             i = index[t, a]
@@ -35,9 +46,10 @@ def gram_blocks_dense(x: Any, w: Any, column: Any, index: Any, margins: Any, gra
 
 @njit(fastmath=EXACT, cache=True, nogil=True, error_model="numpy")
 def gram_blocks_csr(
-    indptr: Any, indices: Any, values: Any, w: Any, column: Any, index: Any, margins: Any, grams: Any
+    indptr: Integers, indices: Columns, values: Values, w: Matrix, column: Vector, index: Integers, margins: Matrix,
+    grams: Matrix,
 ) -> None:  # fmt: skip
-    """Fill the margins and Gram matrices of the blocks `index` (m, b) of CSR rows."""
+    """Do as `gram_blocks_dense` for CSR rows (n + 1,), (nonzeros,), (nonzeros,) whose columns ascend."""
     for t in range(len(index)):
         for a in range(index.shape[1]):
             i = index[t, a]
@@ -51,8 +63,8 @@ def gram_blocks_csr(
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def _product(indptr: Any, indices: Any, values: Any, column: Any, i: int, k: int) -> float:
-    """Give Σ_j column_j x_ij x_kj of two rows whose columns ascend."""
+def _product(indptr: Integers, indices: Columns, values: Values, column: Vector, i: int, k: int) -> float:
+    """Compute Σ_j column_j x_ij x_kj of two rows whose columns ascend."""
     p, q, total = indptr[i], indptr[k], 0.0
     while p < indptr[i + 1] and q < indptr[k + 1]:
         if indices[p] == indices[q]:
