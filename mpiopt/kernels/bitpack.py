@@ -10,7 +10,6 @@ from numba import njit
 from mpiopt.kernels.arrays import Bytes, Symbols, Words
 
 BYTE = 8  # widths up to it have symbols of one byte and a fast path
-FIVE = 3**5  # values of a byte that holds five symbols of three
 
 _8 = np.uint64(8)
 _FF = np.uint64(0xFF)

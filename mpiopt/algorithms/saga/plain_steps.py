@@ -24,7 +24,7 @@ from mpiopt.algorithms.saga.state import (
 from mpiopt.algorithms.saga.step_size import StepLength, length_of
 from mpiopt.algorithms.saga.step_size_search import PeriodResult
 from mpiopt.compress.channel import Channel
-from mpiopt.compress.whitening import Coordinates, Scaled, Unscaled
+from mpiopt.compress.whitening import Coordinates, Scaled
 from mpiopt.core import rng
 from mpiopt.kernels.permutations import Starts, drawn, shuffled
 from mpiopt.kernels.polling import Poll
@@ -93,7 +93,7 @@ class PlainSteps:
     def coordinates(self) -> Coordinates:
         """Give those in which the scaled columns bend alike."""
         if (self.column == 1.0).all():
-            return Unscaled(self.used, len(self.column))
+            return Scaled(np.ones(self.used), len(self.column))
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
     def run(

@@ -18,6 +18,7 @@ from mpiopt.compress.compressors.base import Compressor, Payload, Vector
 from mpiopt.kernels.stochastic_rounding import largest_exponent, scale_factors
 
 HEADER = 2  # bytes
+Parts = Sequence[NDArray[Any]]  # arrays that are joined to a payload
 LARGEST_EXPONENT = 1074  # magnitude of a float64's exponent
 
 
@@ -50,7 +51,7 @@ class ScaledCompressor(Compressor):
     """
 
     @abstractmethod
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return the arrays that follow the header, for the vector a b x."""
 
     @abstractmethod

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress import moments
 from mpiopt.compress.compressors.base import Matrix, Payload, Vector, check_one_of, check_whole
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor
 from mpiopt.kernels import bitpack, stochastic_rounding
 
 MOST = 2**29  # levels and numbers of a block: symbols 0 … 2s fit in 31 bits
@@ -69,7 +67,7 @@ class Quantised(ScaledCompressor):
         """Bits of a level."""
         return (2 * self.levels).bit_length()
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return norms and levels."""
         norms = np.empty(self._blocks(x.size))
         stochastic_rounding.norms(x, a, b, self._block(x.size), NORMS[self.norm], norms)
