@@ -104,6 +104,7 @@ class Whitened:
 
 
 def _padded(u: Model, width: int) -> Model:
+    """Return u with columns of zeros up to `width`."""
     out = np.zeros((len(u), width))
     out[:, : u.shape[1]] = u
     return out

@@ -88,7 +88,7 @@ def nearest_bits(w, q):  # type: ignore[no-untyped-def]
     if power <= 0:
         return _subnormal(mantissa, power)
     if low <= _U1 and -4 <= q <= 23 and mantissa & np.uint64(3) == _U1 and mantissa << shift == high:
-        mantissa = mantissa - _U1  # exactly half way: to even
+        mantissa = mantissa - _U1  # exactly half way: round to even
     mantissa = (mantissa + (mantissa & _U1)) >> _U1
     if mantissa >= _EXACT:
         mantissa = _HIDDEN
@@ -104,7 +104,7 @@ def _subnormal(mantissa, power):  # type: ignore[no-untyped-def]
     if 1 - power >= 64:
         return _U0
     mantissa = mantissa >> np.uint64(1 - power)
-    return (mantissa + (mantissa & _U1)) >> _U1  # the carry into the exponent is the right smallest normal number
+    return (mantissa + (mantissa & _U1)) >> _U1  # a carry into the exponent gives the smallest normal number
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -13,7 +13,7 @@ from numba import njit
 from mpiopt.kernels.arrays import Matrix, Values, Vector
 from mpiopt.kernels.loss_block import FAST, call_block, prefetch
 
-BLOCK = 8  # rows: their margins fill the vector registers
+BLOCK = 8  # rows whose margins are computed side by side
 _AHEAD = 2  # blocks that are prefetched before they are needed: hides the latency of memory
 
 

@@ -18,7 +18,7 @@ from mpiopt.kernels.arrays import Matrix, Scalar, Vector
 from mpiopt.kernels.bits import bits_of, float_of
 from mpiopt.kernels.random_words import key_of, word
 
-_ONE, _HALF_UP = np.uint64(1023 << 52), np.uint64(0x95F6400000000)  # the latter lifts mantissas from √2 on over 2
+_ONE, _HALF_UP = np.uint64(1023 << 52), np.uint64(0x95F6400000000)  # the latter carries mantissas from √2 on to 2
 _MANTISSA = np.uint64((1 << 52) - 1)
 _1, _12, _52, _63 = np.uint64(1), np.uint64(12), np.uint64(52), np.uint64(63)
 _LN2, _QUARTER = math.log(2.0), math.pi / 2

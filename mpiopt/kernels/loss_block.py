@@ -1,4 +1,4 @@
-"""Block functions (a loss on a few rows at once), called by address from any kernel, and what they are made of.
+"""Block functions (a loss on a few rows at once), called by address from any kernel, and their building blocks.
 
 A block function is a plain Python function f(z, y, out, n, outputs) over pointers to float64. `address` compiles it
 at its first use. A kernel receives the address as an integer and calls it through `call_block`.
@@ -19,7 +19,7 @@ from mpiopt.kernels.bits import float_of
 
 BlockFunction = Callable[[Any, Any, Any, int, int], None]
 
-# Never nnan or ninf: they would make isnan false, and a diverging run must be seen.
+# Never nnan or ninf: they would make isnan false and hide a diverging run.
 FAST = {"nsz", "arcp", "contract", "reassoc", "afn"}
 # No reassociation where the order of operations carries the accuracy.
 EXACT = {"nsz", "contract"}
@@ -78,7 +78,7 @@ def _prefetch(typingctx, array, offset):  # type: ignore[no-untyped-def]
         name = "llvm.prefetch.p0"
         function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
         place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        builder.call(function, [place, word(0), word(3), word(1)])  # for reading, to stay near, data
+        builder.call(function, [place, word(0), word(3), word(1)])  # read, high locality, data cache
         return context.get_dummy_value()
 
     return signature, emit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from mpiopt.kernels.arrays import Integers as Integers  # re-exported: callers name their steps so
+from mpiopt.kernels.arrays import Integers as Integers  # re-exported for callers
 
 Poll = Callable[[], bool]
 
@@ -18,7 +18,7 @@ LEAST_SECONDS = 1e-9  # of a slice: the clock may not have moved
 def paced(steps: Integers, poll: Poll | None, now: Callable[[], float] = time.perf_counter) -> Iterator[Integers]:
     """Yield `steps` in slices of about PAUSE seconds of the caller's work, and poll after each.
 
-    The slices joined are `steps`, whatever the clock says. Once `poll` returns True, or without `poll`, the rest is
+    Joined, the slices are `steps`, independent of the clock. Once `poll` returns True, or without `poll`, the rest is
     one slice.
 
     Parameters

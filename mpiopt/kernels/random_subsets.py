@@ -52,7 +52,7 @@ def gather(x: Vector, seed: Scalar, share: float, out: Vector) -> None:
     """Write the drawn numbers of x (d,) to `out` in increasing order; `out` has one number more than are drawn."""
     key, n = key_of(seed), 0
     for i in range(len(x)):
-        out[n] = x[i]  # written over unless it was drawn
+        out[n] = x[i]  # overwritten unless it was drawn
         n += uniform(key, i) < share
 
 

@@ -111,7 +111,7 @@ def gather(order, indptr, indices, values, starts, out_indices, out_values):  # 
         begin, end, q = indptr[order[j]], indptr[order[j] + 1], starts[j]
         of_row, of_values = indices[begin:end], values[begin:end]
         to, to_values = out_indices[q : q + end - begin], out_values[q : q + end - begin]
-        for k in range(len(of_row)):  # of slices: counted from 0, a loop becomes a copy
+        for k in range(len(of_row)):  # slices indexed from 0: LLVM makes the loop a copy
             to[k] = of_row[k]
             to_values[k] = of_values[k]
 

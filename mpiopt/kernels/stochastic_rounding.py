@@ -17,7 +17,7 @@ from mpiopt.kernels.arrays import Bytes, Scalar, Symbols, Values, Vector
 from mpiopt.kernels.bits import bits_of, float_of
 from mpiopt.kernels.random_words import key_of, uniform, word
 
-MAX, EUCLID = 0, 1  # norms
+MAX, EUCLID = 0, 1  # norms of a block
 _1, _12, _52, _63 = np.uint64(1), np.uint64(12), np.uint64(52), np.uint64(63)
 _TWO = np.uint64(1024)  # the exponent field of 2.0
 _MAGNITUDE = np.uint64((1 << 63) - 1)
@@ -39,7 +39,7 @@ def _largest(x: Vector) -> float:
     """Return the largest magnitude."""
     top = np.int64(0)
     for i in range(len(x)):
-        top = max(top, np.int64(bits_of(x[i]) & _MAGNITUDE))  # in the order of magnitudes
+        top = max(top, np.int64(bits_of(x[i]) & _MAGNITUDE))  # the bits are in the order of the magnitudes
     return float(float_of(np.uint64(top)))
 
 
@@ -72,7 +72,7 @@ def _levels(x: Vector, a: float, b: float, up: float, levels: float, key: Scalar
     """Quantise one block, whose random words begin at `place`."""
     top = 2.0 * levels
     for i in range(len(x)):
-        level = levels + x[i] * a * b * up + uniform(key, place + i)  # not below 0; but rounded it may be 2s + 1
+        level = levels + x[i] * a * b * up + uniform(key, place + i)  # at least 0, but the rounded sum may be 2s + 1
         out[i] = np.int32(level if level < top else top)
 
 
@@ -121,7 +121,7 @@ def to_powers(x: Vector, a: float, b: float, bits: int, seed: int, out: Bytes) -
     The symbol is 0, or c in 1 … L for 2^(c + 1 - L), with the sign in front of it.
     """
     key, sign = key_of(seed), np.uint64(bits - 1)
-    below = _TWO - np.uint64((1 << (bits - 1)) - 1)  # the exponent field of the power under the least
+    below = _TWO - np.uint64((1 << (bits - 1)) - 1)  # the exponent field of the power below the least
     inverse = 1.0 / float_of((below + _1) << _52)
     for i in range(len(x)):
         y = x[i] * a * b

@@ -46,7 +46,7 @@ def _collect(x: Vector, threshold: float, indices: Integers) -> None:
         else:
             hits = 1
         for i in range(len(part) if hits > 0 else 0):
-            indices[n] = begin + i  # written over unless it reaches the threshold
+            indices[n] = begin + i  # overwritten unless it reaches the threshold
             n += abs(part[i]) >= threshold
 
 

@@ -23,7 +23,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 _CHUNK = 1024  # rows that are converted to float64 at a time
-_SCATTER_COST = 16  # of a multiply-add of `gram_csr`, in multiply-adds of a matrix product (measured)
+_SCATTER_COST = 16  # of a multiply-add of `gram_csr`, in multiply-adds of a matrix product
 
 
 def value_and_gradient(

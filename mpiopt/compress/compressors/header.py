@@ -47,7 +47,7 @@ def read_header(name: str, payload: Payload, d: int, nbytes: int) -> tuple[int, 
 class ScaledCompressor(Compressor):
     """A compressor of a b x, with a b = 2⁻ᵏ the power of two that brings the largest |x_i| into [1, 2).
 
-    A member says how the scaled vector is coded. Powers of two come as two factors, since 2¹⁰⁷⁴ is no float64.
+    Subclasses code the scaled vector. The power of two comes as two factors, since 2¹⁰⁷⁴ is no float64.
     """
 
     @abstractmethod

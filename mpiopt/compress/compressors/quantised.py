@@ -124,5 +124,6 @@ class Quantised(ScaledCompressor):
 
 
 def _rounded_up(norms: Vector) -> NDArray[np.float32]:
+    """Return norms as float32, none below its float64."""
     near = norms.astype("<f4")
     return np.where(near < norms, np.nextafter(near, np.float32(np.inf)), near)

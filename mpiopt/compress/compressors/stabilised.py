@@ -116,5 +116,6 @@ class Stabilised(ScaledCompressor):
 
 
 def _cell(r: Vector) -> Vector:
+    """Return f (1 - f), f the fractional part of r."""
     f = r - np.floor(r)
     return np.asarray(f * (1.0 - f))

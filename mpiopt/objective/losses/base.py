@@ -166,6 +166,7 @@ class Loss(Plugin, ABC):
 
 
 def _call(address: int, z: Vector, y: Vector, shape: tuple[int, ...]) -> Vector:
+    """Call a compiled block function from Python."""
     z, y = np.ascontiguousarray(z, np.float64), np.ascontiguousarray(y, np.float64)
     out = np.empty(shape)
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
