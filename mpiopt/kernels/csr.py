@@ -124,13 +124,3 @@ def pass_csr(
             _accumulate(indptr, indices, values, k + b, flat, outputs, e, b * outputs)
         total += part
     return total
-
-
-@njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
-def gram_csr(indptr: Integers, indices: Columns, values: Values, c: Vector, out: Matrix) -> None:
-    """Add the upper triangle of Σ c_i x_i x_iᵀ to `out` (width, width); c (n,)."""
-    for i in range(len(c)):
-        for p in range(indptr[i], indptr[i + 1]):
-            one = c[i] * values[p]
-            for q in range(p, indptr[i + 1]):
-                out[indices[p], indices[q]] += one * values[q]
