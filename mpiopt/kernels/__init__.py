@@ -1,6 +1,10 @@
-"""Loops over samples, compiled by numba: the only such loops in the package.
+"""Loops over samples and numbers, compiled by numba; the only such loops in the package.
 
-Kernels are compiled once for float32 and once for float64 rows, not for each loss: a loss is called by address
-(`block`). All of them release the GIL, give the same bits on every call, and are cached on disk. numba's cache looks
-at the file of a kernel alone: after a change in `block.py` remove `__pycache__`.
+Kernels know no class of the package: they take arrays (`mpiopt.kernels.arrays`) and numbers. Most are compiled once
+for float32 and once for float64 rows, and not again for each loss, since a loss is called through its address
+(`loss_block`). All release the GIL, return the same bits on every call, and are cached on disk. numba's cache looks
+at the file of a kernel alone: after a change in a file that other kernels call, remove `__pycache__`.
+
+Where a kernel exists for dense and for CSR rows, the two are separate functions: their inner loops have nothing in
+common that a shared function would not slow down.
 """

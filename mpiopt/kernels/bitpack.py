@@ -1,4 +1,4 @@
-"""Whole numbers of w bits each, one after the other in a stream of bytes, the least significant bit first."""
+"""Integers of w bits each, one after the other in a stream of bytes, the least significant bit first."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
-Symbols = NDArray[np.unsignedinteger[Any]]
-BYTE = 8  # widths up to it have symbols of one byte, and a fast path
-FIVE = 3**5  # values of a byte that holds five symbols of three
+from mpiopt.kernels.arrays import Bytes, Symbols, Words
+
+BYTE = 8  # widths up to it have symbols of one byte and a fast path
 
 _8 = np.uint64(8)
 _FF = np.uint64(0xFF)
@@ -20,7 +18,7 @@ _THREES = np.array([[byte // 3**j % 3 for j in range(5)] for byte in range(256)]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pack_eights(words: Any, width: int, out: Any) -> None:
+def _pack_eights(words: Words, width: int, out: Bytes) -> None:
     """Pack words of 8 symbols of one byte each into `width` bytes each: pairs, then fours, then eights."""
     one, two, four = np.uint64(8 - width), np.uint64(16 - 2 * width), np.uint64(32 - 4 * width)
     place = 0
@@ -35,7 +33,7 @@ def _pack_eights(words: Any, width: int, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _unpack_eights(wire: Any, width: int, words: Any) -> None:
+def _unpack_eights(packed: Bytes, width: int, words: Words) -> None:
     """Undo `_pack_eights`."""
     one, two, four = np.uint64(8 - width), np.uint64(16 - 2 * width), np.uint64(32 - 4 * width)
     low8 = np.uint64(((1 << width) - 1) * 0x0001000100010001)
@@ -45,7 +43,7 @@ def _unpack_eights(wire: Any, width: int, words: Any) -> None:
     for i in range(len(words)):
         x = np.uint64(0)
         for j in range(width):
-            x |= np.uint64(wire[place + j]) << np.uint64(8 * j)
+            x |= np.uint64(packed[place + j]) << np.uint64(8 * j)
         place += width
         x = (x & low32) | ((x & ~low32) << four)
         x = (x & low16) | ((x & ~low16) << two)
@@ -53,7 +51,8 @@ def _unpack_eights(wire: Any, width: int, words: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pack_any(symbols: Any, width: int, out: Any) -> None:
+def _pack_any(symbols: Symbols, width: int, out: Bytes) -> None:
+    """Pack symbols of any width one by one."""
     held, filled, place = np.uint64(0), 0, 0
     for i in range(len(symbols)):
         held |= np.uint64(symbols[i]) << np.uint64(filled)
@@ -68,12 +67,13 @@ def _pack_any(symbols: Any, width: int, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _unpack_any(wire: Any, width: int, symbols: Any) -> None:
+def _unpack_any(packed: Bytes, width: int, symbols: Symbols) -> None:
+    """Undo `_pack_any`."""
     held, filled, place = np.uint64(0), 0, 0
     mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     for i in range(len(symbols)):
         while filled < width:
-            held |= np.uint64(wire[place]) << np.uint64(filled)
+            held |= np.uint64(packed[place]) << np.uint64(filled)
             filled += 8
             place += 1
         symbols[i] = held & mask
@@ -82,7 +82,8 @@ def _unpack_any(wire: Any, width: int, symbols: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pack_threes(symbols: Any, out: Any) -> None:
+def _pack_threes(symbols: Bytes, out: Bytes) -> None:
+    """Pack symbols 0, 1, 2 five to a byte."""
     n = len(symbols)
     for i in range(n // 5):
         a, b, c = np.int64(symbols[5 * i]), np.int64(symbols[5 * i + 1]), np.int64(symbols[5 * i + 2])
@@ -96,28 +97,41 @@ def _pack_threes(symbols: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _unpack_threes(wire: Any, table: Any, symbols: Any) -> None:
+def _unpack_threes(packed: Bytes, table: Bytes, symbols: Bytes) -> None:
+    """Undo `_pack_threes`, with the five symbols of each byte in `table` (256, 5)."""
     n = len(symbols)
     for i in range(n // 5):
-        row = table[wire[i]]
+        row = table[packed[i]]
         for j in range(5):
             symbols[5 * i + j] = row[j]
     for i in range(n // 5 * 5, n):
-        symbols[i] = table[wire[n // 5], i % 5]
+        symbols[i] = table[packed[n // 5], i % 5]
 
 
 def symbol_type(width: int) -> type[np.unsignedinteger[Any]]:
-    """Give the type of symbols of this width."""
+    """Return the numpy type that holds symbols of this width."""
     return np.uint8 if width <= BYTE else np.uint32
 
 
 def packed_bytes(n: int, width: int) -> int:
-    """Give the bytes of n symbols."""
+    """Return the number of bytes of n packed symbols."""
     return (n * width + 7) // 8
 
 
 def pack(symbols: Symbols, width: int) -> Bytes:
-    """Pack whole numbers below 2^width, 1 <= width <= 32, of the type `symbol_type(width)`."""
+    """Pack integers below 2^width.
+
+    Parameters
+    ----------
+    symbols : ndarray, shape (n,)
+        Of the type `symbol_type(width)`.
+    width : int
+        Bits of a symbol, 1 to 32.
+
+    Returns
+    -------
+    ndarray of uint8, shape (packed_bytes(n, width),)
+    """
     out = np.empty(packed_bytes(symbols.size, width), np.uint8)
     whole = symbols.size // 8 * 8 if width <= BYTE else 0
     if whole:
@@ -126,13 +140,13 @@ def pack(symbols: Symbols, width: int) -> Bytes:
     return out
 
 
-def unpack(wire: Bytes, n: int, width: int) -> Symbols:
-    """Give the n whole numbers that were packed; `wire` holds all their bytes."""
+def unpack(packed: Bytes, n: int, width: int) -> Symbols:
+    """Return the n integers that `pack` packed; `packed` holds at least all their bytes."""
     symbols = np.empty(n, symbol_type(width))
     whole = n // 8 * 8 if width <= BYTE else 0
     if whole:
-        _unpack_eights(wire, width, symbols[:whole].view(np.uint64))
-    _unpack_any(wire[whole // 8 * width :], width, symbols[whole:])
+        _unpack_eights(packed, width, symbols[:whole].view(np.uint64))
+    _unpack_any(packed[whole // 8 * width :], width, symbols[whole:])
     return symbols
 
 
@@ -143,8 +157,8 @@ def pack_threes(symbols: Bytes) -> Bytes:
     return out
 
 
-def unpack_threes(wire: Bytes, n: int) -> Bytes:
-    """Give the n numbers that were packed."""
+def unpack_threes(packed: Bytes, n: int) -> Bytes:
+    """Return the n numbers that `pack_threes` packed."""
     symbols = np.empty(n, np.uint8)
-    _unpack_threes(wire, _THREES, symbols)
+    _unpack_threes(packed, _THREES, symbols)
     return symbols

@@ -1,9 +1,9 @@
-"""C(x) inside a compiled loop, without the wire: the six compressors of Philippenko and Dieuleveut (2024).
+"""C(x) inside a compiled loop, without bytes: the six compressors of Philippenko and Dieuleveut (2024).
 
-Each has the distribution of the class of the same name in `mpiopt.compress.compressors.base`, and for the same seed
-its draw: the
-numbers differ by what the wire rounds to float32. All have the signature (parameter, x, seed, out, scratch);
-`apply` takes the number of the compressor before it. With neighbouring seeds the draws are independent.
+Each has the distribution of the class of the same name in `mpiopt.compress.compressors`, and draws the same for the
+same seed. The results differ by the rounding to float32 in a message. All have the signature
+(parameter, x, seed, out, scratch); `apply` takes the number of the compressor first. With neighbouring seeds the
+draws are independent.
 
     number         parameter                                     C(x)
     NONE           –                                             x
@@ -17,12 +17,11 @@ numbers differ by what the wire rounds to float32. All have the signature (param
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from mpiopt.kernels.arrays import Vector
 from mpiopt.kernels.haar import reflections, rotate, rotate_back
 from mpiopt.kernels.random_subsets import floyd
 from mpiopt.kernels.random_words import key_of, uniform
@@ -30,21 +29,31 @@ from mpiopt.kernels.random_words import key_of, uniform
 NONE, QUANTISED, SPARSIFIED, RAND_K, SKETCH, PARTICIPATION = range(6)
 
 
-def scratch(number: int, parameter: float, d: int) -> NDArray[np.float64]:
-    """Give the working memory that compressor `number` wants for every call: zeros at first."""
+def scratch(number: int, parameter: float, d: int) -> Vector:
+    """Return the working memory that a compressor needs in every call: zeros at first, any shape.
+
+    Parameters
+    ----------
+    number : int
+        NONE … PARTICIPATION.
+    parameter : float
+        The compressor's parameter.
+    d : int
+        Length of the vectors.
+    """
     sizes = {RAND_K: (d + 63) // 64 + int(parameter), SKETCH: int(parameter) * d}
     return np.zeros(sizes.get(number, 0))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def none(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
-    """Put x into `out`."""
+def none(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
+    """Write x to `out`."""
     for i in range(len(x)):
         out[i] = x[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def quantised(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+def quantised(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
     """Round x to multiples of ‖x‖/s, up or down at random."""
     key, norm = key_of(seed), 0.0
     for i in range(len(x)):
@@ -56,7 +65,7 @@ def quantised(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> No
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sparsified(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+def sparsified(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
     """Keep each coordinate with probability p."""
     key, factor = key_of(seed), 1.0 / parameter
     for i in range(len(x)):
@@ -64,7 +73,7 @@ def sparsified(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> N
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def rand_k(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+def rand_k(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
     """Keep k coordinates."""
     d, k = len(x), np.int64(parameter)
     marks, places = scratch.view(np.uint64)[:-k], scratch.view(np.int64)[-k:]
@@ -76,7 +85,7 @@ def rand_k(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sketch(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+def sketch(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
     """Project x on a random subspace of h dimensions."""
     d, h = len(x), np.int64(parameter)
     v = scratch[: h * d].reshape(h, d)
@@ -92,7 +101,7 @@ def sketch(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def participation(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
+def participation(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
     """Keep all of x with probability p, else nothing."""
     factor = 1.0 / parameter if uniform(key_of(seed), 0) < parameter else 0.0
     for i in range(len(x)):
@@ -100,8 +109,22 @@ def participation(parameter: float, x: Any, seed: int, out: Any, scratch: Any) -
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def apply(number: int, parameter: float, x: Any, seed: int, out: Any, scratch: Any) -> None:
-    """Put C(x) into `out`, (d,), by compressor `number`; `x` and `out` do not overlap."""
+def apply(number: int, parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
+    """Write C(x) to `out`.
+
+    Parameters
+    ----------
+    number : int
+        NONE … PARTICIPATION.
+    parameter : float
+        The compressor's parameter, see above.
+    x, out : ndarray, shape (d,)
+        They do not overlap.
+    seed : int
+        The draw.
+    scratch : ndarray
+        What the function `scratch` returned for this compressor and d.
+    """
     if number == QUANTISED:
         quantised(parameter, x, seed, out, scratch)
     elif number == SPARSIFIED:

@@ -1,7 +1,7 @@
-"""CSR rows: one pass that gives the sum of a loss and its gradient.
+"""CSR rows: one pass that computes the sum of a loss and its gradient.
 
-Weights and gradient of one feature lie side by side in one record, records (width, 2, outputs): a nonzero costs one
-cache line for both.
+Weight and gradient of one feature lie side by side in one record, records (width, 2, outputs): a nonzero costs one
+cache line for both. `mpiopt.kernels.dense` is the twin for dense rows, which needs no records.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from mpiopt.kernels.arrays import Columns, Integers, Matrix, Scalar, Values, Vector
 from mpiopt.kernels.loss_block import EXACT, FAST, call_block, prefetch
 
-BLOCK = 8
-_AHEAD = 4  # rows whose records are asked for before they are needed
+BLOCK = 8  # rows on which the loss is called at once
+_AHEAD = 4  # rows whose records are prefetched before they are needed
 
 
 @njit(inline="always")
-def place(j: Any, size: int, k: int) -> Any:
-    """Give the flat place of number k in record j of `size` numbers.
+def place(j: Scalar, size: int, k: int) -> Any:
+    """Return the flat index of number k in record j of `size` numbers.
 
     Unsigned: a signed index would be tested for a count from the end.
     """
@@ -27,10 +28,10 @@ def place(j: Any, size: int, k: int) -> Any:
 
 
 @njit(fastmath=EXACT, error_model="numpy")
-def margin(indptr: Any, indices: Any, values: Any, flat: Any, size: int, i: int) -> float:
-    """Give w x_i for one output, w the first of each record of `size` numbers.
+def margin(indptr: Integers, indices: Columns, values: Values, flat: Vector, size: int, i: int) -> float:
+    """Compute w x_i for one output, w the first number of each record of `size` numbers.
 
-    In four sums: left free to reorder one, LLVM would use gather instructions, which are slow.
+    In four sums: free to reorder a single one, LLVM would use gather instructions, which are slow.
     """
     first, end = indptr[i], indptr[i + 1]
     whole = first + (end - first) // 4 * 4
@@ -46,8 +47,10 @@ def margin(indptr: Any, indices: Any, values: Any, flat: Any, size: int, i: int)
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _margins(indptr: Any, indices: Any, values: Any, i: int, flat: Any, outputs: int, z: Any, first: int) -> None:
-    """Put w x_i into z[first:first + outputs]."""
+def _margins(
+    indptr: Integers, indices: Columns, values: Values, i: int, flat: Vector, outputs: int, z: Vector, first: int
+) -> None:
+    """Write w x_i to z[first:first + outputs]."""
     if outputs == 1:
         z[first] = margin(indptr, indices, values, flat, 2, i)
         return
@@ -59,7 +62,9 @@ def _margins(indptr: Any, indices: Any, values: Any, i: int, flat: Any, outputs:
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _accumulate(indptr: Any, indices: Any, values: Any, i: int, flat: Any, outputs: int, e: Any, first: int) -> None:
+def _accumulate(
+    indptr: Integers, indices: Columns, values: Values, i: int, flat: Vector, outputs: int, e: Vector, first: int
+) -> None:
     """Add e[first + c] x_i to the gradient of output c."""
     if outputs == 1:
         one = e[first]
@@ -73,12 +78,28 @@ def _accumulate(indptr: Any, indices: Any, values: Any, i: int, flat: Any, outpu
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def pass_csr(
-    indptr: Any, indices: Any, values: Any, y: Any, s: Any, records: Any, table: Any, value_address: int,
-    slope_address: int,
+    indptr: Integers, indices: Columns, values: Values, y: Vector, s: Vector, records: Matrix, table: Matrix,
+    value_address: int, slope_address: int,
 ) -> float:  # fmt: skip
-    """Give Σ s_i loss_i(w x_i) and add Σ s_i loss_i' x_i to the gradients; records (width, 2, outputs).
+    """Compute Σ s_i loss_i(w x_i) and add Σ s_i loss_i' x_i to the gradients.
 
-    `table` (n, outputs) is filled with s_i loss_i' unless its length is 0.
+    Parameters
+    ----------
+    indptr, indices, values : ndarray, shapes (n + 1,), (nonzeros,), (nonzeros,)
+        n rows x_i.
+    y, s : ndarray, shape (n,)
+        Labels and weights.
+    records : ndarray, shape (width, 2, outputs)
+        The model in records[:, 0], the gradient in records[:, 1].
+    table : ndarray, shape (n, outputs) or (0, outputs)
+        Filled with the slopes s_i loss_i', unless it has no rows.
+    value_address, slope_address : int
+        Addresses of the loss's block functions (`mpiopt.kernels.loss_block.address`).
+
+    Returns
+    -------
+    float
+        The sum.
     """
     n, outputs = len(indptr) - 1, records.shape[2]
     flat = records.reshape(records.size)
@@ -103,13 +124,3 @@ def pass_csr(
             _accumulate(indptr, indices, values, k + b, flat, outputs, e, b * outputs)
         total += part
     return total
-
-
-@njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
-def gram_csr(indptr: Any, indices: Any, values: Any, c: Any, out: Any) -> None:
-    """Add the upper triangle of Σ c_i x_i x_iᵀ to `out` (width, width)."""
-    for i in range(len(c)):
-        for p in range(indptr[i], indptr[i + 1]):
-            one = c[i] * values[p]
-            for q in range(p, indptr[i + 1]):
-                out[indices[p], indices[q]] += one * values[q]

@@ -1,4 +1,4 @@
-"""Decimal text to the nearest float64, as `float` rounds it, in compiled code.
+"""Decimal text to the nearest float64, rounded as `float` rounds it, in compiled code.
 
 Clinger's fast path, then the algorithm of Eisel and Lemire (D. Lemire, "Number parsing at a gigabyte per second",
 2021; no fallback is needed for up to 19 digits: Mushtak and Lemire, 2023).
@@ -6,19 +6,23 @@ Clinger's fast path, then the algorithm of Eisel and Lemire (D. Lemire, "Number 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from mpiopt.kernels.bits import float_of, load_byte
 
 LOWEST, HIGHEST = -342, 308  # powers of ten beyond which a 19-digit number is 0 or infinite
-GOOD, BAD, SLOW, HUGE = 0, 1, 2, 3  # a number; none; one with more digits than 19 for `float` to decide; too large
-NOTHING = -(1 << 30)
+VALID = 0
+INVALID = 1  # not a number
+UNDECIDED = 2  # of more than 19 digits: only `float` can tell the last bit
+TOO_LARGE = 3
+NO_EXPONENT = -(1 << 30)  # an e without digits after it
+MINUS, PLUS, POINT, ZERO, LETTER_E = ord("-"), ord("+"), ord("."), ord("0"), ord("e")
+LOWER = 32  # the bit that makes an ASCII letter lower case
 
 
 def _power_of_five(q: int) -> tuple[int, int]:
+    """Return the upper 128 bits of 5^q as two words."""
     if q >= 0:
         number = 5**q
         shift = 128 - number.bit_length()
@@ -41,33 +45,9 @@ _INFINITE = np.uint64(0x7FF << 52)
 _EXACT = np.uint64(1 << 53)
 
 
-def _byte(typing, address):  # type: ignore[no-untyped-def]
-    """Load the byte at an address: arrays handed to functions would be reference-counted, twice a number."""
-
-    def load(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.load(builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
-
-    return types.uint8(types.int64), load
-
-
-byte: Any = intrinsic(_byte)
-
-
-def _cast(typing, bits):  # type: ignore[no-untyped-def]
-    """See 64 bits as a float64."""
-
-    def cast(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.uint64), cast
-
-
-_as_float: Any = intrinsic(_cast)
-
-
 @njit(cache=True, nogil=True, inline="always")
 def _multiply(a, b):  # type: ignore[no-untyped-def]
-    """Give the high and the low word of a 64 × 64 bit product."""
+    """Return the high and the low word of a 64 × 64 bit product."""
     a0, a1, b0, b1 = a & _MASK32, a >> _U32, b & _MASK32, b >> _U32
     low = a0 * b0
     middle = a1 * b0 + (low >> _U32)
@@ -77,6 +57,7 @@ def _multiply(a, b):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _leading_zeros(w):  # type: ignore[no-untyped-def]
+    """Count the leading zeros of a uint64 that is not 0."""
     zeros = 0
     for step in (32, 16, 8, 4, 2, 1):
         if w >> np.uint64(64 - step) == _U0:
@@ -87,7 +68,7 @@ def _leading_zeros(w):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def nearest_bits(w, q):  # type: ignore[no-untyped-def]
-    """Give the bits of the float64 nearest to w · 10^q, for a uint64 w and an int64 q."""
+    """Return the bits of the float64 nearest to w · 10^q, for a uint64 w and an int64 q."""
     if w == _U0 or q < LOWEST:
         return _U0
     if q > HIGHEST:
@@ -107,7 +88,7 @@ def nearest_bits(w, q):  # type: ignore[no-untyped-def]
     if power <= 0:
         return _subnormal(mantissa, power)
     if low <= _U1 and -4 <= q <= 23 and mantissa & np.uint64(3) == _U1 and mantissa << shift == high:
-        mantissa = mantissa - _U1  # exactly half way: to even
+        mantissa = mantissa - _U1  # exactly half way: round to even
     mantissa = (mantissa + (mantissa & _U1)) >> _U1
     if mantissa >= _EXACT:
         mantissa = _HIDDEN
@@ -119,21 +100,34 @@ def nearest_bits(w, q):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _subnormal(mantissa, power):  # type: ignore[no-untyped-def]
+    """Return the bits of a number below the normal ones."""
     if 1 - power >= 64:
         return _U0
     mantissa = mantissa >> np.uint64(1 - power)
-    return (mantissa + (mantissa & _U1)) >> _U1  # the carry into the exponent is the right smallest normal number
+    return (mantissa + (mantissa & _U1)) >> _U1  # a carry into the exponent gives the smallest normal number
+
+
+@njit(cache=True, nogil=True, inline="always")
+def read_digits(w, i):  # type: ignore[no-untyped-def]
+    """Append the digits at address `i` to the number `w` (uint64); return both after them."""
+    while True:
+        c = np.uint8(load_byte(i) - np.uint8(ZERO))
+        if c > 9:
+            break
+        w = w * np.uint64(10) + np.uint64(c)
+        i += 1
+    return w, i
 
 
 @njit(cache=True, nogil=True)
 def _many_digits(i):  # type: ignore[no-untyped-def]
-    """Give the first 19 significant digits of the digits at x of ten, and whether any were dropped."""
+    """Return the first 19 significant digits at address `i`, their power of ten, and whether a digit was dropped."""
     w, kept, q = np.uint64(0), 0, 0
     dropped, after = False, False
     while True:
-        c = np.uint8(byte(i) - np.uint8(48))
+        c = np.uint8(load_byte(i) - np.uint8(ZERO))
         if c > 9:
-            if after or byte(i) != 46:
+            if after or load_byte(i) != POINT:
                 return w, q, dropped
             after = True
         elif kept < 19:
@@ -147,73 +141,72 @@ def _many_digits(i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hard(begin, w, digits, q, exponent):  # type: ignore[no-untyped-def]
-    """Give value and status of a number for which one multiplication is not enough."""
+def _slow_path(begin, w, digits, q, exponent):  # type: ignore[no-untyped-def]
+    """Return value and status of a number for which one multiplication is not enough."""
     dropped = False
     if digits > 19:
         w, q, dropped = _many_digits(begin)
     bits = nearest_bits(w, q + exponent)
     if dropped and nearest_bits(w + _U1, q + exponent) != bits:
-        return _as_float(bits), SLOW
-    return _as_float(bits), (GOOD if bits < _INFINITE else HUGE)
+        return float_of(bits), UNDECIDED
+    return float_of(bits), (VALID if bits < _INFINITE else TOO_LARGE)
 
 
 @njit(cache=True, nogil=True)
 def _exponent(i):  # type: ignore[no-untyped-def]
-    """Read the exponent after an e: its value (0 digits: none, as -2^30) and the place after it."""
-    down = byte(i) == 45
-    if down or byte(i) == 43:
+    """Read the exponent after an e: its value (NO_EXPONENT without digits), and the address after it."""
+    down = load_byte(i) == MINUS
+    if down or load_byte(i) == PLUS:
         i += 1
     begin, e = i, np.int64(0)
     while True:
-        c = np.uint8(byte(i) - np.uint8(48))
+        c = np.uint8(load_byte(i) - np.uint8(ZERO))
         if c > 9:
             break
         e = e * 10 + np.int64(c) if e < 10000000 else e
         i += 1
     if i == begin:
-        return NOTHING, i
+        return NO_EXPONENT, i
     return (-e if down else e), i
 
 
 @njit(cache=True, nogil=True, inline="always")
-def number(i):  # type: ignore[no-untyped-def]
+def parse_number(i):  # type: ignore[no-untyped-def]
     """Read a decimal number at address `i`; a byte that ends any number must follow.
 
-    Gives the value, the place after it, and GOOD, BAD, SLOW or HUGE. Letters (nan, inf) are BAD.
+    Letters (nan, inf) are INVALID.
+
+    Returns
+    -------
+    value : float64
+        The number; only `float` can tell the last bit if UNDECIDED.
+    after : int64
+        The address after it.
+    status : int
+        VALID, INVALID, UNDECIDED or TOO_LARGE.
     """
-    negative = byte(i) == 45
-    if negative or byte(i) == 43:
+    negative = load_byte(i) == MINUS
+    if negative or load_byte(i) == PLUS:
         i += 1
     w, begin, q, exponent = np.uint64(0), i, 0, np.int64(0)
-    while True:
-        c = np.uint8(byte(i) - np.uint8(48))
-        if c > 9:
-            break
-        w = w * np.uint64(10) + np.uint64(c)
-        i += 1
+    w, i = read_digits(w, i)
     digits = i - begin
-    if byte(i) == 46:
+    if load_byte(i) == POINT:
         i += 1
         point = i
-        while True:
-            c = np.uint8(byte(i) - np.uint8(48))
-            if c > 9:
-                break
-            w = w * np.uint64(10) + np.uint64(c)
-            i += 1
+        w, i = read_digits(w, i)
         q = point - i
         digits -= q
-    status = GOOD if digits > 0 else BAD
-    if byte(i) | 32 == 101:
+    status = VALID if digits > 0 else INVALID
+    if load_byte(i) | LOWER == LETTER_E:
         exponent, i = _exponent(i + 1)
-        if exponent == NOTHING:
-            status = BAD
+        if exponent == NO_EXPONENT:
+            status = INVALID
     power = q + exponent
     if digits <= 19 and w < _EXACT and -22 <= power <= 22:
         value = np.float64(w) / TEN[-power] if power < 0 else np.float64(w) * TEN[power]
-    elif status == GOOD:
-        value, status = _hard(begin, w, digits, q, exponent)
+    elif status == VALID:
+        value, status = _slow_path(begin, w, digits, q, exponent)
     else:
         value = 0.0
     return (-value if negative else value), i, status

@@ -1,25 +1,25 @@
-"""Dense rows: one pass that gives the sum of a loss and its gradient, in blocks of 8 rows.
+"""Dense rows: one pass that computes the sum of a loss and its gradient, in blocks of 8 rows.
 
 A block is read from memory once: its 8 margins are computed side by side, the loss is called on the block, and the
 block, now in the cache, is added to the gradient. Rows past the end repeat the last one with slope 0.
+`mpiopt.kernels.csr` is the twin for CSR rows.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
+from mpiopt.kernels.arrays import Matrix, Values, Vector
 from mpiopt.kernels.loss_block import FAST, call_block, prefetch
 
-BLOCK = 8
-_AHEAD = 2  # blocks that are asked for before they are needed: hides the latency of memory
+BLOCK = 8  # rows whose margins are computed side by side
+_AHEAD = 2  # blocks that are prefetched before they are needed: hides the latency of memory
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def prefetch_rows(x: Any, first: int, count: int) -> None:
-    """Ask for `count` rows from `first` on; those past the end are left out."""
+def prefetch_rows(x: Values, first: int, count: int) -> None:
+    """Prefetch `count` rows from `first` on; those past the end are left out."""
     width = x.shape[1]
     start = min(first, x.shape[0]) * width
     for p in range(start, min(first + count, x.shape[0]) * width, 64 // x.itemsize):
@@ -27,8 +27,8 @@ def prefetch_rows(x: Any, first: int, count: int) -> None:
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def margins(x: Any, k: int, last: int, w: Any, c: int, z: Any, outputs: int) -> None:
-    """Put x[k + b] · w[c] into z[b * outputs + c] for b = 0 … 7; row numbers stop at `last`."""
+def margins(x: Values, k: int, last: int, w: Matrix, c: int, z: Vector, outputs: int) -> None:
+    """Write x[k + b] · w[c] to z[b * outputs + c] for b = 0 … 7; row numbers stop at `last`."""
     i1, i2, i3, i4 = min(k + 1, last), min(k + 2, last), min(k + 3, last), min(k + 4, last)
     i5, i6, i7 = min(k + 5, last), min(k + 6, last), min(k + 7, last)
     z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = 0.0
@@ -55,7 +55,7 @@ def margins(x: Any, k: int, last: int, w: Any, c: int, z: Any, outputs: int) -> 
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def accumulate(x: Any, k: int, last: int, e: Any, c: int, outputs: int, gradient: Any) -> None:
+def accumulate(x: Values, k: int, last: int, e: Vector, c: int, outputs: int, gradient: Matrix) -> None:
     """Add Σ_b e[b * outputs + c] x[k + b] to gradient[c]."""
     i1, i2, i3, i4 = min(k + 1, last), min(k + 2, last), min(k + 3, last), min(k + 4, last)
     i5, i6, i7 = min(k + 5, last), min(k + 6, last), min(k + 7, last)
@@ -70,11 +70,34 @@ def accumulate(x: Any, k: int, last: int, e: Any, c: int, outputs: int, gradient
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def pass_dense(
-    x: Any, y: Any, s: Any, w: Any, gradient: Any, table: Any, value_address: int, slope_address: int
+    x: Values,
+    y: Vector,
+    s: Vector,
+    w: Matrix,
+    gradient: Matrix,
+    table: Matrix,
+    value_address: int,
+    slope_address: int,
 ) -> float:
-    """Give Σ s_i loss_i(w x_i); add Σ s_i loss_i' x_iᵀ to `gradient` (outputs, width).
+    """Compute Σ s_i loss_i(w x_i) and add Σ s_i loss_i' x_iᵀ to `gradient`.
 
-    `table` (n, outputs) is filled with s_i loss_i' unless its length is 0.
+    Parameters
+    ----------
+    x : ndarray, shape (n, width)
+        Rows; width is a multiple of 8.
+    y, s : ndarray, shape (n,)
+        Labels and weights.
+    w, gradient : ndarray, shape (outputs, width)
+        The model, and where its gradient is added.
+    table : ndarray, shape (n, outputs) or (0, outputs)
+        Filled with the slopes s_i loss_i', unless it has no rows.
+    value_address, slope_address : int
+        Addresses of the loss's block functions (`mpiopt.kernels.loss_block.address`).
+
+    Returns
+    -------
+    float
+        The sum.
     """
     n, outputs = x.shape[0], w.shape[0]
     z, e, values = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs), np.empty(BLOCK)

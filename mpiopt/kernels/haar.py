@@ -13,19 +13,20 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from mpiopt.kernels.random_words import bits_of, float_of, key_of, word
+from mpiopt.kernels.arrays import Matrix, Scalar, Vector
+from mpiopt.kernels.bits import bits_of, float_of
+from mpiopt.kernels.random_words import key_of, word
 
-_ONE, _HALF_UP = np.uint64(1023 << 52), np.uint64(0x95F6400000000)  # the latter lifts mantissas from √2 on over 2
+_ONE, _HALF_UP = np.uint64(1023 << 52), np.uint64(0x95F6400000000)  # the latter carries mantissas from √2 on to 2
 _MANTISSA = np.uint64((1 << 52) - 1)
 _1, _12, _52, _63 = np.uint64(1), np.uint64(12), np.uint64(52), np.uint64(63)
 _LN2, _QUARTER = math.log(2.0), math.pi / 2
 
 
 @njit(inline="always")
-def _log(u: Any) -> Any:
-    """Give ln u of a normal number u > 0: u = 2ᵉ m, m in [√½, √2), ln m = 2 artanh((m - 1)/(m + 1))."""
+def _log(u: Scalar) -> Any:
+    """Compute ln u of a normal number u > 0: u = 2ᵉ m, m in [√½, √2), ln m = 2 artanh((m - 1)/(m + 1))."""
     shifted = bits_of(u) + _HALF_UP
     e = np.float64(np.int64(shifted >> _52) - 1023)
     m = float_of((shifted & _MANTISSA) + (_ONE - _HALF_UP))
@@ -37,22 +38,24 @@ def _log(u: Any) -> Any:
 
 
 @njit(inline="always")
-def _sine(a: Any) -> Any:
+def _sine(a: Scalar) -> Any:
+    """Compute sin a for |a| <= π/4."""
     s = a * a
     p = 1 / 362880 - s * (1 / 39916800 - s * (1 / 6227020800 - s / 1307674368000))
     return a - a * s * (1 / 6 - s * (1 / 120 - s * (1 / 5040 - s * p)))
 
 
 @njit(inline="always")
-def _cosine(a: Any) -> Any:
+def _cosine(a: Scalar) -> Any:
+    """Compute cos a for |a| <= π/4."""
     s = a * a
     p = 1 / 40320 - s * (1 / 3628800 - s * (1 / 479001600 - s * (1 / 87178291200 - s / 20922789888000)))
     return 1.0 - s * (0.5 - s * (1 / 24 - s * (1 / 720 - s * p)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def normals(key: Any, first: int, out: Any) -> None:
-    """Fill `out` with standard normal numbers, by the words from 2 `first` on; by pairs (Box, Muller 1958)."""
+def normals(key: Scalar, first: int, out: Vector) -> None:
+    """Fill `out` with standard normal numbers from the words from 2 `first` on, in pairs (Box, Muller 1958)."""
     half = (len(out) + 1) // 2
     for i in range(half):
         one, two = word(key, 2 * (first + i)), word(key, 2 * (first + i) + 1)
@@ -66,8 +69,8 @@ def normals(key: Any, first: int, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _dot(a: Any, b: Any, begin: int) -> float:
-    """Give Σ a_i b_i from `begin` on, in eight sums."""
+def _dot(a: Vector, b: Vector, begin: int) -> float:
+    """Compute Σ a_i b_i from `begin` on, in eight sums."""
     whole = begin + (len(b) - begin) // 8 * 8
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     for i in range(begin, whole, 8):
@@ -85,8 +88,8 @@ def _dot(a: Any, b: Any, begin: int) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def reflections(seed: Any, v: Any) -> None:
-    """Fill v, (h, d) with h <= d: reflection j is y ↦ y - v_j (v_j · y), v_j = 0 before its place j."""
+def reflections(seed: Scalar, v: Matrix) -> None:
+    """Fill v, (h, d) with h <= d: reflection j is y ↦ y - v_j (v_j · y), v_j = 0 before its index j."""
     key, (h, d) = key_of(seed), v.shape
     for j in range(h):
         row = v[j]
@@ -101,15 +104,16 @@ def reflections(seed: Any, v: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _reflect(row: Any, j: int, y: Any) -> None:
+def _reflect(row: Vector, j: int, y: Vector) -> None:
+    """Reflect y in place; the row is 0 before index j."""
     along = _dot(row, y, j)
     for i in range(j, len(y)):
         y[i] -= along * row[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def rotate(v: Any, y: Any) -> None:
-    """Turn y by the reflections v in place."""
+def rotate(v: Matrix, y: Vector) -> None:
+    """Rotate y (d,) in place by the reflections v (h, d)."""
     for j in range(v.shape[0]):
         _reflect(v[j], j, y)
         if v[j, j] > 0.0:
@@ -117,7 +121,7 @@ def rotate(v: Any, y: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def rotate_back(v: Any, y: Any) -> None:
+def rotate_back(v: Matrix, y: Vector) -> None:
     """Undo `rotate`."""
     for j in range(v.shape[0] - 1, -1, -1):
         if v[j, j] > 0.0:
@@ -125,7 +129,7 @@ def rotate_back(v: Any, y: Any) -> None:
         _reflect(v[j], j, y)
 
 
-def reflections_of(seed: int, h: int, d: int) -> NDArray[np.float64]:
+def reflections_of(seed: int, h: int, d: int) -> Vector:
     """Return the h reflections of a seed in d dimensions, shape (h, d)."""
     v = np.empty((h, d))
     reflections(seed, v)

@@ -1,28 +1,28 @@
 """A random rotation in d log d operations: random signs, then Hadamard matrices (Ailon, Chazelle 2009).
 
-The Hadamard matrix of a power of two c <= 4096 acts on the windows [0, c), [c, 2c), …; where d is no multiple of c,
-another one, with signs of its own, then acts on the last c places, so that each number is mixed with at least d/2 or
-2048 others. All of it is orthogonal, so d numbers stay d numbers, which padding to a power of two would up to double.
+The Hadamard matrix of a power of two c <= 4096 acts on the windows [0, c), [c, 2c), …. If d is no multiple of c,
+another one, with its own signs, then acts on the last c numbers, so that each number is mixed with at least d/2 or
+2048 others. All of it is orthogonal, so d numbers stay d numbers; padding to a power of two could double them.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from mpiopt.kernels.random_words import float_of, key_of, word
+from mpiopt.kernels.arrays import Scalar, Vector
+from mpiopt.kernels.bits import float_of
+from mpiopt.kernels.random_words import key_of, word
 
 LONGEST = 4096  # numbers of a window: what the first-level cache holds
 _63, _ONE = np.uint64(63), np.uint64(1023 << 52)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _eights(x: Any, begin: int, c: int) -> None:
-    """Make the stages of steps 1, 2 and 4."""
+def _eights(x: Vector, begin: int, c: int) -> None:
+    """Do the stages of steps 1, 2 and 4."""
     for i in range(begin, begin + c, 8):
         a, b, p, q = x[i] + x[i + 1], x[i] - x[i + 1], x[i + 2] + x[i + 3], x[i + 2] - x[i + 3]
         e, f, u, v = x[i + 4] + x[i + 5], x[i + 4] - x[i + 5], x[i + 6] + x[i + 7], x[i + 6] - x[i + 7]
@@ -33,16 +33,16 @@ def _eights(x: Any, begin: int, c: int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _twos(x: Any, begin: int, c: int, h: int) -> None:
-    """Make the stage of step h."""
+def _twos(x: Vector, begin: int, c: int, h: int) -> None:
+    """Do the stage of step h."""
     for i in range(begin, begin + c, 2 * h):
         for j in range(i, i + h):
             x[j], x[j + h] = x[j] + x[j + h], x[j] - x[j + h]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fours(x: Any, begin: int, end: int, h: int) -> None:
-    """Make the stages of steps h and 2 h."""
+def _fours(x: Vector, begin: int, end: int, h: int) -> None:
+    """Do the stages of steps h and 2 h."""
     for i in range(begin, end, 4 * h):
         a, b, c, d = x[i : i + h], x[i + h : i + 2 * h], x[i + 2 * h : i + 3 * h], x[i + 3 * h : i + 4 * h]
         for j in range(h):
@@ -51,7 +51,7 @@ def _fours(x: Any, begin: int, end: int, h: int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _butterflies(x: Any, begin: int, c: int) -> None:
+def _butterflies(x: Vector, begin: int, c: int) -> None:
     """Multiply x[begin : begin + c] by the Hadamard matrix of ±1."""
     h = 1
     if c >= 8:
@@ -67,8 +67,8 @@ def _butterflies(x: Any, begin: int, c: int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _signs(x: Any, begin: int, c: int, key: Any, place: int, factor: float) -> None:
-    """Multiply by ± factor; a word of the stream, from `place` on, has the signs of 64 numbers."""
+def _signs(x: Vector, begin: int, c: int, key: Scalar, place: int, factor: float) -> None:
+    """Multiply by ± factor; each word of the stream, from `place` on, holds the signs of 64 numbers."""
     for i in range(0, c, 64):
         bits = word(key, place + i // 64)
         part = x[begin + i : begin + min(i + 64, c)]
@@ -77,7 +77,8 @@ def _signs(x: Any, begin: int, c: int, key: Any, place: int, factor: float) -> N
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _forth(x: Any, c: int, seed: int) -> None:
+def _forth(x: Vector, c: int, seed: int) -> None:
+    """Rotate x by windows of c numbers."""
     d, key, factor = len(x), key_of(seed), 1.0 / math.sqrt(np.float64(c))
     for begin in range(0, d - c + 1, c):
         _signs(x, begin, c, key, begin, factor)
@@ -88,7 +89,8 @@ def _forth(x: Any, c: int, seed: int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _back(x: Any, c: int, seed: int) -> None:
+def _back(x: Vector, c: int, seed: int) -> None:
+    """Undo `_forth`."""
     d, key, factor = len(x), key_of(seed), 1.0 / math.sqrt(np.float64(c))
     if d % c:
         _butterflies(x, d - c, c)
@@ -99,17 +101,17 @@ def _back(x: Any, c: int, seed: int) -> None:
 
 
 def window(d: int) -> int:
-    """Give the largest power of two up to d and LONGEST."""
+    """Return the largest power of two up to d and LONGEST."""
     return min(LONGEST, 1 << (d.bit_length() - 1))
 
 
-def rotate(x: NDArray[np.float64], seed: int) -> None:
-    """Rotate x in place."""
+def rotate(x: Vector, seed: int) -> None:
+    """Rotate x (d,) in place."""
     if x.size:
         _forth(x, window(x.size), seed)
 
 
-def rotate_back(x: NDArray[np.float64], seed: int) -> None:
+def rotate_back(x: Vector, seed: int) -> None:
     """Undo `rotate`."""
     if x.size:
         _back(x, window(x.size), seed)

@@ -1,7 +1,7 @@
-"""Block functions (a loss on a few rows at once), called by address from any kernel, and what they are made of.
+"""Block functions (a loss on a few rows at once), called by address from any kernel, and their building blocks.
 
 A block function is a plain Python function f(z, y, out, n, outputs) over pointers to float64. `address` compiles it
-when it is first wanted; a kernel gets the address as an integer and calls it through `call_block`.
+at its first use. A kernel receives the address as an integer and calls it through `call_block`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
+from mpiopt.kernels.bits import float_of
+
 BlockFunction = Callable[[Any, Any, Any, int, int], None]
 
-# Never nnan or ninf: they would make isnan false, and a diverging run must be seen.
+# Never nnan or ninf: they would make isnan false and hide a diverging run.
 FAST = {"nsz", "arcp", "contract", "reassoc", "afn"}
 # No reassociation where the order of operations carries the accuracy.
 EXACT = {"nsz", "contract"}
@@ -29,7 +31,19 @@ _compiling = threading.Lock()
 
 
 def address(function: BlockFunction) -> int:
-    """Give the address of the machine code of a block function; compiled (or read from the cache) once."""
+    """Return the address of a block function's machine code, which is compiled (or read from the cache) once.
+
+    Parameters
+    ----------
+    function : callable
+        f(z, y, out, n, outputs) over pointers to float64: margins z (n · outputs), labels y (n) and the result
+        `out`, (n) or (n · outputs).
+
+    Returns
+    -------
+    int
+        Valid as long as the process lives.
+    """
     with _compiling:
         if function not in _compiled:
             compiler = cfunc(_SIGNATURE, cache=True, fastmath=EXACT, error_model="numpy")
@@ -38,7 +52,7 @@ def address(function: BlockFunction) -> int:
 
 
 def _call_block(typingctx, place, z, y, first, out, n, outputs):  # type: ignore[no-untyped-def]
-    """Call the block function at `place` on n rows whose labels are y[first:first + n]."""
+    """Call the block function at address `place` on n rows whose labels are y[first:first + n]."""
     signature = types.void(types.int64, z, y, types.int64, out, types.int64, types.int64)
 
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -54,7 +68,7 @@ def _call_block(typingctx, place, z, y, first, out, n, outputs):  # type: ignore
 
 
 def _prefetch(typingctx, array, offset):  # type: ignore[no-untyped-def]
-    """Ask for the cache line of the element at flat `offset` of a C-contiguous array; never faults."""
+    """Prefetch the cache line of the element at flat `offset` of a C-contiguous array; it never faults."""
     signature = types.void(array, types.intp)
 
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -64,31 +78,25 @@ def _prefetch(typingctx, array, offset):  # type: ignore[no-untyped-def]
         name = "llvm.prefetch.p0"
         function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
         place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        builder.call(function, [place, word(0), word(3), word(1)])  # for reading, to stay near, data
+        builder.call(function, [place, word(0), word(3), word(1)])  # read, high locality, data cache
         return context.get_dummy_value()
 
     return signature, emit
 
 
-def _double_of_bits(typingctx, bits):  # type: ignore[no-untyped-def]
-    return types.float64(types.int64), lambda context, builder, signature, arguments: builder.bitcast(
-        arguments[0], ir.DoubleType()
-    )
-
-
 def _data(context: Any, builder: Any, signature: Any, arguments: Any, k: int) -> Any:
+    """Return the pointer to the data of argument k."""
     return context.make_array(signature.args[k])(context, builder, arguments[k]).data
 
 
 # Any: inside a kernel they are called without the typing context that their definition has.
 call_block: Any = intrinsic(_call_block)
 prefetch: Any = intrinsic(_prefetch)
-_double: Any = intrinsic(_double_of_bits)
 
 
 @njit(fastmath=EXACT, inline="always", error_model="numpy")
 def exponential(x: float) -> float:
-    """Give exp(x) to 2 units in the last place, in a form that a loop can vectorise.
+    """Compute exp(x) to 2 units in the last place, in a form that a loop can vectorise.
 
     nan stays nan; above 709.43 it is inf, below -708.39 (where results would be denormal) 0.
     """
@@ -105,7 +113,7 @@ def exponential(x: float) -> float:
         2.755731922398589e-07 + r * 2.505210838544172e-08
     )
     top = 2.08767569878681e-09 + r * 1.6059043836821613e-10
-    power = (low + (r4 * r4) * (high + r4 * top)) * _double((np.int64(k) + 1023) << 52)
+    power = (low + (r4 * r4) * (high + r4 * top)) * float_of(np.uint64((np.int64(k) + 1023) << 52))
     power = np.inf if x > 709.43 else power
     power = 0.0 if x < -708.39 else power
     return x if x != x else power
@@ -113,7 +121,7 @@ def exponential(x: float) -> float:
 
 @njit(fastmath=EXACT, inline="always", error_model="numpy")
 def log1p_unit(e: float) -> float:
-    """Give log(1 + e) for 0 <= e <= 1 to 2 units in the last place: 2 artanh(s) with s = e/(2 + e) <= 1/3."""
+    """Compute log(1 + e) for 0 <= e <= 1 to 2 units in the last place: 2 artanh(s) with s = e/(2 + e) <= 1/3."""
     s = e / (2.0 + e)
     q = s * s
     q2 = q * q

@@ -1,4 +1,4 @@
-"""Orders in which rows are visited: splitmix64 (Steele, Lea, Flood 2014), bounded by multiplication (Lemire 2019)."""
+"""Orders in which blocks of rows are visited: splitmix64 (Steele, Lea, Flood 2014), bounded as Lemire (2019) does."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mpiopt.kernels.arrays import Integers, Scalar
+from mpiopt.kernels.random_words import mixed
+
 Starts = NDArray[np.int64]
+
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(inline="always")
 def _splitmix(state: Any) -> Any:
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    z = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state, z ^ (z >> np.uint64(31))
+    """Return the next state and the next random word."""
+    state = state + _STEP
+    return state, mixed(state)
 
 
 @njit(inline="always")
-def _below(word: Any, bound: Any) -> Any:
+def _below(word: Scalar, bound: Scalar) -> Any:
+    """Return an integer in [0, bound) from a random word."""
     # 32 bits times the bound: the bias is below bound / 2**32.
     return np.int64(((word >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)
-def _shuffle(x: Any, seed: Any) -> None:
+def _shuffle(x: Integers, seed: Scalar) -> None:
+    """Permute x in place (Fisher, Yates)."""
     state = np.uint64(seed)
     for i in range(len(x) - 1, 0, -1):
         state, word = _splitmix(state)
@@ -35,7 +42,8 @@ def _shuffle(x: Any, seed: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _draw(x: Any, bound: int, seed: Any) -> None:
+def _draw(x: Integers, bound: int, seed: Scalar) -> None:
+    """Fill x with integers in [0, bound)."""
     state = np.uint64(seed)
     for i in range(len(x)):
         state, word = _splitmix(state)
@@ -43,14 +51,29 @@ def _draw(x: Any, bound: int, seed: Any) -> None:
 
 
 def shuffled(n: int, batch: int, seed: int) -> Starts:
-    """Give the first rows 0, batch, 2 batch, … of the blocks of n < 2³² rows in random order, shape (⌈n/batch⌉,)."""
+    """Return the first rows of all blocks in random order.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows, below 2³².
+    batch : int
+        Rows of a block; the last block may be shorter.
+    seed : int
+        The draw.
+
+    Returns
+    -------
+    ndarray of int64, shape (⌈n/batch⌉,)
+        A permutation of 0, batch, 2 batch, ….
+    """
     starts = np.arange(0, n, batch)
     _shuffle(starts, seed)
     return starts
 
 
 def drawn(n: int, batch: int, count: int, seed: int) -> Starts:
-    """Give the first rows of `count` blocks drawn uniformly with replacement; of single rows with batch = 1."""
+    """Return the first rows of `count` blocks drawn uniformly with replacement; arguments as of `shuffled`."""
     starts = np.zeros(count, np.int64)
     _draw(starts, -(-n // batch), seed)
     starts *= batch

@@ -1,22 +1,19 @@
-"""Random subsets of 0 … d - 1 as a function of a seed: exactly k of them, or each with a probability of its own."""
+"""Random subsets of 0 … d - 1 as a function of a seed: exactly k numbers, or each with a given probability."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from mpiopt.kernels.arrays import Integers, Scalar, Vector, Words
 from mpiopt.kernels.random_words import below, key_of, uniform
 
-Places = NDArray[np.int64]
 _ONE, _LOW = np.uint64(1), 63
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mark(marks: Any, place: int) -> bool:
-    """Mark a place; say whether it was marked before."""
+def _mark(marks: Words, place: int) -> bool:
+    """Set the bit of an index; return whether it was set before."""
     bit = _ONE << np.uint64(place & _LOW)
     before = marks[place >> 6]
     marks[place >> 6] = before | bit
@@ -24,10 +21,10 @@ def _mark(marks: Any, place: int) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def floyd(d: int, seed: Any, marks: Any, out: Any) -> None:
-    """Put a uniform subset of len(out) places into `out`, in no order (Bentley, Floyd 1987).
+def floyd(d: int, seed: Scalar, marks: Words, out: Integers) -> None:
+    """Write a uniform subset of len(out) indices to `out`, in no order (Bentley, Floyd 1987).
 
-    `marks` holds (d + 63) // 64 zeros before and after.
+    `marks` ((d + 63) // 64,) holds zeros before and after.
     """
     key, k = key_of(seed), len(out)
     for i in range(k):
@@ -42,8 +39,8 @@ def floyd(d: int, seed: Any, marks: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def count_drawn(d: int, seed: Any, share: float) -> int:
-    """Give how many of d places are drawn with probability `share` each."""
+def count_drawn(d: int, seed: Scalar, share: float) -> int:
+    """Count how many of d indices are drawn with probability `share` each."""
     key, n = key_of(seed), 0
     for i in range(d):
         n += uniform(key, i) < share
@@ -51,17 +48,17 @@ def count_drawn(d: int, seed: Any, share: float) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def gather(x: Any, seed: Any, share: float, out: Any) -> None:
-    """Put the numbers at the drawn places into `out`, which has one more, in rising order."""
+def gather(x: Vector, seed: Scalar, share: float, out: Vector) -> None:
+    """Write the drawn numbers of x (d,) to `out` in increasing order; `out` has one number more than are drawn."""
     key, n = key_of(seed), 0
     for i in range(len(x)):
-        out[n] = x[i]  # written over unless it was drawn
+        out[n] = x[i]  # overwritten unless it was drawn
         n += uniform(key, i) < share
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def scatter(values: Any, seed: Any, share: float, out: Any) -> None:
-    """Put values/share to the drawn places, 0 elsewhere."""
+def scatter(values: Vector, seed: Scalar, share: float, out: Vector) -> None:
+    """Write values/share to the drawn indices of `out` (d,), 0 elsewhere."""
     key, n = key_of(seed), 0
     for i in range(len(out)):
         if uniform(key, i) < share:
@@ -71,8 +68,8 @@ def scatter(values: Any, seed: Any, share: float, out: Any) -> None:
             out[i] = 0.0
 
 
-def draw_subset(k: int, d: int, seed: int) -> Places:
-    """Give k of d places; every subset is as likely as any other."""
+def draw_subset(k: int, d: int, seed: int) -> Integers:
+    """Return k of d indices; every subset is equally likely."""
     out = np.empty(k, np.int64)
     floyd(d, seed, np.zeros((d + 63) // 64, np.uint64), out)
     return out

@@ -1,6 +1,6 @@
-"""Random words as a function of (seed, place), so that loops over places vectorise; floats as their 64 bits.
+"""Random words as a function of (seed, index), so that loops over the index vectorise.
 
-splitmix64 (Steele, Lea, Flood 2014) as a hash of a counter. Whole numbers only: the same words on every machine.
+splitmix64 (Steele, Lea, Flood 2014) as a hash of a counter. Integers only: the same words on every machine.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from mpiopt.kernels.arrays import Scalar
+from mpiopt.kernels.bits import float_of
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -19,59 +20,38 @@ _DROPPED = np.uint64(12)
 _ONE = np.uint64(1023 << 52)  # the bits of 1.0
 
 
-def _to_float(typing, bits):  # type: ignore[no-untyped-def]
-    """See 64 bits as a float64."""
-
-    def cast(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.uint64), cast
-
-
-def _to_bits(typing, number):  # type: ignore[no-untyped-def]
-    """See a float64 as 64 bits."""
-
-    def cast(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.bitcast(args[0], ir.IntType(64))
-
-    return types.uint64(types.float64), cast
-
-
-float_of: Any = intrinsic(_to_float)
-bits_of: Any = intrinsic(_to_bits)
-
-
 @njit(inline="always")
-def _mixed(z: Any) -> Any:
+def mixed(z: Scalar) -> Any:
+    """Mix 64 bits: the finaliser of splitmix64."""
     z = (z ^ (z >> _30)) * _FIRST
     z = (z ^ (z >> _27)) * _SECOND
     return z ^ (z >> _31)
 
 
 @njit(inline="always")
-def key_of(seed: Any) -> Any:
-    """Give the key of a seed's stream of words; neighbouring seeds have unlike keys."""
-    return _mixed(np.uint64(seed) + _STEP)
+def key_of(seed: Scalar) -> Any:
+    """Return the key of a seed's stream of words; neighbouring seeds have unlike keys."""
+    return mixed(np.uint64(seed) + _STEP)
 
 
 @njit(inline="always")
-def word(key: Any, place: Any) -> Any:
-    """Give the uint64 at a place >= 0 of the stream."""
-    return _mixed(key + np.uint64(place) * _STEP)
+def word(key: Scalar, place: Scalar) -> Any:
+    """Return the uint64 at an index >= 0 of the stream."""
+    return mixed(key + np.uint64(place) * _STEP)
 
 
 @njit(inline="always")
-def uniform(key: Any, place: Any) -> Any:
-    """Give a multiple of 2⁻⁵² in [0, 1)."""
+def uniform(key: Scalar, place: Scalar) -> Any:
+    """Return a multiple of 2⁻⁵² in [0, 1)."""
     return float_of((word(key, place) >> _DROPPED) | _ONE) - 1.0
 
 
 @njit(inline="always")
-def below(key: Any, place: Any, bound: Any) -> Any:
-    """Give a whole number in [0, bound), uniform up to bound / 2⁵²."""
+def below(key: Scalar, place: Scalar, bound: Scalar) -> Any:
+    """Return an integer in [0, bound), uniform up to bound / 2⁵²."""
     return np.int64(uniform(key, place) * bound)
 
 
 def second_seed(seed: int) -> int:
-    """Give the seed of a second stream beside that of `seed`, in [0, 2⁶³)."""
+    """Return the seed of a second stream beside that of `seed`, in [0, 2⁶³)."""
     return seed ^ 0x6A09E667F3BCC908

@@ -1,35 +1,46 @@
-"""Loops over rows that are moved, permuted and summed up, in compiled code."""
+"""Rows that are copied, permuted, converted between dense and CSR, hashed, and summed up for scaling.
+
+CSR rows are (indptr (n + 1,), indices (nonzeros,), values (nonzeros,)), dense rows are values (n, width). If a kernel
+exists for both, the two give the same result for the same content.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+from mpiopt.kernels.random_words import mixed
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _mix(x):  # type: ignore[no-untyped-def]
-    """Mix 64 bits (the finaliser of splitmix64)."""
-    x = (x ^ (x >> _30)) * _A
-    x = (x ^ (x >> _27)) * _B
-    return x ^ (x >> _31)
 
 
 @njit(cache=True, nogil=True)
 def hashes(start, n, seed):  # type: ignore[no-untyped-def]
-    """Give a 64-bit hash of each of the numbers start … start+n-1."""
+    """Return a 64-bit hash of each of the numbers start … start + n - 1, shape (n,)."""
     out = np.empty(n, np.uint64)
     for i in range(n):
-        out[i] = _mix(_mix(np.uint64(start + i) + _GOLDEN) ^ np.uint64(seed))
+        out[i] = mixed(mixed(np.uint64(start + i) + _GOLDEN) ^ np.uint64(seed))
     return out
 
 
 @njit(cache=True, nogil=True)
 def feistel(numbers, total, seed):  # type: ignore[no-untyped-def]
-    """Permute 0 … total-1 pseudo-randomly, point by point: a Feistel network of 6 rounds with cycle walking."""
+    """Permute 0 … total - 1 pseudo-randomly, point by point: a Feistel network of 6 rounds with cycle walking.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (n,)
+        The points wanted.
+    total : int
+        The size of the permutation.
+    seed : int
+        The draw.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Where the points go.
+    """
     half = 1
     while np.int64(1) << (2 * half) < total:
         half += 1
@@ -41,7 +52,7 @@ def feistel(numbers, total, seed):  # type: ignore[no-untyped-def]
             left, right = x >> shift, x & mask
             for turn in range(6):
                 key = np.uint64(seed) + np.uint64(turn) * _GOLDEN
-                left, right = right, left ^ (_mix(right ^ key) & mask)
+                left, right = right, left ^ (mixed(right ^ key) & mask)
             x = (left << shift) | right
             if x < np.uint64(total):
                 break
@@ -51,47 +62,63 @@ def feistel(numbers, total, seed):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def checksum_csr(start, label_bits, weight_bits, indptr, indices, bits):  # type: ignore[no-untyped-def]
-    """Sum, modulo 2^64, a hash of (row number, label, weight, nonzeros) over the rows; `bits` are of the values."""
+    """Sum, modulo 2⁶⁴, a hash of (row number, label, weight, nonzeros) over CSR rows.
+
+    Parameters
+    ----------
+    start : int
+        Number of the first row.
+    label_bits, weight_bits : ndarray of uint64, shape (n,)
+        The bits of labels and weights.
+    indptr, indices : ndarray, shapes (n + 1,), (nonzeros,)
+        Where the values stand.
+    bits : ndarray of uint64, shape (nonzeros,)
+        The bits of the values.
+
+    Returns
+    -------
+    uint64
+    """
     total = np.uint64(0)
     for i in range(len(label_bits)):
-        h = _mix(np.uint64(start + i) + _GOLDEN)
-        h = _mix(h ^ label_bits[i]) + weight_bits[i]
+        h = mixed(np.uint64(start + i) + _GOLDEN)
+        h = mixed(h ^ label_bits[i]) + weight_bits[i]
         for q in range(indptr[i], indptr[i + 1]):
             if bits[q] << np.uint64(1) != np.uint64(0):
-                h = _mix(h + bits[q] + _GOLDEN * np.uint64(indices[q] + 1))
-        total += _mix(h)
+                h = mixed(h + bits[q] + _GOLDEN * np.uint64(indices[q] + 1))
+        total += mixed(h)
     return total
 
 
 @njit(cache=True, nogil=True)
 def checksum_dense(start, label_bits, weight_bits, bits):  # type: ignore[no-untyped-def]
-    """Do as `checksum_csr` for dense rows, with the same result for the same content."""
+    """Do as `checksum_csr` for dense rows, bits (n, width); the same content gives the same sum."""
     total = np.uint64(0)
     for i in range(len(label_bits)):
-        h = _mix(np.uint64(start + i) + _GOLDEN)
-        h = _mix(h ^ label_bits[i]) + weight_bits[i]
+        h = mixed(np.uint64(start + i) + _GOLDEN)
+        h = mixed(h ^ label_bits[i]) + weight_bits[i]
         for k in range(bits.shape[1]):
             if bits[i, k] << np.uint64(1) != np.uint64(0):
-                h = _mix(h + bits[i, k] + _GOLDEN * np.uint64(k + 1))
-        total += _mix(h)
+                h = mixed(h + bits[i, k] + _GOLDEN * np.uint64(k + 1))
+        total += mixed(h)
     return total
 
 
 @njit(cache=True, nogil=True)
 def gather(order, indptr, indices, values, starts, out_indices, out_values):  # type: ignore[no-untyped-def]
-    """Copy CSR row order[j] to the place starts[j] of the output, for every j."""
+    """Copy CSR row order[j] to place starts[j] of the output, for every j."""
     for j in range(len(order)):
         begin, end, q = indptr[order[j]], indptr[order[j] + 1], starts[j]
         of_row, of_values = indices[begin:end], values[begin:end]
         to, to_values = out_indices[q : q + end - begin], out_values[q : q + end - begin]
-        for k in range(len(of_row)):  # of slices: counted from 0, a loop becomes a copy
+        for k in range(len(of_row)):  # slices indexed from 0: LLVM makes the loop a copy
             to[k] = of_row[k]
             to_values[k] = of_values[k]
 
 
 @njit(cache=True, nogil=True)
 def scatter(rows, places, out):  # type: ignore[no-untyped-def]
-    """Write row i to the row places[i] of `out`, which may be wider."""
+    """Write row i (n, width) to row places[i] of `out`, which may be wider."""
     for i in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             out[places[i], k] = rows[i, k]
@@ -99,7 +126,7 @@ def scatter(rows, places, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def spread(indptr, indices, values, out):  # type: ignore[no-untyped-def]
-    """Write CSR rows into a dense array of zeros."""
+    """Write CSR rows to a dense array of zeros (n, width)."""
     for i in range(len(indptr) - 1):
         for q in range(indptr[i], indptr[i + 1]):
             out[i, indices[q]] = values[q]
@@ -107,7 +134,7 @@ def spread(indptr, indices, values, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def count_nonzeros(values):  # type: ignore[no-untyped-def]
-    """Count the nonzeros of each row of a dense array."""
+    """Count the nonzeros of each row of a dense array (n, width), shape (n,)."""
     out = np.zeros(values.shape[0], np.int64)
     for i in range(values.shape[0]):
         for k in range(values.shape[1]):
@@ -117,7 +144,7 @@ def count_nonzeros(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def compress(values, indptr, out_indices, out_values):  # type: ignore[no-untyped-def]
-    """Write the nonzeros of dense rows into CSR arrays of the sizes that `indptr` says."""
+    """Write the nonzeros of dense rows to CSR arrays of the sizes in `indptr`."""
     for i in range(len(indptr) - 1):
         q = indptr[i]
         for k in range(values.shape[1]):
@@ -129,7 +156,7 @@ def compress(values, indptr, out_indices, out_values):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def largest_dense(values, mean, power, out):  # type: ignore[no-untyped-def]
-    """Raise out[k] to the largest |x - mean|^power of column k, for the columns that `mean` has."""
+    """Raise out[k] to the largest |x - mean|^power of column k, for the columns of `mean`."""
     for i in range(values.shape[0]):
         for k in range(len(mean)):
             out[k] = max(out[k], abs(values[i, k] - mean[k]) ** power)
@@ -145,7 +172,7 @@ def largest_csr(indices, values, mean, power, out):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def limbs_dense(values, mean, power, factor, high, low):  # type: ignore[no-untyped-def]
-    """Add factor · (x - mean)^power to its column, as integers: whole parts in `high`, 2^31-ths in `low`."""
+    """Add factor · (x - mean)^power to its column, as integers: whole parts to `high`, 2⁻³¹-ths to `low`."""
     for i in range(values.shape[0]):
         for k in range(len(mean)):
             gap = values[i, k] - mean[k]

@@ -1,31 +1,33 @@
-"""The k largest magnitudes of a vector, and rising whole numbers in few bits."""
+"""The k largest magnitudes of a vector, and increasing integers in few bits (Elias-Fano code)."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from mpiopt.kernels import bitpack
-from mpiopt.kernels.random_words import bits_of, float_of
+from mpiopt.kernels.arrays import Bytes, Integers, Symbols, Vector
+from mpiopt.kernels.bits import bits_of, float_of
 
-Places = NDArray[np.int64]
-SHORT, SAMPLE = 512, 4096  # numbers of a vector that is taken whole; most that are looked at for a threshold
-CHUNK = 16  # numbers that are looked at together
+SHORT = 512  # numbers up to which a vector is sorted whole
+SAMPLE = 4096  # most numbers of the sample from which the threshold is taken
+CHUNK = 16  # numbers that are compared with the threshold together
+SAFETY = 4.0  # standard deviations, and numbers, by which the threshold is lower than expected
 _MAGNITUDE = np.uint64((1 << 63) - 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _magnitudes(x: Any, out: Any) -> None:
+def _magnitudes(x: Vector, out: Vector) -> None:
+    """Write the magnitudes of len(out) evenly spaced numbers of x to `out`."""
     for i in range(len(out)):
         out[i] = float_of(bits_of(x[i * (len(x) // len(out))]) & _MAGNITUDE)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _count(x: Any, threshold: float) -> int:
+def _count(x: Vector, threshold: float) -> int:
+    """Count the magnitudes at or above the threshold."""
     n = 0
     for i in range(len(x)):
         n += abs(x[i]) >= threshold
@@ -33,8 +35,8 @@ def _count(x: Any, threshold: float) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _collect(x: Any, threshold: float, places: Any) -> None:
-    """Put the rising places of numbers at or above the threshold into `places`, which has one more."""
+def _collect(x: Vector, threshold: float, indices: Integers) -> None:
+    """Write the increasing indices of magnitudes at or above the threshold to `indices`, which has one more."""
     n = 0
     for begin in range(0, len(x), CHUNK):
         part, hits = x[begin : begin + CHUNK], 0
@@ -44,13 +46,13 @@ def _collect(x: Any, threshold: float, places: Any) -> None:
         else:
             hits = 1
         for i in range(len(part) if hits > 0 else 0):
-            places[n] = begin + i  # written over unless it reaches the threshold
+            indices[n] = begin + i  # overwritten unless it reaches the threshold
             n += abs(part[i]) >= threshold
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _choose(x: Any, among: Any, last: float, equal: int, out: Any) -> None:
-    """Put those of `among` above `last`, and the first `equal` at it, into `out`."""
+def _choose(x: Vector, among: Integers, last: float, equal: int, out: Integers) -> None:
+    """Write those of `among` with magnitudes above `last`, and the first `equal` at it, to `out`."""
     n = 0
     for i in range(len(among)):
         size = abs(x[among[i]])
@@ -60,8 +62,22 @@ def _choose(x: Any, among: Any, last: float, equal: int, out: Any) -> None:
             n += 1
 
 
-def largest_magnitudes(x: NDArray[np.float64], k: int) -> Places:
-    """Give the places of the k largest magnitudes, rising; of equal ones the first. By a threshold from a sample."""
+def largest_magnitudes(x: Vector, k: int) -> Integers:
+    """Return the indices of the k largest magnitudes in increasing order; of equal ones the first.
+
+    A threshold from a sample leaves few candidates, which are sorted.
+
+    Parameters
+    ----------
+    x : ndarray, shape (d,)
+        The vector.
+    k : int
+        At most d.
+
+    Returns
+    -------
+    ndarray of int64, shape (k,)
+    """
     out = np.empty(k, np.int64)
     if k:
         among = _candidates(x, k)
@@ -71,35 +87,37 @@ def largest_magnitudes(x: NDArray[np.float64], k: int) -> Places:
     return out
 
 
-def _candidates(x: NDArray[np.float64], k: int) -> Places:
-    """Give at least k places that hold the k largest, rising; few more where x looks like its sample."""
+def _candidates(x: Vector, k: int) -> Integers:
+    """Return at least k increasing indices that hold the k largest; few more if the sample is like x."""
     threshold = _threshold(x, k) if x.size > SHORT and 2 * k < x.size else 0.0
     n = _count(x, threshold) if threshold > 0.0 else 0
     if not k <= n < x.size:
         return np.arange(x.size)
-    places = np.empty(n + 1, np.int64)
-    _collect(x, threshold, places)
-    return places[:n]
+    indices = np.empty(n + 1, np.int64)
+    _collect(x, threshold, indices)
+    return indices[:n]
 
 
-def _threshold(x: NDArray[np.float64], k: int) -> float:
-    """Give a number that a little more than k magnitudes are likely to reach, from every so manieth."""
+def _threshold(x: Vector, k: int) -> float:
+    """Return a number that a little more than k magnitudes probably reach, from a sample of x."""
     sample = np.empty(min(SAMPLE, x.size // 8))
     _magnitudes(x, sample)
     expected = sample.size * k / x.size
-    place = max(0, sample.size - math.ceil(expected + 4.0 * math.sqrt(expected) + 4.0))
+    place = max(0, sample.size - math.ceil(expected + SAFETY * math.sqrt(expected) + SAFETY))
     return float(np.partition(sample, place)[place])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mark(places: Any, low: int, upper: Any) -> None:
-    for i in range(len(places)):
-        bit = (places[i] >> low) + i
+def _mark(indices: Integers, low: int, upper: Bytes) -> None:
+    """Set bit number (index >> low) + i for the i-th index."""
+    for i in range(len(indices)):
+        bit = (indices[i] >> low) + i
         upper[bit >> 3] |= np.uint8(1 << (bit & 7))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _read(upper: Any, low: int, lower: Any, out: Any) -> int:
+def _read(upper: Bytes, low: int, lower: Symbols, out: Integers) -> int:
+    """Write the indices to `out`; return how many bits of `upper` are set."""
     n = 0
     for byte in range(len(upper)):
         for j in range(8):
@@ -111,35 +129,48 @@ def _read(upper: Any, low: int, lower: Any, out: Any) -> int:
 
 
 def _low(k: int, d: int) -> int:
+    """Return the number of lower bits of each index, ⌊log₂(d/k)⌋."""
     return max(0, (d // max(k, 1)).bit_length() - 1)
 
 
 def increasing_bytes(k: int, d: int) -> int:
-    """Give the bytes of k rising numbers below d."""
+    """Return the number of bytes of k increasing integers below d."""
     return bitpack.packed_bytes(k, _low(k, d)) + (k + ((d - 1) >> _low(k, d)) + 7) // 8 if k else 0
 
 
-def encode_increasing(places: Places, d: int) -> bitpack.Bytes:
-    """Give rising numbers below d in k (2 + log₂(d/k)) bits or fewer (Elias 1974, Fano 1971).
+def encode_increasing(indices: Integers, d: int) -> Bytes:
+    """Code increasing integers below d in at most k (2 + log₂(d/k)) bits (Elias 1974, Fano 1971).
 
-    The lower l = ⌊log₂(d/k)⌋ bits of each, packed; then bits of which number i sets the one at (number >> l) + i.
+    The lower l = ⌊log₂(d/k)⌋ bits of each, packed; then bits of which integer number i sets the one at
+    (integer >> l) + i.
+
+    Parameters
+    ----------
+    indices : ndarray of int64, shape (k,)
+        Increasing, below d.
+    d : int
+        The bound.
+
+    Returns
+    -------
+    ndarray of uint8, shape (increasing_bytes(k, d),)
     """
-    low = _low(places.size, d)
+    low = _low(indices.size, d)
     lower = (
-        bitpack.pack((places & ((1 << low) - 1)).astype(bitpack.symbol_type(low)), low)
+        bitpack.pack((indices & ((1 << low) - 1)).astype(bitpack.symbol_type(low)), low)
         if low
         else np.empty(0, np.uint8)
     )
-    upper = np.zeros(increasing_bytes(places.size, d) - lower.size, np.uint8)
-    _mark(places, low, upper)
+    upper = np.zeros(increasing_bytes(indices.size, d) - lower.size, np.uint8)
+    _mark(indices, low, upper)
     return np.concatenate([lower, upper])
 
 
-def decode_increasing(wire: bitpack.Bytes, k: int, d: int) -> Places | None:
-    """Give the numbers that were coded; None where the bytes are not those of k rising numbers below d."""
-    low, places = _low(k, d), np.zeros(k, np.int64)
+def decode_increasing(coded: Bytes, k: int, d: int) -> Integers | None:
+    """Return the k integers that were coded; None if the bytes are not those of k increasing integers below d."""
+    low, indices = _low(k, d), np.zeros(k, np.int64)
     cut = bitpack.packed_bytes(k, low)
-    lower = bitpack.unpack(wire[:cut], k, low) if low else np.zeros(k, np.uint8)
-    n = _read(wire[cut:], low, lower, places)
-    valid = n == k and (k == 0 or (places[-1] < d and bool((np.diff(places) > 0).all())))
-    return places if valid else None
+    lower = bitpack.unpack(coded[:cut], k, low) if low else np.zeros(k, np.uint8)
+    n = _read(coded[cut:], low, lower, indices)
+    valid = n == k and (k == 0 or (indices[-1] < d and bool((np.diff(indices) > 0).all())))
+    return indices if valid else None

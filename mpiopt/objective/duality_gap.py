@@ -34,7 +34,7 @@ from mpiopt.objective.objective import Model, Objective
 
 Vector = NDArray[np.float64]
 
-LEAST_SCALE = 1e-9  # of F(0) − floor: a gap is relative to at least this, since F(w) may be 0 at the optimum
+LEAST_SCALE = 1e-9  # of F(0) − floor: a gap is relative to at least this, since F(w) may reach the floor
 TINY = 1e-300  # avoids a division by 0 where F(0) is the floor
 
 

@@ -124,5 +124,6 @@ def _has_one_output(margins: Margins) -> bool:
 
 
 def _mean(x: Vector, weight: Vector, comm: Comm) -> float:
+    """Compute the weighted mean over the rows of all ranks."""
     total, whole = comm.sum(np.array([(x * weight).sum(), weight.sum()]))
     return float(total / whole)

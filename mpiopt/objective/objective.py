@@ -83,6 +83,7 @@ class Objective:
         return self._per_feature(self.penalty.strengths[0])
 
     def _per_feature(self, number: float) -> Vector:
+        """Return a column vector with this number at the features and 0 elsewhere."""
         column = np.zeros(self.width)
         column[: self.shard.features] = number
         return column
@@ -110,6 +111,7 @@ class Objective:
         return self._share(w, table)
 
     def _share(self, w: Model, table: Matrix) -> tuple[float, Model]:
+        """Compute this rank's share of value and gradient; fill `table` unless it has no rows."""
         shard = self.shard
         value, gradient = passes.value_and_gradient(shard.rows, shard.label, shard.weight, self.loss, w, table)
         return value / shard.total, gradient / shard.total

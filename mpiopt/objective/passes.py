@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
-from mpiopt.kernels import norms
-from mpiopt.kernels.csr import gram_csr, pass_csr
+from mpiopt.kernels import row_products
+from mpiopt.kernels.csr import pass_csr
 from mpiopt.kernels.dense import pass_dense
-from mpiopt.kernels.gram import gram_blocks_csr, gram_blocks_dense
 from mpiopt.kernels.loss_block import address, identity_slope, identity_value
 from mpiopt.objective.losses.base import Loss
 
@@ -23,7 +22,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 _CHUNK = 1024  # rows that are converted to float64 at a time
-_SCATTER_COST = 16  # of a multiply-add of `gram_csr`, in multiply-adds of a matrix product (measured)
+_SCATTER_COST = 16  # of a multiply-add of `gram_csr`, in multiply-adds of a matrix product
 
 
 def value_and_gradient(
@@ -75,7 +74,7 @@ def gram(rows: Rows, c: Vector) -> Matrix:
     """Compute Σ c_i x_i x_iᵀ, shape (width, width), for c_i >= 0."""
     total = np.zeros((rows.width, rows.width))
     if isinstance(rows, CsrRows) and len(rows.indices) ** 2 * _SCATTER_COST < (len(rows) * rows.width) ** 2:
-        gram_csr(rows.indptr, rows.indices, rows.values, c, total)
+        row_products.gram_csr(rows.indptr, rows.indices, rows.values, c, total)
         return np.triu(total) + np.triu(total, 1).T
     for block, x in _chunks(rows):
         x = x * np.sqrt(c[block, None])
@@ -88,9 +87,9 @@ def squared_norms(rows: Rows, column: Vector | None = None) -> Vector:
     out = np.empty(len(rows))
     each = np.ones(rows.width) if column is None else np.ascontiguousarray(column, np.float64)
     if isinstance(rows, DenseRows):
-        norms.norms_dense(rows.values, each, out)
+        row_products.norms_dense(rows.values, each, out)
     else:
-        norms.norms_csr(rows.indptr, rows.indices, rows.values, each, out)
+        row_products.norms_csr(rows.indptr, rows.indices, rows.values, each, out)
     return out
 
 
@@ -98,9 +97,9 @@ def column_squares(rows: Rows, c: Vector) -> Vector:
     """Compute Σ_i c_i x_ij² for each column, shape (width,)."""
     total, c = np.zeros(rows.width), np.ascontiguousarray(c, np.float64)
     if isinstance(rows, DenseRows):
-        norms.columns_dense(rows.values, c, total)
+        row_products.columns_dense(rows.values, c, total)
     else:
-        norms.columns_csr(rows.indptr, rows.indices, rows.values, c, total)
+        row_products.columns_csr(rows.indptr, rows.indices, rows.values, c, total)
     return total
 
 
@@ -128,9 +127,11 @@ def blocks(rows: Rows, w: Matrix, column: Vector, starts: NDArray[np.int64], bat
     index = np.where(index < len(rows), index, -1)
     found = Blocks(np.zeros((*index.shape, len(w))), np.zeros((*index.shape, batch)), index)
     if isinstance(rows, DenseRows):
-        gram_blocks_dense(rows.values, w, column, index, found.margins, found.grams)
+        row_products.gram_blocks_dense(rows.values, w, column, index, found.margins, found.grams)
     else:
-        gram_blocks_csr(rows.indptr, rows.indices, rows.values, w, column, index, found.margins, found.grams)
+        row_products.gram_blocks_csr(
+            rows.indptr, rows.indices, rows.values, w, column, index, found.margins, found.grams
+        )
     return found
 
 
@@ -151,7 +152,7 @@ def column_counts(rows: Rows) -> NDArray[np.int64]:
     if isinstance(rows, DenseRows):
         return np.full(rows.width, len(rows))
     counts = np.zeros(rows.width, np.int64)
-    norms.count(rows.indices, counts)
+    row_products.count(rows.indices, counts)
     return counts
 
 

@@ -60,7 +60,7 @@ class PlainSteps:
     def coordinates(self) -> Coordinates:
         """Return those in which the scaled columns have equal curvature."""
         if (self.column == 1.0).all():
-            return Unscaled(self.used, len(self.column))
+            return Scaled(np.ones(self.used), len(self.column))
         return Scaled(np.sqrt(self.column[: self.used]), len(self.column))
 
     def run(

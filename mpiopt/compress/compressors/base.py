@@ -46,7 +46,7 @@ class Compressor(Plugin, ABC):
     >>> compressor = Compressor.make("top-k", {"share": 0.5})
     >>> payload = compressor.encode(np.array([1.0, -4.0, 2.0, 0.5]), seed=0)
     >>> payload.size, compressor.decode(payload, 4).tolist()
-    (11, [0.0, -4.0, 2.0, 0.0])
+    (12, [0.0, -4.0, 2.0, 0.0])
     """
 
     unbiased: ClassVar[bool]

@@ -18,6 +18,7 @@ from mpiopt.compress.compressors.base import Compressor, Payload, Vector
 from mpiopt.kernels.stochastic_rounding import largest_exponent, scale_factors
 
 HEADER = 2  # bytes
+Parts = Sequence[NDArray[Any]]  # arrays that are joined to a payload
 LARGEST_EXPONENT = 1074  # magnitude of a float64's exponent
 
 
@@ -46,11 +47,11 @@ def read_header(name: str, payload: Payload, d: int, nbytes: int) -> tuple[int, 
 class ScaledCompressor(Compressor):
     """A compressor of a b x, with a b = 2⁻ᵏ the power of two that brings the largest |x_i| into [1, 2).
 
-    A member says how the scaled vector is coded. Powers of two come as two factors, since 2¹⁰⁷⁴ is no float64.
+    Subclasses code the scaled vector. The power of two comes as two factors, since 2¹⁰⁷⁴ is no float64.
     """
 
     @abstractmethod
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return the arrays that follow the header, for the vector a b x."""
 
     @abstractmethod

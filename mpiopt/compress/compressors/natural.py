@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpiopt.compress.compressors.base import Payload, Vector, check_whole
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor
 from mpiopt.kernels import bitpack, stochastic_rounding
 
 
@@ -41,7 +38,7 @@ class Natural(ScaledCompressor):
     def __post_init__(self) -> None:
         check_whole(self.name, "bits", self.bits, 3, 8)
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return exponents and signs."""
         symbols = np.empty(x.size, np.uint8)
         stochastic_rounding.to_powers(x, a, b, self.bits, seed, symbols)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress import moments
 from mpiopt.compress.compressors.base import Matrix, Payload, Vector, check_one_of, check_whole
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor
 from mpiopt.kernels import bitpack, stochastic_rounding
 
 MOST = 2**29  # levels and numbers of a block: symbols 0 … 2s fit in 31 bits
@@ -69,7 +67,7 @@ class Quantised(ScaledCompressor):
         """Bits of a level."""
         return (2 * self.levels).bit_length()
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return norms and levels."""
         norms = np.empty(self._blocks(x.size))
         stochastic_rounding.norms(x, a, b, self._block(x.size), NORMS[self.norm], norms)
@@ -126,5 +124,6 @@ class Quantised(ScaledCompressor):
 
 
 def _rounded_up(norms: Vector) -> NDArray[np.float32]:
+    """Return norms as float32, none below its float64."""
     near = norms.astype("<f4")
     return np.where(near < norms, np.nextafter(near, np.float32(np.inf)), near)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpiopt.compress.compressors.base import SEED, Matrix, Payload, Summable, Vector, check_share
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor, read_header
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor, read_header
 from mpiopt.kernels import random_subsets
 from mpiopt.kernels.stochastic_rounding import scale_factors
 
@@ -110,7 +108,7 @@ class Participation(RandomMask, ScaledCompressor):
         k, body = read_header(self.name, payload, d, HEADER + 4 * d)
         return self.decode_scaled(body, *scale_factors(k), d)
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return x as float32."""
         return [(x * a * b).astype("<f4")]
 

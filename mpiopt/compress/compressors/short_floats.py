@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpiopt.compress.compressors.base import Payload, Vector
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor
 from mpiopt.kernels import stochastic_rounding
 
 
@@ -27,7 +25,7 @@ class ShortFloat(ScaledCompressor):
     mantissa: ClassVar[int]  # bits
     one: ClassVar[int]  # the exponent field of numbers in [1, 2) after scaling
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return the short floats."""
         symbols = np.empty(x.size, "<u2")
         stochastic_rounding.to_short(x, a, b, self.mantissa, self.one, seed, symbols)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpiopt.compress.compressors.base import Payload, Vector
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor
 from mpiopt.kernels import stochastic_rounding
 
 MEAN = 8  # bytes
@@ -31,7 +28,7 @@ class Sign(ScaledCompressor):
     name = "sign"
     unbiased = False
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return mean and signs."""
         mean = stochastic_rounding.magnitudes(x, a, b) / max(x.size, 1)
         negative = x < 0

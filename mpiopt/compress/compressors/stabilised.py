@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpiopt.compress import moments
 from mpiopt.compress.compressors.base import SEED, Matrix, Payload, Vector, check_one_of
-from mpiopt.compress.compressors.header import HEADER, ScaledCompressor
+from mpiopt.compress.compressors.header import HEADER, Parts, ScaledCompressor
 from mpiopt.compress.compressors.quantised import ROUNDED, Quantised
 from mpiopt.kernels import haar, hadamard
 from mpiopt.kernels.random_words import second_seed
@@ -66,7 +63,7 @@ class Stabilised(ScaledCompressor):
         except ValueError as error:
             raise ValueError(str(error).replace(Quantised.name, self.name, 1)) from None
 
-    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Sequence[NDArray[Any]]:
+    def encode_scaled(self, x: Vector, a: float, b: float, seed: int) -> Parts:
         """Return the seed and the quantised rotated vector."""
         y = x * a * b
         if self._is_haar(x.size):
@@ -119,5 +116,6 @@ class Stabilised(ScaledCompressor):
 
 
 def _cell(r: Vector) -> Vector:
+    """Return f (1 - f), f the fractional part of r."""
     f = r - np.floor(r)
     return np.asarray(f * (1.0 - f))

@@ -108,11 +108,6 @@ class Loss(Plugin, ABC):
         """Address of the compiled slope function."""
         return address(self.functions.slope)
 
-    @property
-    def curvature_address(self) -> int:
-        """Address of the compiled curvature function."""
-        return address(self.functions.curvature)
-
     def value(self, z: Vector, y: Vector) -> Vector:
         """Compute the loss of each row.
 
@@ -135,7 +130,7 @@ class Loss(Plugin, ABC):
 
     def curvature(self, z: Vector, y: Vector) -> Vector:
         """Compute the second derivative of each row's loss (several outputs: its bound c_i), shape (n,)."""
-        return _call(self.curvature_address, z, y, (len(y),))
+        return _call(address(self.functions.curvature), z, y, (len(y),))
 
     def mean_curvature(self, z: Vector, y: Vector) -> Vector:
         """Compute the mean of each row's Hessian eigenvalues, shape (n,), apart from directions it ignores."""
@@ -166,6 +161,7 @@ class Loss(Plugin, ABC):
 
 
 def _call(address: int, z: Vector, y: Vector, shape: tuple[int, ...]) -> Vector:
+    """Call a compiled block function from Python."""
     z, y = np.ascontiguousarray(z, np.float64), np.ascontiguousarray(y, np.float64)
     out = np.empty(shape)
     pointer, integer = ctypes.c_void_p, ctypes.c_int64

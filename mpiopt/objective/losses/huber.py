@@ -7,38 +7,29 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mpiopt.kernels.loss_block import BlockFunction
 from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
 @functools.cache
-def _value(delta: float) -> BlockFunction:
+def _functions(delta: float) -> BlockFunctions:
+    """Return the block functions for one delta; cached, since a block function is compiled once."""
+
     def value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
         for i in range(n):
             r = abs(z[i] - y[i])
             out[i] = delta * (r - 0.5 * delta) if r > delta else 0.5 * r * r
 
-    return value
-
-
-@functools.cache
-def _slope(delta: float) -> BlockFunction:
     def slope(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
         for i in range(n):
             r = z[i] - y[i]
             r = delta if r > delta else r
             out[i] = -delta if r < -delta else r
 
-    return slope
-
-
-@functools.cache
-def _curvature(delta: float) -> BlockFunction:
     def curvature(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
         for i in range(n):
             out[i] = 0.0 if abs(z[i] - y[i]) > delta else 1.0
 
-    return curvature
+    return BlockFunctions(value, slope, curvature)
 
 
 @dataclass(frozen=True)
@@ -63,9 +54,8 @@ class Huber(Loss):
 
     @property
     def functions(self) -> BlockFunctions:
-        """The block functions of this file."""
-        delta = float(self.delta)
-        return BlockFunctions(_value(delta), _slope(delta), _curvature(delta))
+        """The block functions for this delta."""
+        return _functions(float(self.delta))
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: beyond max |y| + max |w·x| all slopes have one sign."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from mpiopt.kernels.decimal import BAD, GOOD, HUGE, SLOW, number
+from mpiopt.kernels.decimal import INVALID, TOO_LARGE, UNDECIDED, VALID, parse_number
 
 HARD = """0 -0 1. .5 5e-324 4.9e-324 2.4703282292062327e-324 2.4703282292062328e-324 2.2250738585072011e-308
 2.2250738585072014e-308 1.7976931348623157e308 1.7976931348623158e308 9007199254740993 9007199254740991
@@ -17,7 +17,7 @@ HARD = """0 -0 1. .5 5e-324 4.9e-324 2.4703282292062327e-324 2.4703282292062328e
 @njit
 def read(text):
     start = np.int64(text.ctypes.data)
-    value, after, status = number(start)
+    value, after, status = parse_number(start)
     return value, after - start, status
 
 
@@ -28,7 +28,7 @@ def reads(text):
 @pytest.mark.parametrize("text", HARD.split())
 def test_hard_numbers(text):
     value, after, status = reads(text)
-    assert (value, after, status) == (float(text), len(text), GOOD)
+    assert (value, after, status) == (float(text), len(text), VALID)
 
 
 def test_random_bits_come_back():
@@ -39,8 +39,8 @@ def test_random_bits_come_back():
             assert all(reads(t)[0] == float(t) for t in (repr(x), f"{x:.16e}", f"{x:.12e}", f"{-x:.18e}"))
 
 
-def test_what_is_no_number_is_told():
+def test_text_that_is_no_number_has_its_status():
     for text in ("", "-", "+", ".", "e5", "1e", "1e+", "nan", "inf", "-x"):
-        assert reads(text)[2] == BAD
-    assert reads("1e309")[2] == HUGE
-    assert reads("1.00000000000000011102230246251565404")[2] == SLOW  # half way, as far as 19 digits tell
+        assert reads(text)[2] == INVALID
+    assert reads("1e309")[2] == TOO_LARGE
+    assert reads("1.00000000000000011102230246251565404")[2] == UNDECIDED  # half way, as far as 19 digits tell

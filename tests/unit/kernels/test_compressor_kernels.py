@@ -1,4 +1,4 @@
-"""Kernels under the compressors: bits, subsets, rotations, the largest magnitudes, moments."""
+"""Kernels of the compressors: packed bits, subsets, rotations, the largest magnitudes, scale factors."""
 
 import math
 from itertools import combinations
@@ -6,33 +6,32 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mpiopt.compress import moments
 from mpiopt.kernels import bitpack, haar, hadamard, random_subsets, stochastic_rounding, top_k
 
 rng = np.random.default_rng(6)
 
 
 @pytest.mark.parametrize("width", range(1, 33))
-def test_symbols_of_any_width_come_back_from_the_stream_that_is_documented(width):
+def test_symbols_of_any_width_come_back_from_the_documented_stream(width):
     for n in (0, 1, 7, 8, 9, 64, 203):
         symbols = rng.integers(0, 1 << width, n).astype(bitpack.symbol_type(width))
-        wire = bitpack.pack(symbols, width)
+        coded = bitpack.pack(symbols, width)
         number = sum(int(s) << (i * width) for i, s in enumerate(symbols))
-        assert wire.tobytes() == number.to_bytes(bitpack.packed_bytes(n, width), "little")
-        assert (bitpack.unpack(wire, n, width) == symbols).all()
+        assert coded.tobytes() == number.to_bytes(bitpack.packed_bytes(n, width), "little")
+        assert (bitpack.unpack(coded, n, width) == symbols).all()
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 5, 6, 99])
 def test_five_symbols_of_three_in_a_byte(n):
     symbols = rng.integers(0, 3, n).astype(np.uint8)
-    wire = bitpack.pack_threes(symbols)
-    assert wire.size == -(-n // 5)
-    assert all(wire[i // 5] // 3 ** (i % 5) % 3 == symbols[i] for i in range(n))
-    assert (bitpack.unpack_threes(wire, n) == symbols).all()
+    coded = bitpack.pack_threes(symbols)
+    assert coded.size == -(-n // 5)
+    assert all(coded[i // 5] // 3 ** (i % 5) % 3 == symbols[i] for i in range(n))
+    assert (bitpack.unpack_threes(coded, n) == symbols).all()
 
 
 @pytest.mark.parametrize(("d", "k"), [(6, 3), (5, 1), (5, 4), (4, 4)])
-def test_every_subset_is_as_likely(d, k):
+def test_every_subset_is_equally_likely(d, k):
     n = 6000
     counts = dict.fromkeys(combinations(range(d), k), 0)
     for seed in range(n):
@@ -42,11 +41,11 @@ def test_every_subset_is_as_likely(d, k):
     assert chi < len(counts) - 1 + 5 * math.sqrt(2 * len(counts))
 
 
-def test_large_subsets_have_no_place_twice_and_reach_everywhere():
-    places = random_subsets.draw_subset(5000, 100_000, 3)
-    assert len(set(places.tolist())) == 5000
-    assert places.min() >= 0
-    counts = np.histogram(places, 20, (0, 100_000))[0]
+def test_large_subsets_have_no_index_twice_and_are_spread_evenly():
+    indices = random_subsets.draw_subset(5000, 100_000, 3)
+    assert len(set(indices.tolist())) == 5000
+    assert indices.min() >= 0
+    counts = np.histogram(indices, 20, (0, 100_000))[0]
     assert ((counts - 250) ** 2 / 250).sum() < 19 + 5 * math.sqrt(38)
     assert sorted(random_subsets.draw_subset(70, 70, 9)) == list(range(70))
 
@@ -65,7 +64,7 @@ def test_the_fast_rotation_is_orthogonal_and_mixes(d):
     np.testing.assert_allclose(y, x, atol=1e-13)
 
 
-def test_the_fast_rotation_is_that_of_hadamard():
+def test_the_fast_rotation_is_signs_times_the_hadamard_matrix():
     h = np.array([[1.0]])
     for _ in range(7):
         h = np.block([[h, h], [h, -h]])
@@ -100,7 +99,7 @@ def test_reflections_have_the_haar_measure():
     check(u[:, 0, 0] * u[:, 1, 1] * u[:, 2, 2], 0.0)  # signs
 
 
-def test_half_of_the_reflections_give_an_orthonormal_basis():
+def test_some_of_the_reflections_keep_norms_and_are_undone():
     v, x = np.empty((3, 8)), rng.standard_normal(8)
     haar.reflections(4, v)
     y = x.copy()
@@ -119,7 +118,7 @@ def test_the_largest_are_those_of_a_sort(d, kind):
         "ties": rng.integers(-3, 4, d).astype(float),
         "rising": i - d / 3,
         "first": np.where(i < d // 50, 1e9, 1.0) * rng.standard_normal(d),
-        "periodic": np.where(i % 8 == 0, 1e-3, 1.0) * rng.standard_normal(d),  # the sample sees only the small
+        "periodic": np.where(i % 8 == 0, 1e-3, 1.0) * rng.standard_normal(d),  # the sample contains only small ones
         "zero": np.zeros(d),
     }[kind]
     for k in {0, 1, d // 100, d // 10, d // 2, d}:
@@ -128,16 +127,16 @@ def test_the_largest_are_those_of_a_sort(d, kind):
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 64, 1000, 100_000])
-def test_rising_numbers_come_back_from_their_code(d):
+def test_increasing_integers_come_back_from_their_code(d):
     for k in {1, d // 50, d // 3, d}:
-        places = np.sort(rng.choice(d, k, replace=False))
-        wire = top_k.encode_increasing(places, d)
-        assert wire.size == top_k.increasing_bytes(k, d)
-        assert 8 * wire.size <= k * (2 + max(0.0, math.log2(d / max(k, 1)))) + 16
-        assert (top_k.decode_increasing(wire, k, d) == places).all()
+        indices = np.sort(rng.choice(d, k, replace=False))
+        coded = top_k.encode_increasing(indices, d)
+        assert coded.size == top_k.increasing_bytes(k, d)
+        assert 8 * coded.size <= k * (2 + max(0.0, math.log2(d / max(k, 1)))) + 16
+        assert (top_k.decode_increasing(coded, k, d) == indices).all()
         if k:
-            wire[-1] ^= 255
-            assert top_k.decode_increasing(wire, k, d) is None or d == 1
+            coded[-1] ^= 255
+            assert top_k.decode_increasing(coded, k, d) is None or d == 1
 
 
 @pytest.mark.parametrize("size", [1.0, 5e-324, 1e-310, 1.7e308])
@@ -149,25 +148,3 @@ def test_factors_bring_the_largest_between_1_and_2(size):
     a, b = stochastic_rounding.scale_factors(k)
     assert np.abs(np.float64(1.0) * a * b) <= size
     assert stochastic_rounding.largest_exponent(np.zeros(3)) == stochastic_rounding.largest_exponent(np.empty(0)) == 0
-
-
-def test_the_mean_of_norm_times_magnitude():
-    """Against the form for equal variances, E ‖x‖|x_1| = σ² d E|u₁|, and against draws for others."""
-    for d in (1, 2, 9):
-        u = math.gamma(d / 2) / (math.sqrt(math.pi) * math.gamma((d + 1) / 2)) if d > 1 else 1.0
-        np.testing.assert_allclose(moments.norm_times_magnitude(4 * np.eye(d)), 4 * d * u, rtol=1e-8)
-    a = rng.standard_normal((4, 4)) * [1, 0.1, 3, 0.01]
-    x = rng.standard_normal((400_000, 4)) @ a.T
-    products = np.linalg.norm(x, axis=1)[:, None] * np.abs(x)
-    spread = 5 * products.std(axis=0) / math.sqrt(len(x))
-    assert (np.abs(products.mean(axis=0) - moments.norm_times_magnitude(a @ a.T)) < spread).all()
-
-
-@pytest.mark.parametrize("d", [2, 3, 10])
-def test_means_over_the_sphere(d):
-    none = np.empty(0)
-    assert moments.sphere_mean(lambda u: u**2, d, none) == pytest.approx(1 / d)
-    assert moments.sphere_mean(lambda u: u**4, d, none) == pytest.approx(3 / (d * (d + 2)))
-    cut = moments.sphere_mean(lambda u: (u > 0.5) * 1.0, d, np.array([0.5]))
-    x = rng.standard_normal((200_000, d))
-    assert cut == pytest.approx((np.abs(x[:, 0]) > 0.5 * np.linalg.norm(x, axis=1)).mean(), abs=0.006)
