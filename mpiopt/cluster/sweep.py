@@ -98,7 +98,7 @@ def read(words: Sequence[str]) -> tuple[str, str, Settings]:
     if len(files) != 1 or len(positional) > 2:
         raise ValueError(USAGE)
     paths = [("path", word) for word in positional if word != files[0]]
-    flags = job_file.spread((key, text) for key, text in settings if key not in FLAGS)
+    flags = job_file.expand_set((key, text) for key, text in settings if key not in FLAGS)
     return files[0], job_text(files[0]), [*paths, *flags]
 
 
@@ -142,7 +142,7 @@ def parse_sweep(name: str, text: str, settings: Settings) -> Sweep:
 
 def _product(grid: Mapping[str, Any]) -> list[dict[str, object]]:
     """Return all points of one grid."""
-    keys, lists = zip(*job_file.leaves(grid), strict=True) if grid else ((), ())
+    keys, lists = zip(*job_file.flat_items(grid), strict=True) if grid else ((), ())
     for key, values in zip(keys, lists, strict=True):
         if not isinstance(values, list) or not values:
             raise ValueError(f"sweep.{key} must be a list of values, not {values!r}")

@@ -38,6 +38,7 @@ def events_from_text(text: str) -> list[Event]:
     return [Event(*event) for event in json.loads(text)]
 
 
+logger = logging.getLogger(__name__)
 COLUMNS = 80
 PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint")
 

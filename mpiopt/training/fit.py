@@ -183,7 +183,7 @@ def fit(
         mean, spread = scaling.statistics(scale, rows, d, shard.total, ranks)
         scaling.apply(scale, rows, mean, spread)
         if intercept:
-            row_formats.with_ones(rows, d)
+            row_formats.set_intercept(rows, d)
         if sample_weight is not None and l2 == "1/N":  # a row of weight 2 counts as two rows
             model = replace(model, l2=1.0 / float(ranks.sum(np.array([weight.sum()]))[0]))
         objective = pose(model, shard, target, names)
@@ -270,7 +270,7 @@ def dense_rows(x: NDArray[Any], intercept: bool, order: NDArray[np.int64]) -> De
     """Copy dense rows in the given order, with a column for the intercept and zeros up to a multiple of 8."""
     n, d = x.shape
     kind = np.float32 if x.dtype == np.float32 else np.float64
-    values = row_formats.aligned(n, row_formats.padded(d + intercept), kind)
+    values = row_formats.aligned_zeros(n, row_formats.padded_width(d + intercept), kind)
     for start in range(0, n, COPY_ROWS):
         values[start : start + COPY_ROWS, :d] = x[order[start : start + COPY_ROWS]]
     return DenseRows(values)
@@ -309,7 +309,7 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     if target in ("real", "count"):
         finite = numbers and np.isfinite(y).all()
         ranks.agree(None if finite else ValueError("y holds values that are not finite numbers"))
-        classes("y", values, target, loss_targets())
+        find_classes("y", values, target, loss_targets())
         return target, None, y.astype(np.float64)
     find_classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
     number = np.searchsorted(values, y).astype(np.float64)

@@ -47,7 +47,7 @@ def data_lines(data: Dataset, objective: Objective) -> tuple[str, str]:
     classes = f", {len(data.classes)} classes" if data.classes is not None else ""
     return (
         f"{data.source}: {data.shard.total} rows, {data.shard.features} features{classes}",
-        f"{written(objective.loss)} loss, {written(objective.penalty)} penalty",
+        f"{spec_of(objective.loss)} loss, {spec_of(objective.penalty)} penalty",
     )
 
 
@@ -89,8 +89,8 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
         data=data.source,
         checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
-        loss=str(written(objective.loss)),
-        penalty=str(written(objective.penalty)),
+        loss=str(spec_of(objective.loss)),
+        penalty=str(spec_of(objective.penalty)),
         compression=finished.exchanges.removeprefix("exchanges: ") or "none",
     )
     found = finished.now.certificate

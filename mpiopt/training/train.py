@@ -134,7 +134,7 @@ def make_plan(job: Job, data: Dataset, comm: Comm, recovery: RunRecovery) -> tup
             "job": f'data_checksum = "{data.checksum}"\n{job.identity()}',
             "tol": job.stop.tol,  # for `mpiopt status`
         },
-        save_every=every(job.checkpoint_every),
+        save_every=parse_interval(job.checkpoint_every),
         resume=bool(job.resume),
         external_stop=Deadline(store.folder, os.environ) if comm.rank == 0 else None,
     )

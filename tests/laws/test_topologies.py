@@ -24,7 +24,7 @@ from mpiopt.consensus.discovery import discover
 from mpiopt.consensus.mixing_weights import column_stochastic, doubly_stochastic
 from mpiopt.consensus.protocol_driver import run_together
 from mpiopt.consensus.topologies.base import Topology, edge_list, shared_graph
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 
 FAMILY = {name: kind() for name, kind in Topology.known().items() if name != "file"}
 SIZES = [1, 2, 3, 4, 5, 6, 7, 12, 16, 31]

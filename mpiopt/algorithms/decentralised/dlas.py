@@ -34,7 +34,7 @@ from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.graph_channel import GraphChannel, graph_channel, start_coordination
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Slot
 from mpiopt.objective import curvature
 from mpiopt.objective.evaluation import Model
@@ -305,7 +305,7 @@ class Dlas(Algorithm[DlasState]):
             Coordinator.from_text(self.coordinator)
 
     def _rule(self) -> StepSize:
-        return StepSize.make(*named(self.rule, StepSize.known())).checked_for("dlas")
+        return StepSize.make(*name_and_options(self.rule, StepSize.known())).checked_for("dlas")
 
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel along the graph, if sums along it are exact; collective."""

@@ -17,7 +17,7 @@ from mpiopt.algorithms.saga.step_size import StepLength, length_of
 from mpiopt.algorithms.saga.step_size_search import PeriodResult
 from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress.channel import Channel
-from mpiopt.compress.whitening import Coordinates, Scaled, Unscaled
+from mpiopt.compress.whitening import Coordinates, Scaled
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts, drawn, shuffled
 from mpiopt.kernels.polling import Poll

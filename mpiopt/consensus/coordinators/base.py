@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.core.config.registry import Plugin
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 
 Array = NDArray[Any]
 Vector = NDArray[np.float64]
@@ -92,7 +92,7 @@ class Coordinator(Plugin, ABC):
     @classmethod
     def from_text(cls, text: str) -> Coordinator:
         """Return the plug-in that a word of a job names, with its options, as in `ratio[epsilon=1e-9]`."""
-        return cls.make(*named(text, cls.known()))
+        return cls.make(*name_and_options(text, cls.known()))
 
     def learn(self, view: RankView, seed: int) -> Protocol[Any]:
         """Learn what depends on the graph alone.

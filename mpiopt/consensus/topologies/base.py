@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.consensus.digraph import Graph, check_strongly_connected, from_edges, graph_of
 from mpiopt.core.config.registry import Plugin
-from mpiopt.core.config.spec import named
+from mpiopt.core.config.spec import name_and_options
 
 Edges = NDArray[np.int64]  # (from, to), shape (messages, 2)
 
@@ -35,7 +35,7 @@ class Topology(Plugin, ABC):
     @classmethod
     def from_text(cls, text: str) -> Topology:
         """Return the plug-in that a word of a job names, with its options, as in `random-k[k=3]`."""
-        return cls.make(*named(text, cls.known()))
+        return cls.make(*name_and_options(text, cls.known()))
 
     @abstractmethod
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:

@@ -81,7 +81,7 @@ def shard_names(path: Path, size: int) -> list[str]:
 
 def write_shard(path: Path, slabs: list[Slab]) -> list[int]:
     """Write one rank's file to the disk; return the CRC-32 of each slab."""
-    with Outlet(path) as out:
+    with ErrorKeepingFile(path) as out:
         with h5py.File(out, "w", libver=LIBVER) as f:
             datasets = [f.create_dataset(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
             checksums = [write(d, s, 0) for d, s in zip(datasets, slabs, strict=True)]

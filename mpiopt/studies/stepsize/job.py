@@ -93,7 +93,7 @@ def rule_of(method: str, smoothness: float) -> StepSize:
 def tuning_of(method: str) -> AdgdOptions:
     """Give α and κ of a method."""
     chosen = {k: v for k, v in parse_spec(method).options.items() if k in TUNED}
-    return AdgdOptions(**{k: float(fit(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
+    return AdgdOptions(**{k: float(coerce(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
 
 
 def build(tree: Mapping[str, Any]) -> StepSizeStudy:

@@ -1,13 +1,11 @@
 """What compressed exchanges are made of: coordinates, short sums of curvatures, bounds, and what is refused."""
 
-
 import numpy as np
 import pytest
 
 from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.saga import exchange
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
