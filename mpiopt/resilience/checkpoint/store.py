@@ -73,15 +73,13 @@ class Checkpoints:
     Examples
     --------
     >>> import tempfile
-    >>> from dataclasses import dataclass
+    >>> from dataclasses import make_dataclass
     >>> import numpy as np
     >>> from mpiopt.comm.threads import single
     >>> from mpiopt.core.state import Replicated
     >>> from mpiopt.data.shard import DenseRows, Shard
     >>> from mpiopt.resilience.checkpoint.store import Checkpoints
-    >>> @dataclass
-    ... class Model:
-    ...     w: Replicated
+    >>> Model = make_dataclass("Model", [("w", Replicated)])
     >>> shard = Shard(DenseRows(np.zeros((2, 8))), np.ones(2), np.ones(2), np.arange(2), 0, 2, 8, False)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Checkpoints(folder, single())
