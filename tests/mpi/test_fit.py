@@ -22,11 +22,11 @@ def raw():
     class Counted(MPI.Intracomm):
         alive = 0
 
-        def Dup(self, info=MPI.INFO_NULL):  # noqa: N802
+        def Dup(self, info=MPI.INFO_NULL):
             Counted.alive += 1
             return super().Dup(info)
 
-        def Free(self):  # noqa: N802
+        def Free(self):
             Counted.alive -= 1
             super().Free()
 

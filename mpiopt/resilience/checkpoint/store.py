@@ -123,7 +123,8 @@ class Checkpoints:
         on_first(self.comm, self._files.claim)
 
     def check(self) -> None:
-        """Raise OSError on all ranks if another run has taken over the folder."""
+        """Finish what is pending; raise OSError on all ranks if another run has taken over the folder."""
+        self.finish()
         on_first(self.comm, self._files.lease.check)
 
     def release(self, ending: str, code: int = 0) -> None:
@@ -141,6 +142,7 @@ class Checkpoints:
         OSError
             On all ranks, one line: another run has taken over the folder.
         """
+        self.finish()
 
         def release() -> None:
             self._files.finish()
@@ -148,8 +150,11 @@ class Checkpoints:
 
         on_first(self.comm, release)
 
+    def finish(self) -> None:
+        """Wait until the pending save, if any, is committed; OSError on all ranks if it failed."""
+
     def give_up(self) -> None:
-        """Stop the save that is under way, if any: one of its ranks is lost."""
+        """Stop the pending save, if any: one of its ranks is lost."""
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state before round k.
@@ -233,6 +238,7 @@ class Checkpoints:
             On all ranks, one line: the checkpoint is of another job or of an unknown format, or all checkpoints are
             damaged.
         """
+        self.finish()
         there = self._files.committed() if self.comm.rank == 0 else []
         numbers = [n for n in json.loads(share_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []
