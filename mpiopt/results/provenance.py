@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +31,10 @@ class Provenance:
     hosts: str  # "node1*2 node2*2": the hosts with their numbers of ranks
     command: str
     data: str  # the file, as the command names it
-    data_checksum: str
-    objective: str  # the formula
-    loss: str
-    penalty: str
+    data_checksum: str = ""
+    objective: str = ""  # the formula
+    loss: str = ""
+    penalty: str = ""
     compression: str = "none"  # the compressor with its options, the error compensation, the directions
     mpi: str = ""  # the version of the MPI library
     git_revision: str = ""
@@ -44,36 +45,26 @@ class Provenance:
     certificate: float = float("nan")
 
 
-def gather(
-    comm: Comm,
-    *,
-    job: str,
-    seed: int,
-    data: str,
-    checksum: str,
-    objective: str,
-    loss: str,
-    penalty: str,
-    compression: str = "none",
-    mpi: str = "",
-) -> Provenance:
-    """Return the provenance, with hosts, versions and time added; collective, equal on all ranks."""
+def gather(comm: Comm, **known: Any) -> Provenance:
+    """Return the provenance of a run; collective, equal on all ranks.
+
+    Parameters
+    ----------
+    comm : Comm
+        The ranks of the run.
+    **known
+        Fields of `Provenance` that the caller knows: at least `job`, `seed` and `data`. Ranks, hosts, command,
+        versions and time are added.
+    """
     return Provenance(
-        job=job,
-        seed=seed,
         ranks=comm.size,
         hosts=_hosts(comm),
         command=shlex.join(sys.argv),
-        data=data,
-        data_checksum=checksum,
-        objective=objective,
-        loss=loss,
-        penalty=penalty,
-        compression=compression,
-        mpi=" ".join(mpi.replace("\0", "").split()),
+        mpi=" ".join(comm.library.replace("\0", "").split()),
         git_revision=git_revision(Path(__file__).resolve().parents[2]),
         versions=versions(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        **known,
     )
 
 

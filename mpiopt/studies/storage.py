@@ -81,10 +81,6 @@ def write(path: str, kind: str, tree: Mapping[str, Any]) -> list[str]:
         job=json.dumps(job),
         seed=int(job.get("seed", 0)),
         data="made up or as the job says",
-        checksum="",
-        objective="",
-        loss="",
-        penalty="",
     )
     write_study(path, kind, {f"cell-{i:03d}": group(cell) for i, cell in enumerate(tree["cells"])}, said)
     return [path]

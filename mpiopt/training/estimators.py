@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.results.model import expected, probabilities
+from mpiopt.training import validation
 from mpiopt.training.fit import Fit, communicator, fit
-from mpiopt.training.validation import (
-    checked_labels,
-    checked_rows,
-    not_fitted,
-    real_targets,
-    refuse_continuous,
-    refuse_empty,
-    sklearn_tags,
-)
 
 Vector = NDArray[np.float64]
 
@@ -102,9 +94,9 @@ class LinearEstimator:
         return self
 
     def _checked(self, x: Any, y: Any, size: int) -> tuple[Any, NDArray[Any]]:
-        matrix, target = checked_rows(x, None, type(self).__name__), checked_labels(y)
+        matrix, target = validation.checked_rows(x, None, type(self).__name__), validation.checked_labels(y)
         if size == 1:
-            refuse_empty(matrix)
+            validation.refuse_empty(matrix)
         return matrix, self._target(target)
 
     def _target(self, y: NDArray[Any]) -> NDArray[Any]:
@@ -112,8 +104,8 @@ class LinearEstimator:
 
     def _margins(self, x: Any) -> Vector:
         if not hasattr(self, "fit_"):
-            raise not_fitted(type(self).__name__)
-        rows = checked_rows(x, self.n_features_in_, type(self).__name__)
+            raise validation.not_fitted(type(self).__name__)
+        rows = validation.checked_rows(x, self.n_features_in_, type(self).__name__)
         z = np.asarray(rows @ self.fit_.coef.T) + self.fit_.intercept
         return z[:, 0] if z.shape[1] == 1 else z
 
@@ -180,10 +172,10 @@ class Regressor(LinearEstimator):
 
     def __sklearn_tags__(self) -> Any:
         """Return what the estimator can do, in scikit-learn's form."""
-        return sklearn_tags("regressor")
+        return validation.sklearn_tags("regressor")
 
     def _target(self, y: NDArray[Any]) -> NDArray[Any]:
-        return real_targets(y)
+        return validation.real_targets(y)
 
     def predict(self, X: Any) -> Vector:
         """Return the expected target of each row of `X` (n, d), as (n,)."""
@@ -249,7 +241,7 @@ class Classifier(LinearEstimator):
 
     def __sklearn_tags__(self) -> Any:
         """Return what the estimator can do, in scikit-learn's form."""
-        return sklearn_tags("classifier")
+        return validation.sklearn_tags("classifier")
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of all ranks; collective.
@@ -281,7 +273,7 @@ class Classifier(LinearEstimator):
         return self
 
     def _target(self, y: NDArray[Any]) -> NDArray[Any]:
-        refuse_continuous(y)
+        validation.refuse_continuous(y)
         return y
 
     @property

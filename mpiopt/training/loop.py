@@ -10,16 +10,8 @@ import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.compress.channel import Channel
-from mpiopt.core.history import (
-    ALL,
-    Clock,
-    Event,
-    HistoryRow,
-    events_from_text,
-    events_to_text,
-    rows_from_text,
-    rows_to_text,
-)
+from mpiopt.core import history
+from mpiopt.core.history import ALL, Clock, Event, HistoryRow
 from mpiopt.objective import duality_gap
 from mpiopt.objective.duality_gap import certify
 from mpiopt.objective.evaluation import evaluate_exact
@@ -121,9 +113,9 @@ def begin(plan: RunPlan, objective: Objective, algorithm: Algorithm[Any], timer:
 def resumed(now: RunState, loaded: LoadedState, timer: RunTimer) -> RunState:
     """Return the state with round, history, events and costs as they were saved."""
     now.round, now.epochs = loaded.k, float(loaded.meta["epochs"])
-    now.rows = rows_from_text(str(loaded.meta["history"]))
+    now.rows = history.rows_from_text(str(loaded.meta["history"]))
     now.spent_before = Spent.before(float(loaded.meta["seconds"]), now.last)
-    now.events = events_from_text(str(loaded.meta.get("events", "[]")))
+    now.events = history.events_from_text(str(loaded.meta.get("events", "[]")))
     text = f"went on from round {loaded.k}, {timer.channel.size} ranks"
     now.events.append(Event(now.spent_before.seconds, loaded.k, "resumed", ALL, text))
     timer.saved_round = loaded.k
@@ -207,8 +199,8 @@ def save(store: CheckpointStore, plan: RunPlan, now: RunState, objective: Object
         **plan.meta,
         "epochs": now.epochs,
         "seconds": max(now.last.seconds, timer.agreed_seconds(now)),  # not a rank's own clock: all save the same
-        "history": rows_to_text(now.rows),
-        "events": events_to_text(now.events),
+        "history": history.rows_to_text(now.rows),
+        "events": history.events_to_text(now.events),
     }
     began = time.perf_counter()
     with timer.phase("checkpoint"):

@@ -83,11 +83,10 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
     """Return where the result comes from; collective."""
     provenance: Provenance = gather(
         comm,
-        mpi=comm.library,
         job=job.text(),
         seed=job.seed,
         data=data.source,
-        checksum=data.checksum,
+        data_checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
         loss=str(spec_of(objective.loss)),
         penalty=str(spec_of(objective.penalty)),

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 import numpy as np
 
@@ -15,20 +14,12 @@ from mpiopt.comm.membership import RollBack
 from mpiopt.compress.channel import Channel
 from mpiopt.core.history import ALL, Event, events_to_text
 from mpiopt.data.shard import Shard
-from mpiopt.resilience.checkpoint.base import CheckpointStore, LoadedState, Meta
+from mpiopt.resilience.checkpoint.base import LoadedState, Meta
+from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.resilience.consistency import repair
 from mpiopt.resilience.recovery.base import Recovery
 from mpiopt.resilience.replicas import LiveState, ReplicaStore, restore, shard_place, share_inventories
 from mpiopt.training.run_state import RunPlan, RunState
-
-
-class DiskStore(CheckpointStore, Protocol):
-    """A store that knows the number of the first checkpoint that it has begun, 0 for none."""
-
-    first: int
-
-    def give_up(self) -> None:
-        """Stop the save that is under way."""
 
 
 class ReplicaFirstStore:
@@ -37,7 +28,9 @@ class ReplicaFirstStore:
     Without copies it loads the checkpoint of this run, or of the run from which this one resumed.
     """
 
-    def __init__(self, replicas: ReplicaStore, recovery: Recovery, disk: DiskStore, comm: Comm, resume: bool) -> None:
+    def __init__(
+        self, replicas: ReplicaStore, recovery: Recovery, disk: Checkpoints, comm: Comm, resume: bool
+    ) -> None:
         self._replicas, self._recovery, self._disk, self._comm = replicas, recovery, disk, comm
         self._resume = resume
 
@@ -61,7 +54,7 @@ class RunRecovery:
         self.replicas = ReplicaStore()
         self.recovery: Recovery | None = None
         self.saved = 0  # number of this run's first checkpoint; 0: none yet
-        self.disk: DiskStore | None = None
+        self.disk: Checkpoints | None = None
         self.say: Callable[[str], None] = lambda line: None
         self._began = self._broken_off = time.monotonic()
         self._round, self._epochs = 0.0, 0.0  # that the run has reached
@@ -101,7 +94,7 @@ class RunRecovery:
         """Whether no rank has been lost so far."""
         return self.replicas.attempt <= 1
 
-    def plan(self, plan: RunPlan, disk: DiskStore, comm: Comm) -> RunPlan:
+    def plan(self, plan: RunPlan, disk: Checkpoints, comm: Comm) -> RunPlan:
         """Return the plan of this attempt: from the second one on it resumes from what has been kept."""
         plan, self.disk = replace(plan, guard=self), disk
         resume = plan.resume or self.saved > 0

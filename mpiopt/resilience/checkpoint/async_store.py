@@ -23,7 +23,7 @@ from mpiopt.core.files import cause
 from mpiopt.data.shard import Shard
 from mpiopt.resilience.checkpoint.base import Meta
 from mpiopt.resilience.checkpoint.slabs import Slab
-from mpiopt.resilience.checkpoint.store import Checkpoints, LoadedCheckpoint
+from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.resilience.checkpoint.writers import EXTENT, SavePoint, make_head, manifest, shard_names, write_shard
 
 POLL = 0.02  # seconds between two looks for another rank's note: short against the time that a shard file takes
@@ -92,21 +92,6 @@ class BackgroundCheckpoints(Checkpoints):
         """End the thread; a checkpoint for which all ranks have written their notes may still be committed."""
         self._given_up.set()
         self._join()
-
-    def check(self) -> None:
-        """Finish the pending save; then check as `Checkpoints` does."""
-        self.finish()
-        super().check()
-
-    def release(self, ending: str, code: int = 0) -> None:
-        """Finish the pending save; then release as `Checkpoints` does."""
-        self.finish()
-        super().release(ending, code)
-
-    def load(self, blank_state: object, shard: Shard, job: str) -> LoadedCheckpoint | None:
-        """Finish the pending save; then load as `Checkpoints` does."""
-        self.finish()
-        return super().load(blank_state, shard, job)
 
     def _write(self, pending: PendingSave) -> None:
         mine = self._shards(pending)[self.comm.rank]

@@ -73,15 +73,13 @@ class Checkpoints:
     Examples
     --------
     >>> import tempfile
-    >>> from dataclasses import dataclass
+    >>> from dataclasses import make_dataclass
     >>> import numpy as np
     >>> from mpiopt.comm.threads import single
     >>> from mpiopt.core.state import Replicated
     >>> from mpiopt.data.shard import DenseRows, Shard
     >>> from mpiopt.resilience.checkpoint.store import Checkpoints
-    >>> @dataclass
-    ... class Model:
-    ...     w: Replicated
+    >>> Model = make_dataclass("Model", [("w", Replicated)])
     >>> shard = Shard(DenseRows(np.zeros((2, 8))), np.ones(2), np.ones(2), np.arange(2), 0, 2, 8, False)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Checkpoints(folder, single())
@@ -125,8 +123,9 @@ class Checkpoints:
         run_on_root(self.comm, self._files.claim)
 
     def check(self) -> None:
-        """Raise OSError on all ranks if another run has taken over the folder."""
-        run_on_root(self.comm, self._files.lease.check)
+        """Finish what is pending; raise OSError on all ranks if another run has taken over the folder."""
+        self.finish()
+        on_first(self.comm, self._files.lease.check)
 
     def release(self, ending: str, code: int = 0) -> None:
         """Note in the folder how the run has ended; a folder without checkpoints is removed.
@@ -143,6 +142,7 @@ class Checkpoints:
         OSError
             On all ranks, one line: another run has taken over the folder.
         """
+        self.finish()
 
         def release() -> None:
             self._files.finish()
@@ -150,8 +150,11 @@ class Checkpoints:
 
         run_on_root(self.comm, release)
 
+    def finish(self) -> None:
+        """Wait until the pending save, if any, is committed; OSError on all ranks if it failed."""
+
     def give_up(self) -> None:
-        """Stop the save that is under way, if any: one of its ranks is lost."""
+        """Stop the pending save, if any: one of its ranks is lost."""
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state before round k.
@@ -235,6 +238,7 @@ class Checkpoints:
             On all ranks, one line: the checkpoint is of another job or of an unknown format, or all checkpoints are
             damaged.
         """
+        self.finish()
         there = self._files.committed() if self.comm.rank == 0 else []
         numbers = [n for n in json.loads(broadcast_text(self.comm, json.dumps(there))) if n >= self.since]
         notes: list[str] = []

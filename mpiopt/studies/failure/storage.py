@@ -33,10 +33,7 @@ def write(path: str, found: Sequence[FailureOutcome], job: FailureStudy) -> None
         job=json.dumps({**plain(job), "cells": job.cells}),
         seed=min(cell.seed for cell in job.cells),
         data=job.data,
-        checksum="",
         objective=job.network,
-        loss="",
-        penalty="",
     )
     write_study(path, "failure", groups, said)
 

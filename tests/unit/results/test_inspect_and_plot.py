@@ -34,7 +34,7 @@ def result(path, rate=0.5, rows=40, objective="F", best=0.5):
             job="seed = 1\n",
             seed=1,
             data="d",
-            checksum="c",
+            data_checksum="c",
             objective=objective,
             loss="logistic",
             penalty="none",

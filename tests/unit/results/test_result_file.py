@@ -27,7 +27,7 @@ TOLD = {
     "job": 'loss = "logistic"\n',
     "seed": 3,
     "data": "a9a",
-    "checksum": "1f",
+    "data_checksum": "1f",
     "objective": "(1/N) Σ log(1 + exp(-y w·x))",
     "loss": "logistic",
     "penalty": "ridge(l2=0.1)",

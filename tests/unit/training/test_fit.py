@@ -1,3 +1,6 @@
+import os
+import threading
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -152,3 +155,17 @@ def test_exchanges_may_be_compressed_and_the_answer_is_the_same():
     assert lean.history[-1].bytes_sent < lean.history[-1].bytes_plain
     with pytest.raises(ValueError, match=r"newton sends exact sums only; use one of .*saga"):
         spmd(2, lambda c: main(c, algorithm="newton", compress="sign"))
+
+
+def test_many_fits_leave_as_many_descriptors_and_threads_and_print_nothing(capfd):
+    def held():
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    mpiopt.fit(X, LABELS["text"])
+    before = held()
+    for _ in range(100):
+        mpiopt.fit(X, LABELS["text"])
+        mpiopt.Regressor().fit(X, NOISY)
+    spmd(2, lambda comm: mpiopt.fit(X, LABELS["text"], comm))
+    assert held() == before
+    assert capfd.readouterr() == ("", "")
