@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpiopt.cli.list_topologies import facts
+from mpiopt.cli.list_topologies import figures_of
 from mpiopt.comm import lockstep, threads
 from mpiopt.consensus.coordinators.base import Coordinator, Site
 from mpiopt.consensus.coordinators.finite_field import shortest_recurrence
@@ -61,7 +61,7 @@ def test_discovery_on_every_topology(name, size):
     graph = Topology.make(name).graph(size)
     found, rounds, _ = together([discover(rank, graph.incoming[rank]) for rank in range(size)], graph)
     assert all(one.graph == graph for one in found)
-    assert rounds == facts(graph).diameter
+    assert rounds == figures_of(graph).diameter
 
 
 @pytest.mark.parametrize("name", COORDINATORS)

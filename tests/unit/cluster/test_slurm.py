@@ -313,7 +313,7 @@ def test_a_checkpoint_counts_if_it_is_newer_than_the_start_of_the_script(here):
 
 
 def test_outside_commands_start_no_mpi_inside_a_job():
-    from mpiopt.core.config.commands import from_outside
+    from mpiopt.core.config.commands import runs_without_mpi
 
-    assert all(from_outside(words) for words in (["status"], ["halt", "a"], ["sweep", "a", "--collect"]))
-    assert not any(from_outside(words) for words in ([], ["train", "a"], ["sweep", "a"]))
+    assert all(runs_without_mpi(words) for words in (["status"], ["halt", "a"], ["sweep", "a", "--collect"]))
+    assert not any(runs_without_mpi(words) for words in ([], ["train", "a"], ["sweep", "a"]))
