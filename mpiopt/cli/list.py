@@ -96,21 +96,12 @@ def figures_table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def tuning_classes() -> Iterator[type]:
-    """Yield the dataclasses of tuning constants: those in the algorithms' modules whose names end with `Tuning`.
-
-    A class with a field that has no default holds options of a run, not constants; it is left out.
-    """
+    """Yield the dataclasses of tuning constants in the algorithms' modules: `SagaTuning`, `LbfgsTuning` and others."""
     package = importlib.import_module("mpiopt.algorithms")
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        module = importlib.import_module(info.name)
-        for name, kind in vars(module).items():
-            ours = inspect.isclass(kind) and kind.__module__ == info.name and dataclasses.is_dataclass(kind)
-            if ours and name.endswith("Tuning") and not any(_has_no_default(f) for f in dataclasses.fields(kind)):
+        for name, kind in vars(importlib.import_module(info.name)).items():
+            if re.fullmatch(r"\w+Tuning", name) and kind.__module__ == info.name:
                 yield kind
-
-
-def _has_no_default(field: dataclasses.Field[object]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def describe_tuning(kind: type) -> str:
