@@ -96,7 +96,7 @@ def figures_table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def tuning_classes() -> Iterator[type]:
-    """Yield the dataclasses of tuning constants in the algorithms' modules: `SagaTuning`, `LbfgsTuning` and others."""
+    """Yield the dataclasses of tuning constants of the algorithms: `SagaTuning`, `LbfgsTuning` and others."""
     package = importlib.import_module("mpiopt.algorithms")
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         for name, kind in vars(importlib.import_module(info.name)).items():
