@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -90,6 +89,4 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if words[0] not in COMMANDS:
         near = nearest(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
         raise ValueError(f"unknown command {words[0]!r}{near}")
-    command = COMMANDS[words[0]]
-    code: int = getattr(importlib.import_module(command.module), command.function)(words[1:], comm, stop)
-    return code
+    return COMMANDS[words[0]].load()(words[1:], comm, stop)

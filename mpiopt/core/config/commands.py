@@ -2,130 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+Function = Callable[[Sequence[str], Any, Any], int]  # (words, comm, stop) -> exit code
 
 
 class Command(NamedTuple):
     """One command of the command line."""
 
-    module: str
-    function: str  # of the module: (words, comm, stop) -> exit code
+    home: str  # module:function
     summary: str  # what it does
     call: str  # how it is called, in short
     one_rank: bool = False  # needs no other rank, so that MPI is not started without a launcher
     without_mpi: bool = False  # acts on jobs from outside: MPI must not be started, even inside a job
     handles_signals: bool = False  # saves its work after a signal; other commands end at once
 
+    @property
+    def module(self) -> str:
+        """The module that implements the command."""
+        return self.home.partition(":")[0]
+
+    def load(self) -> Function:
+        """Import the module and return the function of the command."""
+        function: Function = getattr(importlib.import_module(self.module), self.home.partition(":")[2])
+        return function
+
 
 COMMANDS = {
     "train": Command(
-        "mpiopt.training.train",
-        "train",
+        "mpiopt.training.train:train",
         "fit a model to a data file",
         "train DATA [job.toml] [flags]",
         handles_signals=True,
     ),
-    "predict": Command("mpiopt.training.predict", "predict", "apply a model", "predict MODEL.h5 DATA [--out FILE]"),
+    "predict": Command("mpiopt.training.predict:predict", "apply a model", "predict MODEL.h5 DATA [--out FILE]"),
     "inspect": Command(
-        "mpiopt.cli.commands",
-        "inspect",
-        "show a result, a checkpoint or a data file",
-        "inspect FILE.h5",
-        one_rank=True,
+        "mpiopt.cli.commands:inspect", "show a result, a checkpoint or a data file", "inspect FILE.h5", one_rank=True
     ),
     "compare": Command(
-        "mpiopt.results.compare",
-        "compare",
+        "mpiopt.results.compare:compare",
         "compare the time and bytes of runs to 1e-3, 1e-6 and 1e-9",
         "compare A.h5 B.h5 …",
         one_rank=True,
     ),
     "report": Command(
-        "mpiopt.results.html.command",
-        "report",
+        "mpiopt.results.html.command:report",
         "write an HTML page about runs",
         "report RUN.h5 … [--out report.html]",
         one_rank=True,
     ),
     "export": Command(
-        "mpiopt.results.export",
-        "export",
+        "mpiopt.results.export:export",
         "write a result as csv, parquet, sklearn or onnx",
         "export RUN.h5 OUT.pkl --to sklearn",
         one_rank=True,
     ),
     "plot": Command(
-        "mpiopt.cli.commands",
-        "plot",
-        "draw the convergence of runs",
-        "plot RUN.h5 … [--out FILE.png]",
-        one_rank=True,
+        "mpiopt.cli.commands:plot", "draw the convergence of runs", "plot RUN.h5 … [--out FILE.png]", one_rank=True
     ),
     "list": Command(
-        "mpiopt.cli.list", "list_plugins", "show the plug-ins with their options", "list [FAMILY …]", one_rank=True
+        "mpiopt.cli.list:list_plugins", "show the plug-ins with their options", "list [FAMILY …]", one_rank=True
     ),
-    "convert": Command("mpiopt.cli.commands", "convert", "write a data file as HDF5", "convert IN OUT.h5"),
-    "generate": Command("mpiopt.cli.commands", "generate", "make a synthetic data set", "generate OUT.h5 [options]"),
+    "convert": Command("mpiopt.cli.commands:convert", "write a data file as HDF5", "convert IN OUT.h5"),
+    "generate": Command("mpiopt.cli.commands:generate", "make a synthetic data set", "generate OUT.h5 [options]"),
     "launch": Command(
-        "mpiopt.cluster.launch",
-        "launch",
+        "mpiopt.cluster.launch:launch",
         "start a job on P ranks, and restart it after ranks were lost",
         "launch -n P -- train …",
         without_mpi=True,
         handles_signals=True,
     ),
     "plan": Command(
-        "mpiopt.cluster.planning.command",
-        "plan",
+        "mpiopt.cluster.planning.command:plan",
         "predict time, memory and traffic of a job",
         "plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
         one_rank=True,
     ),
     "study": Command(
-        "mpiopt.studies.command",
-        "study",
+        "mpiopt.studies.command:study",
         "run a grid of small experiments",
         "study jobs/saga-facts.toml",
         one_rank=True,
         handles_signals=True,
     ),
     "sweep": Command(
-        "mpiopt.cluster.sweep",
-        "sweep",
+        "mpiopt.cluster.sweep:sweep",
         "train over a grid of values",
         "sweep JOB.toml [--task I | --collect]",
         handles_signals=True,
     ),
     "submit": Command(
-        "mpiopt.cluster.slurm.submit",
-        "submit",
+        "mpiopt.cluster.slurm.submit:submit",
         "write a Slurm script and submit it",
         "submit JOB.toml --nodes 4",
         without_mpi=True,
     ),
     "status": Command(
-        "mpiopt.cluster.status",
-        "status",
+        "mpiopt.cluster.status:status",
         "show the runs of a folder, with or without Slurm",
         "status [FOLDER]",
         without_mpi=True,
     ),
     "halt": Command(
-        "mpiopt.cluster.halt",
-        "halt",
-        "ask a run to save and end",
-        "halt RUN.h5 [--at 18:00]",
-        without_mpi=True,
+        "mpiopt.cluster.halt:halt", "ask a run to save and end", "halt RUN.h5 [--at 18:00]", without_mpi=True
     ),
     "serve": Command(
-        "mpiopt.studies.parameter_server.serve",
-        "serve",
+        "mpiopt.studies.parameter_server.serve:serve",
         "run one cell of a failure study with a rank for each server and worker",
         "serve JOB.toml [--cell N]",
         handles_signals=True,
     ),
-    "doctor": Command("mpiopt.cli.doctor", "doctor", "check this machine and say what to do", "doctor"),
+    "doctor": Command("mpiopt.cli.doctor:doctor", "check this machine and say what to do", "doctor"),
 }
 HELP_WORDS = ("help", "--help", "-h")
 

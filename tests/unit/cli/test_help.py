@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.cli.help import CALLS, EXAMPLES, EXIT_CODES, FLAGS, WIDTH, folded, usage
+from mpiopt.cli.help import CALLS, EXAMPLES, FLAGS, TEXTS, WIDTH, folded, usage
 from mpiopt.cli.main import run
 from mpiopt.cluster.slurm.submit import SubmitOptions
 from mpiopt.comm.threads import single
@@ -38,7 +38,7 @@ def test_help_is_for_commands_that_there_are():
 def test_the_flags_that_are_shown_are_those_that_are_read(name):
     """Of commands whose module has no USAGE: the text here must follow the code there."""
     module = importlib.import_module(COMMANDS[name].module)
-    source = inspect.getsource(getattr(module, COMMANDS[name].function))
+    source = inspect.getsource(COMMANDS[name].load())
     flags = getattr(module, "FLAGS", {}) if "parse(words, FLAGS)" in source else None
     known = set(flags if flags is not None else re.findall(r'"([\w-]+)": (?:True|False)', source))
     assert {*re.findall(r"--([\w-]+)", CALLS[name])} == known
@@ -64,7 +64,7 @@ def test_exit_codes_are_a_topic_of_the_help_and_the_same_as_in_the_documentation
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= WIDTH
     page = (Path(__file__).parents[3] / "docs" / "reference" / "exit-codes.md").read_text()
-    codes = [str(row.code) for row in EXIT_CODES]
+    codes = [str(row["code"]) for row in TEXTS["exit-codes"]]
     assert re.findall(r"^\| (\d+) \|", page, re.M) == codes == re.findall(r"^ +(\d+)  ", shown, re.M)
 
 
