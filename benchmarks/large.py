@@ -95,14 +95,14 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.cluster.planning import space
     from mpiopt.cluster.planning.command import program_of
+    from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.planner import Planner
-    from mpiopt.cluster.planning.question import ask
     from mpiopt.comm.threads import single
 
-    question = ask(words)
-    program, ranks = program_of(question, single()).nbytes, question.ranks
-    planner = Planner.of(question, single())
-    print(space.of_rank(planner.rows, question.job.data, planner.needs(ranks), program, ranks).peak)
+    request = read_request(words)
+    program, ranks = program_of(request, single()).nbytes, request.ranks
+    planner = Planner.of(request, single())
+    print(space.of_rank(planner.rows, request.job.data, planner.memory_needs(ranks), program, ranks).peak)
 
 
 def phases(folder: Path, gigabytes: float, d: int, ranks: int) -> Iterator[Phase]:

@@ -85,18 +85,20 @@ def inside(words: Sequence[str]) -> None:
 
     from mpiopt.cluster.planning import space
     from mpiopt.cluster.planning.command import program_of
+    from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.planner import Planner
-    from mpiopt.cluster.planning.question import ask
     from mpiopt.comm.mpi.comm import MpiComm
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
-    question = ask(words)
-    program = program_of(question, comm)
-    planner = Planner.of(question, comm, program.first_calls)
-    ranks = planner.question.ranks
-    o = planner.outlook(ranks)
-    peak = space.of_rank(planner.rows, planner.question.job.data, planner.needs(ranks), program.nbytes, ranks).peak
-    started = planner.probe(ranks)[0].start_epochs
+    request = read_request(words)
+    program = program_of(request, comm)
+    planner = Planner.of(request, comm, program.first_calls)
+    ranks = planner.request.ranks
+    o = planner.predict(ranks)
+    peak = space.of_rank(
+        planner.rows, planner.request.job.data, planner.memory_needs(ranks), program.nbytes, ranks
+    ).peak
+    started = planner.measure(ranks).start_epochs
     fixed = o.seconds - max(0.0, o.epochs - started) * o.epoch
     if comm.rank == 0:
         found = {"compute": o.compute, "exchange": o.communicate + o.wait, "sent": o.sent, "epochs": o.epochs}

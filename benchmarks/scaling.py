@@ -68,21 +68,21 @@ def measured(rows: int, ranks: int) -> Figure:
 def simulated(rows: int, ranks: int) -> Figure:
     """Run all ranks in this process."""
     from mpiopt.cluster.planning import link
-    from mpiopt.cluster.planning.question import ask
-    from mpiopt.cluster.planning.simulated import one
+    from mpiopt.cluster.planning.plan_args import read as read_request
+    from mpiopt.cluster.planning.simulated import simulate_job
 
-    found = one(ask([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
+    found = simulate_job(read_request([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
     return Figure("simulated", ranks, rows, found.epochs, found.rounds, found.sent / ranks, found.seconds)
 
 
 def modelled(rows: int, ranks: int) -> Figure:
     """Plan."""
+    from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.planner import Planner
-    from mpiopt.cluster.planning.question import ask
     from mpiopt.comm.threads import single
 
-    question = ask([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)])
-    o = Planner.of(question, single(), first_calls()).outlook(ranks)
+    request = read_request([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)])
+    o = Planner.of(request, single(), first_calls()).predict(ranks)
     return Figure("modelled", ranks, rows, o.epochs, o.rounds, o.sent_all / ranks, o.seconds)
 
 
@@ -97,10 +97,10 @@ def first_calls() -> float:
 def measure_first_calls() -> float:
     """Measure them here, where nothing has been called yet."""
     from mpiopt.cluster.planning.command import program_of
-    from mpiopt.cluster.planning.question import ask
+    from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.comm.threads import single
 
-    return program_of(ask([recipe(1000), *FLAGS, "--ranks", "1"]), single()).first_calls
+    return program_of(read_request([recipe(1000), *FLAGS, "--ranks", "1"]), single()).first_calls
 
 
 def figures(rows_of: Callable[[int], int]) -> list[Figure]:

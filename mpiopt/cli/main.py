@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from mpiopt.cli.console_log import console_log, read_log_level
 from mpiopt.cli.help import usage
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
-from mpiopt.core.config.commands import COMMANDS, from_outside
+from mpiopt.core.config.commands import COMMANDS, HELP_WORDS, runs_without_mpi
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.launcher_env import refuse_mismatch
 from mpiopt.resilience.signals import StopSignal
@@ -57,7 +56,7 @@ def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str
         For a fault of the program. The caller ends all ranks with its traceback.
     """
     try:
-        if words[:1] != ["doctor"] and not from_outside(words):
+        if words[:1] != ["doctor"] and not runs_without_mpi(words):
             refuse_mismatch(os.environ, comm.size, library)
         own_words, level = read_log_level(words)
         with console_log(comm.rank, level):
@@ -81,7 +80,7 @@ def one_line(error: Exception) -> str:
 def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Call the function of the command; return its exit code."""
     own = words[: words.index("--")] if "--" in words else words  # the rest belongs to another command
-    if not words or words[0] in ("help", "--help", "-h") or "--help" in own or words[1:2] == ["-h"]:
+    if not words or words[0] in HELP_WORDS or "--help" in own or words[1:2] == ["-h"]:
         print_on_root(comm, usage(words))
         return 0
     if words[0] == "--version":
@@ -90,6 +89,4 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if words[0] not in COMMANDS:
         near = nearest(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
         raise ValueError(f"unknown command {words[0]!r}{near}")
-    module, function, _ = COMMANDS[words[0]]
-    code: int = getattr(importlib.import_module(module), function)(words[1:], comm, stop)
-    return code
+    return COMMANDS[words[0]].load()(words[1:], comm, stop)

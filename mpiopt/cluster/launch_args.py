@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpiopt.cluster.mpirun import Host, Hosts
-from mpiopt.core.config.commands import from_outside
+from mpiopt.core.config.commands import runs_without_mpi
 from mpiopt.core.config.flags import parse
 
 USAGE = "launch -n P [--spares S] [--hosts a:4,b:4] [--max-restarts 10] [--ulfm auto|on|off] -- train DATA …"
@@ -54,7 +54,7 @@ def read(words: Sequence[str]) -> LaunchRequest:
     given = dict(settings)
     if positional or not command or "ranks" not in given:
         raise ValueError(USAGE)
-    if from_outside(command) or command[0] == "serve":
+    if runs_without_mpi(command) or command[0] == "serve":
         other = "with mpirun" if command[0] == "serve" else "by itself"
         raise ValueError(f"launch cannot run {command[0]!r}; start it {other}")
     ulfm = given.get("ulfm", "auto")

@@ -25,7 +25,7 @@ import sys
 from mpi4py import MPI
 import mpiopt.__main__ as program
 import mpiopt.training.train as train
-program.PATIENCE = 1.0
+program.JOINT_FAILURE_SECONDS = 1.0
 made = train.pose
 
 def pose(*words):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.cli.list import described
+from mpiopt.cli.list import describe_family
 from mpiopt.compress.compressors.base import Compressor, Summable
 from mpiopt.core.config.spec import PluginSpec, parse_spec, spec_of
 
@@ -343,7 +343,7 @@ def test_options_survive_job_files_and_flags(compressor):
 
 
 def test_list_shows_omega_bits_and_kind():
-    shown = described("compressors").partition("\n\n")[2].split("\n")
+    shown = describe_family("compressors").partition("\n\n")[2].split("\n")
     rows = {line.split()[0]: line.split(maxsplit=5)[1:] for line in shown[1:]}
     assert set(rows) == set(Compressor.known())
     assert "ω d=100   ω d=1e6   bits d=100  bits d=1e6" in shown[0]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpiopt.cli.list_topologies import facts, graphs, topology_of
+from mpiopt.cli.list_topologies import figures_of, make_graphs, topology_of
 from mpiopt.comm import threads
 from mpiopt.consensus.digraph import (
     Graph,
@@ -55,7 +55,7 @@ def test_a_topology(name, size):
     assert all(r in graph.outgoing[s] for r, sources in enumerate(graph.incoming) for s in sources)
     assert from_edges(edge_list(graph), size) == graph
     assert graph.undirected or name not in UNDIRECTED
-    it = facts(graph)
+    it = figures_of(graph)
     assert 0.0 < it.spectral_gap <= 1.0 + 1e-9
 
 
@@ -98,17 +98,17 @@ def test_weights(name, size):
 
 
 def test_stated_facts():
-    assert facts(FAMILY["ring"].graph(8)).diameter == 7
-    assert facts(FAMILY["ring-both"].graph(8)).diameter == 4
-    assert facts(FAMILY["exponential"].graph(16))[:3] == (4, "4", "4")
-    assert facts(FAMILY["torus"].graph(16))[:2] == (4, "4")
-    assert facts(FAMILY["star"].graph(9))[:2] == (2, "1-8")
-    assert facts(FAMILY["complete"].graph(9))[:2] == (1, "8")
-    assert facts(FAMILY["random-k"].graph(30)).out_degree == "2"
-    assert facts(FAMILY["random-k"].graph(30)).in_degree != "2"
+    assert figures_of(FAMILY["ring"].graph(8)).diameter == 7
+    assert figures_of(FAMILY["ring-both"].graph(8)).diameter == 4
+    assert figures_of(FAMILY["exponential"].graph(16))[:3] == (4, "4", "4")
+    assert figures_of(FAMILY["torus"].graph(16))[:2] == (4, "4")
+    assert figures_of(FAMILY["star"].graph(9))[:2] == (2, "1-8")
+    assert figures_of(FAMILY["complete"].graph(9))[:2] == (1, "8")
+    assert figures_of(FAMILY["random-k"].graph(30)).out_degree == "2"
+    assert figures_of(FAMILY["random-k"].graph(30)).in_degree != "2"
     assert spectral_gap(column_stochastic(FAMILY["complete"].graph(5))) == pytest.approx(1.0)
     lazy_ring = 1 - abs(0.5 + 0.5 * np.exp(2j * np.pi / 8))
-    assert facts(FAMILY["ring"].graph(8)).spectral_gap == pytest.approx(lazy_ring)
+    assert figures_of(FAMILY["ring"].graph(8)).spectral_gap == pytest.approx(lazy_ring)
     assert topology_of("random-k[seed=1]").graph(9) != FAMILY["random-k"].graph(9)
 
 
@@ -212,6 +212,6 @@ def test_one_rank_reads_the_file_and_all_get_the_graph_or_the_error(tmp_path):
 
 
 def test_all_topologies_are_listed_with_the_reason_where_one_is_none():
-    found = graphs([], 6)
+    found = make_graphs([], 6)
     assert set(found) == set(Topology.known())
     assert "needs a path" in found["file"]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mpiopt.cluster.planning.plan_args import read as read_request
 from mpiopt.cluster.planning.planner import Planner
-from mpiopt.cluster.planning.question import ask
 from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
 from mpiopt.resilience.checkpoint.store import Checkpoints
 from tests.integration import save_and_load
@@ -37,8 +37,8 @@ def test_hints_reach_mpi_and_do_no_harm(comm, mpi_tmp_path):
 @pytest.mark.mpi(min_size=2)
 def test_a_plan_measures_the_link_between_its_ranks(comm):
     words = ["generate:n=2000,d=5,task=binary", "--algorithm", "saga", "--ranks", "16", "--link", "measured"]
-    planner = Planner.of(ask(words), comm)
-    o = planner.outlook(16)
+    planner = Planner.of(read_request(words), comm)
+    o = planner.predict(16)
     assert planner.link.source == "measured"
     assert o.communicate > 0.0
     every = np.concatenate(comm.allgather(np.array([[o.seconds, o.sent]])))

@@ -77,7 +77,7 @@ def test_a_killed_rank_is_started_again_from_what_was_saved(site, tmp_path, temp
     told = site.ended(job)
     assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1"), log(tmp_path)
     certified(tmp_path)
-    assert "checkpointed since this start" in log(tmp_path)
+    assert "a checkpoint was saved since this start" in log(tmp_path)
 
 
 def test_a_rank_that_is_killed_before_anything_was_saved_is_the_end(site, tmp_path):
@@ -94,7 +94,7 @@ def test_the_restarts_have_a_limit(site, tmp_path):
     site.run("scancel", "-s", "USR1", job)
     told = site.ended(job)
     assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "1:0", "0")
-    assert "given up after 0 restarts" in log(tmp_path)
+    assert "gave up after 0 restarts" in log(tmp_path)
 
 
 def test_scancel_saves_and_is_the_end(site, tmp_path):

@@ -121,7 +121,7 @@ def test_what_running_text_mentions_is_there(command):
         return
     assert words[0] in COMMANDS
     known = set(re.findall(r"--([a-z][\w-]*)", usage([words[0]]))) | set(job_file.flags()) | {"help"}
-    source = Path(find_spec(COMMANDS[words[0]][0]).origin).read_text()
+    source = Path(find_spec(COMMANDS[words[0]].module).origin).read_text()
     known |= {name.replace("_", "-") for name in re.findall(r"^    (\w+):", source, re.M)}
     assert {word[2:] for word in words if word.startswith("--")} <= known
 

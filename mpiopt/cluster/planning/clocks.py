@@ -1,7 +1,7 @@
-"""Verbs with simulated time: each rank has a clock, moved on by its own work and by what exchanges take on a link.
+"""A communicator with simulated time: each rank has a clock, advanced by its work and by the seconds of exchanges.
 
-Work is the processor time of the rank's thread between two verbs. A verb ends for all when the last one has come, and
-its seconds on the link have passed: what a rank's clock is before the last one's is waiting.
+Work is the processor time of the rank's thread between two operations. A collective operation starts when the last
+rank has arrived and ends after its seconds on the link. A rank that arrives earlier waits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mpiopt.comm.base import Array, Comm, CommDefaults, Message, Pending
 
 @dataclass
 class RankSeconds:
-    """Simulated seconds of one rank, and the verbs that it met, by name and bytes brought."""
+    """Simulated seconds of one rank, and its collective operations by name and bytes."""
 
     compute: float = 0.0
     communicate: float = 0.0
     wait: float = 0.0
-    met: Counter[tuple[str, int]] = field(default_factory=Counter)
+    calls: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     @property
     def now(self) -> float:
@@ -35,27 +35,27 @@ class RankSeconds:
 
 
 class Clocks:
-    """What the ranks of one simulation share: when each has come to a verb."""
+    """Shared by the ranks of one simulation: the time at which each has arrived at an operation."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self._came: dict[tuple[str, int], list[float]] = {}
+        self._arrived: dict[tuple[str, int], list[float]] = {}
         self._lock = threading.Lock()
 
-    def come(self, lane: str, number: int, now: float) -> None:
-        """Note that a rank comes to meeting `number` of a lane."""
+    def arrive(self, lane: str, number: int, now: float) -> None:
+        """Record the time at which a rank arrives at operation `number` of a lane."""
         with self._lock:
-            self._came.setdefault((lane, number), []).append(now)
+            self._arrived.setdefault((lane, number), []).append(now)
 
     def last(self, lane: str, number: int) -> float:
-        """Give when the last one came; all have."""
+        """Return the time at which the last rank arrived; all have."""
         with self._lock:
-            self._came.pop((lane, number - 2), None)
-            return max(self._came[lane, number])
+            self._arrived.pop((lane, number - 2), None)
+            return max(self._arrived[lane, number])
 
 
-class ClockComm(CommDefaults):
-    """The verbs of `inner` on a rank's clock."""
+class ClockComm:
+    """The communicator `inner` on a rank's simulated clock."""
 
     def __init__(self, inner: Comm, clocks: Clocks) -> None:
         self._inner, self._clocks = inner, clocks
@@ -63,30 +63,30 @@ class ClockComm(CommDefaults):
         self.tolerant = inner.tolerant
         self.bytes_sent = self.bytes_received = self.messages = 0
         self.spent = RankSeconds()
-        self._meetings: Counter[str] = Counter()
+        self._operations: Counter[str] = Counter()
         self._since = time.thread_time()
 
-    def _enter(self, verb: str, nbytes: int, lane: str = "verbs") -> int:
+    def _enter(self, verb: str, nbytes: int, lane: str = "blocking") -> int:
         self.spent.compute += time.thread_time() - self._since
-        self.spent.met[verb, nbytes] += 1
-        self._meetings[lane] += 1
-        self._clocks.come(lane, self._meetings[lane], self.spent.now)
-        return self._meetings[lane]
+        self.spent.calls[verb, nbytes] += 1
+        self._operations[lane] += 1
+        self._clocks.arrive(lane, self._operations[lane], self.spent.now)
+        return self._operations[lane]
 
-    def _leave(self, verb: str, nbytes: int, number: int, lane: str = "verbs") -> None:
+    def _leave(self, verb: str, nbytes: int, number: int, lane: str = "blocking") -> None:
         begins = self._clocks.last(lane, number)
         ends = begins + self._clocks.link.seconds(verb, nbytes, self.size)
         self.spent.wait += max(0.0, begins - self.spent.now)
         self.spent.communicate += max(0.0, ends - self.spent.now)
-        self._go_on()
+        self._resume_work()
 
-    def _go_on(self) -> None:
+    def _resume_work(self) -> None:
         inner = self._inner
         self.bytes_sent, self.bytes_received, self.messages = inner.bytes_sent, inner.bytes_received, inner.messages
         self._since = time.thread_time()
 
     def sum(self, x: Array) -> Array:
-        """Sum over the ranks."""
+        """Return the sum over the ranks."""
         number = self._enter("sum", x.nbytes)
         total = self._inner.sum(x)
         self._leave("sum", x.nbytes, number)
@@ -96,25 +96,25 @@ class ClockComm(CommDefaults):
         """Start a sum; its time on the link passes while the ranks work."""
         number = self._enter("sum", x.nbytes, "sums")
         pending = self._inner.start_sum(x)
-        self._go_on()
+        self._resume_work()
         return ClockedSum(self, pending, number, x.nbytes)
 
     def end_sum(self, pending: Pending, number: int, nbytes: int) -> Array:
-        """Wait for a sum that was started."""
+        """Wait for a started sum."""
         self.spent.compute += time.thread_time() - self._since
         total = pending.wait()
         self._leave("sum", nbytes, number, "sums")
         return total
 
     def max(self, x: Array) -> Array:
-        """Maximum over the ranks."""
+        """Return the maximum over the ranks."""
         number = self._enter("max", x.nbytes)
         most = self._inner.max(x)
         self._leave("max", x.nbytes, number)
         return most
 
     def allgather(self, x: Array) -> list[Array]:
-        """Every rank's array."""
+        """Return every rank's array."""
         nbytes = np.atleast_1d(x).nbytes
         number = self._enter("allgather", nbytes)
         parts = self._inner.allgather(x)
@@ -122,7 +122,7 @@ class ClockComm(CommDefaults):
         return parts
 
     def alltoall(self, parts: Sequence[Array]) -> list[Array]:
-        """One array for each pair of ranks."""
+        """Send one array to each rank; return the arrays received."""
         nbytes = max(np.atleast_1d(part).nbytes for part in parts)
         number = self._enter("alltoall", nbytes)
         found = self._inner.alltoall(parts)
@@ -130,26 +130,26 @@ class ClockComm(CommDefaults):
         return found
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
-        """The root's array."""
+        """Return the root's array."""
         number = self._enter("broadcast", 0)
         found = self._inner.broadcast(x, root)
         self._leave("broadcast", found.nbytes, number)
         return found
 
     def barrier(self) -> None:
-        """Wait for all."""
+        """Wait for all ranks."""
         number = self._enter("barrier", 0)
         self._inner.barrier()
         self._leave("barrier", 0, number)
 
     def agree(self, error: Exception | None) -> None:
-        """Raise together, or return."""
+        """Raise the error of the lowest rank that has one, on all ranks."""
         number = self._enter("agree", 8)
         self._inner.agree(error)
         self._leave("agree", 8, number)
 
-    def send(self, payload: Array, to: int) -> NoReturn:
-        """Refuse: when a message is read depends on the clocks of the machine itself."""
+    def post(self, wire: Array, to: int) -> NoReturn:
+        """Refuse: the time at which a message is received depends on the real clock of the machine."""
         raise ValueError("an asynchronous exchange has no simulated time; use --exchange sync, overlap or timed")
 
     def receive_available(self) -> list[Message]:
@@ -161,8 +161,8 @@ class ClockComm(CommDefaults):
         return []
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> NoReturn:
-        """Refuse."""
-        raise ValueError("an algorithm along a graph has no simulated time here; see mpiopt study")
+        """Refuse: only exchanges of all ranks have a simulated time."""
+        raise ValueError("an algorithm on a graph has no simulated time here; use mpiopt study")
 
 
 class ClockedSum:

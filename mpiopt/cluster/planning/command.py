@@ -1,4 +1,4 @@
-"""The command `plan`: measure on the rows of one rank, predict for all."""
+"""The command `plan`: measure the work on a sample of rows, predict the job on all ranks."""
 
 from __future__ import annotations
 
@@ -8,54 +8,52 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.cluster.planning import failures, link, probe, sample, tables
+from mpiopt.cluster.planning.plan_args import USAGE as USAGE
+from mpiopt.cluster.planning.plan_args import PlanRequest, read
 from mpiopt.cluster.planning.planner import Planner
-from mpiopt.cluster.planning.question import USAGE, Question, ask
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.problem import target_of
 
 
 def plan(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Print what a job will cost; collective: all ranks of this run measure at once."""
-    if "--help" in words or not words:
-        return _say(comm, USAGE)
+    """Print the predicted time, memory and traffic of a job; collective: all ranks of this run measure at once."""
+    if not words:
+        raise ValueError("plan needs data: mpiopt plan DATA --ranks P; mpiopt plan --help says more")
     if any(word.startswith("--save-seconds") for word in words):
-        return _say(comm, failures.told(words))
-    question = ask(words)
-    if question.simulate:
+        print_on_root(comm, failures.describe(words))
+        return 0
+    request = read(words)
+    if request.simulate:
         from mpiopt.cluster.planning.simulated import simulate
 
-        return _say(comm, simulate(question, comm))
-    program = program_of(question, comm)
-    planner = Planner.of(question, comm, program.first_calls)
-    found = [planner.outlook(ranks) for ranks in planner.scan()]
-    text = tables.whole(planner, found, program.nbytes)
-    return _say(comm, text)
-
-
-def _say(comm: Comm, text: str) -> int:
-    if comm.rank == 0:
-        print(text, flush=True)
+        print_on_root(comm, simulate(request, comm))
+        return 0
+    program = program_of(request, comm)
+    planner = Planner.of(request, comm, program.first_calls)
+    found = [planner.predict(ranks) for ranks in planner.scan()]
+    print_on_root(comm, tables.plan_tables(planner, found, program.nbytes))
     return 0
 
 
 class Program(NamedTuple):
-    """What a rank takes with hardly any rows."""
+    """The needs of a rank with hardly any rows."""
 
-    nbytes: float  # the most, of memory
-    first_calls: float  # seconds of loading what a run calls
+    nbytes: float  # peak of memory, bytes
+    first_calls: float  # seconds to load kernels and libraries
 
 
-def program_of(question: Question, comm: Comm) -> Program:
-    """Read one piece and make some rounds; give the most of all ranks."""
-    from mpiopt.core import hdf5  # noqa: F401  its libraries belong to a run
+def program_of(request: PlanRequest, comm: Comm) -> Program:
+    """Read one piece and make some rounds; return the maximum over the ranks; collective."""
+    from mpiopt.core import hdf5  # noqa: F401  a run loads these libraries, too
     from mpiopt.results.summary import peak_nbytes
 
-    job = question.job
-    rows = sample.take(job.path, target_of(job.model), job.data, question.rows, job.seed, most=1)
-    small = Planner(question, rows, link.read(link.ASSUMED, 1), comm)
+    job = request.job
+    rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed, most=1)
+    small = Planner(request, rows, link.read(link.ASSUMED, 1), comm)
     objective, algorithm, first_calls = small.objective(1), small.algorithm(1)[0], 0.0
-    for turn in (True, False):  # rank 0 compiles alone, then the others find the cache full
+    for turn in (True, False):  # rank 0 compiles alone, then the others load from the cache
         if turn == (comm.rank == 0):
             first_calls = probe.first_calls(objective, algorithm, job.seed)
         comm.barrier()

@@ -1,4 +1,4 @@
-"""How fast checkpoints get to the disk, and how often they should."""
+"""The speed at which checkpoints are written to disk: measured, or given as 2GB/s."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 
 from mpiopt.cluster.planning.link import PREFIX
 
-NBYTES = 32 << 20
-PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0, "week": 604800.0}
-LONG = {"second": "s", "minute": "min", "hour": "h", "day": "day", "week": "week"}  # and their plurals
+NBYTES = 32 << 20  # bytes of the file that is written to measure: more than a disk's own buffer, done in a second
 
 
 def measure(folder: Path) -> float:
-    """Give the bytes a second of a plain file with fsync, in the folder of the results; OSError if it cannot be."""
+    """Write a file with fsync in the folder of the results; return its bytes a second.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
     data = os.urandom(1 << 20)
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial") as file:
         begin = time.perf_counter()
@@ -27,25 +31,12 @@ def measure(folder: Path) -> float:
         return NBYTES / (time.perf_counter() - begin)
 
 
-def rate(text: str) -> float:
-    """Read `2GB/s`; ValueError if it is of another form."""
+def read(text: str) -> float:
+    """Read `2GB/s` as bytes a second; ValueError for another form."""
     found = re.fullmatch(r"\s*([\d.eE+]+)\s*([kMGT]?)B/s\s*", text)
     try:
         if found is None or not float(found[1]) > 0:
             raise ValueError
         return float(found[1]) * PREFIX[found[2]]
     except ValueError:
-        raise ValueError(f"--disk is like 2GB/s, or measured; not {text!r}") from None
-
-
-def seconds_between(text: str) -> float:
-    """Read a failure rate such as `1/day` or `0.02/h`, of the whole job, as the seconds between two failures."""
-    number, slash, unit = text.partition("/")
-    try:
-        failures = float(number)
-        if not slash or not failures > 0:
-            raise ValueError
-        unit = unit.strip()
-        return PERIODS[LONG.get(unit.removesuffix("s"), unit)] / failures
-    except (ValueError, KeyError):
-        raise ValueError(f"--failures is like 1/day or 2/hour, of the whole job; not {text!r}") from None
+        raise ValueError(f"--disk must be like 2GB/s, or measured; not {text!r}") from None

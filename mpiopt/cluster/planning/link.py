@@ -1,6 +1,6 @@
-"""What an exchange takes on a link: latency, bandwidth, and the steps of the verbs over P ranks.
+"""The seconds of a collective operation on a link: latency, bandwidth, and the steps over P ranks.
 
-With L the seconds for a message to cross, β those a byte, o those to hand over one more message:
+With L the seconds of a message, β the seconds of a byte, o the seconds to hand over one more message:
 
     barrier, max, allgather, small sums     ⌈log2 P⌉ L + b β             b the bytes that a rank sends
     large sums                              2 ⌈log2 P⌉ L + 2 (P − 1) o + b β      (an exchange of slices and a gather)
@@ -19,22 +19,22 @@ from mpiopt.comm.reduction import is_small
 from mpiopt.compress.allreduce import sum_bytes
 from mpiopt.training import network_model
 
-MESSAGE = 0.3e-6  # o, of present networks and MPI libraries
-ASSUMED = "10Gbit/s,5us"
+MESSAGE = 0.3e-6  # seconds, o: typical of today's networks and MPI libraries
+ASSUMED = "10Gbit/s,5us"  # a common Ethernet, if --link is not given
 UNITS = {"bit/s": 8.0, "B/s": 1.0}
 PREFIX = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 class Link(NamedTuple):
-    """Of one rank."""
+    """The link of one rank."""
 
     latency: float  # L, seconds
     byte: float  # β, seconds for each byte that a rank sends
     source: str  # measured, given or assumed
 
     def seconds(self, verb: str, nbytes: int, ranks: int) -> float:
-        """Give the seconds of a verb to which every rank brings `nbytes`."""
+        """Return the seconds of a collective operation to which every rank brings `nbytes`."""
         if ranks == 1:
             return 0.0
         hops = hops_of(ranks) * self.latency
@@ -43,22 +43,22 @@ class Link(NamedTuple):
         return hops + self.byte * sent(verb, nbytes, ranks)
 
     def speeds(self, epoch: float, ranks: int) -> network_model.Speeds:
-        """Give what `mpiopt.training.network_model` chooses by, for so many ranks and so many seconds of an epoch."""
+        """Return the speeds by which `mpiopt.training.network_model` chooses; `epoch` is the seconds of an epoch."""
         return network_model.Speeds(hops_of(ranks) * self.latency, self.byte, epoch)
 
-    def told(self) -> str:
-        """Say what it is."""
+    def describe(self) -> str:
+        """Return latency and rate in words."""
         rate = f"{1e-6 / self.byte:.3g} MB/s" if self.byte > 0.0 else "no limit seen"
         return f"{1e6 * self.latency:.3g} us a message, {rate} a rank"
 
 
 def sent(verb: str, nbytes: int, ranks: int) -> float:
-    """Give the bytes that a rank sends in a verb to which every rank brings `nbytes`."""
+    """Return the bytes that a rank sends in a collective operation to which every rank brings `nbytes`."""
     return sum_bytes(float(nbytes), ranks) if verb == "sum" else float(nbytes * (ranks - 1))
 
 
 def hops_of(ranks: int) -> int:
-    """Give ⌈log2 P⌉, the steps in which all ranks can hear of all."""
+    """Return ⌈log2 P⌉, the steps after which every rank can have data of all ranks."""
     return max(1, math.ceil(math.log2(max(2, ranks))))
 
 
@@ -68,7 +68,7 @@ def read(text: str, per_node: int) -> Link:
     Raises
     ------
     ValueError
-        If it is of another form.
+        For another form.
     """
     rate = re.fullmatch(r"\s*([\d.eE+-]+)\s*([kMGT]?)(bit/s|B/s)\s*,\s*([\d.eE+-]+)\s*(s|ms|us|µs|ns)\s*", text)
     try:
@@ -79,7 +79,7 @@ def read(text: str, per_node: int) -> Link:
         if not (bandwidth > 0 and latency >= 0):
             raise ValueError
     except ValueError:
-        raise ValueError(f"--link is like 100Gbit/s,2us or 12.5GB/s,2us, or measured; not {text!r}") from None
+        raise ValueError(f"--link must be like 100Gbit/s,2us or 12.5GB/s,2us, or measured; not {text!r}") from None
     return Link(latency, per_node / bandwidth, "assumed" if text == ASSUMED else "given")
 
 
@@ -89,9 +89,11 @@ def measure(d: int, comm: Comm) -> Link:
     Raises
     ------
     ValueError
-        On one rank, which has nobody to talk to.
+        If this run has only one rank.
     """
     if comm.size == 1:
-        raise ValueError("--link measured needs ranks on both ends: mpirun -n 2 … mpiopt plan, or give --link")
+        raise ValueError(
+            "--link measured needs at least two ranks: mpirun -n 2 … mpiopt plan; or give --link RATE,LATENCY"
+        )
     latency, byte = network_model.link(d, comm)
     return Link(latency / hops_of(comm.size), byte, "measured")

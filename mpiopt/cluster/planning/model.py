@@ -1,14 +1,14 @@
-"""Seconds, rounds and bytes of a run on any number of ranks, from what was measured on one.
+"""The model of `mpiopt plan`: seconds, rounds and bytes of a run on any number of ranks, from measurements on one.
 
-With C the seconds of an epoch's work, E the epochs to the tolerance (`mpiopt.algorithms.cost_model`), X those of an
-exchange:
+With C the seconds of work in an epoch, E the epochs to the tolerance (`mpiopt.algorithms.cost_model`), X the seconds
+of an exchange, E_start the epochs of the start:
 
-    an epoch   C (1 + s) + Σ X        s: how much longer the slowest rank works
+    an epoch   C (1 + s) + Σ X        s: the extra work of the slowest rank, as a part of C
     a run      start + (E g − E_start) · an epoch
 
-Steps on a rank's own rows are free while it has more of them than the condition number κ = L/μ, or in the common
-metric more than unknowns (papers on local SAGA; DESIGN.md, "Why it stalls"). With fewer, g = 1 + log2(needed/n_k)/8,
-fitted to runs with 1/16 to 1 of what is needed, at most 3. That part of the model is rough.
+Local steps cost no extra epochs while a rank has more rows than the condition number κ = L/μ, or, with the full
+preconditioner, more rows than unknowns (docs/explanation). With n_k rows, fewer than needed, the epochs grow by the
+factor g = 1 + log2(needed/n_k)/8, at most 3. This was fitted to runs with 1/16 to 1 of the rows needed, and is rough.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ import numpy as np
 
 from mpiopt.algorithms.warm_start import TUNING
 from mpiopt.cluster.planning.link import Link, sent
-from mpiopt.cluster.planning.probe import Probe
-from mpiopt.compress.allreduce import route_costs
+from mpiopt.cluster.planning.probe import Measurement
+from mpiopt.compress.allreduce import costs_of
 from mpiopt.objective.objective import Objective
 from mpiopt.training.network_model import Candidate, exchange
 
-SLOWER, MOST_SLOWER = 8.0, 3.0  # of g
-METRIC = 16.0 / 64.0  # bytes of a compressed sum of curvatures against those of an exact one
+GROWTH_RATE, MAX_GROWTH = 8.0, 3.0  # of g: a rank with 2⁻⁸ of the rows needed makes twice the epochs; upper limit
+CURVATURE_BYTES = 16.0 / 64.0  # bytes of a compressed sum of curvatures, as a part of those of an exact one
+NUMBER = 8  # bytes of a float64
 
 
 class Case(NamedTuple):
-    """A job on so many ranks."""
+    """A job on a number of ranks."""
 
     ranks: int
     rows: int  # n_k
@@ -39,20 +40,20 @@ class Case(NamedTuple):
     d: int  # numbers of a model: outputs · width
     unknowns: int
     epochs: float  # E, on enough rows
-    needed: float  # rows of a rank for free local steps; 0: the algorithm makes none
-    compressed: Candidate | None  # how differences are exchanged
-    crowd: float = 1.0  # ranks for each core, where there are more of them
-    first_calls: float = 0.0  # seconds in which a rank loads what it calls
+    needed: float  # rows of a rank for local steps without extra epochs; 0: the algorithm makes none
+    compressed: Candidate | None  # compression of the exchanges
+    ranks_per_core: float = 1.0  # at least 1
+    first_calls: float = 0.0  # seconds to load kernels and libraries
 
 
-class Outlook(NamedTuple):
-    """What is expected; an epoch's figures are those of the mean rank."""
+class Prediction(NamedTuple):
+    """The predicted cost of a run; the figures of an epoch are those of the mean rank."""
 
     case: Case
-    compute: float
-    communicate: float
-    wait: float
-    sent: float  # bytes a rank, an epoch
+    compute: float  # seconds of an epoch
+    communicate: float  # seconds of an epoch
+    wait: float  # seconds of an epoch
+    sent: float  # bytes of a rank in an epoch
     start: float  # seconds before the first round
     epochs: float
     rounds: float
@@ -65,35 +66,56 @@ class Outlook(NamedTuple):
         return self.compute + self.communicate + self.wait
 
 
-def outlook(case: Case, probe: Probe, link: Link, spread: float) -> Outlook:
+class ExchangeCost(NamedTuple):
+    """The cost of exchanges for one rank."""
+
+    seconds: float  # without barriers
+    barriers: float  # seconds
+    nbytes: float  # sent by a rank
+
+
+def predict(case: Case, measured: Measurement, link: Link) -> Prediction:
     """Predict a run."""
-    part = case.rows / probe.rows * case.crowd
-    communicate, wait, bytes_ = _exchanges(probe.met, case, link)
-    compute = probe.compute * part
-    compute += _compressing(probe.met, case) * case.crowd
-    probed = _levels(min(2, case.ranks) * probe.rows, probe.rows, case.unknowns)
-    deeper = _levels(case.total, case.rows, case.unknowns) / probed
-    start = _exchanges(probe.start_met, case, link)
-    epochs = case.epochs * slower(case)
-    later = max(0.0, epochs - probe.start_epochs)
-    wait += spread * compute
-    first = probe.start * part * (1.0 + spread) + deeper * (start[0] + start[1])
-    first += case.first_calls * case.crowd
-    seconds = first + later * (compute + communicate + wait)
-    whole = (later * bytes_ + deeper * start[2]) * case.ranks
-    return Outlook(case, compute, communicate, wait, bytes_, first, epochs, later * probe.rounds, seconds, whole)
+    scale = case.rows / measured.rows * case.ranks_per_core
+    exchanges = _exchanges(measured.calls, case, link)
+    compute = measured.compute * scale
+    compute += _compression_seconds(measured.calls, case) * case.ranks_per_core
+    wait = exchanges.barriers + measured.spread * compute
+    epoch = compute + exchanges.seconds + wait
+    measured_levels = _start_levels(min(2, case.ranks) * measured.rows, measured.rows, case.unknowns)
+    deeper = _start_levels(case.total, case.rows, case.unknowns) / measured_levels
+    at_start = _exchanges(measured.start_calls, case, link)
+    start = measured.start * scale * (1.0 + measured.spread) + deeper * (at_start.seconds + at_start.barriers)
+    start += case.first_calls * case.ranks_per_core
+    epochs = case.epochs * epoch_growth(case)
+    later = max(0.0, epochs - measured.start_epochs)
+    return Prediction(
+        case=case,
+        compute=compute,
+        communicate=exchanges.seconds,
+        wait=wait,
+        sent=exchanges.nbytes,
+        start=start,
+        epochs=epochs,
+        rounds=later * measured.rounds,
+        seconds=start + later * epoch,
+        sent_all=(later * exchanges.nbytes + deeper * at_start.nbytes) * case.ranks,
+    )
 
 
-def slower(case: Case) -> float:
-    """Give g: by how much the epochs grow where a rank has fewer rows than local steps want."""
+def epoch_growth(case: Case) -> float:
+    """Return g: the factor on the epochs if a rank has fewer rows than local steps need."""
     if not case.needed or case.ranks == 1 or case.rows >= case.needed:
         return 1.0
-    return min(MOST_SLOWER, 1.0 + math.log2(case.needed / case.rows) / SLOWER)
+    return min(MAX_GROWTH, 1.0 + math.log2(case.needed / case.rows) / GROWTH_RATE)
 
 
-def needed_rows(objective: Objective, in_metric: bool, total: int) -> float:
-    """Give the rows that a rank must have for free local steps: unknowns in the metric, else κ = L/μ."""
-    if in_metric:
+def needed_rows(objective: Objective, preconditioned: bool, total: int) -> float:
+    """Return the rows that a rank needs for local steps without extra epochs.
+
+    This is the number of unknowns with the full preconditioner, else κ = L/μ.
+    """
+    if preconditioned:
         return float(objective.outputs * (objective.shard.features + objective.shard.intercept))
     norms = objective.row_norms()
     bound = objective.loss.curvature_bound
@@ -102,60 +124,62 @@ def needed_rows(objective: Objective, in_metric: bool, total: int) -> float:
     return float((each * norms).max(initial=0.0)) / max(ridge, 1.0 / total) + 1.0
 
 
-def _exchanges(met: Mapping[tuple[str, int], float], case: Case, link: Link) -> tuple[float, float, float]:
-    """Give the seconds of exchanging, those at barriers, and the bytes that a rank sends."""
-    seconds = barriers = bytes_ = 0.0
-    for (verb, nbytes), count in met.items():
+def _exchanges(calls: Mapping[tuple[str, int], float], case: Case, link: Link) -> ExchangeCost:
+    seconds = barriers = sent_bytes = 0.0
+    for (verb, nbytes), count in calls.items():
         if verb == "barrier":
             barriers += count * link.seconds("barrier", 0, case.ranks)
-        elif case.compressed is not None and verb == "sum" and nbytes >= 8 * case.d:
-            told = _compressed(nbytes, case, link)
-            seconds, bytes_ = seconds + count * told[0], bytes_ + count * told[1]
+        elif case.compressed is not None and verb == "sum" and nbytes >= NUMBER * case.d:
+            cost = _compressed_sum(nbytes, case, link)
+            seconds, sent_bytes = seconds + count * cost.seconds, sent_bytes + count * cost.nbytes
         else:
             seconds += count * link.seconds(verb, nbytes, case.ranks)
-            bytes_ += count * sent(verb, nbytes, case.ranks)
-    return seconds, barriers, bytes_
+            sent_bytes += count * sent(verb, nbytes, case.ranks)
+    return ExchangeCost(seconds, barriers, sent_bytes)
 
 
-def _compressed(nbytes: int, case: Case, link: Link) -> tuple[float, float]:
-    """Give seconds and bytes of what is sent in place of an exact sum: models, tables, or a curvature."""
-    numbers = nbytes // 8
-    if case.compressed is None or numbers > 3 * case.d:
-        part = int(nbytes * METRIC)
-        return link.seconds("sum", part, case.ranks), sent("sum", part, case.ranks)
+def _compressed_sum(nbytes: int, case: Case, link: Link) -> ExchangeCost:
+    """Return the cost of the compressed form of a sum of models, of their tables, or of curvatures."""
+    numbers = nbytes // NUMBER
+    if case.compressed is None or numbers > 3 * case.d:  # longer than models and tables: a curvature
+        part = int(nbytes * CURVATURE_BYTES)
+        return ExchangeCost(link.seconds("sum", part, case.ranks), 0.0, sent("sum", part, case.ranks))
     times = max(1, numbers // case.d)
-    lean = case.compressed._replace(seconds=0.0)
-    seconds = exchange(link.speeds(0.0, case.ranks), lean, case.unknowns, case.ranks)
-    if lean.compressor is None:
-        return link.seconds("sum", nbytes, case.ranks), sent("sum", nbytes, case.ranks)
-    bytes_ = min(route_costs(lean.compressor, case.unknowns, case.ranks, lean.downlink).values())
-    return times * seconds, times * bytes_
+    without_coding = case.compressed._replace(seconds=0.0)  # its seconds count as work
+    seconds = exchange(link.speeds(0.0, case.ranks), without_coding, case.unknowns, case.ranks)
+    if without_coding.compressor is None:
+        return ExchangeCost(link.seconds("sum", nbytes, case.ranks), 0.0, sent("sum", nbytes, case.ranks))
+    bytes_ = min(costs_of(without_coding.compressor, case.unknowns, case.ranks, without_coding.downlink).values())
+    return ExchangeCost(times * seconds, 0.0, times * bytes_)
 
 
-def _compressing(met: Mapping[tuple[str, int], float], case: Case) -> float:
-    """Give the seconds of an epoch's encoding and decoding."""
+def _compression_seconds(calls: Mapping[tuple[str, int], float], case: Case) -> float:
+    """Return the seconds of encoding and decoding in an epoch."""
     if case.compressed is None:
         return 0.0
-    numbers = {nbytes // 8: count for (verb, nbytes), count in met.items() if verb == "sum"}
+    numbers = {nbytes // NUMBER: count for (verb, nbytes), count in calls.items() if verb == "sum"}
     times = sum(count * (n // case.d) for n, count in numbers.items() if case.d <= n <= 3 * case.d)
     return times * case.compressed.seconds
 
 
-def _levels(total: int, rows: int, unknowns: int) -> int:
-    """Give on how many parts of parts a start is made, and one for all rows."""
+def _start_levels(total: int, rows: int, unknowns: int) -> int:
+    """Return the number of nested parts of the rows on which a warm start works, with one for all rows."""
     levels = 1
     while total // TUNING.factor >= TUNING.least_rows * unknowns and rows // TUNING.factor >= 1:
         levels, total, rows = levels + 1, total // TUNING.factor, rows // TUNING.factor
     return levels
 
 
-def paying(outlooks: list[Outlook], least: float = 0.5) -> Outlook:
-    """Give the most ranks whose time, times their number, is at most 1/least of that of the fewest ranks."""
-    first = outlooks[0]
-    good = [o for o in outlooks if first.seconds * first.case.ranks >= least * o.seconds * o.case.ranks]
+def largest_efficient(predictions: list[Prediction], least: float) -> Prediction:
+    """Return the prediction with the most ranks whose efficiency is at least `least`.
+
+    The efficiency is relative to the fewest ranks.
+    """
+    first = predictions[0]
+    good = [o for o in predictions if first.seconds * first.case.ranks >= least * o.seconds * o.case.ranks]
     return max(good, key=lambda o: o.case.ranks)
 
 
-def shortest(outlooks: list[Outlook]) -> Outlook:
-    """Give the outlook with the least seconds."""
-    return outlooks[int(np.argmin([o.seconds for o in outlooks]))]
+def fastest(predictions: list[Prediction]) -> Prediction:
+    """Return the prediction with the fewest seconds."""
+    return predictions[int(np.argmin([o.seconds for o in predictions]))]

@@ -1,10 +1,10 @@
-"""A job, some of its rows, and what has been measured of it so far; predictions for any number of ranks."""
+"""The planner: a job, a sample of its rows, and measurements, from which any number of ranks is predicted."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from mpiopt.algorithms.cost_model import Size
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.cluster.planning import link, probe, sample
 from mpiopt.cluster.planning.link import Link
-from mpiopt.cluster.planning.model import Case, Outlook, needed_rows, outlook
-from mpiopt.cluster.planning.probe import Needs, Probe, Until
-from mpiopt.cluster.planning.question import Question
+from mpiopt.cluster.planning.model import Case, Prediction, needed_rows, predict
+from mpiopt.cluster.planning.plan_args import PlanRequest
+from mpiopt.cluster.planning.probe import Measurement, MemoryNeeds, ProbeLimits
 from mpiopt.cluster.planning.sample import Sample
 from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
@@ -26,65 +26,74 @@ from mpiopt.training.channel_setup import make_compressor
 from mpiopt.training.network_model import Candidate
 from mpiopt.training.problem import measure, pick_for, target_of
 
-SPAN = 5  # the table goes from 1/2^SPAN to 2^(SPAN − 2) times the ranks
-LONG = 6.0  # seconds of the run that goes on to the tolerance
+SPAN = 5  # the table goes from 2^−SPAN to 2^(SPAN − 2) times the ranks
+SECONDS_TO_TOLERANCE = 6.0  # upper limit of the run that counts the epochs to the tolerance
+GIVEN_ROUNDS = 1.12  # rounds with a compressor that the user names, as a multiple of those with exact sums
 EXCHANGES = ("sync", "overlap", "timed")
+
+
+class BestExchange(NamedTuple):
+    """The way of exchanging that the model of `--compress auto` chooses."""
+
+    candidate: Candidate | None  # None: exact sums
+    stretch: float  # factor on the length of rounds
+    prediction: Prediction
 
 
 @dataclass
 class Planner:
-    """A job, some of its rows, and what has been measured so far; every method is collective."""
+    """A job, a sample of its rows, and the measurements so far; every method is collective."""
 
-    question: Question
+    request: PlanRequest
     rows: Sample
     link: Link
     comm: Comm
-    first_calls: float = 0.0  # seconds in which a rank loads what it calls
-    took: float = 0.0  # seconds in which the sample was read and arranged
-    probes: dict[tuple[int, int], tuple[Probe, float]] = field(default_factory=dict)
+    first_calls: float = 0.0  # seconds to load kernels and libraries
+    sample_seconds: float = 0.0  # seconds in which the sample was read and arranged
+    measurements: dict[tuple[int, int], Measurement] = field(default_factory=dict)  # by ranks and rows
 
     @classmethod
-    def of(cls, question: Question, comm: Comm, first_calls: float = 0.0) -> Planner:
-        """Read some rows and measure the link."""
-        job, began = question.job, time.perf_counter()
-        rows = sample.take(job.path, target_of(job.model), job.data, question.rows, job.seed)
+    def of(cls, request: PlanRequest, comm: Comm, first_calls: float = 0.0) -> Planner:
+        """Read the sample and measure the link."""
+        job, began = request.job, time.perf_counter()
+        rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed)
         took, shard = time.perf_counter() - began, rows.data.shard
-        between = link.measure(shard.rows.width, comm) if question.link == "measured" else None
-        return cls(
-            question, rows, between or link.read(question.link, question.ranks_per_node), comm, first_calls, took
-        )
+        between = link.measure(shard.rows.width, comm) if request.link == "measured" else None
+        return cls(request, rows, between or link.read(request.link, request.ranks_per_node), comm, first_calls, took)
 
     def scan(self) -> list[int]:
-        """Give the numbers of ranks to look at: one, those asked for, and around them."""
-        asked = self.question.ranks
+        """Return the numbers of ranks in the table: one, those of the job, and more and fewer."""
+        asked = self.request.ranks
         around = {max(1, asked >> k) for k in range(SPAN + 1)} | {asked << k for k in range(1, SPAN - 1)}
         return sorted({1, asked} | {ranks for ranks in around if ranks <= self.rows.rows})
 
     def objectives(self, ranks: int) -> list[Objective]:
-        """Pose the problem on the rows of two of so many ranks, or as many as there are."""
-        return [probe.objective_of(self.question.job.model, self.rows, part) for part in self.rows.shares(ranks)]
+        """Return the objectives of two ranks out of `ranks`, or of the only one."""
+        return [probe.objective_of(self.request.job.model, self.rows, part) for part in self.rows.shares(ranks)]
 
     def objective(self, ranks: int) -> Objective:
-        """Pose it for the first of them."""
+        """Return the objective of the first rank."""
         return self.objectives(ranks)[0]
 
     def size(self, ranks: int) -> Size:
-        """Give the numbers by which an algorithm is chosen."""
+        """Return the size of the problem, by which an algorithm is chosen."""
         objective = self.objective(ranks)
-        here = measure(objective, self.question.job.stop.tol, single())
+        here = measure(objective, self.request.job.stop.tol, single())
         part = self.rows.rows / len(objective.shard)
         return here._replace(rows=self.rows.rows, numbers=round(here.numbers * part), ranks=ranks)
 
     def algorithm(self, ranks: int) -> tuple[Algorithm[Any], str]:
-        """Give the algorithm of the job on so many ranks, and why."""
-        job = self.question.job
+        """Return the algorithm of the job on `ranks` ranks, and the reason for it."""
+        job = self.request.job
         found, why = pick_for(job.algorithm, self.objective(ranks), self.size(ranks), job.compress.name)
         if isinstance(found, Saga) and found.exchange not in EXCHANGES:
-            raise ValueError("--exchange async cannot be planned: its rounds depend on the ranks' clocks")
+            raise ValueError(
+                "--exchange async cannot be planned, because its rounds depend on the ranks' clocks; plan with sync"
+            )
         return (replace(found, local_steps=0) if isinstance(found, Saga) and found.local_steps < 0 else found), why
 
     def case(self, ranks: int, compressed: Candidate | None = None) -> Case:
-        """Give the numbers of the model."""
+        """Return the inputs of the model."""
         algorithm, objective, size = self.algorithm(ranks)[0], self.objective(ranks), self.size(ranks)
         local = isinstance(algorithm, Saga)
         inside = isinstance(algorithm, Saga) and algorithm.fully_preconditioned(objective)
@@ -97,79 +106,86 @@ class Planner:
             epochs=self.epochs(ranks),
             needed=needed_rows(objective, inside, self.rows.rows) if local else 0.0,
             compressed=compressed,
-            crowd=self.crowd(ranks),
+            ranks_per_core=self.ranks_per_core(ranks),
             first_calls=self.first_calls,
         )
 
     def reading(self, ranks: int) -> float:
-        """Give the seconds in which a rank reads and arranges its rows, as fast as the sample was."""
-        return self.took * self.rows.rows_of_rank(ranks) / len(self.rows.data.shard) * self.crowd(ranks)
+        """Return the seconds in which a rank reads and arranges its rows, at the speed of the sample."""
+        return (
+            self.sample_seconds
+            * self.rows.rows_of_rank(ranks)
+            / len(self.rows.data.shard)
+            * self.ranks_per_core(ranks)
+        )
 
-    def crowd(self, ranks: int) -> float:
-        """Give the ranks for each core of a node, 1 at least."""
-        question = self.question
-        return max(1.0, min(ranks, question.ranks_per_node) / (question.cores or question.ranks_per_node))
+    def ranks_per_core(self, ranks: int) -> float:
+        """Return the ranks for each core of a node, at least 1."""
+        request = self.request
+        return max(1.0, min(ranks, request.ranks_per_node) / (request.cores or request.ranks_per_node))
 
-    def probe(self, ranks: int) -> tuple[Probe, float]:
-        """Measure the work of one of so many ranks; give its mean over the ranks of this run, and the spread.
+    def measure(self, ranks: int) -> Measurement:
+        """Measure the work of one rank out of `ranks`, once; return the mean over the ranks of this run.
 
-        On one and two ranks, which share all rows that were read, it goes on to the tolerance, if that is not long.
+        For one and two ranks, which share the whole sample, the measured run goes on to the tolerance, within limits.
         """
         objectives = self.objectives(ranks)
         key = (len(objectives), len(objectives[0].shard))
-        if key not in self.probes:
+        if key not in self.measurements:
             self.comm.barrier()
-            mine = probe.probe(objectives, self.algorithm(ranks)[0], self.question.job.seed, self._until(ranks))
+            mine = probe.probe(objectives, self.algorithm(ranks)[0], self.request.job.seed, self._limits(ranks))
             seconds = np.array([mine.compute, mine.start])
             mean, most = self.comm.sum(seconds) / self.comm.size, self.comm.max(seconds)
-            found = mine._replace(compute=float(mean[0]), start=float(mean[1]))
-            self.probes[key] = found, float(most[0] / mean[0] - 1.0)
-        return self.probes[key]
+            self.measurements[key] = mine._replace(
+                compute=float(mean[0]), start=float(mean[1]), spread=float(most[0] / mean[0] - 1.0)
+            )
+        return self.measurements[key]
 
-    def needs(self, ranks: int) -> Needs:
-        """Trace the memory of one of so many ranks, on rank 0 while the others wait: a process has one trace."""
+    def memory_needs(self, ranks: int) -> MemoryNeeds:
+        """Trace the memory of one rank out of `ranks`, on rank 0 only, since a process has only one trace."""
         found = np.zeros(2)
         if self.comm.rank == 0:
-            found[:] = probe.needs(self.objective(ranks), self.algorithm(ranks)[0], self.question.job.seed)
-        return Needs(*self.comm.broadcast(found).tolist())
+            found[:] = probe.memory_needs(self.objective(ranks), self.algorithm(ranks)[0], self.request.job.seed)
+        return MemoryNeeds(*self.comm.broadcast(found).tolist())
 
-    def _until(self, ranks: int) -> Until:
-        return Until() if ranks > 2 else Until(tol=self.question.job.stop.tol, periods=1000, most=LONG)
+    def _limits(self, ranks: int) -> ProbeLimits:
+        return (
+            ProbeLimits()
+            if ranks > 2
+            else ProbeLimits(tol=self.request.job.stop.tol, periods=1000, most=SECONDS_TO_TOLERANCE)
+        )
 
     def epochs(self, ranks: int) -> float:
-        """Give the epochs to the tolerance: those of the runs on the rows that were read, or by the counts.
+        """Return the epochs to the tolerance: those of the measured runs, else those of the cost model.
 
-        If only one run got there, its epochs are for all; a mixture would compare what cannot be compared.
+        If only one measured run reached the tolerance, its epochs are used for all numbers of ranks; to mix them with
+        those of the cost model would distort the comparison.
         """
-        alone, several = (self.probe(few)[0].certified for few in (1, min(2, self.rows.rows)))
+        alone, several = (self.measure(few).certified for few in (1, min(2, self.rows.rows)))
         found = (alone or several) if ranks == 1 else (several or alone)
         return found or cost_model.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
-    def outlook(self, ranks: int) -> Outlook:
-        """Predict the job on so many ranks, exchanging as it says."""
-        candidate = self.candidate(ranks)
-        return outlook(self.case(ranks, candidate), *self._probed(ranks))
-
-    def _probed(self, ranks: int) -> tuple[Probe, Link, float]:
-        measured, spread = self.probe(ranks)
-        return measured, self.link, spread
+    def predict(self, ranks: int) -> Prediction:
+        """Predict the job on `ranks` ranks with its own way of exchanging."""
+        return predict(self.case(ranks, self.candidate(ranks)), self.measure(ranks), self.link)
 
     def candidate(self, ranks: int) -> Candidate | None:
-        """Give how the job compresses on so many ranks."""
-        job = self.question.job
+        """Return the compression of the job on `ranks` ranks; None for exact sums."""
+        job = self.request.job
         if ranks == 1 or job.compress.name == "none":
             return None
         if job.compress.name == "auto":
-            return self.best(ranks)[0]
+            return self.best(ranks).candidate
         size = self.size(ranks)
-        return network_model.timed(make_compressor(job.compress), job.downlink, 1.12, size.unknowns, single())
+        return network_model.timed(make_compressor(job.compress), job.downlink, GIVEN_ROUNDS, size.unknowns, single())
 
-    def best(self, ranks: int) -> tuple[Candidate | None, float, Outlook]:
-        """Give the compressor and the length of rounds that the model of --compress auto chooses, and the outlook."""
+    def best(self, ranks: int) -> BestExchange:
+        """Return the compressor and the length of rounds that the model of `--compress auto` chooses."""
         algorithm, objective, size = self.algorithm(ranks)[0], self.objective(ranks), self.size(ranks)
-        plain = outlook(self.case(ranks), *self._probed(ranks))
+        measured = self.measure(ranks)
+        plain = predict(self.case(ranks), measured, self.link)
         if ranks == 1 or not algorithm.compressed_memory:
-            return None, 1.0, plain
+            return BestExchange(None, 1.0, plain)
         free = network_model.candidates(size.unknowns, single())
         share = algorithm.share(objective) if isinstance(algorithm, Saga) else 1.0
         stretches = network_model.STRETCHES if isinstance(algorithm, Saga) and share < 1.0 else (1.0,)
@@ -177,10 +193,8 @@ class Planner:
         chosen = network_model.choose(now, size.unknowns, share, ranks, free, stretches)
         found = next(c for c in free if (c.compressor, c.downlink) == (chosen.compressor, chosen.downlink))
         if found.compressor is None and chosen.stretch == 1.0:
-            return None, 1.0, plain
+            return BestExchange(None, 1.0, plain)
         case = self.case(ranks, found if found.compressor is not None else None)
-        longer = chosen.stretch
-        case = case._replace(epochs=case.epochs * found.rounds * float(np.sqrt(longer)))
-        measured, between, spread = self._probed(ranks)
-        met = {key: count / longer for key, count in measured.met.items()}
-        return found, longer, outlook(case, measured._replace(met=met), between, spread)
+        case = case._replace(epochs=case.epochs * found.rounds * float(np.sqrt(chosen.stretch)))
+        calls = {key: count / chosen.stretch for key, count in measured.calls.items()}
+        return BestExchange(found, chosen.stretch, predict(case, measured._replace(calls=calls), self.link))

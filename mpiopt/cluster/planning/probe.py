@@ -1,7 +1,7 @@
-"""The true algorithm on the rows of a rank for some rounds: seconds of work, exchanges, and memory of an epoch.
+"""Some rounds of the job's own algorithm on the rows of a rank: seconds of work, exchanges and memory of an epoch.
 
-It runs as two ranks of one process that take turns (as one, where one is planned): what a round is, is the same on
-any number of ranks above one. Seconds are those of the processor, so that other work on the machine does not count.
+Two ranks of one process take turns; for a plan on one rank there is only one. A round is the same on any larger
+number of ranks. Seconds are those of the processor, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -35,42 +35,44 @@ from mpiopt.training.run_state import RunPlan, RunState, RunTimer
 
 R = TypeVar("R")
 
-FEW = 256  # rows of the first run, in which the kernels are compiled
-TRACED = 8192  # rows of the run whose memory is traced
+WARM_ROWS = 256  # rows of the first run, in which the kernels are compiled
+TRACED_ROWS = 8192  # rows of the run whose memory is traced: with more, fixed needs are a small part
 NO_LINK = Link(0.0, 0.0, "given")
 
 
-class Probe(NamedTuple):
-    """What one rank of several does; all but the start for an epoch over all ranks."""
+class Measurement(NamedTuple):
+    """The work and the exchanges of one rank; except for the start, those of an epoch over all ranks."""
 
-    rows: int  # of the rank, in this run
+    rows: int  # of the rank, in the measured run
     start: float  # seconds of work before the first round
     start_epochs: float
-    compute: float
+    compute: float  # seconds of work
     rounds: float
-    start_met: Mapping[tuple[str, int], float]
-    met: Mapping[tuple[str, int], float]  # verbs by name and bytes brought
+    start_calls: Mapping[tuple[str, int], float]  # collective operations of the start, by name and bytes
+    calls: Mapping[tuple[str, int], float]  # collective operations by name and bytes
     certified: float  # epochs to the tolerance; 0: it was not reached
+    spread: float = 0.0  # extra work of the slowest rank of this run, as a part of the mean
 
 
-class Until(NamedTuple):
-    """How far a run goes: to the certificate, or some exact evaluations and seconds, but no longer than `most`."""
+class ProbeLimits(NamedTuple):
+    """The end of a measured run: the tolerance, or both `periods` and `least`, but at the latest `most`."""
 
-    tol: float = 1e-13
-    periods: int = 3
-    least: float = 0.3
-    most: float = 3.0
-
-
-FIRST = Until(periods=1, least=0.0)
-LOADED, COMPILED = 0.02, 0.2  # seconds of the first calls: usual ones, and such as only a compiler takes
+    tol: float = 1e-13  # of the certificate
+    periods: int = 3  # exact evaluations
+    least: float = 0.3  # seconds: a shorter run is measured too inexactly
+    most: float = 3.0  # seconds
 
 
-class Needs(NamedTuple):
-    """Bytes of a rank beside its rows, labels and weights: fixed, and for each row."""
+ONE_PERIOD = ProbeLimits(periods=1, least=0.0)
+LOAD_SECONDS = 0.02  # typical seconds to load compiled kernels at their first calls
+COMPILE_SECONDS = 0.2  # a first call that takes longer has compiled a kernel, which a job does only once
+
+
+class MemoryNeeds(NamedTuple):
+    """Bytes of a rank beside its rows, labels and weights."""
 
     fixed: float
-    row: float
+    row: float  # for each row
 
 
 def objective_of(model: Model, sample: Sample, shard: Shard) -> Objective:
@@ -79,20 +81,20 @@ def objective_of(model: Model, sample: Sample, shard: Shard) -> Objective:
     return pose(penalised, shard, sample.data.target, sample.data.classes)
 
 
-def probe(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int, until: Until) -> Probe:
-    """Run the start and some rounds on the ranks whose objectives are given, one at a time; local."""
+def probe(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int, until: ProbeLimits) -> Measurement:
+    """Run the start and some rounds, with one rank for each objective; local."""
     warm(objectives, algorithm, seed)
-    return _turns(objectives, lambda objective, comm: _measured(objective, algorithm, comm, seed, until))[0]
+    return _in_turns(objectives, lambda objective, comm: _measured(objective, algorithm, comm, seed, until))[0]
 
 
 def warm(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int) -> None:
-    """Compile what a run needs, by one on some rows; local."""
-    few = [first_rows(objective, FEW, len(objectives)) for objective in objectives]
-    _turns(few, lambda objective, comm: _begin(objective, algorithm, Channel(comm, seed)))
+    """Compile the kernels of a run by a short run on some rows; local."""
+    few = [first_rows(objective, WARM_ROWS, len(objectives)) for objective in objectives]
+    _in_turns(few, lambda objective, comm: _run_one_period(objective, algorithm, Channel(comm, seed)))
 
 
 def first_calls(objective: Objective, algorithm: Algorithm[Any], seed: int) -> float:
-    """Give the seconds that kernels and libraries take when a run first calls them, beside those warmed up before."""
+    """Return the seconds to load kernels and libraries at their first calls in a run."""
     kernels.warm(objective)
     took = []
     for _ in range(2):
@@ -100,37 +102,41 @@ def first_calls(objective: Objective, algorithm: Algorithm[Any], seed: int) -> f
         warm([objective], algorithm, seed)
         took.append(time.process_time() - began)
     first = took[0] - took[1]
-    return max(0.0, first) if first < COMPILED else LOADED
+    return max(0.0, first) if first < COMPILE_SECONDS else LOAD_SECONDS
 
 
-def _measured(objective: Objective, algorithm: Algorithm[Any], comm: ClockComm, seed: int, until: Until) -> Probe:
+def _measured(
+    objective: Objective, algorithm: Algorithm[Any], comm: ClockComm, seed: int, until: ProbeLimits
+) -> Measurement:
     watch, now = _begun(objective, algorithm, Channel(comm, seed))
-    start, start_met = comm.spent.compute, dict(comm.spent.met)
-    comm.spent.met.clear()
-    epochs = _go_on(objective, algorithm, watch, now, until)
+    start, start_calls = comm.spent.compute, dict(comm.spent.calls)
+    comm.spent.calls.clear()
+    epochs = _run_rounds(objective, algorithm, watch, now, until)
     started = _start_epochs(epochs)
     later = max(now.epochs - started, 1e-9)
-    met = {key: count / later for key, count in comm.spent.met.items()}
+    calls = {key: count / later for key, count in comm.spent.calls.items()}
     compute = (comm.spent.compute - start) / later
     reached = now.epochs if now.certificate.value <= until.tol else 0.0
-    return Probe(len(objective.shard), start, started, compute, len(epochs) / later, start_met, met, reached)
+    return Measurement(
+        len(objective.shard), start, started, compute, len(epochs) / later, start_calls, calls, reached
+    )
 
 
-def _turns(objectives: Sequence[Objective], work: Callable[[Objective, ClockComm], R]) -> list[R]:
+def _in_turns(objectives: Sequence[Objective], work: Callable[[Objective, ClockComm], R]) -> list[R]:
     clocks = Clocks(NO_LINK)
     return spmd(len(objectives), lambda comm: work(objectives[comm.rank], ClockComm(comm, clocks)))
 
 
-def needs(objective: Objective, algorithm: Algorithm[Any], seed: int) -> Needs:
-    """Trace the memory of the start and a period on two numbers of rows; local."""
-    most = min(TRACED, len(objective.shard))
+def memory_needs(objective: Objective, algorithm: Algorithm[Any], seed: int) -> MemoryNeeds:
+    """Trace the memory of the start and of one period, with two numbers of rows; local."""
+    most = min(TRACED_ROWS, len(objective.shard))
     peaks = [_peak(first_rows(objective, n, 1), algorithm, seed) for n in (max(1, most // 2), most)]
     row = max(0.0, (peaks[1] - peaks[0]) / max(1, most - most // 2))
-    return Needs(max(0.0, peaks[1] - row * most), row)
+    return MemoryNeeds(max(0.0, peaks[1] - row * most), row)
 
 
 def state_bytes(objective: Objective, algorithm: Algorithm[Any], ranks: int) -> dict[Layout, float]:
-    """Give the bytes of a state that are stored: once, for each row (SHARDED), for each rank."""
+    """Return the stored bytes of a state by layout: once, for each row (SHARDED), for each rank."""
     state, found = algorithm.blank(objective, ranks), dict.fromkeys(Layout, 0.0)
     for name, layout in layouts(state).items():
         nbytes = getattr(state, name).nbytes
@@ -139,7 +145,7 @@ def state_bytes(objective: Objective, algorithm: Algorithm[Any], ranks: int) -> 
 
 
 def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
-    """Give the objective of the first rows of this rank, all ranks having so many."""
+    """Return the objective on the first `count` rows of this rank; all ranks have as many."""
     shard, n = objective.shard, min(count, len(objective.shard))
     part = replace(
         shard, rows=first_of(shard.rows, n), label=shard.label[:n], weight=shard.weight[:n], order=shard.order[:n],
@@ -155,15 +161,15 @@ def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) ->
     return watch, now
 
 
-def _begin(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> None:
+def _run_one_period(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> None:
     watch, now = _begun(objective, algorithm, channel)
-    _go_on(objective, algorithm, watch, now, FIRST)
+    _run_rounds(objective, algorithm, watch, now, ONE_PERIOD)
 
 
-def _go_on(
-    objective: Objective, algorithm: Algorithm[Any], watch: RunTimer, now: RunState, until: Until
+def _run_rounds(
+    objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: RunState, until: ProbeLimits
 ) -> list[float]:
-    """Do rounds as far as they are wanted; give their epochs."""
+    """Run rounds until the limits are reached; return the epochs of each."""
     epochs: list[float] = []
     began = time.perf_counter()
     while True:
@@ -179,14 +185,14 @@ def _go_on(
 
 
 def _start_epochs(epochs: Sequence[float]) -> float:
-    """Give the epochs that the start spent: the first round's count has them beside its own."""
+    """Return the epochs of the start, which the first round's count includes."""
     return max(0.0, epochs[0] - epochs[1]) if len(epochs) > 1 else epochs[0] / 2
 
 
 def _peak(objective: Objective, algorithm: Algorithm[Any], seed: int) -> int:
     tracemalloc.start()
     try:
-        _begin(objective, algorithm, Channel(single(), seed))
+        _run_one_period(objective, algorithm, Channel(single(), seed))
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

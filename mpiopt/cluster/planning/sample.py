@@ -1,6 +1,7 @@
-"""Some rows of a data set, and how many there are in all: enough to time what a rank will do.
+"""A sample of the rows of a data set, large enough to time the work of a rank, and the total number of rows.
 
-Of a text only the head is read, and its rows are counted from the file's size; other formats say their shape.
+Only the head of a text file is read, and its rows are estimated from the file's size. Other formats store their
+shape.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
 from mpiopt.objective.losses.base import loss_targets
 
-HEAD = 16 << 20  # bytes of a text that are read
-NBYTES = 128 << 20  # of the sample's rows
+HEAD = 16 << 20  # bytes of a text file that are read: about a second
+NBYTES = 128 << 20  # bytes of the sample's rows: more than the caches of a processor
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Rows in a random order, as one rank, and the number of rows that there are."""
+    """Rows in a random order, as the shard of one rank, and the total number of rows."""
 
     data: Dataset
     rows: int  # N, to train on
-    source: str  # of N: given, read or estimated
+    source: str  # where N comes from: given, read or estimated
 
     def shares(self, ranks: int) -> list[Shard]:
-        """Give the rows of two of so many ranks (of the only one), or as many as there are here."""
+        """Return the rows of two ranks (or the only one) of `ranks`, as far as the sample has them."""
         shard, count = self.data.shard, min(2, ranks)
         n = max(1, min(self.rows_of_rank(ranks), len(shard) // count))
         return [part(shard, which * n, n, n * count) for which in range(count)]
 
     def rows_of_rank(self, ranks: int) -> int:
-        """Give n_k, of the rank with the most."""
+        """Return the rows of the rank with the most, out of `ranks`."""
         return -(-self.rows // ranks)
 
 
 def part(shard: Shard, start: int, n: int, total: int) -> Shard:
-    """Give rows start … start + n of a rank's memory as a shard of `total` rows, without a copy."""
+    """Return rows start … start + n of a rank's memory as a shard of `total` rows, without a copy."""
     rows = shard.rows
     if isinstance(rows, CsrRows):
         first = int(rows.indptr[start])
@@ -62,7 +63,7 @@ def part(shard: Shard, start: int, n: int, total: int) -> Shard:
 
 
 @dataclass(eq=False)
-class _Held(Source):
+class _PiecesInMemory(Source):
     taken: Sequence[RawRows]
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
@@ -70,7 +71,7 @@ class _Held(Source):
 
 
 def take(path: str, target: str, options: DataOptions, rows: int | None, seed: int, most: int = NBYTES) -> Sample:
-    """Take up to `most` bytes of rows; `rows` is how many there are, None: what the data say; local.
+    """Read up to `most` bytes of rows; `rows` is the total number, None to take it from the data; local.
 
     Raises
     ------
@@ -81,18 +82,19 @@ def take(path: str, target: str, options: DataOptions, rows: int | None, seed: i
     with tempfile.TemporaryDirectory() as folder:
         name, part = path, 1.0
         if reader.lines and os.path.getsize(path) > HEAD:
-            name, part = _head(path, folder)
+            name, part = _write_head(path, folder)
         try:
             data, total = _taken(name, reader, target, options, seed, most)
         except ValueError as error:
             raise ValueError(str(error).replace(name, path)) from None
-    told = "given" if rows else ("estimated" if part < 1.0 else "read")
+    origin = "given" if rows else ("estimated" if part < 1.0 else "read")
     every = rows or max(1, round(total / part))
-    return Sample(data, max(1, round(every * (1.0 - options.holdout))), told)
+    return Sample(data, max(1, round(every * (1.0 - options.holdout))), origin)
 
 
-def _head(path: str, folder: str) -> tuple[str, float]:
-    text, part = read_head(path, HEAD)
+def _write_head(path: str, folder: str) -> tuple[str, float]:
+    """Write the head of a text file into `folder`; return its path and its part of the whole file."""
+    text, part = head(path, HEAD)
     plain = Path(path.removesuffix(".gz").removesuffix(".bz2")).name
     name = str(Path(folder, plain))
     Path(name).write_bytes(text)
@@ -109,14 +111,14 @@ def _taken(path: str, reader: Reader, target: str, options: DataOptions, seed: i
         if nbytes >= most:
             break
     if not taken:
-        raise ValueError(f"{path}: has no rows")
-    held = _Held(sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken)
+        raise ValueError(f"{path}: there are no rows")
+    held = _PiecesInMemory(sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken)
     alike = replace(options, shards="shuffled", holdout=0.0, test="")
     return prepare_source(path, held, target, alike, seed, single(), loss_targets()), source.total
 
 
 def _copied(piece: RawRows) -> RawRows:
-    """Keep a piece that may be a view of its reader's buffer."""
+    """Return a copy of a piece, which may be a view of its reader's buffer."""
     weight = None if piece.weight is None else np.array(piece.weight)
     rows = piece.rows
     if isinstance(rows, CsrRows):

@@ -1,4 +1,4 @@
-"""`mpiopt plan DATA --simulate 1,4,16,64,256`: the true algorithm on so many ranks, in simulated time."""
+"""`mpiopt plan DATA --simulate 1,4,16,64,256`: the job's own algorithm on so many ranks, in simulated time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.cluster.planning import link, probe
 from mpiopt.cluster.planning.clocks import ClockComm, Clocks
 from mpiopt.cluster.planning.link import Link
-from mpiopt.cluster.planning.question import Question
+from mpiopt.cluster.planning.plan_args import PlanRequest
 from mpiopt.comm.base import Comm
 from mpiopt.comm.lockstep import spmd
 from mpiopt.core.config.job import Job
@@ -23,12 +23,12 @@ from mpiopt.training.loop import run
 from mpiopt.training.problem import pick, pose, target_of
 from mpiopt.training.run_state import RunPlan
 
-MOST = 1024  # ranks, each a thread
-TIMEOUT = 600.0  # seconds until a rank that does not come to its turn is given up
+MAX_RANKS = 1024  # each is a thread
+TURN_SECONDS = 600.0  # a rank that waits longer for its turn fails
 
 
-class Simulated(NamedTuple):
-    """A run on so many ranks; the seconds are simulated, those of the mean rank and, in all, of the slowest."""
+class SimulatedRun(NamedTuple):
+    """A run; its simulated seconds are those of the mean rank, the total those of the slowest."""
 
     ranks: int
     rows: int  # of the rank with the most
@@ -44,42 +44,42 @@ class Simulated(NamedTuple):
     ending: str
 
 
-def simulate(question: Question, comm: Comm) -> str:
-    """Simulate all numbers of ranks that are asked for, on rank 0; give the table."""
-    if question.link == "measured":
-        raise ValueError("--simulate needs a link that is given, as --link 100Gbit/s,2us")
-    between = link.read(question.link, question.ranks_per_node)
-    counts = ranks_of(question.simulate)
-    refuse(question.job)
+def simulate(request: PlanRequest, comm: Comm) -> str:
+    """Simulate each number of ranks on rank 0; return the table."""
+    if request.link == "measured":
+        raise ValueError("--simulate cannot measure the link; give --link RATE,LATENCY, as --link 100Gbit/s,2us")
+    between = link.read(request.link, request.ranks_per_node)
+    counts = ranks_of(request.simulate)
+    refuse_measured_choices(request.job)
     if comm.rank:
         return ""
-    return table([one(question.job, ranks, between) for ranks in counts], question, between)
+    return table([simulate_job(request.job, ranks, between) for ranks in counts], request, between)
 
 
 def ranks_of(text: str) -> list[int]:
-    """Read `1,4,16`; ValueError for what is no number of ranks."""
+    """Read `1,4,16`; ValueError for anything else."""
     try:
         found = [int(word) for word in text.split(",")]
     except ValueError:
         found = [0]
-    if not all(1 <= ranks <= MOST for ranks in found):
-        raise ValueError(f"--simulate takes numbers of ranks from 1 to {MOST}, as 1,4,16; not {text!r}")
+    if not all(1 <= ranks <= MAX_RANKS for ranks in found):
+        raise ValueError(f"--simulate needs numbers of ranks from 1 to {MAX_RANKS}, as 1,4,16; not {text!r}")
     return found
 
 
-def refuse(job: Job) -> None:
-    """Refuse what is chosen by measured speeds: here they are simulated ones."""
+def refuse_measured_choices(job: Job) -> None:
+    """Raise ValueError for a job whose options depend on measured speeds: here time is simulated."""
     if job.compress.name == "auto" or job.algorithm.options.get("local_steps") == -1:
-        raise ValueError("--simulate cannot choose by measured speeds: name a compressor and the local steps")
+        raise ValueError("--simulate cannot choose by measured speeds: give --compress and --local-steps")
 
 
-def one(job: Job, ranks: int, between: Link) -> Simulated:
-    """Run a job to its end on so many ranks that take turns."""
+def simulate_job(job: Job, ranks: int, between: Link) -> SimulatedRun:
+    """Run a job to its end on `ranks` ranks that take turns."""
     clocks = Clocks(between)
-    return spmd(ranks, lambda comm: _rank(job, comm, clocks), TIMEOUT)[0]
+    return spmd(ranks, lambda comm: _rank(job, comm, clocks), TURN_SECONDS)[0]
 
 
-def _rank(job: Job, comm: Comm, clocks: Clocks) -> Simulated:
+def _rank(job: Job, comm: Comm, clocks: Clocks) -> SimulatedRun:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
     objective = pose(job.model, data.shard, data.target, data.classes)
     algorithm, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
@@ -92,7 +92,7 @@ def _rank(job: Job, comm: Comm, clocks: Clocks) -> Simulated:
     spent = clocked.spent
     mine = np.array([spent.compute, spent.communicate, spent.wait])
     compute, communicate, wait = (float(x) / comm.size for x in comm.sum(mine))
-    return Simulated(
+    return SimulatedRun(
         ranks=comm.size,
         rows=int(comm.max(np.array([len(objective.shard)]))[0]),
         algorithm=algorithm.name,
@@ -108,11 +108,11 @@ def _rank(job: Job, comm: Comm, clocks: Clocks) -> Simulated:
     )
 
 
-def table(found: list[Simulated], question: Question, between: Link) -> str:
-    """Give a line for each number of ranks."""
+def table(found: list[SimulatedRun], request: PlanRequest, between: Link) -> str:
+    """Return a line for each number of ranks."""
     lines = [
-        f"simulated: {question.job.path[:66]}",
-        f"  true rounds and bytes; seconds: work measured, link {between.source}: {between.told()}",
+        f"simulated: {request.job.path[:66]}",
+        f"  true rounds and bytes; seconds: work measured, link {between.source}: {between.describe()}",
         f"  {'ranks':>5} {'rows each':>9} {'epochs':>7} {'rounds':>6} {'sent by all':>11} "
         f"{'compute':>8} {'commun.':>8} {'wait':>8} {'seconds':>8}",
     ]

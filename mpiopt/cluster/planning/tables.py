@@ -1,13 +1,14 @@
-"""The tables of `mpiopt plan`, 80 columns wide; every figure says where it comes from."""
+"""The tables of `mpiopt plan`, 80 columns wide; each figure is marked as measured, given, modelled or estimated."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpiopt.cluster.planning import disk, interval, probe, space
-from mpiopt.cluster.planning.model import Outlook, paying, shortest
-from mpiopt.core.config.spec import spec_of
+from mpiopt.cluster.planning import disk, probe, space
+from mpiopt.cluster.planning.failures import Failures, seconds_between
+from mpiopt.cluster.planning.model import Prediction, fastest, largest_efficient
+from mpiopt.core.config.spec import written
 from mpiopt.core.history import duration
 from mpiopt.data.shard import CsrRows
 from mpiopt.results.summary import size
@@ -15,13 +16,13 @@ from mpiopt.results.summary import size
 if TYPE_CHECKING:
     from mpiopt.cluster.planning.planner import Planner
 
-WIDTH, MARK = 80, 10
-LEAST = 0.5  # efficiency down to which more ranks are called worth it
+WIDTH, MARK = 80, 10  # columns of the terminal and of the mark at the end of a line
+LEAST_EFFICIENCY = 0.5  # with a lower one, more ranks are not recommended
 
 
-def whole(planner: Planner, found: list[Outlook], program: float) -> str:
-    """Give all tables for the ranks that were asked for, and for more and fewer; collective."""
-    asked = next(o for o in found if o.case.ranks == planner.question.ranks)
+def plan_tables(planner: Planner, found: list[Prediction], program: float) -> str:
+    """Return all tables for the ranks of the job, and for more and fewer; collective."""
+    asked = next(o for o in found if o.case.ranks == planner.request.ranks)
     spaces = {o.case.ranks: _space(planner, o, program) for o in found}
     parts = [
         _head(planner, asked),
@@ -35,36 +36,36 @@ def whole(planner: Planner, found: list[Outlook], program: float) -> str:
 
 
 def line(name: str, value: str, mark: str = "") -> str:
-    """Give a line: what, how much, and where it comes from."""
+    """Return a line: name, value, and the mark."""
     return f"  {name:<22} {value:<{WIDTH - MARK - 26}} {mark:>{MARK}}".rstrip()
 
 
-def _head(planner: Planner, asked: Outlook) -> list[str]:
-    rows, case, job = planner.rows, asked.case, planner.question.job
+def _head(planner: Planner, asked: Prediction) -> list[str]:
+    rows, case, job = planner.rows, asked.case, planner.request.job
     shard = rows.data.shard
     kind = "sparse" if isinstance(shard.rows, CsrRows) else "dense"
     shape = f"{rows.rows} rows x {shard.features}, {kind} {shard.rows.values.dtype}"
     objective, (algorithm, _) = planner.objective(case.ranks), planner.algorithm(case.ranks)
     l1, l2 = objective.penalty.strengths
     how = "given" if job.algorithm.name != "auto" else "modelled"
-    need = f"{case.needed:.4g} for free local steps: {'enough' if case.rows >= case.needed else 'TOO FEW'}"
+    need = f"{case.needed:.4g} needed for local steps: {'enough' if case.rows >= case.needed else 'TOO FEW'}"
     return [
         f"plan: {Path(job.path).name if len(job.path) > 50 else job.path} on {case.ranks} ranks",
         line("data", shape, rows.source),
         line("model", f"{objective.loss.name} loss, l1 {l1:.4g}, l2 {l2:.4g}", "given"),
         line("algorithm", algorithm.name, how),
         line("rows of a rank", f"{case.rows}; {need if case.needed else 'no local steps'}", "modelled"),
-        line("link", planner.link.told(), planner.link.source),
+        line("link", planner.link.describe(), planner.link.source),
     ]
 
 
-def _space(planner: Planner, o: Outlook, program: float) -> space.Space:
+def _space(planner: Planner, o: Prediction, program: float) -> space.Space:
     ranks = o.case.ranks
-    return space.of_rank(planner.rows, planner.question.job.data, planner.needs(ranks), program, ranks)
+    return space.of_rank(planner.rows, planner.request.job.data, planner.memory_needs(ranks), program, ranks)
 
 
-def _memory(planner: Planner, asked: Outlook, s: space.Space) -> list[str]:
-    together = planner.question.ranks_per_node
+def _memory(planner: Planner, asked: Prediction, s: space.Space) -> list[str]:
+    together = planner.request.ranks_per_node
     node = [line(f"a node of {together} ranks", size(together * s.peak), "modelled")] if together > 1 else []
     return [
         "memory of a rank",
@@ -79,14 +80,14 @@ def _memory(planner: Planner, asked: Outlook, s: space.Space) -> list[str]:
     ]
 
 
-def _time(planner: Planner, o: Outlook) -> list[str]:
-    compute = "measured" if planner.probe(o.case.ranks)[0].rows == o.case.rows else "modelled"
+def _time(planner: Planner, o: Prediction) -> list[str]:
+    compute = "measured" if planner.measure(o.case.ranks).rows == o.case.rows else "modelled"
     seconds = [
         ("compute", o.compute, compute),
         ("communicate", o.communicate, "modelled"),
         ("wait", o.wait, "modelled"),
     ]
-    tol, reading = planner.question.job.stop.tol, planner.reading(o.case.ranks)
+    tol, reading = planner.request.job.stop.tol, planner.reading(o.case.ranks)
     return [
         "an epoch",
         *(
@@ -103,7 +104,7 @@ def _time(planner: Planner, o: Outlook) -> list[str]:
     ]
 
 
-def _choice(planner: Planner, asked: Outlook) -> list[str]:
+def _choice(planner: Planner, asked: Prediction) -> list[str]:
     if asked.case.ranks == 1:
         return []
     candidate, stretch, better = planner.best(asked.case.ranks)
@@ -118,13 +119,13 @@ def _choice(planner: Planner, asked: Outlook) -> list[str]:
     ]
 
 
-def _checkpoints(planner: Planner, asked: Outlook) -> list[str]:
-    question, ranks = planner.question, asked.case.ranks
+def _checkpoints(planner: Planner, asked: Prediction) -> list[str]:
+    request, ranks = planner.request, asked.case.ranks
     algorithm = planner.algorithm(ranks)[0]
     nbytes = space.checkpoint(probe.state_bytes(planner.objective(ranks), algorithm, ranks), planner.rows, ranks)
-    here = Path(question.job.out).absolute().parent
-    measured = question.disk == "measured"
-    rate = disk.measure(here if here.is_dir() else Path()) if measured else disk.rate(question.disk)
+    here = Path(request.job.out).absolute().parent
+    measured = request.disk == "measured"
+    rate = disk.measure(here if here.is_dir() else Path()) if measured else disk.read(request.disk)
     save = nbytes / rate
     lines = [
         "a checkpoint",
@@ -132,19 +133,19 @@ def _checkpoints(planner: Planner, asked: Outlook) -> list[str]:
         line("disk", f"{size(rate)}/s", "measured" if measured else "given"),
         line("seconds to save", f"{save:.3g}", "modelled"),
     ]
-    if not question.failures:
+    if not request.failures:
         return [*lines, line("best interval", "give --failures RATE, as 1/day")]
-    between = disk.seconds_between(question.failures)
-    every = interval.daly(save, between)
+    failures = Failures(seconds_between(request.failures), save, restart=0.0)
+    every = failures.interval
     return [
         *lines,
-        line("failures", f"every {duration(between)}", "given"),
+        line("failures", f"every {duration(failures.between)}", "given"),
         line("best interval", f"{duration(every)}  (--checkpoint-every {max(1, round(every))}s)", "modelled"),
-        line("lost by both", f"{100 * interval.lost(every, save, between):.2g} % of the time", "modelled"),
+        line("lost by both", f"{100 * failures.lost_part(every):.2g} % of the time", "modelled"),
     ]
 
 
-def _ranks(found: list[Outlook], spaces: dict[int, space.Space], asked: Outlook) -> list[str]:
+def _ranks(found: list[Prediction], spaces: dict[int, space.Space], asked: Prediction) -> list[str]:
     first = found[0]
     lines = ["more and fewer ranks (modelled)"]
     lines.append(
@@ -159,12 +160,12 @@ def _ranks(found: list[Outlook], spaces: dict[int, space.Space], asked: Outlook)
             f" {here}{o.case.ranks:>7} {o.case.rows:>10} {size(spaces[o.case.ranks].peak):>8} {o.epoch:9.3g} "
             f"{share:7.0f} % {o.epochs:7.3g} {o.seconds:9.3g} {gain:4.0f} %"
         )
-    best, fast = paying(found, LEAST), shortest(found)
+    best, fast = largest_efficient(found, LEAST_EFFICIENCY), fastest(found)
     if best is found[-1]:
-        lines.append(f"{best.case.ranks} ranks still pay (efficiency of {100 * LEAST:.0f} % or more)")
+        lines.append(f"{best.case.ranks} ranks still pay (efficiency of {100 * LEAST_EFFICIENCY:.0f} % or more)")
     else:
         lines.append(
-            f"more ranks than {best.case.ranks} stop paying (efficiency below {100 * LEAST:.0f} %); "
+            f"more ranks than {best.case.ranks} stop paying (efficiency below {100 * LEAST_EFFICIENCY:.0f} %); "
             f"{fast.case.ranks} are the fastest"
         )
     return lines

@@ -2,75 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-ALONE = (
-    "list",
-    "plan",
-    "study",
-    "inspect",
-    "plot",
-    "compare",
-    "report",
-    "export",
-    "help",
-    "--help",
-    "-h",
-    "--version",
-)
+Function = Callable[[Sequence[str], Any, Any], int]  # (words, comm, stop) -> exit code
 
 
-HEEDFUL = ("train", "sweep", "study", "launch", "serve")  # they see to signals themselves
+class Command(NamedTuple):
+    """One command of the command line."""
+
+    home: str  # module:function
+    summary: str  # what it does
+    call: str  # how it is called, in short
+    one_rank: bool = False  # needs no other rank, so that MPI is not started without a launcher
+    without_mpi: bool = False  # acts on jobs from outside: MPI must not be started, even inside a job
+    handles_signals: bool = False  # saves its work after a signal; other commands end at once
+
+    @property
+    def module(self) -> str:
+        """The module that implements the command."""
+        return self.home.partition(":")[0]
+
+    def load(self) -> Function:
+        """Import the module and return the function of the command."""
+        function: Function = getattr(importlib.import_module(self.module), self.home.partition(":")[2])
+        return function
 
 
-FROM_OUTSIDE = ("submit", "status", "halt", "launch")  # never with MPI: they may be given inside a job, on its way
-
-
-def alone(words: Sequence[str]) -> bool:
-    """Say whether this command needs no other rank."""
-    return not words or words[0] in ALONE or "--help" in words
-
-
-def from_outside(words: Sequence[str]) -> bool:
-    """Say whether this command looks at runs from outside, so that MPI must not be started even inside a job."""
-    return words[:1] != [] and (words[0] in FROM_OUTSIDE or bool({"--collect", "--count"} & {*words}))
-
-
-# name: (module, function, what it does and how it is called)
 COMMANDS = {
-    "train": ("mpiopt.training.train", "train", "fit a model to a data file: train DATA [job.toml] [flags]"),
-    "predict": ("mpiopt.training.predict", "predict", "apply a model: predict MODEL.h5 DATA [--out FILE]"),
-    "inspect": ("mpiopt.cli.commands", "inspect", "show a result, a checkpoint or a data file: inspect FILE.h5"),
-    "compare": ("mpiopt.results.compare", "compare", "what runs cost to 1e-3, 1e-6, 1e-9: compare A.h5 B.h5 …"),
-    "report": ("mpiopt.results.html.command", "report", "one page about runs: report RUN.h5 … [--out report.html]"),
-    "export": ("mpiopt.results.export", "export", "csv, parquet, sklearn, onnx: export RUN.h5 --to sklearn OUT.pkl"),
-    "plot": ("mpiopt.cli.commands", "plot", "draw the convergence of results: plot RUN.h5 … [--out FILE.png]"),
-    "list": ("mpiopt.cli.list", "listing", "show the plug-ins with their options: list [family]"),
-    "convert": ("mpiopt.cli.commands", "convert", "write a data file as HDF5: convert IN OUT.h5"),
-    "generate": ("mpiopt.cli.commands", "generate", "make up a data set: generate OUT.h5 [options]"),
-    "launch": (
-        "mpiopt.cluster.launch",
-        "launch",
-        "start on P ranks, and again where ranks die: launch -n P -- train …",
+    "train": Command(
+        "mpiopt.training.train:train",
+        "fit a model to a data file",
+        "train DATA [job.toml] [flags]",
+        handles_signals=True,
     ),
-    "plan": (
-        "mpiopt.cluster.planning.command",
-        "plan",
-        "what a job will cost: plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
+    "predict": Command("mpiopt.training.predict:predict", "apply a model", "predict MODEL.h5 DATA [--out FILE]"),
+    "inspect": Command(
+        "mpiopt.cli.commands:inspect", "show a result, a checkpoint or a data file", "inspect FILE.h5", one_rank=True
     ),
-    "study": ("mpiopt.studies.command", "study", "run a grid of small experiments: study jobs/saga-facts.toml"),
-    "sweep": ("mpiopt.cluster.sweep", "sweep", "train over a grid: sweep JOB.toml [--task I | --collect]"),
-    "submit": (
-        "mpiopt.cluster.slurm.submit",
-        "submit",
-        "write a Slurm script and submit it: submit JOB.toml --nodes 4",
+    "compare": Command(
+        "mpiopt.results.compare:compare",
+        "compare the time and bytes of runs to 1e-3, 1e-6 and 1e-9",
+        "compare A.h5 B.h5 …",
+        one_rank=True,
     ),
-    "status": ("mpiopt.cluster.status", "status", "show the runs of a folder, under Slurm or not: status [FOLDER]"),
-    "halt": ("mpiopt.cluster.halt", "halt", "end a run from outside: halt RUN.h5 [--at 18:00]"),
-    "serve": (
-        "mpiopt.studies.parameter_server.serve",
-        "serve",
-        "a cell of a failure study, as ranks: serve JOB.toml [--cell N]",
+    "report": Command(
+        "mpiopt.results.html.command:report",
+        "write an HTML page about runs",
+        "report RUN.h5 … [--out report.html]",
+        one_rank=True,
     ),
-    "doctor": ("mpiopt.cli.doctor", "doctor", "check this machine and say what to do"),
+    "export": Command(
+        "mpiopt.results.export:export",
+        "write a result as csv, parquet, sklearn or onnx",
+        "export RUN.h5 OUT.pkl --to sklearn",
+        one_rank=True,
+    ),
+    "plot": Command(
+        "mpiopt.cli.commands:plot", "draw the convergence of runs", "plot RUN.h5 … [--out FILE.png]", one_rank=True
+    ),
+    "list": Command(
+        "mpiopt.cli.list:list_plugins", "show the plug-ins with their options", "list [FAMILY …]", one_rank=True
+    ),
+    "convert": Command("mpiopt.cli.commands:convert", "write a data file as HDF5", "convert IN OUT.h5"),
+    "generate": Command("mpiopt.cli.commands:generate", "make a synthetic data set", "generate OUT.h5 [options]"),
+    "launch": Command(
+        "mpiopt.cluster.launch:launch",
+        "start a job on P ranks, and restart it after ranks were lost",
+        "launch -n P -- train …",
+        without_mpi=True,
+        handles_signals=True,
+    ),
+    "plan": Command(
+        "mpiopt.cluster.planning.command:plan",
+        "predict time, memory and traffic of a job",
+        "plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
+        one_rank=True,
+    ),
+    "study": Command(
+        "mpiopt.studies.command:study",
+        "run a grid of small experiments",
+        "study jobs/saga-facts.toml",
+        one_rank=True,
+        handles_signals=True,
+    ),
+    "sweep": Command(
+        "mpiopt.cluster.sweep:sweep",
+        "train over a grid of values",
+        "sweep JOB.toml [--task I | --collect]",
+        handles_signals=True,
+    ),
+    "submit": Command(
+        "mpiopt.cluster.slurm.submit:submit",
+        "write a Slurm script and submit it",
+        "submit JOB.toml --nodes 4",
+        without_mpi=True,
+    ),
+    "status": Command(
+        "mpiopt.cluster.status:status",
+        "show the runs of a folder, with or without Slurm",
+        "status [FOLDER]",
+        without_mpi=True,
+    ),
+    "halt": Command(
+        "mpiopt.cluster.halt:halt", "ask a run to save and end", "halt RUN.h5 [--at 18:00]", without_mpi=True
+    ),
+    "serve": Command(
+        "mpiopt.studies.parameter_server.serve:serve",
+        "run one cell of a failure study with a rank for each server and worker",
+        "serve JOB.toml [--cell N]",
+        handles_signals=True,
+    ),
+    "doctor": Command("mpiopt.cli.doctor:doctor", "check this machine and say what to do", "doctor"),
 }
+HELP_WORDS = ("help", "--help", "-h")
+
+
+def runs_on_one_rank(words: Sequence[str]) -> bool:
+    """Return whether a command line needs no other rank."""
+    if not words or words[0] in (*HELP_WORDS, "--version") or "--help" in words:
+        return True
+    return words[0] in COMMANDS and COMMANDS[words[0]].one_rank
+
+
+def runs_without_mpi(words: Sequence[str]) -> bool:
+    """Return whether a command line acts on jobs from outside, so that MPI must not be started even inside a job."""
+    if not words:
+        return False
+    return bool({"--collect", "--count"} & {*words}) or (words[0] in COMMANDS and COMMANDS[words[0]].without_mpi)
+
+
+def handles_signals(words: Sequence[str]) -> bool:
+    """Return whether a command line saves its work after a signal."""
+    return bool(words) and words[0] in COMMANDS and COMMANDS[words[0]].handles_signals

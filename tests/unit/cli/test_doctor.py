@@ -1,6 +1,6 @@
 import pytest
 
-from mpiopt.cli.doctor import Finding, crowding, mitigates, mpi_libraries, report
+from mpiopt.cli.doctor import Finding, mpi_libraries, oversubscription, report, ulfm_works
 from mpiopt.comm.threads import spmd
 
 MAPS = """\
@@ -18,8 +18,8 @@ def test_two_mpis_in_one_process_are_seen():
 
 
 def test_only_an_mpi_whose_fault_tolerance_works_is_said_to_have_it():
-    assert mitigates("Open MPI v5.0.11")
-    assert not mitigates("MPICH Version: 5.0.2")
+    assert ulfm_works("Open MPI v5.0.11")
+    assert not ulfm_works("MPICH Version: 5.0.2")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_only_an_mpi_whose_fault_tolerance_works_is_said_to_have_it():
     [({"OMP_NUM_THREADS": "1"}, 4, True), ({}, 1, True), ({}, 2, False), ({"OMP_NUM_THREADS": "1"}, 5, False)],
 )
 def test_more_threads_than_cores_are_a_problem(environment, ranks, well):
-    assert (not crowding(environment, ranks, allowed=4, cores=4).advice) == well
+    assert (not oversubscription(environment, ranks, allowed=4, cores=4).advice) == well
 
 
 def well(comm):
@@ -50,7 +50,7 @@ def lines(checks, size):
 
 
 def test_a_healthy_machine_gives_0():
-    assert lines([well], 3) == (0, ["ok       water: wet", "all is well"])
+    assert lines([well], 3) == (0, ["ok       water: wet", "no problems"])
 
 
 def test_a_problem_on_one_rank_is_told_with_its_rank_and_gives_2():

@@ -1,13 +1,16 @@
 """The help of every command: what it does, how it is called, examples; at most 80 columns."""
 
+import dataclasses
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
-from mpiopt.cli.help import CALLS, EXAMPLES, WIDTH, folded, usage
+from mpiopt.cli.help import CALLS, EXAMPLES, FLAGS, TEXTS, WIDTH, folded, usage
 from mpiopt.cli.main import run
+from mpiopt.cluster.slurm.submit import SubmitOptions
 from mpiopt.comm.threads import single
 from mpiopt.core.config.commands import COMMANDS
 from mpiopt.resilience.signals import StopSignal
@@ -34,11 +37,35 @@ def test_help_is_for_commands_that_there_are():
 @pytest.mark.parametrize("name", ["predict", "convert", "plot", "list"])
 def test_the_flags_that_are_shown_are_those_that_are_read(name):
     """Of commands whose module has no USAGE: the text here must follow the code there."""
-    module, function, _ = COMMANDS[name]
-    source = inspect.getsource(getattr(importlib.import_module(module), function))
-    flags = getattr(importlib.import_module(module), "FLAGS", {}) if "parse(words, FLAGS)" in source else None
+    module = importlib.import_module(COMMANDS[name].module)
+    source = inspect.getsource(COMMANDS[name].load())
+    flags = getattr(module, "FLAGS", {}) if "parse(words, FLAGS)" in source else None
     known = set(flags if flags is not None else re.findall(r'"([\w-]+)": (?:True|False)', source))
     assert {*re.findall(r"--([\w-]+)", CALLS[name])} == known
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+def test_every_flag_of_a_call_is_explained(name):
+    """`plan` explains its flags in its own text, `train` those of a job."""
+    shown = usage([name]).partition("\nexample")[0]
+    explained = {flag.split()[0] for flag in FLAGS.get(name, {})}
+    if name not in ("train", "plan"):
+        assert {*re.findall(r"\[?-?-([a-z][\w-]*)", shown.split("\n\n")[1])} <= explained
+    assert "--log-level LEVEL" in shown
+
+
+def test_all_flags_of_submit_are_explained():
+    fields = {field.name.replace("_", "-") for field in dataclasses.fields(SubmitOptions)}
+    assert {flag.split()[0] for flag in FLAGS["submit"]} == fields
+
+
+def test_exit_codes_are_a_topic_of_the_help_and_the_same_as_in_the_documentation(capsys):
+    assert run(["help", "exit-codes"], single(), StopSignal()) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= WIDTH
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "exit-codes.md").read_text()
+    codes = [str(row["code"]) for row in TEXTS["exit-codes"]]
+    assert re.findall(r"^\| (\d+) \|", page, re.M) == codes == re.findall(r"^ +(\d+)  ", shown, re.M)
 
 
 def test_long_lines_are_folded_between_brackets_and_under_their_text():

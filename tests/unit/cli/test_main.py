@@ -325,7 +325,7 @@ def test_without_mpi_one_rank_works_and_several_are_refused_in_one_line(here):
     assert not (here / "a.h5").exists()
     alone = without_mpi(here, *words)
     assert (alone.returncode, alone.stdout, alone.stderr.count("\n")) == (0, "", 1)
-    assert "going on alone" in alone.stderr
+    assert "running on one rank" in alone.stderr
     doctor = without_mpi(here, "doctor")
     assert (doctor.returncode, doctor.stderr) == (2, "")
     assert doctor.stdout.splitlines()[0].startswith("PROBLEM  MPI: ")

@@ -4,12 +4,12 @@ import re
 import numpy as np
 import pytest
 
-from mpiopt.cluster.planning import disk, interval, link, model, probe, sample, simulated, space
+from mpiopt.cluster.planning import disk, failures, link, model, probe, sample, simulated, space
 from mpiopt.cluster.planning.clocks import ClockComm, Clocks
 from mpiopt.cluster.planning.command import plan
 from mpiopt.cluster.planning.link import Link
+from mpiopt.cluster.planning.plan_args import read as read_request
 from mpiopt.cluster.planning.planner import Planner
-from mpiopt.cluster.planning.question import ask
 from mpiopt.comm.lockstep import spmd as turns
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
@@ -25,17 +25,6 @@ from mpiopt.training.run_state import RunPlan
 DATA = "generate:n=4000,d=6,task=binary"
 WORDS = [DATA, "--algorithm", "saga", "--tol", "1e-9"]
 FAST = Link(2e-6, 1e-9, "given")
-
-
-def test_the_best_interval_loses_least():
-    save, between = 30.0, 20_000.0
-    best = interval.daly(save, between)
-    assert best == pytest.approx(interval.young(save, between), rel=0.05)
-    grid = np.geomspace(best / 5, best * 5, 400)
-    losses = [interval.lost(t, save, between) for t in grid]
-    assert interval.lost(best, save, between) <= min(losses) * 1.0005
-    assert interval.daly(100.0, 40.0) == 40.0
-    assert interval.lost(90.0, 10.0, np.inf) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +75,11 @@ def test_after_a_verb_all_clocks_are_equal_and_the_slow_rank_has_not_waited():
 
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_a_simulation_is_the_run(ranks):
-    question = ask([*WORDS, "--simulate", str(ranks), "--link", "1GB/s,2us"])
-    got = simulated.one(question.job, ranks, FAST)
+    request = read_request([*WORDS, "--simulate", str(ranks), "--link", "1GB/s,2us"])
+    got = simulated.simulate_job(request.job, ranks, FAST)
 
     def main(comm):
-        job = question.job
+        job = request.job
         data = prepare(job.path, "auto", job.data, job.seed, comm)
         objective = pose(job.model, data.shard, data.target, data.classes)
         algorithm, _ = pick(job.algorithm, objective, job.stop.tol, comm)
@@ -107,11 +96,11 @@ def test_a_simulation_is_the_run(ranks):
 
 def test_bytes_and_epochs_of_two_ranks_are_those_of_the_run():
     def main(comm):
-        planner = Planner.of(ask([*WORDS, "--ranks", "2"]), comm)
-        return planner.outlook(2)
+        planner = Planner.of(read_request([*WORDS, "--ranks", "2"]), comm)
+        return planner.predict(2)
 
     o = main(single())
-    true = simulated.one(ask([*WORDS, "--simulate", "2", "--link", "1GB/s,2us"]).job, 2, FAST)
+    true = simulated.simulate_job(read_request([*WORDS, "--simulate", "2", "--link", "1GB/s,2us"]).job, 2, FAST)
     assert o.epochs == pytest.approx(true.epochs, rel=0.5)
     per_epoch = true.sent / true.epochs / 2
     assert o.sent == pytest.approx(per_epoch, rel=0.5)
@@ -120,8 +109,8 @@ def test_bytes_and_epochs_of_two_ranks_are_those_of_the_run():
 
 def test_all_ranks_plan_the_same_with_a_measured_link():
     def main(comm):
-        planner = Planner.of(ask([*WORDS, "--ranks", "8", "--link", "measured"]), comm)
-        return planner.outlook(8), planner.link
+        planner = Planner.of(read_request([*WORDS, "--ranks", "8", "--link", "measured"]), comm)
+        return planner.predict(8), planner.link
 
     found = spmd(2, main)
     assert found[0] == found[1]
@@ -155,13 +144,13 @@ def test_the_head_of_a_text_tells_its_rows(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_is_as_large_as_planned(tmp_path):
-    planner = Planner.of(ask([*WORDS, "--ranks", "2"]), single())
+    planner = Planner.of(read_request([*WORDS, "--ranks", "2"]), single())
     algorithm = planner.algorithm(2)[0]
     planned = space.checkpoint(probe.state_bytes(planner.objective(2), algorithm, 2), planner.rows, 2)
 
     def main(comm):
         data = prepare(DATA, "auto", DataOptions(), 0, comm)
-        objective = pose(planner.question.job.model, data.shard, data.target, data.classes)
+        objective = pose(planner.request.job.model, data.shard, data.target, data.classes)
         Checkpoints(tmp_path, comm).save(0, algorithm.blank(objective, 2), data.shard, {"job": ""})
 
     spmd(2, main)
@@ -170,28 +159,28 @@ def test_a_checkpoint_is_as_large_as_planned(tmp_path):
 
 
 def test_more_ranks_stop_paying_where_the_link_takes_the_time():
-    planner = Planner.of(ask([*WORDS, "--ranks", "64", "--link", "1GB/s,1ms"]), single())
-    found = [planner.outlook(ranks) for ranks in planner.scan()]
-    assert model.paying(found).case.ranks < 64
-    assert model.shortest(found).seconds == min(o.seconds for o in found)
+    planner = Planner.of(read_request([*WORDS, "--ranks", "64", "--link", "1GB/s,1ms"]), single())
+    found = [planner.predict(ranks) for ranks in planner.scan()]
+    assert model.largest_efficient(found, 0.5).case.ranks < 64
+    assert model.fastest(found).seconds == min(o.seconds for o in found)
     case = found[-1].case
-    assert model.slower(case._replace(needed=0.0)) == 1.0
-    assert 1.0 < model.slower(case._replace(rows=10, needed=160.0)) <= 1.5
+    assert model.epoch_growth(case._replace(needed=0.0)) == 1.0
+    assert 1.0 < model.epoch_growth(case._replace(rows=10, needed=160.0)) <= 1.5
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--ranks", "4"], "plan needs data"),
-        ([DATA], "plan needs --ranks"),
+        ([DATA], "plan needs the ranks of the job"),
         ([DATA, "--ranks", "0"], "--ranks must be a whole number of at least 1"),
-        ([DATA, "--ranks", "2", "--link", "fast"], "--link is like 100Gbit/s,2us"),
+        ([DATA, "--ranks", "2", "--link", "fast"], "--link must be like 100Gbit/s,2us"),
         ([DATA, "--ranks", "2", "--link", "measured"], "mpirun -n 2"),
-        ([DATA, "--ranks", "2", "--disk", "quick"], "--disk is like 2GB/s"),
-        ([DATA, "--ranks", "2", "--failures", "often"], "--failures is like 1/day"),
-        ([DATA, "--simulate", "0"], "--simulate takes numbers of ranks"),
+        ([DATA, "--ranks", "2", "--disk", "quick"], "--disk must be like 2GB/s"),
+        ([DATA, "--ranks", "2", "--failures", "often"], "--failures must be like 1/day"),
+        ([DATA, "--simulate", "0"], "--simulate needs numbers of ranks"),
         ([DATA, "--simulate", "2", "--compress", "auto"], "cannot choose by measured speeds"),
-        ([DATA, "--ranks", "2", "--columns", "4"], "for rows that are not there yet"),
+        ([DATA, "--ranks", "2", "--columns", "4"], "describe data that do not exist yet"),
         ([DATA, "--rank", "2"], "did you mean --ranks"),
     ],
 )
@@ -203,11 +192,11 @@ def test_mistakes_are_one_line(words, told, tmp_path, monkeypatch):
 
 
 def test_rates_are_read():
-    assert disk.rate("2GB/s") == 2e9
-    assert disk.seconds_between("2/day") == disk.seconds_between("2/days") == 43200.0
-    assert disk.seconds_between("2/hour") == disk.seconds_between("2/hours") == 1800.0
-    assert disk.seconds_between("3/minute") == disk.seconds_between("1 / min") / 3 == 20.0
-    assert disk.seconds_between("1/second") == disk.seconds_between("1/s") == 1.0
+    assert disk.read("2GB/s") == 2e9
+    assert failures.seconds_between("2/day") == failures.seconds_between("2/days") == 43200.0
+    assert failures.seconds_between("2/hour") == failures.seconds_between("2/hours") == 1800.0
+    assert failures.seconds_between("3/minute") == failures.seconds_between("1 / min") / 3 == 20.0
+    assert failures.seconds_between("1/second") == failures.seconds_between("1/s") == 1.0
     for text in ("1/", "1/hourss", "1/month", "1/ss"):
-        with pytest.raises(ValueError, match="--failures is like"):
-            disk.seconds_between(text)
+        with pytest.raises(ValueError, match="--failures must be like"):
+            failures.seconds_between(text)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -312,8 +313,28 @@ def test_a_checkpoint_counts_if_it_is_newer_than_the_start_of_the_script(here):
     assert not requeue.saved_since(1000, ["job.toml", "--out", "other.h5"])
 
 
-def test_outside_commands_start_no_mpi_inside_a_job():
-    from mpiopt.core.config.commands import from_outside
+@pytest.mark.parametrize(("seconds", "code"), [("1000", 0), ("1001", 1), ("soon", 1)])
+def test_scripts_of_older_versions_ask_by_the_old_name_of_the_module(here, seconds, code):
+    (here / "runs" / "a.ckpt").mkdir(parents=True)
+    (here / "runs" / "a.ckpt" / "000001.h5").touch()
+    os.utime(here / "runs" / "a.ckpt" / "000001.h5", (1000, 1000))
+    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    answers = [
+        subprocess.run(
+            [sys.executable, "-W", "always", "-m", module, seconds, "job.toml"],
+            env=variables,
+            capture_output=True,
+            text=True,
+        )
+        for module in ("mpiopt.slurm.saved", "mpiopt.cluster.slurm.requeue")
+    ]
+    assert [answer.returncode for answer in answers] == [code, code]
+    assert "DeprecationWarning: mpiopt.slurm.saved has moved to mpiopt.cluster.slurm.requeue" in answers[0].stderr
+    assert "DeprecationWarning" not in answers[1].stderr
 
-    assert all(from_outside(words) for words in (["status"], ["halt", "a"], ["sweep", "a", "--collect"]))
-    assert not any(from_outside(words) for words in ([], ["train", "a"], ["sweep", "a"]))
+
+def test_commands_from_outside_start_no_mpi_inside_a_job():
+    from mpiopt.core.config.commands import runs_without_mpi
+
+    assert all(runs_without_mpi(words) for words in (["status"], ["halt", "a"], ["sweep", "a", "--collect"]))
+    assert not any(runs_without_mpi(words) for words in ([], ["train", "a"], ["sweep", "a"]))

@@ -1,4 +1,4 @@
-"""What `mpiopt plan` is asked: the job as for `train`, the ranks, and what is known of the machine."""
+"""The command line of `mpiopt plan`: the job as for `train`, the ranks, and figures of the machine."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ USAGE = """mpiopt plan DATA [job.toml] [flags of train] --ranks P [flags]
 mpiopt plan --rows N --columns D [--density R] [--classes C] [flags of train] --ranks P [flags]
 
   --ranks P            ranks of the job
-  --ranks-per-node R   that share a node's link (default 1)
-  --cores C            of a node, where there are fewer than ranks
-  --link RATE,LATENCY  of a node, as 100Gbit/s,2us; measured: between the ranks of
-                       this very run (mpirun -n 2 … plan); default 10Gbit/s,5us
-  --rows N             rows of the whole, of which DATA are a part or none
-  --columns D  --density R  --classes C    of rows that are not there yet
-  --disk RATE          of checkpoints, as 2GB/s; default: measured beside the result
-  --failures RATE      of the whole job, as 1/day: the best checkpoint interval
-  --save-seconds S     with --failures, and no data: for checkpoints that take so long
-  --simulate RANKS     run all of so many ranks in this process, with simulated time"""
+  --ranks-per-node R   ranks that share the link of a node (default 1)
+  --cores C            cores of a node, if there are fewer than ranks
+  --link RATE,LATENCY  network of a node, as 100Gbit/s,2us (default 10Gbit/s,5us);
+                       measured: between the ranks of this run (mpirun -n 2 … plan)
+  --rows N             rows of the whole data set, if DATA is a part of it
+  --columns D  --density R  --classes C    shape of data that do not exist yet
+  --disk RATE          speed of the disk, as 2GB/s; default: measured
+  --failures RATE      failures of the whole job, as 1/day: adds the best
+                       checkpoint interval
+  --save-seconds S     with --failures and without data: the best interval for
+                       checkpoints that take S seconds
+  --simulate RANKS     run each of these numbers of ranks to the end, in this
+                       process with simulated time: 1,4,16"""
 
 
 @dataclass(frozen=True)
-class Question:
-    """One plan."""
+class PlanRequest:
+    """What to predict."""
 
     job: Job
     ranks: int = 0
@@ -47,13 +50,13 @@ class Question:
     simulate: str = ""
 
 
-def ask(words: Sequence[str]) -> Question:
-    """Read the words of a command line.
+def read(words: Sequence[str]) -> PlanRequest:
+    """Read the command line.
 
     Raises
     ------
     ValueError
-        One line: an unknown flag, a number out of range, no data, no ranks.
+        In one line, for an unknown flag, a number out of range, or missing data or ranks.
     """
     positional, settings = parse(words, job_file.flags() | dict.fromkeys(FLAGS, True))
     ours = {flag: text for flag, text in settings if flag in FLAGS}
@@ -62,13 +65,15 @@ def ask(words: Sequence[str]) -> Question:
     if not positional:
         positional = [_recipe(ours)]
     elif "columns" in ours or "density" in ours or "classes" in ours:
-        raise ValueError("--columns, --density and --classes are for rows that are not there yet; DATA has its own")
+        raise ValueError(
+            "--columns, --density and --classes describe data that do not exist yet; leave out these flags, or DATA"
+        )
     job = job_from(positional, theirs)
     channel_setup.check_exchange_options(job)
     if "ranks" not in numbers and "simulate" not in ours:
-        raise ValueError("plan needs --ranks P, the ranks of the job")
-    texts = {key: ours.get(key, getattr(Question(job), key)) for key in TEXTS}
-    return Question(
+        raise ValueError("plan needs the ranks of the job: --ranks P")
+    texts = {key: ours.get(key, getattr(PlanRequest(job), key)) for key in TEXTS}
+    return PlanRequest(
         job=job,
         ranks=numbers.get("ranks", 0),
         ranks_per_node=numbers.get("ranks-per-node", 1),
@@ -90,7 +95,9 @@ def _number(flag: str, text: str) -> int:
 
 def _recipe(ours: dict[str, str]) -> str:
     if "rows" not in ours or "columns" not in ours:
-        raise ValueError("plan needs data: mpiopt plan DATA --ranks P, or --rows N --columns D for rows to come")
+        raise ValueError(
+            "plan needs data: mpiopt plan DATA --ranks P, or --rows N --columns D for data that do not exist yet"
+        )
     task = f"multiclass,classes={ours['classes']}" if int(ours.get("classes", 2)) > 2 else "binary"
     density = f",density={ours['density']}" if "density" in ours else ""
     return f"generate:n={ours['rows']},d={ours['columns']}{density},task={task}"
