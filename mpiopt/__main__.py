@@ -95,7 +95,7 @@ def run_with_mpi(words: Sequence[str], stop: StopSignal) -> int:
     from mpi4py import MPI
 
     from mpiopt.cli.main import run_command
-    from mpiopt.comm.mpi.comm import MpiComm, met
+    from mpiopt.comm.mpi.comm import MpiComm, all_arrive
     from mpiopt.resilience.signals import LEVELS
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
@@ -108,7 +108,7 @@ def run_with_mpi(words: Sequence[str], stop: StopSignal) -> int:
         if comm.size == 1:
             raise
         abort_after_traceback()
-    if code == USER_ERROR and not met(MPI.COMM_WORLD, JOINT_FAILURE_SECONDS):
+    if code == USER_ERROR and not all_arrive(MPI.COMM_WORLD, JOINT_FAILURE_SECONDS):
         print(f"mpiopt: rank {comm.rank} alone failed: {text}", file=sys.stderr, flush=True)
         MPI.COMM_WORLD.Abort(USER_ERROR)
     if comm.rank == 0:
@@ -130,7 +130,7 @@ def run_and_survive_losses(words: Sequence[str], stop: StopSignal) -> None:
     from mpiopt.comm.membership import AGAIN
     from mpiopt.comm.mpi.ulfm import UlfmMembership
 
-    membership = UlfmCrew(MPI.COMM_WORLD, limit)
+    membership = UlfmMembership(MPI.COMM_WORLD, limit)
     comm = membership.everyone()
     signal.alarm(0)
     if membership.first:
@@ -138,12 +138,12 @@ def run_and_survive_losses(words: Sequence[str], stop: StopSignal) -> None:
     try:
         code, text = run_command(words, comm, stop, MPI.Get_library_version())
     except Exception as error:
-        if not membership.lost(error):  # an internal error
+        if not membership.is_rank_loss(error):  # an internal error
             note_end(os.environ, INTERNAL_ERROR)
             abort_after_traceback()
         print(f"mpiopt: a rank was lost: {error}", file=sys.stderr, flush=True)
         code, text = AGAIN, ""
-    if code == USER_ERROR and not membership.met(JOINT_FAILURE_SECONDS):
+    if code == USER_ERROR and not membership.all_arrive(JOINT_FAILURE_SECONDS):
         print(f"mpiopt: rank {comm.rank} alone failed: {text}", file=sys.stderr, flush=True)
         note_end(os.environ, code)
         MPI.COMM_WORLD.Abort(USER_ERROR)

@@ -39,7 +39,9 @@ def plot(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     from mpiopt.results import plot as drawing
 
     out = dict(settings).get("out", str(Path(paths[0]).with_suffix(".png")))
-    together(comm, lambda: drawing.plot(paths, out) if comm.rank == 0 else None)
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            drawing.plot(paths, out)
     print_on_root(comm, f"written: {out}")
     return 0
 

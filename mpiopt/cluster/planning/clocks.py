@@ -54,7 +54,7 @@ class Clocks:
             return max(self._arrived[lane, number])
 
 
-class ClockComm:
+class ClockComm(CommDefaults):
     """The communicator `inner` on a rank's simulated clock."""
 
     def __init__(self, inner: Comm, clocks: Clocks) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from mpiopt.algorithms.warm_start import TUNING
 from mpiopt.cluster.planning.link import Link, sent
 from mpiopt.cluster.planning.probe import Measurement
-from mpiopt.compress.allreduce import costs_of
+from mpiopt.compress.allreduce import route_costs
 from mpiopt.objective.objective import Objective
 from mpiopt.training.network_model import Candidate, exchange
 
@@ -149,7 +149,7 @@ def _compressed_sum(nbytes: int, case: Case, link: Link) -> ExchangeCost:
     seconds = exchange(link.speeds(0.0, case.ranks), without_coding, case.unknowns, case.ranks)
     if without_coding.compressor is None:
         return ExchangeCost(link.seconds("sum", nbytes, case.ranks), 0.0, sent("sum", nbytes, case.ranks))
-    bytes_ = min(costs_of(without_coding.compressor, case.unknowns, case.ranks, without_coding.downlink).values())
+    bytes_ = min(route_costs(without_coding.compressor, case.unknowns, case.ranks, without_coding.downlink).values())
     return ExchangeCost(times * seconds, 0.0, times * bytes_)
 
 

@@ -167,7 +167,7 @@ def _run_one_period(objective: Objective, algorithm: Algorithm[Any], channel: Ch
 
 
 def _run_rounds(
-    objective: Objective, algorithm: Algorithm[Any], watch: Watch, now: RunState, until: ProbeLimits
+    objective: Objective, algorithm: Algorithm[Any], watch: RunTimer, now: RunState, until: ProbeLimits
 ) -> list[float]:
     """Run rounds until the limits are reached; return the epochs of each."""
     epochs: list[float] = []

@@ -94,7 +94,7 @@ def take(path: str, target: str, options: DataOptions, rows: int | None, seed: i
 
 def _write_head(path: str, folder: str) -> tuple[str, float]:
     """Write the head of a text file into `folder`; return its path and its part of the whole file."""
-    text, part = head(path, HEAD)
+    text, part = read_head(path, HEAD)
     plain = Path(path.removesuffix(".gz").removesuffix(".bz2")).name
     name = str(Path(folder, plain))
     Path(name).write_bytes(text)

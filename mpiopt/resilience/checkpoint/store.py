@@ -125,7 +125,7 @@ class Checkpoints:
     def check(self) -> None:
         """Finish what is pending; raise OSError on all ranks if another run has taken over the folder."""
         self.finish()
-        on_first(self.comm, self._files.lease.check)
+        run_on_root(self.comm, self._files.lease.check)
 
     def release(self, ending: str, code: int = 0) -> None:
         """Note in the folder how the run has ended; a folder without checkpoints is removed.
