@@ -20,10 +20,10 @@ import math
 from collections.abc import Collection
 from typing import NamedTuple
 
-from mpiopt.algorithms.preconditioner import LARGEST_COUPLED, LARGEST_WIDTH
-
 MULTIPLY, NUMBER, SPARSE, PAIR, ROW, LATENCY, BYTE = 0.03e-9, 0.35e-9, 5e-9, 2e-9, 10e-9, 20e-6, 1e-9
 FACTOR, INVERSE = 0.1e-9, 0.3e-9
+COUPLED = 2600  # unknowns up to which that matrix couples the outputs
+METRIC = 2000  # columns up to which saga and lbfgs hold a matrix of curvature
 
 
 class Size(NamedTuple):
@@ -74,7 +74,7 @@ def lbfgs(size: Size) -> float:
 
 def in_metric(size: Size) -> bool:
     """Say whether a matrix of curvature can be held and used."""
-    return size.smooth and size.unknowns / size.outputs <= LARGEST_WIDTH
+    return size.smooth and size.unknowns / size.outputs <= METRIC
 
 
 def epochs(name: str, size: Size) -> float:
@@ -126,7 +126,7 @@ def curvature(size: Size) -> float:
 def held_curvature(size: Size) -> float:
     """Seconds to make and invert the matrix that saga and lbfgs hold: for all outputs at once where that is small."""
     columns = size.unknowns / size.outputs
-    if size.outputs > 1 and size.unknowns <= LARGEST_COUPLED:
+    if size.outputs > 1 and size.unknowns <= COUPLED:
         return (size.outputs + 1) / 2 * curvature(size) + INVERSE * size.unknowns**3
     return curvature(size) / size.outputs + INVERSE * columns**3
 
