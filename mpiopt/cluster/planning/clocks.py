@@ -148,7 +148,7 @@ class ClockComm(CommDefaults):
         self._inner.agree(error)
         self._leave("agree", 8, number)
 
-    def post(self, wire: Array, to: int) -> NoReturn:
+    def send(self, payload: Array, to: int) -> NoReturn:
         """Refuse: the time at which a message is received depends on the real clock of the machine."""
         raise ValueError("an asynchronous exchange has no simulated time; use --exchange sync, overlap or timed")
 

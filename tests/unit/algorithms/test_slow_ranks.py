@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,23 +170,6 @@ def test_in_the_background_a_sum_is_a_sum_and_a_maximum_a_maximum():
         np.testing.assert_array_equal(total, [0.0, 3.0, 6.0, 3.0])
         np.testing.assert_array_equal(most, [2.0, 0.0, np.nan])
         assert worked or not rank
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"exchange": "later"}, "exchange must be one of sync, overlap, timed, async, not 'later'"),
-        ({"staleness": -1}, "staleness must be at least 0"),
-        ({"round_seconds": -1.0}, "round_seconds must be at least 0"),
-        ({"round_seconds": 0.1}, "round_seconds is for exchange 'timed' only, not for 'sync'"),
-        ({"exchange": "timed", "staleness": 2}, "staleness is for exchange 'async' only, not for 'timed'"),
-        ({"exchange": "async", "refresh": 0.0}, "needs refreshes"),
-        ({"exchange": "async", "extrapolate": 3}, "no extrapolation"),
-    ],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        replace(Saga(), **options)
 
 
 @pytest.mark.parametrize("keeps", [{Layout.PER_RANK}, set()], ids=["same ranks", "other ranks"])

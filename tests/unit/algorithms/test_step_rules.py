@@ -179,27 +179,6 @@ def test_adgd_lengthens_steps_within_the_bound_of_single_rows():
     assert steps[-1] == pytest.approx(lipschitz.step(shown, 8))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"step_size": "linesearch"}, r"a number or one of auto, global, line-search, theoretical, not 'linesearch'"),
-        ({"step_size": "harmonic"}, "not 'harmonic'"),
-        ({"step_size": -1.0}, "step_size must be at least 0, not -1.0"),
-        ({"step_size": float("nan")}, "step_size must be at least 0, not nan"),
-        (
-            {"step_size": "theoretical", "preconditioner": "full"},
-            "needs preconditioner 'auto', 'none' or 'diagonal', not 'full'",
-        ),
-        ({"step_size": "line-search", "exchange": "async"}, "needs exchange 'sync' or 'timed', not 'async'"),
-        ({"step_size": "global", "exchange": "overlap"}, "needs exchange 'sync' or 'timed', not 'overlap'"),
-    ],
-)
-def test_wrong_options_are_refused_in_one_line(options, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        Saga(**options)
-    assert "\n" not in str(caught.value)
-
-
 def test_theory_wants_a_bounded_curvature_and_dlas_its_own_rules():
     with pytest.raises(
         ValueError, match="step_size theoretical needs a loss whose curvature is bounded; that of poisson"
