@@ -1,6 +1,5 @@
 """What compressed exchanges are made of: coordinates, short sums of curvatures, bounds, and what is refused."""
 
-
 import numpy as np
 import pytest
 
