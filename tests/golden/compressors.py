@@ -1,6 +1,6 @@
-"""Write the golden bytes of compressors that have none: python tests/golden/compressors.py. None is written anew.
+"""Write the golden bytes of compressors that have none: python tests/golden/compressors.py. Others are kept.
 
-A wire format never changes; a member that needs another one gets another name.
+A wire format never changes; a compressor that needs another one gets another name.
 """
 
 import json
@@ -15,15 +15,15 @@ D = 37
 
 
 def vector():
-    """Give D numbers of many sizes, exact on every machine."""
+    """Return D numbers of many sizes, exact on every machine."""
     i = np.arange(D)
     return (i * 37 % 101 - 50) * 2.0 ** (i % 7 - 3) / 3
 
 
 def record(compressor):
-    """Give the wire of the vector, and a checksum of what comes back."""
-    wire = compressor.encode(vector(), SEED)
-    return {"wire": wire.tobytes().hex(), "decoded": zlib.crc32(compressor.decode(wire, D).tobytes())}
+    """Return the bytes of the compressed vector, and a checksum of the decoded one."""
+    payload = compressor.encode(vector(), SEED)
+    return {"wire": payload.tobytes().hex(), "decoded": zlib.crc32(compressor.decode(payload, D).tobytes())}
 
 
 def main():

@@ -1,4 +1,4 @@
-"""A gap is an upper bound of the distance to the optimum, for every loss and penalty, with an intercept."""
+"""A duality gap is an upper bound on F(w) − F*, for every loss and penalty, with an intercept."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_the_gap_bounds_the_distance_and_vanishes_at_the_optimum(loss, penalty):
         assert labels.rarest_share == pytest.approx(found[0].rarest_share)
 
 
-def test_without_a_penalty_the_gradient_is_the_measure():
+def test_without_a_penalty_the_certificate_is_a_gradient_norm():
     def main(comm):
         target, channel = objective("squared", 0.0, 0.0, "dense", comm), Channel(comm, seed=3)
         start = evaluate_exact(target, target.zeros(), channel)

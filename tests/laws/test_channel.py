@@ -1,6 +1,7 @@
-"""Laws of compressed sums: what all ranks get is the same, is what was sent, and is counted as it was sent.
+"""Laws of compressed sums: all ranks get the same, it is what was sent, and it is counted as it was sent.
 
-Over every compressor, one way and both ways, on 1, 2, 3 and 5 ranks, for vectors shorter than the ranks are many.
+Over every compressor, with and without a compressed way back, on 1, 2, 3 and 5 ranks, also for vectors shorter than
+the number of ranks.
 """
 
 import math
@@ -34,12 +35,12 @@ def compressor(request):
 
 
 def vector(rank, d, k=0):
-    """Unlike on all ranks, and one of them zero."""
+    """Return a vector that differs on all ranks and is zero on rank 3."""
     return np.random.default_rng([rank, d, k]).standard_normal(d) * (rank + 1) * (rank != 3)
 
 
 class Spy:
-    """A communicator that notes what every verb is handed and what it gives."""
+    """A communicator that records the arguments and results of its collectives."""
 
     def __init__(self, comm):
         self.inner, self.seen = comm, []
@@ -49,26 +50,26 @@ class Spy:
         if name not in ("sum", "max", "allgather", "alltoall"):
             return found
 
-        def verb(x):
+        def call(x):
             result = found(x)
             self.seen.append((name, x, result))
             return result
 
-        return verb
+        return call
 
 
-def payload(verb, x, result, rank, size):
-    """Give bytes sent, bytes received and messages, from the arrays alone."""
+def bytes_of(call, x, result, rank, size):
+    """Return bytes sent, bytes received and messages of a collective, from its arrays alone."""
     others = [r for r in range(size) if r != rank]
-    if verb == "allgather":
+    if call == "allgather":
         return x.nbytes * len(others), sum(result[r].nbytes for r in others), len(others)
-    if verb == "alltoall":
+    if call == "alltoall":
         return (
             sum(x[r].nbytes for r in others),
             sum(result[r].nbytes for r in others),
             sum(x[r].size > 0 for r in others),
         )
-    if verb == "max" or is_small(x.nbytes, size):
+    if call == "max" or is_small(x.nbytes, size):
         return x.nbytes * len(others), x.nbytes * len(others), len(others)
     cuts = [block(x.size, size, r) for r in range(size)]
     part = [(b - a) * x.itemsize for a, b in cuts]
@@ -77,7 +78,7 @@ def payload(verb, x, result, rank, size):
 
 
 def exchanged(size, compressor, downlink, d, rounds=(0,), seed=5, stream=11):
-    """Give from each rank the parts of each round, the traffic, and the verbs."""
+    """Return from each rank the sums of each round, the traffic, and the collectives."""
 
     def main(comm):
         spy = Spy(comm)
@@ -85,35 +86,35 @@ def exchanged(size, compressor, downlink, d, rounds=(0,), seed=5, stream=11):
         parts = []
         for k in rounds:
             x = vector(comm.rank, d, 0)
-            kept = x.copy()
+            before = x.copy()
             parts.append(channel.compress(x, k, stream))
-            assert x.tobytes() == kept.tobytes()
+            assert x.tobytes() == before.tobytes()
         return parts, channel.traffic, spy.seen
 
     return spmd(size, main)
 
 
-def taken(compressor, seen, size, d):
-    """Give what each rank's vector became on its way to the others, and the sum, from the verbs of all ranks."""
-    verb = seen[0][0][0]
-    if verb == "allgather":
-        wires = [verbs[0][1] for verbs in seen]
-        own = [compressor.decode(wire, d) for wire in wires]
+def decoded(compressor, seen, size, d):
+    """Decode each rank's vector as the others received it, and the sum, from the collectives of all ranks."""
+    call = seen[0][0][0]
+    if call == "allgather":
+        payloads = [calls[0][1] for calls in seen]
+        own = [compressor.decode(message, d) for message in payloads]
         return own, sum(own)
     cuts = [slice(*block(d, size, r)) for r in range(size)]
     own = np.zeros((size, d))
-    for r, verbs in enumerate(seen):  # what rank r got of rank j's slice r
-        for j, wire in enumerate(verbs[0][2]):
-            own[j, cuts[r]] = compressor.decode(wire, cuts[r].stop - cuts[r].start)
+    for r, calls in enumerate(seen):  # rank r received rank j's slice r
+        for j, message in enumerate(calls[0][2]):
+            own[j, cuts[r]] = compressor.decode(message, cuts[r].stop - cuts[r].start)
     if seen[0][1][1].dtype == np.uint8:
-        back = [compressor.decode(verbs[1][1], cut.stop - cut.start) for verbs, cut in zip(seen, cuts, strict=True)]
+        back = [compressor.decode(calls[1][1], cut.stop - cut.start) for calls, cut in zip(seen, cuts, strict=True)]
         return list(own), np.concatenate(back)
     return list(own), own.sum(axis=0)
 
 
 @pytest.mark.parametrize("downlink", [False, True], ids=["one way", "both ways"])
 @pytest.mark.parametrize("size", SIZES)
-def test_all_get_the_same_sum_of_what_the_others_make_of_each_vector(compressor, size, downlink):
+def test_all_ranks_get_the_same_sum_of_the_vectors_as_received(compressor, size, downlink):
     for d in DIMENSIONS:
         found = exchanged(size, compressor, downlink, d)
         parts, seen = [p[0] for p, *_ in found], [s for *_, s in found]
@@ -128,13 +129,13 @@ def test_all_get_the_same_sum_of_what_the_others_make_of_each_vector(compressor,
         if not (downlink and route is Route.SLICES):
             np.testing.assert_allclose(parts[0].total, sum(p.own for p in parts), rtol=1e-13, atol=1e-13)
         if route is not Route.SUM:
-            own, total = taken(compressor, seen, size, d)
+            own, total = decoded(compressor, seen, size, d)
             assert [p.own.tobytes() for p in parts] == [x.tobytes() for x in own]
             np.testing.assert_allclose(parts[0].total, total, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_one_seed_and_round_draw_once_and_others_anew(compressor, size):
+def test_a_seed_and_round_determine_the_draw(compressor, size):
     chance = compressor.unbiased and compressor.name != "none"
     one = [p for p, *_ in exchanged(size, compressor, False, 40, (0, 1, 2, 1))]
     again = [p for p, *_ in exchanged(size, compressor, False, 40, (1,))]
@@ -155,7 +156,7 @@ def test_one_seed_and_round_draw_once_and_others_anew(compressor, size):
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_ranks_draw_apart_but_where_projections_are_added(compressor, size):
+def test_ranks_draw_independently_unless_projections_are_added(compressor, size):
     """Two ranks with the same vector have the same error only if they must."""
     if not compressor.unbiased or compressor.name == "none":
         return
@@ -170,11 +171,11 @@ def test_ranks_draw_apart_but_where_projections_are_added(compressor, size):
 
 @pytest.mark.parametrize("downlink", [False, True], ids=["one way", "both ways"])
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_counted_is_what_was_handed_over(compressor, size, downlink):
+def test_counts_are_those_of_the_arrays(compressor, size, downlink):
     for d in (0, 3, 40, 900):
         found = exchanged(size, compressor, downlink, d, (0, 1))
         for rank, (_, traffic, seen) in enumerate(found):
-            sent, received, messages = np.sum([payload(*verb, rank, size) for verb in seen], axis=0)
+            sent, received, messages = np.sum([bytes_of(*call, rank, size) for call in seen], axis=0)
             assert (traffic.bytes_sent, traffic.bytes_received, traffic.messages) == (sent, received, messages)
             assert traffic.exchanges == len(seen)
             assert traffic.bytes_plain == 2 * allreduce.exact_sum_bytes(d, size)
@@ -183,7 +184,7 @@ def test_what_is_counted_is_what_was_handed_over(compressor, size, downlink):
 
 @pytest.mark.parametrize("downlink", [False, True], ids=["one way", "both ways"])
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_the_route_is_the_cheapest_and_costs_what_was_expected(compressor, size, downlink):
+def test_the_route_is_the_cheapest_and_costs_the_expected_bytes(compressor, size, downlink):
     if compressor.name == "none":
         return
     for d in (1, 40, 900):
@@ -193,20 +194,20 @@ def test_the_route_is_the_cheapest_and_costs_what_was_expected(compressor, size,
         rounds = tuple(range(60 if compressor.name in ("participation", "sparsified") else 2))
         traffic = [t for _, t, _ in exchanged(size, compressor, downlink, d, rounds)]
         mean = sum(t.bytes_sent for t in traffic) / size / len(rounds)
-        spread = 0.35 if len(rounds) > 2 else 0.0  # of those whose lengths are random: 5 standard deviations at least
+        spread = 0.35 if len(rounds) > 2 else 0.0  # at least 5 standard deviations of random lengths
         uneven = (size - 1) * 8.0 * (-(-d // size) * size - d) / size + (size - 1) * 16 * (
             d % size > 0
         )  # last slices
         assert mean == pytest.approx(costs[route], rel=spread, abs=uneven + 1e-9 + spread * 8 * size)
-        verbs = {v for *_, seen in exchanged(size, compressor, downlink, d) for v, *_ in seen}
+        calls = {v for *_, seen in exchanged(size, compressor, downlink, d) for v, *_ in seen}
         assert (
-            verbs
+            calls
             == {Route.SUM: {"allgather"}, Route.GATHER: {"allgather"}, Route.SLICES: {"alltoall", "allgather"}}[route]
         )
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_without_a_compressor_plain_bytes_are_those_sent(size):
+def test_without_a_compressor_bytes_plain_are_those_sent(size):
     def main(comm):
         channel = Channel(comm)
         for d in (0, 1, 30, 3000, 30000):
@@ -222,7 +223,7 @@ def test_without_a_compressor_plain_bytes_are_those_sent(size):
 
 @pytest.mark.parametrize("share", [0.1, 0.9])
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_a_long_sum_of_projections_sends_what_an_allreduce_of_them_would(size, share):
+def test_a_long_sum_of_projections_sends_the_bytes_of_an_allreduce(size, share):
     d = 40_000
     compressor = Compressor.make("rand-k", {"share": share})
     found = exchanged(size, compressor, False, d)
@@ -233,7 +234,7 @@ def test_a_long_sum_of_projections_sends_what_an_allreduce_of_them_would(size, s
     parts = [p[0] for p, *_ in found]
     assert len({p.total.tobytes() for p in parts}) == 1
     np.testing.assert_allclose(sum(p.own for p in parts), parts[0].total, rtol=1e-14, atol=1e-13)
-    for rank, p in enumerate(parts):  # where they are kept, own numbers are right to float32
+    for rank, p in enumerate(parts):  # numbers that are kept are right to float32
         x = vector(rank, d)
         assert (np.abs(p.own[p.own != 0] * share - x[p.own != 0]) <= 2e-7 * size**2 * 5).all()
 
@@ -257,15 +258,15 @@ def fits(compressor, name):
     return name == "error-feedback" or compressor.unbiased
 
 
-def remembered(size, compressor, name, downlink, d, rounds, residual=True):
-    """Give from each rank the estimates of each round, h_k, H and the residual."""
+def estimated(size, compressor, name, downlink, d, rounds, residual=True):
+    """Return from each rank the estimates of each round, h_k, H and the residual."""
 
     def main(comm):
         channel = Channel(comm, 7, compressor, name, downlink)
-        x, own, whole, owed = vector(comm.rank, d), np.zeros(d), np.zeros(d), np.zeros(d)
-        owed = owed if residual else None
-        found = [error_feedback.update(x, own, whole, channel, k, 3, owed) for k in range(rounds)]
-        return found, own, whole, owed
+        x, own, common, residuals = vector(comm.rank, d), np.zeros(d), np.zeros(d), np.zeros(d)
+        residuals = residuals if residual else None
+        found = [error_feedback.update(x, own, common, channel, k, 3, residuals) for k in range(rounds)]
+        return found, own, common, residuals
 
     return spmd(size, main)
 
@@ -282,7 +283,7 @@ def test_a_memory_of_a_constant_vector_finds_the_sum_linearly(compressor, name, 
             alpha = compressor.contraction(d)
         rounds = math.ceil(40 / alpha)
         exact = sum(vector(r, d) for r in range(size))
-        found = remembered(size, compressor, name, downlink, d, rounds)
+        found = estimated(size, compressor, name, downlink, d, rounds)
         assert all(len({f[k].tobytes() for f, *_ in found}) == 1 for k in range(rounds))
         off = [np.linalg.norm(e - exact) / np.linalg.norm(exact) for e in found[0][0]]
         assert off[-1] < 1e-6, (size, rounds)
@@ -293,28 +294,28 @@ def test_a_memory_of_a_constant_vector_finds_the_sum_linearly(compressor, name, 
 @pytest.mark.parametrize("downlink", [False, True], ids=["one way", "both ways"])
 @pytest.mark.parametrize("name", ["difference", "error-feedback"])
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_what_all_know_is_the_sum_of_what_each_knows_but_for_what_the_way_back_owes(compressor, name, size, downlink):
+def test_the_common_memory_is_the_sum_of_the_memories_and_residuals(compressor, name, size, downlink):
     if not fits(compressor, name):
         return
     for d in (1, 3, 24, 300):
-        found = remembered(size, compressor, name, downlink, d, 8)
-        own, whole, owed = (np.array([f[i] for f in found]) for i in (1, 2, 3))
-        assert len({w.tobytes() for w in whole}) == 1
+        found = estimated(size, compressor, name, downlink, d, 8)
+        own, common, residuals = (np.array([f[i] for f in found]) for i in (1, 2, 3))
+        assert len({w.tobytes() for w in common}) == 1
         s = spmd(size, lambda c, d=d: Channel(c, 7, compressor, name, downlink).shrink(d))[0]
-        np.testing.assert_allclose(own.sum(axis=0), whole[0] + s * owed.sum(axis=0), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(own.sum(axis=0), common[0] + s * residuals.sum(axis=0), rtol=1e-12, atol=1e-12)
         if not downlink:
-            assert not owed.any()
+            assert not residuals.any()
 
 
 class _Size:
-    """Stands for a communicator of which only the number of ranks is asked."""
+    """A communicator of which only the number of ranks is used."""
 
     def __init__(self, size):
         self.size, self.rank = size, 0
 
 
 @pytest.mark.parametrize("name", ["none", "difference"])
-def test_estimates_without_a_bias_are_right_in_the_mean(compressor, name):
+def test_unbiased_memories_have_the_right_mean(compressor, name):
     if not compressor.unbiased:
         return
     size, d, runs = 3, 5, 500
@@ -324,8 +325,8 @@ def test_estimates_without_a_bias_are_right_in_the_mean(compressor, name):
         found = []
         for run in range(runs):
             channel = Channel(comm, run, compressor, name)
-            own, whole = np.zeros(d), np.zeros(d)
-            found.append([error_feedback.update(vector(comm.rank, d), own, whole, channel, k, 3) for k in range(3)])
+            own, common = np.zeros(d), np.zeros(d)
+            found.append([error_feedback.update(vector(comm.rank, d), own, common, channel, k, 3) for k in range(3)])
         return np.array(found)
 
     e = spmd(size, main)[0] - exact
@@ -336,17 +337,17 @@ def test_estimates_without_a_bias_are_right_in_the_mean(compressor, name):
         assert late > 0.7 * early if name == "none" else late < 0.999 * early
 
 
-def test_the_share_s_is_that_of_the_numbers_that_travel():
-    """Where padding stays at home, the memory must not shrink by what longer vectors would bear."""
-    compressor, d = Compressor.make("rand-k"), 14  # one of 14 is kept, two of 16 would be
+def test_the_shrinking_is_that_of_the_numbers_that_travel():
+    """If padding is not sent, the memory must not use the factor of the longer vectors."""
+    compressor, d = Compressor.make("rand-k"), 14  # keeps one of 14, and would keep two of 16
     assert compressor.shrink(d) != compressor.shrink(16)
 
     def main(comm):
         channel = Channel(comm, 7, compressor)
-        own, whole = np.zeros((1, 16)), np.zeros((1, 16))
+        own, common = np.zeros((1, 16)), np.zeros((1, 16))
         sent = channel.compress(np.ones(d), 0, 3)
         wide = type(sent)(*(np.concatenate([part, np.zeros(2)])[None] for part in sent))
-        error_feedback.absorb(wide, own, whole, channel, d)
+        error_feedback.absorb(wide, own, common, channel, d)
         return own.max()
 
     assert spmd(2, main) == [pytest.approx(1.0)] * 2

@@ -1,4 +1,4 @@
-"""Laws of every compressor: what comes back, that means and variances are as stated, that payloads are checked.
+"""Laws of every compressor: it returns finite vectors, means and variances are as stated, payloads are checked.
 
 Statistical laws have fixed seeds and limits of 5 standard deviations.
 """
@@ -7,18 +7,17 @@ import contextlib
 import json
 import math
 import tomllib
-import zlib
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mpiopt.cli.list import describe_family
 from mpiopt.compress.compressors.base import Compressor, Summable
-from mpiopt.core.config.spec import PluginSpec, parse_spec, spec_of
+from mpiopt.core.config.spec import PluginSpec, parse_spec, written
+from tests.golden import compressors as golden_bytes
 
-# Every member with its defaults, and with options that take other ways through its code.
+# Every compressor with its defaults, and with options that run other parts of its code.
 OPTIONS = {
     "quantised": [
         {"levels": 1},
@@ -63,7 +62,7 @@ def through(compressor, x, seed=1):
 
 
 def vectors(d):
-    """Give vectors of d numbers that are hard in one way or another, by name."""
+    """Return difficult vectors of d numbers, by name."""
     rng = np.random.default_rng(d)
     x = rng.standard_normal(d)
     one = np.zeros(d)
@@ -82,15 +81,15 @@ def vectors(d):
 
 
 def errors(compressor, x, n, first=0):
-    """Give C(x) - x for n seeds, (n, d)."""
+    """Return C(x) - x for n seeds, (n, d)."""
     return np.array([through(compressor, x, seed) for seed in range(first, first + n)]) - x
 
 
-# ---- what comes back
+# ---- decoded vectors
 
 
 @pytest.mark.parametrize("d", DIMENSIONS)
-def test_what_comes_back_has_the_dimension_and_is_finite(compressor, d):
+def test_decoded_vectors_have_the_dimension_and_are_finite(compressor, d):
     if d > 1001 and ("haar" in repr(compressor) or "gaussian" in repr(compressor)):
         return  # d² numbers
     for kind, x in vectors(d).items():
@@ -122,7 +121,7 @@ def test_a_payload_need_not_be_writable_or_aligned(compressor):
 
 
 def test_multiples_by_powers_of_two_have_the_same_relative_error(compressor):
-    """So neither scale nor sign of a vector matters; sums of projections are float32 and are left out."""
+    """The scale of a vector does not matter; sums of projections are float32 and are left out."""
     if compressor.summable:
         return
     x = np.random.default_rng(5).standard_normal(200)
@@ -140,7 +139,7 @@ def test_unbiased_means_unbiased(compressor, d, kind):
         return
     x = vectors(d)[kind]
     if compressor.summable and kind == "denormal":
-        return  # no digits are left to turn or to divide
+        return  # too few digits are left to rotate or to divide
     n = 1500
     size = np.abs(x).max() or 1.0
     e = errors(compressor, x, n) / size
@@ -148,11 +147,11 @@ def test_unbiased_means_unbiased(compressor, d, kind):
     assert (np.abs(e.mean(axis=0)) <= limit + 2e-7 + 5e-324 / size).all()
 
 
-def test_biased_is_said_of_those_that_are(compressor):
+def test_biased_compressors_have_an_error_of_the_mean(compressor):
     if not compressor.unbiased:
         x = vectors(23)["random"]
         e = errors(compressor, x, 3)
-        assert (e[0] == e[1]).all()  # no chance in it
+        assert (e[0] == e[1]).all()  # deterministic
         assert np.abs(e[0]).max() > 0.1 or compressor.variance(23) == 0
         assert compressor.variance(23) < 1
 
@@ -173,7 +172,7 @@ def test_the_variance_holds(compressor, d):
 
 
 def attaining(compressor, d):
-    """Give a vector for which the docstring says that ω is attained."""
+    """Return a vector that attains ω by the docstring; None if it names none."""
     x = np.random.default_rng(1).standard_normal(d)
     omega = compressor.variance(d)
     if compressor.name == "quantised" and compressor.norm == "max":
@@ -197,7 +196,7 @@ def attaining(compressor, d):
 
 
 @pytest.mark.parametrize("d", [64, 256])
-def test_the_variance_is_attained_where_that_is_said(compressor, d):
+def test_the_variance_is_attained_as_stated(compressor, d):
     x, omega, n = attaining(compressor, d), compressor.variance(d), 600
     if x is None:
         return
@@ -228,7 +227,7 @@ def test_second_moments_are_as_stated(compressor, d, turned):
     assert (np.abs(products.mean(axis=0) - form) <= 5 * spread + 1e-6).all()
 
 
-def test_second_moments_are_known_for_the_paper_s_six():
+def test_second_moments_are_known_for_the_compressors_of_the_paper():
     paper = {
         "none": {},
         "quantised": {"levels": 1, "norm": "l2", "block": 0},
@@ -243,11 +242,11 @@ def test_second_moments_are_known_for_the_paper_s_six():
         compressor = Compressor.make(name, options)
         form = compressor.second_moment(m)
         assert np.trace(form) <= (1 + compressor.variance(9)) * np.trace(m) * (1 + 1e-9)
-        if name != "quantised":  # for the others ω is the same for every x
+        if name != "quantised":  # the others have the same ω for every x
             assert np.trace(form) == pytest.approx((1 + compressor.variance(9)) * np.trace(m), rel=1e-6)
 
 
-# ---- the payload
+# ---- payloads
 
 
 @pytest.mark.parametrize("d", [0, 1, 5, 64, 1001])
@@ -272,7 +271,7 @@ def test_a_payload_of_another_length_is_refused(compressor, d):
             compressor.decode(payload, 2 * d + 70)
 
 
-def test_noise_in_a_payload_is_numbers_or_an_error(compressor):
+def test_a_random_payload_is_decoded_or_refused(compressor):
     rng = np.random.default_rng(8)
     payload = compressor.encode(rng.standard_normal(50), 1)
     with np.errstate(all="ignore"):
@@ -284,17 +283,11 @@ def test_noise_in_a_payload_is_numbers_or_an_error(compressor):
 
 @cache
 def golden():
-    return json.loads((Path(__file__).parents[1] / "golden" / "compressors.json").read_text())
+    return json.loads(golden_bytes.PATH.read_text())
 
 
 def test_payloads_are_the_golden_ones(compressor, request):
-    """Made by tests/golden/compressors.py, whose vector is written out here again."""
-    i = np.arange(37)
-    x = (i * 37 % 101 - 50) * 2.0 ** (i % 7 - 3) / 3
-    entry = golden()[request.node.callspec.id]
-    assert compressor.encode(x, 2**62 + 12345).tobytes().hex() == entry["wire"]
-    back = compressor.decode(np.frombuffer(bytes.fromhex(entry["wire"]), np.uint8), 37)
-    assert zlib.crc32(back.tobytes()) == entry["decoded"]
+    assert golden_bytes.record(compressor) == golden()[request.node.callspec.id]
 
 
 # ---- sums
@@ -319,7 +312,7 @@ def test_a_sum_of_projections_is_the_projection_of_the_sum(compressor, d):
                                atol=1e-9 * scale * d)  # symmetric, as all projectors are  # fmt: skip
 
 
-# ---- a plug-in among others
+# ---- plug-ins and their options
 
 
 @pytest.mark.parametrize("name", Compressor.known())

@@ -1,4 +1,4 @@
-"""C(x) inside a compiled loop is C(x) of the class of the same name: the same draw for the same seed."""
+"""The compressors inside compiled loops draw the same as the classes of the same name."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_draws_are_those_of_the_class(name):
         compressors.apply(number, parameter, x, seed, out, memory)
         other = compressor.decode(compressor.encode(x, seed), D)
         same += np.allclose(out, other, rtol=1e-5, atol=1e-6 * np.abs(x).max())
-    assert same >= 199  # a number at a level's very edge may be rounded to the other side
+    assert same >= 199  # a number at the edge of a level may be rounded to the other side
 
 
 @pytest.mark.parametrize("name", ["quantised", "sparsified", "rand-k", "sketch", "participation"])

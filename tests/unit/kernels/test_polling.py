@@ -1,4 +1,4 @@
-"""Work between whose pieces an exchange under way is polled: when it is polled, and that nothing else changes."""
+"""Work in time slices with polls between them: when it polls, and that results do not change."""
 
 import numpy as np
 import pytest
@@ -12,49 +12,49 @@ from tests.cases.problems import objective
 
 
 class Clock:
-    """Time that passes as a step takes it."""
+    """A clock that advances by a fixed time for each step."""
 
     def __init__(self, each):
         self.each, self.now, self.polls = each, 0.0, []
 
     def work(self, steps, busy=lambda: True):
-        """Walk through the pieces; `busy` says whether the exchange is still under way when polled."""
+        """Return the slices; `busy` tells whether the exchange is still under way at a poll."""
 
         def poll():
             self.polls.append(self.now)
             return not busy()
 
-        pieces = []
-        for piece in paced(steps, poll, lambda: self.now):
-            pieces.append(piece)
-            self.now += self.each * len(piece)
-        return pieces
+        slices = []
+        for part in paced(steps, poll, lambda: self.now):
+            slices.append(part)
+            self.now += self.each * len(part)
+        return slices
 
 
 @pytest.mark.parametrize("each", [1e-9, 1e-6, PAUSE / 3, 10 * PAUSE])
 @pytest.mark.parametrize("count", [0, 1, 7, 5000])
-def test_pieces_put_together_are_the_work_and_a_poll_follows_each(each, count):
+def test_the_slices_joined_are_the_work_and_a_poll_follows_each(each, count):
     steps, clock = np.random.default_rng(0).permutation(count), Clock(each)
-    pieces = clock.work(steps)
-    np.testing.assert_array_equal(np.concatenate([steps[:0], *pieces]), steps)
-    assert len(clock.polls) == len(pieces)
-    assert all(len(piece) for piece in pieces)
+    slices = clock.work(steps)
+    np.testing.assert_array_equal(np.concatenate([steps[:0], *slices]), steps)
+    assert len(clock.polls) == len(slices)
+    assert all(len(part) for part in slices)
 
 
-def test_polls_come_as_often_as_time_wants_whatever_a_step_takes():
+def test_the_time_between_polls_does_not_depend_on_the_time_of_a_step():
     for each in (1e-7, 1e-5, 1e-3):
         clock = Clock(each)
         clock.work(np.arange(100_000))
-        between = np.diff(clock.polls)[20:-1]  # the length of a piece has settled by then
+        between = np.diff(clock.polls)[20:-1]  # the length of a slice has settled by then
         assert between.max() < max(2.0 * PAUSE, 1.5 * each)
         assert between.min() > 0.3 * PAUSE
 
 
-def test_when_the_exchange_is_done_the_rest_is_one_piece():
+def test_after_the_exchange_the_rest_is_one_slice():
     clock = Clock(1e-6)
-    pieces = clock.work(np.arange(50_000), busy=lambda: len(clock.polls) < 5)
+    slices = clock.work(np.arange(50_000), busy=lambda: len(clock.polls) < 5)
     assert len(clock.polls) == 5
-    assert len(pieces) == 6
+    assert len(slices) == 6
     assert len(list(paced(np.arange(9), None))) == 1
 
 
@@ -69,7 +69,7 @@ def run(options, form, poll):
 
 @pytest.mark.parametrize("form", ["dense", "csr"])
 @pytest.mark.parametrize("options", [{"preconditioner": "none"}, {"preconditioner": "full"}], ids=str)
-def test_the_kernels_are_polled_between_pieces_and_the_bits_are_those_of_the_whole(options, form, monkeypatch):
+def test_kernels_in_slices_give_the_bits_of_one_call(options, form, monkeypatch):
     monkeypatch.setattr(polling, "PAUSE", 0.0)
     polls = []
 

@@ -106,13 +106,13 @@ def test_huge_margins_stay_finite_and_exact():
     assert poisson.slope(np.array([[-1e4]]), np.ones(1)) == [-1.0]
 
 
-def test_nan_is_seen(loss):
+def test_nan_margins_give_nan(loss):
     z, y = np.full((9, loss.outputs(3)), np.nan), np.ones(9)
     assert np.isnan(loss.value(z, y)).all()
     assert np.isnan(loss.slope(z, y)[:, 0]).all()
 
 
-def test_huber_takes_its_delta():
+def test_huber_uses_its_delta():
     z, y = np.array([[0.5], [3.0], [-3.0]]), np.zeros(3)
     assert Huber(2.0).value(z, y).tolist() == [0.125, 4.0, 4.0]
     assert Huber(0.25).slope(z, y)[:, 0].tolist() == [0.25, 0.25, -0.25]

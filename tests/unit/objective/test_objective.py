@@ -22,7 +22,7 @@ def csr(x):
 
 
 def problem(loss, n, form="dense", dtype=np.float64, width=24, density=0.3, features=None):
-    """Give an objective and its rows as a float64 matrix."""
+    """Return an objective and its rows as a float64 matrix."""
     rng = np.random.default_rng([n, width])
     x = (rng.standard_normal((n, width)) * (rng.random((n, width)) < density)).astype(dtype)
     if n > 3:
@@ -104,7 +104,7 @@ def test_margins_norms_and_smoothness(loss, form, dtype, n):
         np.testing.assert_allclose(objective.row_smoothness(), expected, rtol=1e-12)
 
 
-def test_nan_and_inf_reach_the_sums(loss):
+def test_nan_and_inf_appear_in_the_sums(loss):
     objective, _ = problem(loss, 100)
     for bad in (np.nan, np.inf):
         w = functools.reduce(np.add, [model(objective), np.zeros(objective.width)])

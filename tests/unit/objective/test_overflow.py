@@ -1,4 +1,4 @@
-"""A curvature beyond float64 is an error in one line, not a search without end for a damping that cures it."""
+"""A curvature beyond float64 is an error of one line, not an endless search for a damping."""
 
 import numpy as np
 import pytest
