@@ -300,10 +300,10 @@ def test_long_compiling_is_told_and_short_is_not(here, capsys, monkeypatch):
 
     monkeypatch.setattr(train, "SILENCE", 0.05)
     words = ("train", "generate:n=50,d=3", "--out", "a.h5")
-    for seconds, reported in ((0.5, True), (0.0, False)):
+    for seconds, told in ((0.5, True), (0.0, False)):
         monkeypatch.setattr(train, "warm", lambda objective, seconds=seconds: time.sleep(seconds))
         assert mpiopt(*words) == 0
-        assert ("compiling for this machine" in capsys.readouterr().out) == reported
+        assert ("compiling for this machine" in capsys.readouterr().out) == told
     monkeypatch.setattr(train, "warm", lambda objective: time.sleep(0.3))
     assert mpiopt(*words, "--quiet") == 0
     assert capsys.readouterr().out == ""
