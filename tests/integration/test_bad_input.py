@@ -23,7 +23,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def refused(mpirun):
-    """Give a function that runs `mpiopt …`, sees that it is refused, and gives the line."""
+    """Return a function that runs `mpiopt …`, checks that it is refused, and returns the line of the error."""
 
     def run(folder, *words):
         before = sorted(p for p in folder.rglob("*") if p.name not in CLAIM)
@@ -76,7 +76,7 @@ def test_a_folder_that_is_a_file(data, refused):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Give a folder on a file system of 1 MB, and skip where none can be mounted."""
+    """Return a folder on a file system of 1 MB; skip the test if none can be mounted."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]

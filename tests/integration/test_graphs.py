@@ -37,5 +37,5 @@ def test_a_rank_that_leaves_ends_all(mpirun, text, how, tmp_path):
     program.write_text(LEAVES.format(how=how))
     done = mpirun(3, "-m", "mpi4py", program, text, seconds=60)
     assert done.returncode != 0
-    told = done.stdout + done.stderr  # MPICH's mpirun speaks of the death on stdout
-    assert "enough" in told or "kill" in told.lower()
+    shown = done.stdout + done.stderr  # MPICH's mpirun speaks of the death on stdout
+    assert "enough" in shown or "kill" in shown.lower()

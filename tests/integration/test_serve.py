@@ -145,12 +145,12 @@ def started(folder, launch, configuration, seconds, ranks):
 
 
 def announced(process):
-    """Give the process numbers by role."""
+    """Return the process numbers by role."""
     found = {}
     for line in process.stdout:
-        told = re.match(r"rank \d+ (\w+) pid (\d+)", line)
-        if told:
-            found.setdefault(told[1], []).append(int(told[2]))
+        shown = re.match(r"rank \d+ (\w+) pid (\d+)", line)
+        if shown:
+            found.setdefault(shown[1], []).append(int(shown[2]))
         if line.startswith("deaths:"):
             return found
     raise AssertionError(process.stderr.read())

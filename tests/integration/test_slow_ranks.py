@@ -14,9 +14,9 @@ LEAST = {"timed": 3.0, "async": 5.0}  # rows of the middle fast rank to one of t
 def test_the_optimum_is_certified_and_only_sync_waits(mpirun, exchange):
     done = mpirun(4, "-m", "mpi4py", PROGRAM, exchange, seconds=240)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == 4
-    for run in told:
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(shown) == 4
+    for run in shown:
         assert run["certificate"] <= 1e-10
         assert run["same"]
         assert run["left"] == 0

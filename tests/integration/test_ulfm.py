@@ -32,7 +32,7 @@ def able():
 
 @pytest.fixture
 def start(launch, tmp_path, request):
-    """Give a function that starts `mpiopt launch -n P … -- train …` with its output in `log`."""
+    """Return a function that starts `mpiopt launch -n P … -- train …` with its output in `log`."""
 
     def run(ranks, *words, flags=()):
         if "off" not in flags:
@@ -48,16 +48,16 @@ def start(launch, tmp_path, request):
 
 
 def rounds_reported(folder, process, least):
-    """Wait until round `least` is reported; give the ranks' processes."""
+    """Wait until round `least` is reported; return the ranks' processes."""
     deadline = time.monotonic() + 120
-    while max([0, *map(int, re.findall(r"round (\d+)", told(folder)))]) < least:
-        assert process.poll() is None, told(folder)
-        assert time.monotonic() < deadline, told(folder)
+    while max([0, *map(int, re.findall(r"round (\d+)", shown(folder)))]) < least:
+        assert process.poll() is None, shown(folder)
+        assert time.monotonic() < deadline, shown(folder)
         time.sleep(0.01)
     return sorted(ranks_of(process.pid))
 
 
-def told(folder):
+def shown(folder):
     return (folder / "log").read_text()
 
 
@@ -68,11 +68,11 @@ def kill(*victims):
 
 
 def certified(folder, process, ranks):
-    assert process.wait(240) == 0, told(folder)
+    assert process.wait(240) == 0, shown(folder)
     result = read_result(folder / "run.h5")
     assert result.history["certificate"][-1] <= 1e-6
-    assert result.provenance["ranks"] == ranks, told(folder)
-    return told(folder)
+    assert result.provenance["ranks"] == ranks, shown(folder)
+    return shown(folder)
 
 
 @pytest.mark.parametrize(("recovery", "rank"), [("stateless", 0), ("chain", 3)])
@@ -90,8 +90,8 @@ def test_a_spare_steps_in_and_then_there_is_none_left(tmp_path, start):
     with start(2, "--recovery", "chain", flags=("--spares", "1")) as process:
         ranks = rounds_reported(tmp_path, process, 1)
         kill(ranks[1])
-        while "going on from round" not in told(tmp_path):
-            assert process.poll() is None, told(tmp_path)
+        while "going on from round" not in shown(tmp_path):
+            assert process.poll() is None, shown(tmp_path)
             time.sleep(0.01)
         kill(ranks[0])
         lines = certified(tmp_path, process, 1)
@@ -129,8 +129,8 @@ def test_without_ulfm_a_death_is_a_new_start_from_the_checkpoint_and_leaves_no_s
 def test_with_recovery_none_a_death_ends_the_ranks_with_code_76_and_no_restart_is_left(tmp_path, start):
     with start(3, "--recovery", "none", flags=("--max-restarts", "0")) as process:
         kill(rounds_reported(tmp_path, process, 1)[1])
-        assert process.wait(120) == 76, told(tmp_path)
-    assert "gave up after 0 restarts" in told(tmp_path)
+        assert process.wait(120) == 76, shown(tmp_path)
+    assert "gave up after 0 restarts" in shown(tmp_path)
 
 
 def test_mpirun_dies_and_the_launcher_starts_again_and_leaves_nothing_behind(tmp_path, start):
@@ -153,8 +153,8 @@ def test_ranks_leave_and_come_back_while_the_job_runs(tmp_path, start):
         for ranks in (1, 2):
             (tmp_path / "run.ranks").write_text(f"{ranks}\n")
             begun = f"with another number of ranks: {ranks} ranks"
-            while not re.search(r"round \d+", told(tmp_path).partition(begun)[2]):
-                assert process.poll() is None, told(tmp_path)
+            while not re.search(r"round \d+", shown(tmp_path).partition(begun)[2]):
+                assert process.poll() is None, shown(tmp_path)
                 time.sleep(0.01)
         lines = certified(tmp_path, process, 2)
     assert "restart" not in lines

@@ -29,7 +29,7 @@ slurmd -D -N "$1" -f "$2/slurm.conf" & wait $!"""
 
 
 def obstacle() -> str | None:
-    """Give the reason, in one line, why this machine cannot run the cluster, or None."""
+    """Return the reason why this machine cannot run the cluster, in one line, or None."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         return f"no {', '.join(missing)} on this machine (Debian: apt-get install {PACKAGES})"
@@ -129,7 +129,7 @@ class Inside:
         self.nodes[name] = self.daemon(name, *APART, "--uts", "bash", "-c", NODE, "node", name, str(self.folder))
 
     def idle(self, name: str) -> bool:
-        """Say whether a node takes jobs."""
+        """Return whether a node takes jobs."""
         return output("sinfo", "-h", "-p", "main", "-n", name, "-o", "%T") == "idle"
 
     def obey(self, line: str) -> None:
@@ -149,7 +149,7 @@ class Inside:
 
 
 def free_ports(count: int) -> int:
-    """Give the first of `count` free ports in a row, below those that the system deals out."""
+    """Return the first of `count` consecutive free ports, below those that the system assigns itself."""
     while True:
         first = random.randrange(20000, 32000)
         if all(map(free, range(first, first + count))):
@@ -157,7 +157,7 @@ def free_ports(count: int) -> int:
 
 
 def free(port: int) -> bool:
-    """Say whether nobody listens there."""
+    """Return whether the port is free."""
     with socket.socket() as s:
         try:
             s.bind(("127.0.0.1", port))
@@ -167,13 +167,13 @@ def free(port: int) -> bool:
 
 
 def output(*words: str) -> str:
-    """Give what a program prints."""
+    """Return what a program prints."""
     done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
     return done.stdout.strip()
 
 
 def succeeds(*words: str) -> bool:
-    """Say whether a program ends with 0."""
+    """Return whether a program ends with 0."""
     return subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, timeout=20).returncode == 0
 
 
@@ -200,7 +200,7 @@ def inside(folder: str, nodes: str, cpus: str) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run a program while a cluster is there."""
+    """Run a program on a cluster that exists as long as it runs."""
     reason = obstacle() if words else "name a program to run: python -m tests.slurm.cluster bash"
     if reason:
         print(f"cluster: {reason}", file=sys.stderr)

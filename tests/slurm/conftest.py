@@ -30,7 +30,7 @@ LAST = "n4"  # the node that is killed; other tests' jobs keep off it
 
 
 def variables(pause=0.0):
-    """Give the environment of a user, who has no launcher and no setting for one node around him."""
+    """Return the environment of a user: without a launcher, and without settings for a single node."""
     kept = {k: v for k, v in clean(os.environ).items() if not k.startswith(("OMPI_MCA_", "PRTE_MCA_"))}
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
     mpirun = Path(sys.executable).with_name("mpirun")
@@ -51,7 +51,7 @@ class Site:
         self.cluster = cluster
 
     def run(self, *words, folder=ROOT, pause=0.0):
-        """Run a program; give its output."""
+        """Run a program; return its output."""
         done = subprocess.run(
             [str(word) for word in words],
             cwd=folder,
@@ -65,7 +65,7 @@ class Site:
         return done.stdout
 
     def mpiopt(self, *words, folder, pause=0.0):
-        """Give what a command prints."""
+        """Return what a command prints."""
         return self.run(sys.executable, "-m", "mpiopt", *words, folder=folder, pause=pause)
 
     def sbatch(self, folder, template, *words, options=(), pause=0.0):
@@ -76,15 +76,15 @@ class Site:
         script = TEMPLATES / f"{template}.sbatch"
         return self.run("sbatch", *where, *options, script, *words, folder=folder, pause=pause).strip()
 
-    def told(self, job):
-        """Give what Slurm says of a job: JobState, Restarts, ExitCode …."""
+    def shown(self, job):
+        """Return what Slurm says of a job: JobState, Restarts, ExitCode …."""
         text = self.run("scontrol", "show", "job", "-o", job)
         return dict(re.findall(r"(\w+)=(\S*)", text))
 
     def ended(self, job, seconds=300):
         """Wait for the end of a job that may be requeued in between; give what Slurm says of it."""
-        until(lambda: self.told(job)["JobState"] in ENDED, seconds, lambda: self.run("squeue", "-t", "all"))
-        return self.told(job)
+        until(lambda: self.shown(job)["JobState"] in ENDED, seconds, lambda: self.run("squeue", "-t", "all"))
+        return self.shown(job)
 
     def under_way(self, folder, rounds=1, seconds=120):
         """Wait until a run has done some rounds, as its log says."""
@@ -107,7 +107,7 @@ def until(true, seconds, what):
 
 
 def certified(folder):
-    """Give the result, which must be certified, with a history that never goes back."""
+    """Return the result, which must be certified, with a history that never goes back."""
     result = read_result(folder / "run.h5")
     assert result.provenance["exit_status"] == 0, result.provenance
     assert result.provenance["certificate"] <= 1e-6
@@ -118,7 +118,7 @@ def certified(folder):
 
 @pytest.fixture(scope="session")
 def site(request, tmp_path_factory):
-    """Give a running cluster; end it whatever comes."""
+    """Return a running cluster; end it in any case."""
     why = obstacle()
     if why and os.environ.get("MPIOPT_SLURM") == "required":
         pytest.fail(f"{MISSING} {why}")
@@ -136,7 +136,7 @@ def site(request, tmp_path_factory):
 
 @pytest.fixture
 def early(site, request):
-    """Give what the function has given that this test wanted to be called before all tests."""
+    """Return the result of the function that this test asked to be called before all tests."""
     return site.early[request.function.early]
 
 
@@ -151,7 +151,7 @@ def starts(start):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say in the open that nothing ran under Slurm."""
+    """Report at the end of the run that nothing ran under Slurm."""
     missing = [r for r in terminalreporter.stats.get("skipped", []) if reason(r).startswith(MISSING)]
     if missing:
         terminalreporter.line(f"{len(missing)} tests under Slurm did NOT run. {reason(missing[0])}")

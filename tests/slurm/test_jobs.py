@@ -21,8 +21,8 @@ def test_submit_runs_to_the_certified_end(site, tmp_path):
     (tmp_path / "job.toml").write_text('path = "generate:n=600,d=12,task=binary"\nout = "runs/run.h5"\n')
     words = ("submit", "job.toml", "--nodes", "2", "--tasks-per-node", "2", "--time", "10")
     assert "to submit it: sbatch" in site.mpiopt(*words, "--dry-run", folder=tmp_path)
-    told = site.mpiopt(*words, "--overwrite", "--tol", "1e-8", folder=tmp_path)
-    job = told.split()[1].rstrip(":")
+    text = site.mpiopt(*words, "--overwrite", "--tol", "1e-8", folder=tmp_path)
+    job = text.split()[1].rstrip(":")
     assert site.ended(job)["JobState"] == "COMPLETED"
     provenance = certified(tmp_path / "runs").provenance
     assert (provenance["ranks"], provenance["hosts"]) == (4, "n1*2 n2*2")
@@ -40,8 +40,8 @@ def test_sigusr1_saves_requeues_and_goes_on(site, tmp_path):
     site.under_way(tmp_path)
     assert " running " in site.mpiopt("status", folder=tmp_path)
     site.run("scancel", "-s", "USR1", job)
-    told = site.ended(job)
-    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")
+    state = site.ended(job)
+    assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1")
     certified(tmp_path)
     text = log(tmp_path)
     assert text.index("mpiopt ended with 75") < text.index("restart 1 on") < text.index("mpiopt ended with 0")
@@ -53,8 +53,8 @@ def test_mpirun_passes_the_signal_on(site, tmp_path):
     job = site.sbatch(tmp_path, "train-mpirun", "job.toml", options=SPREAD, pause=0.02)
     site.under_way(tmp_path)
     site.run("scancel", "--batch", "-s", "USR1", job)
-    told = site.ended(job)
-    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")
+    state = site.ended(job)
+    assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1")
     certified(tmp_path)
     assert "mpiopt ended with 75" in log(tmp_path)
 
@@ -74,8 +74,8 @@ def test_a_killed_rank_is_started_again_from_what_was_saved(site, tmp_path, temp
     job = site.sbatch(tmp_path, template, *words, options=where, pause=0.05)
     site.under_way(tmp_path, rounds=12)
     kill_a_rank(job, "OMPI_COMM_WORLD_RANK" if template == "train-mpirun" else "SLURM_PROCID")
-    told = site.ended(job)
-    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1"), log(tmp_path)
+    state = site.ended(job)
+    assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1"), log(tmp_path)
     certified(tmp_path)
     assert "a checkpoint was saved since this start" in log(tmp_path)
 
@@ -84,16 +84,16 @@ def test_a_rank_that_is_killed_before_anything_was_saved_is_the_end(site, tmp_pa
     job = site.sbatch(tmp_path, "train", "job.toml", options=TWO, pause=0.1)
     site.under_way(tmp_path)
     kill_a_rank(job, "SLURM_PROCID")
-    told = site.ended(job)
-    assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "137:0", "0"), log(tmp_path)
+    state = site.ended(job)
+    assert (state["JobState"], state["ExitCode"], state["Restarts"]) == ("FAILED", "137:0", "0"), log(tmp_path)
 
 
 def test_the_restarts_have_a_limit(site, tmp_path):
     job = site.sbatch(tmp_path, "train", "job.toml", options=(*TWO, "--export=ALL,MAX_RESTARTS=0"), pause=0.1)
     site.under_way(tmp_path)
     site.run("scancel", "-s", "USR1", job)
-    told = site.ended(job)
-    assert (told["JobState"], told["ExitCode"], told["Restarts"]) == ("FAILED", "1:0", "0")
+    state = site.ended(job)
+    assert (state["JobState"], state["ExitCode"], state["Restarts"]) == ("FAILED", "1:0", "0")
     assert "gave up after 0 restarts" in log(tmp_path)
 
 
@@ -115,8 +115,8 @@ def test_preemption_saves_and_slurm_starts_it_again(site, tmp_path):
     site.run("sbatch", *wanted, "--wrap", "sleep 1")
     until(lambda: "mpiopt ended with" in log(tmp_path), 100, lambda: log(tmp_path))
     assert "mpiopt ended with 143" in log(tmp_path)
-    told = site.ended(job)
-    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")
+    state = site.ended(job)
+    assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1")
     certified(tmp_path)
 
 
@@ -124,8 +124,8 @@ def test_a_halt_ends_the_job_for_good(site, tmp_path):
     job = site.sbatch(tmp_path, "train", "job.toml", options=TWO, pause=0.1)
     site.under_way(tmp_path)
     site.mpiopt("halt", "run.h5", folder=tmp_path)
-    told = site.ended(job)
-    assert (told["JobState"], told["ExitCode"]) == ("FAILED", "3:0")
+    state = site.ended(job)
+    assert (state["JobState"], state["ExitCode"]) == ("FAILED", "3:0")
     assert "halt asked for" in log(tmp_path)
 
 

@@ -11,7 +11,7 @@ def killed(site, mktemp):
     each = ("--exclude=", "--ntasks-per-node=1", "--time=10")
     site.run("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")  # so that it must take the last
     first = site.sbatch(train, "train", *OFTEN, options=(*each, "--nodes=2"), pause=0.1)
-    until(lambda: site.told(first)["JobState"] == "RUNNING", 30, lambda: site.run("squeue"))
+    until(lambda: site.shown(first)["JobState"] == "RUNNING", 30, lambda: site.run("squeue"))
     site.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
     where = ("-w", f"n1,n2,{LAST}", "--nodes=3")
     second = site.sbatch(elastic, "elastic", *OFTEN, options=(*each, *where), pause=0.1)
@@ -24,8 +24,8 @@ def killed(site, mktemp):
 @starts(killed)
 def test_the_job_is_started_again_from_its_last_checkpoint(site, early):
     folder, job = early["train"]
-    told = site.ended(job)
-    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "1")
+    shown = site.ended(job)
+    assert (shown["JobState"], shown["Restarts"]) == ("COMPLETED", "1")
     assert f"{LAST}*" not in certified(folder).provenance["hosts"]
     assert "restart 0 on n[3-4]" in (folder / "log").read_text()
 
@@ -33,9 +33,9 @@ def test_the_job_is_started_again_from_its_last_checkpoint(site, early):
 @starts(killed)
 def test_the_elastic_job_goes_on_with_the_nodes_that_are_left(site, early):
     folder, job = early["elastic"]
-    told = site.ended(job)
+    shown = site.ended(job)
     text = (folder / "log").read_text()
-    assert (told["JobState"], told["Restarts"]) == ("COMPLETED", "0"), text
+    assert (shown["JobState"], shown["Restarts"]) == ("COMPLETED", "0"), text
     result = certified(folder)
     assert (result.provenance["ranks"], result.provenance["hosts"]) == (2, "n1*1 n2*1")
     assert text.index("on 3 nodes: n[1-2,4]") < text.index("on 2 nodes: n[1-2]")

@@ -14,8 +14,8 @@ compress = ["none", "quantised[levels=7]"]
 def test_an_array_trains_the_members_and_a_dependent_job_collects(site, tmp_path):
     (tmp_path / "sweep.toml").write_text(SWEEP)
     words = ("submit", "sweep.toml", "--tasks-per-node", "2", "--time", "10", "--at-once", "2", "--", "--exclude=n4")
-    told = site.mpiopt(*words, folder=tmp_path).splitlines()
-    array, table = (line.split()[1].rstrip(":") for line in told)
+    shown = site.mpiopt(*words, folder=tmp_path).splitlines()
+    array, table = (line.split()[1].rstrip(":") for line in shown)
     assert site.ended(table)["JobState"] == "COMPLETED"
     with (tmp_path / "grid" / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))

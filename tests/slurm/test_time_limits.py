@@ -20,9 +20,9 @@ def unwarned(site, mktemp):
 @starts(signalled)
 def test_slurm_signals_before_the_limit_and_the_job_goes_on(site, early):
     folder, job = early
-    told = site.ended(job)
-    assert told["JobState"] == "COMPLETED"
-    assert int(told["Restarts"]) >= 1
+    shown = site.ended(job)
+    assert shown["JobState"] == "COMPLETED"
+    assert int(shown["Restarts"]) >= 1
     certified(folder)
     assert "SIGUSR1" in (folder / "log").read_text()
 
@@ -30,8 +30,8 @@ def test_slurm_signals_before_the_limit_and_the_job_goes_on(site, early):
 @starts(unwarned)
 def test_a_run_sees_the_end_coming_by_itself(site, early):
     folder, job = early
-    told = site.ended(job)
-    assert told["JobState"] == "COMPLETED"
-    assert int(told["Restarts"]) >= 1
+    shown = site.ended(job)
+    assert shown["JobState"] == "COMPLETED"
+    assert int(shown["Restarts"]) >= 1
     certified(folder)
     assert "the end of the job's time is near" in (folder / "log").read_text()

@@ -63,9 +63,9 @@ class Planner:
 
     def scan(self) -> list[int]:
         """Return the numbers of ranks in the table: one, those of the job, and more and fewer."""
-        asked = self.request.ranks
-        around = {max(1, asked >> k) for k in range(SPAN + 1)} | {asked << k for k in range(1, SPAN - 1)}
-        return sorted({1, asked} | {ranks for ranks in around if ranks <= self.rows.rows})
+        requested = self.request.ranks
+        around = {max(1, requested >> k) for k in range(SPAN + 1)} | {requested << k for k in range(1, SPAN - 1)}
+        return sorted({1, requested} | {ranks for ranks in around if ranks <= self.rows.rows})
 
     def objectives(self, ranks: int) -> list[Objective]:
         """Return the objectives of two ranks out of `ranks`, or of the only one."""

@@ -22,15 +22,15 @@ LEAST_EFFICIENCY = 0.5  # with a lower one, more ranks are not recommended
 
 def plan_tables(planner: Planner, found: list[Prediction], program: float) -> str:
     """Return all tables for the ranks of the job, and for more and fewer; collective."""
-    asked = next(o for o in found if o.case.ranks == planner.request.ranks)
+    requested = next(o for o in found if o.case.ranks == planner.request.ranks)
     spaces = {o.case.ranks: _space(planner, o, program) for o in found}
     parts = [
-        _head(planner, asked),
-        _memory(planner, asked, spaces[asked.case.ranks]),
-        _time(planner, asked),
-        _choice(planner, asked),
-        _checkpoints(planner, asked),
-        _ranks(found, spaces, asked),
+        _head(planner, requested),
+        _memory(planner, requested, spaces[requested.case.ranks]),
+        _time(planner, requested),
+        _choice(planner, requested),
+        _checkpoints(planner, requested),
+        _ranks(found, spaces, requested),
     ]
     return "\n".join(line for part in parts for line in part)
 
@@ -40,8 +40,8 @@ def line(name: str, value: str, mark: str = "") -> str:
     return f"  {name:<22} {value:<{WIDTH - MARK - 26}} {mark:>{MARK}}".rstrip()
 
 
-def _head(planner: Planner, asked: Prediction) -> list[str]:
-    rows, case, job = planner.rows, asked.case, planner.request.job
+def _head(planner: Planner, requested: Prediction) -> list[str]:
+    rows, case, job = planner.rows, requested.case, planner.request.job
     shard = rows.data.shard
     kind = "sparse" if isinstance(shard.rows, CsrRows) else "dense"
     shape = f"{rows.rows} rows x {shard.features}, {kind} {shard.rows.values.dtype}"
@@ -64,7 +64,7 @@ def _space(planner: Planner, o: Prediction, program: float) -> space.Space:
     return space.of_rank(planner.rows, planner.request.job.data, planner.memory_needs(ranks), program, ranks)
 
 
-def _memory(planner: Planner, asked: Prediction, s: space.Space) -> list[str]:
+def _memory(planner: Planner, requested: Prediction, s: space.Space) -> list[str]:
     together = planner.request.ranks_per_node
     node = [line(f"a node of {together} ranks", size(together * s.peak), "modelled")] if together > 1 else []
     return [
@@ -104,10 +104,10 @@ def _time(planner: Planner, o: Prediction) -> list[str]:
     ]
 
 
-def _choice(planner: Planner, asked: Prediction) -> list[str]:
-    if asked.case.ranks == 1:
+def _choice(planner: Planner, requested: Prediction) -> list[str]:
+    if requested.case.ranks == 1:
         return []
-    candidate, stretch, better = planner.best(asked.case.ranks)
+    candidate, stretch, better = planner.best(requested.case.ranks)
     if candidate is None and stretch == 1.0:
         return [line("best exchange", "exact sums, rounds as chosen", "modelled")]
     named = "exact sums" if candidate is None or candidate.compressor is None else f"{spec_of(candidate.compressor)}"
@@ -119,8 +119,8 @@ def _choice(planner: Planner, asked: Prediction) -> list[str]:
     ]
 
 
-def _checkpoints(planner: Planner, asked: Prediction) -> list[str]:
-    request, ranks = planner.request, asked.case.ranks
+def _checkpoints(planner: Planner, requested: Prediction) -> list[str]:
+    request, ranks = planner.request, requested.case.ranks
     algorithm = planner.algorithm(ranks)[0]
     nbytes = space.checkpoint(probe.state_bytes(planner.objective(ranks), algorithm, ranks), planner.rows, ranks)
     here = Path(request.job.out).absolute().parent
@@ -145,7 +145,7 @@ def _checkpoints(planner: Planner, asked: Prediction) -> list[str]:
     ]
 
 
-def _ranks(found: list[Prediction], spaces: dict[int, space.Space], asked: Prediction) -> list[str]:
+def _ranks(found: list[Prediction], spaces: dict[int, space.Space], requested: Prediction) -> list[str]:
     first = found[0]
     lines = ["more and fewer ranks (modelled)"]
     lines.append(
@@ -155,7 +155,7 @@ def _ranks(found: list[Prediction], spaces: dict[int, space.Space], asked: Predi
     for o in found:
         share = 100 * (o.communicate + o.wait) / max(o.epoch, 1e-300)
         gain = 100 * first.seconds * first.case.ranks / (o.seconds * o.case.ranks)
-        here = "*" if o is asked else " "
+        here = "*" if o is requested else " "
         lines.append(
             f" {here}{o.case.ranks:>7} {o.case.rows:>10} {size(spaces[o.case.ranks].peak):>8} {o.epoch:9.3g} "
             f"{share:7.0f} % {o.epochs:7.3g} {o.seconds:9.3g} {gain:4.0f} %"

@@ -196,7 +196,7 @@ def refuse_missing_data(job: Job) -> None:
             raise ValueError(f"{path}: no such file")
 
 
-def write(wanted: Sequence[Script], options: SubmitOptions, words: Sequence[str]) -> None:
+def write(new: Sequence[Script], options: SubmitOptions, words: Sequence[str]) -> None:
     """Write all scripts, or none.
 
     Raises
@@ -204,14 +204,14 @@ def write(wanted: Sequence[Script], options: SubmitOptions, words: Sequence[str]
     ValueError
         If a script exists that differs, by the user's edits or other flags, and --overwrite is not given.
     """
-    texts = [script.text(options, words) for script in wanted]
-    for script, text in zip(wanted, texts, strict=True):
+    texts = [script.text(options, words) for script in new]
+    for script, text in zip(new, texts, strict=True):
         if not options.overwrite and script.path.exists() and undated(script.path.read_text()) != undated(text):
             raise ValueError(
                 f"{script.path} exists and differs from what would be written: `sbatch {script.path}` submits it "
                 "as it is, --overwrite replaces it"
             )
-    for script, text in zip(wanted, texts, strict=True):
+    for script, text in zip(new, texts, strict=True):
         script.path.parent.mkdir(parents=True, exist_ok=True)
         script.path.write_text(text)
         script.path.chmod(0o755)

@@ -284,7 +284,7 @@ def test_list_shows_and_draws_graphs(here, capsys):
     assert len(image) > 50_000  # an empty one has 4 kB
     assert mpiopt("list", "topologies", "random-k[k=5]", "--ranks", "6") == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[1:4] == ["1", "5", "5"]
-    for words, told in (
+    for words, text in (
         (["losses", "--ranks", "6"], "are for graphs"),
         (["topologies", "--ranks", "x"], "whole number"),
         (["topologies", "--ranks", "0"], "from 1 to"),
@@ -292,7 +292,7 @@ def test_list_shows_and_draws_graphs(here, capsys):
         (["topologies", "rin", "--ranks", "4"], "did you mean 'ring'"),
     ):
         assert mpiopt("list", *words) == 2
-        assert told in capsys.readouterr().err
+        assert text in capsys.readouterr().err
 
 
 def test_long_compiling_is_told_and_short_is_not(here, capsys, monkeypatch):

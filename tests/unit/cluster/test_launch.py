@@ -1,4 +1,4 @@
-"""The command `launch`, with a made-up mpirun that dies as told: no MPI here."""
+"""The command `launch` with a script in place of mpirun, which dies as the test says: there is no MPI here."""
 
 import os
 import signal
@@ -23,8 +23,8 @@ FAKE = """import os, signal, subprocess, sys, time
 from pathlib import Path
 if "--version" in sys.argv:
     print("mpirun (Made up) 1.0"); sys.exit()
-life = Path("lives"); n = len(life.read_text()) if life.exists() else 0
-life.write_text("x" * (n + 1))
+record = Path("starts"); n = len(record.read_text()) if record.exists() else 0
+record.write_text("x" * (n + 1))
 ranks = sys.argv[sys.argv.index("-n") + 1]
 with open("ranks", "a") as f: f.write(ranks + " ")
 def end(code):
@@ -35,7 +35,7 @@ plan = Path("plan").read_text().split()[n]
 if plan == "refuse":
     print("-" * 74, "Not enough slots for the", "2 that were asked for:", "", "Ask for fewer.", "-" * 74, sep="\\n",
           file=sys.stderr); sys.exit(1)
-if plan == "stillborn":  # a rank was there, but its MPI did not start
+if plan == "no-mpi":  # a rank was there, but its MPI did not start
     subprocess.run([sys.executable, "-c", "import time; time.sleep(1)"])
 else:
     Path(os.environ["MPIOPT_ENDED"]).with_name("started").touch()
@@ -56,11 +56,11 @@ raise SystemExit(main())
 
 @pytest.fixture
 def launched(tmp_path):
-    """Give a function from what each life does to the launcher's process; `note3` notes an exit code of 3."""
+    """Return a function that starts the launcher; each word says what a start does, `note3` notes exit code 3."""
     (tmp_path / "fake.py").write_text(FAKE)
 
-    def start(*lives, flags=(), python=("-m", "mpiopt")):
-        (tmp_path / "plan").write_text(" ".join(lives))
+    def start(*starts, flags=(), python=("-m", "mpiopt")):
+        (tmp_path / "plan").write_text(" ".join(starts))
         variables = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "SLURM_"))}
         variables |= {"MPIEXEC": f"{sys.executable} {tmp_path / 'fake.py'}", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, *python, "launch", "-n", "4", *flags, "--", "train", "a", "--out", "m.h5"]
@@ -70,37 +70,37 @@ def launched(tmp_path):
 
 
 def ended(process):
-    _, told = process.communicate(timeout=60)
-    return process.returncode, told
+    _, shown = process.communicate(timeout=60)
+    return process.returncode, shown
 
 
 @pytest.mark.parametrize(
-    ("lives", "code", "count"),
+    ("starts", "code", "count"),
     [
         (["note0"], 0, 1),
         (["note2"], 2, 1),  # a user's error is not tried again, whatever mpirun says
         (["0", "note0"], 0, 2),  # mpirun's 0 without a note is nothing
         (["137", "9", "note3"], 3, 3),
         (["note75"], 75, 1),  # a signal to the ranks: who sent it starts the job again
-        (["stillborn", "stillborn", "1", "stillborn"], 76, 4),
-        (["stillborn", "stillborn", "stillborn"], 2, 3),
+        (["no-mpi", "no-mpi", "1", "no-mpi"], 76, 4),
+        (["no-mpi", "no-mpi", "no-mpi"], 2, 3),
         (["1", "1", "1", "1"], 76, 4),
     ],
 )
-def test_the_note_decides_and_not_mpiruns_exit_code(launched, tmp_path, lives, code, count):
-    found, told = ended(launched(*lives, flags=["--max-restarts", "3"]))
-    assert found == code, told
-    assert len((tmp_path / "lives").read_text()) == count
-    assert told.count("started again") == count - 1
+def test_the_note_decides_and_not_mpiruns_exit_code(launched, tmp_path, starts, code, count):
+    found, shown = ended(launched(*starts, flags=["--max-restarts", "3"]))
+    assert found == code, shown
+    assert len((tmp_path / "starts").read_text()) == count
+    assert shown.count("started again") == count - 1
     assert not list(tmp_path.glob(".m-launch-*"))
 
 
 def test_an_mpirun_that_starts_nothing_is_not_tried_again_and_its_reason_is_said(launched, tmp_path):
-    found, told = ended(launched("9", "refuse", "note0", flags=["--max-restarts", "3"]))
-    assert found == 2, told
-    assert told.endswith("mpiopt: launch: mpirun started no rank: Not enough slots for the 2 that were asked for\n")
-    assert "Ask for fewer." in told  # all of it is passed on
-    assert (tmp_path / "lives").read_text() == "xx"
+    found, shown = ended(launched("9", "refuse", "note0", flags=["--max-restarts", "3"]))
+    assert found == 2, shown
+    assert shown.endswith("mpiopt: launch: mpirun started no rank: Not enough slots for the 2 that were asked for\n")
+    assert "Ask for fewer." in shown  # all of it is passed on
+    assert (tmp_path / "starts").read_text() == "xx"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_signal_is_passed_on_and_is_the_end(launched, tmp_path, number, code):
     time.sleep(0.3)
     process.send_signal(number)
     assert ended(process)[0] == code
-    assert (tmp_path / "lives").read_text() == "x"
+    assert (tmp_path / "starts").read_text() == "x"
 
 
 def test_another_number_of_ranks_is_a_line_in_a_file(launched, tmp_path):
@@ -140,21 +140,21 @@ def test_another_number_of_ranks_is_a_line_in_a_file(launched, tmp_path):
     (tmp_path / "m.ranks").write_text("many\n")
     until(lambda: not (tmp_path / "m.ranks").exists())
     (tmp_path / "m.ranks").write_text("6\n")
-    code, told = ended(process)
-    assert code == 0, told
-    assert "must be a whole number of at least 1, not 'many'" in told
+    code, shown = ended(process)
+    assert code == 0, shown
+    assert "must be a whole number of at least 1, not 'many'" in shown
     assert (tmp_path / "ranks").read_text() == "4 6 "
 
 
 def test_an_mpirun_that_stays_behind_its_ranks_is_ended(launched, tmp_path):
     process = launched("stay", python=["-c", IMPATIENT])
-    code, told = ended(process)
-    assert code == 0, told
-    assert "did not end with its ranks" in told
+    code, shown = ended(process)
+    assert code == 0, shown
+    assert "did not end with its ranks" in shown
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         ([], "launch -n P"),
         (["-n", "4", "train"], "launch -n P"),
@@ -166,19 +166,19 @@ def test_an_mpirun_that_stays_behind_its_ranks_is_ended(launched, tmp_path):
         (["-n", "4", "--hosts", "a:x", "--", "train"], "--hosts must be a whole number of at least 1, not 'x'"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(words, told):
+def test_a_wrong_command_line_is_one_line(words, shown):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
         launch_args.read(words)
-    assert told in str(error.value)
+    assert shown in str(error.value)
 
 
 def test_the_command_line_is_read():
-    told = launch_args.read(
+    shown = launch_args.read(
         ["-n", "4", "--spares", "1", "--hosts", "a:3,b", "--max-restarts=2", "--", "train", "--seed", "1"]
     )
-    assert told.words == ("train", "--seed", "1", "--spares", "1")
-    assert (told.ranks, told.spares, told.max_restarts) == (4, 1, 2)
-    assert told.hosts == (("a", 3), ("b", 1))
+    assert shown.words == ("train", "--seed", "1", "--spares", "1")
+    assert (shown.ranks, shown.spares, shown.max_restarts) == (4, 1, 2)
+    assert shown.hosts == (("a", 3), ("b", 1))
     assert launch_args.result_path(["train", "x", "--out=sub/m.h5"]) == Path("sub/m").absolute()
     assert launch_args.result_path(["train", "x"]) == Path("mpiopt").absolute()
 
@@ -328,5 +328,5 @@ def test_a_process_that_ends_while_it_is_looked_at_has_no_children(monkeypatch):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert children(gone.pid) == []
-    monkeypatch.setattr(os, "listdir", lambda path: ["1", "2"])  # its threads are told, and then are gone
+    monkeypatch.setattr(os, "listdir", lambda path: ["1", "2"])  # its threads were listed and have ended since
     assert children(gone.pid) == []

@@ -123,8 +123,8 @@ def test_the_tables_fit_a_terminal_and_say_where_figures_come_from(words, capsys
     assert plan(words, single(), StopSignal()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    told = [x for x in lines if x.startswith("  ") and not re.match(r"\s+(ranks|\*?\s*\d+ )", x)]
-    unmarked = [x for x in told if not re.search(r"(measured|given|modelled|read|estimated|assumed)$", x)]
+    shown = [x for x in lines if x.startswith("  ") and not re.match(r"\s+(ranks|\*?\s*\d+ )", x)]
+    unmarked = [x for x in shown if not re.search(r"(measured|given|modelled|read|estimated|assumed)$", x)]
     assert all("give --failures" in x for x in unmarked)
     assert ("TOO FEW" in "\n".join(lines)) == ("1024" in words)
 
@@ -169,7 +169,7 @@ def test_more_ranks_stop_paying_where_the_link_takes_the_time():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         (["--ranks", "4"], "plan needs data"),
         ([DATA], "plan needs the ranks of the job"),
@@ -184,9 +184,9 @@ def test_more_ranks_stop_paying_where_the_link_takes_the_time():
         ([DATA, "--rank", "2"], "did you mean --ranks"),
     ],
 )
-def test_mistakes_are_one_line(words, told, tmp_path, monkeypatch):
+def test_mistakes_are_one_line(words, shown, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=re.escape(told)) as caught:
+    with pytest.raises(ValueError, match=re.escape(shown)) as caught:
         plan(words, single(), StopSignal())
     assert "\n" not in str(caught.value)
 

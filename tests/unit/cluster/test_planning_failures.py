@@ -45,19 +45,19 @@ def test_the_part_lost_is_what_a_simulation_with_random_failures_loses():
 def test_the_command_says_the_flag_to_use(capsys):
     words = ["--failures", "1/day", "--save-seconds", "60", "--restart-seconds", "120", "--pass-seconds", "5"]
     assert plan(words, single(), StopSignal()) == 0
-    told = capsys.readouterr().out
-    assert "--checkpoint-every 3180s" in told
-    assert "stateless loses 5 s" in told
+    shown = capsys.readouterr().out
+    assert "--checkpoint-every 3180s" in shown
+    assert "stateless loses 5 s" in shown
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         (["--save-seconds", "1"], "plan --failures RATE --save-seconds S"),
         (["--failures", "1/fortnight", "--save-seconds", "1"], "--failures must be like 1/day"),
         (["--failures", "1/day", "--save-seconds", "1", "--nodes", "0"], "--nodes must be a number greater than 0"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(words, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_read_is_one_line(words, shown):
+    with pytest.raises(ValueError, match=shown):
         plan(words, single(), StopSignal())

@@ -51,7 +51,7 @@ def test_a_template_is_bash_and_lies_in_jobs(path):
 
 def test_a_filled_template_has_the_new_options_and_no_old_ones():
     text = scripts.filled(
-        scripts.read("train"), {"nodes": "7", "exclusive": ""}, {"PYTHON": "/a b/python"}, ["x y"], "told"
+        scripts.read("train"), {"nodes": "7", "exclusive": ""}, {"PYTHON": "/a b/python"}, ["x y"], "shown"
     )
     head, body = text.split(scripts.BODY)
     assert head.startswith("#!/bin/bash\n")
@@ -137,9 +137,9 @@ def test_a_script_that_was_changed_is_not_written_over(here, capsys):
     capsys.readouterr()
     for words in ((), ("--dry-run",)):
         assert mpiopt("submit", "job.toml", *words) == 2
-        told = capsys.readouterr().err
-        assert "`sbatch runs/a.sbatch` submits it as it is, --overwrite replaces it" in told
-        assert told.count("\n") == 1
+        shown = capsys.readouterr().err
+        assert "`sbatch runs/a.sbatch` submits it as it is, --overwrite replaces it" in shown
+        assert shown.count("\n") == 1
         assert script.read_text() == mine
     assert (here / "sbatch.asked").read_text().count("\n") == 2
     assert mpiopt("submit", "job.toml", "--overwrite") == 0
@@ -209,7 +209,7 @@ def test_states_come_from_the_queue_and_what_it_forgot_from_accounting(here):
 
 
 def cells(capsys):
-    """Give the lines of `status`, by the run, as words."""
+    """Return the cells of each line of `status`, by run."""
     assert mpiopt("status") == 0
     found = {}
     for line in capsys.readouterr().out.splitlines()[1:]:

@@ -86,9 +86,9 @@ def test_one_task_alone_and_what_is_missing(sweep, capsys):
     assert sweep("--task", "2", "--quiet") == {0}
     assert os.listdir("runs/s") == ["l2=0.01,seed=0.h5"]
     assert sweep("--collect") == {3}
-    told = capsys.readouterr().out
-    assert told.count("no result") == 3
-    assert "1 of 4 certified" in told
+    shown = capsys.readouterr().out
+    assert shown.count("no result") == 3
+    assert "1 of 4 certified" in shown
     assert sweep("--task", "4") == {2}
     assert "--task must be a number from 0 to 3, not '4'" in capsys.readouterr().err
 
