@@ -14,7 +14,7 @@ import pytest
 
 from mpiopt.cli.list import describe_family
 from mpiopt.compress.compressors.base import Compressor, Summable
-from mpiopt.core.config.spec import PluginSpec, parse_spec, written
+from mpiopt.core.config.spec import PluginSpec, parse_spec, spec_of
 from tests.golden import compressors as golden_bytes
 
 # Every compressor with its defaults, and with options that run other parts of its code.
