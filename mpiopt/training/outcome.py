@@ -23,6 +23,8 @@ from mpiopt.training.run_state import RunState
 
 logger = logging.getLogger(__name__)
 
+logger = logging.getLogger(__name__)
+
 STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "signal": "NOT certified, stopped"}
 
 
@@ -39,7 +41,7 @@ class Finished:
 def say(job: Job, comm: Comm, *lines: str) -> None:
     """Print on rank 0, unless the job is quiet."""
     if comm.rank == 0 and not job.quiet:
-        print("\n".join(lines), flush=True)
+        logger.info("\n".join(lines))
 
 
 def data_lines(data: Dataset, objective: Objective) -> tuple[str, str]:

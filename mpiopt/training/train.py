@@ -51,7 +51,7 @@ def train_job(job: Job, comm: Comm, stop: StopSignal) -> int:
 
 def train_elastic(comm: Comm, job_on: Callable[[Comm], Job], stop: StopSignal) -> int:
     """Train, again after each loss of ranks, with the job on which the ranks of a communicator agree."""
-    recovery, membership = RunRecovery(), getattr(comm, "crew", None) or FixedMembership(comm)
+    recovery, membership = RunRecovery(), comm.membership or FixedMembership(comm)
     return run_elastic(
         membership,
         lambda ranks: spares_of(job_on, ranks),

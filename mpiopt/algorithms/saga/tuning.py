@@ -13,8 +13,7 @@ class SagaTuning:
     """Constants of rounds, of accepting a model, of the step search and of preconditioned steps."""
 
     # Rounds.
-    # In local epochs: up to here a round costs hardly more epochs than single steps (jobs/README.md, fact b).
-    short_round: float = 0.25
+    short_round: float = 0.25  # local epochs: shorter rounds hardly save epochs (docs/studies/saga-facts.md, fact b)
     least_round: float = 1 / 64  # local epochs: a floor, so that failures do not shorten rounds without end
     round_cut: float = 0.5  # factor on the length of a round after which the ranks were too far apart
     compressed_round: float = 2.0  # epochs of a round for each part of a vector that a compressor lets through
