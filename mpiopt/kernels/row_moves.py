@@ -106,7 +106,19 @@ def checksum_dense(start, label_bits, weight_bits, bits):  # type: ignore[no-unt
 
 @njit(cache=True, nogil=True)
 def gather(order, indptr, indices, values, starts, out_indices, out_values):  # type: ignore[no-untyped-def]
-    """Copy CSR row order[j] to place starts[j] of the output, for every j."""
+    """Copy CSR rows to given places.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (m,)
+        Numbers of the rows.
+    indptr, indices, values : ndarray, shapes (n + 1,), (nonzeros,), (nonzeros,)
+        The rows.
+    starts : ndarray of int64, shape (m,)
+        Where the nonzeros of row order[j] begin in the output.
+    out_indices, out_values : ndarray
+        The output; written.
+    """
     for j in range(len(order)):
         begin, end, q = indptr[order[j]], indptr[order[j] + 1], starts[j]
         of_row, of_values = indices[begin:end], values[begin:end]
@@ -118,7 +130,7 @@ def gather(order, indptr, indices, values, starts, out_indices, out_values):  # 
 
 @njit(cache=True, nogil=True)
 def scatter(rows, places, out):  # type: ignore[no-untyped-def]
-    """Write row i (n, width) to row places[i] of `out`, which may be wider."""
+    """Write row i of `rows` (n, width) to row places[i] of `out`, which may be wider."""
     for i in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             out[places[i], k] = rows[i, k]
@@ -144,7 +156,7 @@ def count_nonzeros(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def compress(values, indptr, out_indices, out_values):  # type: ignore[no-untyped-def]
-    """Write the nonzeros of dense rows to CSR arrays of the sizes in `indptr`."""
+    """Write the nonzeros of dense rows (n, width) to CSR arrays of the sizes in `indptr` (n + 1,)."""
     for i in range(len(indptr) - 1):
         q = indptr[i]
         for k in range(values.shape[1]):
@@ -156,7 +168,7 @@ def compress(values, indptr, out_indices, out_values):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def largest_dense(values, mean, power, out):  # type: ignore[no-untyped-def]
-    """Raise out[k] to the largest |x - mean|^power of column k, for the columns of `mean`."""
+    """Raise out[k] to the largest |x - mean|^power of column k; values (n, width), mean and out (columns,)."""
     for i in range(values.shape[0]):
         for k in range(len(mean)):
             out[k] = max(out[k], abs(values[i, k] - mean[k]) ** power)
@@ -172,7 +184,19 @@ def largest_csr(indices, values, mean, power, out):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def limbs_dense(values, mean, power, factor, high, low):  # type: ignore[no-untyped-def]
-    """Add factor · (x - mean)^power to its column, as integers: whole parts to `high`, 2⁻³¹-ths to `low`."""
+    """Add factor · (x - mean)^power to the sum of its column, as integers: the order of the rows does not matter.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, width)
+        The rows.
+    mean, factor : ndarray of float64, shape (columns,)
+        Centres of the first columns, and scales of their terms.
+    power : int
+        1 or 2.
+    high, low : ndarray of int64, shape (columns,)
+        Added to: the whole parts, and the rest in units of 2⁻³¹.
+    """
     for i in range(values.shape[0]):
         for k in range(len(mean)):
             gap = values[i, k] - mean[k]

@@ -89,8 +89,9 @@ def r_squared(predicted: Vector, label: Vector, weight: Vector, comm: Comm) -> f
 
 
 def auc(margins: Margins, label: Vector, weight: Vector, comm: Comm) -> float:
-    """Compute the area under the ROC curve: P(margin of a + row > of a - row) + ½ P(equal); nan for a single class.
+    """Compute the area under the ROC curve; nan if all labels are equal.
 
+    It is the probability that a row labelled +1 has a larger margin than one labelled -1; equal margins count ½.
     Equal margins are merged, the ranks exchange margins by ranges (a sample sort), and each counts its pairs.
     """
     scores, where = np.unique(margins.reshape(-1) + 0.0, return_inverse=True)
