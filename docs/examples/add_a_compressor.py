@@ -29,12 +29,12 @@ class Block16(Compressor):
         head = np.array([low, step], "<f8").view(np.uint8)
         return np.concatenate([head, symbols.astype("<u2").view(np.uint8)])
 
-    def decode(self, wire, d):
+    def decode(self, payload, d):
         """Return the rounded vector of d numbers."""
-        if wire.size != self.nbytes(d):
-            raise ValueError(f"block16: {wire.size} bytes cannot be {d} numbers")
-        low, step = wire[:16].view("<f8")
-        return low + step * wire[16:].view("<u2")
+        if payload.size != self.nbytes(d):
+            raise ValueError(f"block16: {payload.size} bytes cannot be {d} numbers")
+        low, step = payload[:16].view("<f8")
+        return low + step * payload[16:].view("<u2")
 
     def variance(self, d):
         """Return ω: each coordinate is off by at most half a step, and a step is at most 2 max |x_i| / 65535."""

@@ -67,7 +67,7 @@ def reached(comm, channel, algorithm=None, tol=1e-10, rounds=ROUNDS, **problem):
     """Run to a certificate of `tol`; check each bound; return rounds, gap and the replicated fields."""
     algorithm, target, plain = algorithm or Saga(), posed(comm, **problem), Channel(comm)
     best = optimum(problem.get("loss", "logistic"), problem.get("l1", 0.0), problem.get("kind", np.float64))
-    labels, start = duality_gap.measure(target, plain), evaluate_exact(target, target.zeros(), plain)
+    labels, start = duality_gap.label_statistics(target, plain), evaluate_exact(target, target.zeros(), plain)
     state = algorithm.init(target, channel)
     for k in range(rounds):
         exact = algorithm.step(k, state, target, channel).exact
