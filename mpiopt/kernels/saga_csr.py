@@ -21,7 +21,7 @@ from numba import njit
 
 from mpiopt.kernels.csr import margin, place
 from mpiopt.kernels.loss_block import FAST, call_block, exponential, prefetch
-from mpiopt.kernels.saga_arguments import BlockSteps, ColumnPenalty, CsrArrays, Labels
+from mpiopt.kernels.saga_blocks import BlockSteps, ColumnPenalty, CsrArrays, Labels, update_table
 
 BLOCK = 8
 AHEAD = 8  # rows: so far ahead the records of a row's columns are prefetched, and the row itself twice as far
@@ -75,18 +75,6 @@ def _prefetch_block(
     prefetch(table, near * table.shape[1])
     prefetch(indptr, starts[min(t + 4 * distance, count - 1)])
     return near
-
-
-@njit(fastmath=FAST, error_model="numpy")
-def _differences(y: Any, s: Any, table: Any, k: int, count: int, z: Any, e: Any, slope_address: int) -> None:
-    """Put Δ of the block's rows into e and the new slopes into the table."""
-    outputs = table.shape[1]
-    call_block(slope_address, z, y, k, e, count, outputs)
-    for b in range(count):
-        for c in range(outputs):
-            new = s[k + b] * e[b * outputs + c]
-            e[b * outputs + c] = new - table[k + b, c]
-            table[k + b, c] = new
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -202,7 +190,8 @@ def saga_sparse(
         near = _prefetch_block(indptr, indices, values, y, s, table, starts, batch, t)
         if outputs > 1:
             _margins(indptr, indices, values, records, k, count, near, z, outputs)
-            _differences(y, s, table, k, count, z, e, slope_address)
+            call_block(slope_address, z, y, k, e, count, outputs)
+            update_table(s, table, e, k, count, outputs)
             _scatter(indptr, indices, values, records, k, count, e, steps, penalty)
             continue
         # Half of the records before each phase, row by row: one long burst would stall the arithmetic.
@@ -210,7 +199,8 @@ def saga_sparse(
             if b % 2 == 0:
                 _prefetch_records(indptr, indices, records, min(near + b, n - 1))
             z[b] = margin(indptr, indices, values, flat, 4, k + b)
-        _differences(y, s, table, k, count, z, e, slope_address)
+        call_block(slope_address, z, y, k, e, count, outputs)
+        update_table(s, table, e, k, count, outputs)
         for b in range(count):
             if b % 2 == 1:
                 _prefetch_records(indptr, indices, records, min(near + b, n - 1))
@@ -319,7 +309,8 @@ def saga_lazy(
                 _catch_up(records, j, outputs, float(t), threshold if j < features else 0.0)
                 for c in range(outputs):
                     z[b * outputs + c] += values[p] * records[j, 3 * c]
-        _differences(y, s, table, k, count, z, e, slope_address)
+        call_block(slope_address, z, y, k, e, count, outputs)
+        update_table(s, table, e, k, count, outputs)
         for b in range(count):
             for p in range(indptr[k + b], indptr[k + b + 1]):
                 for c in range(outputs):

@@ -17,7 +17,7 @@ from numba import njit
 
 from mpiopt.kernels.dense import BLOCK, margins, prefetch_rows
 from mpiopt.kernels.loss_block import FAST, call_block, prefetch
-from mpiopt.kernels.saga_arguments import BlockSteps, ColumnIterate, ColumnPenalty, Labels
+from mpiopt.kernels.saga_blocks import BlockSteps, ColumnIterate, ColumnPenalty, Labels, update_table
 
 LINE = 8  # float64 numbers of a cache line
 AHEAD_BYTES = 131072  # prefetched rows must not drive out one another from the second-level cache
@@ -127,13 +127,7 @@ def saga_dense(
                 margins(x, k, k + count - 1, w, c, z, outputs)
         call_block(slope_address, z, y, k, e, count, outputs)
         prefetch_rows(x, ahead + batch // 2, batch - batch // 2)
-        for b in range(count):
-            for c in range(outputs):
-                new = s[k + b] * e[b * outputs + c]
-                e[b * outputs + c] = new - table[k + b, c]
-                table[k + b, c] = new
-        for q in range(count * outputs, BLOCK * outputs):
-            e[q] = 0.0
+        update_table(s, table, e, k, count, outputs)
         for c in range(outputs):
             if count == 1:
                 _move_one(x, k, e[c], c, iterate, steps, penalty)

@@ -18,18 +18,14 @@ from numba import njit
 
 from mpiopt.kernels.dense import BLOCK, accumulate, margins, prefetch_rows
 from mpiopt.kernels.loss_block import FAST, call_block
-from mpiopt.kernels.saga_arguments import CsrArrays, Labels, LocalIterate, OthersModel, PreconditionedFactors
-
-
-@njit(fastmath=FAST, error_model="numpy")
-def _innovate(weight: Any, table: Any, e: Any, k: int, count: int, outputs: int) -> None:
-    """Turn the new slopes e of the rows k … into their change s·e − table; put s·e into the table."""
-    for b in range(count):
-        for c in range(outputs):
-            fresh = weight[k + b] * e[b * outputs + c]
-            e[b * outputs + c] = fresh - table[k + b, c]
-            table[k + b, c] = fresh
-    e[count * outputs :] = 0.0
+from mpiopt.kernels.saga_blocks import (
+    CsrArrays,
+    Labels,
+    LocalIterate,
+    OthersModel,
+    PreconditionedFactors,
+    update_table,
+)
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -100,7 +96,7 @@ def blocks_dense(
             for c in range(outputs):
                 margins(x, k, n - 1, w, c, z, outputs)
             call_block(slope_address, z, y, k, e, count, outputs)
-            _innovate(s, table, e, k, count, outputs)
+            update_table(s, table, e, k, count, outputs)
             for c in range(outputs):
                 accumulate(x, k, n - 1, e, c, outputs, u)
         _step(iterate, u, model, factors, v)
@@ -137,7 +133,7 @@ def blocks_csr(
                         total += x[p] * w[c, indices[p]]
                     z[b * outputs + c] = total
             call_block(slope_address, z, y, k, e, count, outputs)
-            _innovate(s, table, e, k, count, outputs)
+            update_table(s, table, e, k, count, outputs)
             for b in range(count):
                 for c in range(outputs):
                     change = e[b * outputs + c]

@@ -19,7 +19,7 @@ from mpiopt.data.shard import CsrRows, DenseRows
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts
 from mpiopt.kernels.polling import Poll, paced
-from mpiopt.kernels.saga_arguments import BlockSteps, ColumnIterate, ColumnPenalty, CsrArrays, Labels
+from mpiopt.kernels.saga_blocks import BlockSteps, ColumnIterate, ColumnPenalty, CsrArrays, Labels
 from mpiopt.kernels.saga_csr import DECAY, LOG_DECAY, PULL, STEP, saga_lazy, saga_sparse
 from mpiopt.kernels.saga_dense import saga_dense
 from mpiopt.objective.objective import Objective

@@ -17,7 +17,7 @@ from mpiopt.core import rng
 from mpiopt.data.shard import DenseRows
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.polling import Integers, Poll, paced
-from mpiopt.kernels.saga_arguments import CsrArrays, Labels, LocalIterate, OthersModel, PreconditionedFactors
+from mpiopt.kernels.saga_blocks import CsrArrays, Labels, LocalIterate, OthersModel, PreconditionedFactors
 from mpiopt.kernels.saga_preconditioned import blocks_csr, blocks_dense
 from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective

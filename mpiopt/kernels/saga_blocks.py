@@ -1,6 +1,7 @@
-"""Named arguments of the SAGA kernels: numba takes named tuples of arrays and numbers as they are.
+"""What the SAGA kernels share: named arguments, and the update of the table by a block of rows.
 
-numba's cache looks at the file of a kernel alone: after a change here remove `__pycache__`.
+numba takes named tuples of arrays and numbers as they are. Its cache on disk knows them by module and name, and
+looks for changes in the file of a kernel alone: after a change here, or a move, remove `__pycache__`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+
+from mpiopt.kernels.loss_block import FAST
 
 
 class CsrArrays(NamedTuple):
@@ -75,3 +79,28 @@ class PreconditionedFactors(NamedTuple):
     own_scale: float  # on g_k
     share: float  # on u in the change of g_k: 1/N
     eta: float  # on P⁻¹ v
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def update_table(s: Any, table: Any, e: Any, k: int, count: int, outputs: int) -> None:
+    """Put the weighted new slopes of the rows k … into the table, and Δ_i, their change, into e.
+
+    Parameters
+    ----------
+    s : (n,) float64 array
+        Weights.
+    table : (n, outputs) float64 array
+        Slope of each row at its last visit; changed.
+    e : (BLOCK · outputs,) float64 array
+        New slopes of the block; changed to Δ_i, with zeros behind its last row.
+    k, count : int
+        First row and number of rows of the block.
+    outputs : int
+        Outputs of the model.
+    """
+    for b in range(count):
+        for c in range(outputs):
+            new = s[k + b] * e[b * outputs + c]
+            e[b * outputs + c] = new - table[k + b, c]
+            table[k + b, c] = new
+    e[count * outputs :] = 0.0
