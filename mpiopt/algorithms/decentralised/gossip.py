@@ -46,10 +46,21 @@ from mpiopt.objective.evaluation import Evaluation, Model, evaluate_exact
 from mpiopt.objective.objective import Objective
 
 Gradient = Callable[[Model], Model]
-EVALUATION_INTERVAL = 2.0  # epochs between two evaluations at the mean model
-ROUNDING = 1e-9  # epochs: an interval that is shorter by so little is complete
-LARGEST_STEP = 0.2  # of a step, times smoothness: measured on random graphs
-GAP_SHARE = 0.5  # a step is at most so much of the spectral gap: twice as much diverged on some graphs
+
+
+@dataclass(frozen=True)
+class GossipTuning:
+    """Constants of the algorithms on graphs, found on random graphs."""
+
+    interval: float = 2.0  # epochs between two evaluations of the mean model: they then cost a third of the passes
+    interval_rounding: float = 1e-9  # epochs: an interval that is shorter by so little is complete
+    largest_step: float = 0.2  # of γ, times smoothness
+    gap_share: float = 0.5  # of the spectral gap: the largest γ, times smoothness; twice as much diverged sometimes
+    iterations_an_epoch: int = 16  # of push-saga without `batch`: an iteration visits this part of a rank's rows
+    batch_step: float = 2.0  # of push-saga: γ over that of whole gradients, because the bound on few rows is large
+
+
+TUNING = GossipTuning()
 
 
 @dataclass
@@ -182,7 +193,11 @@ class Gossip(Algorithm[GossipState]):
         """
         if lipschitz == 0.0:
             return 1.0
-        return min(LARGEST_STEP, GAP_SHARE * spectral_gap(weights)) * float(masses(weights).min()) / lipschitz
+        return (
+            min(TUNING.largest_step, TUNING.gap_share * spectral_gap(weights))
+            * float(masses(weights).min())
+            / lipschitz
+        )
 
     def lipschitz(self, objective: Objective, size: int) -> float:
         """Return the Lipschitz constant of this rank's gradients."""
@@ -253,7 +268,7 @@ class Gossip(Algorithm[GossipState]):
         self._drive(iteration, str(k), state.network.neighbours, channel, state.w.size)
         control = state.control
         control.since += control.epochs
-        if control.since < EVALUATION_INTERVAL - ROUNDING:
+        if control.since < TUNING.interval - TUNING.interval_rounding:
             return StepInfo(control.epochs, control.gamma)
         control.since = 0.0
         return StepInfo(control.epochs, control.gamma, evaluate_mean(state, objective, channel))

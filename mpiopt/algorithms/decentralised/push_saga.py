@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mpiopt.algorithms.decentralised import gossip
-from mpiopt.algorithms.decentralised.gossip import Gossip, GossipState, track
+from mpiopt.algorithms.decentralised.gossip import TUNING, Gossip, GossipState, track
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Protocol
 from mpiopt.consensus.digraph import Matrix
@@ -22,8 +22,6 @@ from mpiopt.objective.minibatch import saga_gradient
 from mpiopt.objective.objective import Model, Objective
 
 ROWS_STREAM = 26  # of the random numbers that choose rows
-ITERATIONS_AN_EPOCH = 16  # if `batch` is 0: an iteration visits this part of a rank's rows
-STEP_FACTOR = 2.0  # times the step of whole gradients: the bound on few rows is pessimistic
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class PushSaga(Gossip):
     def rows(self, objective: Objective) -> int:
         """Return b, at most the number of rows."""
         n = len(objective.shard)
-        return min(n, self.batch or -(-n // ITERATIONS_AN_EPOCH))
+        return min(n, self.batch or -(-n // TUNING.iterations_an_epoch))
 
     def lipschitz(self, objective: Objective, size: int) -> float:
         """Return (L_max + (b − 1) L)/b + λ, L_max of the steepest of this rank's rows, L of their mean."""
@@ -76,8 +74,8 @@ class PushSaga(Gossip):
         return (largest + (rows - 1) * min(mean, largest)) / rows + float(objective.ridge.max())
 
     def step_of(self, lipschitz: float, weights: Matrix) -> float:
-        """Return STEP_FACTOR times the step of whole gradients."""
-        return STEP_FACTOR * super().step_of(lipschitz, weights)
+        """Return a multiple of the step of whole gradients."""
+        return TUNING.batch_step * super().step_of(lipschitz, weights)
 
     def blank(self, objective: Objective, size: int) -> GossipState:
         """Return a state of zeros, with a table."""

@@ -22,6 +22,7 @@ from mpiopt.algorithms.cost_model import COSTS
 from mpiopt.algorithms.preconditioner import LARGEST_WIDTH
 from mpiopt.algorithms.second_order.line_search import move_to, orthant_search, wolfe_search
 from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.data.shard import CsrRows
 from mpiopt.objective import passes
@@ -44,6 +45,7 @@ class LbfgsTuning:
     least_curvature: float = 0.1  # of a row, as a part of its bound: Huber's loss has none far from its target
     first_trial_part: int = 8  # 1/8 of the rows suffices to choose the length of the first step
     least_bend: float = 1e-16  # of ‖y‖²: a pair with a smaller s·y is rounding and is dropped
+    trials: int = 40  # of a line search at most: 2^-40 of a step is below its rounding
     least_length: float = 1e-300  # of a direction, so that its inverse stays finite
 
 
@@ -95,8 +97,6 @@ class Lbfgs(Algorithm[LbfgsState]):
     ----------
     memory
         m, the number of pairs.
-    max_trials
-        Trial points of a line search at most.
     sampled
         Whether H₀ may be the inverse curvature of a sample of the rows, if there are at most 2000 columns.
 
@@ -107,12 +107,10 @@ class Lbfgs(Algorithm[LbfgsState]):
 
     name: ClassVar[str] = "lbfgs"
     memory: int = 40
-    max_trials: int = 40
     sampled: bool = True
 
     def __post_init__(self) -> None:
-        if self.memory < 1 or self.max_trials < 1:
-            raise ValueError(f"lbfgs: memory and max_trials must be at least 1, not {self.memory}, {self.max_trials}")
+        at_least("lbfgs: memory", self.memory, 1)
 
     def blank(self, objective: Objective, size: int) -> LbfgsState:
         """Return a state at w = 0 without an evaluation."""
@@ -171,7 +169,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         p = self._direction(state, g, objective)
         search = orthant_search if objective.threshold.any() else wolfe_search
         t, epochs = self._first_trial(state, p, objective, channel)
-        point, trials = search(objective, channel, state, p, g, t, self.max_trials)
+        point, trials = search(objective, channel, state, p, g, t, TUNING.trials)
         spent += epochs
         state.control.until_sample -= trials + epochs
         if point is None:  # rounding, or pairs that no longer fit: drop the pairs and try -H₀ g next

@@ -18,6 +18,7 @@ from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel
 from mpiopt.algorithms.second_order.line_search import backtracking_search, move_to
 from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.evaluation import Evaluation
@@ -31,6 +32,7 @@ class NewtonTuning:
     """Constants of the method."""
 
     contraction: float = 0.01  # largest ratio of two successive expected decreases with one factor: else a new one
+    repeats: int = 10  # further steps with one factor at most: then a new one is cheaper than more steps
     trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
 
 
@@ -81,8 +83,6 @@ class Newton(Algorithm[NewtonState]):
 
     Parameters
     ----------
-    repeats
-        Further steps with one factor at most.
     limit
         Largest outputs × columns, because H has the square of that.
 
@@ -94,14 +94,10 @@ class Newton(Algorithm[NewtonState]):
 
     name: ClassVar[str] = "newton"
     needs: ClassVar[frozenset[str]] = frozenset({"small model"})
-    repeats: int = 10
     limit: int = 5000
 
     def __post_init__(self) -> None:
-        if self.repeats < 0 or self.limit < 1:
-            raise ValueError(
-                f"newton: repeats must be at least 0 and limit at least 1, not {self.repeats} and {self.limit}"
-            )
+        at_least("newton: limit", self.limit, 1)
 
     def blank(self, objective: Objective, size: int) -> NewtonState:
         """Return a state at w = 0 without an evaluation."""
@@ -140,7 +136,7 @@ class Newton(Algorithm[NewtonState]):
             epochs, uses = epochs + 1, 0
         t, trials = self._search(state, found, objective, channel)
         uses += 1
-        control.uses = uses if quadratic or (t == 1.0 and uses <= self.repeats) else 0
+        control.uses = uses if quadratic or (t == 1.0 and uses <= TUNING.repeats) else 0
         control.decrease, control.unrecorded = found.decrease, 0.0
         return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
 

@@ -23,6 +23,7 @@ from mpiopt.consensus.coordinators.max_consensus import finite, maximum
 from mpiopt.core.rng import generator
 
 PROBE_STREAM = 41  # of the random numbers in the first run
+SINGULAR = 1e-13  # a Hankel matrix is singular if its smallest singular value is below this part of its largest
 TINY = 1e-290  # below it products lose digits: errors are relative to numbers of at least this size
 
 
@@ -46,8 +47,6 @@ class Hankel(Coordinator):
     ----------
     tolerance
         Largest error that is accepted, relative to the largest number of any rank.
-    rank_tolerance
-        A Hankel matrix is singular if its smallest singular value is below this fraction of its largest.
     fallback
         Coordinator that is used if the error exceeds the tolerance.
     """
@@ -55,12 +54,11 @@ class Hankel(Coordinator):
     name = "hankel"
 
     tolerance: float = 1e-9
-    rank_tolerance: float = 1e-13
     fallback: str = "finite-field"
 
     def __post_init__(self) -> None:
-        if not (self.tolerance > 0 and self.rank_tolerance > 0):
-            raise ValueError(f"tolerances must be positive, not {self.tolerance} and {self.rank_tolerance}")
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
         if self.fallback == self.name:
             raise ValueError(
                 "hankel cannot be itself its fallback; choose finite-field, flooding, ratio or quantised"
@@ -74,7 +72,7 @@ class Hankel(Coordinator):
         """Record a run on random numbers for 2 size rounds, and try the coefficients on the unit vectors."""
         probe = generator(seed, PROBE_STREAM, 0, view.rank).standard_normal()
         recorded, _ = yield from _recorded_run(np.array([probe, 1.0]), 2 * view.size, view)
-        beta = null_vector(np.diff(recorded[:, 0]), self.rank_tolerance)
+        beta = null_vector(np.diff(recorded[:, 0]))
         beta = beta / (beta @ recorded[: beta.size, 1])
         longest = int((yield from maximum(np.array([beta.size]), view))[0])
         error = yield from _measured_error(beta, longest, view)
@@ -121,13 +119,13 @@ def _combined(coefficients: Vector, recorded: Vector) -> Vector:
         return np.asarray(np.einsum("i,ij->j", coefficients, recorded[: coefficients.size]))
 
 
-def null_vector(differences: Vector, tolerance: float) -> Vector:
-    """Return the null vector of the first Hankel matrix of a sequence that is singular to the tolerance."""
+def null_vector(differences: Vector) -> Vector:
+    """Return the null vector of the first Hankel matrix of a sequence that is singular to rounding."""
     right = np.ones((1, 1))
     for size in range(1, (len(differences) + 1) // 2 + 1):
         matrix = differences[np.add.outer(np.arange(size), np.arange(size))]
         _, sizes, right = np.linalg.svd(matrix)
-        if sizes[-1] <= tolerance * sizes[0]:
+        if sizes[-1] <= SINGULAR * sizes[0]:
             break
     return np.asarray(right[-1])
 
