@@ -249,7 +249,7 @@ def test_the_result_is_not_written_over_what_is_read(here, capsys):
     text = (here / "data.svm").read_text()
     for words in (["--out", data], ["--test", "data.svm", "--out", "./data.svm"]):
         assert mpiopt("train", data, *words) == 2
-        assert "is the data file itself; give the output another name" in capsys.readouterr().err
+        assert "is the data file itself; choose another name for the output" in capsys.readouterr().err
     assert (here / "data.svm").read_text() == text
 
 
@@ -368,7 +368,7 @@ def test_ctrl_c_during_the_imports_is_no_traceback(here):
 
 AT_ITS_WORK = """import os, signal, sys
 sys.modules["mpi4py"] = None
-from mpiopt.data.formats.base import hdf5
+from mpiopt.data.formats import hdf5
 write = hdf5.write
 def interrupted(*words):
     write(*words)
