@@ -183,7 +183,7 @@ def _preprocessing(
 def _shard(
     path: str, loaded: LoadedRows, known: Preprocessing, options: DataOptions, weighted: bool, comm: Comm
 ) -> Shard:
-    """Scale the rows in place, set the intercept's column, map the labels, scale the weights to mean 1; collective."""
+    """Scale the rows in place, set the intercept's column, map the labels, make the mean weight 1; collective."""
     d = loaded.features
     scaling.apply(options.scale, loaded.rows, known.mean, known.scale)
     rows = set_intercept(loaded.rows, d) if options.intercept else loaded.rows
