@@ -25,7 +25,7 @@ def write_and_read(path: Path, comm: Comm) -> str:
     str
         What is wrong on this rank, nothing where all is well.
     """
-    raw = getattr(comm, "raw", None)
+    raw = comm.raw
     if raw is not None and h5py.get_config().mpi:
         return _through_one_file(path, comm, {"driver": "mpio", "comm": raw})
     return _through_one_file(path.with_name(f"{path.name}.{comm.rank}"), comm, {})

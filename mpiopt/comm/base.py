@@ -167,6 +167,8 @@ class Comm(Protocol):
         Description of the MPI library; empty without MPI.
     tolerant : bool
         Whether the loss of a rank is an error of the methods (ULFM) and not the end of the job.
+    raw : mpi4py.MPI.Intracomm or None
+        The MPI communicator, for parallel HDF5; None without MPI.
     membership : Membership or None
         The ranks of the job that are alive, where the job can continue without a lost rank.
     bytes_sent, bytes_received, messages : int
@@ -184,6 +186,7 @@ class Comm(Protocol):
     size: int
     library: str
     tolerant: bool
+    raw: Any
     membership: Membership | None
     bytes_sent: int
     bytes_received: int

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from mpiopt.comm.base import Membership
 
@@ -16,6 +16,7 @@ class CommDefaults(ABC):
 
     library: str = ""
     tolerant: bool = False
+    raw: Any = None
     membership: Membership | None = None
 
     @abstractmethod

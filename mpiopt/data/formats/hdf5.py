@@ -124,18 +124,14 @@ def write(path: str, plan: WritePlan, next_slabs: Callable[[], Sequence[RowSlab]
     All ranks write in parallel if h5py has MPI and `comm` an MPI communicator `raw`; else rank 0 writes for all,
     piece by piece. `next_slabs` must not raise except by `Comm.agree`.
     """
-    raw = getattr(comm, "raw", None) if h5py.get_config().mpi else None
+    raw = comm.raw if h5py.get_config().mpi else None
     file = None
-    error: Exception | None = None
-    try:
+    with comm.agree_on_errors():
         if raw is not None:
             file = h5py.File(path, "w", driver="mpio", comm=raw)
         elif comm.rank == 0:
             file = h5py.File(path, "w")
         _create(file, plan)
-    except OSError as failure:
-        error = failure
-    comm.agree(error)
     error = _write_all(file, next_slabs, comm, on_root=raw is None)
     try:
         if file is not None:

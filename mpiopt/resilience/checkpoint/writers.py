@@ -47,7 +47,7 @@ def write_parallel(
 
 def shared(comm: Comm, hints: Mapping[str, str]) -> dict[str, Any]:
     """Give what h5py needs to open one file on all ranks."""
-    options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}  # type: ignore[attr-defined]
+    options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}
     return options | {"info": comm.info(hints)} if hints else options  # type: ignore[attr-defined]
 
 
