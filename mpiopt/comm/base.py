@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -168,6 +167,8 @@ class Comm(Protocol):
         Description of the MPI library; empty without MPI.
     tolerant : bool
         Whether the loss of a rank is an error of the methods (ULFM) and not the end of the job.
+    raw : mpi4py.MPI.Intracomm or None
+        The MPI communicator, for parallel HDF5; None without MPI.
     membership : Membership or None
         The ranks of the job that are alive, where the job can continue without a lost rank.
     bytes_sent, bytes_received, messages : int
@@ -185,6 +186,7 @@ class Comm(Protocol):
     size: int
     library: str
     tolerant: bool
+    raw: Any
     membership: Membership | None
     bytes_sent: int
     bytes_received: int
@@ -388,41 +390,3 @@ class Comm(Protocol):
     ) -> None:
         """Free the communicator."""
         ...
-
-
-class CommDefaults(ABC):
-    """What is the same for every communicator: agreement on errors by its `agree`, and use in a `with` statement."""
-
-    library: str = ""
-    tolerant: bool = False
-    membership: Membership | None = None
-
-    @abstractmethod
-    def agree(self, error: Exception | None) -> None:
-        """Raise the error of the lowest rank that has one on all ranks, or return."""
-
-    @contextmanager
-    def agree_on_errors(self) -> Iterator[None]:
-        """Run a block on every rank; where it fails on some, raise on all."""
-        error: Exception | None = None
-        try:
-            yield
-        except (ValueError, OSError, MemoryError) as failure:
-            error = failure
-        except EOFError as failure:  # a compressed file that is cut off
-            error = ValueError(str(failure))
-        self.agree(error)
-
-    def free(self) -> None:
-        """Return: threads have nothing to free."""
-        return
-
-    def __enter__(self) -> Self:
-        """Return the communicator."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Free the communicator."""
-        self.free()

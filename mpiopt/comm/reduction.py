@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mpiopt.comm.base import Array, CommDefaults, Message
+from mpiopt.comm.base import Array, Message
+from mpiopt.comm.defaults import CommDefaults
 from mpiopt.core.partition import block
 
 # Bytes received from the others, up to which the sum is one allgather. Through shared memory the allgather wins

@@ -11,7 +11,7 @@ def refuse_onto(out: str, *sources: str) -> None:
     """Raise ValueError if an output is one of the files that are read, under whatever name."""
     for source in filter(None, sources if out else ()):
         if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
-            raise ValueError(f"{out} is the data file itself; give the output another name")
+            raise ValueError(f"{out} is the data file itself; choose another name for the output")
 
 
 def cause(error: BaseException) -> str:

@@ -101,11 +101,11 @@ def pack(state: object) -> Wire:
     return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
 
-def unpack(state: object, wire: Wire) -> None:
+def unpack(state: object, packed: Wire) -> None:
     """Set the stored fields of `state`, in place, from what `pack` returned."""
     start = 0
     for name in layouts(state):
         array = getattr(state, name)
-        part = wire[start : start + array.nbytes]
+        part = packed[start : start + array.nbytes]
         array[...] = part.view(array.dtype).reshape(array.shape)
         start += array.nbytes

@@ -21,7 +21,7 @@ from mpiopt.data.row_formats import to_csr, to_dense, without_zeros
 from mpiopt.data.shard import CsrRows, Indices, Vector
 
 if TYPE_CHECKING:
-    from mpiopt.data.formats.hdf5 import Slab, WritePlan
+    from mpiopt.data.formats.hdf5 import RowSlab, WritePlan
 
 FORMS = ("auto", "dense", "csr")
 SMALLEST_PIECE = 1 << 16  # bytes
@@ -126,7 +126,7 @@ def _write(
             _check_writable(out, partial)
     slabs = _slabs(path, source, known, result, dtype, comm)
 
-    def next_slabs() -> Sequence[Slab] | None:
+    def next_slabs() -> Sequence[RowSlab] | None:
         with comm.agree_on_errors():
             return next(slabs, None)
 
@@ -169,35 +169,37 @@ def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) ->
 
 def _slabs(
     path: str, source: Source, known: Survey, result: Converted, dtype: type[Any], comm: Comm
-) -> Iterator[Sequence[Slab]]:
+) -> Iterator[Sequence[RowSlab]]:
     """Yield for each piece of this rank the rows of each dataset."""
-    from mpiopt.data.formats.hdf5 import Slab
+    from mpiopt.data.formats.hdf5 import RowSlab
 
     if result.form == "csr" and comm.rank == 0:
-        yield [Slab("indptr", 0, np.zeros(1, np.int64))]
+        yield [RowSlab("indptr", 0, np.zeros(1, np.int64))]
     for piece in check_pieces(path, source.pieces(_piece_bytes(comm))):
         if result.form == "dense":
             rows = to_dense(piece.rows, result.features).values if isinstance(piece.rows, CsrRows) else piece.rows
             missing = result.features - rows.shape[1]
-            slabs = [Slab("X", piece.start, np.pad(rows, ((0, 0), (0, missing))).astype(dtype))]
+            slabs = [RowSlab("X", piece.start, np.pad(rows, ((0, 0), (0, missing))).astype(dtype))]
         else:
             slabs = _csr_slabs(piece, known, dtype)
         if not known.statistics.unlabelled:
-            slabs.append(Slab("y", piece.start, piece.label))
+            slabs.append(RowSlab("y", piece.start, piece.label))
         if known.statistics.weighted:
-            slabs.append(Slab("weight", piece.start, np.ones(len(piece)) if piece.weight is None else piece.weight))
+            slabs.append(
+                RowSlab("weight", piece.start, np.ones(len(piece)) if piece.weight is None else piece.weight)
+            )
         yield slabs
 
 
-def _csr_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[Slab]:
-    from mpiopt.data.formats.hdf5 import Slab
+def _csr_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[RowSlab]:
+    from mpiopt.data.formats.hdf5 import RowSlab
 
     rows = without_zeros(piece.rows if isinstance(piece.rows, CsrRows) else to_csr(piece.rows, 0))
     first = int(known.nonzeros_before[np.searchsorted(known.starts, piece.start)])
     return [
-        Slab("indptr", piece.start + 1, rows.indptr[1:] + first),
-        Slab("indices", first, rows.indices),
-        Slab("data", first, rows.values.astype(dtype)),
+        RowSlab("indptr", piece.start + 1, rows.indptr[1:] + first),
+        RowSlab("indices", first, rows.indices),
+        RowSlab("data", first, rows.values.astype(dtype)),
     ]
 
 

@@ -173,9 +173,8 @@ def _preprocessing(
     losses: Mapping[str, str],
 ) -> Preprocessing:
     """Find the classes in the labels of all rows, and the scaling of the columns of the training rows; collective."""
-    values = labels.distinct(np.concatenate([rows.label for rows in loaded]), comm)
-    target = labels.guess_target(values) if target == "auto" else target
-    classes = labels.find_classes(path, values, target, losses)
+    every = np.concatenate([rows.label for rows in loaded])
+    target, classes = labels.target_and_classes(path, every, target, losses, comm)
     main = loaded[0]
     mean, scale = scaling.statistics(options.scale, main.rows, main.features, main.total, comm)
     return Preprocessing(target, classes, mean, scale)
@@ -184,7 +183,7 @@ def _preprocessing(
 def _shard(
     path: str, loaded: LoadedRows, known: Preprocessing, options: DataOptions, weighted: bool, comm: Comm
 ) -> Shard:
-    """Scale the rows in place, set the intercept's column, map the labels, give the weights mean 1; collective."""
+    """Scale the rows in place, set the intercept's column, map the labels, make the mean weight 1; collective."""
     d = loaded.features
     scaling.apply(options.scale, loaded.rows, known.mean, known.scale)
     rows = set_intercept(loaded.rows, d) if options.intercept else loaded.rows

@@ -20,6 +20,15 @@ def distinct(label: Vector, comm: Comm) -> Vector:
     return np.unique(np.concatenate(comm.allgather(mine)))[: MAX_CLASSES + 1]
 
 
+def target_and_classes(
+    path: str, label: Vector, target: str, losses: Mapping[str, str], comm: Comm
+) -> tuple[str, Vector | None]:
+    """Return the target, guessed if it is "auto", and the classes in the labels of all ranks; collective."""
+    values = distinct(label, comm)
+    target = guess_target(values) if target == "auto" else target
+    return target, find_classes(path, values, target, losses)
+
+
 def are_classes(values: Vector) -> bool:
     """Return whether the distinct labels can be class numbers: whole, and not too many."""
     return len(values) <= MAX_CLASSES and bool((values == np.floor(values)).all())

@@ -190,7 +190,7 @@ def what_is_sent_is_counted(comm):
 
 
 def payload_of(source, to, number):
-    """A message that says who wrote it, of a length between 0 and some hundred bytes."""
+    """A payload that differs for every sender, receiver and number; its length is 0 to some hundred bytes."""
     rng = np.random.default_rng([source, to, number])
     return rng.integers(0, 256, 0 if number % 5 == 3 else int(rng.integers(1, 300)), np.uint8)
 

@@ -16,7 +16,8 @@ from typing import NoReturn
 import numpy as np
 
 from mpiopt.cluster.planning.link import Link
-from mpiopt.comm.base import Array, Comm, CommDefaults, Message, Pending
+from mpiopt.comm.base import Array, Comm, Message, Pending
+from mpiopt.comm.defaults import CommDefaults
 
 
 @dataclass

@@ -157,7 +157,7 @@ class Job:
     checkpoint_every: str = "10min"
     """time or rounds between two checkpoints: 10min, 30s, 2h, 50rounds"""
     recovery: PluginSpec = field(default_factory=lambda: PluginSpec("stateless"))
-    """what is done if ranks are lost and MPI continues (ULFM): none, checkpoint, chain[every=R], stateless"""
+    """recovery from lost ranks if MPI continues (ULFM): none, checkpoint, chain[every=R], stateless"""
     spares: int = 0
     """ranks that wait to replace lost ones"""
     checkpoint_form: str = "auto"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +56,8 @@ class Source(ABC):
         Names of the features.
     nbytes : int
         Bytes of the file that this rank reads; the other fields are equal on all ranks.
+    checksum : str or None
+        The checksum of the content, if the file states one.
 
     Examples
     --------
@@ -70,11 +72,7 @@ class Source(ABC):
     sparse: bool
     names: list[str] | None
     nbytes: int
-
-    @property
-    def checksum(self) -> str | None:
-        """The checksum of the content, if the file states one."""
-        return None
+    checksum: str | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"  # first bytes of a file
 
 
-class Head(NamedTuple):
+class FileHead(NamedTuple):
     """The beginning of a file."""
 
     text: bytes  # whole lines of the content
@@ -39,12 +39,12 @@ def open_unpacked(path: str) -> IO[bytes]:
     return bz2.open(path, "rb") if magic == BZIP2 else open(path, "rb")
 
 
-def read_head(path: str, nbytes: int) -> Head:
+def read_head(path: str, nbytes: int) -> FileHead:
     """Read the first `nbytes` of the content, up to the end of a line."""
     with open(path, "rb") as raw:
         text = _unpack(raw).read(nbytes)
         share = raw.tell() / max(1, os.path.getsize(path))
         if len(text) < nbytes:
-            return Head(text, 1.0)
+            return FileHead(text, 1.0)
     whole = text[: text.rfind(b"\n") + 1]
-    return Head(whole, share * len(whole) / len(text))
+    return FileHead(whole, share * len(whole) / len(text))

@@ -110,7 +110,7 @@ class WritePlan:
     classes: Vector | None
 
 
-class Slab(NamedTuple):
+class RowSlab(NamedTuple):
     """Rows for a dataset."""
 
     dataset: str
@@ -118,24 +118,20 @@ class Slab(NamedTuple):
     rows: Array
 
 
-def write(path: str, plan: WritePlan, next_slabs: Callable[[], Sequence[Slab] | None], comm: Comm) -> None:
+def write(path: str, plan: WritePlan, next_slabs: Callable[[], Sequence[RowSlab] | None], comm: Comm) -> None:
     """Write what `next_slabs` returns, call after call, until it returns None on every rank; collective.
 
     All ranks write in parallel if h5py has MPI and `comm` an MPI communicator `raw`; else rank 0 writes for all,
     piece by piece. `next_slabs` must not raise except by `Comm.agree`.
     """
-    raw = getattr(comm, "raw", None) if h5py.get_config().mpi else None
+    raw = comm.raw if h5py.get_config().mpi else None
     file = None
-    error: Exception | None = None
-    try:
+    with comm.agree_on_errors():
         if raw is not None:
             file = h5py.File(path, "w", driver="mpio", comm=raw)
         elif comm.rank == 0:
             file = h5py.File(path, "w")
         _create(file, plan)
-    except OSError as failure:
-        error = failure
-    comm.agree(error)
     error = _write_all(file, next_slabs, comm, on_root=raw is None)
     try:
         if file is not None:
@@ -168,7 +164,7 @@ def _finish(file: h5py.File, plan: WritePlan, rank: int) -> None:
 
 
 def _write_all(
-    file: h5py.File | None, next_slabs: Callable[[], Sequence[Slab] | None], comm: Comm, on_root: bool
+    file: h5py.File | None, next_slabs: Callable[[], Sequence[RowSlab] | None], comm: Comm, on_root: bool
 ) -> Exception | None:
     error: Exception | None = None
     while True:
@@ -184,7 +180,7 @@ def _write_all(
                 error = OSError(str(failure))
 
 
-def _gather_on_root(mine: Sequence[Slab], comm: Comm) -> list[Sequence[Slab]]:
+def _gather_on_root(mine: Sequence[RowSlab], comm: Comm) -> list[Sequence[RowSlab]]:
     """Send the slabs of all ranks to rank 0, which returns them."""
     nothing = np.empty(0, np.uint8)
     packed = np.frombuffer(pickle.dumps(list(mine)), np.uint8)

@@ -45,7 +45,8 @@ class Hdf5Csr(Reader):
             d = stated.features
             check_width(path, d or 0, features)
             limit = d if d is not None else features
-            return _Source(n, d, True, stated.names, stated.nbytes, path, self, comm, stated.checksum, stored, limit)
+            nbytes, checksum = stated.nbytes, stated.checksum
+            return _Source(n, d, True, stated.names, nbytes, path, self, comm, stored, limit, checksum=checksum)
 
 
 @dataclass(eq=False)
@@ -53,13 +54,8 @@ class _Source(Source):
     path: str
     reader: Hdf5Csr
     comm: Comm
-    stated: str | None
     stored: int
     limit: int | None
-
-    @property
-    def checksum(self) -> str | None:
-        return self.stated
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         from mpiopt.data.formats import hdf5

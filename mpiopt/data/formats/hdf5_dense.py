@@ -37,7 +37,7 @@ class Hdf5Dense(Reader):
             hdf5.check_vectors(path, file, (self.y, self.weight), n)
             check_width(path, d, features)
             stated = hdf5.stated(path, file, comm.size)
-            return _Source(n, d, False, stated.names, stated.nbytes, path, self, comm, stated.checksum)
+            return _Source(n, d, False, stated.names, stated.nbytes, path, self, comm, checksum=stated.checksum)
 
 
 @dataclass(eq=False)
@@ -45,11 +45,6 @@ class _Source(Source):
     path: str
     reader: Hdf5Dense
     comm: Comm
-    stated: str | None
-
-    @property
-    def checksum(self) -> str | None:
-        return self.stated
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         from mpiopt.data.formats import hdf5

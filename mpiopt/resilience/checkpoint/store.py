@@ -99,7 +99,7 @@ class Checkpoints:
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
-        able = hasattr(comm, "raw") and bool(h5py.get_config().mpi) and not comm.tolerant
+        able = comm.raw is not None and bool(h5py.get_config().mpi) and not comm.tolerant
         if form == "parallel" and not able:
             raise ValueError("checkpoint form 'parallel' needs MPI and an h5py built with it; use 'sharded'")
         self.form = "parallel" if able and form != "sharded" else "sharded"

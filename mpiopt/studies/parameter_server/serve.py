@@ -36,7 +36,7 @@ def serve(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         job, cell, out = chosen(words, comm.size)
         sets = job.sets()
     stage = Stage(job, cell, sets, comm, out)
-    if (raw := getattr(comm, "raw", None)) is not None:
+    if (raw := comm.raw) is not None:
         from mpiopt.comm.mpi.fault_tolerant_mailbox import FaultTolerantMailbox, survives
 
         if survives():

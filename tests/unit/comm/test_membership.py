@@ -55,8 +55,8 @@ class Fearful(FixedMembership):
 def test_errors_that_only_look_like_lost_ranks_end_the_job_after_some_attempts():
     begun = []
 
-    def work(post):
-        begun.append(post)
+    def work(assignment):
+        begun.append(assignment)
         raise RuntimeError("again")
 
     with pytest.raises(RuntimeError, match="as if a rank were lost, but all are alive"):
@@ -65,14 +65,14 @@ def test_errors_that_only_look_like_lost_ranks_end_the_job_after_some_attempts()
 
 
 def test_a_fixed_membership_raises_the_errors_of_its_ranks():
-    def work(post):
+    def work(assignment):
         raise ValueError("a user's")
 
     with pytest.raises(ValueError, match="a user's"):
         run_elastic(FixedMembership(single()), lambda comm: 0, work)
-    assert run_elastic(FixedMembership(single()), lambda comm: 0, lambda post: 3) == 3
-    lives = iter([LOST, 0])
-    assert run_elastic(FixedMembership(single()), lambda comm: 0, lambda post: next(lives)) == 0
+    assert run_elastic(FixedMembership(single()), lambda comm: 0, lambda assignment: 3) == 3
+    codes = iter([LOST, 0])
+    assert run_elastic(FixedMembership(single()), lambda comm: 0, lambda assignment: next(codes)) == 0
 
 
 @pytest.mark.parametrize(
