@@ -1,4 +1,4 @@
-"""The law of recovery, for every strategy and algorithm: whichever rank dies at any exchange, the run ends certified."""
+"""The law of recovery, for every strategy and algorithm: if a rank dies at any exchange, the end is certified."""
 
 import functools
 import random
