@@ -13,9 +13,8 @@ from mpiopt.comm.base import Array, Comm
 from mpiopt.comm.membership import RollBack
 from mpiopt.core.state import Layout, layouts
 
-ROUNDING = (
-    1e-9  # relative to a field's largest number: unlike processors differ by less, a flipped bit mostly by more
-)
+# Relative to a field's largest number: unlike processors differ by less, a flipped bit mostly by more.
+ROUNDING = 1e-9
 SMALLEST = 1e-300  # in place of a largest number of zero
 
 

@@ -22,9 +22,7 @@ from mpiopt.training.run_state import RunPlan, RunState, RunTimer, Spent
 
 Report = Callable[[HistoryRow], None]
 
-EVALUATE_EVERY = (
-    2.0  # epochs between exact evaluations, where the algorithm makes none; one costs a pass over the rows
-)
+EVALUATE_EVERY = 2.0  # epochs between exact evaluations, if the algorithm makes none; each costs a pass over the rows
 STALLED = 12  # evaluations without a better certificate; a run that still improves shows it within a few of them
 ROUNDING = 4e-16  # relative change of the objective that is rounding alone: about two units in the last place
 

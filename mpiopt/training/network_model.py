@@ -33,10 +33,8 @@ Vector = NDArray[np.float64]
 
 STRETCHES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)  # factors m on the length of a round that are tried
 GAIN = 0.8  # compress only if the model promises less than this part of the time without: the model is that coarse
-FEWEST, MOST = (
-    1 << 15,
-    1 << 18,
-)  # numbers in the message that measures bandwidth: not latency, and not a second's wait
+FEWEST = 1 << 15  # numbers in the message that measures bandwidth: with fewer, latency would dominate
+MOST = 1 << 18  # numbers in that message: with more, a slow network would take seconds
 TIMINGS_OF_ONE, TIMINGS_OF_MANY = 5, 2  # exchanges of one number, and of many; the fastest of them counts
 HOPS = {Route.SUM: 2.0, Route.GATHER: 3.0, Route.SLICES: 6.0}  # small collectives in an exchange, lengths included
 PASSES_OVER_VECTOR = 12  # that differences, coordinates and error feedback cost in a compressed exchange

@@ -1,6 +1,6 @@
-"""A real browser without a window: Chromium of the machine, driven by Playwright.
+"""A real browser without a window: the Chromium of this machine, driven by Playwright.
 
-Where there is none the tests are skipped; MPIOPT_BROWSER_TESTS=required makes them fail instead.
+Without a browser the tests are skipped; with MPIOPT_BROWSER_TESTS=required they fail.
 """
 
 import os
@@ -22,7 +22,7 @@ def lacking(why):
 
 @pytest.fixture(scope="session")
 def browser():
-    """Give the browser."""
+    """Return the browser."""
     program = os.environ.get("MPIOPT_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         lacking("none of " + ", ".join(BROWSERS) + " is installed; MPIOPT_BROWSER names another")
@@ -38,9 +38,9 @@ def browser():
 
 @pytest.fixture(scope="session")
 def opened(browser):
-    """Give a function that opens a file at a width and in a colour scheme, as a context that waits for its charts.
+    """Return a context manager that opens a file at a width, in a colour scheme, and waits for its charts.
 
-    The context fails at its end where a script failed, or where anything but the file was asked for.
+    It fails at its end if a script failed, or if the page requested anything but the file.
     """
 
     @contextmanager

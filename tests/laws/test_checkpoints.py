@@ -1,4 +1,4 @@
-"""The law of checkpoints: what was saved on N ranks comes back on M, bitwise, or is refused in one line."""
+"""The law of checkpoints: a state saved on N ranks comes back on M ranks bit by bit, or is refused in one line."""
 
 import dataclasses
 import threading
@@ -60,7 +60,7 @@ def shard_of(comm, total, shuffled=True):
 
 
 def state_of(kind, comm, shard, key):
-    """A state whose sharded fields are a function of the sequence, whatever the number of ranks."""
+    """Return a state whose sharded fields do not depend on the number of ranks."""
     made = {}
     for name, layout in layouts(kind).items():
         salt = [key, sum(name.encode())]
@@ -130,7 +130,7 @@ def test_pieces_of_large_fields_meet(tmp_path, monkeypatch):
 
 
 def files(folder, pattern):
-    """Give the names of files once older checkpoints, which threads remove, are gone."""
+    """Return the names of files, after threads have removed the older checkpoints."""
     for thread in threading.enumerate():
         if thread.name == "old checkpoints":
             thread.join()

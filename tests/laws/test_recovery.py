@@ -1,4 +1,4 @@
-"""What every recovery must keep, with every algorithm: whoever dies at whatever exchange, the end is certified."""
+"""The law of recovery, for every strategy and algorithm: if a rank dies at any exchange, the end is certified."""
 
 import functools
 import random
@@ -42,7 +42,7 @@ def words(folder, recovery, algorithm, *more):
 
 @functools.cache
 def exchanges(size, algorithm, folder):
-    """Give how many exchanges a rank makes in a run in which nobody dies."""
+    """Return how many exchanges a rank makes in a run without deaths."""
     made = []
 
     def main(crew):
@@ -61,7 +61,7 @@ def exchanges(size, algorithm, folder):
 
 @pytest.mark.parametrize("recovery", RECOVERIES)
 @pytest.mark.parametrize("algorithm", EXACT)
-def test_whoever_dies_at_whatever_exchange_the_end_is_certified(algorithm, recovery, tmp_path):
+def test_whichever_rank_dies_at_whatever_exchange_the_end_is_certified(algorithm, recovery, tmp_path):
     chance, died = random.Random(f"{algorithm} {recovery}"), 0
     for size, count in ((2, 1), (3, 1), (5, 2)):
         whole = exchanges(size, algorithm, tmp_path)
@@ -78,7 +78,7 @@ def test_whoever_dies_at_whatever_exchange_the_end_is_certified(algorithm, recov
 
 @pytest.mark.parametrize("recovery", [name for name in RECOVERIES if Recovery.known()[name].exact])
 @pytest.mark.parametrize("algorithm", ["saga", "lbfgs", "newton"])
-def test_where_a_spare_steps_in_an_exact_recovery_leaves_no_trace(algorithm, recovery, tmp_path):
+def test_with_a_spare_an_exact_recovery_leaves_no_trace(algorithm, recovery, tmp_path):
     spare = ("--spares", "1")
     for folder in (tmp_path / "whole", tmp_path / "dead"):
         folder.mkdir()
@@ -99,7 +99,7 @@ def test_without_recovery_a_lost_rank_ends_the_others_with_their_own_code(tmp_pa
     assert trained(3, {1: 60}, words(tmp_path, "none", "saga")) == {0: 76, 2: 76}
 
 
-def test_neighbours_lost_at_once_are_more_than_the_chain_bears_and_it_goes_on_without_tables(tmp_path):
+def test_the_chain_goes_on_without_tables_when_neighbours_are_lost_at_once(tmp_path):
     at = exchanges(4, "saga", tmp_path) // 2
     codes = trained(4, {1: at, 2: at}, words(tmp_path, "chain[every=3]", "saga"))
     assert codes == {0: 0, 3: 0}
@@ -108,7 +108,7 @@ def test_neighbours_lost_at_once_are_more_than_the_chain_bears_and_it_goes_on_wi
 
 @pytest.mark.parametrize("then", SIZES)
 @pytest.mark.parametrize("first", SIZES)
-def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
+def test_replicas_fill_a_state_on_any_number_of_ranks(first, then):
     algorithm = Algorithm.make("saga")
 
     def make(comm):
@@ -125,7 +125,7 @@ def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
     def take(comm):
         target = objective("softmax", 0.0, 0.05, "csr", comm)
         blank, place = algorithm.blank(target, comm.size), shard_place(target.shard, comm)
-        mine = [piece for rank, (*_, piece) in enumerate(made) if rank % comm.size == (comm.rank + 1) % comm.size]
+        mine = [replica for rank, (*_, replica) in enumerate(made) if rank % comm.size == (comm.rank + 1) % comm.size]
         fill(blank, place, mine, list(range(first)), comm)
         np.testing.assert_array_equal(blank.table, table[place.start + place.order])
         for name, layout in layouts(blank).items():
@@ -136,20 +136,20 @@ def test_pieces_fill_a_state_on_any_number_of_ranks(first, then):
     assert all(spmd(then, take))
 
 
-def told(ages, *labels):
+def inventory(ages, *labels):
     return Inventory(ages, [label_of(np.array(label, np.int64).view(np.uint8)) for label in labels])
 
 
-def test_copies_count_where_all_pieces_of_a_moment_are_there():
+def test_a_rollback_needs_the_replicas_of_all_ranks():
     # Of three ranks the second is dead; the first copies are whole, the second ones were broken off.
-    first = told([(1, 4), (1, 8)], (1, 4, 0, 3, 0, 5), (1, 4, 2, 3, 9, 5), (1, 8, 0, 3, 0, 5))
-    third = told([(1, 4)], (1, 4, 2, 3, 9, 5), (1, 4, 1, 3, 5, 4))
+    first = inventory([(1, 4), (1, 8)], (1, 4, 0, 3, 0, 5), (1, 4, 2, 3, 9, 5), (1, 8, 0, 3, 0, 5))
+    third = inventory([(1, 4)], (1, 4, 2, 3, 9, 5), (1, 4, 1, 3, 5, 4))
     choice = plan_rollback([first, third])
     assert (choice.attempt, choice.k, choice.source, choice.saved_ranks) == (1, 4, 0, [0, 1, 2])
     assert sum(len(labels) for labels in choice.sends.values()) == 3
     assert plan_rollback([first]) is None
     assert plan_newest([first, third]).k == 8
-    assert plan_newest([told([])]) is None
+    assert plan_newest([inventory([])]) is None
 
 
 @pytest.mark.parametrize("name", sorted(Recovery.known()))
@@ -161,5 +161,5 @@ def test_options_round_trip_and_errors_are_one_line(name):
         Recovery.make(name, {"digest": -1})
 
 
-def test_a_moment_is_as_old_as_its_life_and_round():
+def test_snapshots_are_ordered_by_attempt_and_round():
     assert Snapshot(2, 3, 0.0, [], 0, {}).age > Snapshot(1, 9, 0.0, [], 0, {}).age

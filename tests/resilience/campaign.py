@@ -1,10 +1,10 @@
 """Train, kill, look at what is on disk, resume; again until so many kills are done.
 
 A run is plain SAGA on real or made-up rows with a checkpoint after every round, so that most of its time is writing
-and a kill often falls into a write. Each life is killed at a random instant after its checkpoints have begun to come:
-one rank, all ranks, or the instant at which an unfinished file is seen. The next life must go on from the newest
-whole checkpoint or the one before; a run that ends must be certified, and its coefficients and history must be bit
-for bit those of a run that nobody disturbed.
+and a kill often falls into a write. Each start is killed at a random instant after its first checkpoint: one rank,
+all ranks, or all ranks while an unfinished file exists. The next start must go on from the newest whole checkpoint or
+the one before. A run that ends must be certified, and its coefficients and history must be bit for bit those of a run
+without a kill.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ PLAIN = ("--algorithm", "saga[preconditioner=none,local_steps=1000]")
 SAME = ["round", "epoch", "objective", "certificate", "step_size"]  # columns of the history that are no clock
 EVALUATED = 40  # rounds between two evaluations, at most
 REPORTED = re.compile(r"round (\d+)")
-SECONDS = 60.0  # in which a life must do what is expected of it
+SECONDS = 60.0  # in which a start must do what is expected of it
 
 
 @dataclass
 class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     unfinished: int = 0  # files that a kill left unfinished
-    lost: int = 0  # checkpoints that were in place at a kill and from which the next life did not go on
+    lost: int = 0  # checkpoints that were in place at a kill and from which the next start did not go on
     runs: int = 0  # runs from nothing to a certified end
     slowest_end: float = 0.0  # seconds from a kill to the end of the launcher
 
@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass
 class Campaign:
-    """One folder in which runs are killed; `start(folder)` starts a life and gives its launcher's process."""
+    """One folder in which runs are killed; `start(folder)` starts a run and returns the process of its launcher."""
 
     folder: Path
     start: Callable[[Path], subprocess.Popen[bytes]]
@@ -67,23 +67,23 @@ class Campaign:
         return self.folder / "run.ckpt"
 
     def numbers(self) -> list[int]:
-        """Give the numbers of the checkpoints that are in place."""
+        """Return the numbers of the committed checkpoints."""
         return sorted(int(p.stem) for p in self.ckpt.glob("??????.h5"))
 
     def rounds(self) -> list[int]:
-        """Give the rounds of the checkpoints that are in place."""
+        """Return the rounds of the committed checkpoints."""
         return [parse(read_text(self.ckpt / f"{n:06d}.h5")).k for n in self.numbers()]
 
     def go(self, kills: int) -> Tally:
         """Kill so many times, each kind in turn; then let the last run end."""
         while (done := self.tally.kills.total()) < kills:
-            self.live(KINDS[done % len(KINDS)])
-        while not self.live(""):
+            self.run_once(KINDS[done % len(KINDS)])
+        while not self.run_once(""):
             pass
         return self.tally
 
-    def live(self, kind: str) -> bool:
-        """Live once, until the kill or the certified end; True for the end."""
+    def run_once(self, kind: str) -> bool:
+        """Run until the kill or the certified end; return True for the end."""
         rounds = self.rounds()
         before = max(self.numbers(), default=0)
         with self.start(self.folder) as process:
@@ -95,24 +95,24 @@ class Campaign:
             self.check_disk(before)
         if killed and not (self.folder / "run.h5").exists():
             return False
-        assert killed or code == 0, (code, self.told())
+        assert killed or code == 0, (code, self.log())
         self.check_end()  # also where the kill came between the result and the end of the launcher
         self.anew()
         return True
 
     def await_saves(self, process: subprocess.Popen[bytes], before: int) -> bool:
-        """Wait until this life has saved; False if it ended first."""
+        """Wait until this start has saved; return False if it ended first."""
         deadline = time.monotonic() + SECONDS
         while max(self.numbers(), default=0) <= before:
             if process.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, f"nothing saved in {SECONDS} s: {self.told()}"
+            assert time.monotonic() < deadline, f"nothing saved in {SECONDS} s: {self.log()}"
             time.sleep(0.002)
         time.sleep(self.chance.uniform(0.0, 2.0))
         return process.poll() is None
 
     def strike(self, process: subprocess.Popen[bytes], kind: str) -> bool:
-        """Kill, and see that all ranks end in seconds; False if the run was faster."""
+        """Kill, and check that all ranks end in seconds; return False if the run ended before."""
         ranks = children(process.pid)
         if kind == "during the write":
             self.await_partial(process)
@@ -131,7 +131,7 @@ class Campaign:
             pass
 
     def check_disk(self, before: int) -> None:
-        """Whatever the instant, two or three whole files are left, the newest from this life."""
+        """One to three checkpoints are left, the newest of them from this start."""
         numbers = self.numbers()
         assert numbers, "no checkpoint is left"
         assert numbers[-1] > before
@@ -139,13 +139,13 @@ class Campaign:
         self.tally.unfinished += bool(list(self.ckpt.glob("*.partial")))
 
     def check_going_on(self, rounds: list[int]) -> None:
-        """The first round that this life reported comes after the newest checkpoint, or after the one before."""
-        reported = REPORTED.search(self.told())
+        """The first round that this start reported comes after the newest checkpoint, or after the one before."""
+        reported = REPORTED.search(self.log())
         if not rounds or reported is None:
             return
         first = int(reported.group(1))
         assert min(rounds[-2:]) < first <= rounds[-1] + EVALUATED, (rounds, first)
-        self.tally.lost += first <= rounds[-1] or "is damaged" in self.told()
+        self.tally.lost += first <= rounds[-1] or "is damaged" in self.log()
 
     def check_end(self) -> None:
         """The result is bit for bit that of the run that nobody killed."""
@@ -154,7 +154,7 @@ class Campaign:
         for column in SAME:
             assert mine.history[column].tobytes() == whole.history[column].tobytes(), column
 
-    def told(self) -> str:
+    def log(self) -> str:
         return (self.folder / "log").read_text()
 
     def anew(self) -> None:
@@ -166,7 +166,7 @@ class Campaign:
 
 
 def wait_gone(numbers: list[int]) -> None:
-    """See that these processes end."""
+    """Check that these processes end."""
     deadline = time.monotonic() + SECONDS
     while any(running(n) for n in numbers):
         assert time.monotonic() < deadline, f"ranks still run {SECONDS} s after the launcher: {numbers}"
@@ -174,7 +174,7 @@ def wait_gone(numbers: list[int]) -> None:
 
 
 def running(number: int) -> bool:
-    """Say whether this process runs; a dead one that nobody waits for does not."""
+    """Return whether this process runs; a zombie does not."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -11,7 +11,7 @@ RANKS = 4
 
 @pytest.fixture
 def start(launch):
-    """Give a function that starts `train … --out run.h5 --resume auto` in a folder, with its output in `log`."""
+    """Return a function that starts `train … --out run.h5 --resume auto` in a folder, with its output in `log`."""
 
     def run(folder, ranks=RANKS):
         words = [*TRAIN, *WORDS, *PLAIN, "--out", "run.h5", "--resume", "auto"]

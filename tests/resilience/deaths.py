@@ -1,9 +1,9 @@
-"""Runs on 4 ranks of which some are killed at any instant and that must come to their certified end all the same.
+"""Runs on 4 ranks of which some are killed at any instant; each run must still end certified.
 
     python -m tests.resilience.deaths --runs 200 --seed 1 [--only stateless,chain] [--algorithms saga,lbfgs] [--out
     FILE]
 
-A run is started by `mpiopt launch`; one rank, sometimes two, get SIGKILL at instants drawn over its whole life, from
+A run is started by `mpiopt launch`; one rank, sometimes two, get SIGKILL at instants drawn over the whole run, from
 the start of Python to the writing of the result. The same seed draws the same instants, so that a campaign can be run
 in pieces; where FILE exists its counts are added to.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 
 from mpiopt.comm.threads import spmd
 from mpiopt.core.processes import children, ranks_of
-from mpiopt.results import contents
+from mpiopt.results.contents import contents
 from mpiopt.results.result_file import read_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ class Tally:
         return self.in_place + self.restarted + self.clear + self.unclear + self.hung + self.wrong
 
     def line(self) -> str:
-        """Give the counts."""
+        """Return the counts in words."""
         good = self.in_place + self.restarted
         return (
             f"{self.killed} runs lost ranks: {good} certified with exit code 0 ({self.in_place} in place, "
@@ -84,7 +84,7 @@ class Tally:
 
 
 def middle(numbers: list[float]) -> str:
-    """Give median and maximum."""
+    """Return median and maximum in words."""
     return f"{statistics.median(numbers):.3g} (max {max(numbers):.3g})" if numbers else "-"
 
 
@@ -140,7 +140,7 @@ class Deaths:
         self.judge(code, kills)
 
     def await_rounds(self, process: subprocess.Popen[bytes]) -> float:
-        """Wait until a round is reported; give that instant."""
+        """Wait until a round is reported; return that instant."""
         while process.poll() is None and "] " not in (self.folder / "log").read_text():
             time.sleep(0.005)
         return time.monotonic()
@@ -154,7 +154,7 @@ class Deaths:
         ]
 
     def kill(self, process: subprocess.Popen[bytes], instant: float, victim: float) -> list[float]:
-        """Kill one rank at the instant, or when there is one; give the time of day, nothing if all had ended.
+        """Kill one rank at the instant, or as soon as there is one; return the time of day, nothing if all had ended.
 
         The instant is one of the run: the clock runs from the start of the launcher.
         """
@@ -168,16 +168,16 @@ class Deaths:
         return []
 
     def judge(self, code: int, kills: list[float]) -> None:
-        told = (self.folder / "log").read_text()
-        restarted = "started again" in told
+        log = (self.folder / "log").read_text()
+        restarted = "started again" in log
         if code == 0 and not self.right():
             self.tally.wrong += 1
             self.note("wrong")
         elif code == 0 and restarted:
             self.tally.restarted += 1
-        elif code == 0 and (LOST.search(told) or self.fewer()):
+        elif code == 0 and (LOST.search(log) or self.fewer()):
             self.tally.in_place += 1
-            self.measure(told, kills)
+            self.measure(log, kills)
         elif code == 0:
             self.tally.undisturbed += 1
         elif code in (75, 76) and self.loads():
@@ -188,7 +188,7 @@ class Deaths:
             self.note(f"code {code}")
 
     def right(self) -> bool:
-        """Say whether the result is certified, and near the best objective known."""
+        """Return whether the result is certified and near the optimum."""
         try:
             result = read_result(self.folder / "run.h5")
         except ValueError:
@@ -197,40 +197,40 @@ class Deaths:
         return last["certificate"] <= tol and last["objective"] - self.best <= 1.01 * tol * abs(self.best)
 
     def fewer(self) -> bool:
-        """Say whether a rank was lost before the work began."""
+        """Return whether a rank was lost before the work began."""
         return int(read_result(self.folder / "run.h5").provenance["ranks"]) < RANKS
 
     def loads(self) -> bool:
-        """Say whether the newest checkpoint is whole."""
+        """Return whether the newest checkpoint can be read."""
         files = sorted((self.folder / "run.ckpt").glob("??????.h5"))
         return not files or bool(contents(str(files[-1])))
 
-    def measure(self, told: str, kills: list[float]) -> None:
+    def measure(self, log: str, kills: list[float]) -> None:
         """Add detection and recovery times, and the work that was lost."""
-        for at, _, _ in LOST.findall(told):
+        for at, _, _ in LOST.findall(log):
             clock = datetime.combine(datetime.now().date(), datetime.strptime(at, "%H:%M:%S.%f").time()).timestamp()
             before = [kill for kill in kills if kill <= clock + 0.001]
             if before:
                 self.tally.detected.append(max(0.0, clock - before[-1]))
-        for _, rounds, epochs, seconds in BACK.findall(told):
+        for _, rounds, epochs, seconds in BACK.findall(log):
             self.tally.rounds.append(float(rounds))
             self.tally.epochs.append(float(epochs))
             self.tally.resumed.append(float(seconds))
 
     def note(self, what: str) -> None:
         """Keep the end of the log of a run that did not go as it should."""
-        told = (self.folder / "log").read_text()[-3000:]
-        self.tally.notes.append(f"{self.strategy} {self.algorithm}: {what}\n{told}")
+        log = (self.folder / "log").read_text()[-3000:]
+        self.tally.notes.append(f"{self.strategy} {self.algorithm}: {what}\n{log}")
 
 
 def variables() -> dict[str, str]:
-    """Give the environment of a run: watchdogs that bite within the campaign's patience."""
+    """Return the environment of a run, with watchdogs that end it before the campaign calls it hung."""
     outer = {k: v for k, v in os.environ.items() if not k.startswith(("PMIX_", "PMI_", "OMPI_COMM_", "SLURM_"))}
     return {**outer, "MPIOPT_WATCHDOG": "30", "PYTHONPATH": str(ROOT)}
 
 
 def optimum() -> float:
-    """Give F at the optimum of the campaign's problem, by Newton's method in this process."""
+    """Return F at the optimum of the campaign's problem, by Newton's method in this process."""
     from mpiopt.resilience.signals import StopSignal
     from mpiopt.training.train import train
 
@@ -242,7 +242,7 @@ def optimum() -> float:
 
 
 def main() -> int:
-    """Run a campaign; give 1 where fewer than 99 % end as they should, or one hangs or is wrong."""
+    """Run a campaign; return 1 if fewer than 99 % end as they should, or if one hangs or is wrong."""
     parser = argparse.ArgumentParser(prog="tests.resilience.deaths", description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200, help="for each strategy and algorithm")
     parser.add_argument("--seed", type=int, default=0)
@@ -275,7 +275,7 @@ def main() -> int:
 
 
 def passed(tally: Tally) -> bool:
-    """Say whether a tally is as it should be."""
+    """Return whether a tally is as it should be."""
     good = tally.in_place + tally.restarted
     return tally.hung == tally.wrong == 0 and good >= 0.99 * tally.killed > 0
 

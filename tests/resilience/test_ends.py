@@ -1,4 +1,4 @@
-"""Resume on the same and on other ranks, and the ends by signals, on 4 ranks under mpirun."""
+"""Runs on 4 ranks under mpirun: resumed on the same and on other ranks, and ended by signals."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ CUT = ("--max-epochs", "12")
 
 @pytest.fixture
 def train(mpirun, tmp_path):
-    """Give a function that trains in a folder of the test and gives its exit code and its result."""
+    """Return a function that trains in the folder of the test and returns exit code and result."""
 
     def run(ranks, *words, out="run.h5"):
         words = [*TRAIN, *WORDS, *PLAIN, "--checkpoint-every", "20rounds", "--out", out, *words]

@@ -17,14 +17,14 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def whole(undisturbed, start):
-    """Give the result of a run that nobody kills, on 4 ranks."""
+    """Return the result of a run without kills, on 4 ranks."""
     if not undisturbed.exists():
         with start(undisturbed.parent) as process:
             assert process.wait(timeout=240) == 0, (undisturbed.parent / "log").read_text()
     return undisturbed
 
 
-def test_runs_that_are_killed_end_as_if_nothing_had_been(tmp_path, whole, start):
+def test_runs_that_are_killed_end_with_the_bits_of_an_undisturbed_run(tmp_path, whole, start):
     chance = random.Random(os.environ.get("MPIOPT_KILL_SEED", "0"))
     tally = Campaign(tmp_path, start, whole, chance).go(KILLS)
     print(tally)

@@ -33,11 +33,9 @@ class RunGroup:
         """Return a sort key, smaller for a better group: the share of runs that missed the level, the median cost."""
         spent = self.costs(measure, level)
         missing = 1.0 - len(spent) / len(self.records)
-        return (
-            (missing, median(spent))
-            if spent
-            else (1.0, min(float(r.history["certificate"].min()) for r in self.records))
-        )
+        if not spent:
+            return 1.0, min(float(r.history["certificate"].min()) for r in self.records)
+        return missing, median(spent)
 
 
 def settings(record: RunRecord) -> dict[str, str]:

@@ -1,7 +1,7 @@
 "use strict";
-// Unpacks the library, draws every chart in the colours of the reader's theme, and lets the legend hide a run everywhere.
+// Unpack the library, draw every chart in the colours of the reader's theme, and let the legend hide a setting in all charts.
 (() => {
-  // Okabe and Ito's colours, told apart by colour-blind readers too, darker or lighter for their background.
+  // The colours of Okabe and Ito, which colour-blind readers can distinguish; darker on light, lighter on dark.
   const PALETTES = {
     light: ["#0072b2", "#d55e00", "#009e73", "#b8528f", "#b07d00", "#2b8fc7", "#555555", "#7b3fb5"],
     dark: ["#4ea8e0", "#ff8f45", "#2fcf9f", "#e59cc6", "#f0bb3f", "#8fd3ff", "#c8c8c8", "#c39bff"],
@@ -36,7 +36,7 @@
     return drawn;
   };
 
-  // Less than two decades: Plotly would label every digit.
+  // Decades that an axis spans. For fewer than two, Plotly would label every digit.
   const decades = values => {
     const known = values.filter(value => value > 0);
     return known.length ? Math.log10(Math.max(...known) / Math.min(...known)) : 9;

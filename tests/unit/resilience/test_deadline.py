@@ -194,10 +194,10 @@ def test_the_command_refuses(run, words, says):
 
 
 def test_what_has_ended_is_not_halted(run):
-    life = vars(new_lease({}))
+    lease = vars(new_lease({}))
     for end in ({"ended": "certified"}, {"pid": 1, "born": 1}):
-        (run / "owner").write_text(json.dumps(life | end))
-        with pytest.raises(ValueError, match=r"the run has ended \((certified|it was killed)\)"):
+        (run / "owner").write_text(json.dumps(lease | end))
+        with pytest.raises(ValueError, match=r"nothing runs there \((certified|it was killed)\)"):
             halted("run.h5")
     assert sorted(os.listdir(run)) == ["owner"]
 
@@ -212,11 +212,11 @@ def test_a_time_of_day_is_the_next_one():
 def test_slurms_end_of_the_job_is_read(monkeypatch):
     from mpiopt.core import slurm_query
 
-    told = {"lines": ["2026-11-22T18:00:00"]}
-    monkeypatch.setattr(slurm_query, "ask", lambda *words: told["lines"])
+    answer = {"lines": ["2026-11-22T18:00:00"]}
+    monkeypatch.setattr(slurm_query, "ask", lambda *words: answer["lines"])
     assert slurm_query.end({}) == math.inf
     assert slurm_query.end({"SLURM_JOB_ID": "7"}) == datetime(2026, 11, 22, 18).timestamp()
     assert slurm_query.end({"SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "1800000000"}) == 1.8e9
     for lines in (["N/A"], ["NONE"], []):
-        told["lines"] = lines
+        answer["lines"] = lines
         assert slurm_query.end({"SLURM_JOB_ID": "7"}) == math.inf

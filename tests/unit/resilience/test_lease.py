@@ -1,4 +1,4 @@
-"""One writer in the folder of a run, life after life."""
+"""One writer at a time in the folder of a run."""
 
 import json
 import os
@@ -17,20 +17,20 @@ from mpiopt.resilience.lease import FolderLease, new_lease, read_lease
 
 
 def slurm(monkeypatch, job, restart=0, step=0):
-    told = {"JOB_ID": job, "RESTART_COUNT": str(restart), "STEP_ID": str(step), "CLUSTER_NAME": "c"}
-    for name, value in told.items():
+    values = {"JOB_ID": job, "RESTART_COUNT": str(restart), "STEP_ID": str(step), "CLUSTER_NAME": "c"}
+    for name, value in values.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
 
 
 @pytest.fixture
 def states(monkeypatch):
     """What Slurm's queue says of jobs."""
-    told = {}
-    monkeypatch.setattr(lease.slurm_query, "states", lambda jobs: {job: told[job] for job in jobs if job in told})
-    return told
+    known = {}
+    monkeypatch.setattr(lease.slurm_query, "states", lambda jobs: {job: known[job] for job in jobs if job in known})
+    return known
 
 
-def test_a_new_life_takes_over_and_the_former_one_stops(tmp_path, monkeypatch, states):
+def test_a_later_start_takes_over_and_the_earlier_one_stops(tmp_path, monkeypatch, states):
     states["7"] = "RUNNING"
     old, new = FolderLease(tmp_path), FolderLease(tmp_path)
     slurm(monkeypatch, "7")
@@ -46,11 +46,11 @@ def test_a_new_life_takes_over_and_the_former_one_stops(tmp_path, monkeypatch, s
         old.release("certified")
 
 
-def test_a_life_that_is_overtaken_while_it_puts_a_checkpoint_in_place_takes_it_back(tmp_path, monkeypatch, states):
+def test_a_start_that_loses_the_lease_during_a_commit_undoes_it(tmp_path, monkeypatch, states):
     states["7"] = "RUNNING"
-    slots = CheckpointFolder(tmp_path)
+    files = CheckpointFolder(tmp_path)
     slurm(monkeypatch, "7")
-    number = slots.next_number()
+    number = files.next_number()
     (tmp_path / "000001.h5.partial").touch()
     rename = os.rename
 
@@ -62,12 +62,12 @@ def test_a_life_that_is_overtaken_while_it_puts_a_checkpoint_in_place_takes_it_b
 
     monkeypatch.setattr(os, "rename", overtaken)
     with pytest.raises(OSError, match="another run has taken over"):
-        slots.commit(number)
-    assert slots.committed() == []
+        files.commit(number)
+    assert files.committed() == []
 
 
 @pytest.mark.parametrize(("restart", "step"), [(0, 5), (1, 0)])
-def test_an_old_life_that_comes_late_is_refused(tmp_path, monkeypatch, states, restart, step):
+def test_an_earlier_start_that_comes_late_is_refused(tmp_path, monkeypatch, states, restart, step):
     slurm(monkeypatch, "7", restart=1, step=1)
     FolderLease(tmp_path).claim()
     slurm(monkeypatch, "7", restart=restart, step=step)
@@ -109,9 +109,9 @@ def test_a_process_of_this_host_is_waited_for_then_refused_then_taken_over(tmp_p
 
 
 def test_a_number_of_a_process_that_is_used_again_is_not_mistaken(tmp_path):
-    life = new_lease({})
-    assert lease.is_running(life) is True
-    (tmp_path / "owner").write_text(json.dumps(vars(life) | {"born": life.born + 1, "pid": 1}))
+    mine = new_lease({})
+    assert lease.is_running(mine) is True
+    (tmp_path / "owner").write_text(json.dumps(vars(mine) | {"born": mine.born + 1, "pid": 1}))
     assert lease.is_running(read_lease(tmp_path)) is False
 
 

@@ -63,9 +63,9 @@ def test_the_command(tmp_path, capsys):
     assert "to duality gap 1e-09" in capsys.readouterr().out
     assert run(["compare"], single(), StopSignal()) == 2
     assert run(["compare", str(made_run(tmp_path / "b.h5", []))], single(), StopSignal()) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("mpiopt: compare needs runs")
-    assert told[1].endswith("the history is empty, there is nothing to show")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("mpiopt: compare needs runs")
+    assert lines[1].endswith("the history is empty, there is nothing to show")
 
 
 @pytest.mark.parametrize("command", ["compare", "inspect"])

@@ -109,7 +109,7 @@ def test_tables_for_data_frames(here):
 def test_what_cannot_be_exported_is_one_line(here, capsys):
     made_run("run.h5")
     made_run("odd.h5", model=FittedModel(MODEL.coef, MODEL.intercept), loss="made-up")
-    for words, told in {
+    for words, message in {
         ("run.h5",): "export needs a run and a file to write",
         ("run.h5", "a.xyz"): "the suffix does not say what to write; known: csv, parquet, sklearn, onnx",
         ("run.h5", "a", "--to", "skleam"): "(did you mean 'sklearn'?)",
@@ -118,5 +118,5 @@ def test_what_cannot_be_exported_is_one_line(here, capsys):
         ("run.h5", "run.h5", "--to", "csv"): "is the data file itself",
     }.items():
         assert command("export", *words) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not list(here.glob("a*"))

@@ -19,7 +19,7 @@ pandas = pytest.importorskip("pandas")
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    """Give the folder of a run that has two checkpoints and no result."""
+    """Return the folder of a run that has two checkpoints and no result."""
     from mpiopt.comm.threads import spmd
     from mpiopt.core.history import events_to_text
     from mpiopt.data.shard import DenseRows, Shard

@@ -29,7 +29,7 @@ def result(path, rate=0.5, rows=40, objective="F", best=0.5):
     model = FittedModel(np.array([[1.0, 0.0, 2.5]]), np.array([0.5]), np.array([-1.0, 1.0]))
 
     def main(comm):
-        told = gather(
+        provenance = gather(
             comm,
             job="seed = 1\n",
             seed=1,
@@ -39,8 +39,8 @@ def result(path, rate=0.5, rows=40, objective="F", best=0.5):
             loss="logistic",
             penalty="none",
         )
-        told = dataclasses.replace(told, certificate_kind="duality gap")
-        write_result(path, model=model, history=history, provenance=told, comm=comm)
+        provenance = dataclasses.replace(provenance, certificate_kind="duality gap")
+        write_result(path, model=model, history=history, provenance=provenance, comm=comm)
 
     spmd(1, main)
     return path

@@ -23,7 +23,7 @@ MODEL = FittedModel(
     np.array([0.5, 1.0, 2.0]),
     ["länge", "b", "c"],
 )
-TOLD = {
+KNOWN = {
     "job": 'loss = "logistic"\n',
     "seed": 3,
     "data": "a9a",
@@ -37,7 +37,7 @@ TOLD = {
 def write(path, model=MODEL, size=2, rows=ROWS):
     spmd(
         size,
-        lambda comm: write_result(path, model=model, history=rows, provenance=gather(comm, **TOLD), comm=comm),
+        lambda comm: write_result(path, model=model, history=rows, provenance=gather(comm, **KNOWN), comm=comm),
     )
 
 
@@ -47,10 +47,10 @@ def test_what_is_written_is_read(tmp_path):
     for field in dataclasses.fields(FittedModel):
         np.testing.assert_array_equal(getattr(got.model, field.name), getattr(MODEL, field.name))
     assert [HistoryRow(*row) for row in got.history.tolist()] == ROWS
-    assert got.job == TOLD["job"]
+    assert got.job == KNOWN["job"]
     assert got.provenance["seed"] == 3
     assert got.provenance["ranks"] == 2
-    assert got.provenance["objective"] == TOLD["objective"]
+    assert got.provenance["objective"] == KNOWN["objective"]
     assert got.provenance["numpy"] == np.__version__
     assert got.provenance["hosts"].endswith("*2")
     assert [p.name for p in tmp_path.iterdir()] == ["run.h5"]
@@ -62,7 +62,7 @@ def test_the_layout_that_the_readme_promises(tmp_path):
         assert f["model/coef"].shape == (2, 3)
         assert {"coef", "intercept", "classes", "feature_mean", "feature_scale", "feature_names"} == set(f["model"])
         assert f["history"].dtype.names == HistoryRow._fields
-        assert f["job"].asstr()[()] == TOLD["job"]
+        assert f["job"].asstr()[()] == KNOWN["job"]
         assert f.attrs["format"] == 1
         assert {"mpiopt", "numpy", "mpi4py", "h5py", "numba", "python", "git_revision"} <= set(f["provenance"].attrs)
 
@@ -159,9 +159,8 @@ def test_what_ranks_spent_what_happened_and_the_test_rows_are_read(tmp_path):
     test = {"rows": 10.0, "accuracy": 0.9}
 
     def main(comm):
-        told = gather(comm, **TOLD)
-        costs = RunCosts(traffic, time)
-        write_result(tmp_path / "a.h5", model=MODEL, history=ROWS, provenance=told, comm=comm, costs=costs,
+        provenance, costs = gather(comm, **KNOWN), RunCosts(traffic, time)
+        write_result(tmp_path / "a.h5", model=MODEL, history=ROWS, provenance=provenance, comm=comm, costs=costs,
                      events=events, test=test)  # fmt: skip
 
     spmd(2, main)

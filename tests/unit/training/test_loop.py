@@ -41,7 +41,7 @@ class Kept:
 
 @dataclass
 class Still:
-    """Half an epoch a round, w as it was, or as told."""
+    """Half an epoch a round; w stays, or is a function of the round."""
 
     w_of_round: object = None
 
