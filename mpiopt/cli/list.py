@@ -115,7 +115,20 @@ def describe_tuning(kind: type) -> str:
 
 
 def comments_of_fields(kind: type) -> dict[str, str]:
-    """Return the comment at the end of the line of each field of a dataclass, from its source."""
-    source = inspect.getsource(kind)
-    comments = dict(re.findall(r"^    (\w+): [^#\n]*  # (.*)$", source, re.M))
+    """Return the comment of each field of a dataclass: at the end of its line, else on the lines above it.
+
+    A line above that ends with a full stop and follows an empty line is the heading of a group.
+    """
+    comments: dict[str, str] = {}
+    above: list[str] = []
+    after_blank = False
+    for line in inspect.getsource(kind).splitlines():
+        field = re.match(r"    (\w+): [^#]*(?:  # (.*))?$", line)
+        if field:
+            comments[field[1]] = field[2] or " ".join(above)
+        if line.startswith("    # "):
+            above = [] if after_blank and line.endswith(".") else [*above, line.removeprefix("    # ")]
+        else:
+            above = []
+        after_blank = not line.strip()
     return {f.name: comments.get(f.name, "") for f in dataclasses.fields(kind)}

@@ -14,7 +14,12 @@ class SearchTuning:
 
     growth: float = 2.0  # factor on a step that was accepted
     cuts: tuple[float, ...] = (0.5, 0.25)  # factors on a step that was refused
-    bare: int = 3
+
+    # The end of the search.
+    # Steps that may be refused in a row: more of them
+    # only cost time.
+    refused: int = 3
+    bare: int = 7
 
 
 def test_a_constant_has_its_value_and_its_comment():
@@ -23,7 +28,9 @@ def test_a_constant_has_its_value_and_its_comment():
         "      factor on a step that was accepted",
         "  cuts = (0.5, 0.25)",
         "      factors on a step that was refused",
-        "  bare = 3",
+        "  refused = 3",
+        "      Steps that may be refused in a row: more of them only cost time.",
+        "  bare = 7",
     ]
 
 
