@@ -105,9 +105,9 @@ class AdaptiveStep(StepLength):
     def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
         """Take the step of AdGD for the way of w̄ and the change of G on it; it is the same on all ranks."""
         first = ADGD.alpha / self.known.mean if self.known.mean > 0.0 else 1.0
-        pace = adgd.Pace(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
-        slope = adgd.slope(change.average, change.w)
-        pace = adgd.adapted(pace if pace.step else adgd.Pace(first), slope, ADGD)
+        pace = adgd.AdgdState(control.adgd_step, control.adgd_ratio, control.adgd_curvature)
+        slope = adgd.measured_curvature(change.average, change.w)
+        pace = adgd.next_state(pace if pace.step else adgd.AdgdState(first), slope, ADGD)
         control.adgd_step, control.adgd_ratio, control.adgd_curvature = pace.step, pace.ratio, pace.filtered
 
 

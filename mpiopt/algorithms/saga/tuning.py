@@ -50,21 +50,18 @@ class SagaTuning:
     slow: float = 0.03  # part of the squared gradient left by a period: above, progress was slow
 
     # Smoothness constants.
-    # Curvature of a column over that of the middle one: above, columns need steps of their own.
-    uneven: float = 1e3
+    uneven: float = 1e3  # largest curvature of a column over the median: above, each column needs its own step
 
     # The line search on sampled blocks (Schmidt, Le Roux, Bach 2017, section 4.6, has one row for each step).
     searches: int = 16  # in a local epoch
     sampled_share: int = 8  # one in so many blocks is tried
     least_decrease: float = 1e-12  # of a block's loss: a smaller promised decrease is lost in rounding
-    least_smoothness: float = 1e-200
-    largest_smoothness: float = 1e200
+    least_smoothness: float = 1e-200  # curvature: keeps 1/L finite
+    largest_smoothness: float = 1e200  # curvature: keeps 1/L above zero
 
     # Preconditioned steps.
-    # q, the local Newton steps that an epoch of blocks amounts to; they leave e⁻⁸ of the distance in F.
-    newton_steps: float = 4.0
-    # θ, the weight of a rank's own mean in its model of the whole: the noise of a step is 4θ ℓ/n_k.
-    largest_share: float = 0.25
+    newton_steps: float = 4.0  # q, local Newton steps in an epoch of blocks: e⁻⁸ of the distance in F is left
+    largest_share: float = 0.25  # θ, weight of a rank's own mean in its model of the whole: noise grows with it
     least_block: int = 64  # rows of a block at least
     rows_per_column: int = 2  # rows of a block for each column, in proportion to the width² work of a step
     least_blocks: int = 16  # in an epoch; this comes before the two above

@@ -57,7 +57,7 @@ def write_parallel(
 
 def _shared(comm: Comm, hints: Mapping[str, str]) -> dict[str, Any]:
     """Return the options with which h5py opens one file on all ranks."""
-    options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}  # type: ignore[attr-defined]
+    options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}
     return options | {"info": comm.info(hints)} if hints else options  # type: ignore[attr-defined]
 
 
