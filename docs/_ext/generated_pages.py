@@ -20,25 +20,12 @@ from sphinx.util.docutils import SphinxDirective
 HERE = Path(__file__).resolve().parent.parent
 STAND_INS = ["mpi4py", "numba", "llvmlite"]
 LIST = tomllib.loads((HERE / "api.toml").read_text())
-OLD = LIST.pop("until_moved", {})
 
 
 def module(name):
-    """Import a module of mpiopt with stand-ins for the libraries; by its old name where it has not moved yet."""
+    """Import a module of mpiopt with stand-ins for the libraries."""
     with mock(STAND_INS):
-        return importlib.import_module(place(name))
-
-
-def place(name):
-    """Return the name by which a module can be imported today."""
-    with mock(STAND_INS):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError:
-            if name not in OLD:
-                raise
-            return OLD[name]
-    return name
+        return importlib.import_module(name)
 
 
 class Generated(SphinxDirective):
@@ -196,10 +183,10 @@ def write_api_pages(app):
     ]
     for title, names in LIST.items():
         index += [title, "-" * len(title), "", ".. autosummary::", "   :nosignatures:", ""]
-        index += [f"   {place(home)}.{name}" for name, home in names.items()] + [""]
+        index += [f"   {home}.{name}" for name, home in names.items()] + [""]
         index += [".. toctree::", "   :hidden:", "", *(f"   {page(name, home)}" for name, home in names.items()), ""]
         for name, home in names.items():
-            (folder / f"{page(name, home)}.rst").write_text("\n".join(of_one(name, place(home))) + "\n")
+            (folder / f"{page(name, home)}.rst").write_text("\n".join(of_one(name, home)) + "\n")
     (folder / "index.rst").write_text("\n".join(index))
 
 

@@ -36,21 +36,13 @@ def test_workflow_and_ci_build_everything():
 
 def test_names_of_the_api_exist():
     listed = tomllib.loads((ROOT / "docs" / "api.toml").read_text())
-    old = listed.pop("until_moved", {})
     for names in listed.values():
         for name, home in names.items():
-            try:
-                module = importlib.import_module(home)
-            except ModuleNotFoundError:
-                module = importlib.import_module(old[home])
-            assert hasattr(module, name), f"{home}.{name}"
+            assert hasattr(importlib.import_module(home), name), f"{home}.{name}"
 
 
 def test_files_that_pages_name_exist():
-    """Folders of the package may be named without `mpiopt/`; its modules are looked for where they have moved."""
-    moved = (ROOT / "mpiopt" / "core").exists()
     pattern = re.compile(r"`((?:tests|benchmarks|jobs|docs|tools|data|\.ci|mpiopt)/[\w./-]+)`")
     for path in DOCUMENTS:
         for name in pattern.findall(path.read_text()):
-            known = (ROOT / name).exists() or (ROOT / "mpiopt" / name).exists()
-            assert known or (name.startswith("mpiopt/") and not moved), f"{path.relative_to(ROOT)}: {name}"
+            assert (ROOT / name).exists(), f"{path.relative_to(ROOT)}: {name}"

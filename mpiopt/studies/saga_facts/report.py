@@ -1,6 +1,6 @@
 """The facts that a faithful dSAGA shows on these data, judged on the outcomes of a study.
 
-They are those of our own reconstruction; the original's figures are not public (DESIGN.md).
+They are those of our own reconstruction; the original's figures are not public (`docs/explanation/design.md`).
 
 The picture of a study: suboptimality over rounds, a panel for each kind of shards and each H.
 
