@@ -71,7 +71,7 @@ def gaps(algorithm, size, rounds, compressor="none", loss="logistic", order="sor
 
 
 @pytest.mark.parametrize("compressor", ["none", "quantised[levels=4]", "rand-k[share=0.5]", "natural"])
-def test_diana_converges_linearly_on_unlike_shards(compressor):
+def test_diana_converges_linearly_on_different_shards(compressor):
     half, whole = gaps(Algorithm.make("diana"), 3, (400, 800), compressor)[0]
     assert whole < 1e-9
     assert half < 1e-4
@@ -80,7 +80,7 @@ def test_diana_converges_linearly_on_unlike_shards(compressor):
 @pytest.mark.parametrize(
     "compressor", ["none", "quantised[levels=4]", "rand-k[share=0.5]", "top-k[share=0.5]", "sign"]
 )
-def test_ef21_converges_linearly_on_unlike_shards(compressor):
+def test_ef21_converges_linearly_on_different_shards(compressor):
     half, whole = gaps(Algorithm.make("ef21"), 3, (400, 800), compressor)[0]
     assert whole < 1e-9
     assert half < 1e-4

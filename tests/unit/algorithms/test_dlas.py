@@ -14,7 +14,7 @@ from tests.cases.decentralised import made
 from tests.cases.problems import objective
 from tests.laws.test_algorithms import optimum
 
-RULES = ("harmonic", "min", "global", "theoretical", "fixed[value=1.0]")  # that are safe on unlike shards
+RULES = ("harmonic", "min", "global", "theoretical", "fixed[value=1.0]")  # that are safe on different shards
 
 
 def follow(text, size, rounds, loss="logistic"):
@@ -36,7 +36,7 @@ def follow(text, size, rounds, loss="logistic"):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_safe_rule_reaches_the_optimum_on_unlike_shards(rule):
+def test_a_safe_rule_reaches_the_optimum_on_different_shards(rule):
     assert all(gap <= 1e-9 for _, gap, _ in follow(f"dlas[rule={rule}]", 4, 150))
 
 
