@@ -25,7 +25,7 @@ def rows(rate=0.5, count=40, best=0.5, first=1.0):
 
 
 def seconds(compute):
-    """Give a row for each rank, whose seconds of computing are these."""
+    """Return a row for each rank; `compute` are its seconds of computing."""
     table = np.zeros(len(compute), [(name, "f8") for name in (*PHASES, "other", "total")])
     table["compute"], table["wait"] = compute, np.max(compute) - np.asarray(compute)
     table["total"] = np.max(compute)
