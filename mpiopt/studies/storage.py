@@ -78,9 +78,7 @@ def write(path: str, kind: str, tree: Mapping[str, Any]) -> list[str]:
     job = tree["job"]
     said = provenance.gather(
         single(),
-        job=json.dumps(job),
-        seed=int(job.get("seed", 0)),
-        data="made up or as the job says",
+        provenance.Provenance(job=json.dumps(job), seed=int(job.get("seed", 0)), data="made up or as the job says"),
     )
     write_study(path, kind, {f"cell-{i:03d}": group(cell) for i, cell in enumerate(tree["cells"])}, said)
     return [path]

@@ -30,10 +30,12 @@ def write(path: str, found: Sequence[FailureOutcome], job: FailureStudy) -> None
     groups = {f"cell-{number:03d}": group(o) for number, o in enumerate(found)}
     said = provenance.gather(
         single(),
-        job=json.dumps({**plain(job), "cells": job.cells}),
-        seed=min(cell.seed for cell in job.cells),
-        data=job.data,
-        objective=job.network,
+        provenance.Provenance(
+            job=json.dumps({**plain(job), "cells": job.cells}),
+            seed=min(cell.seed for cell in job.cells),
+            data=job.data,
+            objective=job.network,
+        ),
     )
     write_study(path, "failure", groups, said)
 
