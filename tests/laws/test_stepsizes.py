@@ -18,7 +18,7 @@ from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.simulated import Simulation
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.studies.stepsize.job import rule_of
-from mpiopt.studies.stepsize.simulation import Together
+from mpiopt.studies.stepsize.simulation import SimulatedRanks
 from mpiopt.studies.stepsize.synthetic import make
 from tests.cases.graphs import strongly_connected
 
@@ -30,7 +30,7 @@ few = settings(max_examples=8, deadline=None, derandomize=True)
 
 def run(rule_name, problem, topology, coordinator, form, rounds, tuning, stop=0.0):
     """Give, for each round, every rank's model and step, and ‖Δḡ‖/‖Δx‖ on the way to the round before."""
-    together = Together(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
+    together = SimulatedRanks(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
     rule, states = (
         rule_of(rule_name, problem.smoothness),
         [dlas.blank(np.zeros(problem.c.shape[1])) for _ in problem.c],

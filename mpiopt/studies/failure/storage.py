@@ -1,21 +1,17 @@
-"""Outcomes as tables of numbers, for the study's HDF5 file."""
+"""Outcomes as tables of the study's HDF5 file; the names of tables and columns never change."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.comm.threads import single
-from mpiopt.results import provenance
-from mpiopt.studies.failure.job import FailureStudy, plain
 from mpiopt.studies.failure.outcome import FailureOutcome
 from mpiopt.studies.parameter_server.runtime.actor import Counts
-from mpiopt.studies.storage import StoredCell, write_study
+from mpiopt.studies.storage import StoredCell
 
 UPDATE = [("seconds", "f8"), ("version", "i8"), ("gradients", "i8"), ("step", "f8")]
 ACCURACY = [("seconds", "f8"), ("version", "i8"), ("accuracy", "f8")]
@@ -25,24 +21,8 @@ COUNTS = [(f.name, "f8" if f.type == "float" else "i8") for f in dataclasses.fie
 LIFE = [("rank", "i8"), ("life", "i8"), ("role", "S8"), *COUNTS]
 
 
-def write(path: str, found: Sequence[FailureOutcome], job: FailureStudy) -> None:
-    """Write all outcomes; OSError where that fails."""
-    groups = {f"cell-{number:03d}": group(o) for number, o in enumerate(found)}
-    said = provenance.gather(
-        single(),
-        job=json.dumps({**plain(job), "cells": job.cells}),
-        seed=min(cell.seed for cell in job.cells),
-        data=job.data,
-        checksum="",
-        objective=job.network,
-        loss="",
-        penalty="",
-    )
-    write_study(path, "failure", groups, said)
-
-
-def group(o: FailureOutcome) -> StoredCell:
-    """Give the tables of a run."""
+def stored_outcome(o: FailureOutcome) -> StoredCell:
+    """Return the attributes and tables of a run."""
     events = [(e.seconds, e.what.encode(), e.rank, e.role.name.lower().encode(), e.first) for e in o.events]
     lives = [(*one[:2], one.role.name.lower().encode(), *dataclasses.astuple(one.counts)) for one in o.lives]
     tables = {
@@ -55,6 +35,6 @@ def group(o: FailureOutcome) -> StoredCell:
     return StoredCell({**o.cell._asdict(), "death": o.death, "ranks": o.ranks, "size": o.size}, tables)
 
 
-def table(rows: Sequence[Any], kind: list[tuple[str, str]]) -> NDArray[np.void]:
-    """Give rows as a table."""
-    return np.array([tuple(row) for row in rows], kind)
+def table(rows: Sequence[Any], columns: list[tuple[str, str]]) -> NDArray[np.void]:
+    """Return rows as a structured array."""
+    return np.array([tuple(row) for row in rows], columns)

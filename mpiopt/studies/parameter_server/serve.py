@@ -19,7 +19,7 @@ from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies import command
 from mpiopt.studies.failure.job import FailureCell, FailureStudy, from_plain, server_of
-from mpiopt.studies.failure.outcome import as_json, outcome
+from mpiopt.studies.failure.outcome import outcome
 from mpiopt.studies.parameter_server.runtime.examples import Sets
 from mpiopt.studies.parameter_server.runtime.host import cast
 from mpiopt.studies.parameter_server.runtime.process import SIGKILL, SILENT, ProcessMailbox
@@ -73,7 +73,7 @@ def read(path: str) -> FailureStudy:
     """Read a job of the study `failure`, or its plain values."""
     if path.endswith(".json"):
         return from_plain(json.loads(Path(path).read_text()))
-    _, job = command.read(path)
+    job = command.read(path).job
     if not isinstance(job, FailureStudy):
         raise ValueError(f'{path}: serve takes a job with study = "failure"')
     return job
@@ -135,7 +135,7 @@ class Stage:
         print(f"accuracy {found.final:.3f}, {len(found.updates)} updates, deaths: {death}", flush=True)
         if self.out:
             partial = Path(f"{self.out}.partial")
-            partial.write_text(json.dumps(as_json(found)))
+            partial.write_text(json.dumps(found.as_plain()))
             os.replace(partial, self.out)
 
 

@@ -14,11 +14,11 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.html.charts import Chart, curve
 from mpiopt.results.html.document import Page
 from mpiopt.studies import page, storage
-from mpiopt.studies.command import KINDS
+from mpiopt.studies.command import STUDIES
 from mpiopt.studies.storage import read_study
 
 ROOT = Path(__file__).resolve().parents[3]
-STORY = page.Story("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
+SUMMARY = page.StudySummary("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
 FACTS = [
     {"claim": "all <hold>", "verdict": "holds", "items": [[True, f"item {i}"] for i in range(9)]},
     {"claim": "one fails", "verdict": "partly", "items": [[True, "good"]] * 8 + [[False, "bad & worse"]]},
@@ -63,7 +63,7 @@ authors_iterations = 200
 
 
 def test_a_page_escapes_counts_and_puts_what_fails_first():
-    text = page.page({"facts": FACTS, "job": {"rows": 8}}, STORY).text()
+    text = page.page({"facts": FACTS, "job": {"rows": 8}}, SUMMARY).text()
     assert "1 of 2 claims hold, 1 in part." in text
     assert "all &lt;hold&gt;" in text
     assert "The paper claims: a &lt; b" in text
@@ -75,16 +75,16 @@ def test_a_page_escapes_counts_and_puts_what_fails_first():
 
 def test_a_page_without_plotly_is_a_word(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
-    story = page.Story("A", "B", "C", "D", (), (), (Chart("c", "x", "y", [curve("a", [1, 2], [1, 2])]),))
-    told = page.write(str(tmp_path / "a"), {"facts": FACTS}, story)
-    assert told == ["no page: pages need plotly: pip install mpiopt[analysis]"]
+    summary = page.StudySummary("A", "B", "C", "D", (), (), (Chart("c", "x", "y", [curve("a", [1, 2], [1, 2])]),))
+    written = page.write(str(tmp_path / "a"), {"facts": FACTS}, summary)
+    assert written == "no page: pages need plotly: pip install mpiopt[analysis]"
     assert not list(tmp_path.iterdir())
 
 
 def test_cells_are_stored_as_attributes_arrays_and_json(tmp_path):
     cell = {"name": "B", "reached": True, "trace": [[0, 1.0], [1, 0.5]], "ragged": [[1], [1, 2]], "gaps": [1, 2]}
     cell["none"] = None
-    storage.write(str(tmp_path / "a.h5"), "saga-facts", {"job": {"seed": 3}, "cells": [cell, cell]})
+    storage.write_study(tmp_path / "a.h5", "saga-facts", [storage.stored_cell(cell)] * 2, {"seed": 3})
     found = read_study(tmp_path / "a.h5")
     assert list(found) == ["cell-000", "cell-001"]
     attributes, tables = found["cell-000"]
@@ -110,9 +110,10 @@ def test_each_study_writes_its_page_and_its_file(tmp_path, capsys, job):
     assert all(any(part["y"] for part in chart["parts"]) for chart in values)
 
 
-def test_every_kind_of_study_has_a_story():
-    for module in KINDS.values():
-        assert (ROOT / module.replace(".", "/")).with_name("report.py").is_file(), module
+def test_every_study_has_its_four_modules():
+    for package in STUDIES.values():
+        for module in ("job", "simulation", "claims", "report"):
+            assert (ROOT / package.replace(".", "/") / f"{module}.py").is_file(), (package, module)
 
 
 @pytest.mark.parametrize(

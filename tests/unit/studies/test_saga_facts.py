@@ -12,9 +12,9 @@ from mpiopt.comm import lockstep, threads
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
-from mpiopt.studies.saga_facts import report
-from mpiopt.studies.saga_facts.cell import CurvePoint, SagaOutcome, fitted, multiples, solve
+from mpiopt.studies.saga_facts.claims import judge
 from mpiopt.studies.saga_facts.job import SagaCell, SagaStudy, build, visits
+from mpiopt.studies.saga_facts.simulation import CurvePoint, Outcomes, SagaOutcome, fitted, multiples, solve
 from mpiopt.studies.saga_facts.synthetic import make
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
@@ -70,8 +70,8 @@ def test_a_wrong_job_is_one_line(change, message):
 
 
 def test_the_jobs_of_the_repository_are_read():
-    assert len(read(JOBS / "saga-facts.toml")[1].cells) == 128
-    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml")[1].cells} == {1, 4, 16, 64}
+    assert len(read(JOBS / "saga-facts.toml").job.cells) == 128
+    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml").job.cells} == {1, 4, 16, 64}
 
 
 def test_made_up_data_have_the_optimum_that_is_claimed():
@@ -128,7 +128,7 @@ def test_facts_are_judged_by_the_numbers():
     saga = outcome("B", "n/4", 10.0, 1e-9, ranks=1)
 
     def verdict(letter, *outcomes):
-        return next(f.verdict for f in report.judge(report.Outcomes([saga, *outcomes])) if f.letter == letter)
+        return next(f.verdict for f in judge(Outcomes([saga, *outcomes])) if f.letter == letter)
 
     assert verdict("a", outcome("B", "10", 12.0, 1e-9)) == "holds"
     assert verdict("a", outcome("B", "10", 12.5, 1e-9)) == "FAILS"

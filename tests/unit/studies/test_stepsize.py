@@ -10,7 +10,7 @@ from mpiopt.cli.main import run as run_command
 from mpiopt.comm import threads
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
-from mpiopt.studies.stepsize import report
+from mpiopt.studies.stepsize import claims, report
 from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, build
 from mpiopt.studies.stepsize.simulation import StepSizeOutcome, solve
 from mpiopt.studies.stepsize.synthetic import make
@@ -60,9 +60,9 @@ def test_a_wrong_job_is_one_line(change, message):
 
 
 def test_the_job_of_the_repository_is_read():
-    job = read(JOBS / "stepsize.toml")[1]
+    job = read(JOBS / "stepsize.toml").job
     assert {cell.ranks for cell in job.cells} == {4, 8, 10, 16, 32}
-    wide = read(JOBS / "stepsize-graphs.toml")[1]
+    wide = read(JOBS / "stepsize-graphs.toml").job
     assert {cell.spread for cell in wide.cells if cell.ranks == 32} == {1, 4, 100, 1e4}
     assert {cell.spread for cell in job.cells} == {1.0, 4.0, 100.0, 1e4}
 
@@ -86,11 +86,11 @@ def test_made_up_data_have_the_spread_and_the_optimum_that_are_claimed():
 
 @pytest.mark.parametrize(("spread", "column"), [(100.0, c) for c in range(7)] + [(1e4, 0), (1e4, 1), (1.0, 2)])
 def test_the_iterations_are_those_of_the_reference(spread, column):
-    """Against another program's counts on the same data (facts.REFERENCE): 10 ranks, spreads drawn one by one."""
-    cell = StepSizeCell(10, "exponential", spread, report.METHODS[column], "flooding")
+    """Against another program's counts on the same data (claims.REFERENCE): 10 ranks, spreads drawn one by one."""
+    cell = StepSizeCell(10, "exponential", spread, claims.METHODS[column], "flooding")
     study = StepSizeStudy(max_iterations=250, cells=(cell,))
     found = solve(cell, study, make(10, 50, 10, 20.0, [1.0, 4.0, 100.0, 1e4], 0)[spread])
-    want = report.REFERENCE[spread][column]
+    want = claims.REFERENCE[spread][column]
     assert found.diverged == (want == 0)
     assert found.reached == bool(want)
     if want:
@@ -115,7 +115,7 @@ def test_facts_are_judged_by_the_numbers():
     good, bad = [1.0, 1e-10], [1.0, 1e-3]
 
     def verdict(letter, *found):
-        judged = report.judge(found, StepSizeStudy(cells=tuple(o.cell for o in found)))
+        judged = claims.judge(found, StepSizeStudy(cells=tuple(o.cell for o in found)))
         return next(f.verdict for f in judged if f.letter == letter)
 
     assert verdict("a", outcome("mean", bad, diverged=True)) == "holds"

@@ -1,4 +1,4 @@
-"""The job of the study of paper 4: panels (one row of the table each, or two with memories), read and checked."""
+"""The job of the study: panels, each of which is one row of the table, or two rows if there are two memories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpiopt.core.config.job import at_least
-from mpiopt.studies.jobs import fields
+from mpiopt.studies.job_file import read_fields
 
 COLUMNS = ("none", "quantised", "sparsified", "sketch", "rand-k", "participation")
 MEMORIES = ("none", "difference")
@@ -19,14 +19,14 @@ WORDS = {
     "order": ("shuffled", "sorted-by-label"),
 }
 
-TEXTS = ("memories", "ahead", "behind")  # lists of words in a panel
+TEXT_LISTS = ("memories", "ahead", "behind")  # keys of a panel that hold lists of words
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One experiment over the six compressors; `data` is a file of rows, else the clients' features are Gaussian.
+    """One experiment with the six compressors; the rows are those of the file `data` or, without it, Gaussian.
 
-    step: γ is 1/(2(ω + 1)R²) (omega), K^(−2/5) (horizon) or 1/(2R²) (plain), R² the mean of Tr H_i.
+    The step γ is 1/(2(ω + 1)R²) ("omega"), K^(−2/5) ("horizon") or 1/(2R²) ("plain"); R² is the mean of Tr H_i.
     """
 
     name: str = ""
@@ -34,7 +34,7 @@ class Panel:
     runs: int = 5
     clients: int = 1
     batch: int = 1
-    levels: int = 1  # s of the quantisation, to whose ω the others are matched
+    levels: int = 1  # s of the quantisation; the other compressors get the same ω
     step: str = "omega"
     gradient: str = "batch"
     memories: tuple[str, ...] = ("none",)
@@ -43,12 +43,12 @@ class Panel:
     basis: str = "rotated"
     shift: str = "none"
     data: str = ""
-    order: str = "shuffled"  # how the rows of `data` are cut to clients
-    ahead: tuple[str, ...] = ()  # compressors that are claimed to do better than those `behind`
+    order: str = "shuffled"  # of the rows of `data` before they are dealt to the clients
+    ahead: tuple[str, ...] = ()  # compressors claimed to be better than those in `behind`
     behind: tuple[str, ...] = ()
-    authors: tuple[float, ...] = ()  # their log10 excess risk, in the order of COLUMNS
+    authors: tuple[float, ...] = ()  # the authors' log10 excess risk, in the order of COLUMNS
     authors_memory: tuple[float, ...] = ()
-    authors_iterations: int = 0  # K of their figure
+    authors_iterations: int = 0  # K of the authors' figure
 
     def __post_init__(self) -> None:
         for field, least in (("iterations", 10), ("runs", 1), ("clients", 1), ("batch", 1), ("levels", 1)):
@@ -64,32 +64,32 @@ class Panel:
         if {*self.ahead, *self.behind} - set(COLUMNS):
             raise ValueError(f"ahead and behind are some of {', '.join(COLUMNS)}")
         if self.gradient == "whole" and (self.shift == "covariate" or self.data):
-            raise ValueError("whole gradients are for made-up clients that share their features' law")
+            raise ValueError("whole gradients are for Gaussian clients without covariate shift; drop data and shift")
         for field in ("authors", "authors_memory"):
             if len(getattr(self, field)) not in (0, len(COLUMNS)):
                 raise ValueError(
                     f"{field} has {len(COLUMNS)} numbers ({', '.join(COLUMNS)}; nan where there is none)"
                 )
 
-    def lanes(self) -> list[tuple[str, str]]:
-        """Give (compressor, memory) of every cell of the panel; without compression there is nothing to remember."""
+    def variants(self) -> list[tuple[str, str]]:
+        """Return (compressor, memory) of every cell; without compression there is no memory."""
         return [(c, m) for m in self.memories for c in COLUMNS if (c, m) != ("none", "difference")]
 
-    def figure(self, lane: tuple[str, str]) -> float:
-        """Give the authors' log10 excess risk, or NaN."""
-        row = self.authors if lane[1] == "none" else self.authors_memory
-        return row[COLUMNS.index(lane[0])] if row else float("nan")
+    def figure(self, method: str, memory: str) -> float:
+        """Return the authors' log10 excess risk, or NaN."""
+        row = self.authors if memory == "none" else self.authors_memory
+        return row[COLUMNS.index(method)] if row else float("nan")
 
 
 @dataclass(frozen=True)
 class CompressionStudy:
-    """A study of compressed SGD."""
+    """All panels, and what they share."""
 
     seed: int = 0
-    threads: int = 0  # on each rank; 0: its share of the cores
-    out: str = "compression"  # .json and .png
-    folder: str = "."  # of the files of rows
-    covariances: int = 0  # draws with which every compressor's covariance is compared with its formula; 0: none
+    threads: int = 0  # of each rank; 0: its share of the cores
+    out: str = "compression"  # path of the files without their suffix
+    folder: str = "."  # where the data files are
+    covariances: int = 0  # draws for the comparison of covariances with their formulas; 0: no comparison
     panels: tuple[Panel, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,13 +104,8 @@ class CompressionStudy:
 
 
 def build(tree: Mapping[str, Any]) -> CompressionStudy:
-    """Make the job from the keys of its file.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown or a value is out of its range.
-    """
+    """Make the study from a job's keys; ValueError for an unknown key or a value out of its range."""
     top = {key: value for key, value in tree.items() if key != "panel"}
-    panels = tuple(Panel(**fields(Panel, block, "a [[panel]]", texts=TEXTS)) for block in tree.get("panel", ()))
-    return CompressionStudy(panels=panels, **fields(CompressionStudy, top, "the job", apart=("panels",)))
+    tables = tree.get("panel", ())
+    panels = tuple(Panel(**read_fields(Panel, table, "a [[panel]]", text_lists=TEXT_LISTS)) for table in tables)
+    return CompressionStudy(panels=panels, **read_fields(CompressionStudy, top, "the job", apart=("panels",)))

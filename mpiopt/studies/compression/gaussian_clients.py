@@ -8,25 +8,25 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.studies.compression.job import Panel
 from mpiopt.studies.compression.methods import Matrix, Moments
-from mpiopt.studies.compression.panel import Panel
 
 Vector = NDArray[np.float64]
-SAMPLE = 20000  # draws where a covariance has no formula
-TRUTH_SEED, SAMPLE_SEED, FEATURE_SEED = 7, 11, 19  # added to the seed of the job
-ROTATION_SEED = 5  # the authors'
-FAR = 10.0  # standard deviation of the entries of w_i under concept shift
-STEEP = (3, 4, 5, 6)  # decays that covariate shift deals to the clients
+SAMPLE = 20000  # draws for a covariance without a formula
+TRUTH_SEED, SAMPLE_SEED, FEATURE_SEED = 7, 11, 19  # streams of random numbers
+ROTATION_SEED = 5  # that of the authors
+CONCEPT_SHIFT = 10.0  # standard deviation of the entries of w_i
+DECAYS = (3, 4, 5, 6)  # decays of the clients under covariate shift
 
 
 @dataclass(frozen=True, eq=False)
-class Streams:
+class GaussianClients:
     """F(w) = (1/N) Σ_i ½ E(x·w − y)², clients i with their own H_i and w_i."""
 
     roots: Matrix  # (N, d, d) x = z roots_i for standard normal z: H_i = roots_iᵀ roots_i
     truths: Matrix  # (N, d) w_i
-    noise: float  # σ², of ε
-    batch: int  # rows in a gradient; 0: clients send whole gradients
+    noise: float  # σ², the variance of ε
+    batch: int  # rows of a gradient; 0: exact gradients
 
     @cached_property
     def hessians(self) -> Matrix:
@@ -40,7 +40,7 @@ class Streams:
 
     @cached_property
     def best(self) -> Vector:
-        """w*, where the mean of H_i (w − w_i) is 0."""
+        """w*, where the mean of H_i (w* − w_i) is 0; shape (d,)."""
         pulled = np.einsum("iab,ib->a", self.hessians, self.truths) / len(self.truths)
         return np.asarray(np.linalg.solve(self.hessian, pulled))
 
@@ -62,7 +62,7 @@ class Streams:
         return np.asarray(squares / self.batch)
 
     def moments(self, client: int, seed: int) -> Moments:
-        """Give what compressing the client's gradient at w* depends on."""
+        """Return the moments of the client's gradient at w* on which its compression depends."""
         g = self.gradients()[client]
         second = self.covariances()[client] + np.outer(g, g)
         if self.batch == 0:
@@ -93,24 +93,24 @@ class Streams:
         return x, y
 
 
-def make(panel: Panel, seed: int) -> Streams:
-    """Make the clients of a panel: the rotation is the authors', the w_i are a function of the job's seed."""
+def make(panel: Panel, seed: int) -> GaussianClients:
+    """Make the clients of a panel; the rotation is the authors', the w_i depend on the job's seed."""
     rng = np.random.default_rng((seed, TRUTH_SEED))
     d, clients = panel.features, panel.clients
     if panel.shift == "covariate":
-        decays = [STEEP[i % len(STEEP)] for i in range(clients)]
+        decays = [DECAYS[i % len(DECAYS)] for i in range(clients)]
         roots = np.stack([root(d, decay, panel.basis, ROTATION_SEED + i) for i, decay in enumerate(decays)])
     else:
         roots = np.broadcast_to(root(d, panel.decay, panel.basis, ROTATION_SEED), (clients, d, d))
-    truths = rng.normal(0.0, FAR, (clients, d)) if panel.shift == "concept" else np.ones((clients, d))
+    truths = rng.normal(0.0, CONCEPT_SHIFT, (clients, d)) if panel.shift == "concept" else np.ones((clients, d))
     batch = 0 if panel.gradient == "whole" else panel.batch
-    return Streams(np.ascontiguousarray(roots), truths, float(clients), batch)
+    return GaussianClients(np.ascontiguousarray(roots), truths, float(clients), batch)
 
 
 def root(d: int, decay: float, basis: str, seed: int) -> Matrix:
-    """Give R with RᵀR = Q diag(i^−decay) Qᵀ, Q = I or Haar: the QR factor of a Gaussian matrix, signs fixed.
+    """Return R with RᵀR = Q diag(i^−decay) Qᵀ, Q = I or Haar: the QR factor of a Gaussian matrix, signs fixed.
 
-    The legacy generator draws what the authors' library drew.
+    The legacy generator gives the same rotation as the authors' library.
     """
     spread = np.arange(1, d + 1) ** (-decay / 2.0)
     if basis == "diagonal":

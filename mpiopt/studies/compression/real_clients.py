@@ -1,4 +1,4 @@
-"""Clients that hold rows of a real data set and draw from them: standardised columns, the label as a number."""
+"""Clients that draw from the rows of a real data set: standardised columns, numeric labels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare
 from mpiopt.objective.curvature import dense
+from mpiopt.studies.compression.job import Panel
 from mpiopt.studies.compression.methods import Matrix, Moments
-from mpiopt.studies.compression.panel import Panel
 
 Vector = NDArray[np.float64]
-SAMPLE = 20000  # gradients of batches from which a quantisation's rounding is taken
-FLAT = 1e-8  # of the largest eigenvalue: below it a direction is none
+SAMPLE = 20000  # gradients of batches from which the rounding of a quantisation is estimated
+FLAT = 1e-8  # times the largest eigenvalue: smaller eigenvalues count as 0
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class RealClients:
     """F(w) = (1/(2 N n)) Σ (x·w − y)² over N clients of n rows each; rows are drawn with replacement."""
 
     x: Matrix  # (N, n, d)
@@ -41,17 +41,18 @@ class Rows:
 
     @cached_property
     def best(self) -> Vector:
-        """w*, the least-squares solution of least norm."""
+        """w*, the least-squares solution of least norm; shape (d,)."""
         aim = np.einsum("ind,in->d", self.x, self.y) / self.y.size
         return np.asarray(np.linalg.pinv(self.hessian, FLAT, hermitian=True) @ aim)
 
     @cached_property
-    def _each(self) -> Matrix:
+    def _row_gradients(self) -> Matrix:
+        """Gradient of every row at w*, shape (N, n, d)."""
         return np.asarray((self.x @ self.best - self.y)[:, :, None] * self.x)
 
     def gradients(self) -> Matrix:
         """∇F_i(w*), shape (N, d)."""
-        return np.asarray(self._each.mean(axis=1))
+        return np.asarray(self._row_gradients.mean(axis=1))
 
     def residuals(self) -> Vector:
         """The mean of (x·w* − y)² of each client, shape (N,)."""
@@ -59,20 +60,20 @@ class Rows:
 
     def covariances(self) -> Matrix:
         """Cov of a batch's gradient at w*, shape (N, d, d)."""
-        away = self._each - self.gradients()[:, None, :]
+        away = self._row_gradients - self.gradients()[:, None, :]
         return np.asarray(away.transpose(0, 2, 1) @ away / (self.x.shape[1] * self.batch))
 
     def moments(self, client: int, seed: int) -> Moments:
-        """Give what compressing the client's gradient at w* depends on."""
+        """Return the moments of the client's gradient at w* on which its compression depends."""
         g = self.gradients()[client]
         at = np.random.default_rng((seed, client)).integers(0, self.x.shape[1], (SAMPLE, self.batch))
         sample = np.zeros((SAMPLE, len(g)))
         for column in at.T:
-            sample += self._each[client][column] / self.batch
+            sample += self._row_gradients[client][column] / self.batch
         return Moments(self.covariances()[client] + np.outer(g, g), sample)
 
     def features(self, client: int, seed: int) -> Matrix:
-        """Give rows of a client."""
+        """Return rows of a client, at most SAMPLE."""
         return np.asarray(self.x[client][:SAMPLE])
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
@@ -83,17 +84,17 @@ class Rows:
         return self.x[whose, at], self.y[whose, at]
 
 
-def read(panel: Panel, folder: str) -> Rows:
+def read(panel: Panel, folder: str) -> RealClients:
     """Read the panel's file and deal its rows to the clients, in equal parts.
 
     Raises
     ------
     ValueError, OSError
-        If the file can not be read.
+        If the file cannot be read.
     """
     path = Path(folder) / panel.data
     if not path.is_file():
-        raise OSError(f"{path} is not there")
+        raise OSError(f"{path}: no such file")
     shard = prepare(str(path), "real", DataOptions(scale="standard", shards="contiguous"), 0, single()).shard
     x, y = dense(shard.rows, slice(0, len(shard)), shard.features), shard.label
     x = np.ascontiguousarray(x[:, x.std(axis=0) > 0.0])
@@ -101,9 +102,9 @@ def read(panel: Panel, folder: str) -> Rows:
     n = len(y) // panel.clients
     order = order[: n * panel.clients]
     y = (y - y.mean()) / y.std()
-    return Rows(x[order].reshape(panel.clients, n, -1), y[order].reshape(panel.clients, n), panel.batch)
+    return RealClients(x[order].reshape(panel.clients, n, -1), y[order].reshape(panel.clients, n), panel.batch)
 
 
 def shuffled(n: int) -> NDArray[np.int64]:
-    """Give a fixed permutation of 0 … n − 1."""
+    """Return a fixed permutation of 0 … n − 1."""
     return np.random.default_rng(0).permutation(n)
