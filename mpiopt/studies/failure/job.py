@@ -15,9 +15,9 @@ from mpiopt.studies.parameter_server.backlogs.base import Backlog
 from mpiopt.studies.parameter_server.networks.base import Network
 from mpiopt.studies.parameter_server.runtime.examples import Sets, load
 from mpiopt.studies.parameter_server.runtime.faults import Fault, fault
-from mpiopt.studies.parameter_server.runtime.registry import Rules
+from mpiopt.studies.parameter_server.runtime.registry import Timing
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
-from mpiopt.studies.parameter_server.runtime.view import View, first
+from mpiopt.studies.parameter_server.runtime.view import View, initial_view
 from mpiopt.studies.parameter_server.runtime.virtual import VirtualCosts
 from mpiopt.studies.parameter_server.servers.base import Server
 
@@ -100,14 +100,14 @@ class FailureStudy:
         return found[: cell.kills]
 
     @property
-    def rules(self) -> Rules:
+    def timing(self) -> Timing:
         """The times of the registry."""
-        return Rules(self.seconds, self.detection, self.outage)
+        return Timing(self.seconds, self.detection, self.outage)
 
     def view(self, cell: FailureCell) -> View:
         """Return the roles at the start."""
         server = server_of(cell)
-        return first(cell.workers, server.servers, server.stores, cell.kills + self.spares, cell.kills)
+        return initial_view(cell.workers, server.servers, server.stores, cell.kills + self.spares, cell.kills)
 
     def sets(self) -> Sets:
         """Read the data and check that they fit the network."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mpiopt.studies.failure.job import FailureCell
 from mpiopt.studies.parameter_server.runtime.actor import Counts
-from mpiopt.studies.parameter_server.runtime.record import Judged, ServerEvent, ServerLog, Update
+from mpiopt.studies.parameter_server.runtime.log import Accuracy, ServerEvent, ServerLog, Update
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
 from mpiopt.studies.parameter_server.runtime.view import Role
 
@@ -33,7 +33,7 @@ class FailureOutcome:
     ranks: int  # servers, stores and workers at the start
     size: int  # number of parameters
     updates: list[Update]
-    judged: list[Judged]
+    judged: list[Accuracy]
     events: list[ServerEvent]
     lives: list[RankLifetime]
 
@@ -112,16 +112,12 @@ class Kill(NamedTuple):
     after: float  # accuracy
 
 
-def outcome(
-    cell: FailureCell, record: ServerLog, task: ServerTask, test: Any, death: str, ranks: int
-) -> FailureOutcome:
+def outcome(cell: FailureCell, log: ServerLog, task: ServerTask, test: Any, death: str, ranks: int) -> FailureOutcome:
     """Evaluate the weights of a run."""
-    judged = record.judged(lambda w: task.accuracy(w, test))
-    lives = [
-        RankLifetime(*key, record.roles.get(key, Role.SPARE), counts) for key, counts in sorted(record.lives.items())
-    ]
+    judged = log.accuracies(lambda w: task.accuracy(w, test))
+    lives = [RankLifetime(*key, log.roles.get(key, Role.SPARE), counts) for key, counts in sorted(log.counts.items())]
     size = task.network.size(task.shape)
-    return FailureOutcome(cell, death, ranks, size, record.updates, judged, record.events, lives)
+    return FailureOutcome(cell, death, ranks, size, log.updates, judged, log.events, lives)
 
 
 def from_plain(tree: dict[str, Any]) -> FailureOutcome:
@@ -131,7 +127,7 @@ def from_plain(tree: dict[str, Any]) -> FailureOutcome:
             **tree,
             "cell": FailureCell(*tree["cell"]),
             "updates": [Update(*u) for u in tree["updates"]],
-            "judged": [Judged(*j) for j in tree["judged"]],
+            "judged": [Accuracy(*j) for j in tree["judged"]],
             "events": [ServerEvent(s, what, rank, Role(role), one) for s, what, rank, role, one in tree["events"]],
             "lives": [RankLifetime(rank, life, Role(role), Counts(*c)) for rank, life, role, c in tree["lives"]],
         }

@@ -10,7 +10,7 @@ from mpiopt.studies.failure.job import FailureCell, FailureStudy, server_of
 from mpiopt.studies.failure.outcome import VIRTUAL, FailureOutcome, from_plain, outcome
 from mpiopt.studies.failure.process_run import CellLauncher
 from mpiopt.studies.parameter_server.runtime.examples import Sets
-from mpiopt.studies.parameter_server.runtime.host import cast
+from mpiopt.studies.parameter_server.runtime.host import actors_of
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.parameter_server.runtime.virtual import VirtualWorld
 
@@ -32,9 +32,9 @@ def run(job: FailureStudy, comm: Comm, stop: StopSignal) -> list[FailureOutcome]
 def simulate(cell: FailureCell, job: FailureStudy, sets: Sets) -> FailureOutcome:
     """Run a cell in virtual time in this process: the same bits every time."""
     task, view = job.task(cell, sets), job.view(cell)
-    world = VirtualWorld(view, cast(server_of(cell), task), job.rules, job.costs, job.evaluate)
-    record = world.run(job.plan(cell))
-    return outcome(cell, record, task, sets.test, VIRTUAL, len(view.places) - len(view.having(Role.SPARE)) - 1)
+    world = VirtualWorld(view, actors_of(server_of(cell), task), job.timing, job.costs, job.evaluate)
+    log = world.run(job.plan(cell))
+    return outcome(cell, log, task, sets.test, VIRTUAL, len(view.places) - len(view.with_role(Role.SPARE)) - 1)
 
 
 def launch_cells(job: FailureStudy, comm: Comm, stop: StopSignal) -> list[FailureOutcome]:

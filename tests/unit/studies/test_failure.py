@@ -18,7 +18,7 @@ from mpiopt.studies.failure.outcome import from_plain as outcome_of
 from mpiopt.studies.failure.simulation import launch_cells, run
 from mpiopt.studies.parameter_server import serve
 from mpiopt.studies.parameter_server.runtime.actor import Counts
-from mpiopt.studies.parameter_server.runtime.record import Judged, ServerEvent, Update
+from mpiopt.studies.parameter_server.runtime.log import Accuracy, ServerEvent, Update
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.storage import read_study
 
@@ -101,7 +101,7 @@ def test_the_expected_facts_hold_over_seeds():
 def made_up():
     updates = [Update(0.1 * k, k, 1, 0.01) for k in range(1, 11)]
     updates += [Update(3.0 + 0.1 * k, 6 + k, 1 if k else 60, 0.01) for k in range(5)]
-    judged = [Judged(0.5, 5, 0.30), Judged(1.0, 10, 0.61), Judged(3.0, 6, 0.52), Judged(3.4, 10, 0.72)]
+    judged = [Accuracy(0.5, 5, 0.30), Accuracy(1.0, 10, 0.61), Accuracy(3.0, 6, 0.52), Accuracy(3.4, 10, 0.72)]
     events = [ServerEvent(1.02, "killed", 1, Role.SERVER, True), ServerEvent(1.5, "lost", 1, Role.SERVER, True)]
     lives = [
         RankLifetime(1, 0, Role.SERVER, Counts(applied=10)),
@@ -213,7 +213,7 @@ def test_serve_runs_a_cell_between_threads(tmp_path, capsys):
     words = ["serve", str(job), "--cell", "4", "--out", str(out)]
     assert threads.spmd(7, lambda comm: run_command(words, comm, StopSignal())) == [0] * 7
     printed = capsys.readouterr().out
-    assert "the dead fall silent" in printed
+    assert "dead ranks are silent" in printed
     found = outcome_of(json.loads(out.read_text()))
     assert found.cell == FailureCell("stateless", 2, 1, 0)
     assert found.death == "silent"

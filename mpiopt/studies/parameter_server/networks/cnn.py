@@ -16,8 +16,8 @@ from mpiopt.studies.parameter_server.networks.layers import Dense, Dropout, Laye
 class Cnn(Layered):
     """Two 3 x 3 convolutions with ReLU and 2 x 2 maximum, a dense layer with dropout, a dense layer of the classes.
 
-    On 28 x 28 pixels and 10 classes 813,258 parameters. Any square image whose side is a multiple of 4 will do.
-    `relu_on_logits` is what the paper's code does, and its text does not.
+    On 28 x 28 pixels and 10 classes 813,258 parameters. The side of the square images must be a multiple of 4.
+    `relu_on_logits` does what the paper's code does, although its text does not say so.
     """
 
     name = "cnn"
@@ -33,7 +33,7 @@ class Cnn(Layered):
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
 
     def layers(self, shape: Shape) -> Sequence[Layer]:
-        """Give the layers; the maximum comes before ReLU, which is the same for a quarter of the work."""
+        """Return the layers; ReLU after the maximum gives the same result for a quarter of the work."""
         side = math.isqrt(shape.features)
         if side * side != shape.features or side % 4 or shape.classes < 2:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Layers for images, (n, height, width, channels)."""
+"""Layers for images, arrays of shape (n, height, width, channels)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mpiopt.studies.parameter_server.networks.layers import Dense, Unweighted
 
 @dataclass(frozen=True)
 class Convolution:
-    """3 x 3 filters, padding 1: each pixel's neighbourhood as a row of 9 C numbers, then a dense layer."""
+    """3 x 3 filters with padding 1: a dense layer on the 9 C numbers in the neighbourhood of each pixel."""
 
     channels: int
     filters: int
@@ -24,16 +24,16 @@ class Convolution:
 
     @property
     def size(self) -> int:
-        """Filters and constants."""
+        """Number of weights and constants."""
         return self._dense.size
 
     @property
     def fan_in(self) -> int:
-        """A neighbourhood."""
+        """Numbers in a neighbourhood."""
         return 9 * self.channels
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Lay out the neighbourhoods and multiply."""
+        """Collect the neighbourhoods as rows and apply the dense layer."""
         n, height, width, channels = x.shape
         padded = np.zeros((n, height + 2, width + 2, channels), x.dtype)
         padded[:, 1:-1, 1:-1] = x
@@ -45,11 +45,11 @@ class Convolution:
         return y.reshape(n, height, width, self.filters), (kept, x.shape)
 
     def gradient(self, kept: Any, dy: Array, g: Array) -> None:
-        """Give the gradient of the dense layer."""
+        """Write the gradient of the dense layer."""
         self._dense.gradient(kept[0], dy.reshape(-1, self.filters), g)
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """Add up what the neighbourhoods say of each pixel."""
+        """Sum the derivatives of all neighbourhoods of each pixel."""
         n, height, width, channels = kept[1]
         patches = self._dense.back(p, kept[0], dy.reshape(-1, self.filters))
         patches = patches.reshape(n, height, width, 3, 3, channels)
@@ -65,13 +65,13 @@ class Pool(Unweighted):
     """The largest of each 2 x 2 pixels; the derivative goes to the first of the largest."""
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Take the maxima."""
+        """Return the maxima."""
         quarters = _quarters(x)
         y = np.maximum(np.maximum(quarters[0], quarters[1]), np.maximum(quarters[2], quarters[3]))
         return y, (x, y)
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """Send each derivative to where the maximum was."""
+        """Return the derivatives at the places of the maxima, else 0."""
         x, y = kept
         dx: Array = np.empty_like(x)
         left = dy.copy()
@@ -92,9 +92,9 @@ class Image(Unweighted):
     side: int
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Fold."""
+        """Return the rows as images."""
         return x.reshape(len(x), self.side, self.side, 1), None
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """Unfold."""
+        """Return the images as rows."""
         return np.asarray(dy.reshape(len(dy), -1))

@@ -1,6 +1,6 @@
-"""Layers of networks and their derivatives: matrix products of BLAS.
+"""Layers of networks and their derivatives, as matrix products of BLAS.
 
-Parameters of a layer come as a flat view of the network's vector, and so does the place for their gradient.
+The parameters of a layer, and the place for their gradient, are flat views of vectors of the whole network.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from mpiopt.studies.parameter_server.networks.base import Array
 
 
 class Layer(Protocol):
-    """One step of a network: y = f(x; p). What `forward` keeps is what the derivatives need."""
+    """One layer y = f(x; p); `forward` also returns what the derivatives need."""
 
     @property
     def size(self) -> int:
-        """The number of its parameters."""
+        """Number of parameters."""
         ...
 
     @property
     def fan_in(self) -> int:
-        """The number of inputs of one output."""
+        """Number of inputs of one output."""
         ...
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Give y, and what is kept."""
+        """Return y and what is kept for the derivatives; `draw` is None outside training."""
         ...
 
     def gradient(self, kept: Any, dy: Array, g: Array) -> None:
-        """Write the derivative by p to g, for the derivative `dy` by y."""
+        """Write the derivative by p to g, given the derivative `dy` by y."""
         ...
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """Give the derivative by x."""
+        """Return the derivative by x, given the derivative `dy` by y."""
         ...
 
 
@@ -51,26 +51,26 @@ class Unweighted:
 
 @dataclass(frozen=True)
 class Dense:
-    """y = x A + b, all inputs of a row flat; p holds A (inputs, outputs), then b."""
+    """y = x A + b with flattened rows x; p holds A (inputs, outputs), then b (outputs,)."""
 
     inputs: int
     outputs: int
 
     @property
     def size(self) -> int:
-        """Weights and constants."""
+        """Number of weights and constants."""
         return (self.inputs + 1) * self.outputs
 
     @property
     def fan_in(self) -> int:
-        """All inputs."""
+        """Number of inputs."""
         return self.inputs
 
     def _parts(self, p: Array) -> tuple[Array, Array]:
         return p[: -self.outputs].reshape(self.inputs, self.outputs), p[-self.outputs :]
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Multiply."""
+        """Return x A + b."""
         a, b = self._parts(p)
         flat = x.reshape(len(x), self.inputs)
         y = flat @ a
@@ -78,13 +78,13 @@ class Dense:
         return y, (flat, x.shape)
 
     def gradient(self, kept: Any, dy: Array, g: Array) -> None:
-        """∂A = xᵀ dy, ∂b = Σ dy."""
+        """Write ∂A = xᵀ dy and ∂b = Σ dy."""
         a, b = self._parts(g)
         np.matmul(kept[0].T, dy, out=a)
         dy.sum(axis=0, out=b)
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """∂x = dy Aᵀ."""
+        """Return ∂x = dy Aᵀ."""
         return np.asarray((dy @ self._parts(p)[0].T).reshape(kept[1]))
 
 
@@ -92,28 +92,28 @@ class Relu(Unweighted):
     """max(x, 0)."""
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Cut off."""
+        """Return max(x, 0)."""
         y = np.maximum(x, 0)
         return y, y
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """Pass where it was positive."""
+        """Return dy where the output was positive, else 0."""
         return np.asarray(dy * (kept > 0))
 
 
 @dataclass(frozen=True)
 class Dropout(Unweighted):
-    """In training, each number is 0 with this probability and else divided by the rest, so the mean stays."""
+    """In training each number becomes 0 with probability `rate`, or is divided by 1 − rate, which keeps the mean."""
 
     rate: float
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
-        """Draw who stays."""
+        """Draw which numbers stay."""
         if draw is None or self.rate == 0.0:
             return x, None
-        stays = (draw.random(x.shape, np.float32) >= self.rate) / np.asarray(1.0 - self.rate, x.dtype)
-        return x * stays, stays
+        kept = (draw.random(x.shape, np.float32) >= self.rate) / np.asarray(1.0 - self.rate, x.dtype)
+        return x * kept, kept
 
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
-        """Pass to who stayed."""
+        """Return dy for the numbers that stayed, else 0."""
         return dy if kept is None else np.asarray(dy * kept)

@@ -22,7 +22,7 @@ class Mlp(Layered):
             raise ValueError(f"hidden must be at least 1, not {self.hidden}")
 
     def layers(self, shape: Shape) -> Sequence[Layer]:
-        """Give the layers."""
+        """Return the two dense layers."""
         if shape.classes < 2:
             raise ValueError("mlp takes classes, not a real target")
         return [Dense(shape.features, self.hidden), Relu(), Dense(self.hidden, shape.classes)]

@@ -1,4 +1,4 @@
-"""The plan of what dies, when, and for how long."""
+"""Planned faults: which rank dies, when, and for how long."""
 
 from __future__ import annotations
 
@@ -11,23 +11,18 @@ import numpy as np
 from mpiopt.core.config.registry import nearest
 from mpiopt.studies.parameter_server.runtime.view import Role
 
-WHAT = {"server": Role.SERVER, "worker": Role.WORKER, "store": Role.STORE}
+ROLES = {"server": Role.SERVER, "worker": Role.WORKER, "store": Role.STORE}
 SECONDS = re.compile(r"\s*(\d+(?:\.\d*)?)\s*s\s*")
 
 
 class Fault(NamedTuple):
-    """One death."""
+    """One planned death."""
 
-    seconds: float | None  # when, since the start; None: by `update`
-    update: int  # or as soon as the weights have had so many updates
+    seconds: float | None  # time since the start; None: `update` says when
+    update: int  # number of updates after which it happens
     role: Role
-    place: int  # 0: the first with this role, for servers the one that serves
-    outage: float  # seconds until a spare takes its place
-
-    @property
-    def what(self) -> str:
-        """Name the victim."""
-        return f"{self.role.name.lower()} {self.place}" if self.place else self.role.name.lower()
+    place: int  # among the ranks with this role; 0: the first, for servers the one that serves
+    outage: float  # seconds until a spare gets the role
 
 
 def fault(block: Mapping[str, Any], end: float, draw: np.random.Generator) -> Fault:
@@ -36,7 +31,7 @@ def fault(block: Mapping[str, Any], end: float, draw: np.random.Generator) -> Fa
     Raises
     ------
     ValueError
-        One line: what is wrong, and what is allowed.
+        In one line: what is wrong and what is allowed.
     """
     for key in block.keys() - {"at", "what", "outage"}:
         raise ValueError(f"a [[fault]] has no key {key!r}{nearest(key, ('at', 'what', 'outage'))}")
@@ -58,8 +53,8 @@ def seconds(key: str, text: object) -> float:
 
 
 def victim(text: object) -> tuple[Role, int]:
-    """Read who dies: a role and its number among those with it."""
+    """Read which rank dies: a role and a place among the ranks with it."""
     word, _, number = str(text).partition(" ")
-    if word not in WHAT or (number and not number.isdigit()):
-        raise ValueError(f'what dies is {", ".join(WHAT)}, with a number from 0 on ("worker 1"); not {text!r}')
-    return WHAT[word], int(number or 0)
+    if word not in ROLES or (number and not number.isdigit()):
+        raise ValueError(f'what dies is {", ".join(ROLES)}, with a place from 0 on ("worker 1"); not {text!r}')
+    return ROLES[word], int(number or 0)
