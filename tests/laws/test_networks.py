@@ -87,7 +87,7 @@ def test_dropout_keeps_the_mean_and_is_off_without_randomness():
 
 
 def test_the_maximum_of_equal_pixels_is_one_pixel():
-    from mpiopt.studies.parameter_server.networks.images import Pool
+    from mpiopt.studies.parameter_server.networks.layers import Pool
 
     x = np.ones((1, 4, 4, 2))
     y, kept = Pool().forward(x[:0], x, None)

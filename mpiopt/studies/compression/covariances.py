@@ -8,7 +8,7 @@ import numpy as np
 
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.core.config.spec import written
-from mpiopt.studies.compression.gaussian_clients import root
+from mpiopt.studies.compression.clients import root
 from mpiopt.studies.report import aligned
 
 FEATURES, SEED = 20, 23

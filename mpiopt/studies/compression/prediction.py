@@ -13,53 +13,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.kernels.averaged_sgd import second_moments
+from mpiopt.studies.compression.clients import Clients
 from mpiopt.studies.compression.methods import Matrix, Method, Moments
 
 Vector = NDArray[np.float64]
 GAUSSIANS = 4000  # draws for the moments of a compressor without a formula
 ROUNDS = 40  # of the fixed point for the memory's noise; each divides the error by four or more
 ROUNDS_QUANTISED = 8  # the same for the quantisation, whose moments take GAUSSIANS draws
-
-
-class Clients(Protocol):
-    """What a prediction uses of the clients: N of them, d features."""
-
-    @property
-    def batch(self) -> int:
-        """Rows of a gradient; 0: exact gradients."""
-
-    @property
-    def best(self) -> Vector:
-        """w*, shape (d,)."""
-
-    @property
-    def hessian(self) -> Matrix:
-        """H, the mean of H_i."""
-
-    @property
-    def hessians(self) -> Matrix:
-        """H_i, shape (N, d, d)."""
-
-    def features(self, client: int, seed: int) -> Matrix:
-        """Rows of a client, (n, d)."""
-
-    def gradients(self) -> Matrix:
-        """∇F_i(w*), shape (N, d)."""
-
-    def residuals(self) -> Vector:
-        """Mean squared residual v_i at w* of each client, shape (N,)."""
-
-    def covariances(self) -> Matrix:
-        """Cov of a client's gradient at w*, shape (N, d, d)."""
-
-    def moments(self, client: int, seed: int) -> Moments:
-        """The moments of the client's gradient at w* on which its compression depends."""
 
 
 @dataclass(frozen=True)

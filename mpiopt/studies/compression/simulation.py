@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,11 @@ from mpiopt.core import rng as randomness
 from mpiopt.kernels import averaged_sgd, compressors
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import gather
-from mpiopt.studies.compression import gaussian_clients, real_clients
+from mpiopt.studies.compression.clients import Clients, make, read
 from mpiopt.studies.compression.job import CompressionStudy, Panel
 from mpiopt.studies.compression.methods import Matrix, Method, matched
 from mpiopt.studies.compression.outcome import CompressionOutcome
-from mpiopt.studies.compression.prediction import Clients, predict
+from mpiopt.studies.compression.prediction import predict
 
 Vector = NDArray[np.float64]
 BLOCK = 2048  # rows drawn at a time
@@ -29,18 +29,11 @@ RUN_SEED, METHOD_SEED = 13, 17  # streams of random numbers
 MARKS = 8  # evaluations of w̄ in each decade of steps
 
 
-class SampleSource(Clients, Protocol):
-    """Clients whose rows can be drawn."""
-
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-        """Draw x (count, N, b, d) and y (count, N, b)."""
-
-
 class PanelSource(NamedTuple):
     """A panel and the clients of its data."""
 
     panel: Panel
-    source: SampleSource
+    source: Clients
 
 
 class RunCurves(NamedTuple):
@@ -102,7 +95,7 @@ def iterates_of(panel: Panel, source: Clients, seed: int, run: int) -> list[Comp
     return made
 
 
-def simulate(panel: Panel, source: SampleSource, seed: int, run: int) -> list[CompressedIterate]:
+def simulate(panel: Panel, source: Clients, seed: int, run: int) -> list[CompressedIterate]:
     """Do the K steps of a run for every compressor; the curves end with the excess risk of the last average."""
     rng = np.random.default_rng((seed, RUN_SEED, run))
     iterates = iterates_of(panel, source, seed, run)
@@ -121,7 +114,7 @@ def simulate(panel: Panel, source: SampleSource, seed: int, run: int) -> list[Co
 
 def advance(
     panel: Panel,
-    source: SampleSource,
+    source: Clients,
     iterates: list[CompressedIterate],
     count: int,
     done: int,
@@ -186,10 +179,7 @@ def open_sources(job: CompressionStudy, comm: Comm) -> list[PanelSource]:
     found = []
     for panel in job.panels:
         try:
-            source: SampleSource = (
-                real_clients.read(panel, job.folder) if panel.data else gaussian_clients.make(panel, job.seed)
-            )
-            found.append(PanelSource(panel, source))
+            found.append(PanelSource(panel, read(panel, job.folder) if panel.data else make(panel, job.seed)))
         except OSError as error:
             if comm.rank == 0:
                 print(f"{panel.name}: skipped, {error}", flush=True)
@@ -197,7 +187,7 @@ def open_sources(job: CompressionStudy, comm: Comm) -> list[PanelSource]:
 
 
 def outcomes_of(
-    panel: Panel, source: SampleSource, runs: Sequence[list[list[float]]], seed: int
+    panel: Panel, source: Clients, runs: Sequence[list[list[float]]], seed: int
 ) -> list[CompressionOutcome]:
     """Return the outcomes of a panel: all runs of each variant beside the prediction."""
     methods = {m.name: m for m in matched(len(source.best), panel.levels)}

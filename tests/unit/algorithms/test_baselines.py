@@ -174,9 +174,9 @@ def test_local_sgd_with_one_block_is_gradient_descent():
 @pytest.mark.parametrize(("compressor", "memory"), [("none", "difference"), ("quantised[levels=2]", "none")])
 def test_compressed_sgd_has_the_predicted_rate(compressor, memory):
     """The excess risk of the average is what the study predicts for these rows, over 6 runs."""
+    from mpiopt.studies.compression.clients import RealClients
     from mpiopt.studies.compression.methods import Method
     from mpiopt.studies.compression.prediction import predict
-    from mpiopt.studies.compression.real_clients import RealClients
 
     steps, runs, size = 600, 6, 2
     chosen = parse_spec(compressor)

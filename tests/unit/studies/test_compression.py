@@ -15,7 +15,7 @@ from mpiopt.kernels import averaged_sgd
 from mpiopt.kernels import compressors as kernels
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
-from mpiopt.studies.compression import covariances, gaussian_clients, real_clients
+from mpiopt.studies.compression import clients, covariances
 from mpiopt.studies.compression.claims import orderings
 from mpiopt.studies.compression.job import COLUMNS, Panel, build
 from mpiopt.studies.compression.methods import Method, Moments, matched
@@ -64,7 +64,7 @@ def test_compressors_have_the_moments_that_the_predictions_use(name, levels):
 )
 def test_the_formulas_are_those_of_the_compressors(name, options):
     """The study's moments, written for any client, against the family's, for Gaussian vectors."""
-    half = gaussian_clients.root(12, 1.0, "rotated", 3)
+    half = clients.root(12, 1.0, "rotated", 3)
     h, x = half.T @ half, np.random.default_rng(0).standard_normal((200000, 12)) @ half
     method = Method(name, 12, {"quantised": 1.0, "sketch": 3.0, "rand-k": 3.0}.get(name, 0.25), 0.0)
     want = Compressor.make(name, options).second_moment(h)
@@ -131,7 +131,7 @@ def test_a_memory_takes_the_noise_away():
         name="p", iterations=4000, clients=3, features=6, decay=0.5, shift="concept", gradient="whole", step="plain",
         memories=("none", "difference"),
     )  # fmt: skip
-    source = gaussian_clients.make(panel, 0)
+    source = clients.make(panel, 0)
     for iterate in simulate(panel, source, 0, 0):
         off = np.abs(iterate.w - source.best).max()
         assert (off < 1e-6) == (iterate.memory == "difference" or iterate.method.name == "none"), (
@@ -157,7 +157,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("place", TRACES)
 def test_the_traces_are_those_of_the_notes(place):
-    source = gaussian_clients.make(Panel(name="p", decay=float(place[0]), basis=place[1]), 0)
+    source = clients.make(Panel(name="p", decay=float(place[0]), basis=place[1]), 0)
     found = [
         np.trace(np.linalg.solve(source.hessian, additive(source, m, "none", 0).sum(axis=0))) for m in matched(100, 1)
     ]
@@ -180,7 +180,7 @@ def closed_form(source, method, gamma, steps):
 def test_the_closed_predictions_are_those_of_the_notes(place):
     decay, basis, step = place
     panel = Panel(name="p", decay=float(decay), basis=basis, step=step, iterations=10**7)
-    source = gaussian_clients.make(panel, 0)
+    source = clients.make(panel, 0)
     found = [
         math.log10(closed_form(source, m, gamma_of(panel, source, m), panel.iterations)) for m in matched(100, 1)
     ]
@@ -189,7 +189,7 @@ def test_the_closed_predictions_are_those_of_the_notes(place):
 
 def test_the_recursion_gives_the_closed_form():
     panel = Panel(name="p", decay=2.0, features=20, iterations=3000)
-    source = gaussian_clients.make(panel, 0)
+    source = clients.make(panel, 0)
     for method in matched(20, 1):
         gamma = gamma_of(panel, source, method)
         found = predict(source, method, "none", gamma, [100, 3000], 0).closed
@@ -215,7 +215,7 @@ def test_the_recursion_gives_the_closed_form():
 )
 def test_what_is_measured_is_what_is_predicted(change):
     panel = Panel(**{"name": "p", "features": 20, "decay": 1.0, "runs": 12, "iterations": 2000} | change)
-    source = gaussian_clients.make(panel, 0)
+    source = clients.make(panel, 0)
     runs = [[iterate.curve for iterate in simulate(panel, source, 1, r)] for r in range(panel.runs)]
     for cell in outcomes_of(panel, source, runs, 0):
         assert cell.agrees, (cell.method, cell.memory, cell.measured, cell.predicted, cell.low, cell.high)
@@ -342,7 +342,7 @@ def test_the_command_gives_the_same_on_any_number_of_ranks(tmp_path, capsys):
 
 def test_rows_have_the_optimum_and_the_moments_that_are_claimed(tmp_path):
     job_of(tmp_path, "rows")
-    source = real_clients.read(
+    source = clients.read(
         Panel(name="p", data="rows.svm", clients=2, order="sorted-by-label", batch=2), str(tmp_path)
     )
     assert source.x.shape == (2, 20, 3)
