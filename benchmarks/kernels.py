@@ -1,7 +1,8 @@
-"""Time of the SAGA and pass kernels beside the machine's own limit: streaming one row in float64 from memory.
+"""Time of the SAGA and pass kernels beside the limit of the machine: streaming rows in float64 from memory.
 
-Everything is measured in turn within one run and the minimum is taken, so that a busy machine spoils a figure rather
-than a ratio. Processor time, one thread: OPENBLAS_NUM_THREADS=1 python benchmarks/kernels.py [repeats]
+All kernels are measured in turn within one run and the least time is taken, so that the load of the machine changes
+ratios as little as possible. Processor time, one thread: OPENBLAS_NUM_THREADS=1 python benchmarks/kernels.py
+[repeats]
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mpiopt.objective.penalties.base import Penalty
 
 @njit(fastmath=True, cache=True)
 def stream(x):
-    """Read x once: the bound of every kernel that must see all rows."""
+    """Read x once, which every kernel that sees all rows must do."""
     total = 0.0
     for i in range(x.size):
         total += x[i]
@@ -31,7 +32,7 @@ def stream(x):
 
 
 def aligned(n: int, width: int, dtype: type) -> np.ndarray:
-    """Give an array that begins at a page, as large arrays of a run do."""
+    """Return an array that begins at a memory page, as large arrays of a run do."""
     nbytes = n * width * np.dtype(dtype).itemsize
     raw = np.empty(nbytes + 4096, np.uint8)
     first = -raw.ctypes.data % 4096
@@ -39,7 +40,7 @@ def aligned(n: int, width: int, dtype: type) -> np.ndarray:
 
 
 def problem(rows: Rows, features: int) -> Objective:
-    """Give a logistic objective with the ridge 1/n."""
+    """Return a logistic objective with the ridge 1/n."""
     n = len(rows)
     y = np.random.default_rng(1).choice([-1.0, 1.0], n)
     shard = Shard(rows, y, np.ones(n), np.arange(n), 0, n, features)
@@ -47,7 +48,7 @@ def problem(rows: Rows, features: int) -> Objective:
 
 
 def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[str, Callable[[], object]]:
-    """Give one epoch of SAGA and one fused pass."""
+    """Return functions that do one epoch of SAGA and one fused pass."""
     n = len(objective.shard)
     w, table = objective.zeros(), np.empty((n, 1))
     average = objective.refresh(w, table)[1]
@@ -60,7 +61,7 @@ def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[st
 
 
 def fastest(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Give the least processor time of each function, measured in turn."""
+    """Return the least processor time of each function, measured in turn."""
     best = {name: np.inf for name in functions}
     for _ in range(repeats + 1):
         for name, function in functions.items():

@@ -1,4 +1,4 @@
-"""From measurements to lines of the table: what, goal, figure, ratio of figure to goal."""
+"""Turn measurements into lines of the table: what, goal, figure, ratio of figure to goal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import compressors, kernels, natural, overlap, program, ranks, slow_ranks, step_sizes
-from benchmarks.data import Problem, load
-from benchmarks.ours import Optimum, optimum
+from benchmarks.data import Problem, Scale, load
+from benchmarks.ours import optimum
 from benchmarks.race import Times
 from mpiopt.data.shard import CsrRows, DenseRows
 from tools import slow_link
 from tools.slow_link import Link
 
 OURS, SAGA = "mpiopt auto", "sklearn saga"
-DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0
-SMALL = 10_000  # rows; below, a start-up decides and no goal is set
+DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0  # time of scikit-learn / ours: SAGA, other solvers
+SMALL = 10_000  # rows below which no goal is set, because start-up dominates
 
 
 class Target(NamedTuple):
-    """One line of the table; `ratio` is at least 1 where the goal is reached."""
+    """One line of the table; the goal is reached if `ratio` is at least 1."""
 
     what: str
     goal: str
@@ -31,9 +31,9 @@ class Target(NamedTuple):
 
 
 def against(problem: Problem, results: list[Times], level: float = 1e-6) -> list[Target]:
-    """Compare the program's own choice with each peer, at one suboptimality.
+    """Compare the default algorithm with each peer, at one suboptimality.
 
-    A peer that did not get there took at least as long as its last fit; its line then says "> ".
+    A peer that did not reach it took at least as long as its last fit; its figure then begins with "> ".
     """
     n, d = problem.x.shape
     mine = next((t.seconds.get(level, math.inf) for t in results if t.name == OURS), math.inf)
@@ -48,7 +48,7 @@ def against(problem: Problem, results: list[Times], level: float = 1e-6) -> list
 
 
 def needed(peer: str, sparse: bool) -> float:
-    """How many times as long as ours a peer is to take."""
+    """Return the goal for the time of a peer / ours."""
     if peer == SAGA:
         return SPARSE_GOAL if sparse else DENSE_GOAL
     return OTHER_GOAL if peer.startswith("sklearn") else 1.0
@@ -99,7 +99,7 @@ def of_compressors(sizes: Collection[int], repeats: int) -> list[Target]:
 
 
 def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
-    """Measure speed-up of 2 ranks and the effort on 16 label-sorted ones."""
+    """Measure the speed-up of 2 ranks and the effort on 16 label-sorted ranks."""
     found = []
     for name in names:
         problem = load(name, part)
@@ -118,9 +118,9 @@ def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
     return found
 
 
-def efforts(problem: Problem, best: Optimum) -> list[Target]:
+def efforts(problem: Problem, scale: Scale) -> list[Target]:
     """Compare epochs and rounds on 16 label-sorted ranks with one."""
-    alone, many = (ranks.efforts(problem, best.start, best.value, (1e-6, 1e-9), size) for size in (1, 16))
+    alone, many = (ranks.efforts(problem, scale, (1e-6, 1e-9), size) for size in (1, 16))
     more = many[0].epochs / alone[0].epochs
     title = f"{problem.name}, saga on 16 label-sorted ranks"
     figure = f"{many[0].epochs:.3g} / {alone[0].epochs:.3g}"
@@ -133,7 +133,7 @@ def efforts(problem: Problem, best: Optimum) -> list[Target]:
 
 
 def of_overlap(part: float) -> list[Target]:
-    """Measure how much of the exchange hides behind local steps, over a slow link where the machine has one."""
+    """Measure how much of the exchange overlaps local steps, over a slow link if the machine can shape one."""
     words = ("--data", f"n={max(1000, int(part * 100_000))},d=20000,density=0.01", "--rounds", "3")
     obstacle = slow_link.obstacle()
     found = overlap.across(None if obstacle else Link(), 2, *words)
@@ -150,12 +150,12 @@ def of_overlap(part: float) -> list[Target]:
 
 
 def of_slow_ranks() -> list[Target]:
-    """Measure what each exchange keeps with one of 4 ranks ten times slower."""
+    """Measure the rows per second that each exchange keeps if one of 4 ranks is ten times slower."""
     found = []
     for line in slow_ranks.compare():
-        what = f"one of 4 ranks 10× slower, {line.preconditioner} metric, {line.exchange}: rows/s kept"
+        what = f"one of 4 ranks 10× slower, {line.preconditioner} preconditioner, {line.exchange}: rows/s kept"
         figure = f"{100 * line.rate:.0f} %, to 1e-6 in {line.seconds:.1f}× the time of sync without"
-        goal = 0.7 if line.exchange == "async" else math.nan  # three of four ranks, and a little
+        goal = 0.7 if line.exchange == "async" else math.nan  # a little less than the three fast ranks of four
         found.append(Target(what, ">= 70 %" if line.exchange == "async" else "–", figure, line.rate / goal))
     return found
 
@@ -175,7 +175,7 @@ def of_program(part: float) -> list[Target]:
 
 
 def of_step_sizes(part: float) -> list[Target]:
-    """Count the epochs of the default beside those of the best fixed step, on all sets at hand; a few with `part`."""
+    """Count the epochs of the default beside those of the best fixed step, on all data sets, or a few if part < 1."""
     found = []
     for name in natural.SETS if part == 1.0 else natural.FEW:
         for size in (1, 4) if natural.there(name) else ():
