@@ -46,7 +46,9 @@ def ways(objective: Objective, channel: Channel, epochs: float) -> dict[str, Cal
     steps = max(1, round(epochs * objective.shard.total / channel.size))
     made: dict[str, tuple[Saga, SagaState]] = {}
     for way in WAYS:
-        options = Saga(local_steps=steps, refresh=0.0, warm_start=False, overlap=way == "overlapped")
+        options = Saga(
+            local_steps=steps, refresh=0.0, warm_start=False, exchange="overlap" if way == "overlapped" else "sync"
+        )
         made[way] = (options, options.init(objective, channel))
 
     def whole(way: str) -> Callable[[], None]:
