@@ -121,9 +121,9 @@ def advance(
     rng: np.random.Generator,
 ) -> None:
     """Do `count` steps for every compressor."""
-    sketching = any(iterate.method.name == "sketch" for iterate in iterates)
-    drawn = sketches(count, source, iterates, rng) if sketching else (np.empty((0, 0, 0)), np.empty((0, 0)))
     none = (np.empty((0, 0, 0)), np.empty((0, 0)))
+    sketching = any(iterate.method.name == "sketch" for iterate in iterates)
+    drawn = sketches(count, source, iterates, rng) if sketching else none
     whole = panel.gradient == "whole"
     x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, rng)
     for iterate in iterates:

@@ -149,7 +149,7 @@ def announce(comm: Comm, view: View, death: str) -> None:
 
 
 def flush(mailbox: ProcessMailbox) -> None:
-    """Give MPI time to send the last heartbeat."""
+    """Let MPI send the last heartbeat."""
     end = time.monotonic() + FLUSH_SECONDS
     while time.monotonic() < end:
         mailbox.arrived()

@@ -171,16 +171,6 @@ def test_the_study_writes_its_files(tmp_path, capsys):
     assert len(tree["cells"]) == 6
 
 
-def test_a_study_under_mpirun_gives_the_same(tmp_path):
-    path = tmp_path / "job.toml"
-    path.write_text(TINY.format(out=tmp_path / "found"))
-    job = read(path).job
-    job = from_plain(plain(job) | {"cells": [cell for cell in job.cells if cell.seed == 0]})
-    one = run(job, threads.single(), StopSignal())
-    two = threads.spmd(3, lambda comm: run(job, comm, StopSignal()))
-    assert two == [one] * 3
-
-
 def test_processes_are_not_started_from_under_mpirun(tmp_path):
     path = tmp_path / "job.toml"
     path.write_text('mode = "processes"\n' + TINY.format(out=tmp_path / "found"))

@@ -41,13 +41,14 @@ STEPSIZE = """
 study = "stepsize"
 rows = 20
 features = 3
-max_iterations = 40
+condition = 4.0
+max_iterations = 120
 out = "{out}"
 [[grid]]
-ranks = [3]
-topologies = ["ring"]
-spreads = [1, 100]
-methods = ["mean", "harmonic"]
+ranks = [2, 4]
+topologies = ["ring", "complete"]
+spreads = [1, 1e4]
+methods = ["mean", "harmonic", "none"]
 """
 COMPRESSION = """
 study = "compression"
@@ -94,15 +95,26 @@ def test_cells_are_stored_as_attributes_arrays_and_json(tmp_path):
     np.testing.assert_array_equal(tables["gaps"], [1, 2])
 
 
-@pytest.mark.parametrize("job", [SAGA, STEPSIZE, COMPRESSION], ids=["saga", "stepsize", "compression"])
-def test_each_study_writes_its_page_and_its_file(tmp_path, capsys, job):
+@pytest.mark.parametrize(
+    ("job", "cells", "printed"),
+    [
+        (SAGA, 8, ["(a) not run", "shuffled  2"]),
+        (STEPSIZE, 24, ["(a) holds", "(f) holds", "diverges"]),
+        (COMPRESSION, 6, ["(a) holds", "a panel"]),
+    ],
+    ids=["saga", "stepsize", "compression"],
+)
+def test_each_study_prints_tables_and_writes_its_files(tmp_path, capsys, job, cells, printed):
+    pytest.importorskip("matplotlib")
     out = tmp_path / "small"
     (tmp_path / "job.toml").write_text(job.format(out=out.as_posix()))
     assert run(["study", str(tmp_path / "job.toml")], single(), StopSignal()) == 0
-    written = capsys.readouterr().out.rpartition("written: ")[2]
-    assert all(f"small.{suffix}" in written for suffix in ("json", "h5", "html"))
+    shown, _, written = capsys.readouterr().out.rpartition("written: ")
+    assert [words for words in printed if words not in shown] == []
+    assert all(f"small.{suffix}" in written for suffix in ("json", "png", "h5", "html"))
+    assert out.with_suffix(".png").stat().st_size > 1000
     tree = json.loads(out.with_suffix(".json").read_text())
-    assert len(read_study(out.with_suffix(".h5"))) == len(tree["cells"])
+    assert len(read_study(out.with_suffix(".h5"))) == len(tree["cells"]) == cells
     text = out.with_suffix(".html").read_text()
     wanted = ("The paper claims", "What was corrected", "What is not known", 'class="chart"')
     assert [words for words in wanted if words not in text] == []

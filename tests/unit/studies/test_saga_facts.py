@@ -148,18 +148,6 @@ def study_of(folder, name):
     return ["study", str(path)]
 
 
-def test_the_command_writes_tables_file_and_picture(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    assert run_command(study_of(tmp_path, "one"), threads.single(), StopSignal()) == 0
-    shown = capsys.readouterr().out
-    assert "(a)" in shown
-    assert "sorted-by-label  2" in shown
-    tree = json.loads((tmp_path / "one.json").read_text())
-    assert len(tree["cells"]) == 24
-    assert tree["job"]["rows"] == 64
-    assert (tmp_path / "one.png").stat().st_size > 1000
-
-
 def test_cells_dealt_to_ranks_give_the_same_outcomes(tmp_path):
     words = {size: study_of(tmp_path, f"on{size}") for size in (1, 3)}
     for size in words:

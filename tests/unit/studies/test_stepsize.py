@@ -1,14 +1,10 @@
-"""The study of step sizes: its job, its data, its verdicts, its files."""
+"""The study of step sizes: its job, its data, its verdicts."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run as run_command
-from mpiopt.comm import threads
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
 from mpiopt.studies.stepsize import claims, report
 from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, build
@@ -17,19 +13,6 @@ from mpiopt.studies.stepsize.synthetic import make
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 BLOCK = {"ranks": [2, 3], "topologies": ["ring"], "spreads": [1, 100], "methods": ["mean", "harmonic[kappa=0.5]"]}
-TINY = """
-study = "stepsize"
-rows = 20
-features = 3
-condition = 4.0
-max_iterations = 120
-out = "{out}"
-[[grid]]
-ranks = [2, 4]
-topologies = ["ring", "complete"]
-spreads = [1, 1e4]
-methods = ["mean", "harmonic", "none"]
-"""
 
 
 @pytest.mark.parametrize(
@@ -145,23 +128,3 @@ def test_the_table_says_how_a_run_ended():
     assert "diverges" in text
     assert "only 2e-04" in text
     assert report.entry(outcome("min", [1.0, 1e-10])) == "1/0.0k"
-
-
-def study_of(folder, name):
-    path = folder / f"{name}.toml"
-    path.write_text(TINY.format(out=(folder / name).as_posix()))
-    return ["study", str(path)]
-
-
-def test_the_command_writes_table_file_and_picture_and_cells_may_be_dealt(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    words = {size: study_of(tmp_path, f"on{size}") for size in (1, 3)}
-    assert run_command(words[1], threads.single(), StopSignal()) == 0
-    shown = capsys.readouterr().out
-    assert "(a) holds" in shown
-    assert "(f) holds" in shown
-    assert threads.spmd(3, lambda comm: run_command(words[3], comm, StopSignal())) == [0] * 3
-    one, three = (json.loads((tmp_path / f"on{size}.json").read_text()) for size in words)
-    assert len(one["cells"]) == 24
-    assert one["cells"] == three["cells"]
-    assert (tmp_path / "on1.png").stat().st_size > 1000
