@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.config.spec import fit
+from mpiopt.core.config.spec import fit, named
 
 Cell = TypeVar("Cell")
 
@@ -83,6 +83,11 @@ def _read_list(key: str, value: object, example: object) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ValueError(f"{key} is a list, not {value!r}")
     return tuple(fit(key, item, example) for item in value)
+
+
+def make_plugin(family: type[Any], text: str) -> Any:
+    """Make a plug-in from its name and options: `name[option=value]`."""
+    return family.make(*named(text, family.known()))
 
 
 def check_positive(part: object, *names: str) -> None:

@@ -10,8 +10,8 @@ from mpiopt.algorithms.base import Algorithm
 from mpiopt.consensus.digraph import Graph
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import PluginSpec, named, parse_spec
-from mpiopt.studies.job_file import read_cells, read_fields
+from mpiopt.core.config.spec import PluginSpec, parse_spec
+from mpiopt.studies.job_file import make_plugin, read_cells, read_fields
 from mpiopt.studies.stepsize.synthetic import check_problem
 from mpiopt.training.problem import make_algorithm
 
@@ -52,7 +52,8 @@ class DecentralisedStudy:
 
 def graph_of(cell: DecentralisedCell) -> Graph:
     """Return the graph of a cell."""
-    return Topology.make(*named(cell.topology, Topology.known())).graph(cell.ranks)
+    topology: Topology = make_plugin(Topology, cell.topology)
+    return topology.graph(cell.ranks)
 
 
 def algorithm_of(cell: DecentralisedCell) -> Algorithm[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mpiopt.core.config.spec import parse_spec
-from mpiopt.studies.failure.job import FailureStudy, made, server_of
+from mpiopt.studies.failure.job import FailureStudy, server_of
 from mpiopt.studies.failure.outcome import VIRTUAL, FailureOutcome
+from mpiopt.studies.job_file import make_plugin
 from mpiopt.studies.parameter_server.backlogs.base import Backlog
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.verdicts import Comparison, Fact
@@ -68,7 +69,7 @@ def steps(found: Iterable[FailureOutcome], study: FailureStudy) -> Iterable[Comp
     """Fact v, for the paper's rule: one small step for a large backlog, the plain step otherwise."""
     if parse_spec(study.backlog).name != "small-step":
         return
-    rule = made(Backlog, study.backlog)
+    rule = make_plugin(Backlog, study.backlog)
     for o in found:
         if o.cell.family == "stateless":
             right = [u for u in o.updates if abs(u.step / rule.step(study.step, u.gradients, 0.0) - 1.0) < 1e-9]

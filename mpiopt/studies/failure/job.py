@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.registry import Plugin
 from mpiopt.core.config.spec import fit, parse_spec
 from mpiopt.core.rng import generator
-from mpiopt.studies.job_file import as_plain, check_positive, read_cells, read_fields
+from mpiopt.studies.job_file import as_plain, check_positive, make_plugin, read_cells, read_fields
 from mpiopt.studies.parameter_server.backlogs.base import Backlog
 from mpiopt.studies.parameter_server.networks.base import Network
 from mpiopt.studies.parameter_server.runtime.examples import Sets, load
@@ -77,7 +76,7 @@ class FailureStudy:
         check_positive(self, "step", "seconds", "detection", "outage", "evaluate")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
-        made(Network, self.network), made(Backlog, self.backlog)
+        make_plugin(Network, self.network), make_plugin(Backlog, self.backlog)
         for cell in self.cells:
             self.check(cell)
 
@@ -112,25 +111,18 @@ class FailureStudy:
     def sets(self) -> Sets:
         """Read the data and check that they fit the network."""
         sets = load(self.data, self.test, self.rows, self.test_rows, 0)
-        made(Network, self.network).size(sets.train.shape)
+        make_plugin(Network, self.network).size(sets.train.shape)
         return sets
 
     def task(self, cell: FailureCell, sets: Sets) -> ServerTask:
         """Return what is learned in a cell."""
-        network, backlog = made(Network, self.network), made(Backlog, self.backlog)
+        network, backlog = make_plugin(Network, self.network), make_plugin(Backlog, self.backlog)
         return ServerTask(network, backlog, sets.train, self.step, self.batch, cell.seed)
-
-
-def made(family: type[Any], text: str) -> Any:
-    """Make a plug-in from its name and options."""
-    chosen = parse_spec(text)
-    known: Mapping[str, type[Plugin]] = family.known()
-    return family.make(chosen.name, chosen.fitted(known))
 
 
 def server_of(cell: FailureCell) -> Server:
     """Make the server of a cell."""
-    server: Server = made(Server, cell.configuration)
+    server: Server = make_plugin(Server, cell.configuration)
     return server
 
 

@@ -25,16 +25,16 @@ PAPER = (
 )
 CORRECTED = (
     "The collapse of checkpoints in the figure with two kills is an error of the published code: with a kill still "
-    "pending the new server starts from random weights. Here it restores; an option makes the figure again.",
+    "pending the new server starts from random weights. Here it restores; an option reproduces the figure.",
     "The paper's runs have one worker, where sync and async differ by noise only: more workers are run here.",
-    "A store of pending gradients appends in O(1) time; in the paper's code each append writes the whole list again, "
-    "which bounds the backlog.",
+    "A store appends a gradient in O(1) time; in the paper's code each append writes the whole list again, which "
+    "bounds the backlog.",
     "The logits have no ReLU.",
 )
 UNKNOWN = (
-    "One seed without repeats: the paper's accuracies are known to about 5 points.",
-    "Five times as many gradients of the stateless server come mostly from workers that need not be made anew for "
-    "each task, not from consistency: gradients a second are shown apart.",
+    "One seed without repeats: the paper's accuracies are known only to about 5 points.",
+    "The stateless server computes five times as many gradients mostly because its workers are not restarted for "
+    "each task, not because of its consistency; gradients per second are shown separately.",
 )
 
 
@@ -75,10 +75,10 @@ def beside_the_paper(axes: Any, here: Sequence[FailureOutcome]) -> None:
     """Draw the change of accuracy at each kill: bars are ours, crosses are the paper's."""
     names = [short(o) for o in here]
     for place, o in enumerate(here):
-        seen = published.RUNS.get(o.cell.kills, {}).get(o.cell.family)
+        paper = published.RUNS.get(o.cell.kills, {}).get(o.cell.family)
         for k, kill in enumerate(o.kills):
             axes.bar(place + 0.25 * k, kill.after - kill.before, 0.22, color=f"C{place}")
-        for k, (before, after) in enumerate(seen.falls if seen else ()):
+        for k, (before, after) in enumerate(paper.falls if paper else ()):
             axes.plot(place + 0.25 * k, after - before, "kx")
     axes.axhline(0.0, color="0.5", linewidth=1)
     axes.set_xticks(range(len(names)), names, rotation=20, fontsize="small")
@@ -89,17 +89,17 @@ def accuracies(found: Sequence[FailureOutcome]) -> str:
     """Return the accuracies at each kill, the times to 60 and 70 %, and the final accuracy, beside the paper's."""
     lines = [["run", "before → after a kill", "the paper's", "down s", "undone", "60 % s", "70 % s", "end", "paper"]]
     for o in found:
-        seen = published.RUNS.get(o.cell.kills, {}).get(o.cell.family)
+        paper = published.RUNS.get(o.cell.kills, {}).get(o.cell.family)
         lines.append(
             [
                 o.cell.text,
                 "  ".join(fall(k.before, k.after) for k in o.kills),
-                "  ".join(fall(*f) for f in seen.falls) if seen else "",
+                "  ".join(fall(*f) for f in paper.falls) if paper else "",
                 " ".join(f"{k.downtime:.1f}" for k in o.kills),
                 " ".join(undone(k) for k in o.kills),
                 *(time(o.time_to(level)) for level in LEVELS),
                 f"{o.final:.3f}",
-                f"{seen.final:.3f}" if seen else "",
+                f"{paper.final:.3f}" if paper else "",
             ]
         )
     return aligned(lines)
@@ -196,8 +196,8 @@ def report(job: FailureStudy, found: Sequence[FailureOutcome]) -> Report:
     summary = StudySummary(
         "Training through the death of the parameter server",
         PAPER,
-        "a stateless server gains up to 10 points of accuracy across a failure (15 in the text), because workers go "
-        "on meanwhile; in the end it is no more accurate than checkpoints or chains.",
+        "a stateless server gains up to 10 points of accuracy across a failure (15 in the text), because the workers "
+        "continue; in the end it is no more accurate than checkpoints or chains.",
         f"Five ways to keep the parameters, killed while a network is trained (mode {job.mode}); accuracy over time, "
         "before and after each kill.",
         CORRECTED,

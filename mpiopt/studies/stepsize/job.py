@@ -12,8 +12,8 @@ from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import PluginSpec, fit, named, parse_spec
-from mpiopt.studies.job_file import check_positive, read_cells, read_fields
+from mpiopt.core.config.spec import PluginSpec, fit, parse_spec
+from mpiopt.studies.job_file import check_positive, make_plugin, read_cells, read_fields
 from mpiopt.studies.stepsize.synthetic import check_problem
 
 LISTS = {"ranks": 1, "topologies": "", "spreads": 1.0, "methods": "", "coordinators": "", "forms": ""}
@@ -58,19 +58,9 @@ def check(cell: StepSizeCell) -> None:
     at_least("spreads", cell.spread, 1)
     if cell.form not in FORMS:
         raise ValueError(f"forms must be of {', '.join(FORMS)}, not {cell.form!r}")
-    coordinator_of(cell)
-    topology_of(cell).graph(cell.ranks)
+    make_plugin(Coordinator, cell.coordinator)
+    make_plugin(Topology, cell.topology).graph(cell.ranks)
     rule_of(cell.method, 1.0), tuning_of(cell.method)
-
-
-def coordinator_of(cell: StepSizeCell) -> Coordinator:
-    """Make the coordinator of a cell."""
-    return Coordinator.make(*named(cell.coordinator, Coordinator.known()))
-
-
-def topology_of(cell: StepSizeCell) -> Topology:
-    """Make the topology of a cell."""
-    return Topology.make(*named(cell.topology, Topology.known()))
 
 
 def rule_of(method: str, smoothness: float) -> StepSize:

@@ -12,11 +12,14 @@ from mpiopt.algorithms.decentralised import dlas
 from mpiopt.algorithms.decentralised.dlas import Ask, DlasState, Iteration, Vector
 from mpiopt.algorithms.step_sizes.base import Way
 from mpiopt.comm.base import Comm
+from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.coordinators.max_consensus import maximum
 from mpiopt.consensus.simulated import Simulation, together
+from mpiopt.consensus.topologies.base import Topology
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import run_cells
-from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, coordinator_of, rule_of, topology_of, tuning_of
+from mpiopt.studies.job_file import make_plugin
+from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, rule_of, tuning_of
 from mpiopt.studies.stepsize.synthetic import SyntheticRegression, make
 
 LOST = 1e12  # times the first suboptimality: the run has diverged
@@ -119,8 +122,8 @@ class SimulatedRanks:
 
 def solve(cell: StepSizeCell, study: StepSizeStudy, problem: SyntheticRegression) -> StepSizeOutcome:
     """Run a cell."""
-    graph = topology_of(cell).graph(cell.ranks)
-    ranks = SimulatedRanks(Simulation(coordinator_of(cell), graph, study.seed))
+    graph = make_plugin(Topology, cell.topology).graph(cell.ranks)
+    ranks = SimulatedRanks(Simulation(make_plugin(Coordinator, cell.coordinator), graph, study.seed))
     states = initial_states(study, problem)
     gaps, steps, diverged = [1.0], [], False
     while gaps[-1] > study.tol and len(gaps) <= study.max_iterations and not diverged:
