@@ -40,9 +40,12 @@ def read_cells(
     found: dict[Cell, None] = {}
     for grid in grids:
         lists = {**(defaults or {}), **grid}
-        for name in (*lists, *examples):
-            if name not in examples or not isinstance(lists.get(name), list):
-                raise ValueError(f"a [[grid]] has the lists {', '.join(examples)}; look at {name!r}")
+        for name in lists.keys() - examples.keys():
+            hint = f"{nearest(name, examples)}; its lists are {', '.join(examples)}"
+            raise ValueError(f"a [[grid]] has no list {name!r}{hint}")
+        for name in examples:
+            if not isinstance(lists.get(name), list):
+                raise ValueError(f"a [[grid]] needs a list {name!r}, not {lists.get(name)!r}")
         items = [[fit(name, item, example) for item in lists[name]] for name, example in examples.items()]
         found.update(dict.fromkeys(itertools.starmap(cell, itertools.product(*items))))
     if not found:
@@ -81,7 +84,7 @@ def read_fields(
 def _read_list(key: str, value: object, example: object) -> tuple[Any, ...]:
     """Return the items of a list, all of one type."""
     if not isinstance(value, list):
-        raise ValueError(f"{key} is a list, not {value!r}")
+        raise ValueError(f"{key} must be a list, not {value!r}")
     return tuple(fit(key, item, example) for item in value)
 
 

@@ -58,17 +58,19 @@ class Panel:
             if getattr(self, field) not in words:
                 raise ValueError(f"{field} must be one of {', '.join(words)}, not {getattr(self, field)!r}")
         if not self.memories or set(self.memories) - set(MEMORIES):
-            raise ValueError(f"memories are some of {', '.join(MEMORIES)}, not {list(self.memories)}")
+            raise ValueError(f"memories must be some of {', '.join(MEMORIES)}, not {list(self.memories)}")
         if not self.data and self.order != "shuffled":
-            raise ValueError("order is for the rows of a data file")
+            raise ValueError("order sorts the rows of a data file; set data or drop order")
         if {*self.ahead, *self.behind} - set(COLUMNS):
-            raise ValueError(f"ahead and behind are some of {', '.join(COLUMNS)}")
+            raise ValueError(
+                f"ahead and behind must be some of {', '.join(COLUMNS)}, not {[*self.ahead, *self.behind]}"
+            )
         if self.gradient == "whole" and (self.shift == "covariate" or self.data):
             raise ValueError("whole gradients are for Gaussian clients without covariate shift; drop data and shift")
         for field in ("authors", "authors_memory"):
             if len(getattr(self, field)) not in (0, len(COLUMNS)):
                 raise ValueError(
-                    f"{field} has {len(COLUMNS)} numbers ({', '.join(COLUMNS)}; nan where there is none)"
+                    f"{field} must have {len(COLUMNS)} numbers ({', '.join(COLUMNS)}; nan where there is none)"
                 )
 
     def variants(self) -> list[tuple[str, str]]:
@@ -100,7 +102,7 @@ class CompressionStudy:
             raise ValueError("a study of compression needs at least one [[panel]]")
         names = [p.name for p in self.panels]
         if "" in names or len(set(names)) < len(names):
-            raise ValueError(f"each [[panel]] needs a name of its own, not {names}")
+            raise ValueError(f"each [[panel]] needs its own name; the names are {names}")
 
 
 def build(tree: Mapping[str, Any]) -> CompressionStudy:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import fit, parse_spec
+from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.rng import generator
 from mpiopt.studies.job_file import as_plain, check_positive, make_plugin, read_cells, read_fields
 from mpiopt.studies.parameter_server.backlogs.base import Backlog
@@ -61,7 +61,7 @@ class FailureStudy:
     backlog: str = "small-step"
     seconds: float = 15.0  # length of each run
     detection: float = 1.0  # seconds of silence after which a rank is dead
-    outage: float = 2.0  # seconds until an unplanned death is made good
+    outage: float = 2.0  # seconds between an unplanned death and its replacement
     spares: int = 0  # spare ranks for unplanned deaths; each planned death has its own
     evaluate: float = 0.5  # seconds between two accuracies
     core_price: float = 0.05  # per core and hour
@@ -85,12 +85,14 @@ class FailureStudy:
         server_of(cell)
         at_least("workers", cell.workers, 1)
         at_least("seeds", cell.seed, 0)
-        if not 0 <= cell.kills <= len(self.faults):
-            raise ValueError(f"kills must be from 0 to {len(self.faults)}, the [[fault]] tables, not {cell.kills}")
+        at_least("kills", cell.kills, 0)
+        if cell.kills > len(self.faults):
+            most = len(self.faults)
+            raise ValueError(f"kills must be at most {most}, the number of [[fault]] tables, not {cell.kills}")
         for planned in self.plan(cell):
             if planned.seconds is not None and planned.seconds + planned.outage >= self.seconds:
-                ends = f"{planned.seconds:g} s and {planned.outage:g} s of outage"
-                raise ValueError(f"a fault at {ends} outlasts the run of {self.seconds:g} s")
+                ends = f"{planned.seconds:g} s with an outage of {planned.outage:g} s"
+                raise ValueError(f"a fault at {ends} outlasts the run of {self.seconds:g} s; set a larger seconds")
 
     def plan(self, cell: FailureCell) -> list[Fault]:
         """Return the planned deaths of a cell; random times are drawn from its seed."""
@@ -130,25 +132,15 @@ def build(tree: Mapping[str, Any]) -> FailureStudy:
     """Make the study from a job's keys; ValueError for an unknown key or a value out of its range."""
     top = {key: value for key, value in tree.items() if key not in ("grid", "fault", "costs")}
     known = read_fields(FailureStudy, top, "the job", apart=("cells", "faults", "costs"))
+    costs = VirtualCosts(**read_fields(VirtualCosts, tree.get("costs", {}), "[costs]"))
     cells = read_cells(FailureCell, tree.get("grid", ()), LISTS, DEFAULTS)
-    return FailureStudy(**known, costs=costs(tree.get("costs", {})), faults=tuple(tree.get("fault", ())), cells=cells)
-
-
-def costs(block: Mapping[str, Any]) -> VirtualCosts:
-    """Read the table [costs]."""
-    default = VirtualCosts()
-    for key, value in block.items():
-        if key not in default._fields:
-            raise ValueError(f"[costs] has no key {key!r}; the keys are {', '.join(default._fields)}")
-        if not float(fit(key, value, 1.0)) >= 0.0 or (key == "bandwidth" and value == 0):  # type: ignore[arg-type]
-            raise ValueError(f"[costs]: {key} must be a number of seconds, or of bytes a second; not {value}")
-    return default._replace(**{key: float(value) for key, value in block.items()})
+    return FailureStudy(**known, costs=costs, faults=tuple(tree.get("fault", ())), cells=cells)
 
 
 def plain(job: FailureStudy) -> dict[str, Any]:
     """Return the job without its cells as plain values."""
     tree = as_plain(job, "costs", "faults")
-    return {**tree, "costs": job.costs._asdict(), "faults": [dict(block) for block in job.faults]}
+    return {**tree, "costs": vars(job.costs), "faults": [dict(block) for block in job.faults]}
 
 
 def from_plain(tree: Mapping[str, Any]) -> FailureStudy:

@@ -50,7 +50,7 @@ def visits(text: str, n: int) -> int:
     """
     match = LOCAL_STEPS.fullmatch(text)
     if match is None:
-        raise ValueError(f"local_steps are like 10, n, 4n or n/4, not {text!r}")
+        raise ValueError(f"local_steps must be like 10, n, 4n or n/4, not {text!r}")
     rows, factor, divisor = match.groups()
     return int(rows) if rows else max(1, int(factor or 1) * n // int(divisor or 1))
 

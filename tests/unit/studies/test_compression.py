@@ -257,17 +257,17 @@ PANEL = {"name": "p", "iterations": 10}
     ("tree", "message"),
     [
         ({}, r"at least one \[\[panel\]\]"),
-        ({"panel": [PANEL, PANEL]}, "a name of its own"),
+        ({"panel": [PANEL, PANEL]}, "its own name"),
         ({"panel": [PANEL], "thread": 1}, "did you mean 'threads'"),
         ({"panel": [PANEL | {"iteration": 1}]}, "did you mean 'iterations'"),
         ({"panel": [PANEL | {"iterations": "many"}]}, "iterations is like 100000"),
         ({"panel": [PANEL | {"basis": "haar"}]}, "basis must be one of diagonal, rotated"),
-        ({"panel": [PANEL | {"memories": "none"}]}, "memories is a list"),
-        ({"panel": [PANEL | {"memories": ["some"]}]}, "memories are some of none, difference"),
-        ({"panel": [PANEL | {"authors": [1.0]}]}, "authors has 6 numbers"),
+        ({"panel": [PANEL | {"memories": "none"}]}, "memories must be a list"),
+        ({"panel": [PANEL | {"memories": ["some"]}]}, "memories must be some of none, difference"),
+        ({"panel": [PANEL | {"authors": [1.0]}]}, "authors must have 6 numbers"),
         ({"panel": [PANEL | {"gradient": "whole", "shift": "covariate"}]}, "whole gradients are for"),
-        ({"panel": [PANEL | {"ahead": ["top-k"]}]}, "ahead and behind are some of"),
-        ({"panel": [PANEL | {"order": "sorted-by-label"}]}, "order is for the rows"),
+        ({"panel": [PANEL | {"ahead": ["top-k"]}]}, "ahead and behind must be some of"),
+        ({"panel": [PANEL | {"order": "sorted-by-label"}]}, "order sorts the rows"),
     ],
 )
 def test_a_wrong_job_is_one_line(tree, message):

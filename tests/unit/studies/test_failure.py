@@ -60,13 +60,13 @@ seeds = [0, 1]
         ({"costs": {"gradients": 1.0}}, r"\[costs\] has no key 'gradients'"),
         ({"costs": {"bandwidth": 0}}, r"\[costs\]: bandwidth must be"),
         ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [GRID | {"worker": [1]}]}, "look at 'worker'"),
+        ({"grid": [GRID | {"worker": [1]}]}, "has no list 'worker'"),
         ({"grid": [GRID | {"configurations": ["stateles"]}]}, "did you mean 'stateless'"),
         ({"grid": [GRID | {"configurations": ["sync-chain[replicas=0]"]}]}, "replicas must be at least 1"),
         ({"grid": [GRID | {"workers": [0]}]}, "workers must be at least 1"),
-        ({"grid": [GRID | {"kills": [3]}]}, r"kills must be from 0 to 2, the \[\[fault\]\] tables, not 3"),
-        ({"seconds": 4.0}, "3 s and 2 s of outage outlasts the run of 4 s"),
-        ({"fault": [{"at": "soon"}]}, 'at = "30 s"'),
+        ({"grid": [GRID | {"kills": [3]}]}, r"kills must be at most 2, the number of \[\[fault\]\] tables, not 3"),
+        ({"seconds": 4.0}, "a fault at 3 s with an outage of 2 s outlasts the run of 4 s"),
+        ({"fault": [{"at": "soon"}]}, 'at must be a time such as "30 s"'),
     ],
 )
 def test_a_wrong_job_is_one_line(change, message):

@@ -288,11 +288,11 @@ def test_a_random_fault_is_within_the_run():
     ("block", "message"),
     [
         ({"when": "3 s"}, "no key 'when'"),
-        ({}, 'at = "30 s", a number of updates, or "random"; not None'),
+        ({}, 'at must be a time such as "30 s", a number of updates or "random", not None'),
         ({"at": 3.5}, "not 3.5"),
         ({"at": -1}, "not -1"),
-        ({"at": "3 s", "outage": 2}, 'outage = "30 s"; not 2'),
-        ({"at": "3 s", "what": "head"}, "what dies is server, worker, store"),
+        ({"at": "3 s", "outage": 2}, 'outage must be a time such as "30 s", not 2'),
+        ({"at": "3 s", "what": "head"}, "what must be one of server, worker, store"),
         ({"at": "3 s", "what": "worker one"}, "not 'worker one'"),
     ],
 )

@@ -43,7 +43,7 @@ def test_visits(text, n, want):
 
 @pytest.mark.parametrize("text", ["", "x", "0", "n/0", "n/", "n4", "1.5n", "-1"])
 def test_other_forms_of_local_steps_are_refused(text):
-    with pytest.raises(ValueError, match="local_steps are like"):
+    with pytest.raises(ValueError, match="local_steps must be like"):
         visits(text, 64)
 
 
@@ -56,7 +56,8 @@ def test_other_forms_of_local_steps_are_refused(text):
         ({"steps": []}, "steps must be numbers"),
         ({"repeats": 0}, "repeats must be at least 1"),
         ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [BLOCK | {"method": ["B"]}]}, "look at 'method'"),
+        ({"grid": [BLOCK | {"method": ["B"]}]}, "has no list 'method'"),
+        ({"grid": [BLOCK | {"methods": "B"}]}, "needs a list 'methods', not 'B'"),
         ({"grid": [BLOCK | {"methods": ["F"]}]}, "method must be one of A, B"),
         ({"grid": [BLOCK | {"shards": ["sorted"]}]}, "shards must be one of"),
         ({"grid": [BLOCK | {"ranks": [3]}]}, "ranks must divide the 64 rows; 3 does not"),

@@ -24,7 +24,7 @@ BLOCK = {"ranks": [2, 3], "topologies": ["ring"], "spreads": [1, 100], "methods"
         ({"tol": 0.0}, "tol must be greater than 0"),
         ({"condition": 0.5}, "condition must be at least 1"),
         ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [BLOCK | {"method": ["mean"]}]}, "look at 'method'"),
+        ({"grid": [BLOCK | {"method": ["mean"]}]}, "has no list 'method'"),
         ({"grid": [BLOCK | {"methods": ["meen"]}]}, "did you mean 'mean'"),
         ({"grid": [BLOCK | {"methods": ["mean[alpha=0]"]}]}, "alpha must be above 0"),
         ({"grid": [BLOCK | {"methods": ["mean[alpha=x]"]}]}, "alpha is like 0.5"),

@@ -12,6 +12,7 @@ from mpiopt.core.config.registry import nearest
 from mpiopt.studies.parameter_server.runtime.view import Role
 
 ROLES = {"server": Role.SERVER, "worker": Role.WORKER, "store": Role.STORE}
+KEYS = ("at", "what", "outage")
 SECONDS = re.compile(r"\s*(\d+(?:\.\d*)?)\s*s\s*")
 
 
@@ -33,8 +34,8 @@ def fault(block: Mapping[str, Any], end: float, draw: np.random.Generator) -> Fa
     ValueError
         In one line: what is wrong and what is allowed.
     """
-    for key in block.keys() - {"at", "what", "outage"}:
-        raise ValueError(f"a [[fault]] has no key {key!r}{nearest(key, ('at', 'what', 'outage'))}")
+    for key in block.keys() - set(KEYS):
+        raise ValueError(f"a [[fault]] has no key {key!r}{nearest(key, KEYS)}; the keys are {', '.join(KEYS)}")
     at, outage = block.get("at"), seconds("outage", block.get("outage", "2 s"))
     role, place = victim(block.get("what", "server"))
     if isinstance(at, int) and not isinstance(at, bool) and at >= 0:
@@ -47,8 +48,8 @@ def seconds(key: str, text: object) -> float:
     """Read a time such as "30 s"."""
     match = SECONDS.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        more = ', a number of updates, or "random"' if key == "at" else ""
-        raise ValueError(f'a [[fault]] has {key} = "30 s"{more}; not {text!r}')
+        more = ', a number of updates or "random"' if key == "at" else ""
+        raise ValueError(f'[[fault]]: {key} must be a time such as "30 s"{more}, not {text!r}')
     return float(match[1])
 
 
@@ -56,5 +57,6 @@ def victim(text: object) -> tuple[Role, int]:
     """Read which rank dies: a role and a place among the ranks with it."""
     word, _, number = str(text).partition(" ")
     if word not in ROLES or (number and not number.isdigit()):
-        raise ValueError(f'what dies is {", ".join(ROLES)}, with a place from 0 on ("worker 1"); not {text!r}')
+        known = ", ".join(ROLES)
+        raise ValueError(f'[[fault]]: what must be one of {known}, with a place from 0 on ("worker 1"); not {text!r}')
     return ROLES[word], int(number or 0)

@@ -21,7 +21,8 @@ from mpiopt.studies.parameter_server.runtime.registry import Registry, Timing
 from mpiopt.studies.parameter_server.runtime.view import View, blank_view
 
 
-class VirtualCosts(NamedTuple):
+@dataclass(frozen=True)
+class VirtualCosts:
     """Seconds of each operation; the defaults are about those of one core for the paper's network."""
 
     gradient: float = 0.02
@@ -29,6 +30,11 @@ class VirtualCosts(NamedTuple):
     add: float = 0.001  # adds one gradient to a sum
     latency: float = 2e-4
     bandwidth: float = 1e9  # bytes a second
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0.0 or (name == "bandwidth" and value == 0.0):
+                raise ValueError(f"[costs]: {name} must be a number of seconds, or of bytes a second, not {value}")
 
     def transit(self, message: ActorMessage) -> float:
         """Return the time that a message is in transit."""
