@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numba import njit
@@ -20,6 +20,14 @@ from mpiopt.kernels import permutations
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
+
+DENSE = (
+    (20_000, 1000, np.float64, 65.0),
+    (200_000, 100, np.float32, 40.0),
+)  # rows, columns, type, goal in %
+SPARSE = (100_000, 50_000, 77)  # rows, columns, nonzeros of a row
+SPARSE_GOAL = 3.5  # ns per nonzero
+FORMS = ("saga", "saga b=1", "lazy", "pass")  # on sparse rows; b: rows of a batch
 
 
 @njit(fastmath=True, cache=True)
@@ -71,25 +79,19 @@ def fastest(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return best
 
 
-def dense(n: int, d: int, dtype: type, goal: int, repeats: int) -> None:
-    """Print one line for dense rows."""
-    width = -(-d // 8) * 8
-    x = aligned(n, width, dtype)
-    x[...] = np.random.default_rng(0).standard_normal((n, width), np.float32)
+def dense_times(n: int, d: int, dtype: type, repeats: int) -> dict[str, float]:
+    """Return ns per row of the stream, an epoch of SAGA and a pass on dense rows."""
+    x = aligned(n, -(-d // 8) * 8, dtype)
+    x[...] = np.random.default_rng(0).standard_normal(x.shape, np.float32)
     x[:, d:] = 0
     probe = np.ones(n * d)
     functions = {"stream": lambda: stream(probe)} | calls(problem(DenseRows(x), d))
-    ns = {name: 1e9 * seconds / n for name, seconds in fastest(functions, repeats).items()}
-    share = {name: 100 * ns["stream"] / ns[name] for name in ("saga", "pass")}
-    print(
-        f"dense {n:>7,} x {d:<5} {np.dtype(dtype).name:8} stream {ns['stream']:6.1f} ns/row   "
-        f"saga {ns['saga']:6.1f} = {share['saga']:3.0f} % (goal {goal} %)   "
-        f"pass {ns['pass']:6.1f} = {share['pass']:3.0f} %"
-    )
+    return {name: 1e9 * seconds / n for name, seconds in fastest(functions, repeats).items()}
 
 
-def sparse(n: int, d: int, nonzeros: int, dtype: type, repeats: int) -> None:
-    """Print one line for CSR rows; column popularity falls as in text."""
+def sparse_times(dtype: type, repeats: int, forms: Sequence[str] = FORMS) -> dict[str, float]:
+    """Return ns per nonzero of epochs of SAGA and a pass on CSR rows whose columns are as popular as words."""
+    n, d, nonzeros = SPARSE
     rng = np.random.default_rng(0)
     columns = np.sort((d * rng.random((n, nonzeros)) ** 2).astype(np.int32), axis=1)
     values = rng.standard_normal(n * nonzeros).astype(dtype)
@@ -97,18 +99,23 @@ def sparse(n: int, d: int, nonzeros: int, dtype: type, repeats: int) -> None:
     objective = problem(rows, d)
     functions = calls(objective) | {"lazy": calls(objective, form="lazy")["saga"]}
     functions["saga b=1"] = calls(objective, batch=1)["saga"]
-    ns = {name: 1e9 * seconds / (n * nonzeros) for name, seconds in fastest(functions, repeats).items()}
-    figures = "   ".join(f"{name} {ns[name]:5.2f}" for name in ("saga", "saga b=1", "lazy", "pass"))
-    print(f"csr   {n:>7,} x {d:,} {np.dtype(dtype).name:8} ns per nonzero: {figures}   (goal: saga 3.5)")
+    best = fastest({name: functions[name] for name in forms}, repeats)
+    return {name: 1e9 * seconds / (n * nonzeros) for name, seconds in best.items()}
 
 
 def main() -> None:
     """Print the table."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 6
-    dense(20_000, 1000, np.float64, 65, repeats)
-    dense(200_000, 100, np.float32, 40, repeats)
-    sparse(100_000, 50_000, 77, np.float64, max(2, repeats // 2))
-    sparse(100_000, 50_000, 77, np.float32, max(2, repeats // 2))
+    for n, d, dtype, goal in DENSE:
+        ns = dense_times(n, d, dtype, repeats)
+        shares = "   ".join(f"{k} {ns[k]:6.1f} = {100 * ns['stream'] / ns[k]:3.0f} %" for k in ("saga", "pass"))
+        rows = f"dense {n:>7,} x {d:<5} {np.dtype(dtype).name:8}"
+        print(f"{rows} stream {ns['stream']:6.1f} ns/row   {shares}   (goal: saga {goal:g} %)")
+    for dtype in (np.float64, np.float32):
+        times = sparse_times(dtype, max(2, repeats // 2))
+        figures = "   ".join(f"{name} {ns:5.2f}" for name, ns in times.items())
+        rows = f"csr   {SPARSE[0]:>7,} x {SPARSE[1]:,} {np.dtype(dtype).name:8}"
+        print(f"{rows} ns per nonzero: {figures}   (goal: saga {SPARSE_GOAL})")
 
 
 if __name__ == "__main__":

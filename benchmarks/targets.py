@@ -12,7 +12,6 @@ from benchmarks import compressors, kernels, natural, overlap, program, ranks, s
 from benchmarks.data import Problem, Scale, load
 from benchmarks.ours import optimum
 from benchmarks.race import Times
-from mpiopt.data.shard import CsrRows, DenseRows
 from tools import slow_link
 from tools.slow_link import Link
 
@@ -55,33 +54,21 @@ def needed(peer: str, sparse: bool) -> float:
 
 
 def of_kernels(repeats: int) -> list[Target]:
-    """Measure one epoch of SAGA beside the stream of the rows."""
+    """Measure epochs of SAGA beside the stream of the rows."""
     found = []
-    for n, d, dtype, goal in ((20_000, 1000, np.float64, 65.0), (200_000, 100, np.float32, 40.0)):
-        x = kernels.aligned(n, -(-d // 8) * 8, dtype)
-        x[...] = np.random.default_rng(0).standard_normal(x.shape, np.float32)
-        probe = np.ones(n * d)
-        functions = {"stream": lambda probe=probe: kernels.stream(probe)}
-        functions |= kernels.calls(kernels.problem(DenseRows(x), d))
-        best = kernels.fastest(functions, repeats)
+    for n, d, dtype, goal in kernels.DENSE:
+        ns = kernels.dense_times(n, d, dtype, repeats)
         for name in ("saga", "pass"):
-            share = 100.0 * best["stream"] / best[name]
-            label = f"kernel {name}, dense {n:,} × {d} {np.dtype(dtype).name}: {1e9 * best[name] / n:.0f} ns a row"
+            share = 100.0 * ns["stream"] / ns[name]
+            label = f"kernel {name}, dense {n:,} × {d} {np.dtype(dtype).name}: {ns[name]:.0f} ns a row"
             found.append(Target(label, f">= {goal:g} % of stream", f"{share:.0f} %", share / goal))
-    return found + [sparse_kernel(dtype, repeats) for dtype in (np.float64, np.float32)]
-
-
-def sparse_kernel(dtype: type, repeats: int) -> Target:
-    """Measure an epoch of sparse SAGA."""
-    n, d, nonzeros = 100_000, 50_000, 77
-    rng = np.random.default_rng(0)
-    columns = np.sort(rng.integers(0, d, (n, nonzeros), dtype=np.int32), axis=1)
-    values = rng.standard_normal(n * nonzeros).astype(dtype)
-    rows = CsrRows(np.arange(0, n * nonzeros + 1, nonzeros), columns.reshape(-1), values, d)
-    best = kernels.fastest({"saga": kernels.calls(kernels.problem(rows, d))["saga"]}, repeats)
-    ns = 1e9 * best["saga"] / (n * nonzeros)
-    what = f"kernel saga, csr {n:,} × {d:,} {np.dtype(dtype).name}, {nonzeros} a row"
-    return Target(what, "<= 3.5 ns a nonzero", f"{ns:.2f}", 3.5 / ns)
+    n, d, nonzeros = kernels.SPARSE
+    for dtype in (np.float64, np.float32):
+        ns = kernels.sparse_times(dtype, repeats, ("saga",))["saga"]
+        what = f"kernel saga, csr {n:,} × {d:,} {np.dtype(dtype).name}, {nonzeros} a row"
+        goal = kernels.SPARSE_GOAL
+        found.append(Target(what, f"<= {goal} ns a nonzero", f"{ns:.2f}", goal / ns))
+    return found
 
 
 def of_compressors(sizes: Collection[int], repeats: int) -> list[Target]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 
@@ -36,6 +36,11 @@ class Fact(NamedTuple):
     def as_plain(self) -> dict[str, Any]:
         """Return the fact as OUT.json holds it."""
         return {"fact": self.letter, "claim": self.claim, "verdict": self.verdict, "items": self.comparisons}
+
+
+def judged(*claims: tuple[str, str, Iterable[Comparison]]) -> list[Fact]:
+    """Return the facts with these letters, claims and comparisons."""
+    return [Fact(letter, claim, list(comparisons)) for letter, claim, comparisons in claims]
 
 
 def facts_text(facts: Sequence[Fact], all_comparisons: bool = False) -> str:

@@ -10,7 +10,7 @@ from mpiopt.studies.failure.outcome import VIRTUAL, FailureOutcome
 from mpiopt.studies.job_file import make_plugin
 from mpiopt.studies.parameter_server.backlogs.base import Backlog
 from mpiopt.studies.parameter_server.runtime.view import Role
-from mpiopt.studies.verdicts import Comparison, Fact
+from mpiopt.studies.verdicts import Comparison, Fact, judged
 
 NOISE = 0.03  # of an accuracy: a step or two of learning
 IN_TRANSIT = 1  # updates between the last replication and its arrival
@@ -80,11 +80,10 @@ def steps(found: Iterable[FailureOutcome], study: FailureStudy) -> Iterable[Comp
 
 def judge(found: Sequence[FailureOutcome], study: FailureStudy) -> list[Fact]:
     """Judge all facts."""
-    claims = [
+    return judged(
         ("i", "stateless: more accurate right after the recovery than before the kill", gains(found)),
         ("ii", "checkpoint, chain: no better after than before; one period undone at most", losses(found)),
         ("iii", "a chain is down for less time than a checkpoint", downtimes(found)),
         ("iv", "stateless: a store holds what is pending, the rate times the time away", memory(found)),
         ("v", "a backlog is one step by the stated rule", steps(found, study)),
-    ]
-    return [Fact(letter, claim, list(comparisons)) for letter, claim, comparisons in claims]
+    )

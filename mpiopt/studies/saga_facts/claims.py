@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mpiopt.studies.saga_facts.job import SHARDS
 from mpiopt.studies.saga_facts.simulation import Outcomes, SagaOutcome
-from mpiopt.studies.verdicts import Comparison, Fact
+from mpiopt.studies.verdicts import Comparison, Fact, judged
 
 NEAR = 1.2  # times SAGA's epochs that count as the same
 FEW_MORE = 1.5  # times SAGA's epochs that count as few more
@@ -111,7 +111,7 @@ def places(found: Outcomes, method: str) -> Iterable[tuple[str, int, str, SagaOu
 
 def judge(found: Outcomes) -> list[Fact]:
     """Judge all facts."""
-    claims = [
+    return judged(
         ("a", "H <= 10 costs at most 20 % more epochs than SAGA, K <= 16", small_rounds(found)),
         ("b", "H = n/4, iid: 100 to 1000 times fewer rounds than H = 1, at most 1.5 x epochs", rounds(found)),
         ("c", "iid: H = n costs 2 to 4 x SAGA's epochs, H = 4n breaks", large_rounds(found)),
@@ -123,5 +123,4 @@ def judge(found: Outcomes) -> list[Fact]:
         ("f1", "computing the table anew at w̄ reaches the tolerance where B does not", cured(found, "refresh")),
         ("f2", "the plain form as run reaches the tolerance where B does not", cured(found, "chosen")),
         ("f3", "the preconditioner reaches the tolerance where B does not", cured(found, "metric")),
-    ]
-    return [Fact(letter, claim, list(comparisons)) for letter, claim, comparisons in claims]
+    )

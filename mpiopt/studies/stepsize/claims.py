@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, rule_of, tuning_of
 from mpiopt.studies.stepsize.simulation import StepSizeOutcome
-from mpiopt.studies.verdicts import Comparison, Fact, stalled
+from mpiopt.studies.verdicts import Comparison, Fact, judged, stalled
 
 TOLERANCE = 1.2  # ratio of iterations within which two implementations count as the same
 FASTER = 0.6  # ratio of iterations to those of fixed steps
@@ -109,7 +109,7 @@ def compared(o: StepSizeOutcome, before: int) -> Comparison:
 
 def judge(found: Sequence[StepSizeOutcome], study: StepSizeStudy) -> list[Fact]:
     """Judge all facts."""
-    claims = [
+    return judged(
         ("a", "mean with α = 1/2 diverges from a spread of 100 on, and converges below", of_the_mean(found)),
         ("b", "mean diverges where α is twice what is safe, and converges at half of it", of_alpha(found)),
         ("c", "harmonic, min and global reach the tolerance at every spread", safe(found)),
@@ -122,5 +122,4 @@ def judge(found: Sequence[StepSizeOutcome], study: StepSizeStudy) -> list[Fact]:
             alike(found, lambda c: c._replace(form="")),
         ),
         ("h", f"10 ranks: the iterations of the reference, within {TOLERANCE:g} x", like_reference(found, study)),
-    ]
-    return [Fact(letter, claim, list(comparisons)) for letter, claim, comparisons in claims]
+    )
