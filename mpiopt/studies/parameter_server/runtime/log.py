@@ -42,7 +42,7 @@ class Accuracy(NamedTuple):
     accuracy: float
 
 
-class Snapshot(NamedTuple):
+class WeightsSnapshot(NamedTuple):
     """Weights in the temporary file."""
 
     seconds: float
@@ -58,7 +58,7 @@ class ServerLog:
     events: list[ServerEvent] = field(default_factory=list)
     counts: dict[tuple[int, int], Counts] = field(default_factory=dict)  # last ones of (rank, incarnation)
     roles: dict[tuple[int, int], Role] = field(default_factory=dict)  # last role other than spare
-    snapshots: list[Snapshot] = field(default_factory=list)
+    snapshots: list[WeightsSnapshot] = field(default_factory=list)
     _weights: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class ServerLog:
 
     def add_snapshot(self, seconds: float, version: int, w: Array) -> None:
         """Keep the weights of this version."""
-        self.snapshots.append(Snapshot(seconds, version, w.dtype))
+        self.snapshots.append(WeightsSnapshot(seconds, version, w.dtype))
         self._weights.write(w.tobytes())
 
     def accuracies(self, accuracy: Callable[[Array], float]) -> list[Accuracy]:

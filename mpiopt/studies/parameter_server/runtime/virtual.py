@@ -59,7 +59,7 @@ class Heartbeat(NamedTuple):
 Happening = View | Completion | Heartbeat | Received  # a view: the rank restarts with it
 
 
-class Event(NamedTuple):
+class TimedEvent(NamedTuple):
     """What happens to a rank at a time; events are ordered by time, then by number."""
 
     time: float
@@ -87,7 +87,7 @@ class VirtualWorld:
     ) -> None:
         self.now, self.timing, self.costs = 0.0, timing, costs
         self._initial_view, self._actors, self._snapshot_interval = view, actors, snapshot_interval
-        self._events: list[Event] = []
+        self._events: list[TimedEvent] = []
         self._numbers = itertools.count(1)
         self._last_arrival: dict[tuple[int, int], float] = {}  # between two ranks, whose messages keep their order
         self._ranks: dict[int, VirtualRank] = {}
@@ -109,7 +109,7 @@ class VirtualWorld:
         return log
 
     def _schedule(self, time: float, rank: int, incarnation: int, happening: Happening) -> None:
-        heapq.heappush(self._events, Event(time, next(self._numbers), rank, incarnation, happening))
+        heapq.heappush(self._events, TimedEvent(time, next(self._numbers), rank, incarnation, happening))
 
     def _start(self, rank: int, incarnation: int, view: View) -> None:
         state = RankState(rank, view, lambda: self.now, incarnation, snapshot_interval=self._snapshot_interval)
