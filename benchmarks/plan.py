@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.launching import mpirun_line, output_of, world
+from benchmarks.launching import mpirun_line, output_of
 
 WITHIN = 0.2  # relative error of a right prediction
 SMALL, TINY = 0.05, 2e-3  # share of an epoch, and seconds, below which a phase is not judged
@@ -75,20 +75,24 @@ def predicted(case: PlannedJob, launch: Placement) -> dict[str, float]:
 
 def inside(words: Sequence[str]) -> None:
     """Plan on the ranks of MPI's world; print the figures as JSON."""
+    from mpi4py import MPI
+
     from mpiopt.cluster.planning import space
     from mpiopt.cluster.planning.command import program_of
     from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.planner import Planner
-    from mpiopt.cluster.planning.question import ask
+    from mpiopt.comm.mpi.comm import MpiComm
 
-    comm = world()
-    question = ask(words)
-    program = program_of(question, comm)
-    planner = Planner.of(question, comm, program.first_calls)
-    ranks = planner.question.ranks
-    o = planner.outlook(ranks)
-    peak = space.of_rank(planner.rows, planner.question.job.data, planner.needs(ranks), program.nbytes, ranks).peak
-    started = planner.probe(ranks)[0].start_epochs
+    comm = MpiComm(MPI.COMM_WORLD.Dup())
+    request = read_request(words)
+    program = program_of(request, comm)
+    planner = Planner.of(request, comm, program.first_calls)
+    ranks = planner.request.ranks
+    o = planner.predict(ranks)
+    peak = space.of_rank(
+        planner.rows, planner.request.job.data, planner.memory_needs(ranks), program.nbytes, ranks
+    ).peak
+    started = planner.measure(ranks).start_epochs
     fixed = o.seconds - max(0.0, o.epochs - started) * o.epoch
     if comm.rank == 0:
         found = {"compute": o.compute, "exchange": o.communicate + o.wait, "sent": o.sent, "epochs": o.epochs}

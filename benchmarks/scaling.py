@@ -71,17 +71,18 @@ def simulated(rows: int, ranks: int) -> ScalingRun:
     from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.simulated import simulate_job
 
-    found = one(ask([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
+    found = simulate_job(read_request([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
     return ScalingRun("simulated", ranks, rows, found.epochs, found.rounds, found.sent / ranks, found.seconds)
 
 
 def modelled(rows: int, ranks: int) -> ScalingRun:
     """Return the figures of a plan."""
+    from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.planner import Planner
     from mpiopt.comm.threads import single
 
-    question = ask([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)])
-    o = Planner.of(question, single(), first_calls()).outlook(ranks)
+    request = read_request([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)])
+    o = Planner.of(request, single(), first_calls()).predict(ranks)
     return ScalingRun("modelled", ranks, rows, o.epochs, o.rounds, o.sent_all / ranks, o.seconds)
 
 

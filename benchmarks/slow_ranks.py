@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.launching import mpirun, world
+from mpiopt.algorithms.saga.local_steps import LocalSteps
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.saga.state import SagaState
 from mpiopt.comm.base import Comm

@@ -78,7 +78,7 @@ def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) ->
 
 def on_ranks(ranks: int, name: str, forms: list[str], cap: float, shards: str = "shuffled") -> Row:
     """Call `measure` on ranks in threads."""
-    return run_in(Turns(ranks, 3600.0), partial(measure, name, shards, cap, forms))[0]
+    return run_in(LockstepWorld(ranks, 3600.0), partial(measure, name, shards, cap, forms))[0]
 
 
 def fixed(row: Row) -> RaceResult:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.config.spec import fit, named
+from mpiopt.core.config.spec import coerce, name_and_options
 
 Cell = TypeVar("Cell")
 
@@ -46,7 +46,7 @@ def read_cells(
         for name in examples:
             if not isinstance(lists.get(name), list):
                 raise ValueError(f"a [[grid]] needs a list {name!r}, not {lists.get(name)!r}")
-        items = [[fit(name, item, example) for item in lists[name]] for name, example in examples.items()]
+        items = [[coerce(name, item, example) for item in lists[name]] for name, example in examples.items()]
         found.update(dict.fromkeys(itertools.starmap(cell, itertools.product(*items))))
     if not found:
         raise ValueError(f"a study needs at least one [[grid]] with {', '.join(examples)}")
@@ -62,7 +62,8 @@ def read_fields(
 ) -> dict[str, Any]:
     """Return the values of a table, each in the type of the default of the dataclass `part`.
 
-    A field whose default is a tuple is read from a list of numbers, or of words if it is named in `text_lists`. The
+    A field whose default is a tuple is read from a list of numbers, or of words if it is name_and_options in
+    `text_lists`. The
     fields `apart` are not read from this table.
 
     Raises
@@ -76,7 +77,7 @@ def read_fields(
     return {
         key: _read_list(key, value, "" if key in text_lists else 0.0)
         if isinstance(known[key], tuple)
-        else fit(key, value, known[key])
+        else coerce(key, value, known[key])
         for key, value in table.items()
     }
 
@@ -85,12 +86,12 @@ def _read_list(key: str, value: object, example: object) -> tuple[Any, ...]:
     """Return the items of a list, all of one type."""
     if not isinstance(value, list):
         raise ValueError(f"{key} must be a list, not {value!r}")
-    return tuple(fit(key, item, example) for item in value)
+    return tuple(coerce(key, item, example) for item in value)
 
 
 def make_plugin(family: type[Any], text: str) -> Any:
     """Make a plug-in from its name and options: `name[option=value]`."""
-    return family.make(*named(text, family.known()))
+    return family.make(*name_and_options(text, family.known()))
 
 
 def check_positive(part: object, *names: str) -> None:

@@ -31,7 +31,7 @@ few = settings(max_examples=8, deadline=None, derandomize=True)
 
 def run(rule_name, problem, topology, coordinator, form, rounds, tuning, stop=0.0):
     """Return for each round every rank's model and step, and ‖Δḡ‖/‖Δx‖ of the last move."""
-    together = Together(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
+    together = SimulatedRanks(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
     rule, states = (
         rule_of(rule_name, problem.smoothness),
         [dlas.blank(np.zeros(problem.c.shape[1])) for _ in problem.c],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare
-from mpiopt.objective.curvature import dense
+from mpiopt.objective.passes import dense_block
 from mpiopt.studies.compression.job import Panel
 from mpiopt.studies.compression.methods import Matrix, Moments
 
@@ -237,7 +237,7 @@ def read(panel: Panel, folder: str) -> RealClients:
     if not path.is_file():
         raise OSError(f"{path}: no such file")
     shard = prepare(str(path), "real", DataOptions(scale="standard", shards="contiguous"), 0, single()).shard
-    x, y = dense(shard.rows, slice(0, len(shard)), shard.features), shard.label
+    x, y = dense_block(shard.rows, slice(0, len(shard)), shard.features), shard.label
     x = np.ascontiguousarray(x[:, x.std(axis=0) > 0.0])
     order = np.argsort(y, kind="stable") if panel.order == "sorted-by-label" else shuffled(len(y))
     n = len(y) // panel.clients

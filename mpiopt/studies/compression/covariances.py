@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.compress.compressors.base import Compressor
-from mpiopt.core.config.spec import written
+from mpiopt.core.config.spec import spec_of
 from mpiopt.studies.compression.clients import root
 from mpiopt.studies.report import aligned
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core import rng as randomness
 from mpiopt.kernels import averaged_sgd, compressors
+from mpiopt.kernels.averaged_sgd import SgdIterate, SgdMethod, SketchDraws
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import gather
 from mpiopt.studies.compression.clients import Clients, make, read
@@ -63,9 +64,9 @@ class CompressedIterate:
         """α = 1/(2(ω + 1)), or 0 without memory."""
         return 0.5 / (self.method.omega + 1.0) if self.memory == "difference" else 0.0
 
-    def call(self, done: int) -> tuple[int, float, float, float, int]:
-        """Return what the kernel needs to know of the method."""
-        return self.method.kind, self.method.option, self.gamma, self.rate, done
+    def call(self, done: int) -> SgdMethod:
+        """Return the method as the kernel takes it."""
+        return SgdMethod(self.method.kind, self.method.option, self.gamma, self.rate, done)
 
 
 def gamma_of(panel: Panel, clients: Clients, method: Method) -> float:
@@ -121,18 +122,18 @@ def advance(
     rng: np.random.Generator,
 ) -> None:
     """Do `count` steps for every compressor."""
-    none = (np.empty((0, 0, 0)), np.empty((0, 0)))
+    none = SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
     sketching = any(iterate.method.name == "sketch" for iterate in iterates)
     drawn = sketches(count, source, iterates, rng) if sketching else none
     whole = panel.gradient == "whole"
     x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, rng)
     for iterate in iterates:
         mine = drawn if iterate.method.name == "sketch" else none
-        rest = (iterate.call(done), iterate.w, iterate.mean, iterate.held, iterate.seed, iterate.scratch, mine)
+        vectors = SgdIterate(iterate.w, iterate.mean, iterate.held, iterate.seed, iterate.scratch)
         if whole:
-            averaged_sgd.whole_gradient_steps(count, source.hessian, aims(source), lane.call(done), iterate, mine)
+            averaged_sgd.whole_gradient_steps(count, source.hessian, aims(source), iterate.call(done), vectors, mine)
         else:
-            averaged_sgd.stream_steps(x, y, lane.call(done), iterate, mine)
+            averaged_sgd.stream_steps(x, y, iterate.call(done), vectors, mine)
 
 
 def aims(source: Clients) -> Matrix:
@@ -140,14 +141,12 @@ def aims(source: Clients) -> Matrix:
     return source.hessian @ source.best - source.gradients()
 
 
-def sketches(
-    count: int, source: Clients, iterates: list[CompressedIterate], rng: np.random.Generator
-) -> tuple[Matrix, Matrix]:
+def sketches(count: int, source: Clients, iterates: list[CompressedIterate], rng: np.random.Generator) -> SketchDraws:
     """Draw the random numbers of the sketches of `count` steps: directions (count, N, d) and lengths b (count, N)."""
     clients, d = len(source.hessians), len(source.best)
     h = next(iterate.method.option for iterate in iterates if iterate.method.name == "sketch")
     parts = rng.beta(0.5 * h, 0.5 * (d - h), (count, clients)) if h < d else np.ones((count, clients))
-    return rng.standard_normal((count, clients, d)), parts
+    return SketchDraws(rng.standard_normal((count, clients, d)), parts)
 
 
 def run(job: CompressionStudy, comm: Comm, stop: StopSignal) -> list[CompressionOutcome]:

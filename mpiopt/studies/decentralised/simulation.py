@@ -12,7 +12,7 @@ from mpiopt.comm import lockstep
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.graph_channel import GraphChannel
-from mpiopt.data.row_formats import padded
+from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Model, Objective
@@ -89,7 +89,7 @@ def follow(
 ) -> DecentralisedOutcome:
     """Run one rank. The exchanges by which the study looks at all ranks are not counted."""
     problem, objective, algorithm = whole(parts), objective_of(*parts[comm.rank], comm), algorithm_of(cell)
-    channel = algorithm.over(Channel(comm, study.seed))
+    channel = algorithm.run_channel(Channel(comm, study.seed))
     rounds, edges = channel.traffic.rounds, graph_of(cell).messages
     sent = channel.coordination.spent.bytes_sent if isinstance(channel, GraphChannel) else 0
     state = algorithm.init(objective, channel)
@@ -111,7 +111,7 @@ def follow(
 def objective_of(a: Vector, b: Vector, comm: Comm) -> Objective:
     """Return least squares on the rows of a rank; all ranks have equally many."""
     n, d = a.shape
-    x = np.zeros((n, padded(d)))
+    x = np.zeros((n, padded_width(d)))
     x[:, :d] = a
     shard = Shard(DenseRows(x), b, np.ones(n), np.arange(n), n * comm.rank, n * comm.size, d)
     return Objective(Loss.make("squared"), Penalty.make("none"), shard)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mpiopt.comm.base import Comm
-from mpiopt.data.formats.base import together
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import run_cells
 from mpiopt.studies.failure.job import FailureCell, FailureStudy, server_of
@@ -25,7 +24,8 @@ def run(job: FailureStudy, comm: Comm, stop: StopSignal) -> list[FailureOutcome]
     """
     if job.mode == "processes":
         return launch_cells(job, comm, stop)
-    sets = together(comm, job.sets)
+    with comm.agree_on_errors():
+        sets = job.sets()
     return run_cells(job.cells, lambda cell: simulate(cell, job, sets), describe, comm, stop)
 
 

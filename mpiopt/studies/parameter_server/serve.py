@@ -31,14 +31,15 @@ FLUSH_SECONDS = 0.3  # in which MPI sends the last heartbeat
 
 def serve(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Run a cell; if MPI survives the death of ranks, the process ends here."""
-    job, cell, out = together(comm, lambda: chosen(words, comm.size))
-    sets = together(comm, job.sets)
+    with comm.agree_on_errors():
+        job, cell, out = chosen(words, comm.size)
+        sets = job.sets()
     cell_run = CellRun(job, cell, sets, comm, out)
-    if (raw := getattr(comm, "raw", None)) is not None:
-        from mpiopt.comm.mpi.fault_tolerant_mailbox import SturdyMail, survives
+    if (raw := comm.raw) is not None:
+        from mpiopt.comm.mpi.fault_tolerant_mailbox import FaultTolerantMailbox, survives
 
         if survives():
-            cell_run.run_mortal(SturdyMail(raw))
+            cell_run.run_mortal(FaultTolerantMailbox(raw))
     cell_run.run_silent()
     return 0
 
@@ -110,8 +111,10 @@ class CellRun:
     def run_silent(self) -> None:
         """Run with ranks that are silent during an outage."""
         log = self.run(self.comm, SILENT, None)
-        self.comm.flush()
-        together(self.comm, lambda: self.finish(log, SILENT) if log is not None else None)
+        self.comm.drain()
+        with self.comm.agree_on_errors():
+            if log is not None:
+                self.finish(log, SILENT)
 
     def run(self, mailbox: ProcessMailbox, death: str, failed: Collection[int] | None) -> ServerLog | None:
         """Print the processes of all ranks, and run."""
@@ -151,5 +154,5 @@ def flush(mailbox: ProcessMailbox) -> None:
     """Let MPI send the last heartbeat."""
     end = time.monotonic() + FLUSH_SECONDS
     while time.monotonic() < end:
-        mailbox.arrived()
+        mailbox.receive_available()
         time.sleep(0.005)

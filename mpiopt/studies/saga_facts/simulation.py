@@ -15,7 +15,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.results.compare import Line, line
+from mpiopt.results.rate import Line, line
 from mpiopt.studies.cells import run_cells
 from mpiopt.studies.saga_facts.job import ADAPTIVE_STEP, METHODS, SagaCell, SagaStudy, with_local_steps
 from mpiopt.studies.saga_facts.synthetic import SyntheticProblem, make

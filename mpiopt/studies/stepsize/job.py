@@ -12,7 +12,7 @@ from mpiopt.algorithms.step_sizes.base import StepSize
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import at_least
-from mpiopt.core.config.spec import PluginSpec, fit, parse_spec
+from mpiopt.core.config.spec import PluginSpec, coerce, parse_spec
 from mpiopt.studies.job_file import check_positive, make_plugin, read_cells, read_fields
 from mpiopt.studies.stepsize.synthetic import check_problem
 
@@ -72,10 +72,10 @@ def rule_of(method: str, smoothness: float) -> StepSize:
     return StepSize.make(chosen.name, PluginSpec(chosen.name, options).fitted(StepSize.known())).checked_for("dlas")
 
 
-def tuning_of(method: str) -> Tuning:
+def tuning_of(method: str) -> AdgdOptions:
     """Return α and κ of a method."""
     chosen = {k: v for k, v in parse_spec(method).options.items() if k in TUNING}
-    return Tuning(**{k: float(fit(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
+    return AdgdOptions(**{k: float(coerce(f"{method}: {k}", v, 0.5)) for k, v in chosen.items()})  # type: ignore[arg-type]
 
 
 def build(tree: Mapping[str, Any]) -> StepSizeStudy:

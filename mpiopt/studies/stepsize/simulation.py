@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from mpiopt.algorithms.decentralised import dlas
-from mpiopt.algorithms.decentralised.dlas import Ask, DlasState, Iteration, Vector
-from mpiopt.algorithms.step_sizes.base import Way
+from mpiopt.algorithms.decentralised.dlas import DlasState, Iteration, Request, Vector
+from mpiopt.algorithms.step_sizes.base import Exchanged
 from mpiopt.comm.base import Comm
 from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.coordinators.max_consensus import maximum
-from mpiopt.consensus.simulated import Simulation, together
+from mpiopt.consensus.protocol_driver import run_together
+from mpiopt.consensus.simulated import Simulation
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import run_cells
@@ -97,7 +98,7 @@ class SimulatedRanks:
         results: list[float] = []
         answers: list[Vector | None] = [None] * len(iterations)
         while not results:
-            requests: list[Ask] = []
+            requests: list[Request] = []
             for iteration, answer in zip(iterations, answers, strict=True):
                 try:
                     requests.append(next(iteration) if answer is None else iteration.send(answer))
@@ -106,12 +107,12 @@ class SimulatedRanks:
             answers = list(self.answer(requests)) if requests else []
         return results
 
-    def answer(self, requests: Sequence[Ask]) -> list[Vector]:
+    def answer(self, requests: Sequence[Request]) -> list[Vector]:
         """Return the mean or the maximum as each rank receives it."""
         simulation = self.simulation
-        if requests[0].way is Way.MAX:
-            protocols = [maximum(ask.x, site) for ask, site in zip(requests, simulation.sites, strict=True)]
-            values, rounds, sent = together(protocols, simulation.graph)
+        if requests[0].kind is Exchanged.MAX:
+            protocols = [maximum(ask.x, site) for ask, site in zip(requests, simulation.views, strict=True)]
+            values, rounds, sent = run_together(protocols, simulation.graph)
             self.rounds, self.bytes_sent = self.rounds + rounds, self.bytes_sent + sum(sent)
             return values
         found = simulation.mean([ask.x for ask in requests])

@@ -99,7 +99,7 @@ def scaled(table: DenseTable, other: DenseTable, name: str, other_name: str) -> 
     factor = (1.0 / np.where(scale > 0, scale, 1.0)).astype(np.float32)
 
     def kept(part: DenseTable, path: str) -> Examples:
-        y = part.y if known is None else labels.mapped(path, part.y, known, "multiclass")
+        y = part.y if known is None else labels.map_labels(path, part.y, known, "multiclass")
         x = part.x.astype(np.uint8) if pixels else part.x
         return Examples(x, y, 0 if known is None else len(known), shift, factor)
 
@@ -108,7 +108,7 @@ def scaled(table: DenseTable, other: DenseTable, name: str, other_name: str) -> 
 
 def read(path: str, rows: int, features: int | None) -> DenseTable:
     """Read the first rows of a file; `features` is the number of columns if it is known."""
-    source = find(path).open(path, single(), features)
+    source = find_reader(path).open(path, single(), features)
     found: list[RawRows] = []
     for piece in source.pieces():
         found.append(piece)

@@ -39,11 +39,11 @@ class ProcessMailbox(Protocol):
 
     rank: int
 
-    def post(self, wire: Array, to: int) -> None:
+    def send(self, payload: Array, to: int) -> None:
         """Send bytes to a rank."""
         ...
 
-    def arrived(self) -> list[ReceivedBytes]:
+    def receive_available(self) -> list[ReceivedBytes]:
         """Return what has arrived, with the ranks that sent it."""
         ...
 
@@ -191,7 +191,7 @@ class Process:
         return self._arrived.popleft()
 
     def _read_messages(self) -> None:
-        for source, data in self._mailbox.arrived():
+        for source, data in self._mailbox.receive_available():
             message = messages.decode(data)
             if message.kind is MessageKind.VIEW:
                 self.host.update_view(message)
@@ -206,7 +206,7 @@ class Process:
 
     def _send(self, to: int, message: ActorMessage) -> None:
         self.state.counts.bytes_sent += message.nbytes
-        self._mailbox.post(messages.encode(message), to)
+        self._mailbox.send(messages.encode(message), to)
 
     def _send_heartbeat(self) -> None:
         now = self.state.clock()
@@ -228,7 +228,9 @@ class Process:
         end = self.state.clock() + seconds
         while self.state.clock() < end and not self.over:
             time.sleep(POLL)
-            self.over = any(messages.decode(data).kind is MessageKind.STOP for _, data in self._mailbox.arrived())
+            self.over = any(
+                messages.decode(data).kind is MessageKind.STOP for _, data in self._mailbox.receive_available()
+            )
         self._arrived.clear()
         self.host = self._start(self._incarnation + 1)
         self._view_changed = True
