@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpiopt.cluster.mpirun import Host, Hosts
+from mpiopt.cluster.mpirun import Hosts, HostSlots
 from mpiopt.core.config.commands import runs_without_mpi
 from mpiopt.core.config.flags import parse
 
@@ -83,7 +83,7 @@ def _hosts(text: str) -> Hosts:
     found = []
     for part in filter(None, text.split(",")):
         name, _, slots = part.partition(":")
-        found.append(Host(name, _whole_number("hosts", slots or "1", 1)))
+        found.append(HostSlots(name, _whole_number("hosts", slots or "1", 1)))
     return tuple(found)
 
 

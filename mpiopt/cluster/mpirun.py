@@ -21,14 +21,14 @@ ASK_HOST_SECONDS = 20.0  # a host that takes longer counts as lost
 ASK_MPIRUN_SECONDS = 30.0  # for mpirun to print its version, or to start one process
 
 
-class Host(NamedTuple):
+class HostSlots(NamedTuple):
     """A host and the number of ranks that it takes."""
 
     name: str
     slots: int
 
 
-Hosts = tuple[Host, ...]
+Hosts = tuple[HostSlots, ...]
 
 
 @dataclass(frozen=True)

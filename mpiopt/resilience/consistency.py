@@ -35,7 +35,7 @@ def majority(digests: Sequence[int]) -> tuple[int, list[int]] | None:
 
 
 def repair(state: Any, comm: Comm) -> list[int]:
-    """Give the ranks whose replicated fields deviate the fields of the majority; collective.
+    """Replace the replicated fields of ranks that deviate by those of the majority; collective.
 
     Without a majority the ranks take the fields of rank 0, if they differ by rounding only.
 

@@ -129,7 +129,7 @@ class StopSignal:
     def agreed(self, channel: Channel, external: ExternalStop | None = None) -> int:
         """Return the highest level over the ranks, 0 for none; collective, called at the end of every round.
 
-        The ranks exchange only in some rounds, the same on all ranks. The last exchange has told all of them how long
+        The ranks exchange only in some rounds, the same on all ranks. After each exchange all of them know how long
         a round takes on the slowest rank; from that they compute how many rounds fill SECONDS_BETWEEN.
 
         Parameters

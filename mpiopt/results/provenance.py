@@ -7,11 +7,10 @@ import shlex
 import socket
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,10 +26,10 @@ class Provenance:
 
     job: str  # the job's text
     seed: int
-    ranks: int
-    hosts: str  # "node1*2 node2*2": the hosts with their numbers of ranks
-    command: str
-    data: str  # the file, as the command names it
+    ranks: int = 0
+    hosts: str = ""  # "node1*2 node2*2": the hosts with their numbers of ranks
+    command: str = ""
+    data: str = ""  # the file, as the command names it
     data_checksum: str = ""
     objective: str = ""  # the formula
     loss: str = ""
@@ -45,18 +44,10 @@ class Provenance:
     certificate: float = float("nan")
 
 
-def gather(comm: Comm, **known: Any) -> Provenance:
-    """Return the provenance of a run; collective, equal on all ranks.
-
-    Parameters
-    ----------
-    comm : Comm
-        The ranks of the run.
-    **known
-        Fields of `Provenance` that the caller knows: at least `job`, `seed` and `data`. Ranks, hosts, command,
-        versions and time are added.
-    """
-    return Provenance(
+def gather(comm: Comm, known: Provenance) -> Provenance:
+    """Return `known` with ranks, hosts, command, versions and time added; collective, equal on all ranks."""
+    return replace(
+        known,
         ranks=comm.size,
         hosts=_hosts(comm),
         command=shlex.join(sys.argv),
@@ -64,7 +55,6 @@ def gather(comm: Comm, **known: Any) -> Provenance:
         git_revision=git_revision(Path(__file__).resolve().parents[2]),
         versions=versions(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        **known,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mpiopt.core.history import Event, events_from_text, rows_from_text, table
 from mpiopt.resilience.checkpoint.folder import CheckpointFolder
-from mpiopt.resilience.checkpoint.header import Head
+from mpiopt.resilience.checkpoint.header import Head, flatten
 from mpiopt.results.contents import contents, read_head
 from mpiopt.results.model import FittedModel
 from mpiopt.results.result_file import read_result
@@ -52,7 +52,7 @@ class RunRecord:
     def settings(self) -> dict[str, str]:
         """The keys of the job, `table.key`, with their values as text."""
         try:
-            return dict(_leaves(tomllib.loads(self.job), ""))
+            return {key: str(value) for key, value in flatten(tomllib.loads(self.job)).items()}
         except tomllib.TOMLDecodeError:
             return {}
 
@@ -123,10 +123,3 @@ def _unfinished(path: Path, head: Head) -> RunRecord:
     provenance = {"ranks": head.size, "data_checksum": checksum, "rows": head.total, "round": head.k}
     history = table(rows_from_text(str(meta.get("history", "[]"))))
     return RunRecord(path, False, history, job, provenance, events_from_text(str(meta.get("events", "[]"))))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
-    found = []
-    for key, value in tree.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, str(value))]
-    return found

@@ -45,13 +45,12 @@ def write_study(
     """
     origin = provenance.gather(
         single(),
-        job=json.dumps(job),
-        seed=int(job.get("seed", 0)) if seed is None else seed,
-        data=data,
-        checksum="",
-        objective=objective,
-        loss="",
-        penalty="",
+        provenance.Provenance(
+            job=json.dumps(job),
+            seed=int(job.get("seed", 0)) if seed is None else seed,
+            data=data,
+            objective=objective,
+        ),
     )
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:

@@ -83,8 +83,8 @@ def test_metrics(data: Dataset, objective: Objective, now: RunState, comm: Comm)
 
 def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:
     """Return where the result comes from; collective."""
-    provenance: Provenance = gather(
-        comm,
+    certificate = finished.now.certificate
+    known = Provenance(
         job=job.text(),
         seed=job.seed,
         data=data.source,
@@ -93,9 +93,11 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
         loss=str(spec_of(objective.loss)),
         penalty=str(spec_of(objective.penalty)),
         compression=finished.exchanges.removeprefix("exchanges: ") or "none",
+        exit_status=finished.code,
+        certificate_kind=certificate.kind,
+        certificate=certificate.value,
     )
-    found = finished.now.certificate
-    return replace(provenance, exit_status=finished.code, certificate_kind=found.kind, certificate=found.value)
+    return gather(comm, known)
 
 
 def print_tables(job: Job, objective: Objective, finished: Finished, channel: Channel) -> None:

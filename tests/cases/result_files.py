@@ -8,7 +8,7 @@ from mpiopt.comm.threads import spmd
 from mpiopt.core.config.job_file import read
 from mpiopt.core.history import PHASES, HistoryRow
 from mpiopt.results.model import FittedModel
-from mpiopt.results.provenance import gather
+from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
 
 MODEL = FittedModel(np.array([[1.0, 0.0, 2.5]]), np.array([0.5]), np.array([-1.0, 1.0]))
@@ -25,7 +25,7 @@ def rows(rate=0.5, count=40, best=0.5, first=1.0):
 
 
 def seconds(compute):
-    """Give a row for each rank, whose seconds of computing are these."""
+    """Return a row for each rank; `compute` are its seconds of computing."""
     table = np.zeros(len(compute), [(name, "f8") for name in (*PHASES, "other", "total")])
     table["compute"], table["wait"] = compute, np.max(compute) - np.asarray(compute)
     table["total"] = np.max(compute)
@@ -40,19 +40,10 @@ def made_run(path, history=None, job="", model=MODEL, ranks=2, loss="logistic", 
     history = rows() if history is None else history
 
     def main(comm):
-        told = gather(
-            comm,
-            job=chosen.text(),
-            seed=chosen.seed,
-            data="made up",
-            data_checksum="c0ffee",
-            objective="F",
-            loss=loss,
-            penalty="none",
-        )
-        told = dataclasses.replace(told, ranks=len(time), certificate_kind="duality gap")
-        write_result(path, model=model, history=history, provenance=told, comm=comm, costs=RunCosts(traffic, time),
-                     events=events, test=test)  # fmt: skip
+        known = Provenance(chosen.text(), chosen.seed, data="made up", data_checksum="c0ffee", objective="F",
+                           loss=loss, penalty="none", certificate_kind="duality gap")  # fmt: skip
+        write_result(path, model=model, history=history, comm=comm, costs=RunCosts(traffic, time), events=events,
+                     provenance=dataclasses.replace(gather(comm, known), ranks=len(time)), test=test)  # fmt: skip
 
     spmd(1, main)
     return path

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,15 +77,19 @@ def test_a_folder_that_is_a_file(data, refused):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Return a folder on a file system of 1 MB; skip the test if none can be mounted."""
-    folder = tmp_path / "small"
-    folder.mkdir()
+def small_disk():
+    """Return a folder on a file system of 1 MB; skip the test if none can be mounted.
+
+    It is not in pytest's folder, which another run of pytest may rename while this one uses it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mpiopt-small-disk-"))
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        folder.rmdir()
         pytest.skip("a file system of 1 MB can only be mounted by root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+    folder.rmdir()
 
 
 FIRST = ("generate:n=200000,d=5,task=binary", *PLAIN, "--checkpoint-every", "1rounds")  # 1.6 MB of table

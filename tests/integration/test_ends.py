@@ -94,7 +94,7 @@ def test_a_failed_mpi_test_on_one_rank_ends_all(mpirun, suite, tmp_path):
 
 
 def test_an_mpi_test_that_never_ran_is_found(mpirun, suite, tmp_path):
-    from ran import main
+    from tests.ran import main
 
     arguments = suite(NEVER)
     for ranks in (1, 2):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.cli.help import usage
+from mpiopt.cli.help import EXIT_CODES_TOPIC, usage
 from mpiopt.cli.main import run
 from mpiopt.comm.threads import single, spmd
 from mpiopt.core.config import job_file
@@ -118,6 +118,9 @@ def test_what_running_text_mentions_is_there(command):
     assert program(command) == "mpiopt", "run it in a block, or list it above with the test that runs it"
     _, words = words_of(command)
     if words[0].startswith("-") or words[0] == "COMMAND":
+        return
+    if words[0] == "help":
+        assert not words[1:] or words[1] in {*COMMANDS, EXIT_CODES_TOPIC}
         return
     assert words[0] in COMMANDS
     known = set(re.findall(r"--([a-z][\w-]*)", usage([words[0]]))) | set(job_file.flags()) | {"help"}

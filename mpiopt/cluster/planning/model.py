@@ -46,7 +46,7 @@ class Case(NamedTuple):
     first_calls: float = 0.0  # seconds to load kernels and libraries
 
 
-class Prediction(NamedTuple):
+class RunPrediction(NamedTuple):
     """The predicted cost of a run; the figures of an epoch are those of the mean rank."""
 
     case: Case
@@ -74,7 +74,7 @@ class ExchangeCost(NamedTuple):
     nbytes: float  # sent by a rank
 
 
-def predict(case: Case, measured: Measurement, link: Link) -> Prediction:
+def predict(case: Case, measured: Measurement, link: Link) -> RunPrediction:
     """Predict a run."""
     scale = case.rows / measured.rows * case.ranks_per_core
     exchanges = _exchanges(measured.calls, case, link)
@@ -89,7 +89,7 @@ def predict(case: Case, measured: Measurement, link: Link) -> Prediction:
     start += case.first_calls * case.ranks_per_core
     epochs = case.epochs * epoch_growth(case)
     later = max(0.0, epochs - measured.start_epochs)
-    return Prediction(
+    return RunPrediction(
         case=case,
         compute=compute,
         communicate=exchanges.seconds,
@@ -170,7 +170,7 @@ def _start_levels(total: int, rows: int, unknowns: int) -> int:
     return levels
 
 
-def largest_efficient(predictions: list[Prediction], least: float) -> Prediction:
+def largest_efficient(predictions: list[RunPrediction], least: float) -> RunPrediction:
     """Return the prediction with the most ranks whose efficiency is at least `least`.
 
     The efficiency is relative to the fewest ranks.
@@ -180,6 +180,6 @@ def largest_efficient(predictions: list[Prediction], least: float) -> Prediction
     return max(good, key=lambda o: o.case.ranks)
 
 
-def fastest(predictions: list[Prediction]) -> Prediction:
+def fastest(predictions: list[RunPrediction]) -> RunPrediction:
     """Return the prediction with the fewest seconds."""
     return predictions[int(np.argmin([o.seconds for o in predictions]))]

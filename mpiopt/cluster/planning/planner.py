@@ -14,7 +14,7 @@ from mpiopt.algorithms.cost_model import Size
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.cluster.planning import link, probe, sample
 from mpiopt.cluster.planning.link import Link
-from mpiopt.cluster.planning.model import Case, Prediction, needed_rows, predict
+from mpiopt.cluster.planning.model import Case, RunPrediction, needed_rows, predict
 from mpiopt.cluster.planning.plan_args import PlanRequest
 from mpiopt.cluster.planning.probe import Measurement, MemoryNeeds, ProbeLimits
 from mpiopt.cluster.planning.sample import Sample
@@ -37,7 +37,7 @@ class BestExchange(NamedTuple):
 
     candidate: Candidate | None  # None: exact sums
     stretch: float  # factor on the length of rounds
-    prediction: Prediction
+    prediction: RunPrediction
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Planner:
         found = (alone or several) if ranks == 1 else (several or alone)
         return found or cost_model.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
-    def predict(self, ranks: int) -> Prediction:
+    def predict(self, ranks: int) -> RunPrediction:
         """Predict the job on `ranks` ranks with its own way of exchanging."""
         return predict(self.case(ranks, self.candidate(ranks)), self.measure(ranks), self.link)
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpiopt.cluster.planning import disk, probe, space
 from mpiopt.cluster.planning.failures import Failures, seconds_between
-from mpiopt.cluster.planning.model import Prediction, fastest, largest_efficient
-from mpiopt.core.config.spec import spec_of
+from mpiopt.cluster.planning.model import RunPrediction, fastest, largest_efficient
 from mpiopt.core.history import duration
 from mpiopt.data.shard import CsrRows
 from mpiopt.results.summary import size
@@ -20,7 +19,7 @@ WIDTH, MARK = 80, 10  # columns of the terminal and of the mark at the end of a 
 LEAST_EFFICIENCY = 0.5  # with a lower one, more ranks are not recommended
 
 
-def plan_tables(planner: Planner, found: list[Prediction], program: float) -> str:
+def plan_tables(planner: Planner, found: list[RunPrediction], program: float) -> str:
     """Return all tables for the ranks of the job, and for more and fewer; collective."""
     requested = next(o for o in found if o.case.ranks == planner.request.ranks)
     spaces = {o.case.ranks: _space(planner, o, program) for o in found}
@@ -40,7 +39,7 @@ def line(name: str, value: str, mark: str = "") -> str:
     return f"  {name:<22} {value:<{WIDTH - MARK - 26}} {mark:>{MARK}}".rstrip()
 
 
-def _head(planner: Planner, requested: Prediction) -> list[str]:
+def _head(planner: Planner, requested: RunPrediction) -> list[str]:
     rows, case, job = planner.rows, requested.case, planner.request.job
     shard = rows.data.shard
     kind = "sparse" if isinstance(shard.rows, CsrRows) else "dense"
@@ -59,12 +58,12 @@ def _head(planner: Planner, requested: Prediction) -> list[str]:
     ]
 
 
-def _space(planner: Planner, o: Prediction, program: float) -> space.Space:
+def _space(planner: Planner, o: RunPrediction, program: float) -> space.Space:
     ranks = o.case.ranks
     return space.of_rank(planner.rows, planner.request.job.data, planner.memory_needs(ranks), program, ranks)
 
 
-def _memory(planner: Planner, requested: Prediction, s: space.Space) -> list[str]:
+def _memory(planner: Planner, requested: RunPrediction, s: space.Space) -> list[str]:
     together = planner.request.ranks_per_node
     node = [line(f"a node of {together} ranks", size(together * s.peak), "modelled")] if together > 1 else []
     return [
@@ -80,7 +79,7 @@ def _memory(planner: Planner, requested: Prediction, s: space.Space) -> list[str
     ]
 
 
-def _time(planner: Planner, o: Prediction) -> list[str]:
+def _time(planner: Planner, o: RunPrediction) -> list[str]:
     compute = "measured" if planner.measure(o.case.ranks).rows == o.case.rows else "modelled"
     seconds = [
         ("compute", o.compute, compute),
@@ -104,7 +103,7 @@ def _time(planner: Planner, o: Prediction) -> list[str]:
     ]
 
 
-def _choice(planner: Planner, requested: Prediction) -> list[str]:
+def _choice(planner: Planner, requested: RunPrediction) -> list[str]:
     if requested.case.ranks == 1:
         return []
     candidate, stretch, better = planner.best(requested.case.ranks)
@@ -119,7 +118,7 @@ def _choice(planner: Planner, requested: Prediction) -> list[str]:
     ]
 
 
-def _checkpoints(planner: Planner, requested: Prediction) -> list[str]:
+def _checkpoints(planner: Planner, requested: RunPrediction) -> list[str]:
     request, ranks = planner.request, requested.case.ranks
     algorithm = planner.algorithm(ranks)[0]
     nbytes = space.checkpoint(probe.state_bytes(planner.objective(ranks), algorithm, ranks), planner.rows, ranks)
@@ -145,7 +144,7 @@ def _checkpoints(planner: Planner, requested: Prediction) -> list[str]:
     ]
 
 
-def _ranks(found: list[Prediction], spaces: dict[int, space.Space], requested: Prediction) -> list[str]:
+def _ranks(found: list[RunPrediction], spaces: dict[int, space.Space], requested: RunPrediction) -> list[str]:
     first = found[0]
     lines = ["more and fewer ranks (modelled)"]
     lines.append(

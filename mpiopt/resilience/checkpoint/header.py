@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -133,14 +134,12 @@ def _settings(job: str) -> dict[str, str]:
         tree = tomllib.loads(job)
     except tomllib.TOMLDecodeError:
         return {f"line {i}": line for i, line in enumerate(job.splitlines(), 1)}
-    return dict(_flatten(tree, ""))
+    return {key: repr(value) for key, value in flatten(tree).items() if key.rpartition(".")[2] not in FREE}
 
 
-def _flatten(tree: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
-    found = []
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by `table.key`."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
-            found += _flatten(value, f"{prefix}{key}.")
-        elif key not in FREE:
-            found.append((f"{prefix}{key}", repr(value)))
+        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found

@@ -124,5 +124,7 @@ def model_of(state: Any) -> Model:
 
 def bytes_of(state: Any) -> int:
     """Return the bytes that this rank sent along the graph so far."""
-    talk = state.along if hasattr(state, "along") else state.talk
-    return int(talk.coordination.spent.bytes_sent if hasattr(talk, "coordination") else talk.neighbours.bytes_sent)
+    network = state.network
+    if hasattr(network, "coordination"):
+        return int(network.coordination.spent.bytes_sent)
+    return int(network.neighbours.bytes_sent)

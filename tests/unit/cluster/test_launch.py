@@ -12,7 +12,7 @@ import pytest
 
 from mpiopt.cluster import launch, launch_args, mpirun
 from mpiopt.cluster.launch_args import LaunchRequest
-from mpiopt.cluster.mpirun import HYDRA, OPEN_MPI, OTHER, Host, Mpirun, reachable
+from mpiopt.cluster.mpirun import HYDRA, OPEN_MPI, OTHER, HostSlots, Mpirun, reachable
 from mpiopt.cluster.stderr_tail import last_message
 from mpiopt.core.exit_note import VARIABLE, note_end, read_end
 from mpiopt.core.processes import children, end_all, marked, ranks_of
@@ -194,11 +194,13 @@ def test_flags_fit_the_mpi_that_is_there():
     older = Mpirun(("mpirun",), OPEN_MPI, ulfm=False, cores=2, release=mpirun.release_of("mpirun (Open MPI) 4.1.4\n"))
     assert older.environment({}, ())["OMPI_MCA_btl"] == "self,vader"  # it has no sm
     far = Mpirun(("mpirun",), OPEN_MPI, ulfm=False, cores=64)
-    assert "--host a:3,b:1 --bind-to none -n 4" in " ".join(far.command(4, (Host("a", 3), Host("b", 1)), ["train"]))
+    assert "--host a:3,b:1 --bind-to none -n 4" in " ".join(
+        far.command(4, (HostSlots("a", 3), HostSlots("b", 1)), ["train"])
+    )
     assert far.command(4, (), ["train"])[:3] == ["mpirun", "-n", "4"]
     assert "-m mpi4py -m mpiopt train" in " ".join(far.command(4, (), ["train"]))
     other = Mpirun(("mpiexec",), OTHER, ulfm=False, cores=64)
-    assert other.command(2, (Host("a", 2),), ["train"])[:5] == ["mpiexec", "-hosts", "a:2", "-n", "2"]
+    assert other.command(2, (HostSlots("a", 2),), ["train"])[:5] == ["mpiexec", "-hosts", "a:2", "-n", "2"]
 
 
 def test_what_is_asked_of_an_mpirun_that_cannot_is_refused(monkeypatch, tmp_path):
@@ -217,7 +219,7 @@ def test_whose_an_mpirun_is():
     assert mpirun.kind_of("Intel(R) MPI Library for Linux* OS, Version 2021.19") == OTHER
 
 
-HOSTS = (Host("a", 3), Host("b", 2), Host("c", 1))
+HOSTS = (HostSlots("a", 3), HostSlots("b", 2), HostSlots("c", 1))
 
 
 def launched_job(folder, ranks, hosts=()):

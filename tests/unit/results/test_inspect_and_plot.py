@@ -14,7 +14,7 @@ from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.results.inspect import inspect
 from mpiopt.results.model import FittedModel
 from mpiopt.results.plot import gaps, plot
-from mpiopt.results.provenance import gather
+from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import write_result
 from mpiopt.results.run_record import read_record
 from tests.cases.result_files import rows
@@ -29,18 +29,8 @@ def result(path, rate=0.5, rows=40, objective="F", best=0.5):
     model = FittedModel(np.array([[1.0, 0.0, 2.5]]), np.array([0.5]), np.array([-1.0, 1.0]))
 
     def main(comm):
-        provenance = gather(
-            comm,
-            job="seed = 1\n",
-            seed=1,
-            data="d",
-            data_checksum="c",
-            objective=objective,
-            loss="logistic",
-            penalty="none",
-        )
-        provenance = dataclasses.replace(provenance, certificate_kind="duality gap")
-        write_result(path, model=model, history=history, provenance=provenance, comm=comm)
+        known = Provenance("seed = 1\n", 1, data="d", objective=objective, certificate_kind="duality gap")
+        write_result(path, model=model, history=history, provenance=gather(comm, known), comm=comm)
 
     spmd(1, main)
     return path

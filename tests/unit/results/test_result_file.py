@@ -8,7 +8,7 @@ from mpiopt.comm.collective_io import check_writable
 from mpiopt.comm.threads import spmd
 from mpiopt.core.history import ALL, Event, HistoryRow
 from mpiopt.results.model import FittedModel, in_file_units
-from mpiopt.results.provenance import gather
+from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, read_result, write_result
 
 ROWS = [
@@ -37,7 +37,9 @@ KNOWN = {
 def write(path, model=MODEL, size=2, rows=ROWS):
     spmd(
         size,
-        lambda comm: write_result(path, model=model, history=rows, provenance=gather(comm, **KNOWN), comm=comm),
+        lambda comm: write_result(
+            path, model=model, history=rows, provenance=gather(comm, Provenance(**KNOWN)), comm=comm
+        ),
     )
 
 
@@ -159,7 +161,7 @@ def test_what_ranks_spent_what_happened_and_the_test_rows_are_read(tmp_path):
     test = {"rows": 10.0, "accuracy": 0.9}
 
     def main(comm):
-        provenance, costs = gather(comm, **KNOWN), RunCosts(traffic, time)
+        provenance, costs = gather(comm, Provenance(**KNOWN)), RunCosts(traffic, time)
         write_result(tmp_path / "a.h5", model=MODEL, history=ROWS, provenance=provenance, comm=comm, costs=costs,
                      events=events, test=test)  # fmt: skip
 
