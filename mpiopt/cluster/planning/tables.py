@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mpiopt.cluster.planning import disk, probe, space
 from mpiopt.cluster.planning.failures import Failures, seconds_between
 from mpiopt.cluster.planning.model import RunPrediction, fastest, largest_efficient
+from mpiopt.core.config.spec import spec_of
 from mpiopt.core.history import duration
 from mpiopt.data.shard import CsrRows
 from mpiopt.results.summary import size

@@ -261,7 +261,7 @@ PANEL = {"name": "p", "iterations": 10}
         ({"panel": [PANEL, PANEL]}, "its own name"),
         ({"panel": [PANEL], "thread": 1}, "did you mean 'threads'"),
         ({"panel": [PANEL | {"iteration": 1}]}, "did you mean 'iterations'"),
-        ({"panel": [PANEL | {"iterations": "many"}]}, "iterations is like 100000"),
+        ({"panel": [PANEL | {"iterations": "many"}]}, "iterations must be like 100000"),
         ({"panel": [PANEL | {"basis": "haar"}]}, "basis must be one of diagonal, rotated"),
         ({"panel": [PANEL | {"memories": "none"}]}, "memories must be a list"),
         ({"panel": [PANEL | {"memories": ["some"]}]}, "memories must be some of none, difference"),

@@ -51,7 +51,7 @@ def test_other_forms_of_local_steps_are_refused(text):
     ("change", "message"),
     [
         ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": "many"}, "rows is like 8192"),
+        ({"rows": "many"}, "rows must be like 8192"),
         ({"tol": 0.0}, "tol must be greater than 0"),
         ({"steps": []}, "steps must be numbers"),
         ({"repeats": 0}, "repeats must be at least 1"),
@@ -61,7 +61,7 @@ def test_other_forms_of_local_steps_are_refused(text):
         ({"grid": [BLOCK | {"methods": ["F"]}]}, "method must be one of A, B"),
         ({"grid": [BLOCK | {"shards": ["sorted"]}]}, "shards must be one of"),
         ({"grid": [BLOCK | {"ranks": [3]}]}, "ranks must divide the 64 rows; 3 does not"),
-        ({"grid": [BLOCK | {"ranks": ["two"]}]}, "ranks is like 1"),
+        ({"grid": [BLOCK | {"ranks": ["two"]}]}, "ranks must be like 1"),
     ],
 )
 def test_a_wrong_job_is_one_line(change, message):

@@ -19,7 +19,7 @@ BLOCK = {"ranks": [2, 3], "topologies": ["ring"], "spreads": [1, 100], "methods"
     ("change", "message"),
     [
         ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": "many"}, "rows is like 50"),
+        ({"rows": "many"}, "rows must be like 50"),
         ({"rows": 5}, "rows must be at least features, 10, not 5"),
         ({"tol": 0.0}, "tol must be greater than 0"),
         ({"condition": 0.5}, "condition must be at least 1"),
@@ -27,7 +27,7 @@ BLOCK = {"ranks": [2, 3], "topologies": ["ring"], "spreads": [1, 100], "methods"
         ({"grid": [BLOCK | {"method": ["mean"]}]}, "has no list 'method'"),
         ({"grid": [BLOCK | {"methods": ["meen"]}]}, "did you mean 'mean'"),
         ({"grid": [BLOCK | {"methods": ["mean[alpha=0]"]}]}, "alpha must be above 0"),
-        ({"grid": [BLOCK | {"methods": ["mean[alpha=x]"]}]}, "alpha is like 0.5"),
+        ({"grid": [BLOCK | {"methods": ["mean[alpha=x]"]}]}, "alpha must be like 0.5"),
         ({"grid": [BLOCK | {"methods": ["mean[beta=1]"]}]}, "mean has no option 'beta'"),
         ({"grid": [BLOCK | {"topologies": ["rink"]}]}, "did you mean 'ring'"),
         ({"grid": [BLOCK | {"coordinators": ["exact"]}]}, "unknown coordinator 'exact'"),
