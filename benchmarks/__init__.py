@@ -1,14 +1,14 @@
-"""Measurements side by side with the peers: `make bench`.
+"""Measurements side by side with other libraries: `make bench`.
 
-Importing this before NumPy makes the process fit to be timed: one thread for linear algebra and compiled loops, no
-OpenBLAS variables that pin another processor's kernels (they would slow the peers down).
+Import this before NumPy in a process that is timed: it sets one thread for linear algebra and compiled loops, and
+removes OpenBLAS variables that choose kernels of another processor, which would slow the other libraries down.
 """
 
 import os
 import sys
 
 REMOVED: list[str] = []
-if "numpy" not in sys.modules:  # later it would change nothing
+if "numpy" not in sys.modules:  # afterwards it has no effect
     for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if os.environ.pop(_name, None) is not None:
             REMOVED.append(_name)

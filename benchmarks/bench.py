@@ -1,9 +1,9 @@
-"""`make bench`: the targets side by side with the peers, in one run, into one table.
+"""`make bench`: all goals, side by side with other libraries, in one run and one table.
 
 python -m benchmarks.bench [--quick] [--only NAME,…] [--peers NAME,…] [--limit SECONDS] [--repeats N] [--out FILE.md]
 
 NAME is a data set, or kernels, compressors, ranks, overlap, slow-ranks, step-sizes, recovery, program. Times are
-processor seconds of one thread, the least of N; ratios are what counts, since ours are measured anew after each peer.
+processor seconds of one thread, the least of N. Judge by the ratios, since ours are timed again after each peer.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ PARTS = ("kernels", "compressors", "ranks", "overlap", "slow-ranks", "step-sizes
 
 
 def main() -> None:
-    """Measure what was asked for, and write the table after each part, so that a cut run leaves what it has."""
-    asked = arguments()
-    part = 0.02 if asked.quick else 1.0
-    names = asked.only.split(",") if asked.only else [*data.recipes(part), *PARTS]
-    report = Report(Path(asked.out), asked.quick)
+    """Measure the chosen parts; the table is written after each one, in case the run is interrupted."""
+    options = arguments()
+    part = 0.02 if options.quick else 1.0
+    names = options.only.split(",") if options.only else [*data.recipes(part), *PARTS]
+    report = BenchReport(Path(options.out), options.quick)
     for name in names:
         print(f"\n{name}", flush=True)
         if name in PARTS:
-            report.add(name, other(name, part, asked.repeats))
+            report.add(name, other(name, part, options.repeats))
         else:
-            one_set(name, part, asked, report)
+            one_set(name, part, options, report)
     print(f"\n{report.text()}")
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it all work?")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try whether everything works")
     parser.add_argument("--only", default="", help="data sets and parts, with commas")
-    parser.add_argument("--peers", default="", help="only peers whose names begin so, with commas")
-    parser.add_argument("--limit", type=float, default=20.0, help="processor seconds for a ladder")
+    parser.add_argument("--peers", default="", help="beginnings of names of peers, with commas")
+    parser.add_argument("--limit", type=float, default=20.0, help="processor seconds for all settings of a solver")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", default="benchmarks/results.md")
     return parser.parse_args()
 
 
 def other(name: str, part: float, repeats: int) -> list[Target]:
-    """Measure what needs no peer; where that fails, a line says so."""
+    """Measure a part without peers; an error becomes a line of the table."""
     try:
         return measured(name, part, repeats)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
@@ -60,7 +60,7 @@ def other(name: str, part: float, repeats: int) -> list[Target]:
 
 
 def measured(name: str, part: float, repeats: int) -> list[Target]:
-    """Measure kernels, compressors, ranks, the overlap, slow ranks or the program."""
+    """Measure one part."""
     if name == "kernels":
         return targets.of_kernels(2 * repeats)
     if name == "compressors":
@@ -76,21 +76,21 @@ def measured(name: str, part: float, repeats: int) -> list[Target]:
     return targets.of_overlap(part) if name == "overlap" else targets.of_program(part)
 
 
-def one_set(name: str, part: float, asked: argparse.Namespace, report: Report) -> None:
-    """Race on one set."""
+def one_set(name: str, part: float, options: argparse.Namespace, report: BenchReport) -> None:
+    """Time all solvers on one data set."""
     problem = data.load(name, part)
     if problem is None:
-        print("  is not there: left out (MPIOPT_DATA names the folder of the real sets)")
+        print("  no such file, left out; set MPIOPT_DATA to the folder of the real sets")
         return
     others, missing = peers.peers(problem)
-    others = [solver for solver in others if solver.name.startswith(tuple(asked.peers.split(",")))]
+    others = [solver for solver in others if solver.name.startswith(tuple(options.peers.split(",")))]
     report.missing.update(missing)
-    results = race.race(problem, ours.ours(), others, ours.optimum(problem), asked.limit, asked.repeats)
+    results = race.race(problem, ours.ours(), others, ours.optimum(problem), options.limit, options.repeats)
     report.races[f"{name} {problem.x.shape[0]:,} × {problem.x.shape[1]:,}"] = results
     report.add(name, targets.against(problem, results))
 
 
-class Report:
+class BenchReport:
     """The tables, in Markdown and JSON."""
 
     def __init__(self, path: Path, quick: bool) -> None:
@@ -100,7 +100,7 @@ class Report:
         self.missing: set[str] = set()
 
     def add(self, name: str, found: list[Target]) -> None:
-        """Take lines in, print them and write the files."""
+        """Add lines, print them and write the files."""
         self.targets += found
         self.load = max(self.load, os.getloadavg()[0])
         for target in found:
@@ -114,14 +114,14 @@ class Report:
         self.path.with_suffix(".json").write_text(json.dumps(content, indent=1, default=str))
 
     def text(self) -> str:
-        """Give the tables as Markdown."""
+        """Return the tables as Markdown."""
         return "\n".join([*self.head(), *self.goals(), *self.seconds(), ""])
 
     def head(self) -> list[str]:
-        """Say how it was measured."""
+        """Return the lines that say how it was measured."""
         removed = f"; {', '.join(benchmarks.REMOVED)} removed from the environment" if benchmarks.REMOVED else ""
         return [
-            "# make bench" + (" --quick: sizes too small to judge by" if self.quick else ""),
+            "# make bench" + (" --quick: sizes too small for conclusions" if self.quick else ""),
             "",
             f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load up to {self.load:.1f}; "
             f"BLAS and compiled loops in one thread{removed}. Logistic, λ = 1/N, no intercept, default options. "
@@ -130,14 +130,14 @@ class Report:
         ]
 
     def goals(self) -> list[str]:
-        """Give goal, figure and ratio; a ratio of 1 or more is a goal reached."""
+        """Return goal, figure and ratio of every line."""
         reached = sum(t.ratio >= 1 for t in self.targets)
         lines = [f"| {t.what} | {t.goal} | {t.figure} | {verdict(t)} |" for t in self.targets]
         head = ["", f"## Goals: {reached} of {sum(t.ratio == t.ratio for t in self.targets)} reached", ""]
         return [*head, "| | goal | figure | figure against goal |", "|---|---|---|---|", *lines]
 
     def seconds(self) -> list[str]:
-        """Give the processor seconds of the races."""
+        """Return the processor seconds of the races."""
         lines = ["", "## Processor seconds to a suboptimality of " + " / ".join(f"{level:g}" for level in LEVELS)]
         for title, results in self.races.items():
             lines += [
@@ -152,7 +152,7 @@ class Report:
 
 
 def verdict(target: Target) -> str:
-    """Give the ratio, marked where the goal is missed; open where the peer did not get there within the limit."""
+    """Return the ratio, marked if the goal is missed; open if the peer did not reach the level within the limit."""
     if target.ratio != target.ratio:
         return "–"
     if target.ratio < 1 and target.figure.startswith(">"):

@@ -1,8 +1,8 @@
 """`python -m benchmarks.compression`: bytes to 1e-6 and to a certified 1e-10 with every compressor, as Markdown.
 
-Runs distributed SAGA on 4 ranks (threads, whose counts are those of MPI) on real sets, rows shuffled and sorted by
-label, the way back compressed as well. The columns are the indicators of Philippenko and Dieuleveut (2024):
-what is saved, rounds to the target, final error; and two tables each show what sorting the shards changes.
+Runs distributed SAGA on 4 ranks (threads, which count the same bytes as MPI) on real data sets, rows shuffled and
+sorted by label; messages are compressed in both directions. The columns are the indicators of Philippenko and
+Dieuleveut (2024): bytes saved, rounds to the target, final error.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MORE = ("quantised[levels=127]", "quantised[levels=3]", "quantised[levels=1]")
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A data set and its loss; without a metric where `plain`."""
+class CompressionCase:
+    """A data set and its loss; without a preconditioner if `plain`."""
 
     path: str
     loss: str
@@ -45,33 +45,33 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The stem of the file, marked where steps have no metric."""
-        return Path(self.path).stem + (" (no metric)" if self.plain else "")
+        """The stem of the file, with a mark if steps have no preconditioner."""
+        return Path(self.path).stem + (" (no preconditioner)" if self.plain else "")
 
 
-def problems(folder: Path) -> list[Problem]:
-    """Give the sets of the table that are there."""
+def problems(folder: Path) -> list[CompressionCase]:
+    """Return the sets of the table that are there."""
     listed = [
-        Problem(str(folder / "a9a" / "a9a"), "logistic"),
-        Problem(str(folder / "rcv1_cocoa" / "small_train.dat"), "logistic"),
-        Problem(str(folder / "cadata" / "cadata"), "squared"),
-        Problem(str(folder / "pendigits" / "pendigits.tr"), "softmax"),
+        CompressionCase(str(folder / "a9a" / "a9a"), "logistic"),
+        CompressionCase(str(folder / "rcv1_cocoa" / "small_train.dat"), "logistic"),
+        CompressionCase(str(folder / "cadata" / "cadata"), "squared"),
+        CompressionCase(str(folder / "pendigits" / "pendigits.tr"), "softmax"),
     ]
     return [p for p in listed if Path(p.path).exists()]
 
 
-def digits(folder: str) -> Problem:
-    """Write scikit-learn's digits to a file there."""
+def digits(folder: str) -> CompressionCase:
+    """Write scikit-learn's digits to a file in the folder."""
     from sklearn.datasets import dump_svmlight_file, load_digits
 
     x, y = load_digits(return_X_y=True)
     path = Path(folder) / "digits.svm"
     dump_svmlight_file(x / 16, y, str(path), zero_based=False)
-    return Problem(str(path), "softmax")
+    return CompressionCase(str(path), "softmax")
 
 
-def history(problem: Problem, shards: str, compressor: Compressor | None, epochs: float) -> list[HistoryRow]:
-    """Run to the last target; give the record."""
+def history(problem: CompressionCase, shards: str, compressor: Compressor | None, epochs: float) -> list[HistoryRow]:
+    """Run to the last target and return the history."""
 
     def main(comm: Comm) -> list[HistoryRow]:
         model = Model(parse_spec(problem.loss))
@@ -86,17 +86,17 @@ def history(problem: Problem, shards: str, compressor: Compressor | None, epochs
 
 
 def reached(rows: list[HistoryRow], target: float) -> HistoryRow | None:
-    """Give the first row at which the certificate meets the target."""
+    """Return the first row at which the certificate meets the target."""
     return next((row for row in rows if row.certificate <= target), None)
 
 
 def compressors() -> list[str]:
-    """Give every member of the family with its defaults, and some levels of quantisation."""
+    """Return every compressor with its defaults, and some levels of quantisation."""
     return ["none", *(name for name in Compressor.known() if name != "none"), *MORE]
 
 
-def table(problem: Problem, shards: str, names: list[str], epochs: float) -> list[str]:
-    """Give the table of one problem; ratios are bytes without compression over bytes with."""
+def table(problem: CompressionCase, shards: str, names: list[str], epochs: float) -> list[str]:
+    """Return the table of one problem; ratios are bytes without compression over bytes with."""
     lines = [f"\n### {problem.name}, {shards}, {RANKS} ranks\n"]
     lines += ["| compressor | kB to 1e-6 | saved | kB to 1e-10 | saved | rounds | epochs | last gap |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
@@ -115,7 +115,7 @@ def table(problem: Problem, shards: str, names: list[str], epochs: float) -> lis
 
 
 def costs(row: HistoryRow | None, first: HistoryRow | None) -> tuple[str, str]:
-    """Give kilobytes, and how many times fewer they are than without compression."""
+    """Return kilobytes, and how many times fewer they are than without compression."""
     if row is None:
         return "–", "–"
     return f"{row.bytes_sent / 1e3:.4g}", f"{first.bytes_sent / row.bytes_sent:.3g}x" if first else "–"
@@ -133,7 +133,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         chosen = [p for p in [*problems(folder), digits(made)] if options.only in p.name]
         if not chosen:
-            raise SystemExit(f"no set in {folder} matches {options.only!r}; set MPIOPT_DATA to its folder")
+            raise SystemExit(
+                f"no data set in {folder} matches {options.only!r}; set MPIOPT_DATA to the folder of the sets"
+            )
         for problem in chosen:
             for shards in options.shards:
                 print("\n".join(table(problem, shards, options.compressors, options.epochs)), flush=True)

@@ -1,8 +1,8 @@
-"""How exact the coordinators are, and what they cost, against the number of ranks: python -m benchmarks.coordinators.
+"""Errors and costs of the coordinators over the number of ranks: python -m benchmarks.coordinators.
 
-On random directed graphs (random-k, k = 3), the mean of 20 standard normal numbers a rank. Errors are relative to the
-largest number of any rank. "hankel, unguarded" is the textbook form without its fallback; "stated" is the error that
-it measures of itself when it learns the graph.
+The graphs are random and directed (random-k, k = 3); each rank has 20 standard normal numbers, whose mean is
+computed. Errors are relative to the largest number of any rank. "hankel, unguarded" is the textbook form without its
+fallback; "stated" is the error that the coordinator estimates when it learns the graph.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ SIZES = (3, 5, 8, 10, 12, 15, 20, 40, 64)
 NUMBERS = 20
 
 
-class Line(NamedTuple):
+class CoordinatorFigures(NamedTuple):
     """One coordinator on graphs of one size."""
 
     median: float
     worst: float
-    stated: float  # the worst
+    stated: float  # largest
     rounds: int  # median
-    to_learn: int
+    to_learn: int  # rounds, median
     nbytes: int  # sent along one edge for one number, median
-    gave_way: int  # runs in which another coordinator stood in
+    fallbacks: int  # runs that fell back to another coordinator
 
 
-def measured(form: str, size: int, runs: int) -> Line:
+def measured(form: str, size: int, runs: int) -> CoordinatorFigures:
     """Measure one coordinator on `runs` graphs."""
     name, options = FORMS[form]
-    errors, stated, rounds, learn, sent, gave_way = [], [], [], [], [], 0
+    errors, stated, rounds, learn, sent, fallbacks = [], [], [], [], [], 0
     for seed in range(runs):
         graph = Topology.make("random-k", {"k": 3, "seed": seed}).graph(size)
         simulation = Simulation(Coordinator.make(name, options), graph, seed)
@@ -57,9 +57,15 @@ def measured(form: str, size: int, runs: int) -> Line:
         rounds.append(found.rounds)
         learn.append(simulation.rounds_to_learn)
         sent.append(found.bytes_sent / len(graph.outgoing[0]) / NUMBERS)
-        gave_way += found.by != name
-    return Line(
-        median(errors), max(errors), max(stated), int(median(rounds)), int(median(learn)), int(median(sent)), gave_way
+        fallbacks += found.by != name
+    return CoordinatorFigures(
+        median(errors),
+        max(errors),
+        max(stated),
+        int(median(rounds)),
+        int(median(learn)),
+        int(median(sent)),
+        fallbacks,
     )
 
 
@@ -68,17 +74,15 @@ def _exact(xs: np.ndarray) -> np.ndarray:
 
 
 def table(sizes: Sequence[int] = SIZES, runs: int = 10) -> str:
-    """Give the table as Markdown."""
-    lines = [
-        "| ranks | coordinator | error: median | worst | stated | rounds | to learn | bytes/number·edge | gave way |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    """Return the table as Markdown."""
+    heads = "ranks | coordinator | error: median | worst | stated | rounds | to learn | bytes/number·edge | fallbacks"
+    lines = [f"| {heads} |", "|---|---|---|---|---|---|---|---|---|"]
     for size in sizes:
         for form in FORMS:
             it = measured(form, size, runs)
             errors = " | ".join(f"{e:.0e}" if e else "0" for e in it[:3])
-            gave_way = f"{it.gave_way} of {runs}" if it.gave_way else ""
-            lines.append(f"| {size} | {form} | {errors} | {it.rounds} | {it.to_learn} | {it.nbytes} | {gave_way} |")
+            fallbacks = f"{it.fallbacks} of {runs}" if it.fallbacks else ""
+            lines.append(f"| {size} | {form} | {errors} | {it.rounds} | {it.to_learn} | {it.nbytes} | {fallbacks} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
-"""The data sets of the targets: made-up ones by recipe, real ones where they are at hand; logistic, λ = 1/N.
+"""The data sets of the benchmarks: synthetic ones by recipe and real ones if they are there; logistic, λ = 1/N.
 
-MPIOPT_DATA names the folder of the real ones, one folder a set.
+MPIOPT_DATA names the folder of the real sets; each set has a folder of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,18 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 REAL = {"a9a": "a9a/a9a", "mushrooms": "mushrooms/mushrooms", "rcv1": "rcv1_cocoa/small_train.dat"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """F(0) and F*, which suboptimality is relative to."""
+
+    start: float  # F(0)
+    best: float  # F*
+
+    def suboptimality(self, value: float) -> float:
+        """Return (F − F*)/(F(0) − F*)."""
+        return (value - self.best) / (self.start - self.best)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +49,11 @@ class Problem:
         return 1.0 / len(self.y)
 
     def value(self, w: Vector) -> float:
-        """Give F(w), by NumPy and SciPy alone."""
+        """Return F(w), by NumPy and SciPy alone."""
         return float(np.logaddexp(0.0, -self.y * (self.x @ w)).mean() + 0.5 * self.ridge * (w @ w))
 
     def gradient(self, w: Vector) -> Vector:
-        """Give ∇F(w), by NumPy and SciPy alone."""
+        """Return ∇F(w), by NumPy and SciPy alone."""
         slope = -self.y * 0.5 * (1.0 - np.tanh(0.5 * self.y * (self.x @ w)))
         return np.asarray(self.x.T @ slope).ravel() / len(self.y) + self.ridge * w
 
@@ -52,7 +64,7 @@ def labels(margin: Vector, rng: np.random.Generator) -> Vector:
 
 
 def gaussian(n: int, d: int, condition: float, seed: int) -> tuple[Any, Vector]:
-    """Rows whose covariance has eigenvalues from 1 down to 1/condition, in a random basis."""
+    """Draw rows whose covariance has eigenvalues from 1 down to 1/condition, in a random basis."""
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((d, d)))[0]
     x = rng.standard_normal((n, d)) * np.logspace(0, -0.5 * np.log10(condition), d) @ basis.T
@@ -61,7 +73,7 @@ def gaussian(n: int, d: int, condition: float, seed: int) -> tuple[Any, Vector]:
 
 
 def cover(n: int, seed: int) -> tuple[Any, Vector]:
-    """54 columns as in Covertype: 10 correlated measurements, one of 4 areas, one of 40 soils with rare ones."""
+    """Draw 54 columns as in Covertype: 10 correlated measurements, one of 4 areas, one of 40 soils with rare ones."""
     rng = np.random.default_rng(seed)
     factors = rng.standard_normal((n, 4)) @ rng.standard_normal((4, 10))
     x = np.zeros((n, 54))
@@ -75,7 +87,7 @@ def cover(n: int, seed: int) -> tuple[Any, Vector]:
 
 
 def text(n: int, d: int, seed: int) -> tuple[Any, Vector]:
-    """Rows of about 70 words, popular ones first (Zipf), tf-idf, unit length."""
+    """Draw rows of about 70 words, popular ones first (Zipf), tf-idf, unit length."""
     from scipy import sparse
 
     rng = np.random.default_rng(seed)
@@ -94,7 +106,7 @@ def text(n: int, d: int, seed: int) -> tuple[Any, Vector]:
 
 
 def uniform(n: int, d: int, seed: int) -> tuple[Any, Vector]:
-    """Rows of 77 normal numbers in columns drawn evenly, unit length on average."""
+    """Draw rows of 77 normal numbers in columns drawn evenly, unit length on average."""
     from scipy import sparse
 
     rng = np.random.default_rng(seed)
@@ -107,7 +119,7 @@ def uniform(n: int, d: int, seed: int) -> tuple[Any, Vector]:
 
 
 def real(pattern: str) -> tuple[Any, Vector]:
-    """Read a real set by the program's own reader."""
+    """Read a real set with mpiopt's reader."""
     from scipy import sparse
 
     from mpiopt.comm.threads import single
@@ -127,7 +139,7 @@ def real(pattern: str) -> tuple[Any, Vector]:
 
 
 def recipes(part: float) -> dict[str, Callable[[], tuple[Any, Vector]]]:
-    """Give the sets by name; `part` of the full number of rows."""
+    """Return the recipes of the sets by name; `part` is the share of the full number of rows."""
 
     def rows(full: int) -> int:
         return max(400, int(part * full))
@@ -144,7 +156,7 @@ def recipes(part: float) -> dict[str, Callable[[], tuple[Any, Vector]]]:
 
 
 def load(name: str, part: float) -> Problem | None:
-    """Make or read a set; None where its file is not there."""
+    """Make or read a set; None if its file is not there."""
     try:
         return Problem(name, *recipes(part)[name]())
     except StopIteration:

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.io`: reading shards and writing checkpoints, against plain files, in turn in one run.
+"""`python -m benchmarks.io`: reading shards and writing checkpoints beside plain files, in turn in one run.
 
-The ranks write a table each into a new plain file with fsync and remove the one before the last (as checkpoints do: a
-new file takes longer than one written over), then as a checkpoint in each form, over and over; they read a file of
-rows as plain bytes, then through the reader, from the disk and from the system's memory. Shown are medians of the
-ratios of neighbours (goal: 0.8). At the end the time that checkpoints cost a run: without, as they are, and in the
-background.
+Each rank writes a table into a new plain file with fsync and removes the last but one, as checkpoints do (a new file
+takes longer than one that is overwritten), then as a checkpoint in each form, again and again. The ranks read a file
+of rows as plain bytes and then through the reader, from the disk and from the page cache. Shown are medians of the
+ratios of successive measurements (goal: 0.8). At the end follows the cost of checkpoints for a run: without, with,
+and in the background.
 """
 
 from __future__ import annotations
@@ -23,33 +23,34 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ranks import mpirun
+from benchmarks.launching import mpirun, world
+from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import Source
 
-GOAL = 0.8
-KEPT = 2
-PIECE = 8 << 20
+GOAL = 0.8  # rate / rate of plain files
+KEPT = 2  # files
+PIECE = 8 << 20  # bytes read at a time
 FORMS = ("sharded", "parallel")
 
 
 @dataclass
-class Table:
-    """A state that is all table; annotations are added when mpiopt is imported."""
+class TableState:
+    """A state of one table; its annotation is set when mpiopt is imported."""
 
     table: np.ndarray
 
 
-def seconds(work: Callable[[], object], comm: object) -> float:
-    """Time something that all ranks do, from the first to the last."""
-    comm.barrier()  # type: ignore[attr-defined]
+def seconds(work: Callable[[], object], comm: Comm) -> float:
+    """Return the seconds that all ranks together take for `work`."""
+    comm.barrier()
     begin = time.perf_counter()
     work()
-    comm.barrier()  # type: ignore[attr-defined]
+    comm.barrier()
     return time.perf_counter() - begin
 
 
 def plain_write(path: Path, data: np.ndarray, k: int) -> None:
-    """Write bytes to the disk, into a new file; two are kept."""
+    """Write bytes into a new file on the disk; the last KEPT files stay."""
     with open(f"{path}-{k}", "xb", buffering=0) as out:
         view = memoryview(data).cast("B")
         for start in range(0, len(view), 4 << 20):
@@ -59,7 +60,7 @@ def plain_write(path: Path, data: np.ndarray, k: int) -> None:
 
 
 def plain_read(path: Path, ends: tuple[int, int]) -> int:
-    """Read a range of bytes in pieces, each an array of its own, as a reader does; give their number."""
+    """Read a range of bytes in pieces, each into a new array as a reader does; return their number."""
     start, stop = ends
     done = 0
     with open(path, "rb", buffering=0) as file:
@@ -69,35 +70,32 @@ def plain_read(path: Path, ends: tuple[int, int]) -> int:
     return done
 
 
-def forget(path: Path, comm: object) -> None:
-    """Let the system forget what it has of a file in memory."""
-    if comm.rank == 0:  # type: ignore[attr-defined]
+def drop_cache(path: Path, comm: Comm) -> None:
+    """Remove a file from the page cache."""
+    if comm.rank == 0:
         with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    comm.barrier()  # type: ignore[attr-defined]
+    comm.barrier()
 
 
-PLACES = {"from the disk": forget, "from memory": lambda path, comm: None}
+PLACES = {"from the disk": drop_cache, "from memory": lambda path, comm: None}
 
 
 def read_rows(source: Source) -> int:
-    """Read a rank's rows in pieces; give their number."""
+    """Read a rank's rows in pieces; return their number."""
     return sum(len(piece) for piece in source.pieces())
 
 
 def inside(folder: Path, nbytes: int, repeats: int) -> None:
     """Measure on the ranks of MPI's world; print JSON on rank 0."""
-    from mpi4py import MPI
-
-    from mpiopt.comm.mpi.comm import MpiComm
     from mpiopt.core.partition import block
     from mpiopt.core.state import Sharded
     from mpiopt.data.formats.base import find_reader
     from mpiopt.data.shard import DenseRows, Shard
     from mpiopt.resilience.checkpoint.store import Checkpoints
 
-    Table.__annotations__["table"] = Sharded
-    comm = MpiComm(MPI.COMM_WORLD.Dup())
+    TableState.__annotations__["table"] = Sharded
+    comm = world()
     total = nbytes // 8
     start, stop = block(total, comm.size, comm.rank)
     n = stop - start
@@ -108,7 +106,7 @@ def inside(folder: Path, nbytes: int, repeats: int) -> None:
     for k in range(repeats):
         times = {"plain write": seconds(lambda k=k: plain_write(folder / f"plain{comm.rank}", data, k), comm)}
         for form, store in stores.items():
-            times[form] = seconds(lambda store=store, k=k: store.save(k, Table(data), shard, {"job": ""}), comm)
+            times[form] = seconds(lambda store=store, k=k: store.save(k, TableState(data), shard, {"job": ""}), comm)
         size = path.stat().st_size
         ends = (size * comm.rank // comm.size, size * (comm.rank + 1) // comm.size)
         for place, before in PLACES.items():
@@ -124,15 +122,15 @@ def inside(folder: Path, nbytes: int, repeats: int) -> None:
 
 
 def show(found: list[dict[str, float]], nbytes: int, size: int) -> list[str]:
-    """Give the table."""
+    """Return the table."""
     lines = ["| what | MB/s | plain MB/s | ratio | |", "|---|---|---|---|---|"]
     pairs = [(form, "plain write", nbytes, f"checkpoint, {form}") for form in FORMS]
     pairs += [(f"reader, {place}", f"plain, {place}", size, f"HDF5 rows, {place}") for place in PLACES]
-    for name, against, amount, told in pairs:
+    for name, against, amount, label in pairs:
         ratio = statistics.median(times[against] / times[name] for times in found)
         rates = [1e-6 * amount / statistics.median(times[key] for times in found) for key in (name, against)]
         verdict = "reached" if ratio >= GOAL else "MISSED"
-        lines.append(f"| {told} | {rates[0]:.0f} | {rates[1]:.0f} | {ratio:.2f} | {verdict} |")
+        lines.append(f"| {label} | {rates[0]:.0f} | {rates[1]:.0f} | {ratio:.2f} | {verdict} |")
     return lines
 
 
@@ -164,32 +162,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", default=None, help="default: a temporary one")
     parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    nbytes = asked.mb << 20
-    if asked.inside:
-        inside(Path(asked.inside), nbytes, asked.repeats)
+    options = parser.parse_args()
+    nbytes = options.mb << 20
+    if options.inside:
+        inside(Path(options.inside), nbytes, options.repeats)
         return
-    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         rows = str(folder / "rows.h5")
-        mpirun(
-            asked.ranks,
-            "-m",
-            "mpiopt",
-            "generate",
-            rows,
-            "--n",
-            str(nbytes // 1024),
-            "--d",
-            "128",
-            "--task",
-            "binary",
-        )
-        words = ["--inside", name, "--mb", str(asked.mb), "--repeats", str(asked.repeats)]
-        found = json.loads(mpirun(asked.ranks, "-m", "benchmarks.io", *words).splitlines()[-1])
-        print(f"{asked.ranks} ranks, {asked.mb} MB\n")
+        size = ["--n", str(nbytes // 1024), "--d", "128", "--task", "binary"]
+        mpirun(options.ranks, "-m", "mpiopt", "generate", rows, *size)
+        words = ["--inside", name, "--mb", str(options.mb), "--repeats", str(options.repeats)]
+        found = json.loads(mpirun(options.ranks, "-m", "benchmarks.io", *words).splitlines()[-1])
+        print(f"{options.ranks} ranks, {options.mb} MB\n")
         print("\n".join(show(found, nbytes, os.path.getsize(rows))), flush=True)
-        print("\n" + "\n".join(training(folder, asked.ranks, nbytes // 320, max(1, asked.repeats // 2))))
+        print("\n" + "\n".join(training(folder, options.ranks, nbytes // 320, max(1, options.repeats // 2))))
 
 
 if __name__ == "__main__":

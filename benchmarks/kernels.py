@@ -1,14 +1,15 @@
-"""Time of the SAGA and pass kernels beside the machine's own limit: streaming one row in float64 from memory.
+"""Time of the SAGA and pass kernels beside the limit of the machine: streaming rows in float64 from memory.
 
-Everything is measured in turn within one run and the minimum is taken, so that a busy machine spoils a figure rather
-than a ratio. Processor time, one thread: OPENBLAS_NUM_THREADS=1 python benchmarks/kernels.py [repeats]
+All kernels are measured in turn within one run and the least time is taken, so that the load of the machine changes
+ratios as little as possible. Processor time, one thread: OPENBLAS_NUM_THREADS=1 python benchmarks/kernels.py
+[repeats]
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numba import njit
@@ -20,10 +21,18 @@ from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
 
+DENSE = (
+    (20_000, 1000, np.float64, 65.0),
+    (200_000, 100, np.float32, 40.0),
+)  # rows, columns, type, goal in %
+SPARSE = (100_000, 50_000, 77)  # rows, columns, nonzeros of a row
+SPARSE_GOAL = 3.5  # ns per nonzero
+FORMS = ("saga", "saga b=1", "lazy", "pass")  # on sparse rows; b: rows of a batch
+
 
 @njit(fastmath=True, cache=True)
 def stream(x):
-    """Read x once: the bound of every kernel that must see all rows."""
+    """Read x once, which every kernel that sees all rows must do."""
     total = 0.0
     for i in range(x.size):
         total += x[i]
@@ -31,7 +40,7 @@ def stream(x):
 
 
 def aligned(n: int, width: int, dtype: type) -> np.ndarray:
-    """Give an array that begins at a page, as large arrays of a run do."""
+    """Return an array that begins at a memory page, as large arrays of a run do."""
     nbytes = n * width * np.dtype(dtype).itemsize
     raw = np.empty(nbytes + 4096, np.uint8)
     first = -raw.ctypes.data % 4096
@@ -39,7 +48,7 @@ def aligned(n: int, width: int, dtype: type) -> np.ndarray:
 
 
 def problem(rows: Rows, features: int) -> Objective:
-    """Give a logistic objective with the ridge 1/n."""
+    """Return a logistic objective with the ridge 1/n."""
     n = len(rows)
     y = np.random.default_rng(1).choice([-1.0, 1.0], n)
     shard = Shard(rows, y, np.ones(n), np.arange(n), 0, n, features)
@@ -47,7 +56,7 @@ def problem(rows: Rows, features: int) -> Objective:
 
 
 def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[str, Callable[[], object]]:
-    """Give one epoch of SAGA and one fused pass."""
+    """Return functions that do one epoch of SAGA and one fused pass."""
     n = len(objective.shard)
     w, table = objective.zeros(), np.empty((n, 1))
     average = objective.refresh(w, table)[1]
@@ -60,7 +69,7 @@ def calls(objective: Objective, batch: int = 8, form: str = "sparse") -> dict[st
 
 
 def fastest(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Give the least processor time of each function, measured in turn."""
+    """Return the least processor time of each function, measured in turn."""
     best = {name: np.inf for name in functions}
     for _ in range(repeats + 1):
         for name, function in functions.items():
@@ -70,25 +79,19 @@ def fastest(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return best
 
 
-def dense(n: int, d: int, dtype: type, goal: int, repeats: int) -> None:
-    """Print one line for dense rows."""
-    width = -(-d // 8) * 8
-    x = aligned(n, width, dtype)
-    x[...] = np.random.default_rng(0).standard_normal((n, width), np.float32)
+def dense_times(n: int, d: int, dtype: type, repeats: int) -> dict[str, float]:
+    """Return ns per row of the stream, an epoch of SAGA and a pass on dense rows."""
+    x = aligned(n, -(-d // 8) * 8, dtype)
+    x[...] = np.random.default_rng(0).standard_normal(x.shape, np.float32)
     x[:, d:] = 0
     probe = np.ones(n * d)
     functions = {"stream": lambda: stream(probe)} | calls(problem(DenseRows(x), d))
-    ns = {name: 1e9 * seconds / n for name, seconds in fastest(functions, repeats).items()}
-    share = {name: 100 * ns["stream"] / ns[name] for name in ("saga", "pass")}
-    print(
-        f"dense {n:>7,} x {d:<5} {np.dtype(dtype).name:8} stream {ns['stream']:6.1f} ns/row   "
-        f"saga {ns['saga']:6.1f} = {share['saga']:3.0f} % (goal {goal} %)   "
-        f"pass {ns['pass']:6.1f} = {share['pass']:3.0f} %"
-    )
+    return {name: 1e9 * seconds / n for name, seconds in fastest(functions, repeats).items()}
 
 
-def sparse(n: int, d: int, nonzeros: int, dtype: type, repeats: int) -> None:
-    """Print one line for CSR rows; column popularity falls as in text."""
+def sparse_times(dtype: type, repeats: int, forms: Sequence[str] = FORMS) -> dict[str, float]:
+    """Return ns per nonzero of epochs of SAGA and a pass on CSR rows whose columns are as popular as words."""
+    n, d, nonzeros = SPARSE
     rng = np.random.default_rng(0)
     columns = np.sort((d * rng.random((n, nonzeros)) ** 2).astype(np.int32), axis=1)
     values = rng.standard_normal(n * nonzeros).astype(dtype)
@@ -96,18 +99,23 @@ def sparse(n: int, d: int, nonzeros: int, dtype: type, repeats: int) -> None:
     objective = problem(rows, d)
     functions = calls(objective) | {"lazy": calls(objective, form="lazy")["saga"]}
     functions["saga b=1"] = calls(objective, batch=1)["saga"]
-    ns = {name: 1e9 * seconds / (n * nonzeros) for name, seconds in fastest(functions, repeats).items()}
-    figures = "   ".join(f"{name} {ns[name]:5.2f}" for name in ("saga", "saga b=1", "lazy", "pass"))
-    print(f"csr   {n:>7,} x {d:,} {np.dtype(dtype).name:8} ns per nonzero: {figures}   (goal: saga 3.5)")
+    best = fastest({name: functions[name] for name in forms}, repeats)
+    return {name: 1e9 * seconds / (n * nonzeros) for name, seconds in best.items()}
 
 
 def main() -> None:
     """Print the table."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 6
-    dense(20_000, 1000, np.float64, 65, repeats)
-    dense(200_000, 100, np.float32, 40, repeats)
-    sparse(100_000, 50_000, 77, np.float64, max(2, repeats // 2))
-    sparse(100_000, 50_000, 77, np.float32, max(2, repeats // 2))
+    for n, d, dtype, goal in DENSE:
+        ns = dense_times(n, d, dtype, repeats)
+        shares = "   ".join(f"{k} {ns[k]:6.1f} = {100 * ns['stream'] / ns[k]:3.0f} %" for k in ("saga", "pass"))
+        rows = f"dense {n:>7,} x {d:<5} {np.dtype(dtype).name:8}"
+        print(f"{rows} stream {ns['stream']:6.1f} ns/row   {shares}   (goal: saga {goal:g} %)")
+    for dtype in (np.float64, np.float32):
+        times = sparse_times(dtype, max(2, repeats // 2))
+        figures = "   ".join(f"{name} {ns:5.2f}" for name, ns in times.items())
+        rows = f"csr   {SPARSE[0]:>7,} x {SPARSE[1]:,} {np.dtype(dtype).name:8}"
+        print(f"{rows} ns per nonzero: {figures}   (goal: saga {SPARSE_GOAL})")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.large --gb 20`: rows made up, converted, trained on for an epoch, checkpointed and resumed.
+"""`python -m benchmarks.large --gb 20`: generate, convert, train for an epoch, checkpoint and resume.
 
-The peak resident memory of a rank is read from the system while a phase runs, and compared with what `mpiopt plan`
-says before anything is read (target: at most 1.15 times). The folder needs twice the size on disk.
+The peak resident memory of a rank is read from the system while a phase runs and compared with the prediction of
+`mpiopt plan` (target: at most 1.15 times). The folder needs twice the size on disk.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ranks import LAUNCH, launcher
+from benchmarks.launching import ENVIRONMENT, mpirun_line, output_of
 
-TARGET = 1.15
-PROGRAM = b"mpiopt"
+TARGET = 1.15  # peak / planned peak
+PROGRAM = b"mpiopt"  # in the command lines of the ranks
 
 
 @dataclass
 class Phase:
-    """What one command took."""
+    """The cost of one command."""
 
     name: str
     seconds: float
-    nbytes: float  # that went through
-    peak: float  # of the rank with the most
-    planned: float = 0.0
+    nbytes: float  # of the rows
+    peak: float  # bytes, largest over the ranks
+    planned: float = 0.0  # bytes
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Give the processes below one."""
+    """Yield all descendants of a process."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -47,7 +47,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def peak_below(pid: int) -> float:
-    """Give the largest peak of a rank below mpirun, in bytes."""
+    """Return the largest peak of a rank below mpirun, in bytes."""
     peaks = [0.0]
     for child in descendants(pid):
         try:
@@ -61,10 +61,11 @@ def peak_below(pid: int) -> float:
 
 def run(name: str, ranks: int, nbytes: float, *words: str, codes: tuple[int, ...] = (0,)) -> tuple[Phase, str]:
     """Run mpiopt on some ranks and watch its memory."""
-    line = [str(launcher()), "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
-    line += [sys.executable, "-m", "mpi4py", "-m", "mpiopt", *words]
+    line = mpirun_line(ranks, "-m", "mpiopt", *words)
     begin, peaks, over = time.perf_counter(), [0.0], threading.Event()
-    with subprocess.Popen(line, env=os.environ | LAUNCH, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        line, env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
 
         def watch() -> None:
             while not over.wait(0.1):
@@ -81,16 +82,13 @@ def run(name: str, ranks: int, nbytes: float, *words: str, codes: tuple[int, ...
 
 
 def planned(ranks: int, *words: str) -> float:
-    """Give the peak of a rank that `mpiopt plan` says, in bytes, measured by a process of its own."""
+    """Return the peak of a rank in bytes that `mpiopt plan` predicts, in a new process."""
     line = [sys.executable, "-m", "benchmarks.large", "--inside", *words, "--ranks", str(ranks)]
-    done = subprocess.run(line, env=os.environ | LAUNCH, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-500:])
-    return float(done.stdout.split()[-1])
+    return float(output_of(line).split()[-1])
 
 
 def inside(words: Sequence[str]) -> None:
-    """Plan in a process of its own, with the libraries of a run; print the peak."""
+    """Plan in this process, with the libraries of a run loaded, and print the peak."""
     from mpi4py import MPI  # noqa: F401
 
     from mpiopt.cluster.planning import space
@@ -106,7 +104,7 @@ def inside(words: Sequence[str]) -> None:
 
 
 def phases(folder: Path, gigabytes: float, d: int, ranks: int) -> Iterator[Phase]:
-    """Do everything, one command after the other."""
+    """Run all commands one after the other and yield their costs."""
     nbytes = 1e9 * gigabytes
     n = round(nbytes / (4 * d))
     made, data, out = (str(folder / name) for name in ("made.h5", "rows.h5", "run.h5"))
@@ -119,13 +117,13 @@ def phases(folder: Path, gigabytes: float, d: int, ranks: int) -> Iterator[Phase
     expected = planned(ranks, *words)
     words += ["--out", out]
     train, printed = run("train, checkpoint", ranks, nbytes, "train", *words, "--max-epochs", "1", codes=(3,))
-    again, told = run(
+    again, resumed = run(
         "resume, train", ranks, nbytes, "train", *words, "--max-epochs", "8", "--resume", "auto", codes=(3,)
     )
     train.planned = again.planned = expected
     yield train
     yield again
-    print(f"\nfirst life:\n{printed}\nsecond life:\n{told}", file=sys.stderr)
+    print(f"\nfirst run:\n{printed}\nresumed run:\n{resumed}", file=sys.stderr)
 
 
 def main() -> None:
@@ -138,23 +136,24 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=512)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--folder", default=None, help="default: a temporary one")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         free = shutil.disk_usage(name).free
-        if free < 2.2e9 * asked.gb:
-            raise SystemExit(f"large: {name} has {free / 1e9:.1f} GB free; {2.2 * asked.gb:.1f} are needed")
-        print(f"{asked.gb:g} GB of rows of {asked.d} float32 columns, {asked.ranks} ranks\n")
+        if free < 2.2e9 * options.gb:
+            raise SystemExit(f"large: {name} has {free / 1e9:.1f} GB free; {2.2 * options.gb:.1f} are needed")
+        print(f"{options.gb:g} GB of rows of {options.d} float32 columns, {options.ranks} ranks\n")
         print("| phase | seconds | MB/s | peak of a rank, MB | planned | ratio |\n|---|---|---|---|---|---|")
-        for phase in phases(Path(name), asked.gb, asked.d, asked.ranks):
+        for phase in phases(Path(name), options.gb, options.d, options.ranks):
             ratio = phase.peak / phase.planned if phase.planned else 0.0
-            told = (
+            planned_text = (
                 f"{phase.planned / 1e6:.0f} | {ratio:.2f}{' MISSED' if ratio > TARGET else ''}"
                 if ratio
                 else "bounded | "
             )
             rate = 1e-6 * phase.nbytes / phase.seconds
             print(
-                f"| {phase.name} | {phase.seconds:.1f} | {rate:.0f} | {1e-6 * phase.peak:.0f} | {told} |", flush=True
+                f"| {phase.name} | {phase.seconds:.1f} | {rate:.0f} | {1e-6 * phase.peak:.0f} | {planned_text} |",
+                flush=True,
             )
 
 

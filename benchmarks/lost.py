@@ -1,8 +1,8 @@
-"""`python -m benchmarks.lost`: the work that a failure costs under each recovery, beside the formula.
+"""`python -m benchmarks.lost`: the work that a failure costs with each recovery, beside the formula.
 
-A long run of plain SAGA on 4 ranks; one rank, then another, gets SIGKILL at random instants. Each recovery says how
-many finished rounds it goes back, and how many epochs; of the round that was broken off half comes on top, on
-average. Formula: where the state is kept every R rounds, (R − 1)/2 finished rounds are lost.
+In a long run of plain SAGA on 4 ranks, one rank and later another gets SIGKILL at a random instant. Each recovery
+reports how many completed rounds and epochs are recomputed; add half a round, on average, for the interrupted one.
+Formula: if the state is saved every R rounds, (R − 1)/2 completed rounds are lost on average.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from pathlib import Path
 from benchmarks.large import descendants
 
 BACK = re.compile(r"going on from round (\d+), (-?\d+) rounds and (\S+) epochs back; (\S+) s")
-ROWS, COLUMNS, LOCAL = 200_000, 100, 50_000  # rounds of an epoch, long beside the keeping of the state
+ROWS, COLUMNS, LOCAL = 200_000, 100, 50_000  # a round is an epoch, much longer than saving the state
 DATA = f"generate:n={ROWS},d={COLUMNS},condition=1e6,task=binary"
 PLAIN = f"saga[preconditioner=none,local_steps={LOCAL},refresh=0]"
 
 
 @dataclass
 class Setting:
-    """A recovery and how often it keeps the state."""
+    """A recovery and how often it saves the state."""
 
     recovery: str
-    every: int  # R, rounds; 0: the recovery's own choice
+    every: int  # R, rounds; 0: chosen by the recovery
     rounds: list[float] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """Give the words of a job."""
+        """The recovery as it is written in a job."""
         return f"chain[every={self.every}]" if self.recovery == "chain" else self.recovery
 
     @property
     def formula(self) -> str:
-        """Give the finished rounds that are lost on average."""
+        """The completed rounds that are lost on average."""
         return f"{(self.every - 1) / 2:g}" if self.every else "the rounds since the last copy (2 % of the time)"
 
     def line(self) -> str:
-        """Give the line of the table."""
+        """Return the line of the table."""
         n, mean, most = len(self.rounds), statistics.fmean(self.rounds), max(self.rounds)
         error = statistics.stdev(self.rounds) / n**0.5 if n > 1 else float("nan")
-        told = f"every {self.every} rounds" if self.every else ""
+        interval = f"every {self.every} rounds" if self.every else ""
         return (
-            f"| {self.recovery} | {told} | {n} | {self.formula} | {mean:.1f} ± {error:.1f} ({most:.0f}) | "
+            f"| {self.recovery} | {interval} | {n} | {self.formula} | {mean:.1f} ± {error:.1f} ({most:.0f}) | "
             f"{statistics.fmean(self.epochs):.2f} | {statistics.median(self.seconds):.2f} ({max(self.seconds):.2f}) |"
         )
 
@@ -67,7 +67,7 @@ SETTINGS = (
 
 
 def ranks_of(pid: int) -> list[int]:
-    """Give the ranks below the launcher."""
+    """Return the processes of the ranks below the launcher."""
     found = []
     for child in descendants(pid):
         try:
@@ -79,7 +79,7 @@ def ranks_of(pid: int) -> list[int]:
     return sorted(found)
 
 
-def run(setting: Setting, kills: int, ranks: int, chance: random.Random) -> None:
+def run(setting: Setting, kills: int, ranks: int, draw: random.Random) -> None:
     """Start a long run and kill ranks of it, some seconds apart."""
     with tempfile.TemporaryDirectory() as folder:
         often = f"{setting.every}rounds" if setting.recovery == "checkpoint" else "1h"
@@ -95,11 +95,11 @@ def run(setting: Setting, kills: int, ranks: int, chance: random.Random) -> None
             while "] " not in log.read_text() and process.poll() is None:
                 time.sleep(0.05)
             for kill in range(kills):
-                time.sleep(chance.uniform(2.0, 3.0))
+                time.sleep(draw.uniform(2.0, 3.0))
                 there = ranks_of(process.pid)
                 if not there:
                     raise RuntimeError(f"the run has ended: {log.read_text()[-500:]}")
-                os.kill(chance.choice(there), signal.SIGKILL)
+                os.kill(draw.choice(there), signal.SIGKILL)
                 await_recoveries(log, kill + 1, process)
         finally:
             process.send_signal(signal.SIGTERM)
@@ -111,7 +111,7 @@ def run(setting: Setting, kills: int, ranks: int, chance: random.Random) -> None
 
 
 def await_recoveries(log: Path, count: int, process: subprocess.Popen[bytes], patience: float = 30.0) -> None:
-    """Wait until so many recoveries were told of."""
+    """Wait until the log reports so many recoveries."""
     until = time.monotonic() + patience
     while len(BACK.findall(log.read_text())) < count:
         if time.monotonic() > until or process.poll() is not None:
@@ -126,13 +126,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=2, help="in a run")
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    chance = random.Random(asked.seed)
-    print("| recovery | keeps | losses | rounds lost: formula | mean ± error (most) | epochs | on after s (most) |")
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    print("| recovery | saves | losses | rounds lost: formula | mean ± error (most) | epochs | on after s (most) |")
     print("|---|---|---|---|---|---|---|")
     for setting in SETTINGS:
-        for _ in range(asked.runs):
-            run(setting, asked.kills, asked.ranks, chance)
+        for _ in range(options.runs):
+            run(setting, options.kills, options.ranks, draw)
         print(setting.line(), flush=True)
 
 

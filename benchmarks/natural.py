@@ -1,15 +1,15 @@
-"""The natural problem of every real set, and runs of SAGA on it counted in epochs."""
+"""The natural problem of every real data set, and runs of SAGA on it that are counted in epochs."""
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.data import Scale
 from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.second_order.lbfgs import Lbfgs
@@ -24,7 +24,7 @@ from mpiopt.training.problem import pose
 
 LEVEL = 1e-6
 STORE = Path(".cache/bench")
-NEWTON = 3000  # unknowns up to which Newton's method finds F*
+NEWTON = 3000  # largest number of unknowns for which Newton's method computes F*
 SETS = {
     "a1a": "a1a/a1a", "a9a": "a9a/a9a", "abalone": "abalone/abalone", "agaricus": "agaricus/agaricus.txt.train",
     "breast_cancer": "breast_cancer/breast-cancer", "cadata": "cadata/cadata", "cpusmall": "cpusmall/cpusmall",
@@ -37,40 +37,26 @@ SETS = {
     "spambase": "spambase/spambase.gz", "svmguide1": "svmguide1/svmguide1", "triazines": "triazines/triazines",
     "usps": "usps/usps.t.bz2",
 }  # fmt: skip
-REAL = ("abalone", "cadata", "cpusmall", "housing", "keggundirected", "pyrim", "triazines")  # targets, not labels
+REAL = ("abalone", "cadata", "cpusmall", "housing", "keggundirected", "pyrim", "triazines")  # real targets
+FEW = ("heart_scale", "housing")  # small sets, for quick runs
 
 
-FEW = ("heart_scale", "housing")  # small ones
+class RaceResult(NamedTuple):
+    """The result of a run of SAGA."""
 
-
-class Ran(NamedTuple):
-    """How far a run came."""
-
-    epochs: float  # to the level; inf where that was not reached
-    rest: float  # (F − F*)/(F(0) − F*) at its end
-    step: float = math.nan  # of the best of a grid, in the first one's
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What F is measured by."""
-
-    start: float  # F(0)
-    best: float  # F*
-
-    def rest(self, value: float) -> float:
-        """Give (F − F*)/(F(0) − F*)."""
-        return (value - self.best) / (self.start - self.best)
+    epochs: float  # to the level; inf if it was not reached
+    rest: float  # (F − F*)/(F(0) − F*) at the end
+    step: float = math.nan  # best step of a grid / its first step
 
 
 def path_of(name: str) -> Path:
-    """Give the file of a set."""
+    """Return the file of a set."""
     folder = os.environ.get("MPIOPT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
     return Path(folder) / SETS[name]
 
 
 def there(name: str) -> bool:
-    """Say whether the set is at hand."""
+    """Return whether the file of a set is there."""
     return path_of(name).exists()
 
 
@@ -82,7 +68,7 @@ def objective_of(name: str, shards: str, comm: Comm) -> Objective:
 
 
 def scale_of(name: str, objective: Objective, channel: Channel) -> Scale:
-    """Give F(0), and F* from a long run of Newton's method or L-BFGS, or as an earlier run found it; collective."""
+    """Return F(0) and F* from a long run of Newton's method or L-BFGS, stored for later runs; collective."""
     stored = STORE / f"natural-{name}-{objective.shard.total}.npy"
     found = np.load(stored) if channel.rank == 0 and stored.exists() else np.zeros(2)
     found = channel.sum(found)
@@ -107,15 +93,15 @@ def _solved(objective: Objective, channel: Channel) -> tuple[float, float]:
     return values[0], min(values)
 
 
-def race(algorithm: Saga, objective: Objective, channel: Channel, scale: Scale, cap: float) -> Ran:
+def race(algorithm: Saga, objective: Objective, channel: Channel, scale: Scale, cap: float) -> RaceResult:
     """Run until the level or more than `cap` epochs; collective."""
     state, epochs, k, rest = algorithm.init(objective, channel), 0.0, 0, math.inf
     while epochs <= cap:
         try:
             epochs += algorithm.step(k, state, objective, channel).epochs
-        except ValueError:  # it says that it diverges at any step size
-            return Ran(math.inf, math.inf)
-        rest, k = scale.rest(evaluate_exact(objective, state.w, channel).value), k + 1
+        except ValueError:  # SAGA reports that it diverges at any step size
+            return RaceResult(math.inf, math.inf)
+        rest, k = scale.suboptimality(evaluate_exact(objective, state.w, channel).value), k + 1
         if rest <= LEVEL:
-            return Ran(epochs, rest)
-    return Ran(math.inf, rest)
+            return RaceResult(epochs, rest)
+    return RaceResult(math.inf, rest)

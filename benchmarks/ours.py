@@ -1,14 +1,13 @@
-"""Our own fits, from arrays in memory to the model, with default options; and the optimum that measures all."""
+"""Our fits with default options, from arrays in memory to the model, and the optimum that measures all fits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import Problem, Vector
+from benchmarks.data import Problem, Scale, Vector
 from benchmarks.peers import Solver
 from mpiopt.training.fit import fit
 
@@ -22,27 +21,19 @@ def solve(algorithm: str, problem: Problem, tolerance: float) -> Vector:
 
 
 def ours() -> list[Solver]:
-    """Give the program's choice and SAGA alone."""
+    """Return the default algorithm and SAGA."""
     return [Solver(f"mpiopt {name}", partial(solve, name), TOLERANCES, ours=True) for name in ("auto", "saga")]
 
 
-@dataclass(frozen=True)
-class Optimum:
-    """F(0), F* and a bound of the error of F*."""
+def optimum(problem: Problem) -> Scale:
+    """Return F(0) and F*, from a fit to the last digits that is stored for later runs.
 
-    start: float
-    value: float
-    error: float
+    The error of F* is bounded by ‖∇F(w)‖²/(2λ), with a gradient computed by NumPy and SciPy alone.
 
-    def rest(self, value: float) -> float:
-        """Give (F − F*)/(F(0) − F*)."""
-        return (value - self.value) / (self.start - self.value)
-
-
-def optimum(problem: Problem) -> Optimum:
-    """Solve to the last digits, or read what an earlier run found.
-
-    The error is bounded whoever found w: F(w) − F* <= ‖∇F(w)‖²/(2λ), the gradient by NumPy and SciPy alone.
+    Raises
+    ------
+    RuntimeError
+        If the bound is too large.
     """
     n, d = problem.x.shape
     stored = STORE / f"{problem.name}-{n}-{d}-{problem.y.sum():.0f}-{abs(problem.x).sum():.6e}.npy"
@@ -56,5 +47,5 @@ def optimum(problem: Problem) -> Optimum:
     error = float(gradient @ gradient) / (2.0 * problem.ridge)
     start, value = problem.value(np.zeros(d)), problem.value(w)
     if error > 1e-11 * (start - value):
-        raise RuntimeError(f"{problem.name}: the optimum is known to {error:.1e} only")
-    return Optimum(start, value, error)
+        raise RuntimeError(f"{problem.name}: F* is known only to {error:.1e}; delete {stored} and try again")
+    return Scale(start, value)

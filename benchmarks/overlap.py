@@ -1,8 +1,8 @@
-"""How much of the exchange hides behind the local steps of saga: `mpirun … python -m benchmarks.overlap`.
+"""How much of the exchange overlaps the local steps of saga: `mpirun … python -m benchmarks.overlap`.
 
-Rounds of H local steps and one exchange, timed four ways in turn: the steps alone, the exchange alone, one after the
-other, and with overlap. What could be hidden is the shorter of the first two; what is not hidden is waited for after
-the steps (the steps' own noise does not enter). The polls take time, too: they are what moves the bytes.
+A round of H local steps and one exchange is timed in four ways in turn: the steps alone, the exchange alone, one
+after the other, and with overlap. At most the shorter of the first two can be hidden; the part that is not hidden is
+the wait after the steps. The polls, which move the bytes, take time as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ranks import mpirun
+from benchmarks.launching import mpirun, output_of, world
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.saga.state import SagaState
 from mpiopt.comm.base import Array, Comm, Pending
@@ -43,7 +42,7 @@ def problem(words: str, comm: Comm) -> Objective:
 
 
 def ways(objective: Objective, channel: Channel, epochs: float) -> dict[str, Callable[[], None]]:
-    """Give one round of each way; all have a state of their own."""
+    """Return functions that do one round in each way, each with its own state."""
     steps = max(1, round(epochs * objective.shard.total / channel.size))
     made: dict[str, tuple[Saga, SagaState]] = {}
     for way in WAYS:
@@ -70,29 +69,33 @@ def _ignore(_result: Any) -> None:
 
 
 @dataclass
-class Observed(Channel):
-    """A channel that keeps apart what its sums under way take in polls, and in the wait after the steps."""
+class TimedChannel(Channel):
+    """A channel that measures the time of polls, and of the wait after the steps, of its pending sums."""
 
     polled: float = 0.0
     waited: float = 0.0
 
     def start_sum(self, *parts: Array | float) -> Pending:
         """Start a sum whose polls and wait are timed."""
-        return _Observed(super().start_sum(*parts), self)
+        return TimedSum(super().start_sum(*parts), self)
 
 
 @dataclass
-class _Observed:
+class TimedSum:
+    """A pending sum that adds its times to the channel."""
+
     pending: Pending
-    channel: Observed
+    channel: TimedChannel
 
     def poll(self) -> bool:
+        """Poll the sum."""
         begin = time.perf_counter()
         done = self.pending.poll()
         self.channel.polled += time.perf_counter() - begin
         return done
 
     def wait(self) -> Array:
+        """Wait for the sum."""
         begin = time.perf_counter()
         result = self.pending.wait()
         self.channel.waited += time.perf_counter() - begin
@@ -100,8 +103,8 @@ class _Observed:
 
 
 def measure(words: str, epochs: float, rounds: int, comm: Comm) -> dict[str, float]:
-    """Give the median milliseconds of a round for each way, of the slowest rank, and the polls and the wait in it."""
-    channel = Observed(comm)
+    """Return the median milliseconds of a round on the slowest rank for each way, and of its polls and its wait."""
+    channel = TimedChannel(comm)
     functions = ways(problem(words, comm), channel, epochs)
     found: dict[str, list[float]] = {name: [] for name in (*functions, "polled", "waited")}
     for attempt in range(rounds + 1):
@@ -121,19 +124,16 @@ def measure(words: str, epochs: float, rounds: int, comm: Comm) -> dict[str, flo
 
 
 def hidden(found: dict[str, float]) -> float:
-    """Give the share of what could be hidden that is not waited for after the steps."""
+    """Return the hidden share of the time that could be hidden."""
     return min(1.0, (found["exchange"] - found["waited"]) / min(found["steps"], found["exchange"]))
 
 
 def across(link: Link | None, ranks: int, *words: str) -> dict[str, float]:
-    """Measure on ranks across a link, or here where there is none."""
+    """Measure on ranks across a link, or on this machine if there is none."""
     if link is None:
         return dict(json.loads(mpirun(ranks, "-m", "benchmarks.overlap", *words).splitlines()[-1]))
     line = slow_link.command(link, ranks, [sys.executable, "-m", "mpi4py", "-m", "benchmarks.overlap", *words])
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise RuntimeError(f"benchmarks.overlap: code {done.returncode}: {done.stderr[-300:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(output_of(line, 300.0).splitlines()[-1]))
 
 
 def main() -> None:
@@ -142,13 +142,9 @@ def main() -> None:
     parser.add_argument("--data", default="n=100000,d=20000,density=0.01", help="options of generate:")
     parser.add_argument("--epochs", type=float, default=1.0, help="of local work in a round")
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
-    from mpi4py import MPI
-
-    from mpiopt.comm.mpi.comm import MpiComm
-
-    comm = MpiComm(MPI.COMM_WORLD.Dup())
-    found = measure(asked.data, asked.epochs, asked.rounds, comm)
+    options = parser.parse_args()
+    comm = world()
+    found = measure(options.data, options.epochs, options.rounds, comm)
     if comm.rank == 0:
         print(json.dumps({way: round(ms, 3) for way, ms in found.items()} | {"hidden": round(hidden(found), 3)}))
 

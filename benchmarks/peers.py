@@ -1,6 +1,6 @@
-"""What a user would take instead, each with a ladder of settings from coarse to fine; logistic, ridge, no intercept.
+"""The peers: solvers of other libraries, with settings from coarse to fine; logistic, ridge, no intercept.
 
-A solver is a function (problem, setting) -> w. A peer that is not installed is left out, and said so.
+A solver is a function (problem, setting) -> w. A peer that is not installed is left out, and the table says so.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from benchmarks.data import Problem, Vector
 
 @dataclass(frozen=True)
 class Solver:
-    """A way to a model, and its settings from coarse to fine."""
+    """A solver and its settings from coarse to fine."""
 
     name: str
     solve: Callable[[Problem, float], Vector]
     ladder: Sequence[float]
     ours: bool = False
-    prepare: Callable[[Problem], None] = lambda problem: None  # not timed: to the peer's own form of the data
+    prepare: Callable[[Problem], None] = lambda problem: None  # not timed: converts the data
 
 
 EPOCHS = [5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 190, 270, 380, 540, 760, 1000]
@@ -34,7 +34,7 @@ TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
 
 
 def sklearn(solver: str, problem: Problem, iterations: float) -> Vector:
-    """scikit-learn's LogisticRegression after so many iterations."""
+    """Fit scikit-learn's LogisticRegression with so many iterations."""
     from sklearn.linear_model import LogisticRegression
 
     strength = 1.0 / (problem.ridge * len(problem.y))
@@ -45,7 +45,7 @@ def sklearn(solver: str, problem: Problem, iterations: float) -> Vector:
 
 
 def cyanure(problem: Problem, epochs: float) -> Vector:
-    """Cyanure's Classifier with the solver that it chooses, one thread, after so many epochs."""
+    """Fit Cyanure's Classifier with its default solver on one thread, with so many epochs."""
     from cyanure.estimators import Classifier
 
     model = Classifier(
@@ -67,13 +67,13 @@ def cyanure(problem: Problem, epochs: float) -> Vector:
 
 
 class Liblinear:
-    """LIBLINEAR through its own Python interface; the copy into its form is not timed."""
+    """LIBLINEAR through its Python interface; the copy into its data structure is not timed."""
 
     def __init__(self, kind: int) -> None:
         self.kind, self.form = kind, None
 
     def prepare(self, problem: Problem) -> None:
-        """Copy the rows into LIBLINEAR's lists."""
+        """Copy the rows into LIBLINEAR's data structure."""
         from liblinear.liblinearutil import problem as copied
         from scipy import sparse
 
@@ -90,7 +90,7 @@ class Liblinear:
 
 
 def lightning(problem: Problem, epochs: float) -> Vector:
-    """SAGA of sklearn-contrib-lightning."""
+    """Fit SAGA of sklearn-contrib-lightning."""
     from lightning.classification import SAGAClassifier
 
     model = SAGAClassifier(loss="log", alpha=problem.ridge, beta=0, max_iter=int(epochs), tol=0, random_state=0)
@@ -98,8 +98,8 @@ def lightning(problem: Problem, epochs: float) -> Vector:
 
 
 def peers(problem: Problem) -> tuple[list[Solver], list[str]]:
-    """Give the peers that are installed and make sense for this set, and a line for each that is not installed."""
-    warnings.filterwarnings("ignore")  # that an iteration limit was reached: it is the point of the ladder
+    """Return the peers that are installed and suit this set, and a line for each one that is not installed."""
+    warnings.filterwarnings("ignore")  # fits are meant to reach their iteration limits
     found, missing = [], []
     for module, make in (("sklearn", of_sklearn), ("cyanure", of_cyanure), ("liblinear", of_liblinear), *LIGHTNING):
         try:
@@ -112,7 +112,7 @@ def peers(problem: Problem) -> tuple[list[Solver], list[str]]:
 
 
 def of_sklearn(problem: Problem) -> list[Solver]:
-    """Give scikit-learn's solvers; newton-cholesky makes a d × d matrix."""
+    """Return scikit-learn's solvers; newton-cholesky makes a d × d matrix."""
     ladders: dict[str, Sequence[float]] = {"saga": EPOCHS, "lbfgs": LBFGS, "newton-cg": NEWTON}
     if problem.x.shape[1] <= 2000:
         ladders["newton-cholesky"] = NEWTON
@@ -120,18 +120,18 @@ def of_sklearn(problem: Problem) -> list[Solver]:
 
 
 def of_cyanure(problem: Problem) -> list[Solver]:
-    """Give cyanure."""
+    """Return cyanure."""
     return [Solver("cyanure", cyanure, EPOCHS)]
 
 
 def of_liblinear(problem: Problem) -> list[Solver]:
-    """Give the primal (-s 0) and the dual (-s 7) solver."""
+    """Return the primal (-s 0) and the dual (-s 7) solver."""
     made: list[tuple[str, Any]] = [("liblinear -s0", Liblinear(0)), ("liblinear -s7", Liblinear(7))]
     return [Solver(name, solve, TOLERANCES, prepare=solve.prepare) for name, solve in made]
 
 
 def of_lightning(problem: Problem) -> list[Solver]:
-    """Give lightning's SAGA."""
+    """Return lightning's SAGA."""
     return [Solver("lightning saga", lightning, EPOCHS)]
 
 

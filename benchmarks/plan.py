@@ -1,9 +1,9 @@
-"""`python -m benchmarks.plan`: what `mpiopt plan` predicts, beside what `mpiopt train` then takes, on this machine.
+"""`python -m benchmarks.plan`: predictions of `mpiopt plan` beside measurements of `mpiopt train`, on this machine.
 
-Each case is planned with the link measured, on as many ranks as it is then trained on; for more ranks than cores the
-plan is told the cores; who of them computes and who waits is then up to the system, and their sum is judged. Ratios
-are predicted / measured; those of phases below a twentieth of an epoch, or below 2 ms, are shown and not judged. As
-root, the same across two hosts on a link of 100 Mbit/s.
+Each job is planned with a measured link, on as many ranks as it is then trained on. With more ranks than cores, the
+plan gets the number of cores; the system then decides which rank computes and which waits, so only their sum is
+judged. Ratios are predicted / measured. Phases below a twentieth of an epoch, or below 2 ms, are shown but not
+judged. As root, the same is done across two hosts on a link of 100 Mbit/s.
 """
 
 from __future__ import annotations
@@ -12,63 +12,57 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ranks import LAUNCH, launcher
+from benchmarks.launching import mpirun_line, output_of
 
-WITHIN, SMALL, TINY = 0.2, 0.05, 2e-3
+WITHIN = 0.2  # relative error of a right prediction
+SMALL, TINY = 0.05, 2e-3  # share of an epoch, and seconds, below which a phase is not judged
 NAMES = ("compute", "exchange", "epoch", "sent", "seconds", "epochs", "peak")
 
 
 @dataclass(frozen=True)
-class Case:
-    """A job."""
+class PlannedJob:
+    """A job that is planned and then trained."""
 
     name: str
     data: str
     flags: tuple[str, ...]
 
 
-def cases(part: float) -> list[Case]:
-    """Give the jobs: the metric, sparse rows without one, L-BFGS."""
-    n = round(part * 240_000)  # all of them fit into the sample that a plan reads
+def cases(part: float) -> list[PlannedJob]:
+    """Return the jobs: SAGA on dense rows (with a preconditioner) and on sparse rows, and L-BFGS."""
+    n = round(part * 240_000)  # no more than the sample of rows that a plan reads
     dense, sparse = f"generate:n={n},d=64,task=binary", f"generate:n={n // 3},d=20000,density=0.002,task=binary"
     return [
-        Case("saga, dense", dense, ("--algorithm", "saga", "--tol", "1e-10")),
-        Case("saga, sparse", sparse, ("--algorithm", "saga", "--l2", "1e-4", "--tol", "1e-8")),
-        Case("lbfgs, dense", dense, ("--algorithm", "lbfgs", "--tol", "1e-10")),
+        PlannedJob("saga, dense", dense, ("--algorithm", "saga", "--tol", "1e-10")),
+        PlannedJob("saga, sparse", sparse, ("--algorithm", "saga", "--l2", "1e-4", "--tol", "1e-8")),
+        PlannedJob("lbfgs, dense", dense, ("--algorithm", "lbfgs", "--tol", "1e-10")),
     ]
 
 
-class Launch:
-    """How ranks are started: on this machine, or across two hosts on a slow link."""
+class Placement:
+    """Where ranks run: on this machine, or across two hosts on a slow link."""
 
     def __init__(self, ranks: int, rate: float = 0.0) -> None:
         self.ranks, self.rate = ranks, rate
 
     def run(self, *words: str) -> str:
-        """Run a Python program on all ranks and give what it prints."""
-        line = [sys.executable, "-m", "mpi4py", *words]
+        """Run a Python program on all ranks and return what it prints."""
+        line = mpirun_line(self.ranks, *words)
         if self.rate:
             from tools import slow_link
 
-            command = slow_link.command(slow_link.Link(2, self.rate), self.ranks, line)
-        else:
-            command = [str(launcher()), "--oversubscribe", "--bind-to", "none", "-n", str(self.ranks), *line]
-        done = subprocess.run(
-            command, env=os.environ | LAUNCH, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL
-        )
-        if done.returncode not in (0, 3):
-            raise RuntimeError(f"{' '.join(words)}: code {done.returncode}: {done.stderr[-300:]}")
-        return done.stdout
+            program = [sys.executable, "-m", "mpi4py", *words]
+            line = slow_link.command(slow_link.Link(2, self.rate), self.ranks, program)
+        return output_of(line, 200.0, (0, 3))
 
 
-def predicted(case: Case, launch: Launch) -> dict[str, float]:
+def predicted(case: PlannedJob, launch: Placement) -> dict[str, float]:
     """Plan on the ranks of a launch."""
     cores = os.cpu_count() or 1
     words = [case.data, *case.flags, "--ranks", str(launch.ranks)]
@@ -105,8 +99,8 @@ def inside(words: Sequence[str]) -> None:
         print(json.dumps(found | {"fixed": fixed, "started": started, "peak": peak}))
 
 
-def measured(case: Case, launch: Launch, started: float) -> dict[str, float]:
-    """Train; give the figures of an epoch after the start, which took `started` of them, and of the whole."""
+def measured(case: PlannedJob, launch: Placement, started: float) -> dict[str, float]:
+    """Train and return the figures of the run and of an epoch after the start, which takes `started` epochs."""
     from mpiopt.results.result_file import read_result
 
     with tempfile.TemporaryDirectory() as folder:
@@ -127,8 +121,8 @@ def measured(case: Case, launch: Launch, started: float) -> dict[str, float]:
     }
 
 
-def compare(case: Case, launch: Launch) -> tuple[str, int, int]:
-    """Give a line of the table, how many phases were judged, and how many of them were right."""
+def compare(case: PlannedJob, launch: Placement) -> tuple[str, int, int]:
+    """Return a line of the table, the number of judged figures, and the number of right ones."""
     plan = predicted(case, launch)
     run = measured(case, launch, plan["started"])
     for found in (plan, run):
@@ -138,12 +132,12 @@ def compare(case: Case, launch: Launch) -> tuple[str, int, int]:
     for name in NAMES:
         ratio = plan[name] / run[name] if run[name] > 0 else float("nan")
         phase = name in ("compute", "exchange")
-        told = not phase or (run[name] >= max(SMALL * run["epoch"], TINY) and launch.ranks <= (os.cpu_count() or 1))
-        told &= name != "epochs" and run[name] > 0
-        judged, right = judged + told, right + (told and abs(ratio - 1.0) <= WITHIN)
+        judge = not phase or (run[name] >= max(SMALL * run["epoch"], TINY) and launch.ranks <= (os.cpu_count() or 1))
+        judge &= name != "epochs" and run[name] > 0
+        judged, right = judged + judge, right + (judge and abs(ratio - 1.0) <= WITHIN)
         scale, unit = {"sent": (1e-3, "kB"), "peak": (1e-6, "MB"), "epochs": (1.0, "")}.get(name, (1e3, "ms"))
         cells.append(
-            f"{scale * plan[name]:.3g} / {scale * run[name]:.3g} {unit}{f' **{ratio:.2f}**' if told else ''}"
+            f"{scale * plan[name]:.3g} / {scale * run[name]:.3g} {unit}{f' **{ratio:.2f}**' if judge else ''}"
         )
     link = f"{launch.rate:g} Mbit/s" if launch.rate else "memory"
     return f"| {case.name} | {launch.ranks} | {link} | {' | '.join(cells)} |", judged, right
@@ -157,21 +151,21 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="Mbit/s of the slow link; 0: none")
     parser.add_argument("--only", default="", help="a part of a case's name")
     parser.add_argument("--inside", default="", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.inside:
-        inside(json.loads(asked.inside))
+    options = parser.parse_args()
+    if options.inside:
+        inside(json.loads(options.inside))
         return
-    launches = [Launch(int(ranks)) for ranks in asked.ranks.split(",")]
-    if asked.rate:
+    launches = [Placement(int(ranks)) for ranks in options.ranks.split(",")]
+    if options.rate:
         from tools import slow_link
 
         reason = slow_link.obstacle()
-        launches += [] if reason else [Launch(2, asked.rate)]
+        launches += [] if reason else [Placement(2, options.rate)]
         print(f"no slow link: {reason}\n" if reason else "", end="")
     print("predicted / measured; of an epoch: compute, communicate + wait, bytes a rank sends; of a run: the rest")
     print(f"\n| case | ranks | link | {' | '.join(NAMES)} |\n|{'---|' * (len(NAMES) + 3)}")
     totals = [0, 0]
-    for case in (c for c in cases(asked.part) if asked.only in c.name):
+    for case in (c for c in cases(options.part) if options.only in c.name):
         for launch in launches:
             line, judged, right = compare(case, launch)
             totals = [totals[0] + judged, totals[1] + right]

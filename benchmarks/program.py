@@ -1,4 +1,4 @@
-"""The program around the mathematics: reading text, the start, memory."""
+"""Reading text, start-up and memory of the program."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.ranks import mpirun
+from benchmarks.launching import mpirun
 
 
 def write_text(path: Path, n: int, nonzeros: int, d: int) -> int:
-    """Write made-up rows in LIBSVM's format; give the bytes."""
+    """Write synthetic rows in LIBSVM's format and return the number of bytes."""
     rng = np.random.default_rng(0)
     columns = np.sort(rng.integers(1, d - nonzeros, (n, nonzeros)), axis=1) + np.arange(nonzeros)
     values = rng.random((n, nonzeros))
@@ -27,7 +27,7 @@ def write_text(path: Path, n: int, nonzeros: int, d: int) -> int:
 
 
 def parsing(part: float) -> dict[str, float]:
-    """Give MB/s of processor time: parsing alone, and the whole way from the file to the shard."""
+    """Return MB per processor second of parsing alone, and of everything from the file to the shard."""
     from mpiopt.comm.threads import single
     from mpiopt.core.config.job import DataOptions
     from mpiopt.data.dataset import prepare
@@ -49,7 +49,7 @@ def parsing(part: float) -> dict[str, float]:
 
 
 def first_round() -> float:
-    """Wall seconds from the command to the end of the first round on 2 ranks, caches warm; the least of 3."""
+    """Return the least wall seconds of a run of one epoch on 2 ranks, with warm caches."""
     with TemporaryDirectory() as folder:
         path, out = Path(folder) / "rows.svm", Path(folder) / "rows.h5"
         write_text(path, 2000, 20, 100)
@@ -57,11 +57,7 @@ def first_round() -> float:
         took = []
         for _ in range(4):
             begin = time.perf_counter()
-            try:
-                mpirun(2, *words)
-            except RuntimeError as error:
-                if "code 3" not in str(error):
-                    raise
+            mpirun(2, *words, codes=(0, 3))
             took.append(time.perf_counter() - begin)
     return min(took)
 
@@ -87,9 +83,9 @@ print("FIGURE", (peak() - before) / needed)
 
 
 def memory(part: float) -> float:
-    """Growth of the peak memory in a fit of dense rows, divided by (rows + table + 8 vectors); its own process.
+    """Return the growth of the peak memory in a fit of dense rows / (rows + table + 8 vectors), in a new process.
 
-    The caller's array is not counted; the rows of the shard, a padded copy, are.
+    The rows of the shard, a padded copy, are counted; the caller's array is not.
     """
     rows = str(max(20_000, int(part * 400_000)))
     done = subprocess.run([sys.executable, "-c", MEMORY, rows], capture_output=True, text=True, check=True)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmarks.ranks import mpirun
+from benchmarks.launching import mpirun
 
 LINK = "100Gbit/s,2us"
 COLUMNS = 64
@@ -35,7 +35,7 @@ MODELLED = (1, 2, 4, 16, 64, 256, 1024, 4096)
 
 
 @dataclass(frozen=True)
-class Figure:
+class ScalingRun:
     """A run on so many ranks."""
 
     origin: str  # measured, simulated, modelled
@@ -48,11 +48,11 @@ class Figure:
 
 
 def recipe(rows: int) -> str:
-    """Give the rows."""
+    """Return the rows."""
     return f"generate:n={rows},d={COLUMNS},task=binary"
 
 
-def measured(rows: int, ranks: int) -> Figure:
+def measured(rows: int, ranks: int) -> ScalingRun:
     """Train under mpirun."""
     from mpiopt.results.result_file import read_result
 
@@ -62,40 +62,40 @@ def measured(rows: int, ranks: int) -> Figure:
         last = read_result(out).history[-1]
     seconds = float(re.findall(r"^seconds\s+(\S+)", printed, re.MULTILINE)[0])
     sent = float(last["bytes_sent"]) / ranks
-    return Figure("measured", ranks, rows, float(last["epoch"]), int(last["round"]), sent, seconds)
+    return ScalingRun("measured", ranks, rows, float(last["epoch"]), int(last["round"]), sent, seconds)
 
 
-def simulated(rows: int, ranks: int) -> Figure:
+def simulated(rows: int, ranks: int) -> ScalingRun:
     """Run all ranks in this process."""
     from mpiopt.cluster.planning import link
     from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.simulated import simulate_job
 
     found = simulate_job(read_request([recipe(rows), *FLAGS, "--simulate", "1"]).job, ranks, link.read(LINK, 1))
-    return Figure("simulated", ranks, rows, found.epochs, found.rounds, found.sent / ranks, found.seconds)
+    return ScalingRun("simulated", ranks, rows, found.epochs, found.rounds, found.sent / ranks, found.seconds)
 
 
-def modelled(rows: int, ranks: int) -> Figure:
-    """Plan."""
+def modelled(rows: int, ranks: int) -> ScalingRun:
+    """Return the figures of a plan."""
     from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.cluster.planning.planner import Planner
     from mpiopt.comm.threads import single
 
     request = read_request([recipe(rows), *FLAGS, "--link", LINK, "--ranks", str(ranks)])
     o = Planner.of(request, single(), first_calls()).predict(ranks)
-    return Figure("modelled", ranks, rows, o.epochs, o.rounds, o.sent_all / ranks, o.seconds)
+    return ScalingRun("modelled", ranks, rows, o.epochs, o.rounds, o.sent_all / ranks, o.seconds)
 
 
 @cache
 def first_calls() -> float:
-    """Measure, in a process of its own, the seconds in which a run loads what it calls."""
+    """Measure in a new process how long a run takes to load what it calls."""
     line = [sys.executable, "-m", "benchmarks.scaling", "--first-calls"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
 def measure_first_calls() -> float:
-    """Measure them here, where nothing has been called yet."""
+    """Measure the first calls in this process, in which nothing has been called yet."""
     from mpiopt.cluster.planning.command import program_of
     from mpiopt.cluster.planning.plan_args import read as read_request
     from mpiopt.comm.threads import single
@@ -103,14 +103,14 @@ def measure_first_calls() -> float:
     return program_of(read_request([recipe(1000), *FLAGS, "--ranks", "1"]), single()).first_calls
 
 
-def figures(rows_of: Callable[[int], int]) -> list[Figure]:
-    """Give all figures, for so many rows in all on so many ranks."""
+def figures(rows_of: Callable[[int], int]) -> list[ScalingRun]:
+    """Return all figures; `rows_of` is the number of rows for a number of ranks."""
     ways = ((measured, MEASURED), (simulated, SIMULATED), (modelled, MODELLED))
     return [way(rows_of(ranks), ranks) for way, counts in ways for ranks in counts]
 
 
-def table(title: str, found: list[Figure]) -> list[str]:
-    """Give a table in Markdown."""
+def table(title: str, found: list[ScalingRun]) -> list[str]:
+    """Return a table in Markdown."""
     lines = [f"## {title}", "", "| ranks | rows of a rank | | epochs | rounds | kB a rank | seconds |"]
     lines.append("|---|---|---|---|---|---|---|")
     for f in sorted(found, key=lambda f: (f.ranks, ("measured", "simulated", "modelled").index(f.origin))):
@@ -119,7 +119,7 @@ def table(title: str, found: list[Figure]) -> list[str]:
     return [*lines, ""]
 
 
-def draw(strong: list[Figure], weak: list[Figure], path: Path) -> None:
+def draw(strong: list[ScalingRun], weak: list[ScalingRun], path: Path) -> None:
     """Draw seconds over ranks."""
     import matplotlib as mpl
 
@@ -142,33 +142,33 @@ def draw(strong: list[Figure], weak: list[Figure], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, simulate, model; print, and write where that is asked for."""
+    """Measure, simulate and model; print, and write the page if a folder is given."""
     parser = argparse.ArgumentParser(prog="benchmarks.scaling", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--strong", type=int, default=1 << 20, help="rows in all")
     parser.add_argument("--weak", type=int, default=1 << 12, help="rows of a rank")
     parser.add_argument("--write", default="", help="folder for scaling.md and scaling.png")
     parser.add_argument("--first-calls", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.first_calls:
+    options = parser.parse_args()
+    if options.first_calls:
         print(measure_first_calls())
         return
-    strong, weak = figures(lambda ranks: asked.strong), figures(lambda ranks: asked.weak * ranks)
+    strong, weak = figures(lambda ranks: options.strong), figures(lambda ranks: options.weak * ranks)
     head = [
         "# Scaling",
         "",
         *(__doc__ or "").replace("--write docs/benchmarks`", "--write docs/benchmarks` wrote this").splitlines(),
         "",
-        f"Made-up dense rows of {COLUMNS} columns, logistic loss, `{' '.join(FLAGS)}`, to the certified tolerance.",
+        f"Synthetic dense rows of {COLUMNS} columns, logistic loss, `{' '.join(FLAGS)}`, to the certified tolerance.",
         "",
         "![Seconds over ranks](scaling.png)",
         "",
     ]
-    text = [*head, *table(f"Strong: {asked.strong} rows in all", strong)]
-    text += table(f"Weak: {asked.weak} rows on each rank", weak)
+    text = [*head, *table(f"Strong: {options.strong} rows in all", strong)]
+    text += table(f"Weak: {options.weak} rows on each rank", weak)
     print("\n".join(text))
-    if asked.write:
-        Path(asked.write, "scaling.md").write_text("\n".join(text).rstrip() + "\n")
-        draw(strong, weak, Path(asked.write, "scaling.png"))
+    if options.write:
+        Path(options.write, "scaling.md").write_text("\n".join(text).rstrip() + "\n")
+        draw(strong, weak, Path(options.write, "scaling.png"))
 
 
 if __name__ == "__main__":

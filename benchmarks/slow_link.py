@@ -1,8 +1,8 @@
 """`python -m benchmarks.slow_link`: wall seconds to a certified 1e-6 across hosts joined by a slow network.
 
-Every run is `mpiopt train` on made-up sparse rows of many columns, so that the exchange is what takes the time, with
-one setting of --compress (or of the overlap). Settings are run in turn, so that what else the machine does meets all
-of them; shown are medians. The same is done without shaping, where compression should not pay.
+Every run is `mpiopt train` on synthetic sparse rows with many columns, so that the exchange takes most of the time,
+with one setting of --compress (or of the overlap). Settings are run in turn, so that the load of the machine affects
+all of them alike; shown are medians. The same is done on an unshaped network, where compression should not pay.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PLAIN = "none"
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Sparse rows and a ridge strong enough for a few epochs."""
+class SparseJob:
+    """Sparse rows, and a penalty that is strong enough for a fit of few epochs."""
 
     n: int = 20_000
     d: int = 200_000
@@ -35,7 +35,7 @@ class Problem:
     tolerance: float = 1e-6
 
     def words(self, setting: str, out: Path) -> list[str]:
-        """Give the arguments of `mpiopt`; a setting is "COMPRESSOR" or "COMPRESSOR + OPTION OF SAGA"."""
+        """Return the arguments of `mpiopt`; a setting is "COMPRESSOR" or "COMPRESSOR + OPTION OF SAGA"."""
         compressor, _, option = setting.partition(" + ")
         data = f"generate:n={self.n},d={self.d},density={self.nonzeros / self.d:g},task=binary"
         words = ["train", data, "--l2", f"{self.l2:g}", "--tol", f"{self.tolerance:g}"]
@@ -44,8 +44,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One fit; seconds without loading, those of the phases are means over the ranks."""
+class LinkRun:
+    """One fit; seconds without loading, and the seconds of phases as means over the ranks."""
 
     seconds: float
     compute: float
@@ -54,24 +54,24 @@ class Run:
     megabytes: float  # all ranks
     epochs: float
     rounds: int
-    chosen: str  # what the program says of the compression
+    chosen: str  # compression that the program reports
 
 
 def can_compress() -> bool:
-    """Say whether this version has the flag."""
+    """Return whether this version has the flag."""
     done = subprocess.run(
         [sys.executable, "-m", "mpiopt", "train", "--help"], capture_output=True, text=True, check=False
     )
     return "--compress" in done.stdout
 
 
-def fit(problem: Problem, setting: str, link: Link, ranks: int, seconds: float = 300.0) -> Run:
+def fit(problem: SparseJob, setting: str, link: Link, ranks: int, seconds: float = 300.0) -> LinkRun:
     """Run one fit across the link.
 
     Raises
     ------
     RuntimeError
-        With the program's last line, where it did not reach the tolerance.
+        If the fit did not reach the tolerance; with the last line of its errors.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run.h5"
@@ -85,16 +85,20 @@ def fit(problem: Problem, setting: str, link: Link, ranks: int, seconds: float =
                 f"{setting}: code {done.returncode}: {(done.stderr.strip().splitlines() or ['-'])[-1]}"
             )
         last = read_result(out).history[-1]
-    told = re.findall(r"^exchanges: ([^;]*)", done.stdout, re.MULTILINE)
+    reported = re.findall(r"^exchanges: ([^;]*)", done.stdout, re.MULTILINE)
     numbers = (float(last[f"seconds{part}"]) for part in ("", "_compute", "_communicate", "_wait"))
-    return Run(*numbers, last["bytes_sent"] / 1e6, float(last["epoch"]), int(last["round"]), told[0] if told else "")
+    return LinkRun(
+        *numbers, last["bytes_sent"] / 1e6, float(last["epoch"]), int(last["round"]), reported[0] if reported else ""
+    )
 
 
-def compare(problem: Problem, settings: list[str], link: Link, ranks: int, repeats: int) -> dict[str, Run | str]:
-    """Run all settings in turn, after one run of each that is not counted; give the median run, or the error."""
-    small = Problem(n=400, d=2000)
-    found: dict[str, Run | str] = {}
-    runs: dict[str, list[Run]] = {setting: [] for setting in settings}
+def compare(
+    problem: SparseJob, settings: list[str], link: Link, ranks: int, repeats: int
+) -> dict[str, LinkRun | str]:
+    """Run all settings in turn, the first time without counting; return the median run or the error of each."""
+    small = SparseJob(n=400, d=2000)
+    found: dict[str, LinkRun | str] = {}
+    runs: dict[str, list[LinkRun]] = {setting: [] for setting in settings}
     for repeat in range(repeats + 1):
         for setting in (s for s in settings if s not in found):
             try:
@@ -107,14 +111,14 @@ def compare(problem: Problem, settings: list[str], link: Link, ranks: int, repea
     return found | {s: median(r) for s, r in runs.items() if s not in found}
 
 
-def median(runs: list[Run]) -> Run:
-    """Give the run whose time is the (lower) median."""
+def median(runs: list[LinkRun]) -> LinkRun:
+    """Return the run whose time is the (lower) median."""
     middle = statistics.median_low(run.seconds for run in runs)
     return next(run for run in runs if run.seconds == middle)
 
 
-def table(title: str, found: dict[str, Run | str]) -> list[str]:
-    """Give the table in Markdown; ratios are against no compression."""
+def table(title: str, found: dict[str, LinkRun | str]) -> list[str]:
+    """Return the table in Markdown; ratios are against no compression."""
     lines = [f"### {title}", ""]
     lines += ["| setting | seconds | none / this | compute | communicate | wait | MB sent | epochs | rounds | |"]
     lines += ["|---|---|---|---|---|---|---|---|---|---|"]
@@ -123,17 +127,17 @@ def table(title: str, found: dict[str, Run | str]) -> list[str]:
         if isinstance(run, str):
             lines.append(f"| {setting} | – | | | | | | | | {run} |")
             continue
-        ratio = f"{base.seconds / run.seconds:.2f}" if isinstance(base, Run) else ""
+        ratio = f"{base.seconds / run.seconds:.2f}" if isinstance(base, LinkRun) else ""
         parts = f"{run.compute:.2f} | {run.communicate:.2f} | {run.wait:.2f} | {run.megabytes:.1f}"
         numbers = f"{run.seconds:.2f} | {ratio} | {parts} | {run.epochs:.3g} | {run.rounds}"
         lines.append(f"| {setting} | {numbers} | {run.chosen} |")
     return lines
 
 
-def verdicts(slow: dict[str, Run | str], fast: dict[str, Run | str]) -> list[str]:
-    """Say what was to be shown: compression wins on the slow link, auto is near the best, none without shaping."""
+def verdicts(slow: dict[str, LinkRun | str], fast: dict[str, LinkRun | str]) -> list[str]:
+    """Return the verdicts: the best setting on the slow link, and what auto does with and without shaping."""
     lines = []
-    seconds = {setting: run.seconds for setting, run in slow.items() if isinstance(run, Run)}
+    seconds = {setting: run.seconds for setting, run in slow.items() if isinstance(run, LinkRun)}
     if len(seconds) > 1 and PLAIN in seconds:
         best = min(seconds, key=lambda setting: seconds[setting])
         lines.append(f"slow link: the best is {best}, {seconds[PLAIN] / seconds[best]:.2f} times as fast as none")
@@ -143,7 +147,7 @@ def verdicts(slow: dict[str, Run | str], fast: dict[str, Run | str]) -> list[str
             f"slow link: auto takes {share:.2f} of the best: {'reached' if share <= 1.1 else 'MISSED'} (1.10)"
         )
     auto = fast.get("auto")
-    if isinstance(auto, Run):
+    if isinstance(auto, LinkRun):
         lines.append(f"not shaped: auto says: {auto.chosen or 'nothing'}")
     return lines
 
@@ -158,23 +162,23 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="settings, with commas: none, rand-k[share=0.01], none + exchange=overlap"
     )
-    for field, default in vars(Problem()).items():
+    for field, default in vars(SparseJob()).items():
         parser.add_argument(f"--{field}", type=type(default), default=default)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     reason = slow_link.obstacle()
     if reason:
         raise SystemExit(f"slow_link: {reason}")
-    problem = Problem(**{field: getattr(asked, field) for field in vars(Problem())})
-    settings = asked.only.split(",") if asked.only else [*COMPRESSORS, "none + exchange=overlap"]
+    problem = SparseJob(**{field: getattr(options, field) for field in vars(SparseJob())})
+    settings = options.only.split(",") if options.only else [*COMPRESSORS, "none + exchange=overlap"]
     if not can_compress():
         settings = [s for s in settings if s.startswith(PLAIN)]
         print("this version has no --compress: only none\n")
     found = []
-    for rate in (asked.rate, 0.0):
-        link = Link(asked.hosts, rate)
-        found.append(compare(problem, settings, link, asked.ranks, asked.repeats))
+    for rate in (options.rate, 0.0):
+        link = Link(options.hosts, rate)
+        found.append(compare(problem, settings, link, options.ranks, options.repeats))
         shaped = f"{rate:g} Mbit/s" if rate else "not shaped"
-        title = f"{asked.ranks} ranks on {asked.hosts} hosts, {shaped}: {problem}"
+        title = f"{options.ranks} ranks on {options.hosts} hosts, {shaped}: {problem}"
         print("\n".join([*table(title, found[-1]), ""]), flush=True)
     print("\n".join(verdicts(*found)))
 

@@ -1,4 +1,4 @@
-"""One of four ranks is ten times slower: what each exchange keeps of the work, and the time to a certificate.
+"""One of four ranks is ten times slower: the work that each exchange keeps, and the time to a certificate.
 
 `python -m benchmarks.slow_ranks EXCHANGE SLOWED` under mpirun makes one run and prints one line of JSON on rank 0;
 without arguments it prints the table. Ranks are slowed by sleeping for each row, so that 4 ranks on 2 cores suffice.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.ranks import mpirun
+from benchmarks.launching import mpirun, world
 from mpiopt.algorithms.saga.local_steps import LocalSteps
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.saga.state import SagaState
@@ -83,7 +83,7 @@ def slowed(saga: Saga, objective: Objective, channel: Channel, pace: float) -> t
 
 
 def problem(comm: Comm) -> Objective:
-    """Give this rank's rows of a logistic problem, sorted by label."""
+    """Return this rank's rows of a logistic problem, sorted by label."""
     rng = np.random.default_rng(5)
     x = np.zeros((ROWS, -(-COLUMNS // 8) * 8))
     x[:, :COLUMNS] = rng.normal(size=(ROWS, COLUMNS)) * np.geomspace(1.0, 10.0, COLUMNS)
@@ -103,7 +103,7 @@ def problem(comm: Comm) -> Objective:
 
 
 def measure(comm: Comm, exchange: str, preconditioner: str, slow: float, target: float = 1e-6) -> dict[str, float]:
-    """Give rows a second of local steps over all ranks, and seconds to `target`, rank 0 being `slow` times slower."""
+    """Return rows per second of all ranks and seconds to `target`, with rank 0 `slow` times slower."""
     objective, channel = problem(comm), Channel(comm, seed=1)
     saga = Saga(exchange=exchange, preconditioner=preconditioner, warm_start=False)
     start = evaluate_exact(objective, objective.zeros(), channel)
@@ -126,24 +126,24 @@ def measure(comm: Comm, exchange: str, preconditioner: str, slow: float, target:
     }
 
 
-class Kept(NamedTuple):
+class SlowRankFigures(NamedTuple):
     """One line of the table: ratios to runs without a slow rank."""
 
     preconditioner: str
     exchange: str
-    rate: float  # rows a second of all ranks, to the same exchange without
-    ahead: float  # rows of a fast rank to those of the slow one
-    seconds: float  # to the target, to sync without
+    rate: float  # rows per second of all ranks / the same exchange without a slow rank
+    ahead: float  # rows of a fast rank / rows of the slow rank
+    seconds: float  # to the target / those of sync without a slow rank
 
 
-def compare() -> Iterator[Kept]:
-    """Measure all exchanges, in the metric and without."""
+def compare() -> Iterator[SlowRankFigures]:
+    """Measure all exchanges, with and without a preconditioner."""
     for preconditioner in ("full", "none"):
         even = {exchange: run(exchange, preconditioner, 1.0) for exchange in EXCHANGES}
         for exchange in EXCHANGES:
             slow = run(exchange, preconditioner, 10.0)
             rate, ahead = slow["rate"] / even[exchange]["rate"], slow["fast"] / slow["slow"]
-            yield Kept(preconditioner, exchange, rate, ahead, slow["seconds"] / even["sync"]["seconds"])
+            yield SlowRankFigures(preconditioner, exchange, rate, ahead, slow["seconds"] / even["sync"]["seconds"])
 
 
 def run(exchange: str, preconditioner: str, slow: float) -> dict[str, float]:
@@ -161,11 +161,7 @@ def main() -> None:
         for line in compare():
             print(f"| {' | '.join(v if isinstance(v, str) else f'{v:.2f}' for v in line)} |", flush=True)
         return
-    from mpi4py import MPI
-
-    from mpiopt.comm.mpi.comm import MpiComm
-
-    comm = MpiComm(MPI.COMM_WORLD.Dup())
+    comm = world()
     exchange, preconditioner, slow = sys.argv[1:4]
     measure(comm, exchange, preconditioner, 1.0, target=1e9)  # compiles the kernels
     found = measure(comm, exchange, preconditioner, float(slow))

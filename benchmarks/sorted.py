@@ -1,18 +1,18 @@
 """`python -m benchmarks.sorted`: epochs and rounds of saga on ill-conditioned data, one rank and label-sorted ranks.
 
-Every run is `mpiopt train DATA --algorithm saga --tol 1e-12`, through mpirun; the whole local epoch is a round. What
-is shown is the first evaluation with F - F* <= 1e-6 (and 1e-9) of F(0) - F*, F* being the lower last objective.
+Every run is `mpiopt train DATA --algorithm saga --tol 1e-12` under mpirun; a round is one local epoch. The table
+shows the first evaluation with F − F* <= 1e-6 (and 1e-9) of F(0) − F*; F* is the lower last objective of the two
+runs.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.launching import mpirun
 from mpiopt.results.result_file import read_result
 
 ROOT = Path(os.environ.get("MPIOPT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -27,31 +27,14 @@ SETS: dict[str, tuple[str, list[str]]] = {
 
 
 def history(data: str, flags: list[str], ranks: int, out: Path) -> Any:
-    """Give the history of one run."""
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), sys.executable]
-    command[0] = str(Path(sys.executable).with_name("mpirun"))
-    words = [
-        "-m",
-        "mpi4py",
-        "-m",
-        "mpiopt",
-        "train",
-        data,
-        *flags,
-        "--algorithm",
-        "saga",
-        "--tol",
-        "1e-12",
-        "--quiet",
-    ]
-    subprocess.run(
-        [*command, *words, "--out", str(out), "--max-epochs", "150", "--shards", "sorted-by-label"], check=False
-    )
+    """Return the history of one run."""
+    words = ["-m", "mpiopt", "train", data, *flags, "--algorithm", "saga", "--tol", "1e-12", "--quiet"]
+    mpirun(ranks, *words, "--out", str(out), "--max-epochs", "150", "--shards", "sorted-by-label", codes=(0, 3))
     return read_result(str(out)).history
 
 
 def reached(rows: Any, best: float, share: float) -> str:
-    """Give epochs and rounds of the first row within `share` of the start's distance to `best`."""
+    """Return epochs and rounds of the first row within `share` of the start's distance to `best`."""
     allowed = best + share * (rows["objective"][0] - best)
     within = rows[rows["objective"] <= allowed]
     return f"{within['epoch'][0]:.1f} / {within['round'][0]}" if len(within) else "-"
@@ -63,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (data, flags) in SETS.items():
             if not data.startswith("generate:") and not Path(data).exists():
-                print(f"| {name} | not there | | | |")
+                print(f"| {name} | no such file | | | |")
                 continue
             runs = [history(data, flags, ranks, Path(folder) / f"{ranks}.h5") for ranks in (1, 4)]
             best = min(float(rows["objective"][-1]) for rows in runs)

@@ -1,12 +1,12 @@
-"""Does `mpiopt train` need a step size? Epochs of its default beside the best fixed step, on every set at hand.
+"""Does `mpiopt train` need a step size? Epochs of its default beside the best fixed step, on every data set.
 
 python -m benchmarks.step_sizes [--only NAME,…] [--ranks 1,4] [--shards KIND] [--cap EPOCHS] [--out FILE.md]
 
-An epoch is N row gradients, those of starts and refreshes included. The level is F − F* <= 1e-6 (F(0) − F*), looked
-at after each round by an exact evaluation that is not counted. λ = 1/N, no intercept, no scaling; logistic, softmax
-or squared, by the labels. A grid of fixed steps goes up and down from the theoretical one by factors of 2; a step is
-left where it is slower than the best one so far. Ranks are threads that take turns. What FILE.json has is not
-measured again.
+An epoch is N row gradients; those of starts and refreshes are counted. The level is F − F* <= 1e-6 (F(0) − F*),
+checked after each round by an exact evaluation that is not counted. λ = 1/N, no intercept, no scaling; logistic,
+softmax or squared, by the labels. A grid of fixed steps goes up and down from the theoretical one by factors of 2; a
+run is stopped when it is slower than the best one so far. Ranks are threads that take turns. Results that FILE.json
+holds are not measured again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks  # noqa: F401  sets the threads before anything else
-from benchmarks.natural import SETS, Ran, Scale, objective_of, race, scale_of, there
+from benchmarks.data import Scale
+from benchmarks.natural import SETS, RaceResult, objective_of, race, scale_of, there
 from benchmarks.peer_epochs import sklearn_saga
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.base import Comm
@@ -29,17 +30,19 @@ from mpiopt.comm.threads import run_in
 from mpiopt.compress.channel import Channel
 from mpiopt.objective.objective import Objective
 
-PROMISE = 1.5
-UP, DOWN = 14, 8  # factors of 2 that are tried
-SLOWER = 2  # steps in a row slower than the best, where a direction of the grid is left
+PROMISE = 1.5  # epochs by default / epochs of the best fixed step, at most
+UP, DOWN = 14, 8  # numbers of factors of 2 in the grid
+SLOWER = 2  # number of successive slower steps after which a direction of the grid is left
 RULES = ("line-search", "global", "theoretical")
-FORMS = ("none", "diagonal")  # steps without a full metric
-Row = dict[str, Ran]
+FORMS = ("none", "diagonal")  # preconditioners other than the full one
+Row = dict[str, RaceResult]
 
 
-def grid(first: float, algorithm: Saga, objective: Objective, channel: Channel, scale: Scale, cap: float) -> Ran:
-    """Give the best of the fixed steps first · 2^k; collective."""
-    best = Ran(math.inf, math.inf)
+def grid(
+    first: float, algorithm: Saga, objective: Objective, channel: Channel, scale: Scale, cap: float
+) -> RaceResult:
+    """Return the best of the fixed steps first · 2^k; collective."""
+    best = RaceResult(math.inf, math.inf)
     for way, ks in ((2.0, range(UP + 1)), (0.5, range(1, DOWN + 1))):
         slower = 0
         for k in ks:
@@ -53,7 +56,7 @@ def grid(first: float, algorithm: Saga, objective: Objective, channel: Channel, 
 
 
 def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) -> Row:
-    """Give the epochs of every way to step on one set; collective."""
+    """Return the epochs with every step-size rule on one set; collective."""
     objective, channel = objective_of(name, shards, comm), Channel(comm, seed=1)
     scale = scale_of(name, objective, channel)
     found = {"auto": race(Saga(), objective, channel, scale, cap)}
@@ -74,25 +77,25 @@ def measure(name: str, shards: str, cap: float, forms: list[str], comm: Comm) ->
 
 
 def on_ranks(ranks: int, name: str, forms: list[str], cap: float, shards: str = "shuffled") -> Row:
-    """Do as `measure` on ranks in threads."""
+    """Call `measure` on ranks in threads."""
     return run_in(LockstepWorld(ranks, 3600.0), partial(measure, name, shards, cap, forms))[0]
 
 
-def fixed(row: Row) -> Ran:
-    """Give the best of all fixed steps."""
+def fixed(row: Row) -> RaceResult:
+    """Return the best of all fixed steps."""
     return min((ran for name, ran in row.items() if name.endswith("fixed")), key=lambda ran: (ran.epochs, ran.rest))
 
 
-def ratio(mine: Ran, best: Ran) -> str:
-    """Give epochs by epochs, marked where the promise is broken; a dash where neither reached the level."""
+def ratio(mine: RaceResult, best: RaceResult) -> str:
+    """Return the ratio of epochs, marked if it exceeds PROMISE; a dash if neither reached the level."""
     if math.isinf(mine.epochs):
         return "–" if math.isinf(best.epochs) else "MISSED"
     times = mine.epochs / best.epochs
     return f"{times:.2f}" + ("" if times <= PROMISE else " MISSED")
 
 
-def cell(ran: Ran | None) -> str:
-    """Give the epochs, or how far it came; of a grid also the step."""
+def cell(ran: RaceResult | None) -> str:
+    """Return the epochs, or the suboptimality that was reached; for a grid also the step."""
     if ran is None:
         return ""
     step = "" if math.isnan(ran.step) else f" (×{ran.step:g})"
@@ -100,8 +103,8 @@ def cell(ran: Ran | None) -> str:
 
 
 def default_table(rows: dict[tuple[str, int], Row], ranks: list[int]) -> list[str]:
-    """Give the default beside fixed steps, theory and scikit-learn."""
-    heads = ["fixed, metric", "fixed, none", "fixed, diagonal", "theoretical", "auto/best"]
+    """Return the default beside fixed steps, theory and scikit-learn."""
+    heads = ["fixed, full", "fixed, none", "fixed, diagonal", "theoretical", "auto/best"]
     names = ["set", *(f"{n} ranks: {h}" if n > 1 else h for n in ranks for h in ("**auto**", *heads)), "sklearn saga"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for name in dict.fromkeys(name for name, _ in rows):
@@ -115,7 +118,7 @@ def default_table(rows: dict[tuple[str, int], Row], ranks: list[int]) -> list[st
 
 
 def plain_table(rows: dict[tuple[str, int], Row], ranks: list[int]) -> list[str]:
-    """Give the rules for steps without a full metric."""
+    """Return the rules for steps without the full preconditioner."""
     heads = [
         f"{form}, {n}: {h}" for n in ranks for form in FORMS for h in ("auto", "fixed", *RULES[:2], "auto/fixed")
     ]
@@ -133,13 +136,13 @@ def plain_table(rows: dict[tuple[str, int], Row], ranks: list[int]) -> list[str]
 
 
 def text(rows: dict[tuple[str, int], Row], ranks: list[int]) -> str:
-    """Give both tables."""
+    """Return both tables."""
     kept = sum("MISSED" not in ratio(row["auto"], fixed(row)) for row in rows.values())
     return "\n".join(
         [
             f"Default: {kept} of {len(rows)} within {PROMISE} of the best fixed step.\n",
             *default_table(rows, ranks),
-            "\nWithout the full metric:\n",
+            "\nWithout the full preconditioner:\n",
             *plain_table(rows, ranks),
             "",
         ]
@@ -147,18 +150,18 @@ def text(rows: dict[tuple[str, int], Row], ranks: list[int]) -> str:
 
 
 def main() -> None:
-    """Measure what was asked for, and write the tables after each set, so that a cut run leaves what it has."""
-    asked = arguments()
-    ranks = [int(word) for word in asked.ranks.split(",")]
-    out = Path(asked.out)
+    """Measure the chosen sets; the tables are written after each one, in case the run is interrupted."""
+    options = arguments()
+    ranks = [int(word) for word in options.ranks.split(",")]
+    out = Path(options.out)
     rows = stored(out.with_suffix(".json"))
-    for name in asked.only.split(","):
+    for name in options.only.split(","):
         if not there(name):
-            print(f"{name} is not there: left out (MPIOPT_DATA names the folder of the sets)")
+            print(f"{name}: no such file, left out; set MPIOPT_DATA to the folder of the data sets")
             continue
         for n in ranks:
             if (name, n) not in rows:
-                rows[name, n] = on_ranks(n, name, asked.forms.split(","), asked.cap, asked.shards)
+                rows[name, n] = on_ranks(n, name, options.forms.split(","), options.cap, options.shards)
             cells = ", ".join(f"{key} {cell(ran)}" for key, ran in rows[name, n].items())
             print(f"{name}, {n} ranks: {cells}", flush=True)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -168,9 +171,9 @@ def main() -> None:
 
 
 def stored(path: Path) -> dict[tuple[str, int], Row]:
-    """Give what an earlier run has found."""
+    """Return the results of an earlier run."""
     content = json.loads(path.read_text()) if path.exists() else []
-    return {(name, n): {key: Ran(*ran) for key, ran in row.items()} for name, n, row in content}
+    return {(name, n): {key: RaceResult(*ran) for key, ran in row.items()} for name, n, row in content}
 
 
 def arguments() -> Any:
@@ -178,9 +181,9 @@ def arguments() -> Any:
     parser = argparse.ArgumentParser(prog="benchmarks.step_sizes", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(SETS), help="sets, with commas")
     parser.add_argument("--ranks", default="1,4")
-    parser.add_argument("--forms", default=",".join(FORMS), help="of steps without a full metric")
+    parser.add_argument("--forms", default=",".join(FORMS), help="preconditioners other than the full one")
     parser.add_argument("--shards", default="shuffled")
-    parser.add_argument("--cap", type=float, default=100.0, help="epochs at which a run is given up")
+    parser.add_argument("--cap", type=float, default=100.0, help="epochs after which a run is stopped")
     parser.add_argument("--out", default="benchmarks/step_sizes.md")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""From measurements to lines of the table: what, goal, figure, ratio of figure to goal."""
+"""Turn measurements into lines of the table: what, goal, figure, ratio of figure to goal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import compressors, kernels, natural, overlap, program, ranks, slow_ranks, step_sizes
-from benchmarks.data import Problem, load
-from benchmarks.ours import Optimum, optimum
+from benchmarks.data import Problem, Scale, load
+from benchmarks.ours import optimum
 from benchmarks.race import Times
-from mpiopt.data.shard import CsrRows, DenseRows
 from tools import slow_link
 from tools.slow_link import Link
 
 OURS, SAGA = "mpiopt auto", "sklearn saga"
-DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0
-SMALL = 10_000  # rows; below, a start-up decides and no goal is set
+DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0  # time of scikit-learn / ours: SAGA, other solvers
+SMALL = 10_000  # rows below which no goal is set, because start-up dominates
 
 
 class Target(NamedTuple):
-    """One line of the table; `ratio` is at least 1 where the goal is reached."""
+    """One line of the table; the goal is reached if `ratio` is at least 1."""
 
     what: str
     goal: str
@@ -31,9 +30,9 @@ class Target(NamedTuple):
 
 
 def against(problem: Problem, results: list[Times], level: float = 1e-6) -> list[Target]:
-    """Compare the program's own choice with each peer, at one suboptimality.
+    """Compare the default algorithm with each peer, at one suboptimality.
 
-    A peer that did not get there took at least as long as its last fit; its line then says "> ".
+    A peer that did not reach it took at least as long as its last fit; its figure then begins with "> ".
     """
     n, d = problem.x.shape
     mine = next((t.seconds.get(level, math.inf) for t in results if t.name == OURS), math.inf)
@@ -48,40 +47,28 @@ def against(problem: Problem, results: list[Times], level: float = 1e-6) -> list
 
 
 def needed(peer: str, sparse: bool) -> float:
-    """How many times as long as ours a peer is to take."""
+    """Return the goal for the time of a peer / ours."""
     if peer == SAGA:
         return SPARSE_GOAL if sparse else DENSE_GOAL
     return OTHER_GOAL if peer.startswith("sklearn") else 1.0
 
 
 def of_kernels(repeats: int) -> list[Target]:
-    """Measure one epoch of SAGA beside the stream of the rows."""
+    """Measure epochs of SAGA beside the stream of the rows."""
     found = []
-    for n, d, dtype, goal in ((20_000, 1000, np.float64, 65.0), (200_000, 100, np.float32, 40.0)):
-        x = kernels.aligned(n, -(-d // 8) * 8, dtype)
-        x[...] = np.random.default_rng(0).standard_normal(x.shape, np.float32)
-        probe = np.ones(n * d)
-        functions = {"stream": lambda probe=probe: kernels.stream(probe)}
-        functions |= kernels.calls(kernels.problem(DenseRows(x), d))
-        best = kernels.fastest(functions, repeats)
+    for n, d, dtype, goal in kernels.DENSE:
+        ns = kernels.dense_times(n, d, dtype, repeats)
         for name in ("saga", "pass"):
-            share = 100.0 * best["stream"] / best[name]
-            label = f"kernel {name}, dense {n:,} × {d} {np.dtype(dtype).name}: {1e9 * best[name] / n:.0f} ns a row"
+            share = 100.0 * ns["stream"] / ns[name]
+            label = f"kernel {name}, dense {n:,} × {d} {np.dtype(dtype).name}: {ns[name]:.0f} ns a row"
             found.append(Target(label, f">= {goal:g} % of stream", f"{share:.0f} %", share / goal))
-    return found + [sparse_kernel(dtype, repeats) for dtype in (np.float64, np.float32)]
-
-
-def sparse_kernel(dtype: type, repeats: int) -> Target:
-    """Measure an epoch of sparse SAGA."""
-    n, d, nonzeros = 100_000, 50_000, 77
-    rng = np.random.default_rng(0)
-    columns = np.sort(rng.integers(0, d, (n, nonzeros), dtype=np.int32), axis=1)
-    values = rng.standard_normal(n * nonzeros).astype(dtype)
-    rows = CsrRows(np.arange(0, n * nonzeros + 1, nonzeros), columns.reshape(-1), values, d)
-    best = kernels.fastest({"saga": kernels.calls(kernels.problem(rows, d))["saga"]}, repeats)
-    ns = 1e9 * best["saga"] / (n * nonzeros)
-    what = f"kernel saga, csr {n:,} × {d:,} {np.dtype(dtype).name}, {nonzeros} a row"
-    return Target(what, "<= 3.5 ns a nonzero", f"{ns:.2f}", 3.5 / ns)
+    n, d, nonzeros = kernels.SPARSE
+    for dtype in (np.float64, np.float32):
+        ns = kernels.sparse_times(dtype, repeats, ("saga",))["saga"]
+        what = f"kernel saga, csr {n:,} × {d:,} {np.dtype(dtype).name}, {nonzeros} a row"
+        goal = kernels.SPARSE_GOAL
+        found.append(Target(what, f"<= {goal} ns a nonzero", f"{ns:.2f}", goal / ns))
+    return found
 
 
 def of_compressors(sizes: Collection[int], repeats: int) -> list[Target]:
@@ -99,7 +86,7 @@ def of_compressors(sizes: Collection[int], repeats: int) -> list[Target]:
 
 
 def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
-    """Measure speed-up of 2 ranks and the effort on 16 label-sorted ones."""
+    """Measure the speed-up of 2 ranks and the effort on 16 label-sorted ranks."""
     found = []
     for name in names:
         problem = load(name, part)
@@ -118,9 +105,9 @@ def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
     return found
 
 
-def efforts(problem: Problem, best: Optimum) -> list[Target]:
+def efforts(problem: Problem, scale: Scale) -> list[Target]:
     """Compare epochs and rounds on 16 label-sorted ranks with one."""
-    alone, many = (ranks.efforts(problem, best.start, best.value, (1e-6, 1e-9), size) for size in (1, 16))
+    alone, many = (ranks.efforts(problem, scale, (1e-6, 1e-9), size) for size in (1, 16))
     more = many[0].epochs / alone[0].epochs
     title = f"{problem.name}, saga on 16 label-sorted ranks"
     figure = f"{many[0].epochs:.3g} / {alone[0].epochs:.3g}"
@@ -133,7 +120,7 @@ def efforts(problem: Problem, best: Optimum) -> list[Target]:
 
 
 def of_overlap(part: float) -> list[Target]:
-    """Measure how much of the exchange hides behind local steps, over a slow link where the machine has one."""
+    """Measure how much of the exchange overlaps local steps, over a slow link if the machine can shape one."""
     words = ("--data", f"n={max(1000, int(part * 100_000))},d=20000,density=0.01", "--rounds", "3")
     obstacle = slow_link.obstacle()
     found = overlap.across(None if obstacle else Link(), 2, *words)
@@ -150,12 +137,12 @@ def of_overlap(part: float) -> list[Target]:
 
 
 def of_slow_ranks() -> list[Target]:
-    """Measure what each exchange keeps with one of 4 ranks ten times slower."""
+    """Measure the rows per second that each exchange keeps if one of 4 ranks is ten times slower."""
     found = []
     for line in slow_ranks.compare():
-        what = f"one of 4 ranks 10× slower, {line.preconditioner} metric, {line.exchange}: rows/s kept"
+        what = f"one of 4 ranks 10× slower, {line.preconditioner} preconditioner, {line.exchange}: rows/s kept"
         figure = f"{100 * line.rate:.0f} %, to 1e-6 in {line.seconds:.1f}× the time of sync without"
-        goal = 0.7 if line.exchange == "async" else math.nan  # three of four ranks, and a little
+        goal = 0.7 if line.exchange == "async" else math.nan  # a little less than the three fast ranks of four
         found.append(Target(what, ">= 70 %" if line.exchange == "async" else "–", figure, line.rate / goal))
     return found
 
@@ -175,7 +162,7 @@ def of_program(part: float) -> list[Target]:
 
 
 def of_step_sizes(part: float) -> list[Target]:
-    """Count the epochs of the default beside those of the best fixed step, on all sets at hand; a few with `part`."""
+    """Count the epochs of the default beside those of the best fixed step, on all data sets, or a few if part < 1."""
     found = []
     for name in natural.SETS if part == 1.0 else natural.FEW:
         for size in (1, 4) if natural.there(name) else ():

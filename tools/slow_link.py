@@ -1,12 +1,12 @@
-"""Ranks on hosts of their own, joined by a slow network, on one machine: `python -m tools.slow_link -n 4 PROGRAM …`.
+"""Simulate several hosts on a slow network on one machine: `python -m tools.slow_link -n 4 PROGRAM …`.
 
-A host is a network namespace with a host name of its own. Each is plugged into a bridge by a veth pair whose two ends
-let through `--rate` Mbit/s (tc's token bucket). Open MPI's mpirun sits on the first host and reaches the others by
-an "ssh" that enters their namespace. Ranks fill the hosts in turn; those of one host talk through shared memory,
-others by TCP.
+A host is a network namespace with its own host name. A veth pair connects it to a bridge; both ends of the pair are
+limited to `--rate` Mbit/s by tc's token bucket. Open MPI's mpirun runs on the first host and starts daemons on the
+others by an "ssh" that enters their namespaces. Ranks fill the hosts in turn. Ranks of one host use shared memory,
+ranks of different hosts use TCP.
 
-All of it lives in namespaces of the first process: when that one ends, however it ends, the kernel ends what runs
-there and takes the network away. So there is nothing to clean up, and several may run at once.
+The hosts are in namespaces of the first process. However that process ends, the kernel then ends all processes in the
+namespaces and removes the network. So nothing needs to be cleaned up, and several simulations may run at once.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORK = "10.77.0."
-FOLDER = "/run/netns"  # where `ip` keeps its names; covered by a file system of our own
+FOLDER = "/run/netns"  # where `ip` keeps its names; covered by a new file system
 PRIVATE = ["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
 NEEDED = ("ip", "tc", "unshare", "setpriv", "mount", "hostname")
 
 
 @dataclass(frozen=True)
 class Link:
-    """A network of `hosts`; `rate` is what a host can send, and receive, in Mbit/s; 0: not shaped."""
+    """A network of `hosts`; each can send and receive `rate` Mbit/s; 0: not limited."""
 
     hosts: int = 2
     rate: float = 100.0
@@ -41,28 +41,28 @@ class Link:
 
 
 def command(link: Link, ranks: int, words: list[str]) -> list[str]:
-    """Give the command that builds the network and runs `words` on `ranks`; killing its process ends everything."""
+    """Return the command that builds the network and runs `words` on `ranks`; killing its process ends everything."""
     inside = [sys.executable, str(Path(__file__).resolve()), "--inside", "--hosts", str(link.hosts)]
     inside += ["--rate", repr(link.rate), "-n", str(ranks)]
     return ["setpriv", "--pdeathsig", "KILL", "unshare", *PRIVATE, *inside, *words]
 
 
 def obstacle() -> str | None:
-    """Give the reason, in one line, why this machine cannot do it, or None: it is tried, without a program."""
+    """Try to build a network; return the reason, in one line, why this machine cannot, or None."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
         return f"no {', '.join(missing)} on this machine (Debian: iproute2, util-linux, hostname)"
     if os.geteuid():
-        return f"network namespaces want root, this is user {os.geteuid()}"
+        return f"network namespaces need root; this is user {os.geteuid()}"
     done = subprocess.run(command(Link(), 0, []), capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        told = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
-        return f"network namespaces are not permitted here: {told[-1]}"
+        lines = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
+        return f"network namespaces are not permitted here: {lines[-1]}"
     return None
 
 
 def build(link: Link) -> None:
-    """Lay the network; to be called in namespaces of one's own."""
+    """Build the network; call this only inside new namespaces."""
     Path(FOLDER).mkdir(parents=True, exist_ok=True)
     for folder in (FOLDER, "/dev/shm"):
         tool(f"mount -t tmpfs tmpfs {folder}")
@@ -81,20 +81,20 @@ def build(link: Link) -> None:
 
 
 def bucket(rate: float) -> str:
-    """Give tc's token bucket; the kernel fills it with every tick, so that it must hold more than a tick's bytes."""
+    """Return tc's token bucket; the kernel fills it once a tick, so it must hold more than the bytes of one tick."""
     burst = max(256_000, int(rate * 1e6 / 8 * 0.005))
     return f"root tbf rate {int(rate * 1e6)}bit burst {burst} latency 50ms"
 
 
 def tool(line: str) -> None:
-    """Run one command of the system."""
+    """Run a system command; OSError with its message if it fails."""
     done = subprocess.run(line.split(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{line}: {' '.join(done.stderr.split()) or f'code {done.returncode}'}")
 
 
 def launch(link: Link, ranks: int, words: list[str]) -> int:
-    """Run mpirun on the first host, and give its exit code."""
+    """Run mpirun on the first host and return its exit code."""
     Path(FOLDER, "tmp").mkdir()
     agent, hosts = Path(FOLDER, "agent"), Path(FOLDER, "hosts")
     agent.write_text(AGENT)
@@ -115,7 +115,7 @@ exec ip netns exec "$node" unshare --uts sh -c "hostname $node; $*"
 
 
 def launcher() -> str:
-    """Give mpirun of this environment, or the machine's."""
+    """Return the mpirun beside this Python, or the one in PATH."""
     beside = Path(sys.executable).with_name("mpirun")
     found = str(beside) if beside.exists() else shutil.which("mpirun")
     if found is None:
@@ -124,7 +124,7 @@ def launcher() -> str:
 
 
 def environment(agent: Path) -> dict[str, str]:
-    """Give the variables for Open MPI 5: its daemons by our agent, TCP between hosts."""
+    """Return the variables for Open MPI 5: daemons are started by our agent, hosts are connected by TCP."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PMIX_", "PMI_", "OMPI_COMM_", "OMPI_MCA_"))}
     return kept | {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -144,7 +144,7 @@ def main() -> int:
     """Run a program, or (inside the namespaces) build the network and launch it."""
     parser = argparse.ArgumentParser(prog="slow_link", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--hosts", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=100.0, help="Mbit/s of each host; 0: as fast as it goes")
+    parser.add_argument("--rate", type=float, default=100.0, help="Mbit/s of each host; 0: not limited")
     parser.add_argument("-n", dest="ranks", type=int, default=2)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="PROGRAM …")

@@ -1,5 +1,5 @@
-"""`mpiopt study JOB.toml`: does an algorithm behave as its analysis says? Small runs, a table, verdicts.
+"""Studies: does an algorithm behave as its analysis says? Many small runs, tables, verdicts.
 
-The job file names its kind, `study = "saga-facts"` (also where it names none), "compression", "stepsize", "failure";
-each kind is a package with a module `kind` that reads the job, runs this rank's part of it, and shows what was found.
+A study is a package of four modules: `job` (what its job file may say), `simulation` (how a cell is run), `claims`
+(what is judged) and `report` (tables, picture, page). `mpiopt study JOB.toml` runs the study that the job file names.
 """

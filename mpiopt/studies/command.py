@@ -1,13 +1,13 @@
-"""The command `study`: read the job, find its kind, run it, show what was found."""
+"""The command `study`: read a job file, run its study, report what was found."""
 
 from __future__ import annotations
 
 import importlib
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
@@ -16,57 +16,69 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.job_args import job_text
 
 USAGE = "study takes one job file: mpiopt study JOB.toml"
-KINDS = {
-    "saga-facts": "mpiopt.studies.saga_facts.study",
-    "compression": "mpiopt.studies.compression.study",
-    "stepsize": "mpiopt.studies.stepsize.study",
-    "decentralised": "mpiopt.studies.decentralised.study",
-    "failure": "mpiopt.studies.failure.study",
+STUDIES = {
+    "saga-facts": "mpiopt.studies.saga_facts",
+    "compression": "mpiopt.studies.compression",
+    "stepsize": "mpiopt.studies.stepsize",
+    "decentralised": "mpiopt.studies.decentralised",
+    "failure": "mpiopt.studies.failure",
 }
-FIRST = "saga-facts"  # of job files that name no kind
+DEFAULT_STUDY = "saga-facts"  # the study of a job file that names none
+
+
+class StudyRun(NamedTuple):
+    """A job file that was read."""
+
+    study: str  # key of STUDIES
+    job: Any  # the study's own dataclass
+
+    def function(self, module: str, name: str) -> Callable[..., Any]:
+        """Import a module of the study and return one of its functions."""
+        found: Callable[..., Any] = getattr(importlib.import_module(f"{STUDIES[self.study]}.{module}"), name)
+        return found
 
 
 def study(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Run a study; its parts are dealt to the ranks. Exit code 0 whatever the verdicts say.
+    """Run a study whose cells are dealt to the ranks, and return the exit code; it does not depend on the verdicts.
 
-    After a signal what was done so far is shown and written.
+    After a signal, the cells that were finished are reported and written.
     """
-    read_, error = None, None
+    chosen, error = None, None
     try:
-        read_ = job_of(words)
+        if len(words) != 1 or words[0].startswith("-"):
+            raise ValueError(USAGE)
+        chosen = read(words[0])
     except (ValueError, OSError) as failure:
         error = failure
     comm.agree(error)
-    if read_ is None:
+    if chosen is None:
         return 1
-    kind, job = read_
     began = time.perf_counter()
-    found = kind.run(job, comm, stop)
+    outcomes = chosen.function("simulation", "run")(chosen.job, comm, stop)
     stop.agreed(Channel(comm))
     if comm.rank == 0:
-        error = show(kind, job, found, began)
+        error = publish(chosen, outcomes, began)
     comm.agree(error)
     return stop.exit_code
 
 
-def show(kind: Any, job: Any, found: Any, began: float) -> OSError | None:
-    """Print and write what was found; give the error where a file could not be written."""
+def publish(chosen: StudyRun, outcomes: Sequence[Any], began: float) -> OSError | None:
+    """Print and write the report; return the error if a file could not be written."""
+    if not outcomes:
+        print("no cell was run")
+        return None
     try:
-        print(f"{time.perf_counter() - began:.0f} s; written: {', '.join(kind.show(job, found))}")
+        report = chosen.function("report", "report")(chosen.job, outcomes)
+        print(f"\n{report.text}\n")
+        written = report.write(chosen.job.out, chosen.study)
+        print(f"{time.perf_counter() - began:.0f} s; written: {', '.join(written)}")
     except OSError as error:
         return error
     return None
 
 
-def job_of(words: Sequence[str]) -> tuple[Any, Any]:
-    """Read the job file that is named."""
-    if len(words) != 1 or words[0].startswith("-"):
-        raise ValueError(USAGE)
-    return read(words[0])
-
-
-def read(path: str | Path) -> tuple[Any, Any]:
-    """Give the module of the job's kind, and the job.
+def read(path: str | Path) -> StudyRun:
+    """Read a job file.
 
     Raises
     ------
@@ -76,10 +88,10 @@ def read(path: str | Path) -> tuple[Any, Any]:
     text = job_text(str(path))
     try:
         tree = tomllib.loads(text)
-        name = tree.pop("study", FIRST)
-        if name not in KINDS:
-            raise ValueError(f"unknown study {name!r}{nearest(str(name), KINDS)}; known: {', '.join(KINDS)}")
-        kind = importlib.import_module(KINDS[name])
-        return kind, kind.build(tree)
+        name = tree.pop("study", DEFAULT_STUDY)
+        if name not in STUDIES:
+            raise ValueError(f"unknown study {name!r}{nearest(str(name), STUDIES)}; known: {', '.join(STUDIES)}")
+        chosen = StudyRun(name, None)
+        return chosen._replace(job=chosen.function("job", "build")(tree))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -1,4 +1,4 @@
-"""The page of a study: what the paper claims, what we found, the verdicts, what was corrected or is not known."""
+"""The HTML page of a study: the paper's claim, the verdicts, the curves, what was corrected and what is unknown."""
 
 from __future__ import annotations
 
@@ -13,76 +13,76 @@ from mpiopt.results.html.charts import Chart
 from mpiopt.results.html.document import Page
 from mpiopt.results.html.html import Cell, Markup, folded, paragraph, section, table, tag, text
 
-SHOWN = 6  # comparisons of a fact; more are folded
+SHOWN = 6  # comparisons of a fact that are shown; a longer list is folded
 CSS = {"holds": "holds", "partly": "partly", "FAILS": "fails"}
 
 
 @dataclass(frozen=True)
-class Story:
-    """What a study's page says besides the facts that were judged."""
+class StudySummary:
+    """What the page of a study says besides the facts that were judged."""
 
     title: str
-    paper: str  # where it is from
-    claim: str  # the paper's, in our words
+    paper: str  # citation
+    claim: str  # the paper's claim, in our words
     question: str
-    corrected: Sequence[str]  # against the paper, its code, or what we took from them
+    corrected: Sequence[str]  # where this study differs from the paper or its code
     unknown: Sequence[str]  # what could not be recovered or explained
     charts: Sequence[Chart] = ()
     tables: Sequence[tuple[str, str]] = ()  # title and aligned text
 
 
-def write(out: str, tree: Mapping[str, Any], story: Story) -> list[str]:
-    """Write OUT.html; give its name, or what is missing for it.
+def write(out: str, tree: Mapping[str, Any], summary: StudySummary) -> str:
+    """Write OUT.html and return its name, or say what is missing for it.
 
     Raises
     ------
     OSError
-        Where it can not be written.
+        If the file cannot be written.
     """
     try:
-        image = page(tree, story).text().encode()
+        image = page(tree, summary).text().encode()
     except ValueError as error:
-        return [f"no page: {error}"]
+        return f"no page: {error}"
     write_whole(Path(f"{out}.html"), image)
-    return [f"{out}.html"]
+    return f"{out}.html"
 
 
-def page(tree: Mapping[str, Any], story: Story) -> Page:
-    """Give the page; `tree` is what OUT.json holds, with its `facts`."""
-    made = Page(story.title)
+def page(tree: Mapping[str, Any], summary: StudySummary) -> Page:
+    """Return the page; `tree` is the content of OUT.json."""
+    result = Page(summary.title)
     facts = tree.get("facts", [])
-    made.add(paragraph(story.paper, css="note"), paragraph(f"The paper claims: {story.claim}"))
-    made.add(paragraph(story.question), paragraph(tag("strong", counted(facts))))
-    made.add(section("Claims, figures, verdicts", verdicts(facts)))
-    if story.charts:
-        made.add(section("Curves", legend(story.charts), made.grid(story.charts)))
-    for title, points in (("What was corrected", story.corrected), ("What is not known", story.unknown)):
+    result.add(paragraph(summary.paper, css="note"), paragraph(f"The paper claims: {summary.claim}"))
+    result.add(paragraph(summary.question), paragraph(tag("strong", counted(facts))))
+    result.add(section("Claims, figures, verdicts", verdicts(facts)))
+    if summary.charts:
+        result.add(section("Curves", legend(summary.charts), result.grid(summary.charts)))
+    for title, points in (("What was corrected", summary.corrected), ("What is not known", summary.unknown)):
         if points:
-            made.add(section(title, tag("ul", *(tag("li", point) for point in points))))
-    if story.tables:
-        made.add(section("Tables", *(folded(title, text(words)) for title, words in story.tables)))
-    made.add(section("Job", folded("all its keys", text(json.dumps(tree.get("job", {}), indent=1)))))
-    return made
+            result.add(section(title, tag("ul", *(tag("li", point) for point in points))))
+    if summary.tables:
+        result.add(section("Tables", *(folded(title, text(words)) for title, words in summary.tables)))
+    result.add(section("Job", folded("all its keys", text(json.dumps(tree.get("job", {}), indent=1)))))
+    return result
 
 
 def counted(facts: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many claims hold."""
+    """Return a sentence that says how many claims hold."""
     judged = [fact["verdict"] for fact in facts if fact["verdict"] != "not run"]
     return f"{judged.count('holds')} of {len(judged)} claims hold, {judged.count('partly')} in part."
 
 
 def verdicts(facts: Sequence[Mapping[str, Any]]) -> Markup:
-    """Give a line for each claim."""
+    """Return a table with a row for each claim."""
     rows: list[list[Cell]] = [
         [fact["claim"], tag("span", fact["verdict"], css=CSS.get(fact["verdict"], "")), figures(fact["items"])]
         for fact in facts
     ]
-    made = table(["claim", "verdict", "our figure"], rows, identity="facts")
-    return Markup(made.replace("<td>", '<td class="long">'))
+    result = table(["claim", "verdict", "our figure"], rows, identity="facts")
+    return Markup(result.replace("<td>", '<td class="long">'))
 
 
 def figures(items: Sequence[Sequence[Any]]) -> Markup:
-    """Give the comparisons that a verdict rests on, those that do not hold first."""
+    """Return the comparisons of a fact as a list, those that do not hold first."""
     failed = [tag("li", f"✗ {words}", css="failed") for holds, words in items if not holds]
     held = [tag("li", words) for holds, words in items if holds]
     if len(items) <= SHOWN:
@@ -92,7 +92,7 @@ def figures(items: Sequence[Sequence[Any]]) -> Markup:
 
 
 def legend(charts: Sequence[Chart]) -> Markup:
-    """Give the names of all curves with their colours."""
+    """Return the names of all curves with their colours."""
     from mpiopt.results.html.report import entry
 
     found = {part.name: part.series for chart in charts for part in chart.parts if part.series >= 0}

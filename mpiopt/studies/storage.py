@@ -1,13 +1,10 @@
-"""Study files: the tables of every cell, the job, and where they come from.
-
-The HDF5 file of a study: a group for each cell, from the plain values that its JSON file holds.
-"""
+"""The HDF5 file of a study: one group for each cell, the job, and the provenance."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,47 +16,63 @@ from mpiopt.comm.threads import single
 from mpiopt.core.files import write_whole
 from mpiopt.core.hdf5 import FORMAT, LIBVER, check_format, open_read
 from mpiopt.results import provenance
-from mpiopt.results.provenance import Provenance
 
 STUDY = "mpiopt study"
 
 
 class StoredCell(NamedTuple):
-    """What is stored of a cell."""
+    """One group of the file."""
 
     attributes: Mapping[str, Any]
     tables: Mapping[str, NDArray[np.void]]
 
 
-def write_study(path: str | Path, kind: str, groups: Mapping[str, StoredCell], provenance: Provenance) -> None:
-    """Write the file, all or nothing.
+def write_study(
+    path: str | Path,
+    study: str,
+    cells: Sequence[StoredCell],
+    job: Mapping[str, Any],
+    seed: int | None = None,
+    data: str = "made up or as the job says",
+    objective: str = "",
+) -> None:
+    """Write the cells of a study, all or nothing; the seed is that of the job if none is given.
 
     Raises
     ------
     OSError
-        One line that names the file and the cause.
+        If the file cannot be written; one line names the file and the cause.
     """
+    origin = provenance.gather(
+        single(),
+        provenance.Provenance(
+            job=json.dumps(job),
+            seed=int(job.get("seed", 0)) if seed is None else seed,
+            data=data,
+            objective=objective,
+        ),
+    )
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:
-        f.attrs.update({"kind": STUDY, "format": FORMAT, "study": kind})
-        for name, (attributes, tables) in groups.items():
-            group = f.create_group(name)
+        f.attrs.update({"kind": STUDY, "format": FORMAT, "study": study})
+        for number, (attributes, tables) in enumerate(cells):
+            group = f.create_group(f"cell-{number:03d}")
             group.attrs.update(attributes)
             for key, table in tables.items():
                 group[key] = table
-        f["job"] = provenance.job
-        apart = {k: v for k, v in vars(provenance).items() if k not in ("job", "versions")}
-        f.create_group("provenance").attrs.update({**provenance.versions, **apart})
+        f["job"] = origin.job
+        apart = {k: v for k, v in vars(origin).items() if k not in ("job", "versions")}
+        f.create_group("provenance").attrs.update({**origin.versions, **apart})
     write_whole(Path(path), image.getvalue())
 
 
 def read_study(path: str | Path) -> dict[str, StoredCell]:
-    """Give the groups of a study file by name.
+    """Return the cells of a study file by the names of their groups.
 
     Raises
     ------
     ValueError
-        One line: missing, foreign or truncated file.
+        If the file is missing, truncated or of another program; the message is one line.
     """
     with open_read(Path(path)) as f:
         check_format(f, Path(path), STUDY)
@@ -67,29 +80,12 @@ def read_study(path: str | Path) -> dict[str, StoredCell]:
         return {n: StoredCell(dict(g.attrs), {key: g[key][()] for key in g}) for n, g in cells.items()}
 
 
-def write(path: str, kind: str, tree: Mapping[str, Any]) -> list[str]:
-    """Write the cells of a study and where they come from; give the name of the file.
-
-    Raises
-    ------
-    OSError
-        Where it can not be written; in one line.
-    """
-    job = tree["job"]
-    said = provenance.gather(
-        single(),
-        provenance.Provenance(job=json.dumps(job), seed=int(job.get("seed", 0)), data="made up or as the job says"),
-    )
-    write_study(path, kind, {f"cell-{i:03d}": group(cell) for i, cell in enumerate(tree["cells"])}, said)
-    return [path]
-
-
-def group(cell: Mapping[str, Any]) -> StoredCell:
-    """Give numbers and words as attributes, lists of numbers as arrays, all else as JSON."""
+def stored_cell(cell: Mapping[str, Any]) -> StoredCell:
+    """Return numbers and words of a cell as attributes, lists of numbers as arrays, everything else as JSON."""
     attributes: dict[str, Any] = {}
     tables: dict[str, NDArray[Any]] = {}
     for key, value in cell.items():
-        array = numbers(value)
+        array = _numbers(value)
         if array is not None:
             tables[key] = array
         else:
@@ -97,8 +93,8 @@ def group(cell: Mapping[str, Any]) -> StoredCell:
     return StoredCell(attributes, tables)
 
 
-def numbers(value: Any) -> NDArray[Any] | None:
-    """Give a list of numbers, or of as long lists of them, as an array; None for anything else."""
+def _numbers(value: Any) -> NDArray[Any] | None:
+    """Return a list of numbers, or of equally long lists of numbers, as an array; None for anything else."""
     if not isinstance(value, list) or not value:
         return None
     try:

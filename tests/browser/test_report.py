@@ -104,8 +104,10 @@ def test_a_run_by_itself(page, opened, tmp_path):
 def test_the_page_of_a_study(opened, tmp_path, view):
     parts = [curve("a <b>", [1, 2, 3, 4], [1, 0.1, 0.01, 1e-3]), curve("c", [1, 2, 3], [1, 0.5, 0.2], 1)]
     facts = [{"claim": "It holds", "verdict": "holds", "items": [[True, "1.0 x"]]}]
-    story = page_of_study.Story("T", "P", "C", "Q", ("x",), ("y",), (Chart("curves", "steps", "gap", parts, "log"),))
-    page_of_study.write(str(tmp_path / "s"), {"facts": facts, "job": {}}, story)
+    summary = page_of_study.StudySummary(
+        "T", "P", "C", "Q", ("x",), ("y",), (Chart("curves", "steps", "gap", parts, "log"),)
+    )
+    page_of_study.write(str(tmp_path / "s"), {"facts": facts, "job": {}}, summary)
     with opened(tmp_path / "s.html", *view) as shown:
         assert shown.evaluate(DRAWN) == [2]
         assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -15,8 +15,8 @@ import pytest
 
 from mpiopt.cluster.mpirun import find
 from mpiopt.studies.failure.job import build
-from mpiopt.studies.failure.outcome import from_json
-from mpiopt.studies.failure.process_run import Starter
+from mpiopt.studies.failure.outcome import from_plain
+from mpiopt.studies.failure.process_run import CellLauncher
 from mpiopt.studies.parameter_server.runtime.view import Role
 
 FIVE = ["sync-checkpoint[every=20]", "async-checkpoint", "sync-chain", "async-chain[every=20]", "stateless"]
@@ -51,7 +51,7 @@ def test_every_configuration_goes_on_after_its_server_is_killed(configuration, l
     fault = {"at": "0.6 s", "outage": "0.7 s"}
     job = build({"network": "mlp", "rows": 1000, "test_rows": 200, "seconds": 3.0, "detection": 0.4, "evaluate": 0.1,
                  "mode": "processes", "fault": [fault], "grid": [grid]})  # fmt: skip
-    found = from_json(Starter(job).start(0))
+    found = from_plain(CellLauncher(job).start(job.cells[0]))
     assert found.death == ("sigkill" if SURVIVES else "silent")
     assert [e.what for e in found.events if e.rank == 1][:2] == ["killed", "lost"]
     assert len(found.kills) == 1, found.events
@@ -75,7 +75,7 @@ def test_kills_from_outside_at_random_instants(tmp_path, launch):
             os.kill(chance.choice(pids[role]), signal.SIGKILL)
         said, errors = process.communicate(timeout=60)
     assert (tmp_path / "out.json").exists(), said + errors
-    found = from_json(json.loads((tmp_path / "out.json").read_text()))
+    found = from_plain(json.loads((tmp_path / "out.json").read_text()))
     lost = [e for e in found.events if e.what == "lost"]
     assert len(lost) == 2
     assert found.updates[-1].seconds > lost[-1].seconds
@@ -112,8 +112,8 @@ def test_without_fault_tolerance_the_server_falls_silent(tmp_path, mpirun):
     words = ["-m", "mpi4py", "-m", "mpiopt", "serve", path, "--out", tmp_path / "out.json"]
     done = mpirun(9, *words)
     assert done.returncode == 0, done.stderr
-    assert "the dead fall silent" in done.stdout
-    found = from_json(json.loads((tmp_path / "out.json").read_text()))
+    assert "dead ranks are silent" in done.stdout
+    found = from_plain(json.loads((tmp_path / "out.json").read_text()))
     assert found.death == "silent"
     assert found.updates[-1].seconds > 2.3
     assert {life.life for life in found.lives if life.rank == 1} == {0, 1}

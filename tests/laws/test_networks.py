@@ -64,11 +64,11 @@ def test_float32_is_float64_rounded(case):
 def test_steps_along_it_learn(case):
     network, shape, x, y = case
     w = network.start(shape, np.random.default_rng(2))
-    first, worse = network.value_gradient(w, x, y, shape, None)[0], network.right(w, x, y, shape)
+    first, worse = network.value_gradient(w, x, y, shape, None)[0], network.accuracy(w, x, y, shape)
     for _ in range(300):
         w = w - 0.05 * network.value_gradient(w, x, y, shape, None)[1]
     assert network.value_gradient(w, x, y, shape, None)[0] < 0.8 * first
-    assert worse <= network.right(w, x, y, shape) <= 1.0
+    assert worse <= network.accuracy(w, x, y, shape) <= 1.0
 
 
 def test_the_paper_s_network_has_its_parameters():
@@ -79,15 +79,15 @@ def test_dropout_keeps_the_mean_and_is_off_without_randomness():
     from mpiopt.studies.parameter_server.networks.layers import Dropout
 
     x = np.ones((200, 500))
-    y, stays = Dropout(0.25).forward(x[:0], x, np.random.default_rng(0))
+    y, kept = Dropout(0.25).forward(x[:0], x, np.random.default_rng(0))
     assert y.mean() == pytest.approx(1.0, abs=0.01)
     assert (y == 0).mean() == pytest.approx(0.25, abs=0.01)
-    assert (Dropout(0.25).back(x[:0], stays, x) == y).all()
+    assert (Dropout(0.25).back(x[:0], kept, x) == y).all()
     assert Dropout(0.25).forward(x[:0], x, None)[0] is x
 
 
 def test_the_maximum_of_equal_pixels_is_one_pixel():
-    from mpiopt.studies.parameter_server.networks.images import Pool
+    from mpiopt.studies.parameter_server.networks.layers import Pool
 
     x = np.ones((1, 4, 4, 2))
     y, kept = Pool().forward(x[:0], x, None)

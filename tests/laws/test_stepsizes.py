@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from mpiopt.consensus.coordinators.base import Coordinator
 from mpiopt.consensus.simulated import Simulation
 from mpiopt.consensus.topologies.base import Topology
 from mpiopt.studies.stepsize.job import rule_of
-from mpiopt.studies.stepsize.simulation import Together
+from mpiopt.studies.stepsize.simulation import SimulatedRanks
 from mpiopt.studies.stepsize.synthetic import make
 from tests.cases.graphs import strongly_connected
 
@@ -30,7 +31,7 @@ few = settings(max_examples=8, deadline=None, derandomize=True)
 
 def run(rule_name, problem, topology, coordinator, form, rounds, tuning, stop=0.0):
     """Return for each round every rank's model and step, and ‖Δḡ‖/‖Δx‖ of the last move."""
-    together = Together(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
+    together = SimulatedRanks(Simulation(Coordinator.make(coordinator), topology.graph(len(problem.c))))
     rule, states = (
         rule_of(rule_name, problem.smoothness),
         [dlas.blank(np.zeros(problem.c.shape[1])) for _ in problem.c],
@@ -168,9 +169,7 @@ def test_over_threads_it_is_the_simulation_to_the_last_bit(name, form):
 def test_the_mean_is_safe_only_below_a_bound(ranks, spread, seed):
     """On isotropic curvatures it converges below α = 2/(mean L_i · mean 1/L_i) and diverges beyond, as derived."""
     scales = np.geomspace(1.0, spread, ranks)
-    problem = problem_of(ranks, 1, 1.0, seed)
-    object.__setattr__(problem, "h", scales[:, None, None] * np.ones((ranks, 1, 1)))
-    problem.__post_init__()
+    problem = replace(problem_of(ranks, 1, 1.0, seed), h=scales[:, None, None] * np.ones((ranks, 1, 1)))
     bound = 2.0 / (scales.mean() * (1.0 / scales).mean())
     assert problem.safe_alpha == pytest.approx(bound)
     for times, converges in ((0.8, True), (1.25, False)):

@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
-from mpiopt.studies.saga_facts.cell import fitted, solve
 from mpiopt.studies.saga_facts.job import SHARDS, SagaCell, SagaStudy
+from mpiopt.studies.saga_facts.simulation import fitted, solve
 from mpiopt.studies.saga_facts.synthetic import make
 
 STUDY = {"rows": 1024, "features": 16, "repeats": 1}

@@ -115,7 +115,7 @@ def test_refusals_are_one_line(words, told):
 def test_obstacles_are_told(monkeypatch):
     monkeypatch.setattr(slow_link.os, "geteuid", lambda: 1000)
     monkeypatch.setattr(slow_link.shutil, "which", lambda name: f"/bin/{name}")
-    assert slow_link.obstacle() == "network namespaces want root, this is user 1000"
+    assert slow_link.obstacle() == "network namespaces need root; this is user 1000"
     monkeypatch.setattr(slow_link.shutil, "which", lambda name: None if name == "tc" else f"/bin/{name}")
     assert slow_link.obstacle().startswith("no tc on this machine")
 

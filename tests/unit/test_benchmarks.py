@@ -1,10 +1,9 @@
-"""The bench's own arithmetic: data, the optimum's bound, who is faster at what."""
+"""The arithmetic of the benchmarks: data, the bound of the optimum, ratios and goals."""
 
 import numpy as np
 import pytest
 
 from benchmarks import compressors, data, natural, overlap, race, slow_link, step_sizes, targets
-from benchmarks.ours import Optimum
 from benchmarks.peers import Solver
 from benchmarks.race import Times
 
@@ -37,9 +36,9 @@ def test_a_set_that_is_not_there_is_left_out(tmp_path, monkeypatch):
 
 def test_the_climb_notes_the_first_setting_that_reached_each_level():
     problem = data.Problem("ones", np.ones((4, 1)), np.ones(4))
-    best = Optimum(1.0, 0.0, 0.0)
+    best = data.Scale(1.0, 0.0)
     rests = {1: 1e-2, 2: 1e-5, 3: 1e-12}
-    solver = Solver("made up", lambda p, setting: rests[setting], [1, 2, 3])
+    solver = Solver("synthetic", lambda p, setting: rests[setting], [1, 2, 3])
     monkey = data.Problem.value
     try:
         data.Problem.value = lambda self, w: w
@@ -54,7 +53,7 @@ def test_a_peer_that_fails_ends_with_a_note():
     def broken(problem, setting):
         raise MemoryError("too little")
 
-    times = race.climb(Solver("broken", broken, [1]), None, Optimum(1.0, 0.0, 0.0), 1.0, 1)
+    times = race.climb(Solver("broken", broken, [1]), None, data.Scale(1.0, 0.0), 1.0, 1)
     assert times.note == "MemoryError: too little"
 
 
@@ -80,7 +79,7 @@ def test_every_goal_of_the_compressors_is_measured_for_the_largest_vector():
 
 
 def run_of(seconds, chosen=""):
-    return slow_link.Run(seconds, 1.0, 2.0, 0.0, 3.0, 4.0, 5, chosen)
+    return slow_link.LinkRun(seconds, 1.0, 2.0, 0.0, 3.0, 4.0, 5, chosen)
 
 
 def test_the_slow_links_table_and_verdicts():
@@ -88,24 +87,28 @@ def test_the_slow_links_table_and_verdicts():
     lines = slow_link.table("title", slow)
     assert lines[5].startswith("| quantised | 2.00 | 5.00 |")
     assert lines[7].endswith("rand-k: code 2: no |")
-    told = slow_link.verdicts(slow, {"auto": run_of(1.0, "compress none")})
-    assert "best is quantised, 5.00 times" in told[0]
-    assert "1.05 of the best: reached" in told[1]
-    assert told[2].endswith("compress none")
+    verdicts = slow_link.verdicts(slow, {"auto": run_of(1.0, "compress none")})
+    assert "best is quantised, 5.00 times" in verdicts[0]
+    assert "1.05 of the best: reached" in verdicts[1]
+    assert verdicts[2].endswith("compress none")
     assert "MISSED" in slow_link.verdicts(slow | {"auto": run_of(3.0)}, {})[1]
     assert slow_link.median([run_of(3.0), run_of(1.0), run_of(2.0)]).seconds == 2.0
 
 
-def test_what_is_not_waited_for_is_hidden():
+def test_the_part_without_a_wait_is_hidden():
     times = {"steps": 10.0, "exchange": 4.0, "in turn": 14.0, "overlapped": 10.5}
     assert overlap.hidden(times | {"waited": 1.0}) == pytest.approx(0.75)
     assert overlap.hidden(times | {"steps": 2.0, "waited": 2.0}) == 1.0
     assert overlap.hidden(times | {"waited": 4.0}) == 0.0
 
 
-def test_a_promise_kept_and_one_broken_are_told_apart():
-    kept, broken, never = natural.Ran(15.0, 0.0), natural.Ran(15.1, 0.0), natural.Ran(np.inf, 0.1)
-    best = natural.Ran(10.0, 0.0, 4.0)
+def test_ratios_above_the_promise_are_marked():
+    kept, broken, never = (
+        natural.RaceResult(15.0, 0.0),
+        natural.RaceResult(15.1, 0.0),
+        natural.RaceResult(np.inf, 0.1),
+    )
+    best = natural.RaceResult(10.0, 0.0, 4.0)
     assert [step_sizes.ratio(ran, best) for ran in (kept, broken, never)] == ["1.50", "1.51 MISSED", "MISSED"]
     assert step_sizes.ratio(never, never) == "–"
     row = {"auto": kept, "none fixed": never, "full fixed": best}

@@ -1,4 +1,4 @@
-"""Every compressor of the family against its formula for E[C(x) C(x)ᵀ], through its bytes, on Gaussian vectors."""
+"""Compare E[C(x) C(x)ᵀ] of every compressor plug-in, after encoding and decoding, with its formula; x is Gaussian."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import numpy as np
 
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.core.config.spec import spec_of
-from mpiopt.studies.compression.streams import root
-from mpiopt.studies.files import aligned
+from mpiopt.studies.compression.clients import root
+from mpiopt.studies.report import aligned
 
 FEATURES, SEED = 20, 23
-PAPER = {"levels": 1, "norm": "l2", "block": 0}  # the quantisation that has a formula
+PAPER = {"levels": 1, "norm": "l2", "block": 0}  # options of the quantisation that has a formula
 OPTIONS = {"quantised": PAPER, "stabilised": PAPER}
 ERRORS = 4.0  # standard errors of the measured matrix
 
 
 @dataclass(frozen=True)
 class Covariance:
-    """One compressor."""
+    """The measured covariance of one compressor."""
 
     name: str
-    error: float  # ‖measured − formula‖ / ‖formula‖, Frobenius; NaN where there is no formula
+    error: float  # ‖measured − formula‖ / ‖formula‖, Frobenius; NaN if there is no formula
     expected: float  # its standard error
     variance: float  # E‖C(x) − x‖²/E‖x‖², measured
     omega: float
 
     @property
     def verdict(self) -> str:
-        """Judge formula and ω."""
-        if not self.error <= ERRORS * self.expected + 1e-6:  # of wires in float32
+        """Whether the measured matrix agrees with the formula."""
+        if not self.error <= ERRORS * self.expected + 1e-6:  # messages are in float32
             return "no formula" if np.isnan(self.error) else "DIFFERS"
         return "agrees"
 
@@ -44,7 +44,7 @@ def measure(draws: int) -> list[Covariance]:
 
 
 def one(compressor: Compressor, x: np.ndarray, h: np.ndarray) -> Covariance:
-    """Compress the rows of x, (n, d) of covariance h."""
+    """Compress the rows of x, shape (n, d), of covariance h."""
     sent = np.array([compressor.decode(compressor.encode(v, k), len(v)) for k, v in enumerate(x)])
     found, formula = sent.T @ sent / len(x), compressor.second_moment(h)
     variance = float(((sent - x) ** 2).sum() / (x**2).sum())
@@ -57,7 +57,7 @@ def one(compressor: Compressor, x: np.ndarray, h: np.ndarray) -> Covariance:
 
 
 def table(found: list[Covariance], draws: int) -> str:
-    """Give a line for each compressor."""
+    """Return a line for each compressor."""
     head = ["compressor", "error of E[C Cᵀ]", "std err", "", "E‖C(x) − x‖²/E‖x‖²", "ω"]
     lines = [
         [c.name, f"{c.error:.3f}", f"{c.expected:.3f}", c.verdict, f"{c.variance:.3f}", f"{c.omega:.3f}"]

@@ -1,4 +1,4 @@
-"""The six columns of the paper's table: compressors matched to the variance of the quantisation, and their noise."""
+"""The six compressors of the paper's table, with equal variance ω, and the covariances of their outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpiopt.kernels import compressors
 
 Matrix = NDArray[np.float64]
-KINDS = {
+KERNEL_NUMBERS = {
     "none": compressors.NONE,
     "quantised": compressors.QUANTISED,
     "sparsified": compressors.SPARSIFIED,
@@ -23,29 +23,29 @@ KINDS = {
 
 
 class Moments(NamedTuple):
-    """What the covariance of a compressed vector depends on."""
+    """What the covariance of a compressed random vector g depends on."""
 
     second: Matrix  # (d, d) E g gᵀ
-    sample: Matrix  # (n, d) draws of g, for what no formula gives
+    sample: Matrix  # (n, d) draws of g, for compressors without a formula
 
 
 @dataclass(frozen=True)
 class Method:
-    """A compressor in d dimensions, as the kernel takes it."""
+    """A compressor in d dimensions, in the form that the kernel takes."""
 
     name: str
     d: int
-    option: float  # levels, p, h, k
+    option: float  # levels s, probability p, or number of kept directions h, k
     omega: float  # E‖C(x) − x‖² <= ω ‖x‖²
 
     @property
     def kind(self) -> int:
         """The kernel's number of the compressor."""
-        return KINDS[self.name]
+        return KERNEL_NUMBERS[self.name]
 
     @property
     def parts(self) -> tuple[float, float, float]:
-        """Give α, β, δ of E[C(g) C(g)ᵀ] = α M + β Diag(M) + δ Tr(M) I, M = E g gᵀ, without rounding."""
+        """α, β, δ of E[C(g) C(g)ᵀ] = α M + β Diag(M) + δ Tr(M) I, M = E g gᵀ, without rounding."""
         d, h = self.d, self.option
         if self.name == "participation":
             return 1.0 / h, 0.0, 0.0
@@ -60,7 +60,7 @@ class Method:
         return 1.0, 0.0, 0.0
 
     def moment(self, g: Moments) -> Matrix:
-        """Give E[C(g) C(g)ᵀ]."""
+        """Return E[C(g) C(g)ᵀ], shape (d, d)."""
         along, diagonal, round_ = self.parts
         own = diagonal * np.diag(g.second) + round_ * np.trace(g.second)
         if self.name == "quantised":
@@ -68,14 +68,14 @@ class Method:
         return np.asarray(along * g.second + np.diag(own))
 
     def rounding(self, x: Matrix) -> Matrix:
-        """Give the variance of each coordinate of quantised rows: (‖x‖/s)² f (1 − f), f = s|x_i|/‖x‖ mod 1."""
+        """Return the variance of each coordinate of quantised rows: (‖x‖/s)² f (1 − f), f = s|x_i|/‖x‖ mod 1."""
         unit = np.linalg.norm(x, axis=1, keepdims=True) / self.option
         fraction = np.abs(x) / np.where(unit > 0.0, unit, 1.0) % 1.0
         return np.asarray(unit**2 * fraction * (1.0 - fraction))
 
 
 def matched(d: int, levels: int) -> list[Method]:
-    """Give the six methods: with ω of the quantisation, p = 1/(ω + 1), h = k = max(1, ⌊d p⌋)."""
+    """Return the six methods with the ω of the quantisation: p = 1/(ω + 1), h = k = max(1, ⌊d p⌋)."""
     omega = min(d / levels**2, math.sqrt(d) / levels)
     p = 1.0 / (omega + 1.0)
     h = max(1, int(d * p))

@@ -1,11 +1,11 @@
-"""What averaged compressed SGD should reach: exact second moments of the linear recursion, for any number of steps.
+"""Predict the excess risk of averaged compressed SGD from exact second moments of its linear recursion.
 
-With the noise at w* alone this is the closed form, in each eigen-direction (λ, c), e = γλ, ρ = 1 − e:
+With the noise at w* alone the result for K steps is a closed form, in each eigen-direction (λ, c), e = γλ, ρ = 1 − e:
 
     excess = ½ Σ λ [c/(K λ)² Σ_{m=1}^{K} (1 − ρ^m)² + η₀² (ρ (1 − ρ^K)/(K e))²]  →  Tr(C_ania H⁻¹)/(2K)
 
-Away from w* the residuals are larger; this multiplicative noise is linear in E ηηᵀ, whose diagonal in the
-eigen-directions is carried along (`growth`).
+Away from w* the residuals are larger. This multiplicative noise is linear in E ηηᵀ, η = w − w*; the recursion keeps
+the diagonal of E ηηᵀ in the eigen-directions (`growth`).
 """
 
 from __future__ import annotations
@@ -13,90 +13,56 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.kernels.averaged_sgd import second_moments
+from mpiopt.studies.compression.clients import Clients
 from mpiopt.studies.compression.methods import Matrix, Method, Moments
 
 Vector = NDArray[np.float64]
-GAUSSIANS = 4000  # draws for the moments of a compressor that has no formula
-ROUNDS = 40  # of the fixed point for the memory's noise; each shrinks the error by four at least
-
-
-class Clients(Protocol):
-    """What a prediction needs to know of the clients."""
-
-    @property
-    def batch(self) -> int:
-        """Rows in a gradient; 0: all."""
-
-    @property
-    def best(self) -> Vector:
-        """w*, shape (d,)."""
-
-    @property
-    def hessian(self) -> Matrix:
-        """H, the mean of H_i."""
-
-    @property
-    def hessians(self) -> Matrix:
-        """H_i, shape (N, d, d)."""
-
-    def features(self, client: int, seed: int) -> Matrix:
-        """Rows of a client, (n, d)."""
-
-    def gradients(self) -> Matrix:
-        """∇F_i(w*), shape (N, d)."""
-
-    def residuals(self) -> Vector:
-        """v_i, shape (N,)."""
-
-    def covariances(self) -> Matrix:
-        """Cov of a client's gradient at w*, shape (N, d, d)."""
-
-    def moments(self, client: int, seed: int) -> Moments:
-        """What compressing the client's gradient at w* depends on."""
+GAUSSIANS = 4000  # draws for the moments of a compressor without a formula
+ROUNDS = 40  # of the fixed point for the memory's noise; each divides the error by four or more
+ROUNDS_QUANTISED = 8  # the same for the quantisation, whose moments take GAUSSIANS draws
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of the excess risk of w̄, at each mark."""
+    """The predicted excess risk of w̄ at each mark."""
 
     closed: Vector  # with the noise at w*
-    grown: Vector  # with the noise that grows with the distance
+    grown: Vector  # with noise that grows with the distance from w*
     spread: float  # standard deviation of one run / its mean, at the last mark
 
 
 def additive(clients: Clients, method: Method, memory: str, seed: int) -> Matrix:
-    """Give c_i/N² with C_ania = Σ_i c_i/N², shape (N, d, d): the covariance of what client i sends at w*."""
+    """Return c_i/N², shape (N, d, d); c_i is the covariance of what client i sends at w*, and C_ania = Σ_i c_i/N²."""
     g, plain = clients.gradients(), clients.covariances()
     found: list[Matrix] = []
     for i in range(len(g)):
         if memory == "difference":
-            found.append(remembered(method, plain[i], seed))
+            found.append(with_memory(method, plain[i], seed))
         else:
             found.append(method.moment(clients.moments(i, seed)) - np.outer(g[i], g[i]))
     return np.asarray(np.stack(found) / len(g) ** 2)
 
 
-def remembered(method: Method, plain: Matrix, seed: int) -> Matrix:
-    """Give the covariance of C(g − h) + h at w*, h the memory, whose own covariance V has 2 V = α C(Cov g + V)."""
+def with_memory(method: Method, plain: Matrix, seed: int) -> Matrix:
+    """Return the covariance of C(g − h) + h at w*; the covariance V of the memory h solves 2 V = α C(Cov g + V)."""
     rate = 0.5 / (method.omega + 1.0)
     v = np.zeros_like(plain)
     if not plain.any():
         return v
     z = np.random.default_rng(seed).standard_normal((GAUSSIANS, len(plain)))
-    for _ in range(ROUNDS if method.name != "quantised" else 8):
-        sent = compressed(method, plain + v, z)
+    for _ in range(ROUNDS if method.name != "quantised" else ROUNDS_QUANTISED):
+        sent = second_moment_of(method, plain + v, z)
         v = 0.5 * rate * sent
-    return compressed(method, plain + v, z) - v
+    return second_moment_of(method, plain + v, z) - v
 
 
-def compressed(method: Method, m: Matrix, z: Matrix) -> Matrix:
-    """Give E[C(g) C(g)ᵀ] for Gaussian g of covariance m, from standard normal z where it takes draws."""
+def second_moment_of(method: Method, m: Matrix, z: Matrix) -> Matrix:
+    """Return E[C(g) C(g)ᵀ] for Gaussian g of covariance m; if there is no formula, from standard normal draws z."""
     values, vectors = np.linalg.eigh(m)
     sample = z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T if method.name == "quantised" else z[:0]
     return method.moment(Moments(m, sample))
@@ -105,15 +71,15 @@ def compressed(method: Method, m: Matrix, z: Matrix) -> Matrix:
 def predict(
     clients: Clients, method: Method, memory: str, gamma: float, marks: Sequence[int], seed: int
 ) -> Prediction:
-    """Predict the excess risk of the average of the first k iterates from w = 0, for each k of `marks`."""
+    """Predict the excess risk of the average of the first k iterates from w = 0, for each k in `marks`."""
     noise = additive(clients, method, memory, seed)
     curve, axes = np.linalg.eigh(clients.hessian)
     curve, away = np.maximum(curve, 0.0), -clients.best @ axes
     c = np.einsum("aj,iab,bj->ij", axes, noise, axes)
     more = growth(clients, method, memory, axes, c, seed)
-    closed, grown = (carried(curve, c.sum(axis=0), g, away, gamma, marks) for g in (np.zeros_like(more), more))
+    closed, grown = (propagate(curve, c.sum(axis=0), g, away, gamma, marks) for g in (np.zeros_like(more), more))
     weight, last = 0.5 * curve / marks[-1] ** 2, grown[-1]
-    start = (away * travelled(gamma * curve, marks[-1])) ** 2
+    start = (away * geometric_sum(gamma * curve, marks[-1])) ** 2
     varied = np.maximum(last - start, 0.0)
     spread = np.sqrt((weight**2 * (2.0 * varied**2 + 4.0 * start * varied)).sum()) / (weight * last).sum()
     k = np.array(marks, float)[:, None]
@@ -122,10 +88,11 @@ def predict(
 
 
 def growth(clients: Clients, method: Method, memory: str, axes: Matrix, c: Matrix, seed: int) -> Matrix:
-    """Give G with Var ξ_j = Σ_i c_ij + Σ_l G_jl E η_l², j and l eigen-directions of H.
+    """Return G with Var ξ_j = Σ_i c_ij + Σ_l G_jl E η_l², where j and l are eigen-directions of H.
 
-    A row of client i has E (x·η)² x xᵀ = Tr(H_i S) H_i + 2 H_i S H_i, S = E ηηᵀ, of which a batch of b has 1/b, and
-    the mean's own square (1 − 1/b) H_i S H_i; H_i S H_i is no noise. A memory follows what changes slowly.
+    For one row of client i, E (x·η)² x xᵀ = Tr(H_i S) H_i + 2 H_i S H_i with S = E ηηᵀ. A batch of b rows has 1/b of
+    it, plus (1 − 1/b) H_i S H_i from the square of the mean; H_i S H_i itself is not noise. A memory follows slow
+    changes, so compression adds nothing.
     """
     g, count, batch = np.zeros_like(axes), len(c), clients.batch
     for i in range(count):
@@ -144,13 +111,13 @@ def growth(clients: Clients, method: Method, memory: str, axes: Matrix, c: Matri
 
 
 def spread_of(method: Method, u: Matrix, axes: Matrix) -> Matrix:
-    """Give q_jᵀ E[C C ᵀ] q_j for vectors of second moment u_l u_lᵀ, shape (j, l)."""
+    """Return q_jᵀ E[C Cᵀ] q_j for vectors of second moment u_l u_lᵀ, shape (j, l)."""
     along, diagonal, round_ = method.parts
     return np.asarray(along * (axes.T @ u) ** 2 + diagonal * (axes**2).T @ u**2 + round_ * (u**2).sum(axis=0))
 
 
-def carried(curve: Vector, c: Vector, more: Matrix, away: Vector, gamma: float, marks: Sequence[int]) -> Matrix:
-    """Give E A² for each mark and direction."""
+def propagate(curve: Vector, c: Vector, more: Matrix, away: Vector, gamma: float, marks: Sequence[int]) -> Matrix:
+    """Return E A², A the sum of the distances, for each mark and direction."""
     state, now = np.zeros((3, len(curve))), np.zeros(len(curve))
     state[0] = away**2
     squares = []
@@ -160,8 +127,8 @@ def carried(curve: Vector, c: Vector, more: Matrix, away: Vector, gamma: float, 
     return np.array(squares)
 
 
-def travelled(e: Vector, steps: int) -> Vector:
-    """Give Σ_{k=1}^{K} (1 − e)^k."""
+def geometric_sum(e: Vector, steps: int) -> Vector:
+    """Return Σ_{k=1}^{K} (1 − e)^k."""
     small = e * steps < 1e-9
     safe = np.where(small, 1.0, e)
     series = (1.0 - safe) * (1.0 - (1.0 - safe) ** steps) / safe

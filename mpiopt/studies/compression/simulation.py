@@ -1,31 +1,48 @@
-"""One run of a panel: all its compressors on the same stream of rows."""
+"""Run the panels: in each run, all compressors of a panel see the same stream of rows."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.comm.base import Comm
 from mpiopt.core import rng as randomness
 from mpiopt.kernels import averaged_sgd, compressors
 from mpiopt.kernels.averaged_sgd import SgdIterate, SgdMethod, SketchDraws
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.studies.cells import gather
+from mpiopt.studies.compression.clients import Clients, make, read
+from mpiopt.studies.compression.job import CompressionStudy, Panel
 from mpiopt.studies.compression.methods import Matrix, Method, matched
-from mpiopt.studies.compression.panel import Panel
-from mpiopt.studies.compression.prediction import Clients
+from mpiopt.studies.compression.outcome import CompressionOutcome
+from mpiopt.studies.compression.prediction import predict
 
 Vector = NDArray[np.float64]
 BLOCK = 2048  # rows drawn at a time
-RUN_SEED, METHOD_SEED = 13, 17
-MARKS = 8  # looks at w̄ in a decade of steps
+RUN_SEED, METHOD_SEED = 13, 17  # streams of random numbers
+MARKS = 8  # evaluations of w̄ in each decade of steps
 
 
-class SampleSource(Clients, Protocol):
-    """Clients whose rows can be drawn."""
+class PanelSource(NamedTuple):
+    """A panel and the clients of its data."""
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-        """Draw x (count, N, b, d) and y (count, N, b)."""
+    panel: Panel
+    source: Clients
+
+
+class RunCurves(NamedTuple):
+    """The curves of one run of a panel."""
+
+    panel: str
+    run: int
+    curves: list[list[float]]  # excess risk at the marks, for each variant
 
 
 @dataclass
@@ -37,9 +54,9 @@ class CompressedIterate:
     gamma: float
     w: Vector
     mean: Vector
-    held: Matrix  # (N, d) h_i
-    seed: NDArray[np.int64]  # (1,) of the next draw
-    scratch: Vector  # of the compressor
+    held: Matrix  # (N, d) memories h_i
+    seed: NDArray[np.int64]  # (1,) seed of the next draw
+    scratch: Vector  # work space of the compressor
     curve: list[float] = field(default_factory=list)  # excess risk of w̄ at the marks
 
     @property
@@ -53,7 +70,7 @@ class CompressedIterate:
 
 
 def gamma_of(panel: Panel, clients: Clients, method: Method) -> float:
-    """Give γ by the panel's rule."""
+    """Return γ by the panel's rule."""
     if panel.step == "horizon":
         return float(panel.iterations**-0.4)
     square = float(np.trace(clients.hessian))
@@ -61,17 +78,17 @@ def gamma_of(panel: Panel, clients: Clients, method: Method) -> float:
 
 
 def marks_of(iterations: int) -> list[int]:
-    """Give the steps at which w̄ is looked at, the last included."""
+    """Return the steps at which w̄ is evaluated; the last step is one of them."""
     count = round(MARKS * np.log10(iterations / 10.0)) + 1
     return sorted({*np.geomspace(10, iterations, max(count, 2)).astype(int).tolist(), iterations})
 
 
-def lanes_of(panel: Panel, source: Clients, seed: int, run: int) -> list[CompressedIterate]:
-    """Make the lanes of a run at w = 0."""
+def iterates_of(panel: Panel, source: Clients, seed: int, run: int) -> list[CompressedIterate]:
+    """Make the iterates of a run, all at w = 0."""
     clients, d = len(source.hessians), len(source.best)
     methods = {m.name: m for m in matched(d, panel.levels)}
     made = []
-    for i, (name, memory) in enumerate(panel.lanes()):
+    for i, (name, memory) in enumerate(panel.variants()):
         method, first = methods[name], randomness.seed_of(seed, METHOD_SEED + i, run, 0) >> 1
         zero = (np.zeros(d), np.zeros(d), np.zeros((clients, d)), np.array([first]))
         scratch = compressors.scratch(method.kind, method.option, d)
@@ -79,54 +96,107 @@ def lanes_of(panel: Panel, source: Clients, seed: int, run: int) -> list[Compres
     return made
 
 
-def simulate(panel: Panel, source: SampleSource, seed: int, run: int) -> list[CompressedIterate]:
-    """Do the K steps of a run on every lane; the curves end with the excess risk of the last average."""
+def simulate(panel: Panel, source: Clients, seed: int, run: int) -> list[CompressedIterate]:
+    """Do the K steps of a run for every compressor; the curves end with the excess risk of the last average."""
     rng = np.random.default_rng((seed, RUN_SEED, run))
-    lanes = lanes_of(panel, source, seed, run)
+    iterates = iterates_of(panel, source, seed, run)
     hessian, best, done = source.hessian, source.best, 0
     size = max(1, BLOCK // (len(source.hessians) * panel.batch))
     for mark in marks_of(panel.iterations):
         while done < mark:
             count = min(size, mark - done)
-            advance(panel, source, lanes, count, done, rng)
+            advance(panel, source, iterates, count, done, rng)
             done += count
-        for lane in lanes:
-            away = lane.mean - best
-            lane.curve.append(float(0.5 * away @ hessian @ away))
-    return lanes
+        for iterate in iterates:
+            away = iterate.mean - best
+            iterate.curve.append(float(0.5 * away @ hessian @ away))
+    return iterates
 
 
 def advance(
     panel: Panel,
-    source: SampleSource,
-    lanes: list[CompressedIterate],
+    source: Clients,
+    iterates: list[CompressedIterate],
     count: int,
     done: int,
     rng: np.random.Generator,
 ) -> None:
-    """Do `count` steps on every lane."""
-    sketching = any(lane.method.name == "sketch" for lane in lanes)
+    """Do `count` steps for every compressor."""
     none = SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
-    drawn = sketches(count, source, lanes, rng) if sketching else none
+    sketching = any(iterate.method.name == "sketch" for iterate in iterates)
+    drawn = sketches(count, source, iterates, rng) if sketching else none
     whole = panel.gradient == "whole"
     x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, rng)
-    for lane in lanes:
-        mine = drawn if lane.method.name == "sketch" else none
-        iterate = SgdIterate(lane.w, lane.mean, lane.held, lane.seed, lane.scratch)
+    for iterate in iterates:
+        mine = drawn if iterate.method.name == "sketch" else none
+        vectors = SgdIterate(iterate.w, iterate.mean, iterate.held, iterate.seed, iterate.scratch)
         if whole:
-            averaged_sgd.whole_gradient_steps(count, source.hessian, aims(source), lane.call(done), iterate, mine)
+            averaged_sgd.whole_gradient_steps(count, source.hessian, aims(source), iterate.call(done), vectors, mine)
         else:
-            averaged_sgd.stream_steps(x, y, lane.call(done), iterate, mine)
+            averaged_sgd.stream_steps(x, y, iterate.call(done), vectors, mine)
 
 
 def aims(source: Clients) -> Matrix:
-    """Give H w_i for clients that share H: H w* − ∇F_i(w*), shape (N, d)."""
+    """Return H w_i for clients that share H: H w* − ∇F_i(w*), shape (N, d)."""
     return source.hessian @ source.best - source.gradients()
 
 
-def sketches(count: int, source: Clients, lanes: list[CompressedIterate], rng: np.random.Generator) -> SketchDraws:
-    """Draw the random numbers for the sketches of `count` steps."""
+def sketches(count: int, source: Clients, iterates: list[CompressedIterate], rng: np.random.Generator) -> SketchDraws:
+    """Draw the random numbers of the sketches of `count` steps: directions (count, N, d) and lengths b (count, N)."""
     clients, d = len(source.hessians), len(source.best)
-    h = next(lane.method.option for lane in lanes if lane.method.name == "sketch")
+    h = next(iterate.method.option for iterate in iterates if iterate.method.name == "sketch")
     parts = rng.beta(0.5 * h, 0.5 * (d - h), (count, clients)) if h < d else np.ones((count, clients))
     return SketchDraws(rng.standard_normal((count, clients, d)), parts)
+
+
+def run(job: CompressionStudy, comm: Comm, stop: StopSignal) -> list[CompressionOutcome]:
+    """Run this rank's share of all runs of all panels on its threads, and predict; rank 0 returns the outcomes."""
+    sources = open_sources(job, comm)
+    tasks = [(one, number) for one in sources for number in range(one.panel.runs)][comm.rank :: comm.size]
+
+    def task(place: tuple[PanelSource, int]) -> RunCurves | None:
+        (panel, source), number = place
+        if stop.level:
+            return None
+        begin = time.perf_counter()
+        iterates = simulate(panel, source, job.seed, number)
+        print(f"{panel.name}, run {number + 1}: {time.perf_counter() - begin:.1f} s", flush=True)
+        return RunCurves(panel.name, number, [iterate.curve for iterate in iterates])
+
+    with ThreadPoolExecutor(job.threads or max(1, (os.cpu_count() or 1) // comm.size)) as pool:
+        done = [found for found in pool.map(task, tasks) if found]
+    curves = {(found.panel, found.run): found.curves for found in gather(comm, done)}
+    outcomes: list[CompressionOutcome] = []
+    for panel, source in sources if comm.rank == 0 else ():
+        runs = [curves[panel.name, r] for r in range(panel.runs) if (panel.name, r) in curves]
+        outcomes += outcomes_of(panel, source, runs, job.seed) if runs else []
+    return outcomes
+
+
+def open_sources(job: CompressionStudy, comm: Comm) -> list[PanelSource]:
+    """Make or read the clients of each panel; a panel whose file is absent is skipped, and rank 0 says so."""
+    found = []
+    for panel in job.panels:
+        try:
+            found.append(PanelSource(panel, read(panel, job.folder) if panel.data else make(panel, job.seed)))
+        except OSError as error:
+            if comm.rank == 0:
+                print(f"{panel.name}: skipped, {error}", flush=True)
+    return found
+
+
+def outcomes_of(
+    panel: Panel, source: Clients, runs: Sequence[list[list[float]]], seed: int
+) -> list[CompressionOutcome]:
+    """Return the outcomes of a panel: all runs of each variant beside the prediction."""
+    methods = {m.name: m for m in matched(len(source.best), panel.levels)}
+    marks, found = marks_of(panel.iterations), []
+    for i, (name, memory) in enumerate(panel.variants()):
+        method, curves = methods[name], [variants[i] for variants in runs]
+        gamma = gamma_of(panel, source, method)
+        p = predict(source, method, memory, gamma, marks, seed)
+        closed, grown = p.closed.tolist(), p.grown.tolist()
+        found.append(
+            CompressionOutcome(panel, name, memory, gamma, method.omega, marks, curves, closed, grown, p.spread)
+        )
+    return found

@@ -1,4 +1,4 @@
-"""What came out of a cell, and what is read from it; pure."""
+"""The outcome of a cell, and the figures derived from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mpiopt.studies.failure.job import FailureCell
 from mpiopt.studies.parameter_server.runtime.actor import Counts
-from mpiopt.studies.parameter_server.runtime.record import Judged, ServerEvent, ServerLog, Update
+from mpiopt.studies.parameter_server.runtime.log import Accuracy, ServerEvent, ServerLog, Update
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
 from mpiopt.studies.parameter_server.runtime.view import Role
 
@@ -16,66 +16,78 @@ VIRTUAL = "virtual"
 
 
 class RankLifetime(NamedTuple):
-    """A rank in one of its lives."""
+    """A rank from one start to its death or to the end of the run."""
 
     rank: int
-    life: int
+    life: int  # 0 for the first, one more after each death
     role: Role
     counts: Counts
 
 
 @dataclass(frozen=True)
 class FailureOutcome:
-    """A run."""
+    """A run; the names of the fields are keys of OUT.json."""
 
     cell: FailureCell
-    death: str  # virtual, sigkill or silent
-    ranks: int  # with a role at the start, without the registry and spares
-    size: int  # of the model, in numbers
+    death: str  # how ranks die: virtual, sigkill or silent
+    ranks: int  # servers, stores and workers at the start
+    size: int  # number of parameters
     updates: list[Update]
-    judged: list[Judged]
+    judged: list[Accuracy]
     events: list[ServerEvent]
     lives: list[RankLifetime]
 
+    @property
+    def text(self) -> str:
+        """The cell and how it ended."""
+        return (
+            f"{self.cell.text}: {self.final:.3f}, {len(self.updates)} updates, {len(self.kills)} kills ({self.death})"
+        )
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the outcome as plain values."""
+        lives = [[*life[:3], dataclasses.astuple(life.counts)] for life in self.lives]
+        return {**vars(self), "lives": lives}
+
     def total(self, name: str) -> float:
-        """Add up a counter of all lives."""
+        """Return the sum of a counter over all ranks and lives."""
         return float(sum(getattr(life.counts, name) for life in self.lives))
 
     def most(self, name: str) -> float:
-        """Give the largest of a counter."""
+        """Return the largest value of a counter."""
         return float(max((getattr(life.counts, name) for life in self.lives), default=0))
 
     @property
     def held(self) -> int:
-        """Bytes of weights and gradients: the most that each rank kept at once, over all ranks."""
+        """Bytes of weights and gradients: the most that each rank kept at once, summed over ranks."""
         most: dict[int, int] = {}
         for life in self.lives:
             most[life.rank] = max(most.get(life.rank, 0), life.counts.held)
         return sum(most.values())
 
     def idle(self, role: Role) -> float:
-        """Give the seconds of waiting of all ranks with a role."""
+        """Return the seconds that all ranks with a role waited."""
         return float(sum(life.counts.idle for life in self.lives if life.role is role))
 
     def time_to(self, accuracy: float) -> float | None:
-        """Give the first time at which the accuracy was reached."""
+        """Return the first time at which the accuracy was reached."""
         return next((j.seconds for j in self.judged if j.accuracy >= accuracy), None)
 
     @property
     def final(self) -> float:
-        """The mean of the last five accuracies, as in the paper's figures."""
+        """Mean of the last five accuracies, as in the paper's figures."""
         last = [j.accuracy for j in self.judged[-5:]]
         return sum(last) / len(last) if last else float("nan")
 
     @property
     def kills(self) -> list[Kill]:
-        """The deaths of serving servers."""
+        """The deaths of serving servers, in order."""
         lost = [e for e in self.events if e.what == "lost" and e.role is Role.SERVER and e.first]
         found = [self._kill(e) for e in lost]
         return [kill for kill in found if kill is not None]
 
     def _kill(self, lost: ServerEvent) -> Kill | None:
-        """Look at the last update before a death was noticed, and at the first after."""
+        """Compare the last update before a death was noticed with the first update after."""
         killed = [e for e in self.events if e.what == "killed" and e.rank == lost.rank and e.seconds <= lost.seconds]
         when = killed[-1].seconds if killed else lost.seconds
         before = [u for u in self.updates if u.seconds <= lost.seconds]
@@ -94,38 +106,28 @@ class Kill(NamedTuple):
 
     seconds: float
     downtime: float  # from the last update before to the first after
-    undone: int  # updates that were lost
+    undone: int  # updates lost by the death
     backlog: int  # gradients in the first update after
-    before: float  # accuracies
-    after: float
+    before: float  # accuracy
+    after: float  # accuracy
 
 
-def outcome(
-    cell: FailureCell, record: ServerLog, task: ServerTask, test: Any, death: str, ranks: int
-) -> FailureOutcome:
-    """Judge the weights of a run."""
-    judged = record.judged(lambda w: task.accuracy(w, test))
-    lives = [
-        RankLifetime(*key, record.roles.get(key, Role.SPARE), counts) for key, counts in sorted(record.lives.items())
-    ]
+def outcome(cell: FailureCell, log: ServerLog, task: ServerTask, test: Any, death: str, ranks: int) -> FailureOutcome:
+    """Evaluate the weights of a run."""
+    judged = log.accuracies(lambda w: task.accuracy(w, test))
+    lives = [RankLifetime(*key, log.roles.get(key, Role.SPARE), counts) for key, counts in sorted(log.counts.items())]
     size = task.network.size(task.shape)
-    return FailureOutcome(cell, death, ranks, size, record.updates, judged, record.events, lives)
+    return FailureOutcome(cell, death, ranks, size, log.updates, judged, log.events, lives)
 
 
-def as_json(o: FailureOutcome) -> dict[str, Any]:
-    """Give an outcome as plain values."""
-    lives = [[*life[:3], dataclasses.astuple(life.counts)] for life in o.lives]
-    return {**vars(o), "lives": lives}
-
-
-def from_json(tree: dict[str, Any]) -> FailureOutcome:
-    """Give the outcome back."""
+def from_plain(tree: dict[str, Any]) -> FailureOutcome:
+    """Return the outcome whose plain values are given."""
     return FailureOutcome(
         **{
             **tree,
             "cell": FailureCell(*tree["cell"]),
             "updates": [Update(*u) for u in tree["updates"]],
-            "judged": [Judged(*j) for j in tree["judged"]],
+            "judged": [Accuracy(*j) for j in tree["judged"]],
             "events": [ServerEvent(s, what, rank, Role(role), one) for s, what, rank, role, one in tree["events"]],
             "lives": [RankLifetime(rank, life, Role(role), Counts(*c)) for rank, life, role, c in tree["lives"]],
         }

@@ -1,1 +1,1 @@
-"""The parameter server of the failure study."""
+"""The parameter servers of the failure study: configurations, networks, rules for backlogs, and their runtime."""

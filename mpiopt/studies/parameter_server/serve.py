@@ -1,4 +1,4 @@
-"""The command `serve`: one cell of a failure study between these ranks, which may be killed."""
+"""The command `serve`: run one cell of a failure study on these ranks, which may be killed."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from mpiopt.core.config.flags import parse
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies import command
 from mpiopt.studies.failure.job import FailureCell, FailureStudy, from_plain, server_of
-from mpiopt.studies.failure.outcome import as_json, outcome
+from mpiopt.studies.failure.outcome import outcome
 from mpiopt.studies.parameter_server.runtime.examples import Sets
-from mpiopt.studies.parameter_server.runtime.host import cast
-from mpiopt.studies.parameter_server.runtime.process import SIGKILL, SILENT, ProcessMailbox
-from mpiopt.studies.parameter_server.runtime.record import ServerLog
-from mpiopt.studies.parameter_server.runtime.run import ServerRun, run
+from mpiopt.studies.parameter_server.runtime.host import actors_of
+from mpiopt.studies.parameter_server.runtime.log import ServerLog
+from mpiopt.studies.parameter_server.runtime.process import SIGKILL, SILENT, ProcessMailbox, ServerRun, run
 from mpiopt.studies.parameter_server.runtime.view import Role, View
 
 USAGE = "serve JOB.toml [--cell N] [--out FILE.json], on as many ranks as the cell has roles"
-FAREWELL = 0.3  # seconds
+FLUSH_SECONDS = 0.3  # in which MPI sends the last heartbeat
 
 
 def serve(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
-    """Run a cell; where MPI survives deaths this is the end of the process."""
+    """Run a cell; if MPI survives the death of ranks, the process ends here."""
     with comm.agree_on_errors():
         job, cell, out = chosen(words, comm.size)
         sets = job.sets()
-    stage = Stage(job, cell, sets, comm, out)
+    cell_run = CellRun(job, cell, sets, comm, out)
     if (raw := comm.raw) is not None:
         from mpiopt.comm.mpi.fault_tolerant_mailbox import FaultTolerantMailbox, survives
 
         if survives():
-            stage.mortal(FaultTolerantMailbox(raw))
-    stage.silent()
+            cell_run.run_mortal(FaultTolerantMailbox(raw))
+    cell_run.run_silent()
     return 0
 
 
@@ -51,7 +50,7 @@ def chosen(words: Sequence[str], size: int) -> tuple[FailureStudy, FailureCell, 
     Raises
     ------
     ValueError
-        For wrong words, or another number of ranks than the cell needs.
+        If the words are wrong, or the cell needs another number of ranks.
     """
     paths, settings = parse(words, {"cell": True, "out": True})
     flags = dict(settings)
@@ -64,7 +63,7 @@ def chosen(words: Sequence[str], size: int) -> tuple[FailureStudy, FailureCell, 
     cell = job.cells[int(number)]
     view = job.view(cell)
     if len(view.places) != size:
-        counts = ", ".join(f"{len(view.having(role))} {role.name.lower()}" for role in list(Role)[1:])
+        counts = ", ".join(f"{len(view.with_role(role))} {role.name.lower()}" for role in list(Role)[1:])
         raise ValueError(f"{paths[0]}, cell {number}: start it on {len(view.places)} ranks, not {size}: {counts}")
     return job, cell, flags.get("out", "")
 
@@ -73,15 +72,15 @@ def read(path: str) -> FailureStudy:
     """Read a job of the study `failure`, or its plain values."""
     if path.endswith(".json"):
         return from_plain(json.loads(Path(path).read_text()))
-    _, job = command.read(path)
+    job = command.read(path).job
     if not isinstance(job, FailureStudy):
         raise ValueError(f'{path}: serve takes a job with study = "failure"')
     return job
 
 
 @dataclass(eq=False)
-class Stage:
-    """A cell about to be run."""
+class CellRun:
+    """One cell on the ranks of a communicator."""
 
     job: FailureStudy
     cell: FailureCell
@@ -92,15 +91,15 @@ class Stage:
     def __post_init__(self) -> None:
         self.task, self.view = self.job.task(self.cell, self.sets), self.job.view(self.cell)
 
-    def mortal(self, mail: ProcessMailbox) -> None:
-        """Run where processes may die, and leave without MPI's own end, which waits for the dead."""
-        code, lost = 1, mail.lost  # type: ignore[attr-defined]
+    def run_mortal(self, mailbox: ProcessMailbox) -> None:
+        """Run processes that may be killed; end without MPI_Finalize, which would wait for dead ranks."""
+        code, failed = 1, mailbox.lost  # type: ignore[attr-defined]
         try:
-            record = self.run(mail, SIGKILL, lost)
-            if record is not None:
-                self.finish(record, SIGKILL)
+            log = self.run(mailbox, SIGKILL, failed)
+            if log is not None:
+                self.finish(log, SIGKILL)
             else:
-                farewell(mail)
+                flush(mailbox)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -109,27 +108,27 @@ class Stage:
             sys.stderr.flush()
             os._exit(code)
 
-    def silent(self) -> None:
-        """Run where the dead come back."""
-        record = self.run(self.comm, SILENT, None)
+    def run_silent(self) -> None:
+        """Run with ranks that are silent during an outage."""
+        log = self.run(self.comm, SILENT, None)
         self.comm.drain()
         with self.comm.agree_on_errors():
-            if record is not None:
-                self.finish(record, SILENT)
+            if log is not None:
+                self.finish(log, SILENT)
 
-    def run(self, mail: ProcessMailbox, death: str, lost: Collection[int] | None) -> ServerLog | None:
-        """Say who is who, and run."""
+    def run(self, mailbox: ProcessMailbox, death: str, failed: Collection[int] | None) -> ServerLog | None:
+        """Print the processes of all ranks, and run."""
         announce(self.comm, self.view, death)
         server = server_of(self.cell)
         plan = ServerRun(
-            self.view, cast(server, self.task), self.job.rules, self.job.plan(self.cell), self.job.evaluate
+            self.view, actors_of(server, self.task), self.job.timing, self.job.plan(self.cell), self.job.evaluate
         )
-        return run(plan, self.task, self.comm, mail, death, lost)
+        return run(plan, self.task, self.comm, mailbox, death, failed)
 
-    def finish(self, record: ServerLog, death: str) -> None:
-        """Judge, print and write what was found."""
+    def finish(self, log: ServerLog, death: str) -> None:
+        """Evaluate, print and write the outcome."""
         reserved = sum(place.role not in (Role.SPARE, Role.REGISTRY) for place in self.view.places)
-        found = outcome(self.cell, record, self.task, self.sets.test, death, reserved)
+        found = outcome(self.cell, log, self.task, self.sets.test, death, reserved)
         for event in found.events:
             print(f"{event.seconds:8.2f} s  rank {event.rank} ({event.role.name.lower()}) {event.what}")
         for kill in found.kills:
@@ -137,23 +136,23 @@ class Stage:
         print(f"accuracy {found.final:.3f}, {len(found.updates)} updates, deaths: {death}", flush=True)
         if self.out:
             partial = Path(f"{self.out}.partial")
-            partial.write_text(json.dumps(as_json(found)))
+            partial.write_text(json.dumps(found.as_plain()))
             os.replace(partial, self.out)
 
 
 def announce(comm: Comm, view: View, death: str) -> None:
-    """Print the process of every rank: whoever wants to kill one from outside must know it."""
+    """Print the process of every rank, which a user needs to kill a rank from outside."""
     pids = np.concatenate(comm.allgather(np.array([os.getpid()])))
     if comm.rank == 0:
         for rank, (pid, place) in enumerate(zip(pids.tolist(), view.places, strict=True)):
             print(f"rank {rank} {place.role.name.lower()} pid {pid}")
-        how = "processes are killed" if death == SIGKILL else "this MPI does not survive kills: the dead fall silent"
+        how = "processes are killed" if death == SIGKILL else "this MPI does not survive kills: dead ranks are silent"
         print(f"deaths: {how}", flush=True)
 
 
-def farewell(mail: ProcessMailbox) -> None:
-    """Let MPI move on until the last beat has left."""
-    end = time.monotonic() + FAREWELL
+def flush(mailbox: ProcessMailbox) -> None:
+    """Let MPI send the last heartbeat."""
+    end = time.monotonic() + FLUSH_SECONDS
     while time.monotonic() < end:
-        mail.receive_available()
+        mailbox.receive_available()
         time.sleep(0.005)

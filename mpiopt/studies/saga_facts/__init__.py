@@ -1,5 +1,5 @@
-"""Does distributed SAGA behave as its analysis says?
+"""The study `saga-facts`: does distributed SAGA behave as its analysis says?
 
-Every cell of the grid runs on ranks that are threads taking turns (comm/lockstep.py), so that it is deterministic and
-needs no MPI; under mpirun the cells are dealt to the ranks.
+The ranks of a cell are threads that take turns (comm/lockstep.py), so that a run is deterministic and needs no MPI;
+under mpirun the cells are dealt to the processes.
 """

@@ -1,9 +1,11 @@
-"""The data of the study: f_i(x) = ‖A_i x − b_i‖²/(2m) on every rank, with L_i from 1 to the spread on a log scale."""
+"""Synthetic least squares: f_i(x) = ‖A_i x − b_i‖²/(2m) on rank i, with L_i from 1 to the spread on a log scale."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +13,22 @@ from numpy.typing import NDArray
 from mpiopt.core.config.job import at_least
 
 Vector = NDArray[np.float64]
-Part = tuple[Vector, Vector]  # A_i (rows, features) and b_i of a rank
-NOISE = 0.1  # of the right-hand sides, in units of the rank's scale
+NOISE = 0.1  # standard deviation of the noise in b_i, in units of the rank's scale
 
 
-def check_sizes(rows: int, features: int, condition: float) -> None:
-    """Refuse sizes of which no such data can be made."""
-    at_least("rows", rows, 2)
-    at_least("features", features, 1)
-    at_least("condition", condition, 1)
-    if rows < features:
-        raise ValueError(f"rows must be at least features, {features}, not {rows}")
+class RankRows(NamedTuple):
+    """The rows of one rank."""
+
+    a: Vector  # (rows, features)
+    b: Vector  # (rows,)
+
+
+def check_problem(job: Any) -> None:
+    """Refuse sizes, a seed or a budget for which no problem can be made; `job` is a study with these fields."""
+    for name, least in (("rows", 2), ("features", 1), ("condition", 1), ("seed", 0), ("max_iterations", 1)):
+        at_least(name, getattr(job, name), least)
+    if job.rows < job.features:
+        raise ValueError(f"rows must be at least features, {job.features}, not {job.rows}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +38,15 @@ class SyntheticRegression:
     h: NDArray[np.float64]  # (n, d, d)
     c: NDArray[np.float64]  # (n, d)
 
-    def __post_init__(self) -> None:
-        mean, right = self.h.mean(axis=0), self.c.mean(axis=0)
-        object.__setattr__(self, "_whole", (mean, np.linalg.solve(mean, right)))
+    @cached_property
+    def curvature(self) -> Vector:
+        """H of F, shape (d, d)."""
+        return np.asarray(self.h.mean(axis=0))
+
+    @cached_property
+    def optimum(self) -> Vector:
+        """x*, shape (d,)."""
+        return np.asarray(np.linalg.solve(self.curvature, self.c.mean(axis=0)))
 
     @property
     def limits(self) -> Vector:
@@ -43,7 +56,7 @@ class SyntheticRegression:
     @property
     def smoothness(self) -> float:
         """L of F."""
-        return float(np.linalg.eigvalsh(self.h.mean(axis=0))[-1])
+        return float(np.linalg.eigvalsh(self.curvature)[-1])
 
     @property
     def safe_alpha(self) -> float:
@@ -52,14 +65,14 @@ class SyntheticRegression:
         return float(2.0 / (limits.mean() * (1.0 / limits).mean()))
 
     def gradient(self, rank: int, x: Vector) -> Vector:
-        """Give ∇f_i(x)."""
+        """Return ∇f_i(x)."""
         return np.asarray(self.h[rank] @ x - self.c[rank])
 
     def gap(self, x: Vector) -> float:
-        """Give (F(x) − F*)/(F(0) − F*), from the distances to the optimum, thus exact near it."""
-        mean, best = self._whole  # type: ignore[attr-defined]
+        """Return (F(x) − F*)/(F(0) − F*), computed from the distance to the optimum and so exact near it."""
+        h, best = self.curvature, self.optimum
         with np.errstate(over="ignore", invalid="ignore"):
-            return float((x - best) @ mean @ (x - best) / (best @ mean @ best))
+            return float((x - best) @ h @ (x - best) / (best @ h @ best))
 
 
 def make(
@@ -67,18 +80,11 @@ def make(
 ) -> dict[float, SyntheticRegression]:
     """Make one problem for each spread, one after the other from one generator."""
     rng = np.random.default_rng(seed)
-    return {spread: one(ranks, rows, features, condition, spread, rng) for spread in spreads}
+    return {spread: whole(data(ranks, rows, features, condition, spread, rng)) for spread in spreads}
 
 
-def one(
-    ranks: int, rows: int, features: int, condition: float, spread: float, rng: np.random.Generator
-) -> SyntheticRegression:
-    """Make a problem."""
-    return whole(data(ranks, rows, features, condition, spread, rng))
-
-
-def whole(parts: Sequence[Part]) -> SyntheticRegression:
-    """Give curvatures and right-hand sides of the ranks' rows."""
+def whole(parts: Sequence[RankRows]) -> SyntheticRegression:
+    """Return curvatures and right-hand sides of the rows of all ranks."""
     return SyntheticRegression(
         np.array([a.T @ a / len(a) for a, _ in parts]), np.array([a.T @ b / len(a) for a, b in parts])
     )
@@ -86,12 +92,12 @@ def whole(parts: Sequence[Part]) -> SyntheticRegression:
 
 def data(
     ranks: int, rows: int, features: int, condition: float, spread: float, rng: np.random.Generator
-) -> list[Part]:
-    """Make the rows of each rank; columns shrink so that their curvature has the condition."""
+) -> list[RankRows]:
+    """Draw the rows of each rank; columns get smaller so that the curvature has this condition number."""
     truth = rng.standard_normal(features)
     columns = np.logspace(0.0, -0.5 * np.log10(condition), features)
     found = []
     for scale in np.logspace(0.0, 0.5 * np.log10(spread), ranks):
         a = scale * columns * rng.standard_normal((rows, features))
-        found.append((a, a @ truth + NOISE * scale * rng.standard_normal(rows)))
+        found.append(RankRows(a, a @ truth + NOISE * scale * rng.standard_normal(rows)))
     return found

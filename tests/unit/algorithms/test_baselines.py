@@ -163,9 +163,9 @@ def test_local_sgd_with_one_block_is_gradient_descent():
 @pytest.mark.parametrize(("compressor", "memory"), [("none", "difference"), ("quantised[levels=2]", "none")])
 def test_compressed_sgd_has_the_predicted_rate(compressor, memory):
     """The excess risk of the average is what the study predicts for these rows, over 6 runs."""
+    from mpiopt.studies.compression.clients import RealClients
     from mpiopt.studies.compression.methods import Method
     from mpiopt.studies.compression.prediction import predict
-    from mpiopt.studies.compression.rows import Rows
 
     steps, runs, size = 600, 6, 2
     chosen = parse_spec(compressor)
@@ -180,7 +180,7 @@ def test_compressed_sgd_has_the_predicted_rate(compressor, memory):
         return state.w[0], progress.step_size, target.shard.rows.values, target.shard.label
 
     found = [spmd(size, lambda comm, seed=seed: main(comm, seed)) for seed in range(runs)]
-    source = Rows(*(np.stack([rank[i] for rank in found[0]]) for i in (2, 3)), 2)
+    source = RealClients(*(np.stack([rank[i] for rank in found[0]]) for i in (2, 3)), 2)
     excess = [0.5 * (r[0][0] - source.best) @ source.hessian @ (r[0][0] - source.best) for r in found]
     omega = plugin.variance(D) if plugin else 0.0
     method = Method(chosen.name, D, float(chosen.options.get("levels", 1)), omega)

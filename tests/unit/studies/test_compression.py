@@ -1,4 +1,4 @@
-"""The study of paper 4: its kernel, its predictions against published numbers, its job, its files."""
+"""The study of compression: its kernel, its predictions against published numbers, its job, its files."""
 
 import dataclasses
 import json
@@ -15,13 +15,13 @@ from mpiopt.kernels import averaged_sgd
 from mpiopt.kernels import compressors as kernels
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
-from mpiopt.studies.compression import covariances, rows, streams
-from mpiopt.studies.compression.cells import CompressionCell, pairs
-from mpiopt.studies.compression.methods import matched
-from mpiopt.studies.compression.panel import COLUMNS, Panel, build
+from mpiopt.studies.compression import clients, covariances
+from mpiopt.studies.compression.claims import orderings
+from mpiopt.studies.compression.job import COLUMNS, Panel, build
+from mpiopt.studies.compression.methods import Method, Moments, matched
+from mpiopt.studies.compression.outcome import CompressionOutcome
 from mpiopt.studies.compression.prediction import additive, predict
-from mpiopt.studies.compression.simulation import gamma_of, simulate
-from mpiopt.studies.compression.study import cells
+from mpiopt.studies.compression.simulation import gamma_of, outcomes_of, simulate
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 NO_DRAWS = averaged_sgd.SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
@@ -45,8 +45,6 @@ def test_compressors_have_the_moments_that_the_predictions_use(name, levels):
     method = {m.name: m for m in matched(12, levels)}[name]
     x = rng.standard_normal(12) * np.linspace(0.2, 2, 12)
     found = compressed(method, x, 40000, rng)
-    from mpiopt.studies.compression.methods import Moments
-
     second = method.moment(Moments(np.outer(x, x), x[None, :]))
     error = np.sqrt(np.diag(second) / len(found))
     assert (np.abs(found.mean(axis=0) - x) <= 5 * error + 1e-12).all()
@@ -66,9 +64,7 @@ def test_compressors_have_the_moments_that_the_predictions_use(name, levels):
 )
 def test_the_formulas_are_those_of_the_compressors(name, options):
     """The study's moments, written for any client, against the family's, for Gaussian vectors."""
-    from mpiopt.studies.compression.methods import Method, Moments
-
-    half = streams.root(12, 1.0, "rotated", 3)
+    half = clients.root(12, 1.0, "rotated", 3)
     h, x = half.T @ half, np.random.default_rng(0).standard_normal((200000, 12)) @ half
     method = Method(name, 12, {"quantised": 1.0, "sketch": 3.0, "rand-k": 3.0}.get(name, 0.25), 0.0)
     want = Compressor.make(name, options).second_moment(h)
@@ -136,13 +132,16 @@ def test_a_memory_takes_the_noise_away():
         name="p", iterations=4000, clients=3, features=6, decay=0.5, shift="concept", gradient="whole", step="plain",
         memories=("none", "difference"),
     )  # fmt: skip
-    source = streams.make(panel, 0)
-    for lane in simulate(panel, source, 0, 0):
-        off = np.abs(lane.w - source.best).max()
-        assert (off < 1e-6) == (lane.memory == "difference" or lane.method.name == "none"), (lane.method, off)
+    source = clients.make(panel, 0)
+    for iterate in simulate(panel, source, 0, 0):
+        off = np.abs(iterate.w - source.best).max()
+        assert (off < 1e-6) == (iterate.memory == "difference" or iterate.method.name == "none"), (
+            iterate.method,
+            off,
+        )
 
 
-# papers.md 4.3: Tr(C H⁻¹), d = 100, σ = 1, and the closed predictions of 4.6 for K = 1e7
+# The notes' table of Tr(C H⁻¹), d = 100, σ = 1, and their closed predictions for K = 1e7
 TRACES = {
     (1, "diagonal"): (100, 1207, 1100, 2733, 1111, 1100),
     (1, "rotated"): (100, 1926, 2691, 2733, 2736, 1100),
@@ -159,7 +158,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("place", TRACES)
 def test_the_traces_are_those_of_the_notes(place):
-    source = streams.make(Panel(name="p", decay=float(place[0]), basis=place[1]), 0)
+    source = clients.make(Panel(name="p", decay=float(place[0]), basis=place[1]), 0)
     found = [
         np.trace(np.linalg.solve(source.hessian, additive(source, m, "none", 0).sum(axis=0))) for m in matched(100, 1)
     ]
@@ -167,7 +166,7 @@ def test_the_traces_are_those_of_the_notes(place):
 
 
 def closed_form(source, method, gamma, steps):
-    """The formula of 4.5, summed as geometric series."""
+    """Sum the closed form as geometric series."""
     curve, axes = np.linalg.eigh(source.hessian)
     c = np.einsum("aj,iab,bj->j", axes, additive(source, method, "none", 0), axes)
     e = gamma * curve
@@ -182,7 +181,7 @@ def closed_form(source, method, gamma, steps):
 def test_the_closed_predictions_are_those_of_the_notes(place):
     decay, basis, step = place
     panel = Panel(name="p", decay=float(decay), basis=basis, step=step, iterations=10**7)
-    source = streams.make(panel, 0)
+    source = clients.make(panel, 0)
     found = [
         math.log10(closed_form(source, m, gamma_of(panel, source, m), panel.iterations)) for m in matched(100, 1)
     ]
@@ -191,7 +190,7 @@ def test_the_closed_predictions_are_those_of_the_notes(place):
 
 def test_the_recursion_gives_the_closed_form():
     panel = Panel(name="p", decay=2.0, features=20, iterations=3000)
-    source = streams.make(panel, 0)
+    source = clients.make(panel, 0)
     for method in matched(20, 1):
         gamma = gamma_of(panel, source, method)
         found = predict(source, method, "none", gamma, [100, 3000], 0).closed
@@ -217,15 +216,15 @@ def test_the_recursion_gives_the_closed_form():
 )
 def test_what_is_measured_is_what_is_predicted(change):
     panel = Panel(**{"name": "p", "features": 20, "decay": 1.0, "runs": 12, "iterations": 2000} | change)
-    source = streams.make(panel, 0)
-    runs = [[lane.curve for lane in simulate(panel, source, 1, r)] for r in range(panel.runs)]
-    for cell in cells(panel, source, runs, 0):
+    source = clients.make(panel, 0)
+    runs = [[iterate.curve for iterate in simulate(panel, source, 1, r)] for r in range(panel.runs)]
+    for cell in outcomes_of(panel, source, runs, 0):
         assert cell.agrees, (cell.method, cell.memory, cell.measured, cell.predicted, cell.low, cell.high)
 
 
 def cell(panel, method, measured, predicted, memory="none"):
     e = [10.0**predicted]
-    return CompressionCell(
+    return CompressionOutcome(
         panel, method, memory, 0.1, 1.0, [panel.iterations], [[10.0**measured]] * panel.runs, e, e, 0.2
     )
 
@@ -241,7 +240,7 @@ def test_verdicts_and_orderings_are_by_the_numbers():
     assert bad.verdict == "DIFFERS, authors' too"
     far = cell(panel, "sketch", -2.45, -2.4)
     assert far.verdict == "agrees, authors' DIFFERS"
-    held = {(p.better.method, p.worse.method, p.source): p.holds for p in pairs([good, bad, far])}
+    held = {(p.better.method, p.worse.method, p.source): p.holds for p in orderings([good, bad, far])}
     assert held == {
         ("none", "quantised", "predicted"): True,
         ("none", "quantised", "authors"): True,
@@ -259,17 +258,17 @@ PANEL = {"name": "p", "iterations": 10}
     ("tree", "message"),
     [
         ({}, r"at least one \[\[panel\]\]"),
-        ({"panel": [PANEL, PANEL]}, "a name of its own"),
+        ({"panel": [PANEL, PANEL]}, "its own name"),
         ({"panel": [PANEL], "thread": 1}, "did you mean 'threads'"),
         ({"panel": [PANEL | {"iteration": 1}]}, "did you mean 'iterations'"),
-        ({"panel": [PANEL | {"iterations": "many"}]}, "iterations is like 100000"),
+        ({"panel": [PANEL | {"iterations": "many"}]}, "iterations must be like 100000"),
         ({"panel": [PANEL | {"basis": "haar"}]}, "basis must be one of diagonal, rotated"),
-        ({"panel": [PANEL | {"memories": "none"}]}, "memories is a list"),
-        ({"panel": [PANEL | {"memories": ["some"]}]}, "memories are some of none, difference"),
-        ({"panel": [PANEL | {"authors": [1.0]}]}, "authors has 6 numbers"),
+        ({"panel": [PANEL | {"memories": "none"}]}, "memories must be a list"),
+        ({"panel": [PANEL | {"memories": ["some"]}]}, "memories must be some of none, difference"),
+        ({"panel": [PANEL | {"authors": [1.0]}]}, "authors must have 6 numbers"),
         ({"panel": [PANEL | {"gradient": "whole", "shift": "covariate"}]}, "whole gradients are for"),
-        ({"panel": [PANEL | {"ahead": ["top-k"]}]}, "ahead and behind are some of"),
-        ({"panel": [PANEL | {"order": "sorted-by-label"}]}, "order is for the rows"),
+        ({"panel": [PANEL | {"ahead": ["top-k"]}]}, "ahead and behind must be some of"),
+        ({"panel": [PANEL | {"order": "sorted-by-label"}]}, "order sorts the rows"),
     ],
 )
 def test_a_wrong_job_is_one_line(tree, message):
@@ -280,9 +279,8 @@ def test_a_wrong_job_is_one_line(tree, message):
 
 def test_the_jobs_of_the_repository_are_read():
     for path in JOBS.glob("compression-*.toml"):
-        _, job = read(path)
-        assert job.panels, path
-    short, full = (read(JOBS / f"compression-synthetic{part}.toml")[1].panels for part in ("", "-full"))
+        assert read(path).job.panels, path
+    short, full = (read(JOBS / f"compression-synthetic{part}.toml").job.panels for part in ("", "-full"))
     assert [p.iterations for p in full] == [p.authors_iterations for p in full]
     same = {"iterations": 10}
     assert [repr(dataclasses.replace(p, **same)) for p in short] == [
@@ -334,7 +332,7 @@ def test_the_command_gives_the_same_on_any_number_of_ranks(tmp_path, capsys):
         trees.append(json.loads((tmp_path / f"on{size}.json").read_text()))
         shown = capsys.readouterr().out
         assert "absent: skipped" in shown
-        assert "cells agree with the prediction" in shown
+        assert "the excess risk is the predicted one" in shown
         assert (tmp_path / f"on{size}.png").stat().st_size > 1000
     one, three = (tree["cells"] for tree in trees)
     assert len(one) == 17
@@ -345,7 +343,9 @@ def test_the_command_gives_the_same_on_any_number_of_ranks(tmp_path, capsys):
 
 def test_rows_have_the_optimum_and_the_moments_that_are_claimed(tmp_path):
     job_of(tmp_path, "rows")
-    source = rows.read(Panel(name="p", data="rows.svm", clients=2, order="sorted-by-label", batch=2), str(tmp_path))
+    source = clients.read(
+        Panel(name="p", data="rows.svm", clients=2, order="sorted-by-label", batch=2), str(tmp_path)
+    )
     assert source.x.shape == (2, 20, 3)
     assert source.y[0].max() <= source.y[1].min()
     np.testing.assert_allclose(source.gradients().sum(axis=0), 0, atol=1e-10)

@@ -11,12 +11,14 @@ from mpiopt.comm import threads
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
 from mpiopt.studies.failure import published, report
+from mpiopt.studies.failure.claims import judge
 from mpiopt.studies.failure.job import FailureCell, build, from_plain, plain
-from mpiopt.studies.failure.outcome import FailureOutcome, RankLifetime, as_json, from_json
-from mpiopt.studies.failure.study import dealt
+from mpiopt.studies.failure.outcome import FailureOutcome, RankLifetime
+from mpiopt.studies.failure.outcome import from_plain as outcome_of
+from mpiopt.studies.failure.simulation import launch_cells, run
 from mpiopt.studies.parameter_server import serve
 from mpiopt.studies.parameter_server.runtime.actor import Counts
-from mpiopt.studies.parameter_server.runtime.record import Judged, ServerEvent, Update
+from mpiopt.studies.parameter_server.runtime.log import Accuracy, ServerEvent, Update
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.storage import read_study
 
@@ -58,13 +60,13 @@ seeds = [0, 1]
         ({"costs": {"gradients": 1.0}}, r"\[costs\] has no key 'gradients'"),
         ({"costs": {"bandwidth": 0}}, r"\[costs\]: bandwidth must be"),
         ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [GRID | {"worker": [1]}]}, "look at 'worker'"),
+        ({"grid": [GRID | {"worker": [1]}]}, "has no list 'worker'"),
         ({"grid": [GRID | {"configurations": ["stateles"]}]}, "did you mean 'stateless'"),
         ({"grid": [GRID | {"configurations": ["sync-chain[replicas=0]"]}]}, "replicas must be at least 1"),
         ({"grid": [GRID | {"workers": [0]}]}, "workers must be at least 1"),
-        ({"grid": [GRID | {"kills": [3]}]}, r"kills must be from 0 to 2, the \[\[fault\]\] tables, not 3"),
-        ({"seconds": 4.0}, "3 s and 2 s of outage outlasts the run of 4 s"),
-        ({"fault": [{"at": "soon"}]}, 'at = "30 s"'),
+        ({"grid": [GRID | {"kills": [3]}]}, r"kills must be at most 2, the number of \[\[fault\]\] tables, not 3"),
+        ({"seconds": 4.0}, "a fault at 3 s with an outage of 2 s outlasts the run of 4 s"),
+        ({"fault": [{"at": "soon"}]}, 'at must be a time such as "30 s"'),
     ],
 )
 def test_a_wrong_job_is_one_line(change, message):
@@ -75,8 +77,8 @@ def test_a_wrong_job_is_one_line(change, message):
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("failure*.toml")), ids=lambda path: path.stem)
 def test_the_jobs_of_the_repository_are_read(path):
-    job = read(path)[1]
-    assert {report.family(cell) for cell in job.cells} == set(FIVE)
+    job = read(path).job
+    assert {cell.family for cell in job.cells} == set(FIVE)
     assert {cell.kills for cell in job.cells} == {1, 2}
     assert job.cells[0] in {
         cell for cell in from_plain(json.loads(json.dumps(plain(job) | {"cells": job.cells}))).cells
@@ -88,18 +90,18 @@ def test_the_expected_facts_hold_over_seeds():
     grid = {"configurations": FIVE, "workers": [2], "kills": [2], "seeds": [0, 1]}
     job = build({"network": "mlp", "rows": 3000, "test_rows": 500, "evaluate": 0.25, "seconds": 12.0,
                  "costs": {"gradient": 0.025}, "fault": FAULTS, "grid": [grid]})  # fmt: skip
-    found = [from_json(json.loads(json.dumps(tree))) for tree in dealt(job, threads.single(), StopSignal())]
+    found = run(job, threads.single(), StopSignal())
     assert all(len(o.kills) == 2 for o in found)
-    judged = report.judge(found, job)
-    wrong = [f"({fact.letter}) {item.text}" for fact in judged for item in fact.items if not item.holds]
+    judged = judge(found, job)
+    wrong = [f"({fact.letter}) {item.text}" for fact in judged for item in fact.comparisons if not item.holds]
     assert wrong == []
-    assert [len(fact.items) for fact in judged] == [4, 16, 4, 4, 2]
+    assert [len(fact.comparisons) for fact in judged] == [4, 16, 4, 4, 2]
 
 
 def made_up():
     updates = [Update(0.1 * k, k, 1, 0.01) for k in range(1, 11)]
     updates += [Update(3.0 + 0.1 * k, 6 + k, 1 if k else 60, 0.01) for k in range(5)]
-    judged = [Judged(0.5, 5, 0.30), Judged(1.0, 10, 0.61), Judged(3.0, 6, 0.52), Judged(3.4, 10, 0.72)]
+    judged = [Accuracy(0.5, 5, 0.30), Accuracy(1.0, 10, 0.61), Accuracy(3.0, 6, 0.52), Accuracy(3.4, 10, 0.72)]
     events = [ServerEvent(1.02, "killed", 1, Role.SERVER, True), ServerEvent(1.5, "lost", 1, Role.SERVER, True)]
     lives = [
         RankLifetime(1, 0, Role.SERVER, Counts(applied=10)),
@@ -115,30 +117,29 @@ def test_what_is_read_from_a_run():
     assert (o.time_to(0.6), o.time_to(0.7), o.time_to(0.8)) == (1.0, 3.4, None)
     assert o.final == pytest.approx((0.30 + 0.61 + 0.52 + 0.72) / 4)
     assert (o.total("computed"), o.idle(Role.WORKER), o.most("applied")) == (16, 2.0, 10)
-    assert from_json(json.loads(json.dumps(as_json(o)))) == o
+    assert outcome_of(json.loads(json.dumps(o.as_plain()))) == o
 
 
-def test_facts_that_do_not_hold_are_said():
+def test_facts_that_do_not_hold_are_printed():
     job = build({"grid": [GRID], "fault": FAULTS})
     o = made_up()
-    assert report.judge([o], job)[1].verdict == "holds"
+    assert judge([o], job)[1].verdict == "holds"
     far = [u._replace(version=u.version - 5) if u.seconds >= 3.0 else u for u in o.updates]
     worse = FailureOutcome(**{**vars(o), "updates": far})
-    assert report.judge([worse], job)[1].verdict == "FAILS"
+    assert judge([worse], job)[1].verdict == "FAILS"
     better = FailureOutcome(
         **{**vars(o), "judged": [j._replace(accuracy=0.9) if j.seconds == 3.0 else j for j in o.judged]}
     )
-    assert report.judge([better], job)[1].verdict == "FAILS"
+    assert judge([better], job)[1].verdict == "FAILS"
     stateless = FailureOutcome(**{**vars(o), "cell": FailureCell("stateless")})
-    verdicts = [fact.verdict for fact in report.judge([stateless], job)]
+    verdicts = [fact.verdict for fact in judge([stateless], job)]
     assert verdicts == ["FAILS", "not run", "not run", "FAILS", "FAILS"]  # 0.61 → 0.52; nothing held; 60 at 0.01
 
 
 def test_the_paper_s_numbers_are_those_of_all_configurations():
-    for kills, runs in published.SEEN.items():
+    for kills, runs in published.RUNS.items():
         assert set(runs) == set(FIVE)
         assert all(len(seen.falls) == kills for seen in runs.values())
-    assert set(published.GRADIENTS) == set(FIVE)
 
 
 def test_the_tables_show_the_paper_beside():
@@ -153,9 +154,9 @@ def test_the_study_writes_its_files(tmp_path, capsys):
     path = tmp_path / "job.toml"
     path.write_text(TINY.format(out=tmp_path / "found"))
     assert run_command(["study", str(path)], threads.single(), StopSignal()) == 0
-    said = capsys.readouterr().out
-    assert "sync-chain[every=10] W=2 1 kill seed 1" in said
-    assert "over seeds" in said
+    printed = capsys.readouterr().out
+    assert "sync-chain[every=10] W=2 1 kill seed 1" in printed
+    assert "over seeds" in printed
     groups = read_study(tmp_path / "found.h5")
     assert len(groups) == 6
     attributes, found = groups["cell-000"]
@@ -167,16 +168,6 @@ def test_the_study_writes_its_files(tmp_path, capsys):
     tree = json.loads((tmp_path / "found.json").read_text())
     assert [fact["fact"] for fact in tree["facts"]] == ["i", "ii", "iii", "iv", "v"]
     assert len(tree["cells"]) == 6
-
-
-def test_a_study_under_mpirun_gives_the_same(tmp_path):
-    path = tmp_path / "job.toml"
-    path.write_text(TINY.format(out=tmp_path / "found"))
-    job = read(path)[1]
-    job = from_plain(plain(job) | {"cells": [cell for cell in job.cells if cell.seed == 0]})
-    one = dealt(job, threads.single(), StopSignal())
-    two = threads.spmd(3, lambda comm: dealt(job, comm, StopSignal()))
-    assert [tree for part in zip(*two, strict=True) for tree in part] == one
 
 
 def test_processes_are_not_started_from_under_mpirun(tmp_path):
@@ -210,26 +201,27 @@ def test_serve_runs_a_cell_between_threads(tmp_path, capsys):
     out = tmp_path / "out.json"
     words = ["serve", str(job), "--cell", "4", "--out", str(out)]
     assert threads.spmd(7, lambda comm: run_command(words, comm, StopSignal())) == [0] * 7
-    said = capsys.readouterr().out
-    assert "the dead fall silent" in said
-    found = from_json(json.loads(out.read_text()))
+    printed = capsys.readouterr().out
+    assert "dead ranks are silent" in printed
+    found = outcome_of(json.loads(out.read_text()))
     assert found.cell == FailureCell("stateless", 2, 1, 0)
     assert found.death == "silent"
     assert not math.isnan(found.final)
     assert found.total("computed") >= sum(u.gradients for u in found.updates) > 0
 
 
-def test_a_cell_that_ends_without_a_result_is_said_and_the_others_stay(tmp_path, monkeypatch, capsys):
-    from mpiopt.studies.failure import process_run, study
+def test_a_cell_that_ends_without_a_result_is_printed_and_the_others_stay(tmp_path, monkeypatch, capsys):
+    from mpiopt.studies.failure import process_run
 
-    def start(self, number):
-        if number == 1:
+    def start(self, cell):
+        if cell == job.cells[1]:
             raise OSError("cell 1 ended without a result: killed")
-        return as_json(made_up())
+        return made_up().as_plain()
 
-    monkeypatch.setattr(process_run.Starter, "start", start)
+    monkeypatch.setattr(process_run.CellLauncher, "start", start)
     monkeypatch.setattr(process_run, "find", lambda environment, ulfm: None)
     path = tmp_path / "job.toml"
     path.write_text('mode = "processes"\n' + TINY.format(out=tmp_path / "found"))
-    assert len(study.started(read(path)[1], threads.single(), StopSignal())) == 5
+    job = read(path).job
+    assert len(launch_cells(job, threads.single(), StopSignal())) == 5
     assert "cell 1 ended without a result" in capsys.readouterr().out

@@ -14,11 +14,11 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.html.charts import Chart, curve
 from mpiopt.results.html.document import Page
 from mpiopt.studies import page, storage
-from mpiopt.studies.command import KINDS
+from mpiopt.studies.command import STUDIES
 from mpiopt.studies.storage import read_study
 
 ROOT = Path(__file__).resolve().parents[3]
-STORY = page.Story("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
+SUMMARY = page.StudySummary("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
 FACTS = [
     {"claim": "all <hold>", "verdict": "holds", "items": [[True, f"item {i}"] for i in range(9)]},
     {"claim": "one fails", "verdict": "partly", "items": [[True, "good"]] * 8 + [[False, "bad & worse"]]},
@@ -41,13 +41,14 @@ STEPSIZE = """
 study = "stepsize"
 rows = 20
 features = 3
-max_iterations = 40
+condition = 4.0
+max_iterations = 120
 out = "{out}"
 [[grid]]
-ranks = [3]
-topologies = ["ring"]
-spreads = [1, 100]
-methods = ["mean", "harmonic"]
+ranks = [2, 4]
+topologies = ["ring", "complete"]
+spreads = [1, 1e4]
+methods = ["mean", "harmonic", "none"]
 """
 COMPRESSION = """
 study = "compression"
@@ -63,7 +64,7 @@ authors_iterations = 200
 
 
 def test_a_page_escapes_counts_and_puts_what_fails_first():
-    text = page.page({"facts": FACTS, "job": {"rows": 8}}, STORY).text()
+    text = page.page({"facts": FACTS, "job": {"rows": 8}}, SUMMARY).text()
     assert "1 of 2 claims hold, 1 in part." in text
     assert "all &lt;hold&gt;" in text
     assert "The paper claims: a &lt; b" in text
@@ -75,16 +76,16 @@ def test_a_page_escapes_counts_and_puts_what_fails_first():
 
 def test_a_page_without_plotly_is_a_word(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
-    story = page.Story("A", "B", "C", "D", (), (), (Chart("c", "x", "y", [curve("a", [1, 2], [1, 2])]),))
-    told = page.write(str(tmp_path / "a"), {"facts": FACTS}, story)
-    assert told == ["no page: pages need plotly: pip install mpiopt[analysis]"]
+    summary = page.StudySummary("A", "B", "C", "D", (), (), (Chart("c", "x", "y", [curve("a", [1, 2], [1, 2])]),))
+    written = page.write(str(tmp_path / "a"), {"facts": FACTS}, summary)
+    assert written == "no page: pages need plotly: pip install mpiopt[analysis]"
     assert not list(tmp_path.iterdir())
 
 
 def test_cells_are_stored_as_attributes_arrays_and_json(tmp_path):
     cell = {"name": "B", "reached": True, "trace": [[0, 1.0], [1, 0.5]], "ragged": [[1], [1, 2]], "gaps": [1, 2]}
     cell["none"] = None
-    storage.write(str(tmp_path / "a.h5"), "saga-facts", {"job": {"seed": 3}, "cells": [cell, cell]})
+    storage.write_study(tmp_path / "a.h5", "saga-facts", [storage.stored_cell(cell)] * 2, {"seed": 3})
     found = read_study(tmp_path / "a.h5")
     assert list(found) == ["cell-000", "cell-001"]
     attributes, tables = found["cell-000"]
@@ -94,15 +95,26 @@ def test_cells_are_stored_as_attributes_arrays_and_json(tmp_path):
     np.testing.assert_array_equal(tables["gaps"], [1, 2])
 
 
-@pytest.mark.parametrize("job", [SAGA, STEPSIZE, COMPRESSION], ids=["saga", "stepsize", "compression"])
-def test_each_study_writes_its_page_and_its_file(tmp_path, capsys, job):
+@pytest.mark.parametrize(
+    ("job", "cells", "printed"),
+    [
+        (SAGA, 8, ["(a) not run", "shuffled  2"]),
+        (STEPSIZE, 24, ["(a) holds", "(f) holds", "diverges"]),
+        (COMPRESSION, 6, ["(a) holds", "a panel"]),
+    ],
+    ids=["saga", "stepsize", "compression"],
+)
+def test_each_study_prints_tables_and_writes_its_files(tmp_path, capsys, job, cells, printed):
+    pytest.importorskip("matplotlib")
     out = tmp_path / "small"
     (tmp_path / "job.toml").write_text(job.format(out=out.as_posix()))
     assert run(["study", str(tmp_path / "job.toml")], single(), StopSignal()) == 0
-    written = capsys.readouterr().out.rpartition("written: ")[2]
-    assert all(f"small.{suffix}" in written for suffix in ("json", "h5", "html"))
+    shown, _, written = capsys.readouterr().out.rpartition("written: ")
+    assert [words for words in printed if words not in shown] == []
+    assert all(f"small.{suffix}" in written for suffix in ("json", "png", "h5", "html"))
+    assert out.with_suffix(".png").stat().st_size > 1000
     tree = json.loads(out.with_suffix(".json").read_text())
-    assert len(read_study(out.with_suffix(".h5"))) == len(tree["cells"])
+    assert len(read_study(out.with_suffix(".h5"))) == len(tree["cells"]) == cells
     text = out.with_suffix(".html").read_text()
     wanted = ("The paper claims", "What was corrected", "What is not known", 'class="chart"')
     assert [words for words in wanted if words not in text] == []
@@ -110,9 +122,10 @@ def test_each_study_writes_its_page_and_its_file(tmp_path, capsys, job):
     assert all(any(part["y"] for part in chart["parts"]) for chart in values)
 
 
-def test_every_kind_of_study_has_a_story():
-    for module in KINDS.values():
-        assert (ROOT / module.replace(".", "/")).with_name("report.py").is_file(), module
+def test_every_study_has_its_four_modules():
+    for package in STUDIES.values():
+        for module in ("job", "simulation", "claims", "report"):
+            assert (ROOT / package.replace(".", "/") / f"{module}.py").is_file(), (package, module)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The parts of the server mode: messages, views, the store, the registry, backlogs, faults, rows; and plain SGD."""
+"""The parts of parameter servers: messages, views, store, registry, backlogs, faults, rows; and plain SGD."""
 
 import numpy as np
 import pytest
@@ -6,27 +6,27 @@ import pytest
 from mpiopt.comm.threads import spmd
 from mpiopt.studies.parameter_server.backlogs.base import Backlog
 from mpiopt.studies.parameter_server.runtime import view as views
-from mpiopt.studies.parameter_server.runtime.actor import Me, Send, Wait, Work
+from mpiopt.studies.parameter_server.runtime.actor import Compute, RankState, Receive, Send
 from mpiopt.studies.parameter_server.runtime.examples import load, read
 from mpiopt.studies.parameter_server.runtime.faults import Fault, fault
 from mpiopt.studies.parameter_server.runtime.host import Host, counts_of
-from mpiopt.studies.parameter_server.runtime.messages import Kind, Message, decode, encode
+from mpiopt.studies.parameter_server.runtime.log import ServerLog
+from mpiopt.studies.parameter_server.runtime.messages import ActorMessage, MessageKind, Received, decode, encode
 from mpiopt.studies.parameter_server.runtime.process import SILENT, Process
-from mpiopt.studies.parameter_server.runtime.record import ServerLog
-from mpiopt.studies.parameter_server.runtime.registry import Registry, Rules
-from mpiopt.studies.parameter_server.runtime.store import ANYTHING, Shelf
-from mpiopt.studies.parameter_server.runtime.view import Role, first
-from mpiopt.studies.parameter_server.runtime.worker import given
-from mpiopt.studies.parameter_server.servers.rounds import asynchronous, synchronous
-from tests.cases.parameter_server import COSTS, RULES, death, gradients, record, task, weights
+from mpiopt.studies.parameter_server.runtime.registry import Registry, Timing
+from mpiopt.studies.parameter_server.runtime.store import ANY_VERSION, StoreContents
+from mpiopt.studies.parameter_server.runtime.view import Role, initial_view
+from mpiopt.studies.parameter_server.runtime.worker import served
+from mpiopt.studies.parameter_server.servers.consistency import asynchronous, synchronous
+from tests.cases.parameter_server import COSTS, TIMING, death, gradients, record, task, weights
 
 G = np.ones(3, np.float32)
 draw = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("vector", [None, G, np.arange(4.0), np.arange(4)])
-def test_a_message_survives_the_wire(vector):
-    sent = Message(Kind.GRADIENT, 2**40, -3, vector)
+def test_a_message_survives_encoding(vector):
+    sent = ActorMessage(MessageKind.GRADIENT, 2**40, -3, vector)
     wire = encode(sent)
     assert wire.nbytes == sent.nbytes
     found = decode(wire)
@@ -38,58 +38,58 @@ def test_a_message_survives_the_wire(vector):
         assert (found.vector == vector).all()
 
 
-def test_a_view_tells_chains_in_their_order():
-    view = first(workers=2, servers=3, stores=0, spares=1, pending=1)
-    assert view.having(Role.SERVER) == (1, 2, 3)
+def test_a_view_keeps_the_order_of_chains():
+    view = initial_view(workers=2, servers=3, stores=0, spares=1, pending=1)
+    assert view.with_role(Role.SERVER) == (1, 2, 3)
     assert views.decode(views.encode(view)) == view
-    later = view.given(1, Role.GONE).given(6, Role.SERVER).given(1, Role.SERVER)
-    assert later.having(Role.SERVER) == (2, 3, 6, 1)
+    later = view.assign(1, Role.GONE).assign(6, Role.SERVER).assign(1, Role.SERVER)
+    assert later.with_role(Role.SERVER) == (2, 3, 6, 1)
     assert later.head(Role.SERVER) == 2
-    assert [later.after(rank) for rank in (2, 3, 6, 1)] == [3, 6, 1, None]
+    assert [later.successor(rank) for rank in (2, 3, 6, 1)] == [3, 6, 1, None]
     assert later.head(Role.STORE) is None
     assert later.number == 3
 
 
-def shelf(pending=0, version=0):
-    made = Shelf(1000)
-    made.keep(Message(Kind.SAVE, version, 0, G))
+def store_with(pending=0, version=0):
+    made = StoreContents(1000)
+    made.apply(ActorMessage(MessageKind.SAVE, version, 0, G))
     for k in range(pending):
-        made.keep(Message(Kind.APPEND, k, 0, k * G))
+        made.apply(ActorMessage(MessageKind.APPEND, k, 0, k * G))
     return made
 
 
 def test_a_store_drops_what_a_commit_used_up_and_refuses_a_late_one():
-    made = shelf(5, version=7)
-    made.keep(Message(Kind.COMMIT, 7, 3, 2 * G))
+    made = store_with(5, version=7)
+    made.apply(ActorMessage(MessageKind.COMMIT, 7, 3, 2 * G))
     assert (made.version, len(made.queue), made.queue[0][0]) == (8, 2, 3)
-    made.keep(Message(Kind.COMMIT, 7, 2, 9 * G))  # of a server that was taken for dead
+    made.apply(ActorMessage(MessageKind.COMMIT, 7, 2, 9 * G))  # of a server that was taken for dead
     assert (made.version, len(made.queue)) == (8, 2)
     assert (made.weights == 2 * G).all()
 
 
 def test_a_store_answers_a_worker_when_it_can():
-    made = Shelf(2)
-    assert list(made.ask(4, Message(Kind.FETCH, -1, 11))) == list(made.answers()) == []
-    made.keep(Message(Kind.SAVE, 0, 0, G))
+    made = StoreContents(2)
+    assert list(made.request(Received(4, ActorMessage(MessageKind.FETCH, -1, 11)))) == list(made.answers()) == []
+    made.apply(ActorMessage(MessageKind.SAVE, 0, 0, G))
     (send,) = made.answers()
-    assert (send.to, send.message[:3]) == (4, (Kind.WEIGHTS, 0, 11))
-    list(made.ask(4, Message(Kind.FETCH, 0, 12)))
+    assert (send.to, send.message[:3]) == (4, (MessageKind.WEIGHTS, 0, 11))
+    list(made.request(Received(4, ActorMessage(MessageKind.FETCH, 0, 12))))
     (send,) = made.answers()
     assert send.message.vector is None  # it has them
     for _ in range(2):
-        made.keep(Message(Kind.APPEND, 0, 0, G))
-    list(made.ask(4, Message(Kind.FETCH, 0, 13)))
+        made.apply(ActorMessage(MessageKind.APPEND, 0, 0, G))
+    list(made.request(Received(4, ActorMessage(MessageKind.FETCH, 0, 13))))
     assert list(made.answers()) == []  # no room
-    list(made.ask(5, Message(Kind.FETCH, ANYTHING, 0)))
+    list(made.request(Received(5, ActorMessage(MessageKind.FETCH, ANY_VERSION, 0))))
     assert [send.to for send in made.answers()] == [5]
-    made.keep(Message(Kind.COMMIT, 0, 1, G))
+    made.apply(ActorMessage(MessageKind.COMMIT, 0, 1, G))
     assert [send.to for send in made.answers()] == [4]
 
 
 def test_a_store_hands_all_of_it_to_a_new_one():
-    made, other = shelf(4, version=3), Shelf(10)
+    made, other = store_with(4, version=3), StoreContents(10)
     for send in made.copy(9):
-        other.keep(send.message)
+        other.apply(send.message)
     assert (other.version, [v for v, _ in other.queue]) == (3, [0, 1, 2, 3])
     assert other.nbytes == made.nbytes == 5 * G.nbytes
 
@@ -128,7 +128,7 @@ def test_every_rule_gives_one_step_for_a_backlog(name):
 def test_synchronous_is_plain_gradient_descent_on_the_sum():
     """w_{t+1} = w_t − η Σ_k g_k(w_t), in the order of the workers; the ranks of the workers are 3, 4, 5."""
     job = task()
-    shown = weights(record("sync-checkpoint", 3, every=0.0, rules=Rules(2.0), job=job))
+    shown = weights(record("sync-checkpoint", 3, every=0.0, timing=Timing(2.0), job=job))
     w = job.start()
     for t, (version, found) in enumerate(shown):
         w = job.stepped(w, [job.gradient(w, rank, 0, t) for rank in (3, 4, 5)])
@@ -138,15 +138,15 @@ def test_synchronous_is_plain_gradient_descent_on_the_sum():
 
 
 def test_with_one_worker_asynchronous_is_synchronous():
-    runs = [weights(record(f"{which}-chain", 1, every=0.0, rules=Rules(1.0))) for which in ("sync", "async")]
+    runs = [weights(record(f"{which}-chain", 1, every=0.0, timing=Timing(1.0))) for which in ("sync", "async")]
     assert len(runs[0]) == len(runs[1]) > 15
     for (_, w), (_, v) in zip(*runs, strict=True):
         assert (w == v).all()
 
 
-def test_a_step_that_waits_is_stale_and_one_that_does_not_is_not():
+def test_an_asynchronous_gradient_is_of_the_weights_that_the_worker_read():
     """Two asynchronous workers: the second gradient is of the weights before the first step."""
-    two = weights(record("async-checkpoint", 2, every=0.0, rules=Rules(1.0)))
+    two = weights(record("async-checkpoint", 2, every=0.0, timing=Timing(1.0)))
     job = task()
     w = job.start()
     first_ = job.gradient(w, 3, 0, 0)
@@ -157,11 +157,11 @@ def test_a_step_that_waits_is_stale_and_one_that_does_not_is_not():
 
 def test_the_published_fault_starts_anew_while_another_kill_is_planned():
     faults = [death(2.0), death(4.5)]
-    rules = Rules(7.0, 0.5, 1.0)
+    timing = Timing(7.0, 0.5, 1.0)
     after = {}
     for restores in (False, True):
         options = {"every": 10, "no_restore_while_kills_pending": restores}
-        found = record("sync-checkpoint", 1, faults, options=options, rules=rules)
+        found = record("sync-checkpoint", 1, faults, options=options, timing=timing)
         lost = [e.seconds for e in found.events if e.what == "lost"]
         after[restores] = [next(u.version for u in found.updates if u.seconds > t) for t in lost]
     assert after[False][0] > 10
@@ -171,97 +171,97 @@ def test_the_published_fault_starts_anew_while_another_kill_is_planned():
 
 def registry(spares=1):
     clock = [0.0]
-    me = Me(0, first(2, 1, 0, spares, 0), lambda: clock[0])
-    return clock, Registry(me, Rules(10.0, 1.0, 3.0), [], ServerLog())
+    state = RankState(0, initial_view(2, 1, 0, spares, 0), lambda: clock[0])
+    return clock, Registry(state, Timing(10.0, 1.0, 3.0), [], ServerLog())
 
 
-def beat(rank, life=0):
-    return rank, Message(Kind.BEAT, life, 0, np.zeros(11))
+def heartbeat(rank, incarnation=0):
+    return Received(rank, ActorMessage(MessageKind.HEARTBEAT, incarnation, 0, np.zeros(11)))
 
 
-def test_the_registry_buries_the_silent_and_fills_their_place_after_the_outage():
+def test_the_registry_replaces_silent_ranks_after_the_outage():
     clock, found = registry()
     for now in (0.5, 1.0, 1.5):
         clock[0] = now
         for rank in (2, 3, 4):
-            found.hear(beat(rank))
-        found.bury()
-        found.fill()
-    assert [(e.what, e.rank, e.role, e.first) for e in found.record.events] == [("lost", 1, Role.SERVER, True)]
+            found.handle(heartbeat(rank))
+        found.detect_deaths()
+        found.fill_vacancies()
+    assert [(e.what, e.rank, e.role, e.first) for e in found.log.events] == [("lost", 1, Role.SERVER, True)]
     clock[0] = 3.0
     for rank in (2, 3, 4):
-        found.hear(beat(rank))
-    found.fill()
-    assert found.me.view.head(Role.SERVER) == 4
-    assert found.me.view.having(Role.SPARE) == ()
-    found.hear(beat(1))  # it was not dead: it may help again
-    assert found.me.view.having(Role.SPARE) == (1,)
+        found.handle(heartbeat(rank))
+    found.fill_vacancies()
+    assert found.state.view.head(Role.SERVER) == 4
+    assert found.state.view.with_role(Role.SPARE) == ()
+    found.handle(heartbeat(1))  # it was not dead: it may help again
+    assert found.state.view.with_role(Role.SPARE) == (1,)
 
 
-def test_a_new_life_has_lost_its_role_even_if_it_was_quick():
+def test_a_restarted_rank_has_lost_its_role_even_if_it_was_quick():
     clock, found = registry(spares=0)
     clock[0] = 0.4
-    found.hear(beat(2, life=1))
-    assert found.me.view.workers == (3,)
-    assert found.me.view.having(Role.SPARE) == (2,)
+    found.handle(heartbeat(2, incarnation=1))
+    assert found.state.view.workers == (3,)
+    assert found.state.view.with_role(Role.SPARE) == (2,)
     clock[0] = 3.1
-    found.fill()
-    assert found.me.view.workers == (3, 2)
+    found.fill_vacancies()
+    assert found.state.view.workers == (3, 2)
 
 
 def test_silence_is_no_death_where_mpi_thinks_the_rank_alive():
     clock, found = registry()
-    found.lost = {2}
+    found.failed = {2}
     clock[0] = 5.0
-    found.bury()
-    assert [e.rank for e in found.record.events] == [2]
+    found.detect_deaths()
+    assert [e.rank for e in found.log.events] == [2]
     clock[0] = 11.0
-    found.bury()
-    assert len(found.record.events) == 4  # but not for ever
+    found.detect_deaths()
+    assert len(found.log.events) == 4  # but not for ever
 
 
-def test_a_spare_keeps_letters_for_the_role_that_it_gets():
-    """The one before it in a chain may know sooner."""
+def test_a_spare_keeps_messages_for_the_role_that_it_gets():
+    """Its predecessor in a chain may know the view sooner."""
     seen = []
 
-    def actors(me):
-        if me.view.places[1].role is Role.SERVER:
-            seen.append(list(me.letters))
+    def actors(state):
+        if state.view.places[1].role is Role.SERVER:
+            seen.append(list(state.inbox))
         while True:
-            letter = yield Send(0, Message(Kind.ACK))
-            if letter:
-                me.letters.append(letter)
+            received = yield Send(0, ActorMessage(MessageKind.ACK))
+            if received:
+                state.inbox.append(received)
 
-    view = first(0, 0, 0, 1, 0)
-    host = Host(Me(1, view, lambda: 0.0), actors)
+    view = initial_view(0, 0, 0, 1, 0)
+    host = Host(RankState(1, view, lambda: 0.0), actors)
     host.resume(None)
-    early = (2, Message(Kind.REPLICA, 3, 0, G))
-    host.me.letters.append(early)
-    told = view.given(1, Role.SERVER)
-    message = Message(Kind.VIEW, told.number, 0, views.encode(told))
-    assert host.told(message)
+    early = Received(2, ActorMessage(MessageKind.REPLICA, 3, 0, G))
+    host.state.inbox.append(early)
+    newer = view.assign(1, Role.SERVER)
+    message = ActorMessage(MessageKind.VIEW, newer.number, 0, views.encode(newer))
+    assert host.update_view(message)
     host.resume(None)
     assert seen == [[early]]
-    assert not host.told(message)  # it is not news
+    assert not host.update_view(message)  # the view is not newer
 
 
-def test_counts_survive_a_beat():
-    me = Me(1, first(1, 1, 0, 0, 0), lambda: 0.0)
-    me.counts.computed, me.counts.idle = 7, 1.5
-    assert counts_of(Host(me, lambda me: iter(())).beat()) == me.counts
+def test_counters_survive_a_heartbeat():
+    state = RankState(1, initial_view(1, 1, 0, 0, 0), lambda: 0.0)
+    state.counts.computed, state.counts.idle = 7, 1.5
+    assert counts_of(Host(state, lambda state: iter(())).heartbeat()) == state.counts
 
 
-def test_a_rank_that_is_never_told_to_stop_says_so():
+def test_a_rank_that_is_never_stopped_says_so():
     def main(comm):
-        def born(life):
-            me = Me(comm.rank, first(0, 0, 0, 1, 0), lambda: 100.0, life)
-            return Host(me, lambda me: forever())
+        def new_host(incarnation):
+            state = RankState(comm.rank, initial_view(0, 0, 0, 1, 0), lambda: 100.0, incarnation)
+            return Host(state, lambda state: forever())
 
-        Process(comm, born, 0.1, SILENT, 10.0).run()
+        Process(comm, new_host, 0.1, SILENT, 10.0).run()
 
     def forever():
         while True:
-            yield Send(0, Message(Kind.ACK))
+            yield Send(0, ActorMessage(MessageKind.ACK))
 
     with pytest.raises(RuntimeError, match="is the registry, rank 0, dead"):
         spmd(1, main)
@@ -288,11 +288,11 @@ def test_a_random_fault_is_within_the_run():
     ("block", "message"),
     [
         ({"when": "3 s"}, "no key 'when'"),
-        ({}, 'at = "30 s", a number of updates, or "random"; not None'),
+        ({}, 'at must be a time such as "30 s", a number of updates or "random", not None'),
         ({"at": 3.5}, "not 3.5"),
         ({"at": -1}, "not -1"),
-        ({"at": "3 s", "outage": 2}, 'outage = "30 s"; not 2'),
-        ({"at": "3 s", "what": "head"}, "what dies is server, worker, store"),
+        ({"at": "3 s", "outage": 2}, 'outage must be a time such as "30 s", not 2'),
+        ({"at": "3 s", "what": "head"}, "what must be one of server, worker, store"),
         ({"at": "3 s", "what": "worker one"}, "not 'worker one'"),
     ],
 )
@@ -338,44 +338,49 @@ def test_rows_without_labels_are_refused(tmp_path):
 
 
 def test_costs_are_what_virtual_time_is_made_of():
-    found = record("sync-checkpoint", 1, rules=RULES)
-    turn = COSTS.gradient + COSTS.step + 2 * COSTS.transit(Message(Kind.WEIGHTS, 0, 0, np.zeros(310, np.float32)))
-    assert len(found.updates) == pytest.approx(RULES.seconds / turn, abs=2)
+    found = record("sync-checkpoint", 1, timing=TIMING)
+    turn = (
+        COSTS.gradient
+        + COSTS.step
+        + 2 * COSTS.transit(ActorMessage(MessageKind.WEIGHTS, 0, 0, np.zeros(310, np.float32)))
+    )
+    assert len(found.updates) == pytest.approx(TIMING.seconds / turn, abs=2)
 
 
-def driven(actor, *letters):
-    """Give what an actor does by itself, and then after each letter, up to its next wait."""
+def driven(actor, *messages):
+    """Return the operations of an actor before any message and after each message, up to its next wait."""
     done, value = [], None
-    for letter in [None, *letters]:
+    for received in [None, *messages]:
         turn = []
-        operation = actor.send(value if letter is None else letter)
-        while not isinstance(operation, Wait):
+        operation = actor.send(value if received is None else received)
+        while not isinstance(operation, Receive):
             turn.append(operation)
-            operation = actor.send(operation.call() if isinstance(operation, Work) else None)
+            operation = actor.send(operation.call() if isinstance(operation, Compute) else None)
         done.append(turn)
     return done
 
 
-def test_a_worker_does_not_work_for_a_server_of_before():
+def test_a_worker_does_not_work_for_an_earlier_server():
     job = task()
-    me = Me(3, first(1, 2, 0, 0, 0), lambda: 0.0)
+    state = RankState(3, initial_view(1, 2, 0, 0, 0), lambda: 0.0)
     w = job.start()
-    new, old = (2, Message(Kind.WEIGHTS, 7, 5, w)), (1, Message(Kind.WEIGHTS, 9, 4, w))
-    _, answered, ignored, again = driven(given(me, job), new, old, new)
-    assert [type(operation) for operation in answered] == [Work, Send]
+    new = Received(2, ActorMessage(MessageKind.WEIGHTS, 7, 5, w))
+    old = Received(1, ActorMessage(MessageKind.WEIGHTS, 9, 4, w))
+    _, answered, ignored, again = driven(served(state, job), new, old, new)
+    assert [type(operation) for operation in answered] == [Compute, Send]
     assert answered[1].to == 2
-    assert answered[1].message[:3] == (Kind.GRADIENT, 7, 5)
+    assert answered[1].message[:3] == (MessageKind.GRADIENT, 7, 5)
     assert ignored == []
     assert len(again) == 2
 
 
 @pytest.mark.parametrize("rounds", [synchronous, asynchronous])
-def test_a_server_does_not_apply_what_was_asked_for_by_another(rounds):
+def test_a_server_does_not_apply_a_gradient_for_another_server(rounds):
     job = task()
-    me = Me(1, first(1, 1, 0, 0, 0)._replace(number=6), lambda: 0.0)
+    state = RankState(1, initial_view(1, 1, 0, 0, 0)._replace(number=6), lambda: 0.0)
     g = job.start()
-    foreign, own = ((2, Message(Kind.GRADIENT, 0, term, g)) for term in (5, 6))
-    asked, ignored, applied = driven(rounds(me, job, 0, job.start(), lambda t, w: iter(())), foreign, own)
-    assert asked[0].message[:3] == (Kind.WEIGHTS, 0, 6)
+    foreign, own = (Received(2, ActorMessage(MessageKind.GRADIENT, 0, term, g)) for term in (5, 6))
+    asked, ignored, applied = driven(rounds(state, job, 0, job.start(), lambda t, w: iter(())), foreign, own)
+    assert asked[0].message[:3] == (MessageKind.WEIGHTS, 0, 6)
     assert ignored == []
-    assert isinstance(applied[0], Work)
+    assert isinstance(applied[0], Compute)

@@ -12,9 +12,9 @@ from mpiopt.comm import lockstep, threads
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
-from mpiopt.studies.saga_facts import report
-from mpiopt.studies.saga_facts.cell import CurvePoint, SagaOutcome, fitted, multiples, solve
+from mpiopt.studies.saga_facts.claims import judge
 from mpiopt.studies.saga_facts.job import SagaCell, SagaStudy, build, visits
+from mpiopt.studies.saga_facts.simulation import CurvePoint, Outcomes, SagaOutcome, fitted, multiples, solve
 from mpiopt.studies.saga_facts.synthetic import make
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
@@ -43,7 +43,7 @@ def test_visits(text, n, want):
 
 @pytest.mark.parametrize("text", ["", "x", "0", "n/0", "n/", "n4", "1.5n", "-1"])
 def test_other_forms_of_local_steps_are_refused(text):
-    with pytest.raises(ValueError, match="local_steps are like"):
+    with pytest.raises(ValueError, match="local_steps must be like"):
         visits(text, 64)
 
 
@@ -51,16 +51,17 @@ def test_other_forms_of_local_steps_are_refused(text):
     ("change", "message"),
     [
         ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": "many"}, "rows is like 8192"),
+        ({"rows": "many"}, "rows must be like 8192"),
         ({"tol": 0.0}, "tol must be greater than 0"),
         ({"steps": []}, "steps must be numbers"),
         ({"repeats": 0}, "repeats must be at least 1"),
         ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [BLOCK | {"method": ["B"]}]}, "look at 'method'"),
+        ({"grid": [BLOCK | {"method": ["B"]}]}, "has no list 'method'"),
+        ({"grid": [BLOCK | {"methods": "B"}]}, "needs a list 'methods', not 'B'"),
         ({"grid": [BLOCK | {"methods": ["F"]}]}, "method must be one of A, B"),
         ({"grid": [BLOCK | {"shards": ["sorted"]}]}, "shards must be one of"),
         ({"grid": [BLOCK | {"ranks": [3]}]}, "ranks must divide the 64 rows; 3 does not"),
-        ({"grid": [BLOCK | {"ranks": ["two"]}]}, "ranks is like 1"),
+        ({"grid": [BLOCK | {"ranks": ["two"]}]}, "ranks must be like 1"),
     ],
 )
 def test_a_wrong_job_is_one_line(change, message):
@@ -70,8 +71,8 @@ def test_a_wrong_job_is_one_line(change, message):
 
 
 def test_the_jobs_of_the_repository_are_read():
-    assert len(read(JOBS / "saga-facts.toml")[1].cells) == 128
-    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml")[1].cells} == {1, 4, 16, 64}
+    assert len(read(JOBS / "saga-facts.toml").job.cells) == 128
+    assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml").job.cells} == {1, 4, 16, 64}
 
 
 def test_made_up_data_have_the_optimum_that_is_claimed():
@@ -128,7 +129,7 @@ def test_facts_are_judged_by_the_numbers():
     saga = outcome("B", "n/4", 10.0, 1e-9, ranks=1)
 
     def verdict(letter, *outcomes):
-        return next(f.verdict for f in report.judge(report.Outcomes([saga, *outcomes])) if f.letter == letter)
+        return next(f.verdict for f in judge(Outcomes([saga, *outcomes])) if f.letter == letter)
 
     assert verdict("a", outcome("B", "10", 12.0, 1e-9)) == "holds"
     assert verdict("a", outcome("B", "10", 12.5, 1e-9)) == "FAILS"
@@ -146,18 +147,6 @@ def study_of(folder, name):
     path = folder / f"{name}.toml"
     path.write_text(TINY.format(out=(folder / name).as_posix()))
     return ["study", str(path)]
-
-
-def test_the_command_writes_tables_file_and_picture(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    assert run_command(study_of(tmp_path, "one"), threads.single(), StopSignal()) == 0
-    shown = capsys.readouterr().out
-    assert "(a)" in shown
-    assert "sorted-by-label  2" in shown
-    tree = json.loads((tmp_path / "one.json").read_text())
-    assert len(tree["cells"]) == 24
-    assert tree["job"]["rows"] == 64
-    assert (tmp_path / "one.png").stat().st_size > 1000
 
 
 def test_cells_dealt_to_ranks_give_the_same_outcomes(tmp_path):

@@ -1,7 +1,7 @@
-"""What a server that was away does with the gradients that piled up: one rule is one file.
+"""The family of backlog rules: how a server applies gradients that arrived while no server was running.
 
-The step is w − s Σ_j c_j g_j over the n gradients that are pending, in the order in which they came: the rule gives
-the c_j and s. So gradients are added up as they come and none is kept.
+The step is w − s Σ_j c_j g_j over the n pending gradients, in their order of arrival. A rule determines c_j and s, so
+the gradients can be summed one by one and none need be kept.
 """
 
 from __future__ import annotations
@@ -14,18 +14,32 @@ from mpiopt.core.config.registry import Plugin
 
 @dataclass(frozen=True)
 class Backlog(Plugin, ABC):
-    """A rule; without one of its own methods it is the plain sum, c_j = 1 and s = η."""
+    """A rule; by default the plain sum, c_j = 1 and s = η."""
 
     def weight(self, age: int, place: int, norm: float) -> float:
-        """Give c_j: `age` counts the updates since its weights were read, `place` those pending before it."""
+        """Return c_j.
+
+        Parameters
+        ----------
+        age
+            Updates since the weights of gradient j were read.
+        place
+            Number of gradients pending before it.
+        norm
+            ‖g_j‖₂.
+        """
         return 1.0
 
     def step(self, step: float, pending: int, norm: float) -> float:
-        """Give s: `step` is η, `norm` that of Σ c_j g_j."""
+        """Return s.
+
+        Parameters
+        ----------
+        step
+            η.
+        pending
+            n, the number of gradients.
+        norm
+            ‖Σ_j c_j g_j‖₂.
+        """
         return step
-
-
-def positive(name: str, value: float) -> None:
-    """Refuse, with ValueError, what is not greater than 0."""
-    if not value > 0:
-        raise ValueError(f"{name} must be greater than 0, not {value}")

@@ -1,6 +1,6 @@
-"""Models that a parameter server trains: a value and a gradient on a batch, all parameters in one vector.
+"""The family of models that a parameter server trains: value and gradient on a batch, parameters in one vector.
 
-One model is one file. The convex models of the house are among them (`linear`); the others need not be convex.
+The convex models of mpiopt are among them (`linear`); the others need not be convex.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Labels = NDArray[np.float64]
 
 
 class Shape(NamedTuple):
-    """What a model is made for."""
+    """The data that a model is made for."""
 
     features: int
     classes: int  # 0: a real target
@@ -27,32 +27,46 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Network(Plugin, ABC):
-    """A function of the parameters w, shape (size,), float32 or float64, and of a batch x (n, features), y (n,).
+    """A model with parameters w, shape (size,), float32 or float64, on batches x (n, features) and y (n,).
 
-    Labels are classes 0 … C-1, or real numbers where the model's loss takes them. Everything is computed in the type
-    of w; x is given in that type.
+    Labels are classes 0 … C-1, or real numbers if the model's loss takes them. Everything is computed in the type
+    of w, and x has that type.
     """
 
     @abstractmethod
     def size(self, shape: Shape) -> int:
-        """Give the number of parameters.
+        """Return the number of parameters.
 
         Raises
         ------
         ValueError
-            Where the model can not take data of this shape.
+            If the model cannot take data of this shape.
         """
 
     @abstractmethod
     def start(self, shape: Shape, draw: np.random.Generator) -> Array:
-        """Draw the parameters to start from, float64; shape (size,)."""
+        """Draw the initial parameters, float64, shape (size,)."""
 
     @abstractmethod
     def value_gradient(
         self, w: Array, x: Array, y: Labels, shape: Shape, draw: np.random.Generator | None
     ) -> tuple[float, Array]:
-        """Give the mean loss of a batch and its gradient; `draw` is what is random in training, None: nothing is."""
+        """Return the mean loss of a batch and its gradient.
+
+        Parameters
+        ----------
+        w
+            Parameters, shape (size,).
+        x
+            Rows, shape (n, features), in the type of w.
+        y
+            Labels, shape (n,).
+        shape
+            The data that the model is made for.
+        draw
+            Generator of what is random in training (dropout); None switches it off.
+        """
 
     @abstractmethod
-    def right(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
-        """Give the accuracy on rows: the share of right classes, or R² where the target is real."""
+    def accuracy(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
+        """Return the share of rows whose class is right, or R² if the target is real."""

@@ -1,4 +1,4 @@
-"""The convex models of the house as a parameter server trains them: any loss, with l2."""
+"""The convex models of mpiopt for a parameter server: any loss, with l2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpiopt.studies.parameter_server.networks.base import Array, Labels, Network
 
 @dataclass(frozen=True)
 class LinearNetwork(Network):
-    """mean of loss(A x + b) + (l2/2) ‖A‖², any loss of `mpiopt list losses` with its defaults; starts at 0.
+    """mean of loss(A x + b) + (l2/2) ‖A‖², with any loss of `mpiopt list losses` in its defaults; starts at 0.
 
     w holds A (outputs, features), then b (outputs,). Losses are computed in float64.
     """
@@ -30,7 +30,7 @@ class LinearNetwork(Network):
         return Loss.make(self.loss).outputs(shape.classes)
 
     def size(self, shape: Shape) -> int:
-        """Coefficients and constants."""
+        """Return the number of coefficients and constants."""
         loss = Loss.make(self.loss)
         fits = {"multiclass": shape.classes > 1, "binary": shape.classes == 2}.get(loss.target, shape.classes == 0)
         if not fits:
@@ -39,21 +39,21 @@ class LinearNetwork(Network):
         return self._outputs(shape) * (shape.features + 1)
 
     def start(self, shape: Shape, draw: np.random.Generator) -> Array:
-        """Give 0."""
+        """Return 0."""
         return np.zeros(self.size(shape))
 
     def value_gradient(
         self, w: Array, x: Array, y: Labels, shape: Shape, draw: np.random.Generator | None
     ) -> tuple[float, Array]:
-        """Take value and slope of the loss at the margins."""
+        """Return the objective and its gradient."""
         a, _ = self._parts(w, shape)
         z, y, loss = self._margins(w, x, shape), self._labels(y), Loss.make(self.loss)
         slope = loss.slope(z, y).astype(w.dtype) / len(x)
         gradient = np.concatenate([(slope.T @ x + self.l2 * a).reshape(-1), slope.sum(axis=0)])
         return float(loss.value(z, y).mean()) + 0.5 * self.l2 * float((a * a).sum()), gradient.astype(w.dtype)
 
-    def right(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
-        """Give the share of right classes, or R²."""
+    def accuracy(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
+        """Return the share of right classes, or R²."""
         z = self._margins(w, x, shape)
         if shape.classes == 0:
             predicted = np.exp(z[:, 0]) if Loss.make(self.loss).target == "count" else z[:, 0]

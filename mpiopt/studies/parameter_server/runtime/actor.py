@@ -1,4 +1,4 @@
-"""What actors are made of: operations that they yield, their memory, and how they wait for a letter."""
+"""What actors are made of: the operations that they yield, the state of a rank, and how to receive a message."""
 
 from __future__ import annotations
 
@@ -8,91 +8,93 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mpiopt.studies.parameter_server.runtime.messages import Kind, Letter, Message
+from mpiopt.studies.parameter_server.runtime.messages import ActorMessage, MessageKind, Received
 from mpiopt.studies.parameter_server.runtime.view import View
 
 
 class Send(NamedTuple):
-    """Hand a message over; nobody waits, and to the dead it is lost."""
+    """Send a message without waiting; a message to a dead rank is lost."""
 
     to: int
-    message: Message
+    message: ActorMessage
 
 
-class Wait(NamedTuple):
-    """Give the next letter, or None after so many seconds."""
+class Receive(NamedTuple):
+    """Return the next message as `Received`, or None after so many seconds."""
 
     seconds: float
 
 
-class Work(NamedTuple):
-    """Compute, and give the result; in virtual time it costs what its name costs."""
+class Compute(NamedTuple):
+    """Call a function and return its result; its name says what it costs in virtual time."""
 
     name: str
     call: Callable[[], Any]
 
 
-class Strike(NamedTuple):
-    """Kill a rank; where its process can not be killed it falls silent for so many seconds."""
+class KillRank(NamedTuple):
+    """Kill a rank; a process that cannot be killed is silent for so many seconds."""
 
     rank: int
     seconds: float
-    pid: int = 0  # of its process, if that is on this machine and known
+    pid: int = 0  # of its process, if that runs on this machine
 
 
-Operation = Send | Wait | Work | Strike
+Operation = Send | Receive | Compute | KillRank
 Actor = Generator[Operation, Any, None]
 
 
 @dataclass
 class Counts:
-    """What a rank did in one life; told to the registry with every beat."""
+    """What a rank did since it started; sent with every heartbeat. The names are columns of OUT.h5."""
 
     computed: int = 0  # gradients
-    applied: int = 0
+    applied: int = 0  # gradients
     updates: int = 0
-    busy: float = 0.0  # seconds of computing
-    idle: float = 0.0  # seconds of waiting for a letter
+    busy: float = 0.0  # seconds of computation
+    idle: float = 0.0  # seconds of waiting for messages
     bytes_sent: int = 0
-    queued: int = 0  # the most gradients that were pending at once
-    held: int = 0  # the most bytes of weights and gradients kept at once
-    resident: int = 0  # the most bytes of memory of the process, as the system says
+    queued: int = 0  # largest number of pending gradients
+    held: int = 0  # largest number of bytes of weights and gradients
+    resident: int = 0  # largest resident memory of the process, bytes
     pid: int = 0
-    host: int = 0  # a number for the machine's name
+    host: int = 0  # checksum of the host name
 
 
 @dataclass
-class Me:
-    """The memory of a rank: it is gone with its life."""
+class RankState:
+    """The memory of a rank, which is lost when the rank dies."""
 
     rank: int
     view: View
-    clock: Callable[[], float]
-    life: int = 0
-    letters: deque[Letter] = field(default_factory=deque)  # here, but not looked at yet
-    news: bool = False  # the view has changed since the actor last waited
+    clock: Callable[[], float]  # seconds since the start of the run
+    incarnation: int = 0  # how often the rank has died
+    inbox: deque[Received] = field(default_factory=deque)  # messages that the actor has not looked at
+    view_changed: bool = False  # since the actor last received
     counts: Counts = field(default_factory=Counts)
-    every: float = 0.5  # seconds between the weights that a server shows
-    due: float = 0.0  # when it shows the next ones
+    snapshot_interval: float = 0.5  # seconds between two snapshots of the weights
+    next_snapshot: float = 0.0
 
-    def holds(self, nbytes: int) -> None:
-        """Note how much is kept now."""
+    def note_memory(self, nbytes: int) -> None:
+        """Record how many bytes of weights and gradients are held now."""
         self.counts.held = max(self.counts.held, nbytes)
 
 
-def take(me: Me, *kinds: Kind, seconds: float = math.inf) -> Generator[Operation, Any, Letter | None]:
-    """Give the next letter of these kinds; None where time is up or the view has changed: look again."""
-    end = me.clock() + seconds
-    while not me.news:
-        for place, letter in enumerate(me.letters):
-            if letter[1].kind in kinds:
-                del me.letters[place]
-                return letter
-        left = end - me.clock()
+def receive(
+    state: RankState, *kinds: MessageKind, seconds: float = math.inf
+) -> Generator[Operation, Any, Received | None]:
+    """Return the next message of these kinds; None if the time is up or the view has changed."""
+    end = state.clock() + seconds
+    while not state.view_changed:
+        for place, received in enumerate(state.inbox):
+            if received.message.kind in kinds:
+                del state.inbox[place]
+                return received
+        left = end - state.clock()
         if left <= 0.0:
             return None
-        letter = yield Wait(left)
-        if letter is not None:
-            me.letters.append(letter)
-    me.news = False
+        arrival = yield Receive(left)
+        if arrival is not None:
+            state.inbox.append(arrival)
+    state.view_changed = False
     return None

@@ -1,4 +1,4 @@
-"""Rows to learn from and to be judged by, small in memory: every worker can draw any of them."""
+"""Training and test rows, kept small in memory: every worker can draw any of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from mpiopt.data.formats.base import RawRows, find_reader
 from mpiopt.data.shard import CsrRows
 from mpiopt.studies.parameter_server.networks.base import Array, Labels, Shape
 
-MADE_UP, SPLIT = 103, 104  # streams of randomness
-SIDE, CLASSES, SHOWS = 8, 10, 0.35  # of made-up images: pixels, classes, how much of the class is seen
+IMAGES, SPLIT = 103, 104  # streams of random numbers
+SIDE, CLASSES = 8, 10  # of synthetic images: pixels along a side, classes
+CONTRAST = 0.35  # of the pattern of a class, in standard deviations of the noise
+MIN_ROWS = 8  # of a file
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Rows as they are kept; a batch is (x − shift) · scale in float32."""
+    """Rows in memory; a network is given (x − shift) · scale in float32."""
 
     x: NDArray[Any]  # (n, d) uint8 for pixels, else float32
     y: Labels  # (n,) class numbers, or targets
@@ -38,41 +40,41 @@ class Examples:
         return Shape(self.x.shape[1], self.classes)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Array, Labels]:
-        """Give these rows as a network takes them."""
+        """Return rows as a network takes them: x (n, d) float32, y (n,)."""
         return (self.x[rows] - self.shift) * self.scale, self.y[rows]
 
     def all(self) -> tuple[Array, Labels]:
-        """Give all rows."""
+        """Return all rows as a network takes them."""
         return self.batch(np.arange(len(self)))
 
 
-class Table(NamedTuple):
-    """Rows of a file, dense."""
+class DenseTable(NamedTuple):
+    """Dense rows of a file."""
 
     x: NDArray[np.float32]  # (n, d)
     y: Labels  # as in the file
 
 
 class Sets(NamedTuple):
-    """What is learned from and what is judged by."""
+    """Training and test rows."""
 
     train: Examples
     test: Examples
 
 
 def load(data: str, test: str, rows: int, test_rows: int, seed: int) -> Sets:
-    """Read so many rows of the two files; without a test file rows of the first are set apart, drawn at random.
+    """Read so many rows of the two files; without a test file, test rows are drawn at random from the first.
 
-    `data` "made-up" is noisy images of ten patterns. Pixels, whole numbers from 0 to 255, become (x/255 − ½)/½ as
-    in the paper; other columns are standardised.
+    `data` "made-up" stands for synthetic noisy images of ten patterns. Pixels, whole numbers from 0 to 255, become
+    (x/255 − ½)/½ as in the paper; other columns are standardised.
 
     Raises
     ------
     ValueError, OSError
-        As the readers do; one line.
+        If a file cannot be read; the message is one line.
     """
     if data == "made-up":
-        table = made_up(rows + test_rows, seed)
+        table = synthetic_images(rows + test_rows, seed)
     else:
         table = read(data, rows if test else rows + test_rows, None)
     if test:
@@ -80,12 +82,12 @@ def load(data: str, test: str, rows: int, test_rows: int, seed: int) -> Sets:
     else:
         order = generator(seed, SPLIT, 0, 0).permutation(len(table.y))
         apart, rest = np.split(order, [min(test_rows, len(order) // 4)])
-        table, other = Table(table.x[rest], table.y[rest]), Table(table.x[apart], table.y[apart])
-    return prepared(table, other, data, test or data)
+        table, other = DenseTable(table.x[rest], table.y[rest]), DenseTable(table.x[apart], table.y[apart])
+    return scaled(table, other, data, test or data)
 
 
-def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
-    """Map the labels, find the scale in the first table, and keep pixels as bytes."""
+def scaled(table: DenseTable, other: DenseTable, name: str, other_name: str) -> Sets:
+    """Map the labels, take the scale from the first table, and keep pixels as bytes."""
     values = np.unique(table.y)
     target = labels.guess_target(values)
     known = None if target == "real" else values
@@ -96,7 +98,7 @@ def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
         shift, scale = table.x.mean(axis=0), table.x.std(axis=0)
     factor = (1.0 / np.where(scale > 0, scale, 1.0)).astype(np.float32)
 
-    def kept(part: Table, path: str) -> Examples:
+    def kept(part: DenseTable, path: str) -> Examples:
         y = part.y if known is None else labels.map_labels(path, part.y, known, "multiclass")
         x = part.x.astype(np.uint8) if pixels else part.x
         return Examples(x, y, 0 if known is None else len(known), shift, factor)
@@ -104,8 +106,8 @@ def prepared(table: Table, other: Table, name: str, other_name: str) -> Sets:
     return Sets(kept(table, name), kept(other, other_name))
 
 
-def read(path: str, rows: int, features: int | None) -> Table:
-    """Read the first rows of a file."""
+def read(path: str, rows: int, features: int | None) -> DenseTable:
+    """Read the first rows of a file; `features` is the number of columns if it is known."""
     source = find_reader(path).open(path, single(), features)
     found: list[RawRows] = []
     for piece in source.pieces():
@@ -115,18 +117,20 @@ def read(path: str, rows: int, features: int | None) -> Table:
     width = features or source.features or max(width_of(piece.rows) for piece in found)
     x = np.concatenate([dense(piece.rows, width) for piece in found])[:rows]
     y = np.concatenate([piece.label for piece in found])[:rows]
-    if len(y) < 8 or np.isnan(y).any():
-        raise ValueError(f"{path}: has {len(y)} rows here, some without a label; at least 8 with labels are needed")
-    return Table(x, y)
+    if len(y) < MIN_ROWS or np.isnan(y).any():
+        raise ValueError(
+            f"{path}: has {len(y)} rows here, some without a label; at least {MIN_ROWS} with labels are needed"
+        )
+    return DenseTable(x, y)
 
 
 def width_of(rows: NDArray[np.float64] | CsrRows) -> int:
-    """Give the columns of rows."""
+    """Return the number of columns."""
     return rows.width if isinstance(rows, CsrRows) else int(rows.shape[1])
 
 
 def dense(rows: NDArray[np.float64] | CsrRows, width: int) -> NDArray[np.float32]:
-    """Give rows as an array (n, width)."""
+    """Return rows as an array (n, width)."""
     x = np.zeros((len(rows), width), np.float32)
     if isinstance(rows, CsrRows):
         x[np.repeat(np.arange(len(rows)), np.diff(rows.indptr)), rows.indices] = rows.values
@@ -135,10 +139,10 @@ def dense(rows: NDArray[np.float64] | CsrRows, width: int) -> NDArray[np.float32
     return x
 
 
-def made_up(rows: int, seed: int) -> Table:
-    """Make images: the pattern of one of ten classes, faint in noise."""
-    draw = generator(seed, MADE_UP, 0, 0)
+def synthetic_images(rows: int, seed: int) -> DenseTable:
+    """Make images: the pattern of one of ten classes in noise."""
+    draw = generator(seed, IMAGES, 0, 0)
     patterns = draw.standard_normal((CLASSES, SIDE * SIDE))
     y = draw.integers(0, CLASSES, rows)
-    x = SHOWS * patterns[y] + draw.standard_normal((rows, SIDE * SIDE))
-    return Table(x.astype(np.float32), y.astype(np.float64))
+    x = CONTRAST * patterns[y] + draw.standard_normal((rows, SIDE * SIDE))
+    return DenseTable(x.astype(np.float32), y.astype(np.float64))

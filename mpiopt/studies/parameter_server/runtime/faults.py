@@ -1,4 +1,4 @@
-"""The plan of what dies, when, and for how long."""
+"""Planned faults: which rank dies, when, and for how long."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ import numpy as np
 from mpiopt.core.config.registry import nearest
 from mpiopt.studies.parameter_server.runtime.view import Role
 
-WHAT = {"server": Role.SERVER, "worker": Role.WORKER, "store": Role.STORE}
+ROLES = {"server": Role.SERVER, "worker": Role.WORKER, "store": Role.STORE}
+KEYS = ("at", "what", "outage")
 SECONDS = re.compile(r"\s*(\d+(?:\.\d*)?)\s*s\s*")
 
 
 class Fault(NamedTuple):
-    """One death."""
+    """One planned death."""
 
-    seconds: float | None  # when, since the start; None: by `update`
-    update: int  # or as soon as the weights have had so many updates
+    seconds: float | None  # time since the start; None: `update` says when
+    update: int  # number of updates after which it happens
     role: Role
-    place: int  # 0: the first with this role, for servers the one that serves
-    outage: float  # seconds until a spare takes its place
-
-    @property
-    def what(self) -> str:
-        """Name the victim."""
-        return f"{self.role.name.lower()} {self.place}" if self.place else self.role.name.lower()
+    place: int  # among the ranks with this role; 0: the first, for servers the one that serves
+    outage: float  # seconds until a spare gets the role
 
 
 def fault(block: Mapping[str, Any], end: float, draw: np.random.Generator) -> Fault:
@@ -36,10 +32,10 @@ def fault(block: Mapping[str, Any], end: float, draw: np.random.Generator) -> Fa
     Raises
     ------
     ValueError
-        One line: what is wrong, and what is allowed.
+        In one line: what is wrong and what is allowed.
     """
-    for key in block.keys() - {"at", "what", "outage"}:
-        raise ValueError(f"a [[fault]] has no key {key!r}{nearest(key, ('at', 'what', 'outage'))}")
+    for key in block.keys() - set(KEYS):
+        raise ValueError(f"a [[fault]] has no key {key!r}{nearest(key, KEYS)}; the keys are {', '.join(KEYS)}")
     at, outage = block.get("at"), seconds("outage", block.get("outage", "2 s"))
     role, place = victim(block.get("what", "server"))
     if isinstance(at, int) and not isinstance(at, bool) and at >= 0:
@@ -52,14 +48,15 @@ def seconds(key: str, text: object) -> float:
     """Read a time such as "30 s"."""
     match = SECONDS.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        more = ', a number of updates, or "random"' if key == "at" else ""
-        raise ValueError(f'a [[fault]] has {key} = "30 s"{more}; not {text!r}')
+        more = ', a number of updates or "random"' if key == "at" else ""
+        raise ValueError(f'[[fault]]: {key} must be a time such as "30 s"{more}, not {text!r}')
     return float(match[1])
 
 
 def victim(text: object) -> tuple[Role, int]:
-    """Read who dies: a role and its number among those with it."""
+    """Read which rank dies: a role and a place among the ranks with it."""
     word, _, number = str(text).partition(" ")
-    if word not in WHAT or (number and not number.isdigit()):
-        raise ValueError(f'what dies is {", ".join(WHAT)}, with a number from 0 on ("worker 1"); not {text!r}')
-    return WHAT[word], int(number or 0)
+    if word not in ROLES or (number and not number.isdigit()):
+        known = ", ".join(ROLES)
+        raise ValueError(f'[[fault]]: what must be one of {known}, with a place from 0 on ("worker 1"); not {text!r}')
+    return ROLES[word], int(number or 0)

@@ -1,4 +1,4 @@
-"""One process: its memory, and the actor of the role that it has."""
+"""One rank: its state, and the actor of the role that it has."""
 
 from __future__ import annotations
 
@@ -9,74 +9,75 @@ import numpy as np
 
 from mpiopt.studies.parameter_server.runtime import view as views
 from mpiopt.studies.parameter_server.runtime import worker
-from mpiopt.studies.parameter_server.runtime.actor import Actor, Counts, Me, Operation, Wait
-from mpiopt.studies.parameter_server.runtime.messages import Kind, Message
+from mpiopt.studies.parameter_server.runtime.actor import Actor, Counts, Operation, RankState, Receive
+from mpiopt.studies.parameter_server.runtime.messages import ActorMessage, MessageKind
 from mpiopt.studies.parameter_server.runtime.store import store
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.parameter_server.servers.base import Server
 
-Cast = Callable[[Me], Actor]  # from a rank, whose view says its role, to its actor
+ActorFactory = Callable[[RankState], Actor]  # makes the actor for the role that the view of the rank says
 
 
-def cast(server: Server, task: ServerTask) -> Cast:
-    """Give the actors of a configuration by role."""
+def actors_of(server: Server, task: ServerTask) -> ActorFactory:
+    """Return the actors of a configuration by role."""
 
-    def actor(me: Me) -> Actor:
-        role = me.view.places[me.rank].role
+    def actor(state: RankState) -> Actor:
+        role = state.view.places[state.rank].role
         if role is Role.SERVER:
-            return server.serve(me, task)
+            return server.serve(state, task)
         if role is Role.STORE:
-            return store(me, getattr(server, "queue", 1))
+            return store(state, getattr(server, "queue", 1))
         if role is Role.WORKER:
-            return worker.fetching(me, task) if server.fetching else worker.given(me, task)
-        return waiting(me)
+            return worker.pulling(state, task) if server.fetching else worker.served(state, task)
+        return waiting(state)
 
     return actor
 
 
-def waiting(me: Me) -> Actor:
-    """Do nothing as a spare; letters for the role to come are kept."""
+def waiting(state: RankState) -> Actor:
+    """Do nothing as a spare; messages for the next role are kept."""
     while True:
-        letter = yield Wait(float("inf"))
-        if letter is not None:
-            me.letters.append(letter)
+        received = yield Receive(float("inf"))
+        if received is not None:
+            state.inbox.append(received)
 
 
 class Host:
-    """Runs the actor, and starts another one where the view gives this rank another role."""
+    """Runs the actor of a rank, and starts another actor when the view gives the rank another role."""
 
-    def __init__(self, me: Me, actors: Cast) -> None:
-        self.me, self._actors = me, actors
-        self._actor = actors(me)
+    def __init__(self, state: RankState, actors: ActorFactory) -> None:
+        self.state, self._actors = state, actors
+        self._actor = actors(state)
 
     def resume(self, value: object) -> Operation:
-        """Give the actor what it waited for; give its next operation."""
+        """Send the actor the result of its operation and return its next operation."""
         return self._actor.send(value)
 
-    def told(self, message: Message) -> bool:
-        """Take note of a view; say whether it changes the role, so that `resume(None)` starts the new actor."""
-        if message.vector is None or message.number <= self.me.view.number:
+    def update_view(self, message: ActorMessage) -> bool:
+        """Take over a newer view; return whether the role changed; `resume(None)` then starts the new actor."""
+        state = self.state
+        if message.vector is None or message.number <= state.view.number:
             return False
-        before, self.me.view = self.me.view, views.decode(message.vector)
-        self.me.news = True
-        if before.places[self.me.rank].role is self.me.view.places[self.me.rank].role:
+        before, state.view = state.view.places[state.rank].role, views.decode(message.vector)
+        state.view_changed = True
+        if before is state.view.places[state.rank].role:
             return False
-        if before.places[self.me.rank].role is not Role.SPARE:
-            self.me.letters.clear()
+        if before is not Role.SPARE:
+            state.inbox.clear()
         self._actor.close()
-        self.me.news, self.me.due = False, 0.0
-        self._actor = self._actors(self.me)
+        state.view_changed, state.next_snapshot = False, 0.0
+        self._actor = self._actors(state)
         return True
 
-    def beat(self) -> Message:
-        """Say that this rank lives, and what it has done."""
-        values = dataclasses.astuple(self.me.counts)
-        return Message(Kind.BEAT, self.me.life, 0, np.array(values, np.float64))
+    def heartbeat(self, last: bool = False) -> ActorMessage:
+        """Return the message that this rank is alive, with its counters."""
+        values = np.array(dataclasses.astuple(self.state.counts), np.float64)
+        return ActorMessage(MessageKind.HEARTBEAT, self.state.incarnation, int(last), values)
 
 
-def counts_of(message: Message) -> Counts:
-    """Give back the counters of a beat."""
-    values = [] if message.vector is None else message.vector.tolist()
+def counts_of(heartbeat: ActorMessage) -> Counts:
+    """Return the counters in a heartbeat."""
+    values = [] if heartbeat.vector is None else heartbeat.vector.tolist()
     fields = dataclasses.fields(Counts)
     return Counts(*(v if f.type == "float" else int(v) for f, v in zip(fields, values, strict=True)))

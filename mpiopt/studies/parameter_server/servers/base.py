@@ -1,8 +1,8 @@
-"""Parameter servers and what becomes of their state when they die: the five configurations, one file each.
+"""Parameter servers, and what becomes of their state when they die: the family of the five configurations.
 
 After R. Cao, S. Luo, G. Gan, J. Jinesh, "Training Through Failure: Effects of Data Consistency in Parallel Machine
-Learning Training", Stanford CS244B, 2024. Where state lives: checkpoint: the server's memory and a store; chain: the
-memory of several servers; stateless: stores alone.
+Learning Training", Stanford CS244B, 2024. The state is in the server and a store (checkpoint), in several servers
+(chain), or in stores alone (stateless).
 """
 
 from __future__ import annotations
@@ -12,46 +12,40 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mpiopt.core.config.registry import Plugin
-from mpiopt.studies.parameter_server.runtime.actor import Actor, Me
+from mpiopt.studies.parameter_server.runtime.actor import Actor, RankState
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
 
 
 @dataclass(frozen=True)
 class Server(Plugin, ABC):
-    """A configuration: how many ranks serve and store at the start, and what a server does.
+    """A configuration: the numbers of servers and stores at the start, and what a server does.
 
-    A server that dies is replaced by a spare rank, which starts at `serve` with nothing in memory.
+    A dead server is replaced by a spare rank, which begins with `serve` and nothing in memory.
     """
 
-    fetching: ClassVar[bool] = False  # workers fetch weights from the store, and are not given them by the server
+    fetching: ClassVar[bool] = False  # workers fetch weights from the store; otherwise the server sends them
 
     @property
     def servers(self) -> int:
-        """Ranks that serve, or stand by to."""
+        """Number of servers, replicas included."""
         return 1
 
     @property
     def stores(self) -> int:
-        """Ranks that store."""
+        """Number of stores."""
         return 0
 
     @property
     def period(self) -> int | None:
-        """The most updates that one death may undo; None: whatever the store holds stays."""
+        """Largest number of updates that one death may undo; None: none, because the store keeps them."""
         return None
 
     @abstractmethod
-    def serve(self, me: Me, task: ServerTask) -> Actor:
-        """Serve as long as this rank lives."""
+    def serve(self, state: RankState, task: ServerTask) -> Actor:
+        """Return the actor of a server, which runs until the rank dies."""
 
     @classmethod
     def figures(cls) -> dict[str, str]:
-        """Give the ranks."""
+        """Return the numbers of servers and stores."""
         made = cls()
         return {"servers": str(made.servers), "stores": str(made.stores)}
-
-
-def at_least_one(name: str, value: int) -> None:
-    """Refuse, with ValueError, what is below 1."""
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
