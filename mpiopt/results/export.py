@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.job_file import read
 from mpiopt.core.config.registry import nearest
@@ -48,8 +49,7 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     with comm.agree_on_errors():
         if comm.rank == 0:
             write_whole(Path(out), image(source, kind, table))
-    if comm.rank == 0:
-        print(f"written: {out}")
+    print_on_root(comm, f"written: {out}")
     return 0
 
 

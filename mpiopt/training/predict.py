@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import check_writable
+from mpiopt.comm.collective_io import check_writable, print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.job import DataOptions
 from mpiopt.core.config.job_file import read
@@ -61,8 +61,8 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)
     quality = measured(applied, result.model, make_loss(loss).target, comm)
-    if comm.rank == 0 and "quiet" not in chosen:
-        print(f"{path}: {quality}" + (f"; written to {chosen['out']}" if "out" in chosen else ""))
+    if "quiet" not in chosen:
+        print_on_root(comm, f"{path}: {quality}" + (f"; written to {chosen['out']}" if "out" in chosen else ""))
     return 0
 
 

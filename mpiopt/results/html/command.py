@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.files import write_whole
 from mpiopt.resilience.signals import StopSignal
@@ -26,8 +27,7 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         raise ValueError(f"--rank-by is one of {', '.join(fields)}, not {by!r}")
     with comm.agree_on_errors():
         written = write(paths, chosen, fields[by]) if comm.rank == 0 else []
-    if comm.rank == 0:
-        print(f"written: {', '.join(written)}")
+    print_on_root(comm, f"written: {', '.join(written)}")
     return 0
 
 
