@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from mpiopt.comm.base import Array, Comm
-from mpiopt.comm.base import ServerMessage as ReceivedBytes
+from mpiopt.comm.base import Message as ReceivedBytes
 from mpiopt.results.summary import peak_nbytes
 from mpiopt.studies.parameter_server.runtime import messages
 from mpiopt.studies.parameter_server.runtime.actor import Compute, KillRank, Operation, RankState, Send
