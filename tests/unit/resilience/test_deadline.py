@@ -197,7 +197,7 @@ def test_what_has_ended_is_not_halted(run):
     lease = vars(new_lease({}))
     for end in ({"ended": "certified"}, {"pid": 1, "born": 1}):
         (run / "owner").write_text(json.dumps(lease | end))
-        with pytest.raises(ValueError, match=r"nothing runs there \((certified|it was killed)\)"):
+        with pytest.raises(ValueError, match=r"the run has ended \((certified|it was killed)\)"):
             halted("run.h5")
     assert sorted(os.listdir(run)) == ["owner"]
 
