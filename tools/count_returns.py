@@ -1,11 +1,15 @@
 """Count how often a reader who follows one value through the calls comes back to a file that he had left.
 
     python tools/count_returns.py mpiopt/algorithms/saga/saga.py Saga.step state
+    python tools/count_returns.py mpiopt/data/dataset.py prepare path --callers
 
 Read from the source alone, nothing is run. The walk starts at a function and follows a parameter: in the order of the
 text it enters each function that gets the value, or a part of it such as `state.w`, once. A call of a method is
 followed into every class of the package that has a method of this name with as many arguments. The files of the
 entered functions, neighbours alike counted once, are the stays; returns = stays − different files.
+
+With --callers the walk also comes back to the caller after each call, as a reader does, and the choice among several
+classes is one step: a method that more than one class has is not entered.
 """
 
 from __future__ import annotations
@@ -40,9 +44,10 @@ class Source:
         self.plain: dict[tuple[Path, str], Function] = {}
         self.methods: dict[str, list[Function]] = {}
         self.imports: dict[Path, dict[str, tuple[str, str]]] = {}
+        self.trees: dict[Path, ast.Module] = {}
         self.classes: dict[tuple[Path, str], ast.ClassDef] = {}
         for path in sorted((root / "mpiopt").rglob("*.py")):
-            tree = ast.parse(path.read_text())
+            tree = self.trees[path] = ast.parse(path.read_text())
             self._functions(path, tree)
             self.imports[path] = {
                 alias.asname or alias.name: (node.module or "", alias.name)
@@ -137,6 +142,45 @@ def walk(source: Source, start: Function, value: str) -> list[Function]:
     return entered
 
 
+def walk_with_callers(source: Source, start: Function, value: str) -> list[Function]:
+    """Return the functions on the way of a reader who comes back to the caller after each call."""
+    way, seen = [start], {start}
+
+    def enter(function: Function, name: str) -> None:
+        outside = {a.asname or a.name for n in ast.walk(source.trees[function.path]) for a in _imported_modules(n)}
+        for call in _calls(function.node):
+            arguments = [*enumerate(call.args), *((k.arg, k.value) for k in call.keywords)]
+            passed = [
+                place for place, a in arguments if name in {n.id for n in ast.walk(a) if isinstance(n, ast.Name)}
+            ]
+            targets = source.called(call, function) if passed else []
+            base = call.func.value if isinstance(call.func, ast.Attribute) else None
+            named = isinstance(base, ast.Name) and (base.id == "self" or base.id in source.imports[function.path])
+            if (isinstance(base, ast.Name) and base.id in outside) or (base and not named and len(targets) != 1):
+                continue
+            for target in targets:
+                place = passed[0]
+                parameter = target.parameters[place] if isinstance(place, int) else str(place)
+                way.append(target)
+                if target not in seen:
+                    seen.add(target)
+                    enter(target, parameter)
+                way.append(function)
+
+    enter(start, value)
+    return way
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Return the names in an expression."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _imported_modules(node: ast.AST) -> list[ast.alias]:
+    """Return the aliases of `import x`."""
+    return node.names if isinstance(node, ast.Import) else []
+
+
 def stays(entered: list[Function]) -> list[Path]:
     """Return the files on the way, neighbours alike counted once."""
     files = [function.path for function in entered]
@@ -145,9 +189,14 @@ def stays(entered: list[Function]) -> list[Path]:
 
 def main(words: list[str]) -> int:
     """Print the way of one value, and the counts."""
+    callers = "--callers" in words
+    words = [word for word in words if word != "--callers"]
+    if len(words) not in (3, 4):
+        print(__doc__)
+        return 2
     root = Path(words[3]) if len(words) > 3 else ROOT
     source, path = Source(root), root / words[0]
-    entered = walk(source, source.plain[path, words[1]], words[2])
+    entered = (walk_with_callers if callers else walk)(source, source.plain[path, words[1]], words[2])
     for function in entered:
         print(f"{function.path.relative_to(root)}: {function.owner and function.owner + '.'}{function.node.name}")
     files = stays(entered)

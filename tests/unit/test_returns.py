@@ -2,14 +2,18 @@
 
 import pytest
 
-from tools.count_returns import ROOT, Source, stays, walk
+from tools.count_returns import ROOT, Source, stays, walk, walk_with_callers
 
 
 @pytest.mark.parametrize(
-    ("path", "function", "value", "most"), [("algorithms/saga/saga.py", "Saga.step", "state", 5)]
+    ("way", "path", "function", "value", "most"),
+    [
+        (walk, "algorithms/saga/saga.py", "Saga.step", "state", 5),
+        (walk_with_callers, "data/dataset.py", "prepare", "path", 8),
+    ],
 )
-def test_returns_are_few(path, function, value, most):
+def test_returns_are_few(way, path, function, value, most):
     source = Source(ROOT)
-    files = stays(walk(source, source.plain[ROOT / "mpiopt" / path, function], value))
+    files = stays(way(source, source.plain[ROOT / "mpiopt" / path, function], value))
     assert len(set(files)) > 1
     assert len(files) - len(set(files)) <= most
