@@ -161,11 +161,11 @@ def walk_with_callers(source: Source, start: Function, value: str) -> list[Funct
             for target in targets:
                 place = passed[0]
                 parameter = target.parameters[place] if isinstance(place, int) else str(place)
-                way.append(target)
                 if target not in seen:
                     seen.add(target)
+                    way.append(target)
                     enter(target, parameter)
-                way.append(function)
+                    way.append(function)
 
     enter(start, value)
     return way
