@@ -1,4 +1,4 @@
-"""Write the golden bytes of compressors that have none: python tests/golden/compressors.py. Others are kept.
+"""Write the golden bytes of compressors that have none: python -m tests.golden.compressors. Others are kept.
 
 A wire format never changes; a compressor that needs another one gets another name.
 """

@@ -322,8 +322,8 @@ def test_a_member_is_a_plug_in(name):
     assert kind.name == name
     assert eval(repr(compressor), {kind.__name__: kind}) == compressor
     assert any(year in kind.__doc__ for year in map(str, range(1990, 2026))), "no source"
-    assert "ω" in kind.__doc__
-    assert "Wire format:" in kind.__doc__
+    assert "ω" in kind.__doc__, "no ω"
+    assert "Wire format:" in kind.__doc__, "no wire format"
 
 
 def test_options_survive_job_files_and_flags(compressor):

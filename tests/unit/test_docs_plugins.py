@@ -73,7 +73,7 @@ def test_there_is_a_loss_and_a_compressor():
 
 
 def test_the_laws_pass(copy):
-    golden = python(copy, "tests/golden/compressors.py")
+    golden = python(copy, "-m", "tests.golden.compressors")
     assert golden.stdout.startswith("1 written"), golden.stderr
     chosen = "log-cosh or powers or options_are"
     tests = [f"tests/{name}" for name in COPIED if "test_" in name]
