@@ -61,7 +61,7 @@ def status(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     folder = Path(positional[0] if positional else ".")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    views = [look(folder, name) for name in run_names(folder)]
+    views = [view_of(folder, name) for name in run_names(folder)]
     states = slurm_query.states(view.job for view in views if view.job)
     lines = [line(view, states, time.time()) for view in views if view != RunView(view.name)]
     print_on_root(comm, columns(HEADINGS, lines) if lines else f"{folder}: no runs")
@@ -81,7 +81,7 @@ def _run_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in [*files, *checkpoints] if name.endswith(SUFFIXES))
 
 
-def look(folder: Path, name: str) -> RunView:
+def view_of(folder: Path, name: str) -> RunView:
     """Read the files of one run; an unreadable file counts as absent."""
     checkpoints, out, script = (Path(f"{folder / name}{suffix}") for suffix in (".ckpt", ".h5", ".sbatch"))
     head, saved = newest_checkpoint(checkpoints)

@@ -69,8 +69,8 @@ def prepare(
     path : str
         The file, or a recipe `generate:n=…,d=…`.
     target : str
-        The kind of labels that the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels
-        look like.
+        The kind of labels that the loss takes: "binary", "multiclass", "real", "count", or "auto" to
+        decide by the labels.
     options : DataOptions
         Format, scaling, order of the rows, hold-out.
     seed : int

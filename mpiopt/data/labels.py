@@ -65,7 +65,7 @@ def find_classes(path: str, values: Vector, target: str, losses: Mapping[str, st
 
 
 def guess_target(values: Vector) -> str:
-    """Return what the distinct labels look like: two values, up to 100 whole numbers, or real targets."""
+    """Return the kind of the distinct labels: two values, up to 100 whole numbers, or real targets."""
     if len(values) == 2:
         return "binary"
     return "multiclass" if are_classes(values) and 2 < len(values) <= MAX_GUESSED else "real"

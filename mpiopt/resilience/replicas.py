@@ -224,7 +224,7 @@ class Inventory(NamedTuple):
 
 
 class RestorePlan(NamedTuple):
-    """From which snapshot the run goes on, which rank has it, and who sends which replicas."""
+    """The snapshot from which the run goes on, the rank that has it, and which rank sends which replicas."""
 
     attempt: int
     k: int

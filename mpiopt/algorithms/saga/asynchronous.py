@@ -204,8 +204,8 @@ class Period:
 
     def receive(self, messages: list[Message]) -> None:
         """Add the changes of others to the views, and their moves to this rank's iterate."""
-        for source, wire in messages:
-            numbers = wire.view(np.float64)
+        for source, message in messages:
+            numbers = message.view(np.float64)
             header = Header(*numbers[: len(Header._fields)])
             change = numbers[len(header) :].reshape(3, *self.common.shape)
             self._add(change)

@@ -51,7 +51,7 @@ class StepControl(NamedVector):
         """Raise ValueError if the step has become so short that no step size can help."""
         if self.scale < TUNING.shortest_scale:
             raise ValueError(
-                f"saga diverges at any step size (F rises at {self.scale:.0e} of the first one): check that the data "
+                f"saga diverges at any step size (F still rises at {self.scale:.0e} times the first one): check that the data "
                 "are finite and the penalty is not negative"
             )
 
@@ -145,7 +145,7 @@ class SagaState:
             memory[...] = 0.0
 
     def refresh_is_due(self) -> bool:
-        """Say whether the table is to be filled anew: after enough epochs, and enough time where rounds are timed.
+        """Return whether a refresh of the table is due: after enough epochs and, if rounds are timed, enough time.
 
         All ranks wait for the slowest one in a refresh; the work before it should be in proportion.
         """

@@ -35,7 +35,7 @@ class Fixed(StepSize):
 
 @dataclass(frozen=True)
 class Harmonic(StepSize):
-    """1/γ = (1/n) Σ 1/η_i: safe wherever AdGD is, and as cheap as the mean.
+    """1/γ = (1/n) Σ 1/η_i: safe if AdGD is, and as cheap as the mean.
 
     Both conditions of AdGD's proof (α <= 1/2) hold for the mean function. First, 1/γ >= (1/α) mean L_i >= (1/α)
     ‖Δḡ‖/‖Δx‖. Second, γ grows no faster than AdGD allows: 1/η_i >= φ(a_i, b_i) = a_i/√(1 + b_i/a_i), where a_i and

@@ -48,7 +48,7 @@ class Link(NamedTuple):
 
     def describe(self) -> str:
         """Return latency and rate in words."""
-        rate = f"{1e-6 / self.byte:.3g} MB/s" if self.byte > 0.0 else "no limit seen"
+        rate = f"{1e-6 / self.byte:.3g} MB/s" if self.byte > 0.0 else "no limit measured"
         return f"{1e6 * self.latency:.3g} us a message, {rate} a rank"
 
 

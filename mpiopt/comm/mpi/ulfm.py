@@ -173,15 +173,15 @@ class UlfmMembership:
         os._exit(code)
 
     def _watch(self) -> None:
-        seen, since = self._working, time.monotonic()
+        working, since = self._working, time.monotonic()
         silence = SilenceMonitor(since=since)
         while True:
             time.sleep(WATCH)
             now = time.monotonic()
             if self._opened is not None:
                 silence.observe(self._opened.messages, now)
-            if self._working is not seen or not _failed(seen):
-                seen, since = self._working, now
+            if self._working is not working or not _failed(working):
+                working, since = self._working, now
             elif now - since > silence.limit(self._limit):
                 text = f"mpiopt: a rank was lost {now - since:.0f} s ago and there was no recovery; this rank ends"
                 print(text, file=sys.stderr, flush=True)
@@ -189,7 +189,7 @@ class UlfmMembership:
 
 
 def _code_of(bits: int) -> int:
-    if bits == ALL_BITS or not bits & HAS_CODE:  # no working rank is left; or one rank has seen a loss
+    if bits == ALL_BITS or not bits & HAS_CODE:  # no working rank is left; or one rank has noticed a loss
         return LOST
     code, other = bits & 0xFF, bits >> 8 & 0xFF
     return code if code ^ other == 0xFF else 1

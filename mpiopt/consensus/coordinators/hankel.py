@@ -60,9 +60,7 @@ class Hankel(Coordinator):
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
         if self.fallback == self.name:
-            raise ValueError(
-                "hankel cannot be itself its fallback; choose finite-field, flooding, ratio or quantised"
-            )
+            raise ValueError("hankel cannot be its own fallback; choose finite-field, flooding, ratio or quantised")
 
     def fallback_coordinator(self) -> Coordinator:
         """Return the coordinator that is used if the error exceeds the tolerance."""

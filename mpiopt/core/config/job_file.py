@@ -66,7 +66,7 @@ def expand_set(settings: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]
     for flag, text in settings:
         key, equals, value = text.partition("=")
         if flag == "set" and not equals:
-            raise ValueError(f"--set {text}: is not of the form key=value")
+            raise ValueError(f"--set must be like key=value, not {text!r}")
         yield (key.strip(), value.strip()) if flag == "set" else (flag, text)
 
 

@@ -94,9 +94,9 @@ class FailureOutcome:
         after = [u for u in self.updates if u.seconds > lost.seconds]
         if not before or not after:
             return None
-        seen = [j for j in self.judged if j.seconds <= before[-1].seconds]
+        until = [j for j in self.judged if j.seconds <= before[-1].seconds]
         then = [j for j in self.judged if j.seconds >= after[0].seconds]
-        accuracies = seen[-1].accuracy if seen else 0.0, then[0].accuracy if then else 0.0
+        accuracies = until[-1].accuracy if until else 0.0, then[0].accuracy if then else 0.0
         downtime = after[0].seconds - before[-1].seconds
         return Kill(when, downtime, before[-1].version - after[0].version + 1, after[0].gradients, *accuracies)
 

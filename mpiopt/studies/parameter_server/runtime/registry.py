@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from mpiopt.studies.parameter_server.runtime import view as views
+from mpiopt.studies.parameter_server.runtime import view
 from mpiopt.studies.parameter_server.runtime.actor import Actor, KillRank, RankState, Receive, Send
 from mpiopt.studies.parameter_server.runtime.faults import Fault
 from mpiopt.studies.parameter_server.runtime.host import counts_of
@@ -17,7 +17,7 @@ from mpiopt.studies.parameter_server.runtime.log import ServerEvent, ServerLog, 
 from mpiopt.studies.parameter_server.runtime.messages import ActorMessage, MessageKind, Received
 from mpiopt.studies.parameter_server.runtime.view import Role
 
-CERTAIN_DEATH = 10.0  # detection times after which a silent rank is dead whatever MPI says
+CERTAIN_DEATH = 10.0  # detection times after which a silent rank is dead, also if MPI reports no failure
 FINAL_WAIT = 1.0  # seconds that the registry waits for the last heartbeats
 
 
@@ -86,7 +86,7 @@ class Registry:
     def send_view(self) -> Actor:
         """Send the view to all ranks, also to those that seem dead: a rank that is alive must give up its role."""
         for rank in self.others():
-            message = ActorMessage(MessageKind.VIEW, self.state.view.number, 0, views.encode(self.state.view))
+            message = ActorMessage(MessageKind.VIEW, self.state.view.number, 0, view.encode(self.state.view))
             yield Send(rank, message)
 
     def others(self) -> Sequence[int]:
