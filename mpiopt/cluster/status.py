@@ -57,7 +57,7 @@ def status(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Print one line for each run."""
     positional, _ = parse(words, {})
     if len(positional) > 1:
-        raise ValueError("status [FOLDER]")
+        raise ValueError("status takes at most one folder: mpiopt status [FOLDER]")
     folder = Path(positional[0] if positional else ".")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")

@@ -36,7 +36,7 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, settings = parse(words, {"to": True, "table": True})
     chosen = dict(settings)
     if len(paths) != 2:
-        raise ValueError(f"export needs a run and a file to write: {USAGE}")
+        raise ValueError(f"export needs a run and a file to write: mpiopt {USAGE}")
     source, out = paths
     kind = chosen.get("to", SUFFIXES.get(Path(out).suffix, ""))
     if kind not in KINDS:

@@ -15,7 +15,7 @@ from mpiopt.data.shard import DenseRows, Rows
 from mpiopt.kernels import permutations
 from mpiopt.objective.objective import Objective
 
-SILENCE = 1.5  # seconds of compiling without a word: from the cache it takes less, and then nothing needs saying
+SILENCE = 1.5  # seconds after which a message reports the compilation; loading from the cache takes less
 
 
 def warm_kernels(objective: Objective, comm: Comm, say: Callable[[str], None]) -> None:

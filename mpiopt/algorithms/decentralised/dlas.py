@@ -344,7 +344,8 @@ class Dlas(Algorithm[DlasState]):
             return np.inf
         if objective.loss.curvature_bound is None:
             raise ValueError(
-                f"dlas: rule {self.rule} needs a loss whose curvature is bounded; that of {objective.loss.name} is not"
+                f"dlas: rule {self.rule} needs a loss whose curvature is bounded; that of {objective.loss.name} "
+                "is not: use rule harmonic"
             )
         return channel.size * curvature.local_smoothness(objective) + float(objective.ridge.max())
 

@@ -51,8 +51,8 @@ class StepControl(NamedVector):
         """Raise ValueError if the step has become so short that no step size can help."""
         if self.scale < TUNING.shortest_scale:
             raise ValueError(
-                f"saga diverges at any step size (F still rises at {self.scale:.0e} times the first one): check that the data "
-                "are finite and the penalty is not negative"
+                f"saga diverges at any step size (F still rises at {self.scale:.0e} times the first one): check "
+                "that the data are finite and the penalty is not negative"
             )
 
 
@@ -85,7 +85,7 @@ class SagaState:
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
     known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without compression
     known: Replicated  # (outputs, width) Σ h_k
-    residual: PerRank  # (outputs · width,) what the compressed downlink still owes of this rank's slice of G
+    residual: PerRank  # (outputs · width,) error of the compressed downlink on this rank's slice of G, sent later
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
     place: PerRank  # (2, outputs, width) s_k, where rows were visited last, on average, and Σ p_k s_k; else (0, …)

@@ -27,7 +27,7 @@ class PeriodResult(NamedTuple):
 
 
 def search(control: StepControl, period: PeriodResult, longest: float) -> bool:
-    """Set the scale of the next steps, at most `longest`; return whether the ranks went too far apart in the round."""
+    """Set the scale of the next steps, at most `longest`; return whether rounds were too long."""
     growth, slower = _gradient_growth(control, period.squared), _fell_less(control, period.value)
     failed = period.cuts > 0 or (growth > TUNING.noise and slower and longest > 1.0)
     trial = control.lengthened > 0.0

@@ -17,7 +17,7 @@ class SagaTuning:
     least_round: float = 1 / 64  # local epochs: a floor, so that failures do not shorten rounds without end
     round_cut: float = 0.5  # factor on the length of a round after which the ranks were too far apart
     compressed_round: float = 2.0  # epochs of a round for each part of a vector that a compressor lets through
-    least_compressed_round: float = 1 / 16  # part of an uncompressed round: the floor, however little is let through
+    least_compressed_round: float = 1 / 16  # part of an uncompressed round: the floor for strong compressors
     refresh_epochs: float = 2.0  # epochs between two refreshes; a refresh costs one
     refresh_epochs_alone: float = 3.0  # the same for plain steps on one rank, where no table of another is stale
     due_slack: float = 1e-9  # epochs: rounding in a sum of rounds must not put off a refresh

@@ -28,8 +28,8 @@ from mpiopt.comm.mpi.comm import MpiComm, all_arrive
 from mpiopt.core.processes import remove, segments
 
 R = TypeVar("R")
-HAS_CODE = 1 << 16  # bit of an agreement: this rank brings an exit code
-ALL_BITS = (1 << 17) - 1  # what a spare brings, which changes no agreement
+HAS_CODE = 1 << 16  # bit of an agreement: this rank contributes an exit code
+ALL_BITS = (1 << 17) - 1  # the contribution of a spare, which changes no agreement
 POLL = 0.002  # seconds between two tests of an agreement
 PATIENCE = 20.0  # seconds that a rank with an error of its own waits for the others
 WATCH = 0.5  # seconds between two checks of the watchdog

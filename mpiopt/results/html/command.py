@@ -20,7 +20,7 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, settings = parse(words, {"out": True, "figure": True, "rank-by": True})
     chosen = dict(settings)
     if not paths:
-        raise ValueError(f"report needs runs: {USAGE}")
+        raise ValueError(f"report needs runs: mpiopt {USAGE}")
     fields = {shown: name for name, shown in MEASURES.items()}
     by = chosen.get("rank-by", "seconds")
     if by not in fields:

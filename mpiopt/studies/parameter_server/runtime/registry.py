@@ -53,7 +53,7 @@ class Registry:
         failed: Collection[int] | None = None,
     ) -> None:
         self.state, self.timing, self.log = state, timing, log
-        self.failed = failed  # ranks that MPI knows to be dead; None: MPI does not tell
+        self.failed = failed  # ranks that MPI knows to be dead; None: MPI cannot report them
         self.faults = list(faults)
         self.last_heard = {rank: 0.0 for rank in range(len(state.view.places))}
         self.incarnations = dict.fromkeys(self.last_heard, 0)
