@@ -98,7 +98,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
 
 
 def is_coupled(objective: Objective) -> bool:
-    """Say whether there is one preconditioner for all outputs together; else the outputs share one of width²."""
+    """Return whether there is one preconditioner for all outputs together; else the outputs share one of width²."""
     return objective.outputs > 1 and objective.outputs * used_columns(objective) <= LARGEST_COUPLED
 
 

@@ -150,7 +150,7 @@ class LaunchedJob:
         return code
 
     def _refuse_failed_mpirun(self, code: int, reason: str) -> None:
-        """Raise mpirun's own error, with which every start would end.
+        """Raise the error that mpirun reported, if every further start would fail in the same way.
 
         A lost host or a killed mpirun is no such error: a restart may succeed.
         """

@@ -98,7 +98,7 @@ def view_of(folder: Path, name: str) -> RunView:
 
 
 def readable_result(path: Path) -> Result | None:
-    """Read a result; return None if the file is none."""
+    """Read a result; return None if the file is not a result."""
     try:
         return read_result(path)
     except (ValueError, OSError):

@@ -176,7 +176,7 @@ def _mean_gradient_step(
 
 
 def _move(state: DlasState, g: Vector, x: Vector) -> None:
-    """Move to x and keep the model and the gradient of before."""
+    """Move to x and keep the previous model and gradient."""
     state.before[...], state.own[...], state.w[...] = state.w, g, x
     state.common.begun = 1.0
 

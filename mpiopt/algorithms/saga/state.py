@@ -40,11 +40,11 @@ class StepControl(NamedVector):
     last_fall = Slot(17)  # by which F fell in the period before
 
     def allows(self, value: float) -> bool:
-        """Say whether F has not risen above its last accepted value, up to rounding; False for nan."""
+        """Return whether F has not risen above its last accepted value, up to rounding; False for nan."""
         return value <= self.value + TUNING.rounding * abs(self.value)
 
     def is_far_out(self, value: float, times: float) -> bool:
-        """Say whether F is above `times` its last accepted value, or nan."""
+        """Return whether F is above `times` its last accepted value, or nan."""
         return not value <= times * abs(self.value)
 
     def refuse_divergence(self) -> None:

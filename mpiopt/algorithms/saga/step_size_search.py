@@ -55,7 +55,7 @@ def _gradient_growth(control: StepControl, squared: float) -> float:
 
 
 def _fell_less(control: StepControl, value: float) -> bool:
-    """Say whether F fell less than in the period before."""
+    """Return whether F fell less than in the period before."""
     before, now = control.last_fall, control.last_value - value
     control.last_value, control.last_fall = value, now
     return now < before

@@ -21,9 +21,7 @@ class SagaTuning:
     refresh_epochs: float = 2.0  # epochs between two refreshes; a refresh costs one
     refresh_epochs_alone: float = 3.0  # the same for plain steps on one rank, where no table of another is stale
     due_slack: float = 1e-9  # epochs: rounding in a sum of rounds must not put off a refresh
-    pieces: int = (
-        8  # of a round by time or without a common clock; between them a rank checks the clock and its messages
-    )
+    pieces: int = 8  # of a round by time or without a common clock; a rank polls clock and messages between them
     least_piece: float = 1e-12  # epochs: a piece of no length would never end the round
     overrun: float = 0.5  # of the last piece's time by which a timed round may end late
     refresh_patience: float = 0.5  # of the slowest rank's pass: seconds that rounds must take before a refresh

@@ -115,7 +115,7 @@ class Mean(StepSize):
 
 @dataclass(frozen=True)
 class Min(StepSize):
-    """γ = min η_i: safe, but as short as the steepest rank wants it; D rounds of max-consensus.
+    """γ = min η_i: safe, but the rank with the largest smoothness decides; D rounds of max-consensus.
 
     γ grows no faster than AdGD allows: if rank j had the smallest step, γ_t <= η_j <= √(1 + ρ_j) γ_{t-1}, and ρ_j is
     at most γ_{t-1}/γ_{t-2}.

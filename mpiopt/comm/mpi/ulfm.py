@@ -68,7 +68,7 @@ class UlfmMembership:
         return comm
 
     def assign_ranks(self, spares: Callable[[Comm], int]) -> Assignment:
-        """Return the place of each living rank, after as many attempts as it takes."""
+        """Return the place of this rank; repeat the assignment until it succeeds on all living ranks."""
         comm, self._wanted, self._rank, lost = self._retry(lambda: self._place(spares))
         self._size = self._wanted
         return Assignment(comm, lost)
@@ -124,7 +124,7 @@ class UlfmMembership:
         return True
 
     def agree_on_code(self, code: int) -> int:
-        """Return the exit code of all working ranks, 1 if they differ, LOST if one of them brings LOST."""
+        """Return the exit code of all working ranks, 1 if they differ, LOST if one of them contributes LOST."""
         # Bits that all ranks set survive: the code and its complement show whether all codes were equal.
         return _code_of(self._agree_on_bits(HAS_CODE | code | (~code & 0xFF) << 8 if code != LOST else 0, code))
 

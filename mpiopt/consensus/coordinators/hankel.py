@@ -38,7 +38,7 @@ class HankelRecurrence(NamedTuple):
 
 @dataclass(frozen=True)
 class Hankel(Coordinator):
-    """Finite-time exact ratio consensus in float64; measures its own error and gives way to `fallback`.
+    """Finite-time exact ratio consensus in float64; measures its own error and switches to `fallback`.
 
     A sum takes at most size - 1 + D rounds. The last D are max-consensus: they show that all ranks agree, and all
     take the middle of the ranks' values. A message holds y, float64.

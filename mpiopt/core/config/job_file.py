@@ -21,8 +21,8 @@ Tree = dict[str, Any]
 OF_ALGORITHM = {
     "local_steps": "rows that a rank visits between two exchanges (saga, local-sgd); auto: by measured speeds (saga)",
     "step_size": "a number (not newton, lbfgs); saga: theoretical, line-search, global; auto: adapted",
-    "exchange": "sync, overlap, timed, async (saga)",
-    "round_seconds": "seconds of a timed round; 0: as the median rank needs (saga)",
+    "exchange": "when the ranks exchange: sync, overlap, timed, async (saga)",
+    "round_seconds": "seconds of a timed round; 0: the time that the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
 }
 SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
