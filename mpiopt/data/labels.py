@@ -10,7 +10,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.data.shard import Vector
 
 MAX_CLASSES = 65536  # more distinct labels than this are real targets
-MAX_GUESSED = 100  # whole numbers as labels are taken for classes if there are at most so many
+MAX_GUESSED = 100  # whole-number labels are taken for classes if there are at most this many distinct ones
 NEEDS = {"binary": "two label values", "multiclass": "whole labels, at least two", "count": "no negative labels"}
 
 

@@ -120,7 +120,7 @@ class FolderLease:
             raise OSError(f"another run has taken over {self.folder}; this one stops writing there")
 
     def release(self, ending: str, code: int = 0) -> None:
-        """Give the lease back and note how the run ended; a folder without checkpoints is removed.
+        """Release the lease and note how the run ended; a folder without checkpoints is removed.
 
         A halt file stays only if the exit code means that the run may be started again.
         """

@@ -43,7 +43,7 @@ class LocalSgd(Algorithm[LocalSgdState]):
     """x_k ← x, then steps x_k ← x_k − γ ∇F_block(x_k) over H rows, x ← x + Σ (n_k/N)(x_k − x). Baseline.
 
     ======  =====  =======================
-    letter  field  meaning
+    symbol  field  meaning
     ======  =====  =======================
     x       w      model
     γ       gamma  step

@@ -248,7 +248,7 @@ class Dlas(Algorithm[DlasState]):
     x ← x − γ · mean of g_i, γ from all η_i by the rule.
 
     ==============  ==========  =========================================
-    letter          field       meaning
+    symbol          field       meaning
     ==============  ==========  =========================================
     x_t, x_{t−1}    w, before   models
     g_i, ḡ          own, mean   last gradients: of this rank, mean

@@ -29,7 +29,7 @@ class PushSaga(Gossip):
     """gradient-tracking whose ∇f_i is SAGA's, of b different rows of the rank. Baseline.
 
     ======  =======  ================================================
-    letter  field    meaning
+    symbol  field    meaning
     ======  =======  ================================================
     x_i     own      iterate of this rank
     v_i     mass     mass, the sum of weights

@@ -46,7 +46,7 @@ class PreconditionedSteps:
         return cls(made, share, block, refresh, options.fixed_step)
 
     def eta(self, blocks: int, scale: float) -> float:
-        """Return η for a rank of so many blocks."""
+        """Return η for a rank with the given number of blocks."""
         if self.fixed_eta:
             return scale * self.fixed_eta
         return min(1.0, TUNING.newton_steps * scale / max(1, blocks))

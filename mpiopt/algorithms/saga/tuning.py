@@ -54,7 +54,7 @@ class SagaTuning:
 
     # The line search on sampled blocks (Schmidt, Le Roux, Bach 2017, section 4.6, has one row for each step).
     searches: int = 16  # in a local epoch
-    sampled_share: int = 8  # one in so many blocks is tried
+    sampled_share: int = 8  # one in this many blocks is tried
     least_decrease: float = 1e-12  # of a block's loss: a smaller promised decrease is lost in rounding
     least_smoothness: float = 1e-200  # curvature: keeps 1/L finite
     largest_smoothness: float = 1e200  # curvature: keeps 1/L above zero

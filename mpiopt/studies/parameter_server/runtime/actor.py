@@ -20,7 +20,7 @@ class Send(NamedTuple):
 
 
 class Receive(NamedTuple):
-    """Return the next message as `Received`, or None after so many seconds."""
+    """Return the next message as `Received`, or None after the given seconds."""
 
     seconds: float
 
@@ -33,7 +33,7 @@ class Compute(NamedTuple):
 
 
 class KillRank(NamedTuple):
-    """Kill a rank; a process that cannot be killed is silent for so many seconds."""
+    """Kill a rank; a process that cannot be killed is silent for the given seconds."""
 
     rank: int
     seconds: float
