@@ -40,7 +40,7 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     source, out = paths
     kind = chosen.get("to", SUFFIXES.get(Path(out).suffix, ""))
     if kind not in KINDS:
-        wrong = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: the suffix does not say what to write"
+        wrong = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: unknown suffix; choose a kind with --to"
         raise ValueError(f"{wrong}; known: {', '.join(KINDS)}")
     table = chosen.get("table", "history")
     if table not in TABLES:

@@ -46,7 +46,7 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     chosen = dict(settings)
     kind = chosen.get("kind", "label")
     if kind not in KINDS:
-        raise ValueError(f"--kind must be {' or '.join(KINDS)}, not {kind!r}")
+        raise ValueError(f"--kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {kind!r}")
     if len(positional) != 2:
         raise ValueError("predict needs a model and a data file: mpiopt predict MODEL.h5 DATA [flags]")
     model_path, path = positional

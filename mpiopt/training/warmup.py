@@ -21,7 +21,9 @@ SILENCE = 1.5  # seconds after which a message reports the compilation; loading 
 def warm_kernels(objective: Objective, comm: Comm, say: Callable[[str], None]) -> None:
     """Compile the kernels on rank 0, and say so if that takes long; collective."""
     if comm.rank == 0:
-        timer = threading.Timer(SILENCE, say, ["compiling for this machine; the next run finds it done"])
+        timer = threading.Timer(
+            SILENCE, say, ["compiling for this machine; later runs load the kernels from the cache"]
+        )
         timer.daemon = True
         timer.start()
         try:
