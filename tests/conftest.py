@@ -32,7 +32,7 @@ LAUNCH = {
 
 @pytest.fixture
 def real_data():
-    """Give a function from a name like "a9a/a9a" to a path below MPIOPT_DATA; the test skips where it is absent."""
+    """Return a function from a name like "a9a/a9a" to a path below MPIOPT_DATA; the test skips where it is absent."""
     folder = Path(os.environ.get("MPIOPT_DATA", ROOT.parent / "shared" / "data"))
 
     def find(name):
@@ -45,7 +45,7 @@ def real_data():
 
 @pytest.fixture
 def launch():
-    """Give a function from ranks, arguments and variables to the command line and the environment of a run."""
+    """Return a function from ranks, arguments and variables to the command line and the environment of a run."""
     beside = Path(sys.executable).with_name("mpirun")
     launcher = os.environ.get("MPIEXEC") or (str(beside) if beside.exists() else shutil.which("mpirun"))
     if launcher is None:
@@ -62,7 +62,7 @@ def launch():
 
 @pytest.fixture
 def mpirun(launch):
-    """Give a function that runs Python with these arguments on n ranks, in `cwd`, for at most `seconds`."""
+    """Return a function that runs Python with these arguments on n ranks, in `cwd`, for at most `seconds`."""
 
     def run(ranks, *arguments, cwd=ROOT, seconds=60, environment=None):
         command, variables = launch(ranks, arguments, environment)
@@ -75,7 +75,7 @@ def mpirun(launch):
 
 @pytest.fixture
 def mpirun_started(launch):
-    """Give a function that starts Python with these arguments on n ranks and gives the launcher's process."""
+    """Return a function that starts Python with these arguments on n ranks and gives the launcher's process."""
 
     def start(ranks, *arguments):
         command, variables = launch(ranks, arguments)
@@ -145,7 +145,7 @@ class Ranks:
 
 
 def own_folder(config):
-    """Give this process a folder of temporary files of its own: pytest clears old ones, where ranks would meet."""
+    """Return this process a folder of temporary files of its own: pytest clears old ones, where ranks would meet."""
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="mpiopt-rank-")
         atexit.register(shutil.rmtree, config.option.basetemp, ignore_errors=True)
@@ -180,6 +180,6 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def reason(report):
-    """Give the reason of a skip, without pytest's prefix."""
+    """Return the reason of a skip, without pytest's prefix."""
     told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return told.removeprefix("Skipped: ")

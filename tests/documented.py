@@ -56,26 +56,26 @@ def lines_of(text):
 
 
 def inline(text):
-    """Give the commands between backticks in running text; with a colon it is a message."""
+    """Return the commands between backticks in running text; with a colon it is a message."""
     text = re.sub(r"^    .*$", "", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), flags=re.M)
     parts = [" ".join(part.split()) for part in re.findall(r"`([^`]+)`", text)]
     return [part for part in parts if re.match(COMMAND + " ", part) and ": " not in part and part.split()[1] != "…"]
 
 
 def shown():
-    """Give all commands that are shown whole: in blocks of documents, and as examples of --help."""
+    """Return all commands that are shown whole: in blocks of documents, and as examples of --help."""
     return sorted(
         {c for path in DOCUMENTS for c in blocks(path.read_text())} | {c for e in EXAMPLES.values() for c in e}
     )
 
 
 def mentioned():
-    """Give the commands that are named in running text alone; words may be left out of them."""
+    """Return the commands that are named in running text alone; words may be left out of them."""
     return sorted({c for path in DOCUMENTS for c in inline(path.read_text())} - set(shown()))
 
 
 def words_of(command):
-    """Give (ranks, words of mpiopt), None for other programs; what is optional or left out is dropped."""
+    """Return (ranks, words of mpiopt), None for other programs; what is optional or left out is dropped."""
     plain = re.sub(r"(?<=\s)\[[^\]]*\](?=\s|$)", "", command).replace(" -n P ", " -n 2 ")
     words = [word for word in shlex.split(plain) if word != "…"]
     ranks = int(words[words.index("-n") + 1]) if words[0] == "mpirun" else 1
@@ -87,6 +87,6 @@ def words_of(command):
 
 
 def program(command):
-    """Give the program of a command; `mpiopt` where it is started by mpirun."""
+    """Return the program of a command; `mpiopt` where it is started by mpirun."""
     word = next(word for word in command.split() if not re.match(r"[A-Z][A-Z0-9_]*=", word))
     return "mpiopt" if word == "mpirun" else word

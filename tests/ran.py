@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def never_ran(runs):
-    """Give the tests, with the reason, that were skipped in every run; want of real data is not held against them."""
+    """Return the tests that were skipped in every run, with the reason; tests that lack real data do not count."""
     ran = {test for run in runs for test in run["ran"] + run["wanting"]}
     skipped = {test: why for run in runs for test, why in run["skipped"].items()}
     return {test: why for test, why in sorted(skipped.items()) if test not in ran}

@@ -3,7 +3,7 @@
 At a model w_P let S_k = (1/n_k) Σ_{S_k} s_i loss_i'' x_i x_iᵀ be the curvature of rank k's mean, S = Σ (n_k/N) S_k
 that of the whole, and R the ridge. All ranks take steps P⁻¹ v with P = S + R. While rank k works alone, the gradient
 of the others would be stale. With P and its own S_k the rank knows how that gradient changes to first order,
-(S − θ S_k)(w − w̄), whatever the shards look like. docs/explanation/design.md has the analysis.
+(S − θ S_k)(w − w̄), for any distribution of the rows. docs/explanation/design.md has the analysis.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
 
 
 def is_coupled(objective: Objective) -> bool:
-    """Say whether there is one preconditioner for all outputs together; else the outputs share one of width²."""
+    """Return whether there is one preconditioner for all outputs together; else the outputs share one of width²."""
     return objective.outputs > 1 and objective.outputs * used_columns(objective) <= LARGEST_COUPLED
 
 

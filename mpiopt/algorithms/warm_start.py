@@ -27,9 +27,9 @@ class WarmStartTuning:
     """Constants of the start on a part of the rows, found by trial (docs/explanation/design.md)."""
 
     factor: int = 8  # rows of a rank for each row of the part
-    least_rows: int = 20  # rows of the part for each unknown: with fewer the part says little of the whole
+    least_rows: int = 20  # rows of the part for each unknown: with fewer its optimum is too far from that of all rows
     error: float = 0.1  # of the statistical error: a smaller gain between two exact values ends the work on the part
-    surprise: float = 10.0  # times the statistical error: the largest relative loss on all rows that is believed
+    surprise: float = 10.0  # times the statistical error: the largest relative loss on all rows that is accepted
     rounds: int = 30  # at most on the part
     near_gain: float = 0.003  # of the objective: a smaller gain between two exact values ends `approach`
     near_rounds: int = 200  # at most of `approach`

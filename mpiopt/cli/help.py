@@ -91,7 +91,7 @@ def exit_codes() -> str:
         advice = f": {row['what-to-do']}" if "what-to-do" in row else ""
         text = f"  {row['code']:>3}  {row['meaning']}{advice}"
         lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)
-    return "\n".join([*lines, "", "a killed rank ends with a code of the system or of MPI, such as 137"])
+    return "\n".join([*lines, "", "a killed rank ends with an exit code of the operating system or of MPI: 137 …"])
 
 
 def examples(name: str) -> str:

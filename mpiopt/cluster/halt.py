@@ -22,7 +22,7 @@ def halt(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     positional, settings = parse(words, {"after-checkpoint": False, "at": True, "cancel": False})
     given = dict(settings)
     if len(positional) != 1 or len(given) > 1:
-        raise ValueError(USAGE)
+        raise ValueError(f"halt needs one run and takes at most one flag: mpiopt {USAGE}")
     at = read_time(given["at"], datetime.now()).timestamp() if "at" in given else 0.0
     folder = checkpoint_folder(positional[0])
     if "cancel" in given:

@@ -150,7 +150,7 @@ class LaunchedJob:
         return code
 
     def _refuse_failed_mpirun(self, code: int, reason: str) -> None:
-        """Raise mpirun's own error, with which every start would end.
+        """Raise the error that mpirun reported, if every further start would fail in the same way.
 
         A lost host or a killed mpirun is no such error: a restart may succeed.
         """
@@ -160,18 +160,18 @@ class LaunchedJob:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> bool:
         """Pass signals on until mpirun, or all of its ranks, have ended; return whether there were ranks."""
-        over_since, seen = time.monotonic(), set[int]()
+        over_since, started = time.monotonic(), set[int]()
         while True:
             try:
                 process.wait(POLL_SECONDS)
-                return bool(seen) or self._mpi_started()
+                return bool(started) or self._mpi_started()
             except subprocess.TimeoutExpired:
                 ranks = ranks_of(process.pid)
-            seen.update(ranks)
+            started.update(ranks)
             self._segments.update(*map(segments, ranks[:1]))
-            if len(seen) > len(ranks) and not self._mpi_started() and self._mpirun.ulfm:
+            if len(started) > len(ranks) and not self._mpi_started() and self._mpirun.ulfm:
                 return True  # a rank died while MPI was starting: the others would wait for it for ever
-            over = self._note.exists() or (seen and not ranks and not self._request.hosts)
+            over = self._note.exists() or (started and not ranks and not self._request.hosts)
             over_since = over_since if over else time.monotonic()
             if over and time.monotonic() - over_since > EXIT_SECONDS:
                 _report("mpirun did not end with its ranks; it is terminated now")
@@ -188,7 +188,7 @@ class LaunchedJob:
 
     def _pass_signals_on(self, process: subprocess.Popen[bytes], ranks: Sequence[int]) -> None:
         # Straight to the ranks: after a SIGTERM of its own, Open MPI's mpirun kills them within 0.25 s. One rank that
-        # receives the signal is enough. Without a rank on this host, mpirun passes SIGUSR1 on and kills nobody.
+        # receives the signal is enough. Without a rank on this host, mpirun passes SIGUSR1 on and kills no rank.
         while self._signals:
             number = self._signals.pop(0)
             for pid in ranks or [process.pid]:

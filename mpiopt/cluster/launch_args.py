@@ -53,9 +53,9 @@ def read(words: Sequence[str]) -> LaunchRequest:
     positional, settings = parse(["--ranks" if word == "-n" else word for word in own], flags)
     given = dict(settings)
     if positional or not command or "ranks" not in given:
-        raise ValueError(USAGE)
+        raise ValueError(f"launch needs -n P, and a command after --: mpiopt {USAGE}")
     if runs_without_mpi(command) or command[0] == "serve":
-        other = "with mpirun" if command[0] == "serve" else "by itself"
+        other = "with mpirun" if command[0] == "serve" else "without launch"
         raise ValueError(f"launch cannot run {command[0]!r}; start it {other}")
     ulfm = given.get("ulfm", "auto")
     if ulfm not in ULFM:

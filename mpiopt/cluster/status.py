@@ -57,11 +57,11 @@ def status(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Print one line for each run."""
     positional, _ = parse(words, {})
     if len(positional) > 1:
-        raise ValueError("status [FOLDER]")
+        raise ValueError("status takes at most one folder: mpiopt status [FOLDER]")
     folder = Path(positional[0] if positional else ".")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    views = [look(folder, name) for name in run_names(folder)]
+    views = [view_of(folder, name) for name in run_names(folder)]
     states = slurm_query.states(view.job for view in views if view.job)
     lines = [line(view, states, time.time()) for view in views if view != RunView(view.name)]
     print_on_root(comm, columns(HEADINGS, lines) if lines else f"{folder}: no runs")
@@ -81,7 +81,7 @@ def _run_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in [*files, *checkpoints] if name.endswith(SUFFIXES))
 
 
-def look(folder: Path, name: str) -> RunView:
+def view_of(folder: Path, name: str) -> RunView:
     """Read the files of one run; an unreadable file counts as absent."""
     checkpoints, out, script = (Path(f"{folder / name}{suffix}") for suffix in (".ckpt", ".h5", ".sbatch"))
     head, saved = newest_checkpoint(checkpoints)
@@ -98,7 +98,7 @@ def look(folder: Path, name: str) -> RunView:
 
 
 def readable_result(path: Path) -> Result | None:
-    """Read a result; return None if the file is none."""
+    """Read a result; return None if the file is not a result."""
     try:
         return read_result(path)
     except (ValueError, OSError):

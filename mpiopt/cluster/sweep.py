@@ -96,7 +96,7 @@ def read(words: Sequence[str]) -> tuple[str, str, Settings]:
     positional, settings = parse(words, {**job_file.flags(), **FLAGS})
     files = [word for word in positional if word.endswith(".toml")]
     if len(files) != 1 or len(positional) > 2:
-        raise ValueError(USAGE)
+        raise ValueError(f"sweep needs one job file, and takes at most one data file: mpiopt {USAGE}")
     paths = [("path", word) for word in positional if word != files[0]]
     flags = job_file.expand_set((key, text) for key, text in settings if key not in FLAGS)
     return files[0], job_text(files[0]), [*paths, *flags]

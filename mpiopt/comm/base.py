@@ -142,7 +142,7 @@ class Membership(Protocol):
         ...
 
     def agree_on_code(self, code: int) -> int:
-        """Return the exit code that all working ranks bring, or LOST if one of them brings LOST."""
+        """Return the exit code that all working ranks contribute, or LOST if one of them contributes LOST."""
         ...
 
     def await_code(self) -> int:

@@ -36,7 +36,7 @@ class CommDefaults(ABC):
         self.agree(error)
 
     def free(self) -> None:
-        """Return: threads have nothing to free."""
+        """Do nothing: threads have nothing to free."""
         return
 
     def __enter__(self) -> Self:

@@ -57,7 +57,7 @@ class FixedMembership:
 
     def await_code(self) -> int:
         """Refuse: there are no spare ranks."""
-        raise RuntimeError("a communicator of fixed size has no spare ranks that wait")
+        raise RuntimeError("a communicator of fixed size has no spare ranks")
 
 
 def run_elastic(membership: Membership, spares: Callable[[Comm], int], work: Callable[[Assignment], int]) -> int:

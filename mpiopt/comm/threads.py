@@ -66,7 +66,7 @@ class ThreadWorld:
         """Start the work of a rank."""
 
     def meet(self, rank: int, value: Any) -> list[Any]:
-        """Return the values of all ranks; BrokenBarrierError if one of them does not come."""
+        """Return the values of all ranks; BrokenBarrierError if one of them does not arrive."""
         self.slots[rank] = value
         self.barrier.wait()
         values = list(self.slots)

@@ -163,7 +163,7 @@ class Channel:
         return self._active.typical_contraction(self._compressed_length(d)) if self._active else 1.0
 
     def shrink_of_sum(self, d: int) -> float:
-        """Return s for a sum of as many similar vectors, whose noise averages out unless all ranks draw the same."""
+        """Return s for a sum of one vector for each rank; their noise averages out unless all ranks draw the same."""
         if self._active is None:
             return 1.0
         omega = 1.0 / self.shrink(d) - 1.0

@@ -19,7 +19,8 @@ class GraphChannel(Channel):
     """Exact sums and maxima without a central rank: each rank sends only to its out-neighbours.
 
     Signals and timings of the run go along the graph too. Central exchanges remain outside the rounds: making the
-    graph, errors, reports, files. The channel does not compress, sends no mail, and has no nonblocking exchange.
+    graph, errors, reports, files. The channel does not compress and has neither point-to-point messages nor
+    nonblocking exchanges.
     """
 
     coordination: Coordination

@@ -1,4 +1,4 @@
-"""A coordinator on all ranks of a graph in one thread, for studies and laws: no communicator is needed."""
+"""A coordinator on all ranks of a graph in one thread, for studies and tests: no communicator is needed."""
 
 from __future__ import annotations
 

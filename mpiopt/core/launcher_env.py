@@ -47,7 +47,7 @@ def tolerant(environment: Mapping[str, str]) -> bool:
 
 
 def refuse_mismatch(environment: Mapping[str, str], size: int, library: str = "") -> None:
-    """Raise ValueError if MPI's world has not the ranks that were started: each rank alone would do the whole work.
+    """Raise ValueError if MPI's world and the launcher differ in the number of ranks: each would do the whole work.
 
     `size` is the size of MPI's world, `library` MPI's description of itself. Every task of an srun must be in the
     world; other launchers may start worlds within worlds. The message says what to try.

@@ -69,8 +69,8 @@ def prepare(
     path : str
         The file, or a recipe `generate:n=…,d=…`.
     target : str
-        The kind of labels that the loss takes: "binary", "multiclass", "real", "count", or "auto" for what the labels
-        look like.
+        The kind of labels that the loss takes: "binary", "multiclass", "real", "count", or "auto" to
+        decide by the labels.
     options : DataOptions
         Format, scaling, order of the rows, hold-out.
     seed : int
@@ -140,7 +140,7 @@ def stream(path: str, options: DataOptions, comm: Comm, nbytes: int = PIECE) -> 
     """Read this rank's rows of a file in pieces of about `nbytes`, with labels as in the file and nothing scaled.
 
     Opening is collective; the iterator is local and raises this rank's errors. `options.features` is the number of
-    features of the model; more are refused.
+    features of the model; a file with more is refused.
     """
     return check_pieces(path, open_source(path, options.format, options.features, comm).pieces(nbytes))
 
@@ -154,7 +154,7 @@ def _layout(
 
 
 def _check_content(path: str, source: Source, found: FileStatistics) -> None:
-    """Raise ValueError if there are no labels, or the content has not the checksum that the file states."""
+    """Raise ValueError if there are no labels, or if the content does not match the checksum in the file."""
     if found.unlabelled:
         raise ValueError(f"{path}: has no labels to train on")
     checksum = f"{found.checksum:016x}"

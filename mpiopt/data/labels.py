@@ -10,7 +10,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.data.shard import Vector
 
 MAX_CLASSES = 65536  # more distinct labels than this are real targets
-MAX_GUESSED = 100  # whole numbers as labels are taken for classes if there are at most so many
+MAX_GUESSED = 100  # whole-number labels are taken for classes if there are at most this many distinct ones
 NEEDS = {"binary": "two label values", "multiclass": "whole labels, at least two", "count": "no negative labels"}
 
 
@@ -65,7 +65,7 @@ def find_classes(path: str, values: Vector, target: str, losses: Mapping[str, st
 
 
 def guess_target(values: Vector) -> str:
-    """Return what the distinct labels look like: two values, up to 100 whole numbers, or real targets."""
+    """Return the kind of the distinct labels: two values, up to 100 whole numbers, or real targets."""
     if len(values) == 2:
         return "binary"
     return "multiclass" if are_classes(values) and 2 < len(values) <= MAX_GUESSED else "real"

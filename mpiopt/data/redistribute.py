@@ -146,7 +146,7 @@ class Destination:
             self._assembler.add(places, self._swap_csr(piece, chosen, ends))
 
     def assemble(self, features: int, dense: bool, intercept: bool) -> LoadedRows:
-        """Return the rows, dense or CSR, with an intercept's column of zeros if there is to be one."""
+        """Return the rows, dense or CSR, with a column of zeros for the intercept if `intercept`."""
         rows = self._assembler.finish(features, int(intercept), dense)
         if isinstance(rows, CsrRows) and intercept:
             last = rows.indptr[1:] - 1

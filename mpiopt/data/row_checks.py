@@ -11,7 +11,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import RawRows
 from mpiopt.data.row_formats import without_zeros
 from mpiopt.data.shard import CsrRows, Vector
-from mpiopt.kernels import row_moves as kernels
+from mpiopt.kernels import row_moves
 
 # Rows are stored dense if this fraction of their entries, or more, is nonzero. On short rows, of few columns, the
 # dense kernels win earlier (measured).
@@ -40,13 +40,15 @@ class FileStatistics:
             self.features = max(self.features, piece.rows.width)
             rows = without_zeros(piece.rows)
             self.nonzeros += len(rows.values)
-            part = kernels.checksum_csr(
+            part = row_moves.checksum_csr(
                 piece.start, label, bits, rows.indptr, rows.indices, rows.values.view(np.uint64)
             )
             piece = RawRows(rows, piece.label, piece.weight, piece.start)
         else:
-            self.nonzeros += int(kernels.count_nonzeros(piece.rows).sum())
-            part = kernels.checksum_dense(piece.start, label, bits, np.ascontiguousarray(piece.rows).view(np.uint64))
+            self.nonzeros += int(row_moves.count_nonzeros(piece.rows).sum())
+            part = row_moves.checksum_dense(
+                piece.start, label, bits, np.ascontiguousarray(piece.rows).view(np.uint64)
+            )
         self.checksum = (self.checksum + int(part)) % 2**64
         return piece
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpiopt.data.growable_buffer import anonymous_memory
 from mpiopt.data.shard import CsrRows, DenseRows, Indices, Rows
-from mpiopt.kernels import row_moves as kernels
+from mpiopt.kernels import row_moves
 
 LARGE = 1 << 20  # bytes from which on an array has memory pages of its own
 ALIGNMENT = 64  # bytes, a cache line
@@ -67,21 +67,21 @@ def empty_csr(lengths: Indices, width: int, dtype: type[np.floating] | np.dtype[
 def to_dense(rows: CsrRows, width: int) -> DenseRows:
     """Convert CSR rows to dense ones of `width` columns."""
     values = aligned_zeros(len(rows), width, rows.values.dtype.type)
-    kernels.spread(rows.indptr, rows.indices, rows.values, values)
+    row_moves.spread(rows.indptr, rows.indices, rows.values, values)
     return DenseRows(values)
 
 
 def to_csr(values: NDArray[np.floating], spare: int) -> CsrRows:
     """Convert dense rows to CSR, with room for `spare` more entries at the end of each row."""
-    rows = empty_csr(kernels.count_nonzeros(values) + spare, values.shape[1] + spare, values.dtype)
-    kernels.compress(values, rows.indptr, rows.indices, rows.values)
+    rows = empty_csr(row_moves.count_nonzeros(values) + spare, values.shape[1] + spare, values.dtype)
+    row_moves.compress(values, rows.indptr, rows.indices, rows.values)
     return rows
 
 
 def select(rows: CsrRows, chosen: Indices) -> CsrRows:
     """Return the rows `chosen`, in that order, as float64."""
     found = empty_csr(np.diff(rows.indptr)[chosen], rows.width, np.float64)
-    kernels.gather(chosen, rows.indptr, rows.indices, rows.values, found.indptr[:-1], found.indices, found.values)
+    row_moves.gather(chosen, rows.indptr, rows.indices, rows.values, found.indptr[:-1], found.indices, found.values)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Vector
-from mpiopt.kernels import row_moves as kernels
+from mpiopt.kernels import row_moves
 
 LIMB_BITS = 31  # of each of the two integers that hold a sum
 NO_SPREAD = 1e-14  # a standard deviation below this fraction of the mean is rounding error
@@ -19,9 +19,9 @@ NO_SPREAD = 1e-14  # a standard deviation below this fraction of the mean is rou
 def _largest(rows: Rows, mean: Vector, power: int, comm: Comm) -> Vector:
     largest = np.zeros(len(mean))
     if isinstance(rows, CsrRows):
-        kernels.largest_csr(rows.indices, rows.values, mean, power, largest)
+        row_moves.largest_csr(rows.indices, rows.values, mean, power, largest)
     else:
-        kernels.largest_dense(rows.values, mean, power, largest)
+        row_moves.largest_dense(rows.values, mean, power, largest)
     return np.asarray(comm.max(largest))
 
 
@@ -48,9 +48,9 @@ def exact_sums(rows: Rows, mean: Vector, power: int, comm: Comm) -> Vector:
     limbs = np.zeros((2, len(mean)), np.int64)
     factor = np.ldexp(1.0, LIMB_BITS - exponent)
     if isinstance(rows, CsrRows):
-        kernels.limbs_csr(rows.indices, rows.values, mean, power, factor, limbs[0], limbs[1])
+        row_moves.limbs_csr(rows.indices, rows.values, mean, power, factor, limbs[0], limbs[1])
     else:
-        kernels.limbs_dense(rows.values, mean, power, factor, limbs[0], limbs[1])
+        row_moves.limbs_dense(rows.values, mean, power, factor, limbs[0], limbs[1])
     high, low = comm.sum(limbs)
     return np.asarray(np.ldexp(high + low / 2.0**LIMB_BITS, exponent - LIMB_BITS))
 
@@ -99,9 +99,9 @@ def apply(kind: str, rows: Rows, mean: Vector, scale: Vector) -> None:
     """Scale rows in place by the mean and scale that `statistics` returned."""
     if kind == "unit-rows":
         if isinstance(rows, CsrRows):
-            kernels.unit_rows_csr(rows.indptr, rows.values)
+            row_moves.unit_rows_csr(rows.indptr, rows.values)
         else:
-            kernels.unit_rows_dense(rows.values, len(mean))
+            row_moves.unit_rows_dense(rows.values, len(mean))
     elif kind != "none" and isinstance(rows, CsrRows):
         rows.values[:] /= np.append(scale, 1.0)[rows.indices]
     elif kind != "none":

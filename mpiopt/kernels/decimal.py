@@ -14,7 +14,7 @@ from mpiopt.kernels.bits import float_of, load_byte
 LOWEST, HIGHEST = -342, 308  # powers of ten beyond which a 19-digit number is 0 or infinite
 VALID = 0
 INVALID = 1  # not a number
-UNDECIDED = 2  # of more than 19 digits: only `float` can tell the last bit
+UNDECIDED = 2  # of more than 19 digits: only `float` computes the last bit
 TOO_LARGE = 3
 NO_EXPONENT = -(1 << 30)  # an e without digits after it
 MINUS, PLUS, POINT, ZERO, LETTER_E = ord("-"), ord("+"), ord("."), ord("0"), ord("e")
@@ -179,7 +179,7 @@ def parse_number(i):  # type: ignore[no-untyped-def]
     Returns
     -------
     value : float64
-        The number; only `float` can tell the last bit if UNDECIDED.
+        The number; only `float` computes the last bit if UNDECIDED.
     after : int64
         The address after it.
     status : int

@@ -132,7 +132,7 @@ def log1p_unit(e: float) -> float:
 
 
 def identity_value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
-    """Block function: the value ½ ‖z‖² of a row, whatever its label."""
+    """Block function: the value ½ ‖z‖² of a row, which does not depend on its label."""
     for i in range(n):
         total = 0.0
         for c in range(outputs):

@@ -13,7 +13,6 @@ from mpiopt.kernels.random_words import mixed
 
 Starts = NDArray[np.int64]
 
-
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -7,8 +7,8 @@
 * `saga_lazy`: each column catches up, in closed form, with the steps it missed when it is next met, and all columns
   at the end: to rounding the iterates of the dense kernel.
 
-Inside, the arrays are passed one by one: numba counts a reference for each look into a named tuple of arrays. What a
-step needs of a column lies in one record, a row of `records`, so that a nonzero costs one cache line.
+Inside, the arrays are passed one by one: numba changes a reference count at each access to a named tuple of arrays.
+What a step needs of a column lies in one record, a row of `records`, so that a nonzero costs one cache line.
 """
 
 from __future__ import annotations

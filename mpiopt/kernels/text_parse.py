@@ -12,9 +12,9 @@ from mpiopt.kernels.bits import load_byte
 from mpiopt.kernels.decimal import INVALID, TOO_LARGE, UNDECIDED, VALID, ZERO, parse_number, read_digits
 
 # What is wrong in a text.
-LABEL = 1  # the label is no number
-INDEX = 2  # an index is no number with a colon after it
-VALUE = 3  # a value is no number
+LABEL = 1  # the label is not a number
+INDEX = 2  # an index is not a number followed by a colon
+VALUE = 3  # a value is not a number
 QID = 4  # a query id
 ORDER = 5  # indices do not increase
 BELOW = 6  # an index below the first

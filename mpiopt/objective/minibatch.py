@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
-from mpiopt.core import rng as randomness
+from mpiopt.core import rng
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
 from mpiopt.objective import passes
 from mpiopt.objective.objective import Model, Objective
@@ -17,8 +17,8 @@ RowNumbers = NDArray[np.int64]  # (b,) numbers of rows of one rank
 def draw_rows(stream: int, k: int, objective: Objective, batch: int, channel: Channel) -> RowNumbers:
     """Draw `batch` rows of this rank with replacement for round k; none if the rank has no rows."""
     n = len(objective.shard)
-    rng = randomness.generator(channel.seed, stream, k, channel.rank)
-    return rng.integers(0, n, batch) if n else np.empty(0, np.int64)
+    generator = rng.generator(channel.seed, stream, k, channel.rank)
+    return generator.integers(0, n, batch) if n else np.empty(0, np.int64)
 
 
 def minibatch_gradient(objective: Objective, w: Model, at: RowNumbers) -> Model:

@@ -147,7 +147,7 @@ class Objective:
 
     @cached_property
     def column_counts(self) -> NDArray[np.int64]:
-        """In how many of this rank's rows each column is stored, shape (width,); all of them for dense rows."""
+        """Count the rows of this rank in which each column is stored, shape (width,); all of them for dense rows."""
         return passes.column_counts(self.shard.rows)
 
     def predict(self, w: Model) -> Matrix:

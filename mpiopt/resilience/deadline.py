@@ -21,7 +21,7 @@ from mpiopt.resilience.signals import StopLevel
 
 RESERVE = 30.0  # seconds for the result, the tables and the end of MPI, which follow the last checkpoint
 RESERVED_SHARE = 0.25  # of the time that is left at the start: more than this is never reserved for the end
-LOOK_EVERY = 1.0  # seconds between two looks for a halt file: one look costs a call to the file system
+CHECK_EVERY = 1.0  # seconds between two checks for a halt file: one check costs a call to the file system
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Deadline:
         self.end = end(environment)
         self._reserve = min(RESERVE, RESERVED_SHARE * max(0.0, self.end - now()))
         self._longest_save, self._saved_at = 0.0, -math.inf
-        self._looked_at, self._halt_seen_at = -math.inf, -math.inf
+        self._checked_at, self._halt_seen_at = -math.inf, -math.inf
         self._halt: Halt | None = None
 
     def reserve(self, round_seconds: float) -> float:
@@ -100,14 +100,14 @@ class Deadline:
     def saved(self, seconds: float) -> None:
         """Take note of a checkpoint that took `seconds`."""
         self._longest_save, self._saved_at = max(self._longest_save, seconds), self._now()
-        self._looked_at = -math.inf
+        self._checked_at = -math.inf
 
     def _halted(self, now: float) -> bool:
-        if now >= self._looked_at + LOOK_EVERY:
+        if now >= self._checked_at + CHECK_EVERY:
             found = read_halt(self._folder)
             if found != self._halt:
                 self._halt, self._halt_seen_at = found, now
-            self._looked_at = now
+            self._checked_at = now
         if self._halt is None or now < self._halt.at:
             return False
         return not self._halt.after_checkpoint or self._saved_at >= max(self._halt_seen_at, self._halt.at)

@@ -21,7 +21,7 @@ from mpiopt.resilience.deadline import remove_stale_halt
 
 CONTINUED = (75, 130, 143)  # exit codes after which a run may go on: saved near the time limit, Ctrl-C, SIGTERM
 PATIENCE = 10.0  # seconds to wait for an earlier run on this host that is ending: a save and a result take less
-POLL = 0.2  # seconds between two looks whether that run has ended
+POLL = 0.2  # seconds between two checks whether that run has ended
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class FolderLease:
             raise OSError(f"another run has taken over {self.folder}; this one stops writing there")
 
     def release(self, ending: str, code: int = 0) -> None:
-        """Give the lease back and note how the run ended; a folder without checkpoints is removed.
+        """Release the lease and note how the run ended; a folder without checkpoints is removed.
 
         A halt file stays only if the exit code means that the run may be started again.
         """

@@ -74,7 +74,7 @@ def label_of(replica: Wire) -> ReplicaLabel:
 
 
 def fields_of(replica: Wire, state: object) -> dict[str, Array]:
-    """Return the fields of a replica, with the types and shapes of `state`, but for the number of rows."""
+    """Return the fields of a replica, with the types and shapes of `state`, except for the number of rows."""
     rows, start, found = label_of(replica).rows, HEAD, {}
     for name, layout in layouts(state).items():
         if layout is Layout.REPLICATED:
@@ -97,7 +97,7 @@ def fill(state: Any, place: ShardPlace, replicas: Sequence[Wire], saved_ranks: S
     place : ShardPlace
         Place of this rank's rows.
     replicas : sequence of Wire
-        The replicas that this rank brings.
+        The replicas that this rank contributes.
     saved_ranks : sequence of int
         The ranks, numbered as when the replicas were made, whose replica is available. Per-rank fields are filled
         only if these are 0 … size-1 of the present number of ranks.
@@ -224,7 +224,7 @@ class Inventory(NamedTuple):
 
 
 class RestorePlan(NamedTuple):
-    """From which snapshot the run goes on, which rank has it, and who sends which replicas."""
+    """The snapshot from which the run goes on, the rank that has it, and which rank sends which replicas."""
 
     attempt: int
     k: int

@@ -52,7 +52,7 @@ NAMES = {
     StopLevel.SIGTERM: "SIGTERM",
 }
 # Seconds between two agreements on signals, so that rounds of microseconds do not cost an exchange each. Open MPI 5's
-# mpirun turns a Ctrl-C or SIGTERM of its own into SIGTERM for the ranks and kills them 0.25 s later, whatever its
+# mpirun turns a Ctrl-C or SIGTERM of its own into SIGTERM for the ranks and kills them 0.25 s later, with any
 # options: the ranks must have agreed well before that.
 SECONDS_BETWEEN = 0.05
 

@@ -36,11 +36,11 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, settings = parse(words, {"to": True, "table": True})
     chosen = dict(settings)
     if len(paths) != 2:
-        raise ValueError(f"export needs a run and a file to write: {USAGE}")
+        raise ValueError(f"export needs a run and a file to write: mpiopt {USAGE}")
     source, out = paths
     kind = chosen.get("to", SUFFIXES.get(Path(out).suffix, ""))
     if kind not in KINDS:
-        wrong = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: the suffix does not say what to write"
+        wrong = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: unknown suffix; choose a kind with --to"
         raise ValueError(f"{wrong}; known: {', '.join(KINDS)}")
     table = chosen.get("table", "history")
     if table not in TABLES:

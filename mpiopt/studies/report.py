@@ -38,7 +38,7 @@ class Report:
         return "\n\n".join([*filter(None, self.tables), facts_text(self.facts, self.all_comparisons)])
 
     def write(self, out: str, study: str) -> list[str]:
-        """Write all files and return their names; a word says so if one could not be made.
+        """Write all files and return their names, or in place of a name the reason why a file was not made.
 
         Raises
         ------

@@ -16,7 +16,7 @@ class Comparison(NamedTuple):
 class Fact(NamedTuple):
     """A claim with the comparisons that support or contradict it."""
 
-    letter: str
+    label: str  # (a), (b), … in tables and pages
     claim: str
     comparisons: list[Comparison]
 
@@ -35,19 +35,19 @@ class Fact(NamedTuple):
 
     def as_plain(self) -> dict[str, Any]:
         """Return the fact as OUT.json holds it."""
-        return {"fact": self.letter, "claim": self.claim, "verdict": self.verdict, "items": self.comparisons}
+        return {"fact": self.label, "claim": self.claim, "verdict": self.verdict, "items": self.comparisons}
 
 
 def judged(*claims: tuple[str, str, Iterable[Comparison]]) -> list[Fact]:
-    """Return the facts with these letters, claims and comparisons."""
-    return [Fact(letter, claim, list(comparisons)) for letter, claim, comparisons in claims]
+    """Return the facts with these labels, claims and comparisons."""
+    return [Fact(label, claim, list(comparisons)) for label, claim, comparisons in claims]
 
 
 def facts_text(facts: Sequence[Fact], all_comparisons: bool = False) -> str:
     """Return each fact with its verdict and, below it, the comparisons that do not hold, or all."""
     lines = []
     for fact in facts:
-        lines.append(f"({fact.letter}) {fact.verdict:<8} {fact.claim} ({fact.held} of {len(fact.comparisons)})")
+        lines.append(f"({fact.label}) {fact.verdict:<8} {fact.claim} ({fact.held} of {len(fact.comparisons)})")
         for one in fact.comparisons:
             if all_comparisons or not one.holds:
                 lines.append(f"      {'  ' if one.holds else 'x '}{one.text}")

@@ -107,7 +107,7 @@ def check_exchange_options(job: Job) -> None:
     if job.compress not in (PluginSpec("none"), PluginSpec("auto")):  # the compressors take time to import
         make_compressor(job.compress)
     if job.memory not in (*MEMORIES, "auto"):
-        raise ValueError(f"memory is one of {', '.join(MEMORIES)}, auto; not {job.memory!r}")
+        raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, auto; not {job.memory!r}")
     if job.compress.name == "none" and (job.downlink or job.memory != "auto"):
         idle = "--downlink" if job.downlink else f"--memory {job.memory}"
         raise ValueError(f"{idle} is for compressed exchanges: choose a compressor, --compress NAME or auto")

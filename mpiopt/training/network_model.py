@@ -176,9 +176,9 @@ def _compressing_seconds(compressor: Compressor, x: Vector, size: int) -> float:
     found = []
     for _ in range(3):
         begin = time.perf_counter()
-        wire = compressor.encode(x, 0)
+        message = compressor.encode(x, 0)
         for _ in range(size):
-            compressor.decode(wire, x.size)
+            compressor.decode(message, x.size)
         for _ in range(PASSES_OVER_VECTOR):
             x = x + 0.0
         found.append(time.perf_counter() - begin)
@@ -187,5 +187,5 @@ def _compressing_seconds(compressor: Compressor, x: Vector, size: int) -> float:
 
 def described(speeds: Speeds) -> str:
     """Return the measured speeds in words."""
-    rate = f"{1e-6 / speeds.byte:.3g} MB/s" if speeds.byte > 0.0 else "no limit seen"
+    rate = f"{1e-6 / speeds.byte:.3g} MB/s" if speeds.byte > 0.0 else "no limit measured"
     return f"measured {1e6 * speeds.latency:.3g} us latency, {rate} a rank, {speeds.epoch:.2g} s an epoch"

@@ -45,8 +45,10 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     positional, settings = parse(words, FLAGS)
     chosen = dict(settings)
     kind = chosen.get("kind", "label")
-    if len(positional) != 2 or kind not in KINDS:
-        raise ValueError(f"predict MODEL.h5 DATA [--out FILE] [--format NAME] [--kind {'|'.join(KINDS)}]")
+    if kind not in KINDS:
+        raise ValueError(f"--kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {kind!r}")
+    if len(positional) != 2:
+        raise ValueError("predict needs a model and a data file: mpiopt predict MODEL.h5 DATA [flags]")
     model_path, path = positional
     with comm.agree_on_errors():
         refuse_onto(chosen.get("out", ""), model_path, path)

@@ -18,7 +18,7 @@ from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
 
-SMALL_MODEL = 5000  # unknowns: a Hessian of so many takes 200 MB
+SMALL_MODEL = 5000  # unknowns: a Hessian of this size takes 200 MB
 DEFAULT_LOSS = {"binary": "logistic", "multiclass": "softmax", "real": "squared", "count": "poisson"}
 
 

@@ -67,7 +67,7 @@ class RunRecovery:
         first = max(self.saved, self.disk.first if self.disk else 0)
         if self.disk is not None:
             self.disk.give_up()
-        if assignment.comm is not None:  # a rank that was a spare until now has seen no attempt before
+        if assignment.comm is not None:  # a rank that was a spare until now took part in no earlier attempt
             mine = np.array([first, self.replicas.attempt, self._round, self._epochs])
             first, attempt, self._round, self._epochs = assignment.comm.max(mine).tolist()
             self.saved, self.replicas.attempt = int(first), int(attempt)

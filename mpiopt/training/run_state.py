@@ -93,7 +93,7 @@ class Spent(NamedTuple):
 
 @dataclass
 class RunState:
-    """Where a run stands: what a reader wants to know of it.
+    """The progress of a run: its state, its last evaluation, its history and how it ended.
 
     Parameters
     ----------

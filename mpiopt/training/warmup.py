@@ -15,13 +15,15 @@ from mpiopt.data.shard import DenseRows, Rows
 from mpiopt.kernels import permutations
 from mpiopt.objective.objective import Objective
 
-SILENCE = 1.5  # seconds of compiling without a word: from the cache it takes less, and then nothing needs saying
+SILENCE = 1.5  # seconds after which a message reports the compilation; loading from the cache takes less
 
 
 def warm_kernels(objective: Objective, comm: Comm, say: Callable[[str], None]) -> None:
     """Compile the kernels on rank 0, and say so if that takes long; collective."""
     if comm.rank == 0:
-        timer = threading.Timer(SILENCE, say, ["compiling for this machine; the next run finds it done"])
+        timer = threading.Timer(
+            SILENCE, say, ["compiling for this machine; later runs load the kernels from the cache"]
+        )
         timer.daemon = True
         timer.start()
         try:

@@ -21,7 +21,7 @@ relative, (F - F_reference) / F_reference, of the objective in the result file. 
 
 @pytest.fixture(scope="session")
 def table():
-    """Give a list of rows (case, algorithm, ranks, epochs, rounds, difference, certificate) to add to."""
+    """Return a list of rows (case, algorithm, ranks, epochs, rounds, difference, certificate) to add to."""
     rows = []
     yield rows
     if "MPIOPT_ACCEPTANCE" in os.environ and rows:

@@ -33,7 +33,7 @@ class Problem:
         return self.x @ w.T  # (n, outputs)
 
     def terms(self, z):
-        """Give values (n,), slopes (n, outputs) of the loss at margins z."""
+        """Return values (n,), slopes (n, outputs) of the loss at margins z."""
         y, n = self.y, np.arange(len(self.y))
         if self.loss == "logistic":
             m = y * z[:, 0]
@@ -49,7 +49,7 @@ class Problem:
         return np.where(np.abs(r) <= self.delta, 0.5 * r * r, linear), np.clip(r, -self.delta, self.delta)[:, None]
 
     def curved(self, z, dz):
-        """Give the second derivative of the loss at z in the direction dz, (n, outputs)."""
+        """Return the second derivative of the loss at z in the direction dz, (n, outputs)."""
         if self.loss == "logistic":
             return expit(z) * expit(-z) * dz
         if self.loss == "softmax":
@@ -62,11 +62,11 @@ class Problem:
         return float(smooth + self.l1 * np.abs(w).sum() + 0.5 * self.l2 * (w * w).sum())
 
     def gradient(self, w):
-        """Give the gradient without the l1 part, (outputs, d)."""
+        """Return the gradient without the l1 part, (outputs, d)."""
         return (self.x.T @ self.terms(self.margins(w))[1]).T / len(self.y) + self.l2 * w
 
     def least(self, w):
-        """Give the subgradient of least norm."""
+        """Return the subgradient of least norm."""
         g = self.gradient(w)
         at_zero = np.sign(g) * np.maximum(np.abs(g) - self.l1, 0)
         return np.where(w != 0, g + self.l1 * np.sign(w), at_zero)
@@ -96,7 +96,7 @@ def read(path, loss, scale="none", l1=0.0, delta=1.0):
 
 
 def solve(problem, accuracy=1e-13, most=400):
-    """Give (w, F(w)) with F(w) − F* <= accuracy · F(w), proven."""
+    """Return (w, F(w)) with F(w) − F* <= accuracy · F(w), proven."""
     w = np.zeros((problem.outputs, problem.x.shape[1]))
     length = 1.0 / smoothness(problem)
     for _ in range(most):

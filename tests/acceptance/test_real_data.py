@@ -33,7 +33,7 @@ class Case:
         return "-".join([*parts, *(["l1"] if self.l1 else [])])
 
     def flags(self):
-        """Give the flags of the command line."""
+        """Return the flags of the command line."""
         loss = f"huber[delta={self.delta:g}]" if self.loss == "huber" else self.loss
         flags = ["--loss", loss, "--scale", self.scale, "--tol", "1e-10", "--quiet"]
         return [*flags, "--l1", f"{self.l1:g}"] if self.l1 else flags
@@ -57,7 +57,7 @@ CASES = [
 
 @cache
 def solved(case, path):
-    """Give the case's problem and its optimal value."""
+    """Return the case's problem and its optimal value."""
     problem = reference.read(path, case.loss, case.scale, case.l1, case.delta)
     return problem, reference.solve(problem)[1]
 
@@ -76,7 +76,7 @@ def file_of(real_data, digits):
 
 @pytest.fixture
 def alone(monkeypatch):
-    """Give a process of its own accord to threads: no launcher's variables, one thread for each rank."""
+    """Return a process of its own accord to threads: no launcher's variables, one thread for each rank."""
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
     with threadpool_limits(1):

@@ -26,7 +26,7 @@ class Fleet:
         self.brought, self.results, self.number = {}, {}, 0
 
     def meet(self, member, value):
-        """Give what all living ranks bring, by rank."""
+        """Return what all living ranks bring, by rank."""
         with self.meeting:
             number = self.number
             self.brought[member] = value
@@ -129,7 +129,7 @@ def outlive(size, deaths, main):
 
 
 def trained(size, deaths, words):
-    """Give the exit codes of `train` by rank, of those that lived."""
+    """Return the exit codes of `train` by rank, of those that lived."""
     from mpiopt.training.train import train
 
     return outlive(size, deaths, lambda members: train(words, SimpleNamespace(membership=members), StopSignal()))

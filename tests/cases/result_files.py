@@ -15,7 +15,7 @@ MODEL = FittedModel(np.array([[1.0, 0.0, 2.5]]), np.array([0.5]), np.array([-1.0
 
 
 def rows(rate=0.5, count=40, best=0.5, first=1.0):
-    """Give a history whose certificate and objective shrink by `rate` in each round of one epoch and 0.1 seconds."""
+    """Return a history whose certificate and objective shrink by `rate` in each round (one epoch, 0.1 seconds)."""
     return [
         HistoryRow(
             k, float(k), 0.1 * k, 0.05 * k, 0.02 * k, 0.03 * k, 800 * k, 900 * k, best + rate**k, first * rate**k, 0.1

@@ -82,7 +82,7 @@ BY_MPIRUN = {"mpi-saga": (2, JOBS["saga-sync"][1]), "mpi-lbfgs": (3, JOBS["lbfgs
 
 
 def words_of(name, arguments, folder):
-    """Give the words of the command `train` for a job that writes into `folder`."""
+    """Return the words of the command `train` for a job that writes into `folder`."""
     return ["train", *arguments, *SHORT, "--out", str(Path(folder) / f"{name}.h5")]
 
 
@@ -105,7 +105,7 @@ def by_mpirun(name, ranks, arguments, folder):
 
 
 def content(name, folder):
-    """Give what a run left behind: numbers for people, and a digest of every bit that no clock decides."""
+    """Return what a run left behind: numbers for people, and a digest of every bit that no clock decides."""
     with h5py.File(Path(folder) / f"{name}.h5") as f:
         coef, intercept = f["model/coef"][()], f["model/intercept"][()]
         history, traffic = f["history"][()], f["traffic"][()]

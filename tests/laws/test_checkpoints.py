@@ -219,7 +219,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
 def test_nothing_whole_is_an_error_not_a_fresh_start(tmp_path):
     save(tmp_path, 2)
     (tmp_path / "000001.h5").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no other is whole; remove .* to start anew"):
+    with pytest.raises(ValueError, match=r"no other checkpoint is whole; remove .* to start anew"):
         load(tmp_path, 2)
 
 

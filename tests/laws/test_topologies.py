@@ -148,7 +148,7 @@ def test_neighbours_that_are_none_are_refused():
     ("text", "size", "message"),
     [
         ("torus[rows=4]", 6, "no multiple of 4"),
-        ("star[hub=3]", 3, "none of the 3 ranks"),
+        ("star[hub=3]", 3, "hub must be a rank below 3, not 3"),
         ("random-k[k=0]", 3, "at least 1"),
         ("file", 3, "needs a path"),
         ("ring", 0, "at least one rank"),

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def comm():
-    """Give an MpiComm over all ranks."""
+    """Return an MpiComm over all ranks."""
     from mpi4py import MPI
 
     from mpiopt.comm.mpi.comm import MpiComm

@@ -21,7 +21,7 @@ def allowed():
 
 @pytest.fixture
 def across(allowed):
-    """Give a function that runs Python with these arguments on ranks across hosts joined by a slow link."""
+    """Return a function that runs Python with these arguments on ranks across hosts joined by a slow link."""
 
     def run(link, ranks, *arguments, cwd=ROOT):
         words = slow_link.command(link, ranks, [sys.executable, *map(str, arguments)])

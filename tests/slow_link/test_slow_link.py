@@ -68,7 +68,7 @@ def started(folder):
 
 
 def alive():
-    """Give the networks in which processes live."""
+    """Return the networks in which processes live."""
     found = set()
     for link in Path("/proc").glob("[0-9]*/ns/net"):
         try:

@@ -50,7 +50,7 @@ NAMES = {dotted(path) for path in MODULES}
 
 
 def imported(tree):
-    """Give every module that is imported anywhere in the file, also for type checkers alone."""
+    """Return every module that is imported anywhere in the file, also for type checkers alone."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -68,7 +68,7 @@ def trees():
 
 @functools.cache
 def edges():
-    """Give the imports inside the package. `import mpiopt` alone, for its version, loads no room's content."""
+    """Return the imports inside the package. `import mpiopt` alone, for its version, loads no room's content."""
     return {dotted(path): {n for n in imported(tree) & NAMES if n != "mpiopt"} for path, tree in trees().items()}
 
 

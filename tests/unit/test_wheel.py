@@ -30,7 +30,7 @@ print(code, sys.modules["mpiopt"].__file__, *sorted(needless), sep="\\n")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Give the folder of an unpacked wheel, built from a copy of the sources."""
+    """Return the folder of an unpacked wheel, built from a copy of the sources."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         shutil.copy(ROOT / name, folder)

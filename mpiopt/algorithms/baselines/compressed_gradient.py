@@ -55,7 +55,7 @@ class CompressedGradient(Algorithm[CompressedGradientState]):
     """Gradient steps with compressed sums.
 
     ======  =======  ==========================================================
-    letter  field    meaning
+    symbol  field    meaning
     ======  =======  ==========================================================
     x       w        model
     h_i     own      what all ranks know of this rank's gradient

@@ -49,7 +49,7 @@ class CompressedSgd(Algorithm[CompressedSgdState]):
     """w_k ← w_{k−1} − γ Σ m_i, m_i = C(g_i − h_i) + h_i, g_i of b rows drawn with replacement; w̄_k their mean.
 
     ======  =======  ===================================
-    letter  field    meaning
+    symbol  field    meaning
     ======  =======  ===================================
     w̄_k     w        mean of the iterates
     w_k     iterate  iterate

@@ -43,7 +43,7 @@ class LocalSgd(Algorithm[LocalSgdState]):
     """x_k ← x, then steps x_k ← x_k − γ ∇F_block(x_k) over H rows, x ← x + Σ (n_k/N)(x_k − x). Baseline.
 
     ======  =====  =======================
-    letter  field  meaning
+    symbol  field  meaning
     ======  =====  =======================
     x       w      model
     γ       gamma  step
@@ -75,7 +75,7 @@ class LocalSgd(Algorithm[LocalSgdState]):
 
     def __post_init__(self) -> None:
         if self.local_steps == -1:
-            raise ValueError("local-sgd: --local-steps is a number of rows; only saga has auto")
+            raise ValueError("local-sgd: --local-steps must be a number of rows; only saga has auto")
         for field, least in (("local_steps", 0), ("step_size", 0), ("batch", 1)):
             at_least(f"local-sgd: {field}", getattr(self, field), least)
 

@@ -18,7 +18,7 @@ class Dgd(Gossip):
     """x_i ← Σ_j W_ij x_j − γ ∇f_i(x_i), W doubly stochastic: edges both ways, or equal degrees. Baseline.
 
     ======  ===========  ===================
-    letter  field        meaning
+    symbol  field        meaning
     ======  ===========  ===================
     x_i     own          model of this rank
     W_ij    network.row  weights

@@ -176,7 +176,7 @@ def _mean_gradient_step(
 
 
 def _move(state: DlasState, g: Vector, x: Vector) -> None:
-    """Move to x and keep the model and the gradient of before."""
+    """Move to x and keep the previous model and gradient."""
     state.before[...], state.own[...], state.w[...] = state.w, g, x
     state.common.begun = 1.0
 
@@ -248,7 +248,7 @@ class Dlas(Algorithm[DlasState]):
     x ← x − γ · mean of g_i, γ from all η_i by the rule.
 
     ==============  ==========  =========================================
-    letter          field       meaning
+    symbol          field       meaning
     ==============  ==========  =========================================
     x_t, x_{t−1}    w, before   models
     g_i, ḡ          own, mean   last gradients: of this rank, mean
@@ -344,7 +344,8 @@ class Dlas(Algorithm[DlasState]):
             return np.inf
         if objective.loss.curvature_bound is None:
             raise ValueError(
-                f"dlas: rule {self.rule} needs a loss whose curvature is bounded; {objective.loss.name} is not"
+                f"dlas: rule {self.rule} needs a loss whose curvature is bounded; that of {objective.loss.name} "
+                "is not: use rule harmonic"
             )
         return channel.size * curvature.local_smoothness(objective) + float(objective.ridge.max())
 

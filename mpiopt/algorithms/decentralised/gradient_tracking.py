@@ -19,7 +19,7 @@ class GradientTracking(Gossip):
     """x_i ← Σ_j W_ij x_j − γ y_i, z_i = x_i/v_i, y_i tracks the mean of ∇f_j(z_j) (push-sum). Baseline.
 
     ======  =======  ====================================
-    letter  field    meaning
+    symbol  field    meaning
     ======  =======  ====================================
     x_i     own      iterate of this rank
     v_i     mass     mass, the sum of weights

@@ -52,15 +52,17 @@ class GraphSaga(Saga):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.exchange != "sync":
-            raise ValueError(f"graph-saga: ranks wait for their neighbours, exchange is sync, not {self.exchange!r}")
+            raise ValueError(
+                f"graph-saga: exchange must be sync, not {self.exchange!r}: ranks wait for their neighbours"
+            )
         if self.local_steps < 0:
-            raise ValueError("graph-saga: local_steps is a number of rows; only saga has auto")
+            raise ValueError("graph-saga: local_steps must be a number of rows; only saga has auto")
         Topology.from_text(self.topology)
         if not Coordinator.from_text(self.coordinator).exact:
             exact = ", ".join(name for name, kind in Coordinator.known().items() if kind.exact)
             raise ValueError(
-                f"graph-saga: coordinator {self.coordinator} is not exact, so neither would the certificate be; "
-                f"exact are {exact}"
+                f"graph-saga: coordinator {self.coordinator} is not exact, so the certificate would be wrong; "
+                f"use one of {exact}"
             )
 
     def run_channel(self, channel: Channel) -> GraphChannel:

@@ -15,7 +15,7 @@ from mpiopt.algorithms.decentralised.gossip import TUNING, Gossip, GossipState, 
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.coordinators.base import Protocol
 from mpiopt.consensus.digraph import Matrix
-from mpiopt.core import rng as randomness
+from mpiopt.core import rng
 from mpiopt.core.config.job import at_least
 from mpiopt.objective import curvature
 from mpiopt.objective.minibatch import saga_gradient
@@ -29,7 +29,7 @@ class PushSaga(Gossip):
     """gradient-tracking whose ∇f_i is SAGA's, of b different rows of the rank. Baseline.
 
     ======  =======  ================================================
-    letter  field    meaning
+    symbol  field    meaning
     ======  =======  ================================================
     x_i     own      iterate of this rank
     v_i     mass     mass, the sum of weights
@@ -91,8 +91,8 @@ class PushSaga(Gossip):
 
     def iteration(self, k: int, state: GossipState, objective: Objective, channel: Channel) -> Protocol[None]:
         """Mix, step, and bring the tracker up to date by the gradient of some rows."""
-        rng = randomness.generator(channel.seed, ROWS_STREAM, k, channel.rank)
-        visited = rng.choice(len(objective.shard), self.rows(objective), replace=False)
+        generator = rng.generator(channel.seed, ROWS_STREAM, k, channel.rank)
+        visited = generator.choice(len(objective.shard), self.rows(objective), replace=False)
 
         def gradient(z: Model) -> Model:
             share = saga_gradient(objective, z, visited, state.table, state.average)

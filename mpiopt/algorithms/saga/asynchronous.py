@@ -65,7 +65,7 @@ class Asynchronous:
 
 
 class Background(Channel):
-    """A channel whose sums and maxima let the rank work until all others have brought their part.
+    """A channel whose sums and maxima let the rank work until all others have contributed.
 
     All ranks still ask for the same sums in the same order.
 
@@ -82,7 +82,7 @@ class Background(Channel):
         self._work = work
 
     def sum(self, *parts: Array | float) -> Array:
-        """Return the sum over the ranks; works until the last of them has brought its part."""
+        """Return the sum over the ranks; meanwhile this rank does local work."""
         pending = self.start_sum(*parts)
         while not pending.poll():
             self._work()
@@ -162,7 +162,7 @@ class Period:
             self.end_round()
 
     def _is_too_far_ahead(self) -> bool:
-        """Say whether this rank is `staleness` rounds ahead of the slowest one."""
+        """Return whether this rank is `staleness` rounds ahead of the slowest one."""
         others = np.delete(self.peers.rounds, self.channel.rank)
         return bool(self.staleness and len(others) and self.rounds - others.min() >= self.staleness)
 
@@ -204,8 +204,8 @@ class Period:
 
     def receive(self, messages: list[Message]) -> None:
         """Add the changes of others to the views, and their moves to this rank's iterate."""
-        for source, wire in messages:
-            numbers = wire.view(np.float64)
+        for source, message in messages:
+            numbers = message.view(np.float64)
             header = Header(*numbers[: len(Header._fields)])
             change = numbers[len(header) :].reshape(3, *self.common.shape)
             self._add(change)

@@ -74,7 +74,7 @@ class DescentTest:
         return np.asarray((self.weight * losses).sum(axis=1))
 
     def holds(self, bound: float) -> bool:
-        """Say whether the loss of every block falls as L = bound promises, as far as rounding shows it."""
+        """Return whether the loss of every block falls as L = bound promises, as far as rounding shows it."""
         promised = self.squared / (2.0 * bound)
         visible = promised > TUNING.least_decrease * np.abs(self.value)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -82,7 +82,7 @@ class DescentTest:
         return bool((falls | ~visible).all())
 
     def shows(self, bound: float) -> bool:
-        """Say whether the promised decrease of any block is above rounding."""
+        """Return whether the promised decrease of any block is above rounding."""
         return bool((self.squared / (2.0 * bound) > TUNING.least_decrease * np.abs(self.value)).any())
 
 

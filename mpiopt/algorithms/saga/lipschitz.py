@@ -99,7 +99,7 @@ def scaling(objective: Objective, w: Model, channel: Channel) -> Vector:
 
 
 def is_uneven(column: Vector) -> bool:
-    """Say whether a column of a `scaling` has far more curvature than the middle one; empty ones do not count."""
+    """Return whether a column of a `scaling` has far more curvature than the middle one; empty ones do not count."""
     filled = column[column > 0.0]
     return len(filled) > 0 and bool(np.median(filled) > TUNING.uneven * filled.min())
 

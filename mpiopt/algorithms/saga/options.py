@@ -100,7 +100,7 @@ class SagaOptions:
         return 0.0 if isinstance(self.step_size, str) else float(self.step_size)
 
     def fully_preconditioned(self, objective: Objective) -> bool:
-        """Say whether local steps have the full preconditioner.
+        """Return whether local steps have the full preconditioner.
 
         By default they have it where its width² numbers fit and the penalty is smooth: a prox with a full matrix is
         no longer one of each coordinate. A step size by a rule is for steps without.

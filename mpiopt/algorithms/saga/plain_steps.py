@@ -117,8 +117,8 @@ class PlainSteps:
         """Search the longest step that lets F fall (`step_size_search`); it costs no epochs."""
         gradient_map, control = prox_gradient(objective, state.w, exact), state.control
         squared = float((gradient_map * gradient_map * self.column).sum())
-        seen = PeriodResult(exact.value, squared, cuts, channel.compresses)
-        too_far = step_size_search.search(control, seen, self.longest)
+        period = PeriodResult(exact.value, squared, cuts, channel.compresses)
+        too_far = step_size_search.search(control, period, self.longest)
         if too_far and channel.size > 1 and self.options.local_steps <= 0:
             control.round_epochs = max(TUNING.least_round, TUNING.round_cut * control.round_epochs)
         return 0.0

@@ -46,7 +46,7 @@ class PreconditionedSteps:
         return cls(made, share, block, refresh, options.fixed_step)
 
     def eta(self, blocks: int, scale: float) -> float:
-        """Return η for a rank of so many blocks."""
+        """Return η for a rank with the given number of blocks."""
         if self.fixed_eta:
             return scale * self.fixed_eta
         return min(1.0, TUNING.newton_steps * scale / max(1, blocks))
@@ -146,7 +146,7 @@ class PreconditionedSteps:
         exchange.sum_memory_exactly(state, channel)
 
     def _judge_last(self, control: StepControl, rate: float) -> None:
-        """See whether the last preconditioner helped; if not, the next one waits for twice as many periods."""
+        """Judge whether the last preconditioner helped; if not, the next one waits for twice as many periods."""
         if control.rate_before > 0.0:
             helped = rate < TUNING.helped * control.rate_before
             control.wait = 1.0 if helped else min(TUNING.longest_rest, 2.0 * max(1.0, control.wait))

@@ -35,7 +35,7 @@ from mpiopt.objective.objective import Objective
 class Saga(SagaOptions, Algorithm[SagaState]):
     """Distributed SAGA: each round is H local steps on every rank and one exchange of (w_k, g_k).
 
-    letter – field – meaning
+    symbol – field – meaning
     w̄ – w, G – average, g_k – own, g_k(s) – shared, w_k – local, γ – step size, n_k, N – rows here, everywhere.
 
         i in S_k:  new = s_i loss_i'(w_k x_i);  w_k -= γ (θ (new − table_i) x_i + corr);  g_k += (new − table_i) x_i/N

@@ -40,19 +40,19 @@ class StepControl(NamedVector):
     last_fall = Slot(17)  # by which F fell in the period before
 
     def allows(self, value: float) -> bool:
-        """Say whether F has not risen above its last accepted value, up to rounding; False for nan."""
+        """Return whether F has not risen above its last accepted value, up to rounding; False for nan."""
         return value <= self.value + TUNING.rounding * abs(self.value)
 
     def is_far_out(self, value: float, times: float) -> bool:
-        """Say whether F is above `times` its last accepted value, or nan."""
+        """Return whether F is above `times` its last accepted value, or nan."""
         return not value <= times * abs(self.value)
 
     def refuse_divergence(self) -> None:
         """Raise ValueError if the step has become so short that no step size can help."""
         if self.scale < TUNING.shortest_scale:
             raise ValueError(
-                f"saga diverges at any step size (F rises at {self.scale:.0e} of the first one): check that the data "
-                "are finite and the penalty is not negative"
+                f"saga diverges at any step size (F still rises at {self.scale:.0e} times the first one): check "
+                "that the data are finite and the penalty is not negative"
             )
 
 
@@ -85,7 +85,7 @@ class SagaState:
     shared: PerRank  # (outputs, width) g_k as it was in the last exchange
     known_own: PerRank  # (outputs, width) h_k, the memory of compressed exchanges; 0 without compression
     known: Replicated  # (outputs, width) Σ h_k
-    residual: PerRank  # (outputs · width,) what the compressed downlink still owes of this rank's slice of G
+    residual: PerRank  # (outputs · width,) error of the compressed downlink on this rank's slice of G, sent later
     local: PerRank  # (outputs, width) w_k; equal to w unless the exchange overlaps with the steps
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i, so that α_i = table_i x_iᵀ
     place: PerRank  # (2, outputs, width) s_k, where rows were visited last, on average, and Σ p_k s_k; else (0, …)
@@ -145,7 +145,7 @@ class SagaState:
             memory[...] = 0.0
 
     def refresh_is_due(self) -> bool:
-        """Say whether the table is to be filled anew: after enough epochs, and enough time where rounds are timed.
+        """Return whether a refresh of the table is due: after enough epochs and, if rounds are timed, enough time.
 
         All ranks wait for the slowest one in a refresh; the work before it should be in proportion.
         """

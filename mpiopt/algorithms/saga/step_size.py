@@ -27,21 +27,21 @@ ADGD = adgd.AdgdOptions()
 
 
 class StepLength:
-    """How long the steps of plain SAGA are; this one is never asked for γ, its kinds say what they change."""
+    """Base class of the step lengths of plain SAGA; a subclass computes γ and overrides the steps that it needs."""
 
     def cut(self, starts: Starts, epoch: int) -> Iterable[Starts]:
-        """Cut the blocks of a round, `epoch` of which are a local epoch, into those that share one γ: all do."""
+        """Divide the blocks of a round into groups with one γ each, here one; a local epoch has `epoch` blocks."""
         return [starts]
 
     def measure(self, work: WorkCounters, objective: Objective, w: Model, column: Vector, starts: Starts) -> None:
-        """Prepare γ for the blocks that begin at `starts`: nothing to do."""
+        """Prepare γ for the blocks that begin at `starts`; by default do nothing."""
 
     def gamma(self, control: StepControl, work: WorkCounters) -> float:
         """Return γ."""
         raise NotImplementedError
 
     def agree(self, change: SharedModel, control: StepControl, work: WorkCounters, channel: Channel) -> None:
-        """Agree with the other ranks after an exchange: nothing to do; collective."""
+        """Agree with the other ranks after an exchange; by default do nothing; collective."""
 
 
 @dataclass(frozen=True)

@@ -26,26 +26,26 @@ class PeriodResult(NamedTuple):
     lossy: bool  # exchanges are compressed
 
 
-def search(control: StepControl, seen: PeriodResult, longest: float) -> bool:
-    """Set the scale of the next steps, at most `longest`; say whether the ranks had gone too far apart."""
-    growth, slower = _gradient_growth(control, seen.squared), _fell_less(control, seen.value)
-    failed = seen.cuts > 0 or (growth > TUNING.noise and slower and longest > 1.0)
+def search(control: StepControl, period: PeriodResult, longest: float) -> bool:
+    """Set the scale of the next steps, at most `longest`; return whether rounds were too long."""
+    growth, slower = _gradient_growth(control, period.squared), _fell_less(control, period.value)
+    failed = period.cuts > 0 or (growth > TUNING.noise and slower and longest > 1.0)
     trial = control.lengthened > 0.0
     if failed and trial:
         _take_back(control)
     elif failed:
-        control.scale *= TUNING.shortened[seen.cuts]
+        control.scale *= TUNING.shortened[period.cuts]
         control.rest = 1.0
     elif TUNING.slow < growth <= 1.0 and not control.rest and control.scale < longest:
         control.lengthened = min(control.growth, longest / control.scale)
         control.scale *= control.lengthened
     else:
         control.lengthened, control.rest = 0.0, max(0.0, control.rest - 1.0)
-    # The length of the round is the cause where a part of the way was good, or where compression loses a part of the
-    # way; after a long round it is the first suspect, whatever the step.
-    long = seen.cuts > 0 and control.round_epochs > TUNING.short_round
-    part_was_good = 0 < seen.cuts <= TUNING.cuts
-    return long or (failed and seen.lossy and seen.cuts <= TUNING.cuts) or (part_was_good and not trial)
+    # The round is too long if a part of the way was good, or if compression loses a part of the way. After a long
+    # round with cuts this is the most likely cause, for any step.
+    long = period.cuts > 0 and control.round_epochs > TUNING.short_round
+    part_was_good = 0 < period.cuts <= TUNING.cuts
+    return long or (failed and period.lossy and period.cuts <= TUNING.cuts) or (part_was_good and not trial)
 
 
 def _gradient_growth(control: StepControl, squared: float) -> float:
@@ -55,7 +55,7 @@ def _gradient_growth(control: StepControl, squared: float) -> float:
 
 
 def _fell_less(control: StepControl, value: float) -> bool:
-    """Say whether F fell less than in the period before."""
+    """Return whether F fell less than in the period before."""
     before, now = control.last_fall, control.last_value - value
     control.last_value, control.last_fall = value, now
     return now < before

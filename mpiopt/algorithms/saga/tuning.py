@@ -17,11 +17,11 @@ class SagaTuning:
     least_round: float = 1 / 64  # local epochs: a floor, so that failures do not shorten rounds without end
     round_cut: float = 0.5  # factor on the length of a round after which the ranks were too far apart
     compressed_round: float = 2.0  # epochs of a round for each part of a vector that a compressor lets through
-    least_compressed_round: float = 1 / 16  # part of an uncompressed round: the floor, however little is let through
+    least_compressed_round: float = 1 / 16  # part of an uncompressed round: the floor for strong compressors
     refresh_epochs: float = 2.0  # epochs between two refreshes; a refresh costs one
     refresh_epochs_alone: float = 3.0  # the same for plain steps on one rank, where no table of another is stale
     due_slack: float = 1e-9  # epochs: rounding in a sum of rounds must not put off a refresh
-    pieces: int = 8  # of a round by time or without a common clock; between them a rank looks at clock and messages
+    pieces: int = 8  # of a round by time or without a common clock; a rank polls clock and messages between them
     least_piece: float = 1e-12  # epochs: a piece of no length would never end the round
     overrun: float = 0.5  # of the last piece's time by which a timed round may end late
     refresh_patience: float = 0.5  # of the slowest rank's pass: seconds that rounds must take before a refresh
@@ -54,7 +54,7 @@ class SagaTuning:
 
     # The line search on sampled blocks (Schmidt, Le Roux, Bach 2017, section 4.6, has one row for each step).
     searches: int = 16  # in a local epoch
-    sampled_share: int = 8  # one in so many blocks is tried
+    sampled_share: int = 8  # one in this many blocks is tried
     least_decrease: float = 1e-12  # of a block's loss: a smaller promised decrease is lost in rounding
     least_smoothness: float = 1e-200  # curvature: keeps 1/L finite
     largest_smoothness: float = 1e200  # curvature: keeps 1/L above zero

@@ -83,7 +83,7 @@ class Lbfgs(Algorithm[LbfgsState]):
     w ← w − t H g, H the BFGS matrix of H₀ and the pairs (s_j, y_j), t by line search on exact values.
 
     ======  ========  =============================================================
-    letter  field     meaning
+    symbol  field     meaning
     ======  ========  =============================================================
     w       w         model
     F(w)    value     objective

@@ -73,7 +73,7 @@ class Newton(Algorithm[NewtonState]):
     w ← w + t p, p = argmin g·p + ½ pᵀH p + h(w + p), h the l1 penalty, t by backtracking on exact values.
 
     ======  ========  ===========================================================
-    letter  field     meaning
+    symbol  field     meaning
     ======  ========  ===========================================================
     w       w         model
     F(w)    value     objective

@@ -35,7 +35,7 @@ class Fixed(StepSize):
 
 @dataclass(frozen=True)
 class Harmonic(StepSize):
-    """1/γ = (1/n) Σ 1/η_i: safe wherever AdGD is, and as cheap as the mean.
+    """1/γ = (1/n) Σ 1/η_i: safe if AdGD is, and as cheap as the mean.
 
     Both conditions of AdGD's proof (α <= 1/2) hold for the mean function. First, 1/γ >= (1/α) mean L_i >= (1/α)
     ‖Δḡ‖/‖Δx‖. Second, γ grows no faster than AdGD allows: 1/η_i >= φ(a_i, b_i) = a_i/√(1 + b_i/a_i), where a_i and
@@ -115,7 +115,7 @@ class Mean(StepSize):
 
 @dataclass(frozen=True)
 class Min(StepSize):
-    """γ = min η_i: safe, but as short as the steepest rank wants it; D rounds of max-consensus.
+    """γ = min η_i: safe, but the rank with the largest smoothness decides; D rounds of max-consensus.
 
     γ grows no faster than AdGD allows: if rank j had the smallest step, γ_t <= η_j <= √(1 + ρ_j) γ_{t-1}, and ρ_j is
     at most γ_{t-1}/γ_{t-2}.

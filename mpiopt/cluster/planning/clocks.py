@@ -43,16 +43,16 @@ class Clocks:
         self._arrived: dict[tuple[str, int], list[float]] = {}
         self._lock = threading.Lock()
 
-    def arrive(self, lane: str, number: int, now: float) -> None:
-        """Record the time at which a rank arrives at operation `number` of a lane."""
+    def arrive(self, sequence: str, number: int, now: float) -> None:
+        """Record the time at which a rank arrives at operation `number` of a sequence of operations."""
         with self._lock:
-            self._arrived.setdefault((lane, number), []).append(now)
+            self._arrived.setdefault((sequence, number), []).append(now)
 
-    def last(self, lane: str, number: int) -> float:
+    def last(self, sequence: str, number: int) -> float:
         """Return the time at which the last rank arrived; all have."""
         with self._lock:
-            self._arrived.pop((lane, number - 2), None)
-            return max(self._arrived[lane, number])
+            self._arrived.pop((sequence, number - 2), None)
+            return max(self._arrived[sequence, number])
 
 
 class ClockComm(CommDefaults):
@@ -67,15 +67,15 @@ class ClockComm(CommDefaults):
         self._operations: Counter[str] = Counter()
         self._since = time.thread_time()
 
-    def _enter(self, verb: str, nbytes: int, lane: str = "blocking") -> int:
+    def _enter(self, verb: str, nbytes: int, sequence: str = "blocking") -> int:
         self.spent.compute += time.thread_time() - self._since
         self.spent.calls[verb, nbytes] += 1
-        self._operations[lane] += 1
-        self._clocks.arrive(lane, self._operations[lane], self.spent.now)
-        return self._operations[lane]
+        self._operations[sequence] += 1
+        self._clocks.arrive(sequence, self._operations[sequence], self.spent.now)
+        return self._operations[sequence]
 
-    def _leave(self, verb: str, nbytes: int, number: int, lane: str = "blocking") -> None:
-        begins = self._clocks.last(lane, number)
+    def _leave(self, verb: str, nbytes: int, number: int, sequence: str = "blocking") -> None:
+        begins = self._clocks.last(sequence, number)
         ends = begins + self._clocks.link.seconds(verb, nbytes, self.size)
         self.spent.wait += max(0.0, begins - self.spent.now)
         self.spent.communicate += max(0.0, ends - self.spent.now)

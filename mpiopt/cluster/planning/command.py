@@ -20,7 +20,7 @@ from mpiopt.training.problem import target_of
 def plan(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Print the predicted time, memory and traffic of a job; collective: all ranks of this run measure at once."""
     if not words:
-        raise ValueError("plan needs data: mpiopt plan DATA --ranks P; mpiopt plan --help says more")
+        raise ValueError("plan needs data: mpiopt plan DATA --ranks P; see mpiopt plan --help")
     if any(word.startswith("--save-seconds") for word in words):
         print_on_root(comm, failures.describe(words))
         return 0

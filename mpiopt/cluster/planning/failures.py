@@ -79,7 +79,7 @@ def describe(words: Sequence[str]) -> str:
     positional, settings = parse(words, dict.fromkeys(FLAGS, True))
     given = dict(settings)
     if positional or "failures" not in given or "save-seconds" not in given:
-        raise ValueError(USAGE)
+        raise ValueError(f"plan without data needs --failures and --save-seconds: mpiopt {USAGE}")
     numbers = {key: _positive(key, text) for key, text in given.items() if key != "failures"}
     between = seconds_between(given["failures"]) / numbers.get("nodes", 1.0)
     failures = Failures(between, numbers["save-seconds"], numbers.get("restart-seconds", RESTART_SECONDS))

@@ -34,7 +34,7 @@ class Link(NamedTuple):
     source: str  # measured, given or assumed
 
     def seconds(self, verb: str, nbytes: int, ranks: int) -> float:
-        """Return the seconds of a collective operation to which every rank brings `nbytes`."""
+        """Return the seconds of a collective operation to which every rank contributes `nbytes`."""
         if ranks == 1:
             return 0.0
         hops = hops_of(ranks) * self.latency
@@ -48,12 +48,12 @@ class Link(NamedTuple):
 
     def describe(self) -> str:
         """Return latency and rate in words."""
-        rate = f"{1e-6 / self.byte:.3g} MB/s" if self.byte > 0.0 else "no limit seen"
+        rate = f"{1e-6 / self.byte:.3g} MB/s" if self.byte > 0.0 else "no limit measured"
         return f"{1e6 * self.latency:.3g} us a message, {rate} a rank"
 
 
 def sent(verb: str, nbytes: int, ranks: int) -> float:
-    """Return the bytes that a rank sends in a collective operation to which every rank brings `nbytes`."""
+    """Return the bytes that a rank sends in a collective operation to which every rank contributes `nbytes`."""
     return sum_bytes(float(nbytes), ranks) if verb == "sum" else float(nbytes * (ranks - 1))
 
 

@@ -16,8 +16,8 @@ from mpiopt.training.job_args import job_from
 NUMBERS = ("ranks", "ranks-per-node", "cores", "rows")
 TEXTS = ("link", "disk", "failures", "simulate")
 FLAGS = (*NUMBERS, *TEXTS, "columns", "density", "classes")
-USAGE = """mpiopt plan DATA [job.toml] [flags of train] --ranks P [flags]
-mpiopt plan --rows N --columns D [--density R] [--classes C] [flags of train] --ranks P [flags]
+USAGE = """  mpiopt plan DATA [job.toml] [flags of train] --ranks P [flags]
+  mpiopt plan --rows N --columns D [--density R] [--classes C] [flags of train] --ranks P [flags]
 
   --ranks P            ranks of the job
   --ranks-per-node R   ranks that share the link of a node (default 1)

@@ -1,4 +1,4 @@
-"""`mpiopt plan DATA --simulate 1,4,16,64,256`: the job's own algorithm on so many ranks, in simulated time."""
+"""`mpiopt plan DATA --simulate 1,4,16,64,256`: the job's algorithm on these numbers of ranks, in simulated time."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def submit(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     words, sbatch_flags = words[:at], words[at + 1 :]
     positional, settings = parse(words, {**job_file.flags(), **own_flags})
     if not positional:
-        raise ValueError(USAGE)
+        raise ValueError(f"submit needs a job file or a data file: mpiopt {USAGE}")
     own = [(key.replace("-", "_"), text) for key, text in settings if key in own_flags]
     options = SubmitOptions(**typed(SubmitOptions, own))
     train_words = [*positional]

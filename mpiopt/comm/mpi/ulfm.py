@@ -28,8 +28,8 @@ from mpiopt.comm.mpi.comm import MpiComm, all_arrive
 from mpiopt.core.processes import remove, segments
 
 R = TypeVar("R")
-HAS_CODE = 1 << 16  # bit of an agreement: this rank brings an exit code
-ALL_BITS = (1 << 17) - 1  # what a spare brings, which changes no agreement
+HAS_CODE = 1 << 16  # bit of an agreement: this rank contributes an exit code
+ALL_BITS = (1 << 17) - 1  # the contribution of a spare, which changes no agreement
 POLL = 0.002  # seconds between two tests of an agreement
 PATIENCE = 20.0  # seconds that a rank with an error of its own waits for the others
 WATCH = 0.5  # seconds between two checks of the watchdog
@@ -68,7 +68,7 @@ class UlfmMembership:
         return comm
 
     def assign_ranks(self, spares: Callable[[Comm], int]) -> Assignment:
-        """Return the place of each living rank, after as many attempts as it takes."""
+        """Return the place of this rank; repeat the assignment until it succeeds on all living ranks."""
         comm, self._wanted, self._rank, lost = self._retry(lambda: self._place(spares))
         self._size = self._wanted
         return Assignment(comm, lost)
@@ -124,7 +124,7 @@ class UlfmMembership:
         return True
 
     def agree_on_code(self, code: int) -> int:
-        """Return the exit code of all working ranks, 1 if they differ, LOST if one of them brings LOST."""
+        """Return the exit code of all working ranks, 1 if they differ, LOST if one of them contributes LOST."""
         # Bits that all ranks set survive: the code and its complement show whether all codes were equal.
         return _code_of(self._agree_on_bits(HAS_CODE | code | (~code & 0xFF) << 8 if code != LOST else 0, code))
 
@@ -173,15 +173,15 @@ class UlfmMembership:
         os._exit(code)
 
     def _watch(self) -> None:
-        seen, since = self._working, time.monotonic()
+        working, since = self._working, time.monotonic()
         silence = SilenceMonitor(since=since)
         while True:
             time.sleep(WATCH)
             now = time.monotonic()
             if self._opened is not None:
                 silence.observe(self._opened.messages, now)
-            if self._working is not seen or not _failed(seen):
-                seen, since = self._working, now
+            if self._working is not working or not _failed(working):
+                working, since = self._working, now
             elif now - since > silence.limit(self._limit):
                 text = f"mpiopt: a rank was lost {now - since:.0f} s ago and there was no recovery; this rank ends"
                 print(text, file=sys.stderr, flush=True)
@@ -189,7 +189,7 @@ class UlfmMembership:
 
 
 def _code_of(bits: int) -> int:
-    if bits == ALL_BITS or not bits & HAS_CODE:  # no working rank is left; or one rank has seen a loss
+    if bits == ALL_BITS or not bits & HAS_CODE:  # no working rank is left; or one rank has noticed a loss
         return LOST
     code, other = bits & 0xFF, bits >> 8 & 0xFF
     return code if code ^ other == 0xFF else 1

@@ -1,1 +1,1 @@
-"""The family of compressors, one wire format each."""
+"""The family of compressors, one message format each."""

@@ -15,7 +15,7 @@ from mpiopt.kernels.stochastic_rounding import scale_factors
 
 @dataclass(frozen=True)
 class RandomMask:
-    """What both have in common: C(x)_i = x_i/p with probability p, else 0, so that ω = (1 - p)/p for every x."""
+    """Base class: C(x)_i = x_i/p with probability p, else 0, so that ω = (1 - p)/p for every x."""
 
     name: ClassVar[str]
     unbiased: ClassVar[bool] = True

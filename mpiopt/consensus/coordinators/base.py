@@ -30,7 +30,7 @@ class AnyLength(NamedTuple):
     x: Array
 
 
-# Yields messages, receives those of the in-neighbours, returns R. Nobody changes a message after it was sent.
+# Yields messages, receives those of the in-neighbours, returns R. A message is never changed after it was sent.
 Protocol = Generator[Array | AnyLength, list[Array], R]
 
 

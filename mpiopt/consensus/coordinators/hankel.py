@@ -38,7 +38,7 @@ class HankelRecurrence(NamedTuple):
 
 @dataclass(frozen=True)
 class Hankel(Coordinator):
-    """Finite-time exact ratio consensus in float64; measures its own error and gives way to `fallback`.
+    """Finite-time exact ratio consensus in float64; measures its own error and switches to `fallback`.
 
     A sum takes at most size - 1 + D rounds. The last D are max-consensus: they show that all ranks agree, and all
     take the middle of the ranks' values. A message holds y, float64.
@@ -60,9 +60,7 @@ class Hankel(Coordinator):
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
         if self.fallback == self.name:
-            raise ValueError(
-                "hankel cannot be itself its fallback; choose finite-field, flooding, ratio or quantised"
-            )
+            raise ValueError("hankel cannot be its own fallback; choose finite-field, flooding, ratio or quantised")
 
     def fallback_coordinator(self) -> Coordinator:
         """Return the coordinator that is used if the error exceeds the tolerance."""

@@ -78,7 +78,7 @@ def close_ratios(
 
 @dataclass(frozen=True)
 class Ratio(Coordinator):
-    """Ratio consensus until max - min <= epsilon of the scale, seen every D rounds; all take the middle of the two.
+    """Ratio consensus until max - min <= epsilon of the scale, tested every D rounds; all take the middle of the two.
 
     A message holds 3 d + 1 float64 numbers.
 

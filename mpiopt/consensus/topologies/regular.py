@@ -79,7 +79,7 @@ class Star(Topology):
     def outgoing(self, size: int) -> Iterable[Iterable[int]]:
         """Return all ranks for the hub, and the hub for every other rank."""
         if self.hub >= size:
-            raise ValueError(f"the star's hub {self.hub} is none of the {size} ranks; choose a hub below {size}")
+            raise ValueError(f"star: hub must be a rank below {size}, not {self.hub}")
         return [range(size) if rank == self.hub else [self.hub] for rank in range(size)]
 
 

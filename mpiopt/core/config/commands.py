@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "compare": Command(
         "mpiopt.results.compare:compare",
-        "compare the time and bytes of runs to 1e-3, 1e-6 and 1e-9",
+        "compare the time and bytes that runs took to 1e-3, 1e-6 and 1e-9",
         "compare A.h5 B.h5 …",
         one_rank=True,
     ),

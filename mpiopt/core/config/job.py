@@ -40,7 +40,7 @@ class DataOptions:
     format: str = "auto"
     """reader of the data file (mpiopt list datasets), options as csv:label=first; auto: by suffix and content"""
     features: int | None = None
-    """number of features, more are refused; default: as in the file"""
+    """number of features, a file with more is refused; default: as in the file"""
     intercept: bool = False
     """fit a constant, which is not penalised"""
     scale: str = "none"
@@ -151,7 +151,7 @@ class Job:
     out: str = ""
     """result file; default: the name of the data file with .h5, in this folder"""
     log: str = ""
-    """file of JSON lines: each evaluation as it happens"""
+    """file to which each evaluation is written at once, as a line of JSON"""
     resume: str = ""
     """continue from the checkpoints of this result file; auto: if there are any"""
     checkpoint_every: str = "10min"

@@ -21,8 +21,8 @@ Tree = dict[str, Any]
 OF_ALGORITHM = {
     "local_steps": "rows that a rank visits between two exchanges (saga, local-sgd); auto: by measured speeds (saga)",
     "step_size": "a number (not newton, lbfgs); saga: theoretical, line-search, global; auto: adapted",
-    "exchange": "sync, overlap, timed, async (saga)",
-    "round_seconds": "seconds of a timed round; 0: as the median rank needs (saga)",
+    "exchange": "when the ranks exchange: sync, overlap, timed, async (saga)",
+    "round_seconds": "seconds of a timed round; 0: the time that the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
 }
 SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
@@ -66,7 +66,7 @@ def expand_set(settings: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]
     for flag, text in settings:
         key, equals, value = text.partition("=")
         if flag == "set" and not equals:
-            raise ValueError(f"--set {text}: is not of the form key=value")
+            raise ValueError(f"--set must be like key=value, not {text!r}")
         yield (key.strip(), value.strip()) if flag == "set" else (flag, text)
 
 

@@ -75,7 +75,7 @@ class Plugin:
         """Return the classes of an entry point; every failure is a ValueError of one line that names the package."""
         try:
             found = point.load()
-        except Exception as error:  # whatever happens while another package is imported
+        except Exception as error:  # the import of another package may raise anything
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(f"{_origin(point)} cannot be loaded ({cause}); repair or remove the package") from error
         inside = [found]

@@ -111,7 +111,7 @@ def format_value(value: object) -> str:
 
 
 def coerce(where: str, value: object, default: object) -> object:
-    """Return `value` in the type of the default, whole numbers as real ones if need be; else raise ValueError."""
+    """Return `value` in the type of the default, an int as a float where needed; else raise ValueError."""
     if isinstance(default, str) and value is None:
         return "none"
     if isinstance(value, bool) or default is None or value is None:

@@ -26,7 +26,7 @@ from mpiopt.resilience.checkpoint.slabs import Slab
 from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.resilience.checkpoint.writers import EXTENT, SavePoint, make_head, manifest, shard_names, write_shard
 
-POLL = 0.02  # seconds between two looks for another rank's note: short against the time that a shard file takes
+POLL = 0.02  # seconds between two polls for another rank's note: short against the time that a shard file takes
 
 
 @dataclass(frozen=True, eq=False)

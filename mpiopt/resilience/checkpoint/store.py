@@ -253,7 +253,7 @@ class Checkpoints:
                 self._warn(f"{note}; going on from {self._files.path(number)} of round {head.k}")
             return LoadedCheckpoint(head.k, head.meta, head.size == self.comm.size, tuple(notes))
         if notes:
-            raise ValueError(f"{notes[0]}; no other is whole; remove {self.folder} to start anew")
+            raise ValueError(f"{notes[0]}; no other checkpoint is whole; remove {self.folder} to start anew")
         return None
 
     def _load(self, number: int, state: object, shard: Shard, job: str) -> Head:

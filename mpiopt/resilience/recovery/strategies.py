@@ -52,7 +52,7 @@ class Chain(Recovery):
     def protect(self, store: ReplicaStore, snapshot: Snapshot, channel: Channel) -> None:
         """Copy this rank's state, and exchange copies along the ring."""
         if store.live is None:
-            raise RuntimeError("no state is in use that could be copied")
+            raise RuntimeError("the run has no state yet that could be copied")
         began, exchanging = time.perf_counter(), channel.traffic.seconds_communicate
         replica = pack_replica(store.live.state, store.live.place, store.live.attempt, snapshot.k)
         packing = time.perf_counter() - began

@@ -20,11 +20,11 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, settings = parse(words, {"out": True, "figure": True, "rank-by": True})
     chosen = dict(settings)
     if not paths:
-        raise ValueError(f"report needs runs: {USAGE}")
+        raise ValueError(f"report needs runs: mpiopt {USAGE}")
     fields = {shown: name for name, shown in MEASURES.items()}
     by = chosen.get("rank-by", "seconds")
     if by not in fields:
-        raise ValueError(f"--rank-by is one of {', '.join(fields)}, not {by!r}")
+        raise ValueError(f"--rank-by must be one of {', '.join(fields)}, not {by!r}")
     with comm.agree_on_errors():
         written = write(paths, chosen, fields[by]) if comm.rank == 0 else []
     print_on_root(comm, f"written: {', '.join(written)}")

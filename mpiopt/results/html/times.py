@@ -10,7 +10,7 @@ from mpiopt.results.html.charts import Bars, Chart, short
 from mpiopt.results.run_record import RunRecord, Table
 
 MOST_RUNS = 6  # runs whose ranks have a bar each; with more runs, each run has one bar, the mean over its ranks
-SLOW = 1.25  # a rank is called slow if its work takes so many times that of the median rank
+SLOW = 1.25  # a rank is called slow if its work takes this many times that of the median rank
 PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint", "other")
 
 

@@ -86,6 +86,6 @@ def judge(found: Sequence[CompressionOutcome]) -> list[Fact]:
         Fact("b", "the excess risk is the authors'", [Comparison(bool(c.authors_agree), words(c)) for c in theirs]),
     ]
     return facts + [
-        Fact(letter, claim, [Comparison(p.holds or p.tied, p.text) for p in ordered if p.source == source])
-        for letter, (source, claim) in zip("cde", sources.items(), strict=True)
+        Fact(label, claim, [Comparison(p.holds or p.tied, p.text) for p in ordered if p.source == source])
+        for label, (source, claim) in zip("cde", sources.items(), strict=True)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiopt.studies.compression.job import Panel
 
-ERRORS = 3.0  # the tolerance of a cell lies between the quantiles of ± so many normal standard deviations
+ERRORS = 3.0  # the tolerance of a cell lies between the quantiles of ± this many normal standard deviations
 NEGLECTED = 0.05  # relative error of the prediction, which neglects coupled directions and non-Gaussian rows
 READ = 0.1  # log10; error of figures read from the authors' pictures
 

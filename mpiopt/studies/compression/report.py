@@ -33,7 +33,6 @@ UNKNOWN = (
     "The authors' figures are judged only where the number of steps is theirs: FULL=1.",
 )
 
-
 HEAD = f"""log10 excess risk of the averaged iterate at the end: measured / predicted -low+high (authors' figure).
 The tolerance is {ERRORS:g} standard deviations of the mean of the runs, by the predicted spread of a run, plus
 {NEGLECTED:.0%} of the prediction; x: outside it; *: the authors' figure is of another number of steps."""

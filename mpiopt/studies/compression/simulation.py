@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.core import rng as randomness
+from mpiopt.core import rng
 from mpiopt.kernels import averaged_sgd, compressors
 from mpiopt.kernels.averaged_sgd import SgdIterate, SgdMethod, SketchDraws
 from mpiopt.resilience.signals import StopSignal
@@ -89,7 +89,7 @@ def iterates_of(panel: Panel, source: Clients, seed: int, run: int) -> list[Comp
     methods = {m.name: m for m in matched(d, panel.levels)}
     made = []
     for i, (name, memory) in enumerate(panel.variants()):
-        method, first = methods[name], randomness.seed_of(seed, METHOD_SEED + i, run, 0) >> 1
+        method, first = methods[name], rng.seed_of(seed, METHOD_SEED + i, run, 0) >> 1
         zero = (np.zeros(d), np.zeros(d), np.zeros((clients, d)), np.array([first]))
         scratch = compressors.scratch(method.kind, method.option, d)
         made.append(CompressedIterate(method, memory, gamma_of(panel, source, method), *zero, scratch))
@@ -98,14 +98,14 @@ def iterates_of(panel: Panel, source: Clients, seed: int, run: int) -> list[Comp
 
 def simulate(panel: Panel, source: Clients, seed: int, run: int) -> list[CompressedIterate]:
     """Do the K steps of a run for every compressor; the curves end with the excess risk of the last average."""
-    rng = np.random.default_rng((seed, RUN_SEED, run))
+    generator = np.random.default_rng((seed, RUN_SEED, run))
     iterates = iterates_of(panel, source, seed, run)
     hessian, best, done = source.hessian, source.best, 0
     size = max(1, BLOCK // (len(source.hessians) * panel.batch))
     for mark in marks_of(panel.iterations):
         while done < mark:
             count = min(size, mark - done)
-            advance(panel, source, iterates, count, done, rng)
+            advance(panel, source, iterates, count, done, generator)
             done += count
         for iterate in iterates:
             away = iterate.mean - best
@@ -119,14 +119,14 @@ def advance(
     iterates: list[CompressedIterate],
     count: int,
     done: int,
-    rng: np.random.Generator,
+    generator: np.random.Generator,
 ) -> None:
     """Do `count` steps for every compressor."""
     none = SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
     sketching = any(iterate.method.name == "sketch" for iterate in iterates)
-    drawn = sketches(count, source, iterates, rng) if sketching else none
+    drawn = sketches(count, source, iterates, generator) if sketching else none
     whole = panel.gradient == "whole"
-    x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, rng)
+    x, y = (np.empty(0), np.empty(0)) if whole else source.draw(count, generator)
     for iterate in iterates:
         mine = drawn if iterate.method.name == "sketch" else none
         vectors = SgdIterate(iterate.w, iterate.mean, iterate.held, iterate.seed, iterate.scratch)
@@ -141,12 +141,14 @@ def aims(source: Clients) -> Matrix:
     return source.hessian @ source.best - source.gradients()
 
 
-def sketches(count: int, source: Clients, iterates: list[CompressedIterate], rng: np.random.Generator) -> SketchDraws:
+def sketches(
+    count: int, source: Clients, iterates: list[CompressedIterate], generator: np.random.Generator
+) -> SketchDraws:
     """Draw the random numbers of the sketches of `count` steps: directions (count, N, d) and lengths b (count, N)."""
     clients, d = len(source.hessians), len(source.best)
     h = next(iterate.method.option for iterate in iterates if iterate.method.name == "sketch")
-    parts = rng.beta(0.5 * h, 0.5 * (d - h), (count, clients)) if h < d else np.ones((count, clients))
-    return SketchDraws(rng.standard_normal((count, clients, d)), parts)
+    parts = generator.beta(0.5 * h, 0.5 * (d - h), (count, clients)) if h < d else np.ones((count, clients))
+    return SketchDraws(generator.standard_normal((count, clients, d)), parts)
 
 
 def run(job: CompressionStudy, comm: Comm, stop: StopSignal) -> list[CompressionOutcome]:

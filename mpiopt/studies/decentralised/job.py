@@ -60,7 +60,9 @@ def algorithm_of(cell: DecentralisedCell) -> Algorithm[Any]:
     """Make the algorithm of a cell on its graph."""
     chosen = parse_spec(cell.algorithm)
     if "topology" in chosen.options or "topology" not in known(chosen.name):
-        raise ValueError(f"algorithms must run on graphs, those of the list topologies, not {cell.algorithm}")
+        raise ValueError(
+            f"algorithms must run on graphs and leave topology to the list topologies; {cell.algorithm} does not"
+        )
     return make_algorithm(PluginSpec(chosen.name, {**chosen.options, "topology": cell.topology}))
 
 

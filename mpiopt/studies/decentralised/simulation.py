@@ -87,7 +87,7 @@ def solve(cell: DecentralisedCell, study: DecentralisedStudy) -> DecentralisedOu
 def follow(
     cell: DecentralisedCell, study: DecentralisedStudy, parts: Sequence[RankRows], comm: Comm
 ) -> DecentralisedOutcome:
-    """Run one rank. The exchanges by which the study looks at all ranks are not counted."""
+    """Run one rank. The exchanges by which the study observes all ranks are not counted."""
     problem, objective, algorithm = whole(parts), objective_of(*parts[comm.rank], comm), algorithm_of(cell)
     channel = algorithm.run_channel(Channel(comm, study.seed))
     rounds, edges = channel.traffic.rounds, graph_of(cell).messages

@@ -58,7 +58,7 @@ def memory(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
         yield Comparison(
             0.9 <= held / (4.0 * o.size * (pending + 1)) <= HELD_RATIO, f"{o.cell.text}: {held / 1e6:.1f} MB held"
         )
-        computed = sum(life.counts.computed for life in o.lives if life.role is Role.WORKER)
+        computed = sum(lifetime.counts.computed for lifetime in o.lives if lifetime.role is Role.WORKER)
         expected = computed / o.updates[-1].seconds * max(k.downtime for k in o.kills)
         ratio = PENDING_RATIO if o.death == VIRTUAL else PENDING_RATIO_PROCESSES
         held_to = 1.0 / ratio <= pending / max(expected, 1.0) <= ratio

@@ -46,28 +46,28 @@ class FailureOutcome:
 
     def as_plain(self) -> dict[str, Any]:
         """Return the outcome as plain values."""
-        lives = [[*life[:3], dataclasses.astuple(life.counts)] for life in self.lives]
+        lives = [[*lifetime[:3], dataclasses.astuple(lifetime.counts)] for lifetime in self.lives]
         return {**vars(self), "lives": lives}
 
     def total(self, name: str) -> float:
-        """Return the sum of a counter over all ranks and lives."""
-        return float(sum(getattr(life.counts, name) for life in self.lives))
+        """Return the sum of a counter over all ranks, with all their restarts."""
+        return float(sum(getattr(lifetime.counts, name) for lifetime in self.lives))
 
     def most(self, name: str) -> float:
         """Return the largest value of a counter."""
-        return float(max((getattr(life.counts, name) for life in self.lives), default=0))
+        return float(max((getattr(lifetime.counts, name) for lifetime in self.lives), default=0))
 
     @property
     def held(self) -> int:
         """Bytes of weights and gradients: the most that each rank kept at once, summed over ranks."""
         most: dict[int, int] = {}
-        for life in self.lives:
-            most[life.rank] = max(most.get(life.rank, 0), life.counts.held)
+        for lifetime in self.lives:
+            most[lifetime.rank] = max(most.get(lifetime.rank, 0), lifetime.counts.held)
         return sum(most.values())
 
     def idle(self, role: Role) -> float:
         """Return the seconds that all ranks with a role waited."""
-        return float(sum(life.counts.idle for life in self.lives if life.role is role))
+        return float(sum(lifetime.counts.idle for lifetime in self.lives if lifetime.role is role))
 
     def time_to(self, accuracy: float) -> float | None:
         """Return the first time at which the accuracy was reached."""
@@ -94,9 +94,9 @@ class FailureOutcome:
         after = [u for u in self.updates if u.seconds > lost.seconds]
         if not before or not after:
             return None
-        seen = [j for j in self.judged if j.seconds <= before[-1].seconds]
+        until = [j for j in self.judged if j.seconds <= before[-1].seconds]
         then = [j for j in self.judged if j.seconds >= after[0].seconds]
-        accuracies = seen[-1].accuracy if seen else 0.0, then[0].accuracy if then else 0.0
+        accuracies = until[-1].accuracy if until else 0.0, then[0].accuracy if then else 0.0
         downtime = after[0].seconds - before[-1].seconds
         return Kill(when, downtime, before[-1].version - after[0].version + 1, after[0].gradients, *accuracies)
 

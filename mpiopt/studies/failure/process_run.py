@@ -18,7 +18,7 @@ from mpiopt.studies.failure.job import FailureCell, FailureStudy, plain
 
 PATIENCE = 300.0  # seconds beyond the run, for the start and for the evaluation
 ENDING = 20.0  # seconds that mpirun gets after all its ranks have ended; it may hang if ranks were killed
-POLL = 0.2  # seconds between two looks at the processes
+POLL = 0.2  # seconds between two checks of the processes
 MARK = "MPIOPT_CELL"
 
 

@@ -20,7 +20,7 @@ def run(job: FailureStudy, comm: Comm, stop: StopSignal) -> list[FailureOutcome]
     Raises
     ------
     ValueError
-        If the data do not fit the network, or processes are to be started from under mpirun.
+        If the data do not fit the network, or if `mode` is "processes" and the study itself runs under mpirun.
     """
     if job.mode == "processes":
         return launch_cells(job, comm, stop)

@@ -55,7 +55,7 @@ def chosen(words: Sequence[str], size: int) -> tuple[FailureStudy, FailureCell, 
     paths, settings = parse(words, {"cell": True, "out": True})
     flags = dict(settings)
     if len(paths) != 1:
-        raise ValueError(USAGE)
+        raise ValueError(f"serve needs one job file: mpiopt {USAGE}")
     job = read(paths[0])
     number = flags.get("cell", "0")
     if not number.isdigit() or int(number) >= len(job.cells):

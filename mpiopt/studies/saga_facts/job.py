@@ -36,7 +36,7 @@ class SagaCell(NamedTuple):
     method: str
 
     def visits(self, rows: int) -> int:
-        """Return H, the local steps of a round, for a data set of so many rows."""
+        """Return H, the local steps of a round, for a data set of the given number of rows."""
         return visits(self.local_steps, rows // self.ranks)
 
 

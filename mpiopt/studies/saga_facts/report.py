@@ -33,7 +33,6 @@ UNKNOWN = (
     "Whether the original averages iterates, and the constant of its step size.",
 )
 
-
 # Epochs/rounds of B, measured with the reconstruction before this program existed (numpy and numba, one process):
 # N = 8192, d = 32, l2 = 1/N, the same data, other random orders. "fails": not within 60 epochs.
 STEPS = ("1", "10", "n/4", "n", "4n")
@@ -117,7 +116,7 @@ def report(job: SagaStudy, outcomes: Sequence[SagaOutcome]) -> Report:
     epochs, rates = epochs_table(found, job), rates_table(found)
     tables = [
         f"epochs/rounds to the tolerance, best step, median run; or the suboptimality after the budget:\n\n{epochs}",
-        f"linear rate, ln of the suboptimality over epochs, seen every {EVERY} epochs or every round:\n\n{rates}",
+        f"linear rate, ln of the suboptimality over epochs, measured every {EVERY} epochs or every round:\n\n{rates}",
     ]
     ranks = max(found.ranks, default=1)
     charts = [chart(found, shards, ranks, steps) for shards in SHARDS for steps in LARGE]

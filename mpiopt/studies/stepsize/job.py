@@ -57,7 +57,7 @@ def check(cell: StepSizeCell) -> None:
     """Refuse a cell that cannot be run."""
     at_least("spreads", cell.spread, 1)
     if cell.form not in FORMS:
-        raise ValueError(f"forms must be of {', '.join(FORMS)}, not {cell.form!r}")
+        raise ValueError(f"forms must be some of {', '.join(FORMS)}, not {cell.form!r}")
     make_plugin(Coordinator, cell.coordinator)
     make_plugin(Topology, cell.topology).graph(cell.ranks)
     rule_of(cell.method, 1.0), tuning_of(cell.method)

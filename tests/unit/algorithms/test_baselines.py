@@ -238,7 +238,7 @@ def test_baselines_are_never_chosen():
         ("compressed-sgd[rule=x]", "rule must be one of"),
         ("compressed-sgd[batch=0]", "batch must be at least 1"),
         ("local-sgd[batch=0]", "batch must be at least 1"),
-        ("local-sgd[local_steps=-1]", "local-sgd: --local-steps is a number of rows; only saga has auto"),
+        ("local-sgd[local_steps=-1]", "local-sgd: --local-steps must be a number of rows; only saga has auto"),
         ("diana[step_size=-1.0]", "step_size must be at least 0"),
     ],
 )

@@ -162,7 +162,7 @@ def test_an_mpirun_that_stays_behind_its_ranks_is_ended(launched, tmp_path):
         (["-n", "0", "--", "train"], "-n must be a whole number of at least 1, not '0'"),
         (["-n", "4", "--spare", "1", "--", "train"], "did you mean --spares"),
         (["-n", "4", "--ulfm", "yes", "--", "train"], "--ulfm must be auto, on or off, not 'yes'"),
-        (["-n", "4", "--", "status", "."], "launch cannot run 'status'; start it by itself"),
+        (["-n", "4", "--", "status", "."], "launch cannot run 'status'; start it without launch"),
         (["-n", "4", "--hosts", "a:x", "--", "train"], "--hosts must be a whole number of at least 1, not 'x'"),
     ],
 )

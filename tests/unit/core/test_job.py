@@ -73,7 +73,7 @@ def test_set_names_any_key():
     assert read("", expand_set([("set", "model.l1=0.5"), ("set", "seed = 3")])) == read(
         "", [("l1", "0.5"), ("seed", "3")]
     )
-    with pytest.raises(ValueError, match="--set seed: is not of the form key=value"):
+    with pytest.raises(ValueError, match="--set must be like key=value, not 'seed'"):
         list(expand_set([("set", "seed")]))
 
 

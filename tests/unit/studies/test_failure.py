@@ -93,7 +93,7 @@ def test_the_expected_facts_hold_over_seeds():
     found = run(job, threads.single(), StopSignal())
     assert all(len(o.kills) == 2 for o in found)
     judged = judge(found, job)
-    wrong = [f"({fact.letter}) {item.text}" for fact in judged for item in fact.comparisons if not item.holds]
+    wrong = [f"({fact.label}) {item.text}" for fact in judged for item in fact.comparisons if not item.holds]
     assert wrong == []
     assert [len(fact.comparisons) for fact in judged] == [4, 16, 4, 4, 2]
 

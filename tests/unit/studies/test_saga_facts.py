@@ -129,7 +129,7 @@ def test_facts_are_judged_by_the_numbers():
     saga = outcome("B", "n/4", 10.0, 1e-9, ranks=1)
 
     def verdict(letter, *outcomes):
-        return next(f.verdict for f in judge(Outcomes([saga, *outcomes])) if f.letter == letter)
+        return next(f.verdict for f in judge(Outcomes([saga, *outcomes])) if f.label == letter)
 
     assert verdict("a", outcome("B", "10", 12.0, 1e-9)) == "holds"
     assert verdict("a", outcome("B", "10", 12.5, 1e-9)) == "FAILS"

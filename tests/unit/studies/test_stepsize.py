@@ -31,7 +31,7 @@ BLOCK = {"ranks": [2, 3], "topologies": ["ring"], "spreads": [1, 100], "methods"
         ({"grid": [BLOCK | {"methods": ["mean[beta=1]"]}]}, "mean has no option 'beta'"),
         ({"grid": [BLOCK | {"topologies": ["rink"]}]}, "did you mean 'ring'"),
         ({"grid": [BLOCK | {"coordinators": ["exact"]}]}, "unknown coordinator 'exact'"),
-        ({"grid": [BLOCK | {"forms": ["mixed"]}]}, "forms must be of merged, unmerged"),
+        ({"grid": [BLOCK | {"forms": ["mixed"]}]}, "forms must be some of merged, unmerged"),
         ({"grid": [BLOCK | {"spreads": [0.5]}]}, "spreads must be at least 1"),
         ({"grid": [BLOCK | {"ranks": [0]}]}, "at least one rank"),
     ],
@@ -99,7 +99,7 @@ def test_facts_are_judged_by_the_numbers():
 
     def verdict(letter, *found):
         judged = claims.judge(found, StepSizeStudy(cells=tuple(o.cell for o in found)))
-        return next(f.verdict for f in judged if f.letter == letter)
+        return next(f.verdict for f in judged if f.label == letter)
 
     assert verdict("a", outcome("mean", bad, diverged=True)) == "holds"
     assert verdict("a", outcome("mean", good)) == "FAILS"

@@ -70,7 +70,7 @@ def test_auto_opens_the_same_channel_on_all_ranks(size):
         ({"compress": "sign"}, Newton(), "newton sends exact sums only"),
         ({"compress": "sign"}, Saga(exchange="async"), "--exchange async sends exact sums only"),
         ({"compress": "quantized"}, Saga(), "did you mean 'quantised'"),
-        ({"memory": "both"}, Saga(), "memory is one of none, difference, error-feedback, auto"),
+        ({"memory": "both"}, Saga(), "memory must be one of none, difference, error-feedback, auto"),
         ({"memory": "difference"}, Saga(), "--memory difference is for compressed exchanges"),
         ({"downlink": "true"}, Saga(), "--downlink is for compressed exchanges"),
     ],

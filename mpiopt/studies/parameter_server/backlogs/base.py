@@ -1,7 +1,7 @@
 """The family of backlog rules: how a server applies gradients that arrived while no server was running.
 
 The step is w − s Σ_j c_j g_j over the n pending gradients, in their order of arrival. A rule determines c_j and s, so
-the gradients can be summed one by one and none need be kept.
+the gradients can be summed one by one and are not stored.
 """
 
 from __future__ import annotations

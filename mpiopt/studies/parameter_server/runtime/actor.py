@@ -20,7 +20,7 @@ class Send(NamedTuple):
 
 
 class Receive(NamedTuple):
-    """Return the next message as `Received`, or None after so many seconds."""
+    """Return the next message as `Received`, or None after the given seconds."""
 
     seconds: float
 
@@ -33,7 +33,7 @@ class Compute(NamedTuple):
 
 
 class KillRank(NamedTuple):
-    """Kill a rank; a process that cannot be killed is silent for so many seconds."""
+    """Kill a rank; a process that cannot be killed is silent for the given seconds."""
 
     rank: int
     seconds: float
@@ -69,7 +69,7 @@ class RankState:
     view: View
     clock: Callable[[], float]  # seconds since the start of the run
     incarnation: int = 0  # how often the rank has died
-    inbox: deque[Received] = field(default_factory=deque)  # messages that the actor has not looked at
+    inbox: deque[Received] = field(default_factory=deque)  # messages that the actor has not taken yet
     view_changed: bool = False  # since the actor last received
     counts: Counts = field(default_factory=Counts)
     snapshot_interval: float = 0.5  # seconds between two snapshots of the weights

@@ -63,7 +63,7 @@ class Sets(NamedTuple):
 
 
 def load(data: str, test: str, rows: int, test_rows: int, seed: int) -> Sets:
-    """Read so many rows of the two files; without a test file, test rows are drawn at random from the first.
+    """Read that many rows of the two files; without a test file, test rows are drawn at random from the first.
 
     `data` "made-up" stands for synthetic noisy images of ten patterns. Pixels, whole numbers from 0 to 255, become
     (x/255 − ½)/½ as in the paper; other columns are standardised.

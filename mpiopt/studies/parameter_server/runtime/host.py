@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mpiopt.studies.parameter_server.runtime import view as views
-from mpiopt.studies.parameter_server.runtime import worker
+from mpiopt.studies.parameter_server.runtime import view, worker
 from mpiopt.studies.parameter_server.runtime.actor import Actor, Counts, Operation, RankState, Receive
 from mpiopt.studies.parameter_server.runtime.messages import ActorMessage, MessageKind
 from mpiopt.studies.parameter_server.runtime.store import store
@@ -59,7 +58,7 @@ class Host:
         state = self.state
         if message.vector is None or message.number <= state.view.number:
             return False
-        before, state.view = state.view.places[state.rank].role, views.decode(message.vector)
+        before, state.view = state.view.places[state.rank].role, view.decode(message.vector)
         state.view_changed = True
         if before is state.view.places[state.rank].role:
             return False

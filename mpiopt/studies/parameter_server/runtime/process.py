@@ -16,8 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from mpiopt.comm.base import Array, Comm
-from mpiopt.comm.base import Message as ReceivedBytes
+from mpiopt.comm.base import Array, Comm, Message
 from mpiopt.results.summary import peak_nbytes
 from mpiopt.studies.parameter_server.runtime import messages
 from mpiopt.studies.parameter_server.runtime.actor import Compute, KillRank, Operation, RankState, Send
@@ -29,7 +28,7 @@ from mpiopt.studies.parameter_server.runtime.registry import Registry, Timing
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
 from mpiopt.studies.parameter_server.runtime.view import View, blank_view
 
-POLL = 5e-4  # seconds between two looks for messages
+POLL = 5e-4  # seconds between two polls for messages
 PATIENCE = 30.0  # seconds after the end of the run in which the message to stop must arrive
 SIGKILL, SILENT = "sigkill", "silent"
 
@@ -43,7 +42,7 @@ class ProcessMailbox(Protocol):
         """Send bytes to a rank."""
         ...
 
-    def receive_available(self) -> list[ReceivedBytes]:
+    def receive_available(self) -> list[Message]:
         """Return what has arrived, with the ranks that sent it."""
         ...
 

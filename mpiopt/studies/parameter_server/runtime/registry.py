@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from mpiopt.studies.parameter_server.runtime import view as views
+from mpiopt.studies.parameter_server.runtime import view
 from mpiopt.studies.parameter_server.runtime.actor import Actor, KillRank, RankState, Receive, Send
 from mpiopt.studies.parameter_server.runtime.faults import Fault
 from mpiopt.studies.parameter_server.runtime.host import counts_of
@@ -17,7 +17,7 @@ from mpiopt.studies.parameter_server.runtime.log import ServerEvent, ServerLog, 
 from mpiopt.studies.parameter_server.runtime.messages import ActorMessage, MessageKind, Received
 from mpiopt.studies.parameter_server.runtime.view import Role
 
-CERTAIN_DEATH = 10.0  # detection times after which a silent rank is dead whatever MPI says
+CERTAIN_DEATH = 10.0  # detection times after which a silent rank is dead, also if MPI reports no failure
 FINAL_WAIT = 1.0  # seconds that the registry waits for the last heartbeats
 
 
@@ -53,7 +53,7 @@ class Registry:
         failed: Collection[int] | None = None,
     ) -> None:
         self.state, self.timing, self.log = state, timing, log
-        self.failed = failed  # ranks that MPI knows to be dead; None: MPI does not tell
+        self.failed = failed  # ranks that MPI knows to be dead; None: MPI cannot report them
         self.faults = list(faults)
         self.last_heard = {rank: 0.0 for rank in range(len(state.view.places))}
         self.incarnations = dict.fromkeys(self.last_heard, 0)
@@ -86,7 +86,7 @@ class Registry:
     def send_view(self) -> Actor:
         """Send the view to all ranks, also to those that seem dead: a rank that is alive must give up its role."""
         for rank in self.others():
-            message = ActorMessage(MessageKind.VIEW, self.state.view.number, 0, views.encode(self.state.view))
+            message = ActorMessage(MessageKind.VIEW, self.state.view.number, 0, view.encode(self.state.view))
             yield Send(rank, message)
 
     def others(self) -> Sequence[int]:

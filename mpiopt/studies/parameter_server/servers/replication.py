@@ -23,7 +23,7 @@ from mpiopt.studies.parameter_server.servers.consistency import Consistency, asy
 
 @dataclass(frozen=True)
 class CheckpointServer(Server):
-    """Save the weights every so many updates; a new server loads the last checkpoint, or starts anew without one.
+    """Save the weights every `every` updates; a new server loads the last checkpoint, or starts anew without one.
 
     `no_restore_while_kills_pending` repeats an error of the published code, in which a new server started anew while
     another kill was planned: the collapse in the paper's figure 5.
@@ -71,7 +71,7 @@ class CheckpointServer(Server):
 
 @dataclass(frozen=True)
 class SyncCheckpoint(CheckpointServer):
-    """All workers on the same weights, checkpoints every so many updates (paper: configuration 1)."""
+    """All workers on the same weights, checkpoints every `every` updates (paper: configuration 1)."""
 
     name = "sync-checkpoint"
     consistency = synchronous
@@ -79,7 +79,7 @@ class SyncCheckpoint(CheckpointServer):
 
 @dataclass(frozen=True)
 class AsyncCheckpoint(CheckpointServer):
-    """Each gradient applied as it arrives, checkpoints every so many updates (paper: configuration 2)."""
+    """Each gradient applied as it arrives, checkpoints every `every` updates (paper: configuration 2)."""
 
     name = "async-checkpoint"
     consistency = asynchronous
