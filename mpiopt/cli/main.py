@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from mpiopt import __version__
 from mpiopt.cli.console_log import console_log, read_log_level
-from mpiopt.cli.help import usage
+from mpiopt.cli.help import EXIT_CODES_TOPIC, usage
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.commands import COMMANDS, HELP_WORDS, runs_without_mpi
@@ -80,6 +80,8 @@ def one_line(error: Exception) -> str:
 def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Call the function of the command; return its exit code."""
     own = words[: words.index("--")] if "--" in words else words  # the rest belongs to another command
+    if words[:1] == ["help"] and words[1:2] and words[1] not in (*COMMANDS, EXIT_CODES_TOPIC):
+        raise unknown_command(words[1], [*COMMANDS, EXIT_CODES_TOPIC])
     if not words or words[0] in HELP_WORDS or "--help" in own or words[1:2] == ["-h"]:
         print_on_root(comm, usage(words))
         return 0
@@ -87,6 +89,11 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         print_on_root(comm, f"mpiopt {__version__}")
         return 0
     if words[0] not in COMMANDS:
-        near = nearest(words[0], COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
-        raise ValueError(f"unknown command {words[0]!r}{near}")
+        raise unknown_command(words[0], COMMANDS)
     return COMMANDS[words[0]].load()(words[1:], comm, stop)
+
+
+def unknown_command(word: str, known: Collection[str]) -> ValueError:
+    """Return the error for a word that is no command, with the nearest one."""
+    near = nearest(word, known) or f"; the commands are {', '.join(known)}"
+    return ValueError(f"unknown command {word!r}{near}")

@@ -55,6 +55,7 @@ def test_nothing_gives_help_with_examples(here, capsys):
     ("words", "message"),
     [
         (["trian"], "unknown command 'trian' (did you mean 'train'?)"),
+        (["help", "trian"], "unknown command 'trian' (did you mean 'train'?)"),
         (["train"], "train needs a data file"),
         (["train", "data", "--tolerance", "3"], "unknown flag --tolerance (did you mean --tol?)"),
         (["train", "data", "-tol", "3"], "unknown flag -tol (did you mean --tol?)"),
