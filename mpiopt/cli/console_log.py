@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from mpiopt.comm.base import Comm
+
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FLAG = "--log-level"
 
@@ -65,10 +67,13 @@ class ConsoleHandler(logging.Handler):
 
 
 @contextmanager
-def console_log(rank: int, level: int) -> Iterator[None]:
-    """Write the package's messages on the terminal while the block runs; on rank 0 only."""
+def console_log(comm: Comm, level: int) -> Iterator[None]:
+    """Write the package's messages on the terminal while the block runs: on rank 0, and where a rank may become 0.
+
+    The package logs on rank 0 of the communicator of the moment. If rank 0 is lost, another process takes its place.
+    """
     logger = logging.getLogger("mpiopt")
-    if rank != 0:
+    if comm.rank != 0 and comm.membership is None:
         yield
         return
     handler, before = ConsoleHandler(), logger.level

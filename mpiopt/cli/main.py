@@ -59,7 +59,7 @@ def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str
         if words[:1] != ["doctor"] and not runs_without_mpi(words):
             refuse_mismatch(os.environ, comm.size, library)
         own_words, level = read_log_level(words)
-        with console_log(comm.rank, level):
+        with console_log(comm, level):
             return CommandEnd(dispatch(own_words, comm, stop))
     except (ValueError, OSError) as error:
         if os.environ.get("MPIOPT_TRACEBACK"):

@@ -7,10 +7,10 @@ import warnings
 def main(out):
     from mpi4py import MPI
 
+    from mpiopt.cli.main import run
     from mpiopt.comm.lockstep import spmd
     from mpiopt.comm.mpi.comm import MpiComm
     from mpiopt.resilience.signals import StopSignal
-    from mpiopt.training.train import train
     from tests.cases import coordination as coordination_cases
     from tests.cases import graphs as graph_cases
     from tests.cases.decentralised import TEXTS, followed
@@ -24,7 +24,7 @@ def main(out):
         if text.startswith("graph-saga"):
             assert len({w.tobytes() for w in comm.allgather(model(comm, text))}) == 1
     words = ["generate:n=400,d=6,task=binary", "--algorithm", "graph-saga[topology=torus]", "--tol", "1e-9"]
-    assert train([*words, "--out", out], comm, StopSignal()) == 0
+    assert run(["train", *words, "--out", out], comm, StopSignal()) == 0
     if comm.rank == 0:
         print(f"done on {comm.size} ranks")
 

@@ -166,13 +166,13 @@ def test_ranks_leave_and_come_back_while_the_job_runs(tmp_path, start):
 
 
 ALONE = """import os, sys
-from mpiopt import train
-from mpiopt.comm.base import mpi_ulfm
+from mpiopt.comm.mpi import ulfm
+from mpiopt.training import train
 def fail(*words):
     raise ZeroDivisionError("made up")
-mpi_ulfm.PATIENCE = 0.5
+ulfm.PATIENCE = 0.5
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-    train.described = fail
+    train.data_lines = fail
 from mpiopt.__main__ import main
 sys.exit(main())
 """
@@ -190,10 +190,10 @@ def test_a_rank_that_fails_alone_says_why_and_the_others_go_on(tmp_path, able, l
 
 
 FAULT = """import sys
-from mpiopt import cli
+from mpiopt.cli import main as cli
 def fail(*words):
     raise ZeroDivisionError("made up")
-cli.run = fail
+cli.run_command = fail
 from mpiopt.__main__ import main
 sys.exit(main())
 """

@@ -10,7 +10,8 @@ import pytest
 import mpiopt
 from mpiopt.cli.console_log import console_log, read_log_level
 from mpiopt.cli.main import run
-from mpiopt.comm.threads import single, spmd
+from mpiopt.comm.membership import FixedMembership
+from mpiopt.comm.threads import ThreadComm, ThreadWorld, single, spmd
 from mpiopt.resilience.signals import StopSignal
 
 TRAIN = ["train", "generate:n=200,d=3,task=binary", "--out", "a.h5"]
@@ -29,14 +30,22 @@ def test_the_level_is_taken_out_of_the_command_line_before_two_dashes():
 
 def test_information_goes_to_standard_output_and_errors_to_standard_error(capsys):
     logger = logging.getLogger("mpiopt.training")
-    with console_log(0, logging.INFO):
+    with console_log(ThreadComm(0, ThreadWorld(2, 1.0)), logging.INFO):
         logger.info("rows: %d", 3)
         logger.debug("unseen")
         logger.error("no rows")
     logger.error("after the command")
-    with console_log(1, logging.INFO):
+    with console_log(ThreadComm(1, ThreadWorld(2, 1.0)), logging.INFO):
         logger.info("of another rank")
     assert capsys.readouterr() == ("rows: 3\n", "mpiopt: no rows\n")
+
+
+def test_a_rank_that_may_become_rank_0_writes_its_messages(capsys):
+    comm = ThreadComm(1, ThreadWorld(2, 1.0))
+    comm.membership = FixedMembership(comm)
+    with console_log(comm, logging.INFO):
+        logging.getLogger("mpiopt.training").info("rank 0 was lost")
+    assert capsys.readouterr().out == "rank 0 was lost\n"
 
 
 @pytest.mark.parametrize("flags", [["--log-level", "error"], ["--log-level", "warning"], ["--quiet"]])
@@ -60,7 +69,8 @@ def test_fit_prints_nothing(capfd):
 def test_the_handler_writes_what_an_old_terminal_can_show():
     code = (
         "import logging\nfrom mpiopt.cli.console_log import console_log\n"
-        "with console_log(0, logging.INFO):\n    logging.getLogger('mpiopt').info('\u03bb = 1')\n"
+        "from mpiopt.comm.threads import single\n"
+        "with console_log(single(), logging.INFO):\n    logging.getLogger('mpiopt').info('\u03bb = 1')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONIOENCODING": "ascii"}, capture_output=True)
     assert (done.stdout, done.stderr) == (b"? = 1\n", b"")
