@@ -158,7 +158,7 @@ def test_options_out_of_range_are_refused(options):
     name, key, value = options
     with pytest.raises(ValueError, match=key):
         Coordinator.make(name, {key: value})
-    with pytest.raises(ValueError, match="itself"):
+    with pytest.raises(ValueError, match="its own fallback"):
         Coordinator.make("hankel", {"fallback": "hankel"})
 
 

@@ -283,8 +283,8 @@ def test_batches_leave_a_neighbourhood_that_shrinks_with_step_and_batch():
     ("text", "message"),
     [
         ("graph-saga[topology=rink]", "did you mean 'ring'"),
-        ("graph-saga[coordinator=hankel]", "hankel is not exact, .* exact are finite-field, flooding"),
-        ("graph-saga[exchange=overlap]", "exchange is sync, not 'overlap'"),
+        ("graph-saga[coordinator=hankel]", "hankel is not exact, .* use one of finite-field, flooding"),
+        ("graph-saga[exchange=overlap]", "exchange must be sync, not 'overlap'"),
         ("graph-saga[local_steps=-1]", "a number of rows"),
         ("dlas[rule=global,batch=8]", "rule global compares whole gradients"),
         ("dlas[batch=-1]", "batch must be at least 0"),

@@ -43,11 +43,11 @@ algorithms = ["dlas", "graph-saga", "dgd", "gradient-tracking"]
         ({"grid": [BLOCK | {"algorithms": ["dlaz"]}]}, "did you mean 'dlas'"),
         (
             {"grid": [BLOCK | {"algorithms": ["newton"]}]},
-            "must run on graphs, those of the list.*not newton",
+            "must run on graphs and leave topology to the list.*newton does not",
         ),
         (
             {"grid": [BLOCK | {"algorithms": ["dlas[topology=ring]"]}]},
-            "must run on graphs, those of the list",
+            "must run on graphs and leave topology to the list",
         ),
         ({"grid": [BLOCK | {"algorithms": ["dlas[alfa=1]"]}]}, "dlas has no option 'alfa'"),
         ({"grid": [BLOCK | {"topologies": ["rink"]}]}, "did you mean 'ring'"),
