@@ -13,9 +13,9 @@ from mpiopt.resilience.signals import StopSignal
 agreed = StopSignal.agreed
 
 
-def paused(stop, channel):
+def paused(stop, channel, external=None):
     time.sleep(float(os.environ.get("MPIOPT_PAUSE", "0")))
-    return agreed(stop, channel)
+    return agreed(stop, channel, external)
 
 
 StopSignal.agreed = paused
