@@ -38,11 +38,12 @@ def open_data(path: str) -> h5py.File:
     except OSError as error:
         raise ValueError(f"{path}: is not a whole HDF5 file: {error}") from None
     form, version = file.attrs.get("format", FORMAT), file.attrs.get("version", VERSION)
+    kind = str(file.attrs.get("kind", f"HDF5 file of format {form}"))
     if form == FORMAT and version == VERSION:
         return file
     file.close()
     if form != FORMAT:
-        raise ValueError(f"{path}: is a file of format {form!r}; a data set is needed")
+        raise ValueError(f"{path}: expected a data set, found an {kind}; give the file that holds the rows")
     raise ValueError(f"{path}: has version {version}; this program reads version {VERSION}")
 
 
