@@ -7,11 +7,20 @@ MPIFLAGS ?= $(if $(OPEN_MPI),--oversubscribe --bind-to none)
 LIMIT = $(if $(OPEN_MPI),--timeout 600)
 RANKS ?= 2
 DATA ?= $(shell tools/example_data.sh)
-RESULT ?= runs/first.h5
+RESULT ?= runs/example.h5
+OVERWRITE = $(if $(filter file,$(origin RESULT)),--overwrite)
 RUNS ?= 200
 SEED ?= 0
 TORTURE ?= runs/torture.json
-FLAGS ?= --loss softmax --scale maxabs --l2 1e-3 --intercept --algorithm saga
+PROBLEMS ?= 2000
+FUZZ ?= runs/fuzz.md
+DAMAGES ?= 10000
+FLIPS ?= 10000
+LIVES ?= 10000
+SEEDS ?= 10000
+POWER ?= 1500
+DEATHS ?= 100
+FLAGS ?= --loss softmax --scale maxabs --l2 1e-3 --intercept --algorithm "saga[extrapolate=5]"
 
 ifndef MPICC
 # Open MPI from PyPI on one machine: allow root and more ranks than cores; these transports start five times as fast.
@@ -23,12 +32,12 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test mpi-tests test-slurm check torture bench docs clean
+.PHONY: setup run test debug-comm mpi-tests test-slurm check torture bench docs clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
-	$(MPIEXEC) $(MPIFLAGS) -n $(RANKS) $(PYTHON) -m mpi4py -m mpiopt train $(DATA) $(FLAGS) --out $(RESULT)
-	@$(PYTHON) -m mpiopt plot $(RESULT) --out $(RESULT:.h5=.png)
+	$(MPIEXEC) $(MPIFLAGS) -n $(RANKS) $(PYTHON) -m mpi4py -m mpiopt train $(DATA) $(FLAGS) --out $(RESULT) $(OVERWRITE)
+	@$(PYTHON) -m mpiopt plot $(RESULT) --out $(RESULT:.h5=.png) $(OVERWRITE)
 	@echo "result: $(RESULT)   picture: $(RESULT:.h5=.png)"
 
 setup:
@@ -37,10 +46,20 @@ setup:
 # All tests: without MPI, with programs that the tests start under mpirun, and the MPI tests on 1 to 4 ranks. The last
 # line fails if an MPI test was skipped on every number of ranks.
 test: check
-	$(PYTHON) -m pytest -q tests --ignore=tests/unit --ignore=tests/laws --ignore=tests/slurm
+	$(PYTHON) -m pytest -q -n auto --dist worksteal tests/fuzz tests/golden
+	$(PYTHON) -m pytest -q tests $(addprefix --ignore=tests/,unit laws fuzz golden slurm)
 	@rm -rf .cache/ran
+	@$(MAKE) --no-print-directory debug-comm
 	@$(MAKE) --no-print-directory mpi-tests MPIOPT_RAN=$(CURDIR)/.cache/ran
 	@$(PYTHON) tests/ran.py .cache/ran
+
+# The communicators, the checkpoints, each algorithm and whole fits once more, with every call compared on all ranks.
+debug-comm: export MPIOPT_DEBUG_COMM = 60
+debug-comm:
+	$(PYTHON) -m pytest -q -n auto --dist worksteal -k "not test_algorithms or (replicated_fields and logistic)" \
+		$(addprefix tests/laws/test_,comm.py checkpoints.py algorithms.py)
+	$(MPIEXEC) $(MPIFLAGS) $(LIMIT) -n 2 $(PYTHON) -m pytest -q --color=no -p no:cacheprovider --only-mpi \
+		-k "not small_pieces and not many_fits" tests/mpi/test_comm.py tests/mpi/test_checkpoints.py tests/mpi/test_fit.py
 
 mpi-tests:
 	@for n in 1 2 3 4; do $(MAKE) --no-print-directory test-$$n || exit 1; done
@@ -60,9 +79,21 @@ check: setup
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q -n auto --dist worksteal tests/unit tests/laws
 
-# Kill ranks: RUNS runs for each recovery and algorithm. The counts go to TORTURE; a second call adds to them.
+# Judge the certificates of PROBLEMS problems drawn from SEED on; the table goes to FUZZ. Damage files DAMAGES times and
+# flip FLIPS bits in memory; let two lives of a job save in LIVES orders. Run SEEDS jobs with drawn faults, and resume
+# from POWER states of a disk after a power cut; put faults in on purpose. Then kill ranks: DEATHS in one run, and RUNS
+# runs for each recovery and algorithm. The counts go to TORTURE; a second call adds to them.
 torture: setup
-	@mkdir -p $(dir $(TORTURE))
+	@mkdir -p $(dir $(TORTURE)) $(dir $(FUZZ))
+	$(PYTHON) -m tests.resilience.damage --seed $(SEED) --count $(DAMAGES) --out $(dir $(TORTURE))damage.json
+	$(PYTHON) -m tests.resilience.flips --seed $(SEED) --count $(FLIPS) --out $(dir $(TORTURE))flips.json
+	LIVES=$(LIVES) $(PYTHON) -m pytest -q tests/laws/test_two_lives.py
+	$(PYTHON) -m tests.resilience.seeds --seed $(SEED) --count $(SEEDS) --out $(dir $(TORTURE))seeds.json
+	$(PYTHON) -m tests.resilience.power --seed $(SEED) --count $(POWER) --out $(dir $(TORTURE))power.json
+	$(PYTHON) -m tests.resilience.planted
+	MPIOPT_DEBUG_COMM=60 $(PYTHON) -m pytest -q -n 2 $(addprefix tests/laws/test_,algorithms.py certificates.py channel.py)
+	$(PYTHON) -m tests.resilience.trains --seed $(SEED) --deaths $(DEATHS) --pause 0.3
+	$(PYTHON) -m tests.fuzz.problems --seed $(SEED) --count $(PROBLEMS) --jobs 2 --out $(FUZZ)
 	$(PYTHON) -m tests.resilience.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
 # Run the jobs of a study, jobs/NAME*.toml, in minutes; with FULL=1 at full size. Pages, pictures and HDF5 go to runs/.

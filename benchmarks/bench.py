@@ -47,7 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default="", help="beginnings of names of peers, with commas")
     parser.add_argument("--limit", type=float, default=20.0, help="processor seconds for all settings of a solver")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", default="benchmarks/results.md")
+    parser.add_argument("--out", default="runs/benchmarks.md", help="tables and, beside them, a .json")
     return parser.parse_args()
 
 

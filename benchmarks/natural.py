@@ -63,7 +63,8 @@ def there(name: str) -> bool:
 def objective_of(name: str, shards: str, comm: Comm) -> Objective:
     """Read a set and pose its natural problem; collective."""
     target = "real" if name in REAL else "auto"
-    data = prepare(str(path_of(name)), target, DataOptions(shards=shards), 0, comm)
+    options = DataOptions(shards=shards, coordinates="file")  # steps by hand are for the columns as they are
+    data = prepare(str(path_of(name)), target, options, 0, comm)
     return pose(Model(), data.shard, data.target, data.classes)
 
 

@@ -28,7 +28,7 @@ SETS: dict[str, tuple[str, list[str]]] = {
 
 def history(data: str, flags: list[str], ranks: int, out: Path) -> Any:
     """Return the history of one run."""
-    words = ["-m", "mpiopt", "train", data, *flags, "--algorithm", "saga", "--tol", "1e-12", "--quiet"]
+    words = ["-m", "mpiopt", "train", data, *flags, "--algorithm", "saga", "--tol", "1e-12", "--quiet", "--overwrite"]
     mpirun(ranks, *words, "--out", str(out), "--max-epochs", "150", "--shards", "sorted-by-label", codes=(0, 3))
     return read_result(str(out)).history
 

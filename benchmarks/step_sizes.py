@@ -184,7 +184,7 @@ def arguments() -> Any:
     parser.add_argument("--forms", default=",".join(FORMS), help="preconditioners other than the full one")
     parser.add_argument("--shards", default="shuffled")
     parser.add_argument("--cap", type=float, default=100.0, help="epochs after which a run is stopped")
-    parser.add_argument("--out", default="benchmarks/step_sizes.md")
+    parser.add_argument("--out", default="runs/step-sizes.md", help="tables for docs/benchmarks/step-sizes.md")
     return parser.parse_args()
 
 

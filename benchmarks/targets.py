@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import compressors, kernels, natural, overlap, program, ranks, slow_ranks, step_sizes
+from benchmarks import compressors, kernels, natural, overlap, program, rank_speed, slow_ranks, step_sizes
 from benchmarks.data import Problem, Scale, load
 from benchmarks.ours import optimum
 from benchmarks.race import Times
@@ -93,7 +93,7 @@ def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
         if problem is not None:
             found += efforts(problem, optimum(problem))
             del problem
-            one, two = (ranks.seconds(name, part, 1e-6, size, repeats) for size in (1, 2))
+            one, two = (rank_speed.seconds(name, part, 1e-6, size, repeats) for size in (1, 2))
             found.append(
                 Target(
                     f"{name}: 2 ranks, wall {one:.3f} s → {two:.3f} s",
@@ -107,7 +107,7 @@ def of_ranks(part: float, names: Iterable[str], repeats: int) -> list[Target]:
 
 def efforts(problem: Problem, scale: Scale) -> list[Target]:
     """Compare epochs and rounds on 16 label-sorted ranks with one."""
-    alone, many = (ranks.efforts(problem, scale, (1e-6, 1e-9), size) for size in (1, 16))
+    alone, many = (rank_speed.efforts(problem, scale, (1e-6, 1e-9), size) for size in (1, 16))
     more = many[0].epochs / alone[0].epochs
     title = f"{problem.name}, saga on 16 label-sorted ranks"
     figure = f"{many[0].epochs:.3g} / {alone[0].epochs:.3g}"

@@ -13,7 +13,17 @@ from typing import Any
 from mpiopt.core.moved_modules import MovedModules
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Fit", "Regressor", "fit"]
+__all__ = [
+    "Classifier",
+    "Fit",
+    "InferenceOptions",
+    "PathOptions",
+    "Regressor",
+    "Summary",
+    "fit",
+    "path",
+    "results",
+]
 
 sys.meta_path.append(MovedModules())
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library prints nothing; a command adds a handler
@@ -23,7 +33,16 @@ _HOMES = {
     "Fit": "mpiopt.training.fit",
     "Classifier": "mpiopt.training.estimators",
     "Regressor": "mpiopt.training.estimators",
+    "path": "mpiopt.training.path",
+    "PathOptions": "mpiopt.training.path",
+    "InferenceOptions": "mpiopt.inference.summary",
+    "Summary": "mpiopt.inference.summary",
 }
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mpiopt.core.exit_note import note_end, note_start
 from mpiopt.core.launcher_env import THREAD_VARIABLES, launched, tolerant
+from mpiopt.core.standard_streams import make_lenient
 
 if TYPE_CHECKING:
     from mpiopt.resilience.signals import StopSignal
@@ -28,6 +29,7 @@ INTERNAL_ERROR, USER_ERROR = 1, 2  # exit codes
 
 def main() -> int:
     """Run the command of this process's arguments as one rank of MPI's world; return the exit code."""
+    make_lenient()
     launcher = launched(os.environ)
     if launcher is not None and launcher.ranks > 1:
         for name in THREAD_VARIABLES:  # before numpy is loaded; the user's own settings stay
@@ -93,14 +95,17 @@ def run_with_mpi(words: Sequence[str], stop: StopSignal) -> int:
     from mpi4py import MPI
 
     from mpiopt.cli.main import run_command
+    from mpiopt.comm.debug import check_end, debugged
     from mpiopt.comm.mpi.comm import MpiComm, all_arrive
     from mpiopt.resilience.signals import LEVELS
 
-    comm = MpiComm(MPI.COMM_WORLD.Dup())
+    comm = debugged(MpiComm(MPI.COMM_WORLD.Dup()))
     if comm.rank == 0:
         note_start(os.environ)
     try:
         code, text = run_command(words, comm, stop, MPI.Get_library_version())
+        if code != USER_ERROR:
+            check_end(comm)
     except Exception:  # an internal error, which a restart would meet again
         note_end(os.environ, INTERNAL_ERROR)
         if comm.size == 1:

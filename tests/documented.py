@@ -12,25 +12,9 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / name / "README.md" for name in ("jobs", "data")),
 ]
-PROGRAMS = [
-    "mpiopt",
-    "mpirun",
-    "make",
-    "python",
-    "pip",
-    "pytest",
-    "bash",
-    "sbatch",
-    "srun",
-    "kill",
-    "lfs",
-    "less",
-    "tail",
-    "cat",
-    "git",
-]
+PROGRAMS = "mpiopt|mpirun|make|python|pip|pytest|bash|sbatch|srun|kill|lfs|less|tail|cat|git"
 SET = r"(?:[A-Z][A-Z0-9_]*=\S+ )*"  # variables before a command
-COMMAND = rf"{SET}(?:\.venv/bin/)?(?:{'|'.join(PROGRAMS)})\b"
+COMMAND = rf"{SET}(?:\.venv/bin/)?(?:{PROGRAMS})\b"
 
 
 def blocks(text):

@@ -7,6 +7,7 @@ HERE = "tests/unit/test_docs_commands.py"
 BENCHMARKS = [
     "compression",
     "coordinators",
+    "coverage",
     "io",
     "large --gb 20 --folder DIR",
     "lost --runs 4",
@@ -15,6 +16,15 @@ BENCHMARKS = [
     "scaling --write docs/benchmarks",
 ]
 BENCHMARKS += ["recovery --rows 1000000 --epochs 100 --repeats 7", "slow_link", "slow_ranks", "sorted", "step_sizes"]
+BENCHMARKS += [
+    "tightness",
+    "auto > docs/benchmarks/auto.md",
+    "history",
+    "kernels",
+    "passes",
+    "paths",
+    "ranks --store FILE",
+]
 ELSEWHERE = [
     (
         "a study takes minutes to hours; its kind runs there on a small job",
@@ -94,6 +104,58 @@ ELSEWHERE = [
         ],
     ),
     (
+        "minutes of trials; a few are there",
+        "tests/resilience/test_damage.py",
+        ["python -m tests.resilience.damage --count 3100 --seed 1000"],
+    ),
+    (
+        "the same",
+        "tests/resilience/test_flips.py",
+        ["python -m tests.resilience.flips --count 1000 --seed 20000"],
+    ),
+    (
+        "the same",
+        "tests/resilience/test_seeds.py",
+        [
+            "python -m tests.resilience.seeds --count 600 --seed 2000",
+            "python -m tests.resilience.seeds --show 2004",
+        ],
+    ),
+    (
+        "the same",
+        "tests/resilience/test_power.py",
+        ["python -m tests.resilience.power --count 1500"],
+    ),
+    (
+        "the same",
+        "tests/resilience/test_planted.py",
+        ["python -m tests.resilience.planted"],
+    ),
+    (
+        "a quarter of an hour or more; the same with one kill is there",
+        "tests/resilience/test_deaths.py",
+        [
+            "python -m tests.resilience.trains --deaths 105 --every 1 --pause 0.3",
+            "python -m tests.resilience.trains --table --seconds 200",
+        ],
+    ),
+    (
+        "a part of `make test`; that calls are compared is a test",
+        "tests/laws/test_debug_comm.py",
+        [
+            "make debug-comm",
+            "MPIOPT_DEBUG_COMM=60 mpirun -n 4 python -m mpi4py -m mpiopt train DATA",
+        ],
+    ),
+    (
+        "it takes minutes to hours; 200 problems are a test",
+        "tests/fuzz/test_problems.py",
+        [
+            "python -m tests.fuzz.problems --seed 0 --count 700 --out docs/benchmarks/fuzz.md",
+            "python -m tests.fuzz.problems --only SEED",
+        ],
+    ),
+    (
         "it is a test, with more kills than by default",
         "tests/resilience/test_kill.py",
         [
@@ -133,6 +195,7 @@ ELSEWHERE = [
             "pip install mpiopt[analysis]",
             "pip install mpiopt[export]",
             "pip install mpiopt[mpi]",
+            "pip install mpiopt[tables]",
             "pip install pre-commit",
         ],
     ),

@@ -5,7 +5,7 @@ set -euo pipefail
 : "${MPIRUN:=mpirun}" "${PYTHON:=python}"
 cd "${1:-.}"
 
-$PYTHON -m mpiopt generate rows.h5 --n 2000 --d 10 --task binary
+$PYTHON -m mpiopt generate rows.h5 --n 2000 --d 10 --task binary --overwrite
 $MPIRUN -n 2 $PYTHON -m mpiopt train rows.h5 --holdout 0.2 --tol 1e-8 --out model.h5
 $PYTHON -m mpiopt inspect model.h5
 $PYTHON -m mpiopt predict model.h5 rows.h5 --out labels.txt

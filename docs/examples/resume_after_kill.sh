@@ -4,12 +4,13 @@
 set -euo pipefail
 : "${MPIRUN:=mpirun}" "${PYTHON:=python}"
 cd "${1:-.}"
-job="generate:n=200000,d=50,condition=1e4,task=binary --algorithm saga[preconditioner=none] --out run.h5"
+job="generate:n=200000,d=50,condition=1e4,task=binary --algorithm saga[preconditioner=none,local_steps=2000] --out run.h5"
 
 $MPIRUN -n 2 $PYTHON -m mpiopt train $job --tol 1e-12 --checkpoint-every 1round &
+run=$!
 until ls run.ckpt/*.h5 >run.list 2>/dev/null; do sleep 0.1; done # wait for the first checkpoint
-kill -KILL %1
-wait %1 || echo "killed; exit code $?"
+kill -KILL "$run"
+wait "$run" || echo "killed; exit code $?"
 sleep 1 # the ranks end when their mpirun is gone
 
 $MPIRUN -n 2 $PYTHON -m mpiopt train $job --resume auto --tol 1e-6 --checkpoint-every 10min

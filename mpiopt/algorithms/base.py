@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.registry import Plugin
 from mpiopt.core.state import Replicated
-from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
 
 
@@ -121,6 +121,32 @@ class Algorithm(Plugin, ABC, Generic[S]):
         ValueError
             On all ranks, if the objective or the channel does not suit the algorithm.
         """
+
+    def go_on(self, w: Model, exact: Evaluation, objective: Objective, channel: Channel) -> S:
+        """Make the state before a round at the model of another algorithm; collective.
+
+        The first round ends no higher than F there.
+
+        Parameters
+        ----------
+        w
+            The model, shape (outputs, width).
+        exact
+            The objective there.
+        objective, channel
+            As for `init`.
+
+        Returns
+        -------
+        S
+            The state.
+
+        Raises
+        ------
+        ValueError
+            On all ranks, if the algorithm has no start but its own.
+        """
+        raise ValueError(f"{self.name} begins at its own start only")
 
     @abstractmethod
     def step(self, k: int, state: S, objective: Objective, channel: Channel) -> StepInfo:

@@ -18,6 +18,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import curvature_sum, symmetric_sum
 from mpiopt.compress.whitening import Whitened
 from mpiopt.objective.curvature import across_classes, refuse_infinite, used_columns
+from mpiopt.objective.losses.base import class_probabilities
 from mpiopt.objective.objective import Objective
 
 Matrix = NDArray[np.float64]
@@ -39,6 +40,11 @@ class Preconditioner:
     others: Matrix  # (m, m) S − θ S_k, the curvature that this rank models
     share: float  # θ, the weight of this rank's own mean in its model of the whole
     coordinates: Whitened | None  # where differences are compressed; None where nothing is
+
+    def solve(self, gradient: Model) -> Model:
+        """Return P⁻¹ g."""
+        g = gradient.reshape(-1, len(self.inverse))
+        return np.asarray(g @ self.inverse).reshape(gradient.shape)
 
     def decrement(self, gradient: Model) -> float:
         """Return gᵀP⁻¹g, twice what a Newton step would gain."""
@@ -86,15 +92,73 @@ def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matri
     if objective.outputs == 1 or is_coupled(objective):
         root = _curvature(objective, w, channel, 0.0).root.inverse
         return _padded(root.T @ root, used_columns(objective), objective.width)[None]
-    p = objective.loss.slope(objective.predict(w), objective.shard.label)
-    p[np.arange(len(p)), objective.shard.label.astype(np.int64)] += 1.0
-    columns, blocks = used_columns(objective), []
-    for q in p.T:
-        own = objective.weighted_gram(objective.shard.weight * q * (1.0 - q))[:columns, :columns]
-        whole = symmetric_sum(own, channel)
-        inverse = root_of(whole + np.diag(objective.ridge[:columns])).inverse
-        blocks.append(_padded(inverse.T @ inverse, columns, objective.width))
-    return np.stack(blocks)
+    own = _block_curvatures(objective, w)
+    return np.stack([_inverse_of_block(symmetric_sum(block, channel), objective) for block in own])
+
+
+def corrected_inverse(part: Objective, w: Model, diagonal: Model, channel: Channel) -> Matrix:
+    """Do as `inverse_curvature` for some of the rows, with the diagonal of all rows; collective.
+
+    The curvature S of the part becomes E S E with a diagonal E, so that it has the given diagonal: it keeps the
+    correlations of the columns, and a column that no row of the part has is not taken for one without curvature.
+
+    Parameters
+    ----------
+    part : Objective
+        The objective on a part of each rank's rows.
+    w : ndarray, shape (outputs, width)
+        Where the curvature is taken.
+    diagonal : ndarray, shape (outputs, width)
+        The diagonal of the curvature over all rows, without the ridge; not 0 in a column in use.
+    channel : Channel
+        The ranks.
+    """
+    columns = used_columns(part)
+    coupled = is_coupled(part)
+    own = across_classes(part, w)[None] if coupled else np.stack(_block_curvatures(part, w))
+    wanted, inverses = diagonal[:, :columns].reshape(len(own), -1), []
+    for block, column in zip(own, wanted, strict=True):
+        s = symmetric_sum(block, channel)
+        found = s.diagonal()
+        e = np.sqrt(np.divide(column, found, out=np.zeros_like(column), where=found > 0.0))
+        s = s * e * e[:, None]
+        s[np.diag_indices_from(s)] = column
+        inverses.append(_inverse_of_block(s + _common_part(s, columns) if coupled else s, part))
+    return np.stack(inverses)
+
+
+def _block_curvatures(objective: Objective, w: Model) -> list[Matrix]:
+    """Return this rank's curvature of each output by itself, without padding."""
+    columns, margins = used_columns(objective), objective.predict(w)
+    if objective.outputs == 1:
+        each = [objective.shard.weight * objective.loss.curvature(margins, objective.shard.label)]
+    else:
+        label = objective.shard.label
+        p = class_probabilities(objective.loss.slope(margins, label), label)
+        each = [objective.shard.weight * q * (1.0 - q) for q in p.T]
+    return [objective.weighted_gram(c)[:columns, :columns] for c in each]
+
+
+def _inverse_of_block(block: Matrix, objective: Objective) -> Matrix:
+    """Return the inverse of a curvature with the ridge added, padded."""
+    columns = used_columns(objective)
+    ridge = np.diag(np.tile(objective.ridge[:columns], len(block) // columns))
+    root = root_of(block + ridge).inverse
+    return _padded(root.T @ root, columns, objective.width)
+
+
+def times(inverse: Matrix, g: Model) -> Model:
+    """Return P⁻¹ g. P⁻¹ is a diagonal, one block for all outputs together, or one block for each output.
+
+    With one block each, the part that all outputs have in common is left out: softmax ignores it, and the ridge keeps
+    it at 0.
+    """
+    if inverse.ndim == 2:
+        return inverse * g
+    if len(inverse) == 1:
+        return np.asarray(inverse[0] @ g.reshape(-1)).reshape(g.shape)
+    p = np.einsum("cij,cj->ci", inverse, g - g.mean(axis=0))
+    return np.asarray(p - p.mean(axis=0))
 
 
 def is_coupled(objective: Objective) -> bool:
@@ -132,8 +196,14 @@ def _curvature(objective: Objective, w: Model, channel: Channel, damping: float)
 
 
 def _row_curvatures(objective: Objective, w: Model, channel: Channel, damping: float) -> NDArray[np.float64]:
-    """Return s_i loss_i'' of each row, at least the part `damping` of its bound; collective without a bound."""
-    c = objective.shard.weight * objective.loss.mean_curvature(objective.predict(w), objective.shard.label)
+    """Return s_i loss_i'' of each row, at least the part `damping` of its bound; collective without a bound.
+
+    With one output it is the curvature of a parabola above the loss, so that steps are not too long where rows have
+    no curvature (Huber's loss).
+    """
+    z, y = objective.predict(w), objective.shard.label
+    of_row = objective.loss.mean_curvature if objective.loss.knee is None else objective.loss.majorant
+    c = objective.shard.weight * of_row(z, y)
     if damping == 0.0:
         return c
     bound = objective.loss.curvature_bound

@@ -59,21 +59,28 @@ class EvaluatedStart(NamedTuple):
 
 
 def begin(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> EvaluatedStart:
-    """Return the optimum of a part of the rows, or 0 where that is the better start, evaluated; collective."""
-    start = find(algorithm, objective, channel)
+    """Return the optimum of a part of the rows, or the origin where F is lower there, evaluated; collective.
+
+    A model that the run was given (`Objective.initial`) takes the place of the part's optimum.
+    """
+    start, zero = find(algorithm, objective, channel), objective.origin()
     exact = evaluate_exact(objective, start.w, channel)
-    if exact.value <= start.believed:
+    if start.epochs == 0.0 and objective.initial is None:
+        return EvaluatedStart(start.w, exact, 1.0)
+    at_zero = evaluate_exact(objective, zero, channel)  # kept from the start of a run: no pass over the rows
+    if exact.value <= min(start.believed, at_zero.value):
         return EvaluatedStart(start.w, exact, start.epochs + 1.0)
-    zero = objective.zeros()
-    return EvaluatedStart(zero, evaluate_exact(objective, zero, channel), start.epochs + 2.0)
+    return EvaluatedStart(zero, at_zero, start.epochs + 2.0)
 
 
 def find(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> Start:
-    """Return nearly the optimum of a part of the rows; 0 where the rows are few; collective."""
+    """Return nearly the optimum of a part of the rows; 0 where the rows are few; the model given; collective."""
+    if objective.initial is not None:
+        return Start(objective.beginning(), 0.0, evaluate_exact(objective, objective.origin(), channel).value)
     part = first_rows(objective, channel)
     unknowns = objective.outputs * (objective.shard.features + objective.shard.intercept)
     if part is None or part.shard.total < TUNING.least_rows * unknowns:
-        return Start(objective.zeros(), 0.0, np.inf)
+        return Start(objective.origin(), 0.0, np.inf)
     found = _run(algorithm, part, channel, TUNING.rounds, TUNING.error * unknowns / part.shard.total, 1.0)
     epochs = found.epochs * (part.shard.total / objective.shard.total)
     surprise = TUNING.surprise * unknowns / part.shard.total * abs(found.value)
@@ -120,7 +127,7 @@ def first_rows(objective: Objective, channel: Channel, factor: int = TUNING.fact
         return None
     part = Shard(
         first_of(shard.rows, count), shard.label[:count], shard.weight[:count], np.arange(count), 0,
-        int(total), shard.features, shard.intercept,
+        int(total), shard.features, shard.intercept, shard.column_scale,
     )  # fmt: skip
     return replace(objective, shard=part)
 

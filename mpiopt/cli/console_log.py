@@ -10,20 +10,22 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.printable import printable
 
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FLAG = "--log-level"
+VERBOSE = ("--verbose", "-v")  # the same as --log-level debug
 
 
 class CommandLine(NamedTuple):
-    """A command line without the flag --log-level, and the level that it asks for."""
+    """A command line without the flags --log-level and --verbose, and the level that they ask for."""
 
     words: list[str]
     level: int
 
 
 def read_log_level(words: Sequence[str]) -> CommandLine:
-    """Take `--log-level LEVEL` out of a command line; words after `--` belong to another command.
+    """Take `--log-level LEVEL` and `--verbose` out of a command line; words after `--` belong to another command.
 
     Raises
     ------
@@ -34,6 +36,9 @@ def read_log_level(words: Sequence[str]) -> CommandLine:
     kept, level, rest = list(words[:1]), "info", list(words[1:end])
     while rest:
         word = rest.pop(0)
+        if word in VERBOSE:
+            level = "debug"
+            continue
         name, equals, value = word.partition("=")
         if name != FLAG:
             kept.append(word)
@@ -41,6 +46,8 @@ def read_log_level(words: Sequence[str]) -> CommandLine:
         level = value if equals else (rest.pop(0) if rest else "")
         if level not in LOG_LEVELS:
             raise ValueError(f"{FLAG} must be debug, info, warning or error, not {level!r}")
+    if level == "debug" and "--quiet" in kept:
+        raise ValueError("--quiet prints errors only, and --verbose more than usual; set one of them")
     return CommandLine([*kept, *words[end:]], LOG_LEVELS[level])
 
 
@@ -54,7 +61,7 @@ class ConsoleHandler(logging.Handler):
         """Write one message, with a question mark for each character that the stream's encoding lacks."""
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
         try:
-            text = self.format(record)
+            text = printable(self.format(record))
             if record.levelno != logging.INFO:
                 text = f"{record.name if record.levelno < logging.INFO else 'mpiopt'}: {text}"
             encoding = stream.encoding or "ascii"
@@ -62,6 +69,10 @@ class ConsoleHandler(logging.Handler):
             stream.flush()
         except BrokenPipeError:  # the reader has closed the pipe, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except OSError as error:  # the program's own streams never raise: mpiopt.core.standard_streams
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is not sys.stderr:
+                print(f"mpiopt: standard output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
         except Exception:
             self.handleError(record)
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from mpiopt.cli.doctor_resources import memory, run_folder, threads
+from mpiopt.cli.finding import Finding
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_on_root
-from mpiopt.core.launcher_env import refuse_mismatch, threads_per_rank
-
-
-class Finding(NamedTuple):
-    """The outcome of one check on one rank."""
-
-    subject: str
-    found: str
-    advice: str = ""  # what to do; "" if there is no problem
-
+from mpiopt.comm.collective_io import allgather_json, print_on_root, text_from_root
+from mpiopt.core.launcher_env import refuse_mismatch
 
 Check = Callable[[Comm], Finding]
 
@@ -41,7 +32,7 @@ def report(checks: Sequence[Check], comm: Comm, write: Callable[[str], None]) ->
     """Run the checks on all ranks and write one line for each on rank 0; return 0 without a problem, else 2."""
     problems = 0
     for check in checks:
-        rank, finding = _first_problem(_gathered(_attempt(check, comm), comm))
+        rank, finding = _first_problem([Finding(*one) for one in allgather_json(comm, _attempt(check, comm))])
         problems += bool(finding.advice)
         if comm.rank == 0:
             write(_line(finding, f" (rank {rank})" if finding.advice and comm.size > 1 else ""))
@@ -55,11 +46,6 @@ def _attempt(check: Check, comm: Comm) -> Finding:
         return check(comm)
     except (ImportError, OSError, ValueError) as error:
         return Finding(check.__name__.replace("_", " "), str(error), "see the message")
-
-
-def _gathered(finding: Finding, comm: Comm) -> list[Finding]:
-    payloads = comm.allgather(np.frombuffer(json.dumps(finding).encode(), np.uint8))
-    return [Finding(*json.loads(payload.tobytes())) for payload in payloads]
 
 
 def _first_problem(findings: Sequence[Finding]) -> tuple[int, Finding]:
@@ -97,7 +83,7 @@ def ulfm_works(version: str) -> bool:
 def ranks(comm: Comm) -> Finding:
     """Count ranks and hosts, and check a sum over the ranks."""
     total = float(comm.sum(np.array([float(comm.rank)]))[0])
-    hosts = len(set(_hosts(comm)))
+    hosts = len(set(allgather_json(comm, platform.node())))
     found = f"{comm.size} on {hosts} host{'s' if hosts > 1 else ''}"
     expected = comm.size * (comm.size - 1) / 2
     advice = "" if total == expected else f"the sum of their numbers is {total}, not {expected}: use another MPI"
@@ -150,13 +136,7 @@ def write_and_read(comm: Comm) -> Finding:
     """Write a file from all ranks in this folder, and read it back."""
     from mpiopt.cli.doctor_hdf5 import try_file
 
-    folder, error = Path(), None
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="mpiopt-doctor-", dir=".")) if comm.rank == 0 else folder
-    except OSError as failure:
-        error = failure
-    comm.agree(error)
-    folder = Path(comm.broadcast(np.frombuffer(str(folder).encode(), np.uint8)).tobytes().decode())
+    folder = Path(text_from_root(comm, lambda: tempfile.mkdtemp(prefix="mpiopt-doctor-", dir=".")))
     wrong = try_file(folder / "check.h5", comm)
     comm.barrier()
     if comm.rank == 0:
@@ -165,33 +145,26 @@ def write_and_read(comm: Comm) -> Finding:
     return Finding("files", wrong or "written and read back by all ranks in this folder", advice if wrong else "")
 
 
-def threads(comm: Comm) -> Finding:
-    """Compare the threads of all ranks on this host with its cores."""
-    here = _hosts(comm).count(platform.node())
-    return oversubscription(os.environ, here, len(os.sched_getaffinity(0)), os.cpu_count() or 1)
-
-
-def oversubscription(environment: Mapping[str, str], ranks_here: int, allowed: int, cores: int) -> Finding:
-    """Compare `ranks_here` × threads with the `cores` of a host; a rank may use `allowed` of them."""
-    each = threads_per_rank(environment, allowed)
-    found = f"{ranks_here} rank{'s' if ranks_here > 1 else ''} × {each} on {cores} cores"
-    if ranks_here * each <= cores:
-        return Finding("threads", found)
-    advice = "set OMP_NUM_THREADS=1" if each > 1 else "more ranks than cores: results are correct, but slow"
-    return Finding("threads", found, advice)
-
-
 def kernel_cache(comm: Comm) -> Finding:
-    """Check that compiled kernels can be cached."""
-    folder = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parents[1] / "kernels")
-    if os.access(folder, os.W_OK) or (not Path(folder).exists() and os.access(Path(folder).parent, os.W_OK)):
+    """Say where compiled kernels are kept."""
+    from mpiopt.kernels.kernel_cache import cache_folder, cache_lasts
+
+    folder = cache_folder()
+    if cache_lasts():
         return Finding("kernel cache", f"{folder} can be written")
-    return Finding("kernel cache", f"{folder} cannot be written", "set NUMBA_CACHE_DIR to a writable folder")
+    advice = "each node compiles anew; set NUMBA_CACHE_DIR to a folder that lasts"
+    return Finding("kernel cache", f"{folder}, since no other folder can be written", advice)
 
 
-def _hosts(comm: Comm) -> list[str]:
-    names = comm.allgather(np.frombuffer(platform.node().encode(), np.uint8))
-    return [name.tobytes().decode() for name in names]
-
-
-CHECKS: tuple[Check, ...] = (mpi, ranks, launcher, one_mpi, hdf5, write_and_read, threads, kernel_cache)
+CHECKS: tuple[Check, ...] = (
+    mpi,
+    ranks,
+    launcher,
+    one_mpi,
+    hdf5,
+    write_and_read,
+    run_folder,
+    threads,
+    memory,
+    kernel_cache,
+)

@@ -76,7 +76,7 @@ def generate_call() -> str:
     from mpiopt.data.formats.synthetic import Generated
 
     flags = " ".join(f"[--{f.name} {f.default}]" for f in Generated.options().values())
-    return f"generate OUT.h5 {flags} [--form auto|dense|csr] [--float32]"
+    return f"generate OUT.h5 {flags} [--form auto|dense|csr] [--float32] [--overwrite]"
 
 
 def _flag_lines(flags: dict[str, str]) -> str:

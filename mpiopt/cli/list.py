@@ -36,7 +36,7 @@ FAMILIES = {
 
 def list_plugins(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Print the plug-ins of the named families or of all; the figures of topologies; or the algorithms' constants."""
-    families, settings = parse(words, {"tuning": False, "ranks": True, "plot": True})
+    families, settings = parse(words, {"tuning": False, "ranks": True, "plot": True, "overwrite": False})
     if "tuning" in dict(settings):
         if families or len(settings) > 1:
             raise ValueError("list --tuning takes no other argument")

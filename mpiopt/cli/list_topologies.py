@@ -16,7 +16,7 @@ from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.flags import Settings
 from mpiopt.core.config.job_file import value_of
 from mpiopt.core.config.spec import parse_spec
-from mpiopt.core.files import write_whole
+from mpiopt.core.files import mark_output, refuse_existing, write_whole
 
 MAX_RANKS = 2000  # the spectral gap needs the eigenvalues of a (ranks, ranks) matrix
 PICTURES_IN_A_ROW = 4
@@ -48,7 +48,9 @@ def list_topologies(words: Sequence[str], settings: Settings, comm: Comm) -> int
         graphs = make_graphs(words[1:], size)
         print_on_root(comm, table(graphs, size))
         if "plot" in given:
+            refuse_existing(given["plot"], "overwrite" in given, "list")
             draw({name: graph for name, graph in graphs.items() if isinstance(graph, Graph)}, given["plot"])
+            mark_output(Path(given["plot"]), "list")
             print_on_root(comm, f"written: {given['plot']}")
     return 0
 

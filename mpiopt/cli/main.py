@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
+import traceback
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from mpiopt import __version__
@@ -13,9 +16,11 @@ from mpiopt.cli.console_log import console_log, read_log_level
 from mpiopt.cli.help import EXIT_CODES_TOPIC, usage
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
-from mpiopt.core.config.commands import COMMANDS, HELP_WORDS, runs_without_mpi
+from mpiopt.core.config.commands import COMMANDS, HELP_WORDS, prints_all_it_makes, runs_without_mpi
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.launcher_env import refuse_mismatch
+from mpiopt.core.printable import printable
+from mpiopt.core.standard_streams import output_fault
 from mpiopt.resilience.signals import StopSignal
 
 
@@ -60,9 +65,13 @@ def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str
             refuse_mismatch(os.environ, comm.size, library)
         own_words, level = read_log_level(words)
         with console_log(comm, level):
-            return CommandEnd(dispatch(own_words, comm, stop))
-    except (ValueError, OSError) as error:
-        if os.environ.get("MPIOPT_TRACEBACK"):
+            code = dispatch(own_words, comm, stop)
+        if prints_all_it_makes(own_words):
+            comm.agree(output_fault())
+        return CommandEnd(code)
+    except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
+        internal = isinstance(error, ModuleNotFoundError) and not is_stale_kernel(error)
+        if internal or os.environ.get("MPIOPT_TRACEBACK"):
             raise
         text = one_line(error)
         if comm.rank == 0:  # for all ranks, which should have failed alike
@@ -72,9 +81,25 @@ def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str
 
 def one_line(error: Exception) -> str:
     """Return an error's text in one line; without its number for an error of the operating system."""
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
+    if isinstance(error, MemoryError):
+        reason = text[:1].lower() + text[1:] or "an allocation failed"
+        return f"not enough memory: {reason}; use more nodes, or fewer ranks of a node"
+    if isinstance(error, ModuleNotFoundError):
+        cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parents[1])
+        advice = f"delete it: find {shlex.quote(cache)} -name '*.nb[ic]' -delete"
+        return f"the cache of compiled kernels is of another version of mpiopt ({text}); {advice}"
     of_system = re.fullmatch(r"\[Errno \d+\] (.*): '(.*)'", text)
     return f"{of_system[2]}: {of_system[1].lower()}" if of_system else text
+
+
+def is_stale_kernel(error: ModuleNotFoundError) -> bool:
+    """Return whether numba's cache names a module of an earlier version of this package."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return (error.name or "").startswith("mpiopt.") and any(
+        "numba" in Path(frame.f_code.co_filename).parts and frame.f_code.co_filename.endswith("caching.py")
+        for frame, _ in frames
+    )
 
 
 def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:

@@ -32,6 +32,7 @@ from mpiopt.resilience.signals import EXIT_CODES, LEVELS, StopLevel, StopSignal
 CHECKPOINTED = EXIT_CODES[StopLevel.SIGUSR1]  # exit code of ranks that saved and ended on request
 EXIT_SECONDS = 20.0  # seconds that mpirun may take to end after its last rank
 POLL_SECONDS = 0.2  # seconds between two checks of the job
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the next start after ranks were lost while MPI was starting
 MAX_FAILED_STARTS = 3  # starts in a row in which MPI did not initialise; a fourth would fail, too
 
 
@@ -79,6 +80,7 @@ class LaunchedJob:
         self._level = StopLevel.NONE  # of the highest signal received
         self._new_ranks = 0  # number of ranks requested while the job runs; 0: none
         self._began = time.time()
+        self._killed_while_starting = False  # whether a rank of the last start died before MPI had started
         self._segments: set[str] = set()  # files of the ranks' shared memory
 
     def run(self) -> int:
@@ -91,10 +93,11 @@ class LaunchedJob:
             f"{self._request.ranks} ranks by {self._mpirun.description}; to change the number of ranks, "
             f"write it into {self._resize_file}"
         )
-        restarts = failed_starts = 0
+        restarts = failed_starts = killed_starts = 0
         while True:
             code = self._run_once()
-            failed_starts = 0 if self._mpi_started() else failed_starts + 1
+            killed_starts = killed_starts + 1 if self._killed_while_starting else 0
+            failed_starts = 0 if self._mpi_started() or self._killed_while_starting else failed_starts + 1
             if code is None and self._level:
                 return EXIT_CODES[self._level]
             if code is not None and not (code == CHECKPOINTED and self._new_ranks):
@@ -109,7 +112,21 @@ class LaunchedJob:
                 )
                 return 2
             restarts += code is None
+            self._pause(killed_starts)
             self._prepare_restart(restarts)
+
+    def _pause(self, killed_starts: int) -> None:
+        """Wait before the next start where ranks die faster than MPI starts; a signal ends the wait."""
+        if not killed_starts:
+            return
+        pause = min(FIRST_PAUSE * 2.0 ** (killed_starts - 1), LONGEST_PAUSE)
+        _report(
+            f"ranks ended while MPI was starting, {killed_starts} times in a row; the next start is in {pause:g} s. "
+            "If nobody kills them, run mpiopt doctor"
+        )
+        until = time.monotonic() + pause
+        while time.monotonic() < until and not self._signals:
+            time.sleep(POLL_SECONDS)
 
     def _prepare_restart(self, restarts: int) -> None:
         """Choose the hosts and ranks of the next start, and report them."""
@@ -128,6 +145,7 @@ class LaunchedJob:
         """Run mpirun once; return the exit code that the ranks wrote, None if no rank reached its end."""
         for path in self._note.parent.iterdir():
             path.unlink()
+        self._killed_while_starting = False
         request = self._request
         command = self._mpirun.command(request.ranks + request.spares, request.hosts, request.words)
         added = {VARIABLE: str(self._note), LAUNCHED: repr(self._began)}
@@ -155,7 +173,7 @@ class LaunchedJob:
         A lost host or a killed mpirun is no such error: a restart may succeed.
         """
         hosts = reachable(self._request.hosts)
-        if code > 0 and (not hosts or hosts == self._request.hosts):
+        if code >= 0 and (not hosts or hosts == self._request.hosts):
             raise ValueError(f"launch: mpirun started no rank: {reason or f'it ended with exit code {code}'}")
 
     def _watch(self, process: subprocess.Popen[bytes]) -> bool:
@@ -170,6 +188,7 @@ class LaunchedJob:
             started.update(ranks)
             self._segments.update(*map(segments, ranks[:1]))
             if len(started) > len(ranks) and not self._mpi_started() and self._mpirun.ulfm:
+                self._killed_while_starting = True
                 return True  # a rank died while MPI was starting: the others would wait for it for ever
             over = self._note.exists() or (started and not ranks and not self._request.hosts)
             over_since = over_since if over else time.monotonic()

@@ -80,11 +80,11 @@ def _whole_number(key: str, text: str, least: int) -> int:
 
 def _hosts(text: str) -> Hosts:
     """Read `a:4,b:4`; a host without a number has one slot."""
-    found = []
+    hosts = []
     for part in filter(None, text.split(",")):
         name, _, slots = part.partition(":")
-        found.append(HostSlots(name, _whole_number("hosts", slots or "1", 1)))
-    return tuple(found)
+        hosts.append(HostSlots(name, _whole_number("hosts", slots or "1", 1)))
+    return tuple(hosts)
 
 
 def result_path(words: Sequence[str]) -> Path:

@@ -18,17 +18,20 @@ from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core import slurm_query
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import parse
-from mpiopt.core.history import HistoryRow, duration, rows_from_text
+from mpiopt.core.config.registry import nearest
+from mpiopt.core.durations import duration
+from mpiopt.core.history import HistoryRow, rows_from_text
+from mpiopt.core.seal import DamagedFile
 from mpiopt.resilience import lease
 from mpiopt.resilience.checkpoint.header import Head
 from mpiopt.resilience.lease import Lease
-from mpiopt.resilience.signals import NAMES, StopLevel, StopSignal
+from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.contents import read_head
 from mpiopt.results.inspect import columns
 from mpiopt.results.result_file import Result, read_result
 
-STATES = {0: "certified", 2: "failed", 3: "budget spent", 75: "to be continued", 130: "stopped", 143: "stopped"}
 HEADINGS = ("run", "state", "certificate", "tol", "epoch", "round", "saved", "restarts", "job")
+FAILED = "failed"  # begins the ending of a run that an error has ended
 SUFFIXES = (".h5", ".ckpt", ".sbatch")
 
 
@@ -60,12 +63,23 @@ def status(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         raise ValueError("status takes at most one folder: mpiopt status [FOLDER]")
     folder = Path(positional[0] if positional else ".")
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    views = [view_of(folder, name) for name in run_names(folder)]
+        raise ValueError(f"{folder}: {_no_folder(folder)}")
+    faults: list[str] = []
+    views = [view_of(folder, name, faults) for name in run_names(folder)]
     states = slurm_query.states(view.job for view in views if view.job)
     lines = [line(view, states, time.time()) for view in views if view != RunView(view.name)]
     print_on_root(comm, columns(HEADINGS, lines) if lines else f"{folder}: no runs")
+    if faults:
+        raise ValueError("; ".join(faults))
     return 0
+
+
+def _no_folder(place: Path) -> str:
+    """Return why a path is no folder of runs, and what to give."""
+    if place.exists():
+        return f"is a file; status takes the folder of the runs: mpiopt status {place.parent}"
+    beside = [each.name for each in place.parent.iterdir() if each.is_dir()] if place.parent.is_dir() else []
+    return f"no such folder{nearest(place.name, beside)}; no run has been written there"
 
 
 def run_names(folder: Path) -> list[str]:
@@ -81,11 +95,11 @@ def _run_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in [*files, *checkpoints] if name.endswith(SUFFIXES))
 
 
-def view_of(folder: Path, name: str) -> RunView:
-    """Read the files of one run; an unreadable file counts as absent."""
+def view_of(folder: Path, name: str, faults: list[str]) -> RunView:
+    """Read the files of one run; a damaged file counts as absent, and a line is added to `faults`."""
     checkpoints, out, script = (Path(f"{folder / name}{suffix}") for suffix in (".ckpt", ".h5", ".sbatch"))
-    head, saved = newest_checkpoint(checkpoints)
-    result = readable_result(out)
+    head, saved = newest_checkpoint(checkpoints, faults)
+    result = readable_result(out, faults)
     return RunView(
         name=name,
         last=lease.read_lease(checkpoints),
@@ -97,19 +111,24 @@ def view_of(folder: Path, name: str) -> RunView:
     )
 
 
-def readable_result(path: Path) -> Result | None:
-    """Read a result; return None if the file is not a result."""
+def readable_result(path: Path, faults: list[str]) -> Result | None:
+    """Read a result; return None if the file is not a result, or if it is damaged."""
     try:
         return read_result(path)
+    except DamagedFile as fault:
+        faults.append(str(fault))
     except (ValueError, OSError):
-        return None
+        pass
+    return None
 
 
-def newest_checkpoint(folder: Path) -> tuple[Head | None, float]:
+def newest_checkpoint(folder: Path, faults: list[str]) -> tuple[Head | None, float]:
     """Return the header of the newest readable checkpoint and the time of its file, in seconds since 1970."""
     for path in sorted(folder.glob("[0-9]*[0-9].h5"), reverse=True):
         try:
             return read_head(path), path.stat().st_mtime
+        except DamagedFile as fault:
+            faults.append(str(fault))
         except (ValueError, OSError):
             continue
     return None, 0.0
@@ -154,10 +173,9 @@ def state(view: RunView, slurm: str) -> str:
         reason = f" ({slurm})" if slurm not in ("", "COMPLETED", "FAILED") else ""
         return "running" if running else f"died{reason}"
     if view.result is not None:
-        code = int(view.result.provenance["exit_status"])
-        if code == 3 and last is not None and last.ended.endswith(NAMES[StopLevel.HALT]):
-            return "halted"
-        return STATES.get(code, "failed")
+        return view.result.ending.state
+    if last is not None and last.ended.startswith(FAILED):
+        return FAILED
     return f"ended ({slurm})" if slurm else "ended"
 
 
@@ -165,13 +183,19 @@ def last_row(view: RunView) -> HistoryRow | None:
     """Return the last evaluation on disk: that of the result, or that of a newer checkpoint."""
     if view.result is not None and view.written >= view.saved and len(view.result.history):
         return HistoryRow(*view.result.history[-1].tolist())
-    rows = rows_from_text(str(view.head.meta.get("history", "[]"))) if view.head is not None else []
+    try:
+        rows = rows_from_text(str(view.head.meta.get("history", "[]"))) if view.head is not None else []
+    except (ValueError, TypeError):  # of another program
+        return None
     return rows[-1] if rows else None
 
 
 def tolerance(view: RunView) -> str:
-    """Return the tolerance in the result, else in the checkpoint."""
-    if view.result is not None:
-        return f"{job_file.read(view.result.job).stop.tol:g}"
+    """Return the tolerance in the result, else in the checkpoint; "-" if it is not known."""
     tol = view.head.meta.get("tol") if view.head is not None else None  # older checkpoints do not store it
-    return "-" if tol is None else f"{float(tol):g}"
+    try:
+        if view.result is not None:
+            return f"{job_file.read(view.result.job).stop.tol:g}"
+        return "-" if tol is None else f"{float(tol):g}"
+    except ValueError:  # a job of another version
+        return "-"

@@ -15,10 +15,10 @@ command may be repeated at any time, for all members in turn or, with --task, fo
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import logging
-import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,13 @@ from mpiopt.comm.collective_io import print_on_root, text_from_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import Settings, parse
 from mpiopt.core.config.job import Job
-from mpiopt.core.history import duration
+from mpiopt.core.durations import duration
+from mpiopt.core.files import OVERWRITE, refuse_existing, write_whole
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.inspect import columns
 from mpiopt.results.result_file import Result, read_result
 from mpiopt.results.summary import size
-from mpiopt.training.job_args import job_text
+from mpiopt.training.job_args import is_result, job_text
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +80,13 @@ def sweep(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     _, settings = parse(words, {**job_file.flags(), **FLAGS})
     given = dict(settings)
     text = text_from_root(comm, lambda: json.dumps(read(words)))
-    whole = parse_sweep(*json.loads(text))
+    grid = parse_sweep(*json.loads(text))
     if "count" in given:
-        print_on_root(comm, str(len(whole.members)))
+        print_on_root(comm, str(len(grid.members)))
         return 0
     if "collect" in given:
-        return collect(whole, comm)
-    return run(whole.selected(given.get("task")), comm, stop)
+        return collect(grid, comm)
+    return run(grid.selected(given.get("task")), comm, stop)
 
 
 # ---- reading the grid ----
@@ -206,20 +207,22 @@ def is_finished(job: Job, comm: Comm) -> bool:
 
 
 def result_of(job: Job) -> Result | None:
-    """Return the result of a job, certified or not; None if there is no file.
+    """Return the result of a job, certified or not; None if there is no file, or one that it may write over.
 
     Raises
     ------
     ValueError
         If the file is the result of another job.
     """
-    if not Path(job.out).exists():
+    if not Path(job.out).exists() or (job.overwrite and not is_result(job.out)):
         return None
     result = read_result(job.out)
     stored = job_file.read(result.job)
-    if (stored.identity(), stored.path) != (job.identity(), job.path):
-        raise ValueError(f"{job.out} is the result of another job; remove it, or change `out` of the sweep")
-    return result
+    if (stored.identity(), stored.path) == (job.identity(), job.path):
+        return result
+    if job.overwrite:
+        return None
+    raise ValueError(f"{job.out} is the result of another job; remove it, change `out` of the sweep, or {OVERWRITE}")
 
 
 def _within_tolerance(result: Result, job: Job) -> bool:
@@ -229,18 +232,17 @@ def _within_tolerance(result: Result, job: Job) -> bool:
 # ---- the table ----
 
 FOUND = ("state", "objective", "certificate", "epochs", "rounds", "seconds", "bytes")
-STATES = {0: "certified", 3: "budget spent", 75: "interrupted", 130: "stopped", 143: "stopped"}
 FORMATS = {"objective": ".10g", "certificate": ".1e", "epochs": ".4g"}  # on the screen; the CSV has all digits
 
 
-def collect(whole: Sweep, comm: Comm) -> int:
+def collect(grid: Sweep, comm: Comm) -> int:
     """Print the table of all members and write it as CSV; return 0 if all are certified, else 3."""
-    rows = [table_row(member) for member in whole.members]
-    names = [*dict.fromkeys(key for member in whole.members for key in member.chosen), *FOUND]
+    rows = [table_row(member) for member in grid.members]
+    names = [*dict.fromkeys(key for member in grid.members for key in member.chosen), *FOUND]
     print_on_root(comm, columns(names, [[_cell(name, row.get(name, "")) for name in names] for row in rows]))
-    path = whole.folder / "sweep.csv"
-    whole.folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(path, names, rows)
+    path = grid.folder / "sweep.csv"
+    grid.folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(path, names, rows, any(member.job.overwrite for member in grid.members))
     done = sum(row["state"] == "certified" for row in rows)
     print_on_root(comm, f"{done} of {len(rows)} certified; written: {path}")
     return 0 if done == len(rows) else 3
@@ -258,7 +260,7 @@ def table_row(member: Member) -> dict[str, object]:
     code, last = result.provenance["exit_status"], result.history[-1]
     certified = code == 0 and _within_tolerance(result, member.job)
     return row | {
-        "state": STATES.get(code, "not certified") if certified or code != 0 else "not to this tol",
+        "state": result.ending.state if certified or code != 0 else "not to this tol",
         "objective": float(last["objective"]),
         "certificate": float(last["certificate"]),
         "epochs": float(last["epoch"]),
@@ -279,10 +281,12 @@ def _cell(name: str, value: object) -> str:
     return format(value, FORMATS[name]) if name in FORMATS else str(value)
 
 
-def _write_csv(path: Path, names: list[str], rows: list[dict[str, object]]) -> None:
-    partial = Path(f"{path}.partial")
-    with partial.open("w", newline="") as file:
-        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, path)
+def _write_csv(path: Path, names: list[str], rows: list[dict[str, object]], overwrite: bool) -> None:
+    """Write the table, again after more members are done; ValueError if there is a file that is no such table."""
+    if path.exists() and not set(FOUND) <= {*path.read_text("utf-8", "replace").partition("\n")[0].split(",")}:
+        refuse_existing(path, overwrite)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(path, text.getvalue().encode())

@@ -111,13 +111,13 @@ def _try_work(
         return (LOST, None) if membership.is_rank_loss(error) else (2, error)
 
 
-def new_ranks(held: Sequence[int], wanted: int) -> list[int]:
-    """Return each process's rank among the `wanted` working ones, -1 for a spare, from the ranks held before.
+def new_ranks(held: Sequence[int], size: int) -> list[int]:
+    """Return each process's rank among the `size` working ones, -1 for a spare, from the ranks held before.
 
     A process keeps its rank, and a spare (-1) takes the first free one. If a rank stays free, the higher ones move
     down.
     """
-    free = [rank for rank in range(wanted) if rank not in held]
+    free = [rank for rank in range(size) if rank not in held]
     taken = [free.pop(0) if rank < 0 and free else rank for rank in held]
     order = sorted(rank for rank in taken if rank >= 0)
     return [order.index(rank) if rank >= 0 else -1 for rank in taken]

@@ -84,12 +84,12 @@ class GraphEdges:
     def open_messages(self, messages: Iterable[Array], like: Array, tag: int) -> dict[int, Array]:
         """Return the arrays in the messages of the in-neighbours, ascending, and count them."""
         like = np.atleast_1d(like)
-        found = {
+        arrays = {
             source: without_header(message, like, tag, source, self.rank)
             for source, message in zip(self.incoming, messages, strict=True)
         }
-        self._counters.bytes_received += sum(x.nbytes for x in found.values())
-        return found
+        self._counters.bytes_received += sum(x.nbytes for x in arrays.values())
+        return arrays
 
 
 def check_neighbours(rank: int, targets: Sequence[int], size: int) -> None:

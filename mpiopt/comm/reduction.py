@@ -23,8 +23,9 @@ SMALL = 1 << 15
 def in_order(operation: Callable[..., Array], parts: Sequence[Array]) -> Array:
     """Reduce arrays of one shape from the first to the last: the same bits on every rank."""
     total = np.array(parts[0], copy=True)
-    for part in parts[1:]:
-        operation(total, part, out=total)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is judged where it is used
+        for part in parts[1:]:
+            operation(total, part, out=total)
     return total
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mpiopt.comm.base import Array, Comm, Message
+from mpiopt.comm.debug import debugged
 from mpiopt.comm.errors import raise_first
 from mpiopt.comm.neighbours import GraphEdges, find_sources, shaped_like, with_header
 from mpiopt.comm.reduction import TrafficCounters, in_order, signature
@@ -177,9 +178,9 @@ class ThreadComm(TrafficCounters):
         kinds = sorted({signature(np.atleast_1d(p)) for p in parts})
         sent = self.swap(f"alltoall {kinds}", [np.atleast_1d(p).copy() for p in parts])
         self.count_to_each([p.nbytes for p in parts])
-        found = [theirs[self.rank] for theirs in sent]
-        self.count_from_each([part.nbytes for part in found])
-        return found
+        received = [theirs[self.rank] for theirs in sent]
+        self.count_from_each([part.nbytes for part in received])
+        return received
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
         """Return the root's array on all ranks."""
@@ -258,11 +259,13 @@ def run_in(world: ThreadWorld, main: Callable[[Comm], R]) -> list[R]:
     errors: dict[int, BaseException] = {}
 
     def run(rank: int) -> None:
-        comm = ThreadComm(rank, world)
+        threaded = ThreadComm(rank, world)
+        comm = debugged(threaded)
         try:
             world.enter(rank)
             results[rank] = main(comm)
-            comm.swap("return", None)
+            comm.free()
+            threaded.swap("return", None)
         except threading.BrokenBarrierError as error:
             errors[size + rank] = error  # caused by another rank, or a timeout
         except BaseException as error:

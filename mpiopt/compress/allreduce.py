@@ -200,15 +200,15 @@ class CompressedSum:
         """Send the sum of this rank's slice, plus the residual, to all; the compression error is the new residual."""
         mine = slices[self.comm.rank]
         with self.timer.compressing():
-            wanted = total if residual is None else total + residual[mine]
-            payload = self.compressor.encode(wanted, seed)
+            corrected = total if residual is None else total + residual[mine]
+            payload = self.compressor.encode(corrected, seed)
         with self.timer.counted():
             payloads = self.comm.allgather(payload)
         with self.timer.compressing():
             parts = self._decoded(payloads, slices)
             if residual is not None:
                 parts = [self.compressor.shrink(part.size) * part for part in parts]
-                residual[mine] = wanted - parts[self.comm.rank]
+                residual[mine] = corrected - parts[self.comm.rank]
             return np.concatenate(parts)
 
     def _decoded(self, payloads: Sequence[Payload], slices: Sequence[slice]) -> list[Vector]:

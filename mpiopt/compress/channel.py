@@ -96,6 +96,13 @@ class Channel:
             self._count_exact(x.size)
             return self.comm.sum(x)
 
+    def of_root(self, *parts: Array | float) -> Array:
+        """Return rank 0's numbers as a flat vector, in a sum: other processors may round differently; collective."""
+        x = flat(*parts)
+        if self.size == 1:
+            return x
+        return self.sum(x if self.rank == 0 else np.zeros_like(x))
+
     def integer_sum(self, x: Array) -> Array:
         """Sum small integers over the ranks in their own type."""
         self._count_exact(x.size)

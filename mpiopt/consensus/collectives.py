@@ -42,9 +42,9 @@ class Coordination:
         self.coordinator, self._neighbours = coordinator, neighbours
         self._calls = 0
         self.spent = CoordinationCost(0, 0, 0, 0)
-        found, _ = self._run(discover(neighbours.rank, neighbours.incoming))
-        self.graph = found.graph
-        self.view = RankView(neighbours.rank, found.graph.size, found.diameter, len(neighbours.outgoing))
+        discovered, _ = self._run(discover(neighbours.rank, neighbours.incoming))
+        self.graph = discovered.graph
+        self.view = RankView(neighbours.rank, discovered.graph.size, discovered.diameter, len(neighbours.outgoing))
         self.learned, _ = self._run(coordinator.learn(self.view, seed))
         self.spent = CoordinationCost(*self.spent[:2], *self.spent[:2])
 

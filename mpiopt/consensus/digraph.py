@@ -76,13 +76,13 @@ def from_edges(edges: Iterable[Iterable[int]], size: int) -> Graph:
 
 def components(graph: Graph) -> list[list[int]]:
     """Return the strongly connected components, ordered by their lowest rank (Kosaraju 1978; Sharir 1981)."""
-    found: list[list[int]] = []
+    parts: list[list[int]] = []
     visited: set[int] = set()
     incoming = graph.incoming
     for start in reversed(_finishing_order(graph.outgoing)):
         if start not in visited:
-            found.append(sorted(_newly_reached(incoming, start, visited)))
-    return sorted(found)
+            parts.append(sorted(_newly_reached(incoming, start, visited)))
+    return sorted(parts)
 
 
 def _finishing_order(outgoing: NeighbourLists) -> list[int]:

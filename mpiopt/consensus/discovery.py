@@ -41,8 +41,8 @@ def discover(rank: int, incoming: Sequence[int], x: Vector | None = None) -> Pro
     highest = np.empty(0) if x is None else np.asarray(x, np.float64)
     known = {rank: tuple(incoming)}
     fresh, rounds = dict(known), 0
-    found = _whole_graph(known)
-    while found is None or rounds < found.diameter:
+    learned = _whole_graph(known)
+    while learned is None or rounds < learned.diameter:
         received = yield AnyLength(np.concatenate([highest, *(_encoded(r, fresh[r]) for r in sorted(fresh))]))
         rounds += 1
         lists: dict[int, tuple[int, ...]] = {}
@@ -51,8 +51,8 @@ def discover(rank: int, incoming: Sequence[int], x: Vector | None = None) -> Pro
         highest = np.maximum.reduce([highest, *(message[: highest.size] for message in received)])
         fresh = {r: sources for r, sources in lists.items() if r not in known}
         known |= fresh
-        found = found or _whole_graph(known)
-    return found._replace(maximum=highest)
+        learned = learned or _whole_graph(known)
+    return learned._replace(maximum=highest)
 
 
 def _whole_graph(known: Mapping[int, Sequence[int]]) -> Discovered | None:

@@ -44,8 +44,8 @@ class Simulation:
             self.coordinator.sum(np.asarray(x, np.float64), divisor, view, learned)
             for x, view, learned in zip(xs, self.views, self.learned, strict=True)
         ]
-        found, rounds, sent = run_together(protocols, self.graph)
-        return [ConsensusResult(*estimate, rounds, nbytes) for estimate, nbytes in zip(found, sent, strict=True)]
+        estimates, rounds, sent = run_together(protocols, self.graph)
+        return [ConsensusResult(*estimate, rounds, nbytes) for estimate, nbytes in zip(estimates, sent, strict=True)]
 
     def mean(self, xs: Sequence[Vector]) -> list[ConsensusResult]:
         """Return Σ_k x_k / size as each rank gets it."""

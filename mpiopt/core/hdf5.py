@@ -1,32 +1,95 @@
-"""Open HDF5 files with clear errors, and let h5py write to a full disk without a crash."""
+"""Open HDF5 files with clear errors: by their seal if they have one, else first in a child process."""
 
 from __future__ import annotations
 
-import io
+import logging
 from pathlib import Path
-from typing import Any
 
 import h5py
 
-from mpiopt.core.files import cause
+from mpiopt.core.files import cause, describe_missing, refuse_special
+from mpiopt.core.seal import DamagedFile, check_seal
+from mpiopt.core.trial_run import fault_of_trial
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of results and checkpoints; increased when earlier versions would misread a file
 RESULT = "mpiopt result"
 CHECKPOINT = "mpiopt checkpoint"
 # Object headers with checksums that tools of HDF5 1.8 and 1.10 can still read.
 LIBVER = ("v108", "v110")
+SEALED = "sealed"  # attribute of the root of a file that ends with a seal (`mpiopt.core.seal`)
+EXAMINED = 64 << 20  # bytes of a dataset that are read in the trial of a file without a seal
+_told: set[Path] = set()  # files without a seal for which a line was printed
+
+
+class NotHdf5(ValueError):
+    """A file is of another kind: text, for example."""
 
 
 def open_read(path: Path) -> h5py.File:
-    """Open for reading; ValueError, in one line, if the file is missing, a folder, not HDF5, or truncated."""
+    """Open for reading a file that mpiopt has written; check its seal before HDF5 sees it.
+
+    A file without a seal, of an earlier version or of another program, is read in a child process first.
+
+    Raises
+    ------
+    ValueError
+        One line: the file is missing, a folder, not HDF5, truncated or damaged.
+    """
+    refuse_special(path)
     if not path.is_file():
-        raise ValueError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+        raise ValueError(f"{path}: {describe_missing(path)}")
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        has_seal = check_seal(path)
     except PermissionError:
         raise ValueError(f"{path}: permission denied") from None
     except OSError as error:
-        raise ValueError(f"{path}: {_why_unreadable(str(error))}") from None
+        raise ValueError(f"{path}: cannot be read: {cause(error)}") from None
+    fault = "" if has_seal else fault_of_trial(lambda: examine(path))
+    if fault:
+        raise unreadable(path, fault)
+    file = _open(path)
+    if not has_seal:
+        refuse_lost_seal(path, file)
+        _tell_without_seal(path, file)
+    return file
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        raise unreadable(path, str(error)) from None
+
+
+def examine(path: Path) -> None:
+    """Read all attributes of a file, and its datasets up to a size: whatever HDF5 does with them, it does here."""
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        dict(item.attrs)
+        if isinstance(item, h5py.Dataset) and item.nbytes <= EXAMINED:
+            item[()]
+
+    with h5py.File(path, "r", locking="best-effort") as f:
+        dict(f.attrs)
+        f.visititems(visit)
+
+
+def refuse_lost_seal(path: Path | str, file: h5py.File) -> None:
+    """Raise ValueError for a file that was written with a seal and has none, and close it."""
+    if SEALED in file.attrs:
+        file.close()
+        raise DamagedFile(
+            f"{path}: is damaged: its checksums are missing; it is cut off, or another program has changed it"
+        )
+
+
+def _tell_without_seal(path: Path, file: h5py.File) -> None:
+    kind = str(file.attrs.get("kind", ""))
+    if kind in (RESULT, CHECKPOINT) and path not in _told:
+        _told.add(path)
+        logger.warning("%s: has no checksums: an earlier version has written it", path)
 
 
 def check_format(f: h5py.File, path: Path, kind: str) -> None:
@@ -39,44 +102,10 @@ def check_format(f: h5py.File, path: Path, kind: str) -> None:
         raise ValueError(f"{path}: {kind} of format {number}; this mpiopt reads format {FORMAT}")
 
 
-def _why_unreadable(message: str) -> str:
-    if "truncated" in message:
-        return "truncated HDF5 file"
+def unreadable(path: Path | str, message: str) -> ValueError:
+    """Return the error for a file that HDF5 cannot open, of which it says `message`."""
     if "signature" in message:
-        return "not an HDF5 file"
-    return f"not a readable HDF5 file ({cause(OSError(message))})"
-
-
-class ErrorKeepingFile(io.FileIO):
-    """A new file for h5py that keeps its first error, after which it writes nothing; call `check` after closing.
-
-    HDF5 1.10 crashes the process if a file cannot be closed because the disk is full.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "w+")
-        self._error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all bytes, or keep the error; return their number in either case."""
-        raw = memoryview(data).cast("B")
-        done = 0
-        while done < len(raw) and self._error is None:
-            try:
-                done += super().write(raw[done:]) or 0
-            except OSError as error:
-                self._error = error
-        return len(raw)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the size of the file, or keep the error."""
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self._error = self._error or error
-            return size or 0
-
-    def check(self) -> None:
-        """Raise the first error, if any."""
-        if self._error is not None:
-            raise self._error
+        return NotHdf5(f"{path}: not an HDF5 file")
+    if "truncated" in message:
+        return DamagedFile(f"{path}: truncated HDF5 file")
+    return DamagedFile(f"{path}: not a readable HDF5 file ({cause(OSError(message))})")

@@ -1,16 +1,13 @@
-"""The record of a run: events, evaluations of the objective, seconds of each phase, and lines of progress."""
+"""The record of a run: events, evaluations of the objective, and seconds of each phase."""
 
 from __future__ import annotations
 
 import json
-import logging
-import math
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple, TextIO, get_type_hints
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +35,7 @@ def events_from_text(text: str) -> list[Event]:
     return [Event(*event) for event in json.loads(text)]
 
 
-logger = logging.getLogger(__name__)
-COLUMNS = 80
-PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint")
+PHASES = ("load", "compile", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint")
 
 
 class HistoryRow(NamedTuple):
@@ -62,14 +57,14 @@ class HistoryRow(NamedTuple):
 UNITS = {
     "round": "exchanges",
     "epoch": "row gradients over all ranks / rows",
-    "seconds": "wall seconds, without loading",
+    "seconds": "wall seconds from the first evaluation on, without reading and compiling",
     "seconds_compute": "mean over ranks",
     "seconds_communicate": "mean over ranks",
     "seconds_wait": "mean over ranks",
     "bytes_sent": "sum over ranks",
     "bytes_plain": "sum over ranks, had the same exchanges sent float64 numbers",
     "objective": "F(w)",
-    "certificate": "relative duality gap, or norm of the gradient",
+    "certificate": "relative duality gap; without a penalty the Newton decrement or its estimate",
     "step_size": "1/curvature",
 }
 
@@ -112,97 +107,3 @@ class Clock:
         if name not in self.seconds:
             raise KeyError(f"unknown phase {name!r}; known: {', '.join(self.seconds)}")
         self.seconds[name] += seconds
-
-
-class Progress:
-    """Shows nothing of the progress of a run; subclasses show it in a terminal or in a log."""
-
-    def show(self, row: HistoryRow, tolerance: float) -> None:
-        """Show the last evaluation."""
-
-    def end(self) -> None:
-        """Leave the cursor at the start of a line."""
-
-
-class Terminal(Progress):
-    """One line, rewritten at most ten times a second."""
-
-    def __init__(self, out: TextIO, now: Callable[[], float] = time.monotonic) -> None:
-        self._out, self._now, self._next, self._open = out, now, -math.inf, False
-
-    def show(self, row: HistoryRow, tolerance: float) -> None:
-        """Rewrite the line."""
-        if self._now() >= self._next:
-            self._out.write("\r" + line(row, tolerance).ljust(COLUMNS - 1))
-            self._out.flush()
-            self._next, self._open = self._now() + 0.1, True
-
-    def end(self) -> None:
-        """Go to the next line."""
-        if self._open:
-            self._out.write("\n")
-            self._open = False
-
-
-class Log(Progress):
-    """Logs plain lines, at first each second, then less and less often: a day's run fits on two pages."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._start = now()
-        self._next = self._start
-
-    def show(self, row: HistoryRow, tolerance: float) -> None:
-        """Log a line if it is time for one."""
-        if self._now() >= self._next:
-            logger.info(line(row, tolerance))
-            self._next = self._now() + min(1800.0, max(1.0, 0.2 * (self._now() - self._start)))
-
-
-def progress(rank: int, quiet: bool, out: TextIO) -> Progress:
-    """Return what fits the output; nothing on ranks above 0, for quiet jobs, and if information is not logged."""
-    if rank != 0 or quiet or not logger.isEnabledFor(logging.INFO):
-        return Progress()
-    return Terminal(out) if out.isatty() and _seen_by_a_terminal(os.environ) else Log()
-
-
-def _seen_by_a_terminal(environment: Mapping[str, str]) -> bool:
-    # Open MPI's mpirun gives ranks a pseudo-terminal even if its own output goes to a file: look at its own output.
-    if not {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"} & environment.keys():
-        return True
-    try:
-        launcher = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return os.isatty(launcher)
-    finally:
-        os.close(launcher)
-
-
-def line(row: HistoryRow, tolerance: float) -> str:
-    """Return one row in less than 80 columns, with a bar for the decades of the certificate that are done."""
-    return (
-        f"[{bar(row.certificate, tolerance)}] {row.certificate:8.1e} objective {row.objective:<12.8g}"
-        f" epoch {row.epoch:<6.{1 if row.epoch < 1000 else 0}f} round {row.round:<7d} {duration(row.seconds):>7}"
-    )[: COLUMNS - 1]
-
-
-def bar(certificate: float, tolerance: float, width: int = 10) -> str:
-    """Return a bar of `width` places, filled as far as log(certificate) has gone from 0 to log(tolerance)."""
-    if not (certificate > 0.0 and 0.0 < tolerance < 1.0):
-        share = 1.0 if certificate == 0.0 else 0.0
-    else:
-        share = min(1.0, max(0.0, math.log(certificate) / math.log(tolerance)))
-    done = int(share * width)
-    return "#" * done + "." * (width - done)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as text: 3.21 s, 4m05s, 2h03m."""
-    if seconds < 99.95:
-        return f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds:.3f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 100:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"

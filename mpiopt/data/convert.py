@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.config.columns import ColumnOptions
+from mpiopt.core.config.job import DataOptions
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.files import refuse_onto
+from mpiopt.core.files import PlainFile, refuse_existing, refuse_onto, rename_into_place
 from mpiopt.data import labels
 from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
-from mpiopt.data.row_checks import DENSE, FileStatistics, check_pieces
+from mpiopt.data.row_checks import DENSE, FileStatistics, check_pieces, refuse_changed, rounded
 from mpiopt.data.row_formats import to_csr, to_dense, without_zeros
 from mpiopt.data.shard import CsrRows, Indices, Vector
+from mpiopt.data.tables.files import TableFiles, find_table
+from mpiopt.data.tables.source import open_table
 
 if TYPE_CHECKING:
-    from mpiopt.data.formats.hdf5 import RowSlab, WritePlan
+    from mpiopt.data.formats.hdf5_writer import RowSlab, WritePlan
 
 FORMS = ("auto", "dense", "csr")
 SMALLEST_PIECE = 1 << 16  # bytes
@@ -35,6 +40,8 @@ class ConvertOptions:
     features: int | None = None
     form: str = "auto"  # auto (dense if a quarter of the entries are nonzero) | dense | csr
     float32: bool = False
+    overwrite: bool = False  # an existing file
+    columns: ColumnOptions = field(default_factory=ColumnOptions)  # of a table
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -51,6 +58,7 @@ class Converted:
     nonzeros: int
     form: str  # dense | csr
     checksum: str
+    notes: tuple[str, ...] = ()  # lines for the user: what the source has and is not used
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +84,32 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
     options = options or ConvertOptions()
     with comm.agree_on_errors():
         refuse_onto(out, source)
-    opened = open_source(source, options.format, options.features, comm)
-    known = survey(source, opened, comm)
+        refuse_existing(out, options.overwrite)
+        table = find_table(source, options.format, options.columns.names_any)
+    if table is None:
+        opened = open_source(source, options.format, options.features, comm)
+    else:
+        opened = _open_table(table, options, comm)
+    dtype = np.float32 if options.float32 else np.float64
+    known = survey(source, opened, comm, dtype)
     found = known.statistics
     d = options.features or opened.features or found.features
     if d == 0:
         raise ValueError(f"{source}: no row has a feature")
     dense = found.nonzeros >= DENSE * d * opened.total if options.form == "auto" else options.form == "dense"
-    result = Converted(opened.total, d, found.nonzeros, "dense" if dense else "csr", f"{found.checksum:016x}")
-    _write(source, opened, out, known, result, np.float32 if options.float32 else np.float64, comm)
+    result = Converted(
+        opened.total, d, found.nonzeros, "dense" if dense else "csr", f"{found.checksum:016x}", opened.notes
+    )
+    _write(source, opened, out, known, result, dtype, comm)
     return result
+
+
+def _open_table(files: TableFiles, options: ConvertOptions, comm: Comm) -> Source:
+    """Open a table whose features are written; the exposure becomes weight and rate, as the loss poisson has it."""
+    if options.columns.offset:
+        raise ValueError(f"{files.name}: --offset depends on the loss; train on the table itself")
+    chosen = DataOptions(format=options.format, features=options.features, columns=options.columns)
+    return open_table(files, chosen, "auto", "log" if options.columns.exposure else "", comm)
 
 
 def generate(recipe: str, out: str, comm: Comm, options: ConvertOptions | None = None) -> Converted:
@@ -93,13 +117,13 @@ def generate(recipe: str, out: str, comm: Comm, options: ConvertOptions | None =
     return convert(f"generate:{recipe.removeprefix('generate:')}", out, comm, options)
 
 
-def survey(path: str, source: Source, comm: Comm) -> Survey:
+def survey(path: str, source: Source, comm: Comm, dtype: type[np.floating] = np.float64) -> Survey:
     """Read all rows once: statistics, labels, and where the nonzeros of each piece will lie; collective."""
     found = FileStatistics(features=source.features or 0)
     counts: list[tuple[int, int]] = []
     values = np.empty(0)
     with comm.agree_on_errors():
-        for piece in check_pieces(path, source.pieces(_piece_bytes(comm))):
+        for piece in rounded(check_pieces(path, source.pieces(_piece_bytes(comm)), dtype), dtype):
             before = found.nonzeros
             found.add(piece)
             counts.append((piece.start, found.nonzeros - before))
@@ -107,7 +131,10 @@ def survey(path: str, source: Source, comm: Comm) -> Survey:
     table = np.concatenate(comm.allgather(np.array(counts, np.int64).reshape(-1, 2)))
     table = table[np.argsort(table[:, 0], kind="stable")]
     distinct = labels.distinct(values, comm)
-    return Survey(found.over_ranks(comm), table[:, 0], np.cumsum(table[:, 1]) - table[:, 1], distinct)
+    every = found.over_ranks(comm)
+    if dtype == np.float64:
+        refuse_changed(path, source.checksum, every)
+    return Survey(every, table[:, 0], np.cumsum(table[:, 1]) - table[:, 1], distinct)
 
 
 def _piece_bytes(comm: Comm) -> int:
@@ -118,7 +145,7 @@ def _piece_bytes(comm: Comm) -> int:
 def _write(
     path: str, source: Source, out: str, known: Survey, result: Converted, dtype: type[Any], comm: Comm
 ) -> None:
-    from mpiopt.data.formats import hdf5
+    from mpiopt.data.formats import hdf5_writer
 
     partial = out + ".partial"
     with comm.agree_on_errors():
@@ -131,7 +158,7 @@ def _write(
             return next(slabs, None)
 
     try:
-        hdf5.write(partial, _plan(source, known, result, dtype), next_slabs, comm)
+        hdf5_writer.write(partial, _plan(source, known, result, dtype), next_slabs, comm)
     except BaseException as error:
         if comm.rank == 0:
             with contextlib.suppress(OSError):
@@ -141,13 +168,11 @@ def _write(
         raise
     with comm.agree_on_errors():
         if comm.rank == 0:
-            with open(partial, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(partial, out)
+            rename_into_place(Path(partial), Path(out))
 
 
 def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) -> WritePlan:
-    from mpiopt.data.formats import hdf5
+    from mpiopt.data.formats.hdf5_writer import WritePlan
 
     n, d = result.rows, result.features
     if result.form == "dense":
@@ -159,11 +184,14 @@ def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) ->
         datasets["y"] = ((n,), np.float64)
     if known.statistics.weighted:
         datasets["weight"] = ((n,), np.float64)
-    attributes: dict[str, Any] = {"shape": np.array([n, d], np.int64)}
-    if dtype == np.float64:
-        attributes["checksum"] = np.bytes_(result.checksum)
-    return hdf5.WritePlan(
-        datasets, attributes, source.names, known.labels if labels.are_classes(known.labels) else None
+    attributes: dict[str, Any] = {"shape": np.array([n, d], np.int64), "checksum": np.bytes_(result.checksum)}
+    table = source.schema.table if source.schema is not None else {}
+    return WritePlan(
+        datasets,
+        attributes,
+        source.names,
+        known.labels if labels.are_classes(known.labels) else None,
+        json.dumps(table).encode() if table else b"",
     )
 
 
@@ -171,11 +199,11 @@ def _slabs(
     path: str, source: Source, known: Survey, result: Converted, dtype: type[Any], comm: Comm
 ) -> Iterator[Sequence[RowSlab]]:
     """Yield for each piece of this rank the rows of each dataset."""
-    from mpiopt.data.formats.hdf5 import RowSlab
+    from mpiopt.data.formats.hdf5_writer import RowSlab
 
     if result.form == "csr" and comm.rank == 0:
         yield [RowSlab("indptr", 0, np.zeros(1, np.int64))]
-    for piece in check_pieces(path, source.pieces(_piece_bytes(comm))):
+    for piece in rounded(check_pieces(path, source.pieces(_piece_bytes(comm))), dtype):
         if result.form == "dense":
             rows = to_dense(piece.rows, result.features).values if isinstance(piece.rows, CsrRows) else piece.rows
             missing = result.features - rows.shape[1]
@@ -192,7 +220,7 @@ def _slabs(
 
 
 def _csr_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[RowSlab]:
-    from mpiopt.data.formats.hdf5 import RowSlab
+    from mpiopt.data.formats.hdf5_writer import RowSlab
 
     rows = without_zeros(piece.rows if isinstance(piece.rows, CsrRows) else to_csr(piece.rows, 0))
     first = int(known.nonzeros_before[np.searchsorted(known.starts, piece.start)])
@@ -205,7 +233,8 @@ def _csr_slabs(piece: RawRows, known: Survey, dtype: type[Any]) -> list[RowSlab]
 
 def _check_writable(out: str, partial: str) -> None:
     try:
-        with open(partial, "wb"):
+        Path(partial).unlink(missing_ok=True)  # left by a run that was killed, or a link, which is not followed
+        with PlainFile(Path(partial)):
             pass
         os.remove(partial)
         if Path(out).is_dir():

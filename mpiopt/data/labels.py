@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,8 +10,16 @@ from mpiopt.comm.base import Comm
 from mpiopt.data.shard import Vector
 
 MAX_CLASSES = 65536  # more distinct labels than this are real targets
+FEW = 5  # labels in a message
 MAX_GUESSED = 100  # whole-number labels are taken for classes if there are at most this many distinct ones
-NEEDS = {"binary": "two label values", "multiclass": "whole labels, at least two", "count": "no negative labels"}
+NEEDS = {
+    "binary": "two label values",
+    "multiclass": "whole labels, at least two",
+    "count": "no negative labels",
+    "positive": "labels above 0",
+    "rate": "labels from 0 to 1",
+}
+NUMBERS = ("real", "count", "positive", "rate")  # targets whose labels stay numbers
 
 
 def distinct(label: Vector, comm: Comm) -> Vector:
@@ -21,12 +29,12 @@ def distinct(label: Vector, comm: Comm) -> Vector:
 
 
 def target_and_classes(
-    path: str, label: Vector, target: str, losses: Mapping[str, str], comm: Comm
+    path: str, label: Vector, target: str, losses: Mapping[str, str], comm: Comm, names: Sequence[object] = ()
 ) -> tuple[str, Vector | None]:
     """Return the target, guessed if it is "auto", and the classes in the labels of all ranks; collective."""
     values = distinct(label, comm)
     target = guess_target(values) if target == "auto" else target
-    return target, find_classes(path, values, target, losses)
+    return target, find_classes(path, values, target, losses, [names[int(v)] for v in values] if names else ())
 
 
 def are_classes(values: Vector) -> bool:
@@ -34,7 +42,9 @@ def are_classes(values: Vector) -> bool:
     return len(values) <= MAX_CLASSES and bool((values == np.floor(values)).all())
 
 
-def find_classes(path: str, values: Vector, target: str, losses: Mapping[str, str]) -> Vector | None:
+def find_classes(
+    path: str, values: Vector, target: str, losses: Mapping[str, str], names: Sequence[object] = ()
+) -> Vector | None:
     """Return the classes behind the distinct labels `values`, or None for a real target.
 
     Parameters
@@ -44,24 +54,32 @@ def find_classes(path: str, values: Vector, target: str, losses: Mapping[str, st
     values : ndarray of float64
         The distinct labels, ascending.
     target : str
-        "binary", "multiclass", "real" or "count".
+        "binary", "multiclass", or one of `NUMBERS`.
     losses : mapping of str to str
         The target of each loss; a message names the losses that fit the labels.
+    names : sequence
+        What the user calls the labels, for messages; by default their numbers.
 
     Raises
     ------
     ValueError
         If the labels do not fit the target.
     """
-    if target in ("real", "count"):
-        if target == "count" and values[0] < 0:
-            raise ValueError(_describe_misfit(path, values, target, losses))
+    if target in NUMBERS:
+        if target not in _fitting(values):
+            raise ValueError(_describe_misfit(path, values, names, target, losses))
         return None
     if len(values) == 1:
-        raise ValueError(f"{path}: all rows have the label {values[0]:g}; a classifier needs at least two classes")
+        (only,) = _shown(values, names)
+        raise ValueError(f"{path}: all rows have the label {only}; a classifier needs at least two classes")
     if (target == "binary" and len(values) != 2) or (target == "multiclass" and not are_classes(values)):
-        raise ValueError(_describe_misfit(path, values, target, losses))
+        raise ValueError(_describe_misfit(path, values, names, target, losses))
     return values
+
+
+def _shown(values: Vector, names: Sequence[object]) -> list[str]:
+    """Return the first labels as the user knows them."""
+    return [repr(name) for name in names[:FEW]] or [f"{value:g}" for value in values[:FEW]]
 
 
 def guess_target(values: Vector) -> str:
@@ -78,33 +96,28 @@ def _fitting(values: Vector) -> list[str]:
         "multiclass": are_classes(values) and len(values) >= 2,
         "real": True,
         "count": values[0] >= 0,
+        "positive": values[0] > 0,
+        "rate": values[0] >= 0 and values[-1] <= 1,
     }
     return [target for target, fit in fits.items() if fit]
 
 
-def _describe_misfit(path: str, values: Vector, target: str, losses: Mapping[str, str]) -> str:
+def _describe_misfit(
+    path: str, values: Vector, names: Sequence[object], target: str, losses: Mapping[str, str]
+) -> str:
     wanted = ", ".join(name for name, takes in losses.items() if takes == target) or target
     fitting = _fitting(values)
     others = ", ".join(name for name, takes in losses.items() if takes in fitting) or ", ".join(fitting)
     many = f"more than {MAX_CLASSES}" if len(values) > MAX_CLASSES else str(len(values))
-    some = ", ".join(f"{v:g}" for v in values[:5]) + (", …" if len(values) > 5 else "")
+    some = ", ".join(_shown(values, names)) + (", …" if len(values) > FEW else "")
     return (
         f"{path}: {many} distinct labels ({some}) do not fit {wanted}, which takes {NEEDS[target]}; "
         f"losses that fit: {others}"
     )
 
 
-def map_labels(path: str, label: Vector, known: Vector, target: str) -> Vector:
-    """Return the labels as the loss takes them: -1 and +1, or numbers of the `known` classes.
-
-    Raises
-    ------
-    ValueError
-        If a label is none of the known classes.
-    """
+def map_labels(label: Vector, known: Vector, target: str) -> Vector:
+    """Return the labels as the loss takes them: -1 and +1, or numbers of the `known` classes; NaN for others."""
     number = np.searchsorted(known, label)
-    found = known[np.minimum(number, len(known) - 1)] == label
-    if not found.all():
-        listed = ", ".join(f"{v:g}" for v in known[:10])
-        raise ValueError(f"{path}: label {label[~found][0]:g} is not a class of the training data: {listed}")
-    return np.asarray(2.0 * number - 1.0 if target == "binary" else number, np.float64)
+    right = known[np.minimum(number, len(known) - 1)] == label
+    return np.where(right, 2.0 * number - 1.0 if target == "binary" else number, np.nan)

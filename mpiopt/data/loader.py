@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiopt.comm.base import Comm
+from mpiopt.core import memory
 from mpiopt.core.partition import block
 from mpiopt.core.rng import generator
 from mpiopt.data.formats.base import PIECE, Source
@@ -15,6 +16,7 @@ from mpiopt.data.row_checks import FileStatistics, check_pieces
 from mpiopt.data.row_formats import padded_width
 from mpiopt.data.row_order import Partition
 
+LEAST_VECTORS = 8  # of the length of the model in each rank: means, scales, model, gradient, trial, ridge …
 _MEMORY = 103  # stream of randomness
 
 
@@ -27,6 +29,7 @@ class RowLayout:
     features: int | None = None  # None: as the source has
     dense: bool | None = None  # None: by the fraction of nonzeros
     shuffled: bool = False  # whether the rows of a rank are shuffled in its memory
+    fits: type[np.floating] = np.float64  # numbers of the file must be finite in this type
 
 
 def load(
@@ -35,13 +38,22 @@ def load(
     """Read the rows of a source and bring them to their positions; return those of each sequence; collective."""
     with comm.agree_on_errors():
         targets = [_destination(total, source, layout, seed, comm) for total in partition.totals]
-    found = _read_and_send(path, source, partition, targets, comm)
+    found = _read_and_send(path, source, partition, targets, layout.fits, comm)
     d = layout.features if layout.features is not None else source.features or found.features
     if d == 0:
         raise ValueError(f"{path}: no row has a feature")
     dense = found.prefers_dense(d, source.total) if layout.dense is None else layout.dense
     with comm.agree_on_errors():
+        _refuse_wide(path, d)
         return [target.assemble(d, dense, layout.intercept) for target in targets], found
+
+
+def _refuse_wide(path: str, d: int) -> None:
+    """Raise ValueError if a few vectors of d numbers, which every algorithm has, exceed the memory."""
+    needed, free = 8.0 * LEAST_VECTORS * d, min(memory.available())
+    if needed > free:
+        found = f"{needed / 1e9:.3g} GB for {LEAST_VECTORS} vectors, and {free / 1e9:.3g} GB are available"
+        raise ValueError(f"{path}: a model of {d:,} features needs {found}; is the largest index right?")
 
 
 def _destination(total: int, source: Source, layout: RowLayout, seed: int, comm: Comm) -> Destination:
@@ -56,9 +68,14 @@ def _destination(total: int, source: Source, layout: RowLayout, seed: int, comm:
 
 
 def _read_and_send(
-    path: str, source: Source, partition: Partition, targets: list[Destination], comm: Comm
+    path: str,
+    source: Source,
+    partition: Partition,
+    targets: list[Destination],
+    dtype: type[np.floating],
+    comm: Comm,
 ) -> FileStatistics:
-    pieces = check_pieces(path, source.pieces(PIECE))
+    pieces = check_pieces(path, source.pieces(PIECE), dtype)
     found = FileStatistics(features=source.features or 0)
     while True:
         with comm.agree_on_errors():

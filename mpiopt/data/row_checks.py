@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.seal import DamagedFile
 from mpiopt.data.formats.base import RawRows
 from mpiopt.data.row_formats import without_zeros
-from mpiopt.data.shard import CsrRows, Vector
+from mpiopt.data.shard import CsrRows, Rows, Vector
 from mpiopt.kernels import row_moves
 
 # Rows are stored dense if this fraction of their entries, or more, is nonzero. On short rows, of few columns, the
 # dense kernels win earlier (measured).
 DENSE, DENSE_SHORT = 0.25, 0.08
 SHORT = 128  # columns
+FLOAT32_LIMIT = float(
+    np.nextafter(float(np.finfo(np.float32).max) * (1.0 + 2.0**-25), 0.0)
+)  # the last to be rounded down
+BEYOND_FLOAT32 = "float32 holds numbers up to 3.4e+38: leave out --float32, or divide the column"
 
 
 @dataclass(eq=False)
@@ -64,17 +70,49 @@ class FileStatistics:
         return self.nonzeros >= (DENSE_SHORT if columns <= SHORT else DENSE) * columns * total
 
 
-def check_pieces(path: str, pieces: Iterator[RawRows]) -> Iterator[RawRows]:
-    """Yield the pieces; raise ValueError at a number that is not finite or a negative weight."""
+def check_pieces(path: str, pieces: Iterator[RawRows], dtype: type[np.floating] = np.float64) -> Iterator[RawRows]:
+    """Yield the pieces; raise ValueError at a number that is not finite in `dtype` or a negative weight."""
+    limit = FLOAT32_LIMIT if dtype == np.float32 else np.inf
     for piece in pieces:
         values = piece.rows.values if isinstance(piece.rows, CsrRows) else piece.rows
         if not np.isfinite(values).all():
-            raise ValueError(_describe_not_finite(path, piece))
+            raise ValueError(_describe(path, piece, ~np.isfinite(values)) + "; finite numbers are allowed")
+        if limit < max(values.max(initial=0.0), -values.min(initial=0.0)):
+            raise ValueError(f"{_describe(path, piece, np.abs(values) > limit)}; {BEYOND_FLOAT32}")
         if not np.isnan(piece.label).all():  # the file has labels
             _check_numbers(path, "label", piece.label, piece.start, -np.inf)
         if piece.weight is not None:
             _check_numbers(path, "weight", piece.weight, piece.start, 0)
         yield piece
+
+
+def refuse_changed(path: str, stated: str | None, found: FileStatistics) -> None:
+    """Raise ValueError if the content of all ranks' rows has not the checksum that the file states, if it does."""
+    checksum = f"{found.checksum:016x}"
+    if stated not in (None, checksum):
+        raise DamagedFile(f"{path}: is damaged: its content has checksum {checksum}; the file states {stated}")
+
+
+def rounded(pieces: Iterator[RawRows], dtype: type[np.floating]) -> Iterator[RawRows]:
+    """Yield the pieces with their values as a file of this type holds them."""
+    for piece in pieces:
+        if dtype == np.float64:
+            yield piece
+        elif isinstance(piece.rows, CsrRows):
+            values = piece.rows.values.astype(dtype).astype(np.float64)
+            yield replace(piece, rows=replace(piece.rows, values=values))
+        else:
+            yield replace(piece, rows=piece.rows.astype(dtype).astype(np.float64))
+
+
+def refuse_beyond_float32(rows: Rows) -> None:
+    """Raise ValueError, without the file's name, at a number, scaled already, that does not fit float32."""
+    values = rows.values
+    if values.dtype == np.float32 or max(values.max(initial=0.0), -values.min(initial=0.0)) <= FLOAT32_LIMIT:
+        return
+    at = int(np.argmax(np.abs(values) > FLOAT32_LIMIT))
+    column = rows.indices[at] if isinstance(rows, CsrRows) else at % rows.width
+    raise ValueError(f"feature {column + 1}: found {values.flat[at]:g} when scaled; {BEYOND_FLOAT32}")
 
 
 def _check_numbers(path: str, what: str, numbers: Vector, start: int, least: float) -> None:
@@ -85,12 +123,13 @@ def _check_numbers(path: str, what: str, numbers: Vector, start: int, least: flo
         raise ValueError(f"{path}, row {start + i + 1}: {what} {numbers[i]:g}; {allowed} are allowed")
 
 
-def _describe_not_finite(path: str, piece: RawRows) -> str:
+def _describe(path: str, piece: RawRows, wrong: NDArray[np.bool_]) -> str:
+    """Return the place and the value of the first number that is wrong."""
     if isinstance(piece.rows, CsrRows):
-        q = int(np.argmax(~np.isfinite(piece.rows.values)))
+        q = int(np.argmax(wrong))
         i = int(np.searchsorted(piece.rows.indptr, q, side="right")) - 1
         column, value = int(piece.rows.indices[q]), piece.rows.values[q]
     else:
-        i, column = (int(x) for x in np.argwhere(~np.isfinite(piece.rows))[0])
+        i, column = (int(x) for x in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
         value = piece.rows[i, column]
-    return f"{path}, row {piece.start + i + 1}, feature {column + 1}: found {value:g}; finite numbers are allowed"
+    return f"{path}, row {piece.start + i + 1}, feature {column + 1}: found {value:g}"

@@ -104,7 +104,10 @@ def set_intercept(rows: Rows, d: int) -> Rows:
 
 
 def to_float32(rows: Rows) -> Rows:
-    """Convert rows to float32; dense ones in their own memory, which overwrites them."""
+    """Convert rows to float32; dense ones in their own memory, which overwrites them.
+
+    A value that does not fit becomes infinite: `refuse_beyond_float32` comes first.
+    """
     if rows.values.dtype == np.float32:
         return rows
     if isinstance(rows, CsrRows):

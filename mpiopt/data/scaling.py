@@ -109,6 +109,26 @@ def apply(kind: str, rows: Rows, mean: Vector, scale: Vector) -> None:
         rows.values[:, : len(mean)] /= scale
 
 
+def weight_factor(weight: Vector, total: int, comm: Comm) -> float:
+    """Return the factor that makes the mean of `total` weights 1, the same bits on any number of ranks; collective.
+
+    Raises
+    ------
+    ValueError
+        If all weights are zero, or their sum is too large or too small for the factor to be finite.
+    """
+    largest = float(comm.max(np.array([weight.max(initial=0.0)]))[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = total_weight(weight, comm)
+        factor = float(np.divide(total, whole)) if whole > 0 else np.inf
+    if largest == 0:
+        raise ValueError("all weights are zero; at least one must be above")
+    if not (np.isfinite(whole) and np.isfinite(factor)):
+        size = "large" if largest > 1 else "small"
+        raise ValueError(f"the weights are too {size}: the largest is {largest:g}; only their ratios matter")
+    return factor
+
+
 def total_weight(weight: Vector, comm: Comm) -> float:
     """Return the sum of the weights of all ranks, the same bits on any number of ranks; collective."""
     return float(exact_sums(DenseRows(weight[:, None]), np.zeros(1), 1, comm)[0])

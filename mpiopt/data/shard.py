@@ -53,7 +53,7 @@ class CsrRows:
     indptr : ndarray of int64, shape (n + 1,)
         The entries of row i stand at `indptr[i]` … `indptr[i + 1] - 1`.
     indices : ndarray of int32, shape (nonzeros,)
-        Columns from 0, ascending within a row.
+        Columns from 0, ascending within a row, each at most once: kernels count on that.
     values : ndarray of float32 or float64, shape (nonzeros,)
         The entries.
     width : int
@@ -110,6 +110,11 @@ class Shard:
         Number of features, d, without intercept and padding.
     intercept : bool
         Whether column `features` is constant 1; it is not penalised.
+    column_scale : ndarray of float64, shape (features,), optional
+        By what each column was divided for the algorithms alone (`mpiopt.data.coordinates`): the penalty is on the
+        weight divided by it. None: by 1.
+    weight_unit : float
+        By what `weight` is multiplied to give the weights as they were given.
 
     Examples
     --------
@@ -128,6 +133,8 @@ class Shard:
     total: int
     features: int
     intercept: bool = False
+    column_scale: Vector | None = None
+    weight_unit: float = 1.0
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -5,7 +5,7 @@ numba ignores these annotations: it compiles a kernel for the arrays of its firs
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,3 +19,18 @@ Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 Symbols = NDArray[np.unsignedinteger[Any]]  # of any width
 Scalar = Any  # a number inside a kernel, of a type that numba infers
+
+
+class CsrArrays(NamedTuple):
+    """Rows in compressed sparse form; the columns of a row are distinct."""
+
+    indptr: NDArray[np.int64]  # (n + 1,)
+    indices: NDArray[np.int32]  # (nonzeros,) columns
+    values: NDArray[Any]  # (nonzeros,) float32 or float64
+
+
+class Labels(NamedTuple):
+    """What the loss needs of each row beside its margins."""
+
+    y: NDArray[np.float64]  # (n,) labels
+    weight: NDArray[np.float64]  # (n,) s_i

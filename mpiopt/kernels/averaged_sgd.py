@@ -16,12 +16,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from mpiopt.kernels.compressors import SKETCH, apply
+from mpiopt.kernels.compressors import apply
+from mpiopt.kernels.kernel_cache import njit
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; infinities and NaN keep their meaning
+SKETCH = 5  # the number of the sketch, after those of `mpiopt.kernels.compressors`
 HELD_STEPS = 1000  # of `second_moments`: the variance of the noise is exact in so many steps of each e-fold
 Vector = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ Vector = NDArray[np.float64]
 class SgdMethod(NamedTuple):
     """The compressor and the step sizes of a run."""
 
-    kind: int  # number of the compressor in `mpiopt.kernels.compressors`
+    kind: int  # number of the compressor in `mpiopt.kernels.compressors`, or SKETCH
     option: float  # its parameter
     gamma: float  # γ
     rate: float  # α of the memories; 0: no memories
@@ -51,6 +52,15 @@ class SketchDraws(NamedTuple):
 
     normals: Vector  # (K, N, d) standard normal
     parts: Vector  # (K, N) Beta(h/2, (d − h)/2)
+
+
+class MomentRecursion(NamedTuple):
+    """η ← (1 − γλ) η + γ ξ with Var ξ = noise + growth E η², in the eigen-directions of H."""
+
+    gamma: float  # γ
+    curve: Vector  # (d,) λ
+    noise: Vector  # (d,)
+    growth: Vector  # (d, d)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -84,13 +94,14 @@ def _sketch(g: Vector, rank: float, normal: Vector, part: float, out: Vector) ->
 
 @njit(cache=True, nogil=True)
 def compress(
-    kind: int, option: float, g: Vector, seed: int, scratch: Vector, normal: Vector, part: float, out: Vector
+    g: Vector, method: SgdMethod, iterate: SgdIterate, draws: SketchDraws, k: int, i: int, out: Vector
 ) -> None:
-    """Write C(g), (d,), to `out`; `normal` (d,) and `part` are the random numbers of a sketch."""
-    if kind == SKETCH:
-        _sketch(g, option, normal, part, out)
+    """Write C(g), shape (d,), of client i in step k to `out`."""
+    if method.kind == SKETCH:
+        _sketch(g, method.option, draws.normals[k, i], draws.parts[k, i], out)
     else:
-        apply(kind, option, g, seed, out, scratch)
+        apply(method.kind, method.option, g, iterate.seed[0], out, iterate.scratch)
+    iterate.seed[0] += 1
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -151,22 +162,18 @@ def stream_steps(x: Vector, y: Vector, method: SgdMethod, iterate: SgdIterate, d
     draws
         Random numbers for the K steps.
     """
-    kind, option, gamma, rate, done = method
-    w, mean, memory, seed, scratch = iterate
-    normals, parts = draws
+    w, memory, rate = iterate.w, iterate.memory, method.rate
     clients, d = x.shape[1], len(w)
-    g, sent, total, spare = np.empty(d), np.empty(d), np.empty(d), np.empty(0)
+    g, sent, total = np.empty(d), np.empty(d), np.empty(d)
     for k in range(len(x)):
         total[:] = 0.0
         for i in range(clients):
             _batch_gradient(x[k, i], y[k, i], w, g)
             if rate > 0.0:
                 g -= memory[i]
-            normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
-            compress(kind, option, g, seed[0], scratch, normal, part, sent)
-            seed[0] += 1
+            compress(g, method, iterate, draws, k, i, sent)
             _send(memory[i], rate, total, sent)
-        _move(w, mean, total, gamma / clients, done + k + 1)
+        _move(w, iterate.mean, total, method.gamma / clients, method.done + k + 1)
 
 
 @njit(cache=True, nogil=True)
@@ -186,31 +193,23 @@ def whole_gradient_steps(
     method, iterate, draws
         As in `stream_steps`.
     """
-    kind, option, gamma, rate, done = method
-    w, mean, memory, seed, scratch = iterate
-    normals, parts = draws
+    w, memory, rate = iterate.w, iterate.memory, method.rate
     clients, d = len(targets), len(w)
-    common, g, sent, total, spare = np.empty(d), np.empty(d), np.empty(d), np.empty(d), np.empty(0)
+    common, g, sent, total = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
     for k in range(steps):
         total[:] = 0.0
         _whole_gradient(h, w, common)
         for i in range(clients):
             for j in range(d):
                 g[j] = common[j] - targets[i, j] - (memory[i, j] if rate > 0.0 else 0.0)
-            normal, part = (normals[k, i], parts[k, i]) if len(parts) else (spare, 0.0)
-            compress(kind, option, g, seed[0], scratch, normal, part, sent)
-            seed[0] += 1
+            compress(g, method, iterate, draws, k, i, sent)
             _send(memory[i], rate, total, sent)
-        _move(w, mean, total, gamma / clients, done + k + 1)
+        _move(w, iterate.mean, total, method.gamma / clients, method.done + k + 1)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def second_moments(
-    begin: int, end: int, gamma: float, curve: Vector, noise: Vector, growth: Vector, state: Vector, now: Vector
-) -> None:
+def second_moments(begin: int, end: int, recursion: MomentRecursion, state: Vector, now: Vector) -> None:
     """Advance E η², E ηA and E A² of each eigen-direction from step `begin` to step `end`, A the sum of all η so far.
-
-    η ← (1 − γλ) η + γ ξ,  A ← A + η,  Var ξ = noise + growth E η².
 
     Var ξ is computed in each of the first HELD_STEPS steps, and HELD_STEPS times in each e-fold of steps later.
     Directions that move faster are in equilibrium.
@@ -219,17 +218,14 @@ def second_moments(
     ----------
     begin, end
         Numbers of the first step and of the step after the last.
-    gamma
-        γ.
-    curve
-        λ, shape (d,).
-    noise, growth
-        Shapes (d,) and (d, d).
+    recursion
+        How η changes.
     state
         E η², E ηA, E A², shape (3, d); changed in place.
     now
         Var ξ, shape (d,); changed in place.
     """
+    gamma, curve, noise, growth = recursion
     keep = 1.0 - gamma * curve
     for k in range(begin, end):
         if k % (1 + k // HELD_STEPS) == 0:

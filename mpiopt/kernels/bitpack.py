@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Bytes, Symbols, Words
+from mpiopt.kernels.kernel_cache import njit
 
 BYTE = 8  # widths up to it have symbols of one byte and a fast path
 

@@ -1,4 +1,4 @@
-"""C(x) inside a compiled loop, without bytes: the six compressors of Philippenko and Dieuleveut (2024).
+"""C(x) inside a compiled loop, without bytes: five compressors of Philippenko and Dieuleveut (2024).
 
 Each has the distribution of the class of the same name in `mpiopt.compress.compressors`, and draws the same for the
 same seed. The results differ by the rounding to float32 in a message. All have the signature
@@ -10,8 +10,9 @@ draws are independent.
     QUANTISED      levels s; 2-norm over the vector              ‖x‖/s (⌊s x_i/‖x‖ + u_i⌋), u uniform in [0, 1)
     SPARSIFIED     share p                                       x_i/p with probability p, each coordinate by itself
     RAND_K         k                                             (d/k) x on k coordinates
-    SKETCH         h                                             (d/h) Q Qᵀ x, Q a Haar basis of h dimensions
     PARTICIPATION  share p                                       x/p with probability p
+
+The sixth, the sketch, is in `mpiopt.kernels.averaged_sgd`, where a law of few numbers replaces the projector.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Vector
-from mpiopt.kernels.haar import reflections, rotate, rotate_back
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_subsets import floyd
 from mpiopt.kernels.random_words import key_of, uniform
 
-NONE, QUANTISED, SPARSIFIED, RAND_K, SKETCH, PARTICIPATION = range(6)
+NONE, QUANTISED, SPARSIFIED, RAND_K, PARTICIPATION = range(5)
 
 
 def scratch(number: int, parameter: float, d: int) -> Vector:
@@ -41,8 +41,7 @@ def scratch(number: int, parameter: float, d: int) -> Vector:
     d : int
         Length of the vectors.
     """
-    sizes = {RAND_K: (d + 63) // 64 + int(parameter), SKETCH: int(parameter) * d}
-    return np.zeros(sizes.get(number, 0))
+    return np.zeros((d + 63) // 64 + int(parameter) if number == RAND_K else 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -85,22 +84,6 @@ def rand_k(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sketch(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
-    """Project x on a random subspace of h dimensions."""
-    d, h = len(x), np.int64(parameter)
-    v = scratch[: h * d].reshape(h, d)
-    reflections(seed, v)
-    for i in range(d):
-        out[i] = x[i]
-    rotate(v, out)
-    for i in range(h):
-        out[i] *= d / h
-    for i in range(h, d):
-        out[i] = 0.0
-    rotate_back(v, out)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def participation(parameter: float, x: Vector, seed: int, out: Vector, scratch: Vector) -> None:
     """Keep all of x with probability p, else nothing."""
     factor = 1.0 / parameter if uniform(key_of(seed), 0) < parameter else 0.0
@@ -131,8 +114,6 @@ def apply(number: int, parameter: float, x: Vector, seed: int, out: Vector, scra
         sparsified(parameter, x, seed, out, scratch)
     elif number == RAND_K:
         rand_k(parameter, x, seed, out, scratch)
-    elif number == SKETCH:
-        sketch(parameter, x, seed, out, scratch)
     elif number == PARTICIPATION:
         participation(parameter, x, seed, out, scratch)
     else:

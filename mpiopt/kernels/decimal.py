@@ -7,9 +7,9 @@ Clinger's fast path, then the algorithm of Eisel and Lemire (D. Lemire, "Number 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.bits import float_of, load_byte
+from mpiopt.kernels.kernel_cache import njit
 
 LOWEST, HIGHEST = -342, 308  # powers of ten beyond which a 19-digit number is 0 or infinite
 VALID = 0

@@ -8,9 +8,9 @@ block, now in the cache, is added to the gradient. Rows past the end repeat the 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Matrix, Values, Vector
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.loss_block import FAST, call_block, prefetch
 
 BLOCK = 8  # rows whose margins are computed side by side

@@ -10,8 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mpiopt.kernels.kernel_cache import njit
 
 Vector = NDArray[np.float64]
 Exponents = NDArray[np.int64]  # (d,), of two

@@ -12,10 +12,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Matrix, Scalar, Vector
 from mpiopt.kernels.bits import bits_of, float_of
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_words import key_of, word
 
 _ONE, _HALF_UP = np.uint64(1023 << 52), np.uint64(0x95F6400000000)  # the latter carries mantissas from √2 on to 2

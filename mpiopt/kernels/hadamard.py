@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Scalar, Vector
 from mpiopt.kernels.bits import float_of
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_words import key_of, word
 
 LONGEST = 4096  # numbers of a window: what the first-level cache holds

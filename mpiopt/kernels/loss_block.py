@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.extending import intrinsic
 
 from mpiopt.kernels.bits import float_of
+from mpiopt.kernels.kernel_cache import cfunc
 
 BlockFunction = Callable[[Any, Any, Any, int, int], None]
 
@@ -46,8 +47,7 @@ def address(function: BlockFunction) -> int:
     """
     with _compiling:
         if function not in _compiled:
-            compiler = cfunc(_SIGNATURE, cache=True, fastmath=EXACT, error_model="numpy")
-            _compiled[function] = compiler(function)
+            _compiled[function] = cfunc(_SIGNATURE, function, fastmath=EXACT, error_model="numpy")
         return int(_compiled[function].address)
 
 
@@ -126,8 +126,11 @@ def log1p_unit(e: float) -> float:
     q = s * s
     q2 = q * q
     q4 = q2 * q2
-    a = (1.0 + q / 3) + q2 * (1 / 5 + q / 7) + q4 * ((1 / 9 + q / 11) + q2 * (1 / 13 + q / 15))
-    b = (1 / 17 + q / 19) + q2 * (1 / 21 + q / 23) + q4 * ((1 / 25 + q / 27) + q2 * (1 / 29 + q / 31))
+    # Products with constants: a division costs as much as the rest.
+    low = (1.0 + q * (1 / 3)) + q2 * (1 / 5 + q * (1 / 7))
+    a = low + q4 * ((1 / 9 + q * (1 / 11)) + q2 * (1 / 13 + q * (1 / 15)))
+    top = (1 / 25 + q * (1 / 27)) + q2 * (1 / 29 + q * (1 / 31))
+    b = (1 / 17 + q * (1 / 19)) + q2 * (1 / 21 + q * (1 / 23)) + q4 * top
     return 2.0 * s * (a + (q4 * q4) * b)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mpiopt.kernels.arrays import Integers, Scalar
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_words import mixed
 
 Starts = NDArray[np.int64]

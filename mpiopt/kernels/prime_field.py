@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mpiopt.kernels.kernel_cache import njit
 
 P = (1 << 61) - 1
 Residues = NDArray[np.uint64]  # (d,)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Integers, Scalar, Vector, Words
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_words import below, key_of, uniform
 
 _ONE, _LOW = np.uint64(1), 63

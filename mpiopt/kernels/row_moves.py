@@ -7,8 +7,8 @@ exists for both, the two give the same result for the same content.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_words import mixed
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -126,6 +126,22 @@ def gather(order, indptr, indices, values, starts, out_indices, out_values):  # 
         for k in range(len(of_row)):  # slices indexed from 0: LLVM makes the loop a copy
             to[k] = of_row[k]
             to_values[k] = of_values[k]
+
+
+@njit(cache=True, nogil=True)
+def copy_dense(order, x, out):  # type: ignore[no-untyped-def]
+    """Copy rows order[0], order[1] … of x to `out`, which may be wider; return whether all are finite.
+
+    One pass: to look at the copies afterwards would read them from memory again.
+    """
+    finite = True
+    for i in range(len(order)):
+        row, to, rest = x[order[i]], out[i], 0.0
+        for k in range(len(row)):
+            to[k] = row[k]
+            rest += abs(row[k] - row[k])  # nan where the number is nan or infinite, else 0
+        finite &= rest == 0.0
+    return finite
 
 
 @njit(cache=True, nogil=True)

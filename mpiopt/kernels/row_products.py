@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.arrays import Columns, Integers, Matrix, Values, Vector
-from mpiopt.kernels.csr import place
+from mpiopt.kernels.csr import entry, place
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.loss_block import EXACT, FAST
 
 
@@ -39,8 +39,8 @@ def columns_dense(x: Values, c: Vector, out: Vector) -> None:
 @njit(fastmath=EXACT, error_model="numpy")
 def _term(indices: Columns, values: Values, column: Vector, p: int) -> Any:
     """Compute column_j x_ij² of one stored number."""
-    value = np.float64(values[p])
-    return value * value * column[place(indices[p], 1, 0)]
+    value = np.float64(entry(values, p))
+    return value * value * column[place(entry(indices, p), 1, 0)]
 
 
 @njit(fastmath=EXACT, cache=True, nogil=True, error_model="numpy")
@@ -66,15 +66,15 @@ def columns_csr(indptr: Integers, indices: Columns, values: Values, c: Vector, o
     for i in range(len(c)):
         one = c[i]
         for p in range(indptr[i], indptr[i + 1]):
-            value = np.float64(values[p])
-            out[place(indices[p], 1, 0)] += one * value * value
+            value = np.float64(entry(values, p))
+            out[place(entry(indices, p), 1, 0)] += one * value * value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def count(indices: Columns, out: Integers) -> None:
     """Add to out[j] how often j is among the indices; out (width,)."""
     for p in range(len(indices)):
-        out[place(indices[p], 1, 0)] += 1
+        out[place(entry(indices, p), 1, 0)] += 1
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
@@ -82,9 +82,9 @@ def gram_csr(indptr: Integers, indices: Columns, values: Values, c: Vector, out:
     """Add the upper triangle of Σ c_i x_i x_iᵀ to `out` (width, width); c (n,)."""
     for i in range(len(c)):
         for p in range(indptr[i], indptr[i + 1]):
-            one = c[i] * values[p]
+            one, j = c[i] * entry(values, p), place(entry(indices, p), 1, 0)
             for q in range(p, indptr[i + 1]):
-                out[indices[p], indices[q]] += one * values[q]
+                out[j, place(entry(indices, q), 1, 0)] += one * entry(values, q)
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")

@@ -12,22 +12,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mpiopt.kernels.arrays import CsrArrays as CsrArrays  # re-exported: the kernels of SAGA take both
+from mpiopt.kernels.arrays import Labels as Labels
 from mpiopt.kernels.loss_block import FAST
-
-
-class CsrArrays(NamedTuple):
-    """Rows in compressed sparse form."""
-
-    indptr: NDArray[np.int64]  # (n + 1,)
-    indices: NDArray[np.int32]  # (nonzeros,) columns
-    values: NDArray[Any]  # (nonzeros,) float32 or float64
-
-
-class Labels(NamedTuple):
-    """What the loss needs of each row beside its margins."""
-
-    y: NDArray[np.float64]  # (n,) labels
-    weight: NDArray[np.float64]  # (n,) s_i
 
 
 class BlockSteps(NamedTuple):
@@ -39,11 +26,18 @@ class BlockSteps(NamedTuple):
 
 
 class ColumnPenalty(NamedTuple):
-    """An elastic net on the columns before `features`; the others, intercept and padding, have no penalty."""
+    """An elastic net with strengths of each column; intercept and padding have 0."""
 
-    features: int
-    ridge: float  # l2
-    threshold: float  # l1
+    ridge: NDArray[np.float64]  # (width,) l2 rate², with the rate of the column (`Objective.rate`)
+    threshold: NDArray[np.float64]  # (width,) l1 rate
+    sharp: bool  # whether a threshold is above 0
+
+
+class Strengths(NamedTuple):
+    """An elastic net whose column j has the ridge l2 rate_j² and the threshold l1 rate_j; its record has the rate."""
+
+    l2: float
+    l1: float
 
 
 class ColumnIterate(NamedTuple):

@@ -17,43 +17,47 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from mpiopt.kernels.csr import margin, place
+from mpiopt.kernels.csr import entry, place
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.loss_block import FAST, call_block, exponential, prefetch
-from mpiopt.kernels.saga_blocks import BlockSteps, ColumnPenalty, CsrArrays, Labels, update_table
+from mpiopt.kernels.saga_blocks import BlockSteps, CsrArrays, Labels, Strengths, update_table
+from mpiopt.kernels.short_rows import GROUP, dot_records_of_four
 
 BLOCK = 8
 AHEAD = 8  # rows: so far ahead the records of a row's columns are prefetched, and the row itself twice as far
 
-# Records of saga_sparse: pairs (w, average) of each output, then step_j and the share of average, ridge and
-# threshold that one nonzero stands for.
-STEP, PULL = 0, 1
-# Records of saga_lazy: triples (w, average, u) of each output, then step_j, 1 - step_j ridge_j, its logarithm, and
-# the step that the column has reached. With one output they are padded to a cache line.
-DECAY, LOG_DECAY, REACHED = 1, 2, 3
+# Records of saga_sparse: pairs (w, average) of each output, then step_j, and a pair of float32 numbers in the place
+# of one float64: `often` and rate_j. One nonzero moves w by step_j often_j times what average, ridge and threshold
+# ask for in a step. With one output a record so takes half a cache line. Rates are numbers that float32 holds
+# (`mpiopt.data.coordinates`); the rounding of `often` moves no fixed point: it is a factor on what vanishes there.
+STEP, PAIR = 0, 1
+# Records of saga_lazy: triples (w, average, u) of each output, then step_j, 1 - step_j ridge_j, its logarithm, the
+# step that the column has reached, and rate_j. With one output they fill a cache line.
+DECAY, LOG_DECAY, REACHED, RATE = 1, 2, 3, 4
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_row(indptr: Any, indices: Any, values: Any, i: int) -> None:
     """Ask for the cache lines of row i."""
-    for p in range(indptr[i], indptr[i + 1], 16):
+    first, end = entry(indptr, i), entry(indptr, i + 1)
+    for p in range(first, end, 16):
         prefetch(indices, p)
-    for p in range(indptr[i], indptr[i + 1], 64 // values.itemsize):
+    for p in range(first, end, 64 // values.itemsize):
         prefetch(values, p)
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _prefetch_records(indptr: Any, indices: Any, records: Any, i: int) -> None:
     """Ask for the cache lines of the records of row i."""
-    size = records.shape[1]
+    size, first, end = records.shape[1], entry(indptr, i), entry(indptr, i + 1)
     if size <= 8:
-        for p in range(indptr[i], indptr[i + 1]):
-            prefetch(records, np.int64(indices[p]) * size)
+        for p in range(first, end):
+            prefetch(records, np.int64(entry(indices, p)) * size)
         return
-    for p in range(indptr[i], indptr[i + 1]):
+    for p in range(first, end):
         for q in range(0, size, 8):
-            prefetch(records, np.int64(indices[p]) * size + q)
+            prefetch(records, np.int64(entry(indices, p)) * size + q)
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -83,34 +87,45 @@ def _soft(x: float, cut: float) -> float:
     return x - min(max(x, -cut), cut)
 
 
+@njit(fastmath=FAST, error_model="numpy", inline="always")
+def _margin(indptr: Any, indices: Any, values: Any, flat: Any, i: int) -> Any:
+    """Return w x_i for one output, whose records have four numbers."""
+    first, end, total = entry(indptr, i), entry(indptr, i + 1), 0.0
+    if end <= len(indices) - GROUP + 1:
+        total = dot_records_of_four(indices, values, flat, first, end)
+    else:
+        for p in range(first, end):
+            total += entry(values, p) * flat[place(entry(indices, p), 4, 0)]
+    return total
+
+
 @njit(fastmath=FAST, error_model="numpy")
 def _scatter_one(
-    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, steps: BlockSteps, penalty: ColumnPenalty
+    indptr: Any, indices: Any, values: Any, flat: Any, halves: Any, i: int, e: float, steps: BlockSteps, l2: float
 ) -> None:
     """Make the part of row i in a step: one output, no threshold."""
-    features, ridge = penalty.features, penalty.ridge
     fresh, kept = steps.innovation * e, steps.share * e
-    for p in range(indptr[i], indptr[i + 1]):
-        j, x = indices[p], values[p]
-        w, average = flat[place(j, 4, 0)], flat[place(j, 4, 1)]
-        pulled = flat[place(j, 4, 3)] * (average + (ridge if j < features else 0.0) * w)
-        flat[place(j, 4, 0)] = w - flat[place(j, 4, 2)] * (fresh * x) - pulled
+    for p in range(entry(indptr, i), entry(indptr, i + 1)):
+        j, x = entry(indices, p), entry(values, p)
+        w, average, step = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 2)]
+        often, rate = np.float64(halves[place(j, 8, 6)]), np.float64(halves[place(j, 8, 7)])
+        flat[place(j, 4, 0)] = w - step * (fresh * x + often * (average + l2 * rate * rate * w))
         flat[place(j, 4, 1)] = average + kept * x
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _scatter_sharp(
-    indptr: Any, indices: Any, values: Any, flat: Any, i: int, e: float, steps: BlockSteps, penalty: ColumnPenalty
-) -> None:
+    indptr: Any, indices: Any, values: Any, flat: Any, halves: Any, i: int, e: float, steps: BlockSteps,
+    strengths: Strengths,
+) -> None:  # fmt: skip
     """Do as `_scatter_one` with a threshold."""
-    features, ridge, threshold = penalty.features, penalty.ridge, penalty.threshold
-    innovation, share = steps.innovation, steps.share
-    for p in range(indptr[i], indptr[i + 1]):
-        j, x = indices[p], values[p]
-        w, average, pull = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 3)]
-        inside = 1.0 if j < features else 0.0
-        moved = w - flat[place(j, 4, 2)] * (innovation * e * x) - pull * (average + inside * ridge * w)
-        flat[place(j, 4, 0)] = _soft(moved, inside * pull * threshold)
+    innovation, share, l2, l1 = steps.innovation, steps.share, strengths.l2, strengths.l1
+    for p in range(entry(indptr, i), entry(indptr, i + 1)):
+        j, x = entry(indices, p), entry(values, p)
+        w, average, step = flat[place(j, 4, 0)], flat[place(j, 4, 1)], flat[place(j, 4, 2)]
+        often, rate = np.float64(halves[place(j, 8, 6)]), np.float64(halves[place(j, 8, 7)])
+        moved = w - step * (innovation * e * x + often * (average + l2 * rate * rate * w))
+        flat[place(j, 4, 0)] = _soft(moved, step * often * l1 * rate)
         flat[place(j, 4, 1)] = average + share * e * x
 
 
@@ -119,43 +134,43 @@ def _margins(
     indptr: Any, indices: Any, values: Any, records: Any, k: int, count: int, near: int, z: Any, outputs: int
 ) -> None:
     """Put the margins of the block's rows into z; several outputs."""
-    n = len(indptr) - 1
+    n, size, flat = len(indptr) - 1, records.shape[1], records.reshape(records.size)
     for b in range(count):
         _prefetch_records(indptr, indices, records, min(near + b, n - 1))
         for c in range(outputs):
             total = 0.0
             for p in range(indptr[k + b], indptr[k + b + 1]):
-                total += values[p] * records[indices[p], 2 * c]
+                total += entry(values, p) * flat[place(entry(indices, p), size, 2 * c)]
             z[b * outputs + c] = total
 
 
 @njit(fastmath=FAST, error_model="numpy", inline="always")
 def _scatter(
-    indptr: Any, indices: Any, values: Any, records: Any, k: int, count: int, e: Any, steps: BlockSteps,
-    penalty: ColumnPenalty,
-) -> None:  # fmt: skip
+    rows: CsrArrays, records: Any, pairs: Any, k: int, count: int, e: Any, steps: BlockSteps, strengths: Strengths
+) -> None:
     """Make the step of the block's rows; several outputs."""
+    indptr, indices, values = rows.indptr, rows.indices, rows.values
     outputs = e.size // BLOCK
-    innovation, share = steps.innovation, steps.share
-    features, ridge, threshold = penalty.features, penalty.ridge, penalty.threshold
-    step_at, pull_at = 2 * outputs + STEP, 2 * outputs + PULL
+    innovation, share, l2, l1 = steps.innovation, steps.share, strengths.l2, strengths.l1
+    step_at, pair_at = 2 * outputs + STEP, 2 * (2 * outputs + PAIR)
     for b in range(count):
         for p in range(indptr[k + b], indptr[k + b + 1]):
-            j, x = indices[p], values[p]
-            step, pull = innovation * records[j, step_at], records[j, pull_at]
-            decay = ridge if j < features else 0.0
+            j, x = np.uint64(np.uint32(entry(indices, p))), entry(values, p)
+            step, pull = records[j, step_at], records[j, step_at] * pairs[j, pair_at]
+            rate = np.float64(pairs[j, pair_at + 1])
+            decay, cut = l2 * rate * rate, pull * l1 * rate
             for c in range(outputs):
                 w, average, u = records[j, 2 * c], records[j, 2 * c + 1], e[b * outputs + c] * x
-                w -= step * u + pull * (average + decay * w)
-                if threshold > 0.0 and j < features:
-                    w = _soft(w, pull * threshold)
+                w -= innovation * step * u + pull * (average + decay * w)
+                if cut > 0.0:
+                    w = _soft(w, cut)
                 records[j, 2 * c] = w
                 records[j, 2 * c + 1] = average + share * u
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def saga_sparse(
-    rows: CsrArrays, labels: Labels, table: Any, records: Any, starts: Any, steps: BlockSteps, penalty: ColumnPenalty,
+    rows: CsrArrays, labels: Labels, table: Any, records: Any, starts: Any, steps: BlockSteps, strengths: Strengths,
     slope_address: int,
 ) -> None:  # fmt: skip
     """Make one step of sparse SAGA for each block; changes table and records.
@@ -169,13 +184,13 @@ def saga_sparse(
     table : (n, outputs) float64 array
         Slope of each row at its last visit; changed in place.
     records : (width, 2 outputs + 2) float64 array
-        Of each column: w and average of each output, step, pull; changed in place.
+        Of each column: w and average of each output, step, the pair of `often` and rate; changed in place.
     starts : (steps,) int64 array
         First row of each step's block.
     steps : BlockSteps
         Rows of a block, and the factors of the step.
-    penalty : ColumnPenalty
-        Ridge and threshold.
+    strengths : Strengths
+        l2 and l1.
     slope_address : int
         Address of the loss's slope (`mpiopt.kernels.loss_block`).
     """
@@ -183,6 +198,8 @@ def saga_sparse(
     y, s, batch = labels.y, labels.weight, steps.batch
     n, outputs = len(y), table.shape[1]
     flat = records.reshape(records.size)
+    halves = flat.view(np.float32)
+    pairs = halves.reshape(records.shape[0], 2 * records.shape[1])
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
     for t in range(len(starts)):
         k = starts[t]
@@ -192,22 +209,18 @@ def saga_sparse(
             _margins(indptr, indices, values, records, k, count, near, z, outputs)
             call_block(slope_address, z, y, k, e, count, outputs)
             update_table(s, table, e, k, count, outputs)
-            _scatter(indptr, indices, values, records, k, count, e, steps, penalty)
+            _scatter(rows, records, pairs, k, count, e, steps, strengths)
             continue
-        # Half of the records before each phase, row by row: one long burst would stall the arithmetic.
+        # With one output records are not asked for ahead: on 500 to a million columns that took longer than it saved.
         for b in range(count):
-            if b % 2 == 0:
-                _prefetch_records(indptr, indices, records, min(near + b, n - 1))
-            z[b] = margin(indptr, indices, values, flat, 4, k + b)
+            z[b] = _margin(indptr, indices, values, flat, k + b)
         call_block(slope_address, z, y, k, e, count, outputs)
         update_table(s, table, e, k, count, outputs)
         for b in range(count):
-            if b % 2 == 1:
-                _prefetch_records(indptr, indices, records, min(near + b, n - 1))
-            if penalty.threshold > 0.0:
-                _scatter_sharp(indptr, indices, values, flat, k + b, e[b], steps, penalty)
+            if strengths.l1 > 0.0:
+                _scatter_sharp(indptr, indices, values, flat, halves, k + b, e[b], steps, strengths)
             else:
-                _scatter_one(indptr, indices, values, flat, k + b, e[b], steps, penalty)
+                _scatter_one(indptr, indices, values, flat, halves, k + b, e[b], steps, strengths.l2)
 
 
 @njit(fastmath=FAST, error_model="numpy")
@@ -251,27 +264,29 @@ def _caught_up(w: float, drift: float, m: float, decay: float, log_decay: float,
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _catch_up(records: Any, j: int, outputs: int, t: float, threshold: float) -> None:
+def _catch_up(records: Any, j: int, outputs: int, t: float, l1: float) -> None:
     """Bring column j to the start of step t."""
     tail = 3 * outputs
     missed = t - records[j, tail + REACHED]
     if missed > 0.0:
         step, decay, log_decay = records[j, tail], records[j, tail + DECAY], records[j, tail + LOG_DECAY]
+        cut = step * l1 * records[j, tail + RATE]
         for c in range(outputs):
             drift = step * records[j, 3 * c + 1]
-            records[j, 3 * c] = _caught_up(records[j, 3 * c], drift, missed, decay, log_decay, step * threshold)
+            records[j, 3 * c] = _caught_up(records[j, 3 * c], drift, missed, decay, log_decay, cut)
         records[j, tail + REACHED] = t
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _move(records: Any, j: int, outputs: int, t: float, threshold: float, innovation: float, share: float) -> None:
+def _move(records: Any, j: int, outputs: int, t: float, l1: float, innovation: float, share: float) -> None:
     """Make step t for column j: once, however many rows of the block have it."""
     tail = 3 * outputs
     if records[j, tail + REACHED] == t:
         step, decay = records[j, tail], records[j, tail + DECAY]
+        cut = step * l1 * records[j, tail + RATE]
         for c in range(outputs):
             average, u = records[j, 3 * c + 1], records[j, 3 * c + 2]
-            records[j, 3 * c] = _soft(decay * records[j, 3 * c] - step * (innovation * u + average), step * threshold)
+            records[j, 3 * c] = _soft(decay * records[j, 3 * c] - step * (innovation * u + average), cut)
             records[j, 3 * c + 1] = average + share * u
             records[j, 3 * c + 2] = 0.0
         records[j, tail + REACHED] = t + 1.0
@@ -279,23 +294,23 @@ def _move(records: Any, j: int, outputs: int, t: float, threshold: float, innova
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")
 def saga_lazy(
-    rows: CsrArrays, labels: Labels, table: Any, records: Any, starts: Any, steps: BlockSteps, penalty: ColumnPenalty,
+    rows: CsrArrays, labels: Labels, table: Any, records: Any, starts: Any, steps: BlockSteps, strengths: Strengths,
     slope_address: int,
 ) -> None:  # fmt: skip
     """Make one step for each block, each column when it is next met; changes table and records.
 
     Parameters
     ----------
-    rows, labels, table, starts, steps, penalty, slope_address
+    rows, labels, table, starts, steps, strengths, slope_address
         See `saga_sparse`; the ridge is in the records.
-    records : (width, 3 outputs + 4) float64 array
-        Of each column: w, average and u of each output, step, 1 − step ridge, its logarithm, the step reached;
-        changed in place.
+    records : (width, 3 outputs + 5) float64 array
+        Of each column: w, average and u of each output, step, 1 − step ridge, its logarithm, the step reached,
+        rate; changed in place.
     """
     indptr, indices, values = rows.indptr, rows.indices, rows.values
     y, s, batch = labels.y, labels.weight, steps.batch
     n, outputs = len(y), table.shape[1]
-    features, threshold = penalty.features, penalty.threshold
+    l1 = strengths.l1
     z, e = np.empty(BLOCK * outputs), np.empty(BLOCK * outputs)
     for t in range(len(starts)):
         k = starts[t]
@@ -305,21 +320,19 @@ def saga_lazy(
         for b in range(count):
             _prefetch_records(indptr, indices, records, min(near + b, n - 1))
             for p in range(indptr[k + b], indptr[k + b + 1]):
-                j = indices[p]
-                _catch_up(records, j, outputs, float(t), threshold if j < features else 0.0)
+                j = entry(indices, p)
+                _catch_up(records, j, outputs, float(t), l1)
                 for c in range(outputs):
-                    z[b * outputs + c] += values[p] * records[j, 3 * c]
+                    z[b * outputs + c] += entry(values, p) * records[j, 3 * c]
         call_block(slope_address, z, y, k, e, count, outputs)
         update_table(s, table, e, k, count, outputs)
         for b in range(count):
             for p in range(indptr[k + b], indptr[k + b + 1]):
                 for c in range(outputs):
-                    records[indices[p], 3 * c + 2] += e[b * outputs + c] * values[p]
+                    records[entry(indices, p), 3 * c + 2] += e[b * outputs + c] * entry(values, p)
         for b in range(count):
             for p in range(indptr[k + b], indptr[k + b + 1]):
-                j = indices[p]
-                _move(
-                    records, j, outputs, float(t), threshold if j < features else 0.0, steps.innovation, steps.share
-                )
+                j = entry(indices, p)
+                _move(records, j, outputs, float(t), l1, steps.innovation, steps.share)
     for j in range(records.shape[0]):
-        _catch_up(records, j, outputs, float(len(starts)), threshold if j < features else 0.0)
+        _catch_up(records, j, outputs, float(len(starts)), l1)

@@ -4,7 +4,7 @@ One step with the block B of rows k … k + batch - 1 (the last block may be sho
 
     Δ_i = s_i loss'(w x_i) - table_i,   table_i += Δ_i   for i in B
     u = Σ_{i in B} Δ_i x_iᵀ
-    w_j ← prox_{step_j threshold}(w_j - step_j (innovation u_j + average_j + ridge w_j))
+    w_j ← prox_{step_j threshold_j}(w_j - step_j (innovation u_j + average_j + ridge_j w_j))
     average_j += share u_j
 """
 
@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.dense import BLOCK, margins, prefetch_rows
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.loss_block import FAST, call_block, prefetch
 from mpiopt.kernels.saga_blocks import BlockSteps, ColumnIterate, ColumnPenalty, Labels, update_table
 
@@ -35,12 +35,12 @@ def _move(
     e4, e5, e6, e7 = e[4 * outputs + c], e[5 * outputs + c], e[6 * outputs + c], e[7 * outputs + c]
     x0, x1, x2, x3, x4, x5, x6, x7 = x[k], x[i1], x[i2], x[i3], x[i4], x[i5], x[i6], x[i7]
     weights, mean, step = iterate.w[c], iterate.average[c], iterate.step
-    features, ridge, innovation, share = penalty.features, penalty.ridge, steps.innovation, steps.share
+    ridge, innovation, share = penalty.ridge, steps.innovation, steps.share
     for j in range(x.shape[1]):
         low = e0 * x0[j] + e1 * x1[j] + e2 * x2[j] + e3 * x3[j]
         u = low + (e4 * x4[j] + e5 * x5[j] + e6 * x6[j] + e7 * x7[j])
         old, wj = mean[j], weights[j]
-        weights[j] = wj - step[j] * (innovation * u + old + (ridge if j < features else 0.0) * wj)
+        weights[j] = wj - step[j] * (innovation * u + old + ridge[j] * wj)
         mean[j] = old + share * u
 
 
@@ -50,20 +50,20 @@ def _move_one(
 ) -> None:
     """Do as `_move` with the single row k."""
     row, weights, mean, step = x[k], iterate.w[c], iterate.average[c], iterate.step
-    features, ridge, innovation, share = penalty.features, penalty.ridge, steps.innovation, steps.share
+    ridge, innovation, share = penalty.ridge, steps.innovation, steps.share
     for j in range(x.shape[1]):
         u = e * row[j]
         old, wj = mean[j], weights[j]
-        weights[j] = wj - step[j] * (innovation * u + old + (ridge if j < features else 0.0) * wj)
+        weights[j] = wj - step[j] * (innovation * u + old + ridge[j] * wj)
         mean[j] = old + share * u
 
 
 @njit(fastmath=FAST, error_model="numpy")
 def _soften(iterate: ColumnIterate, c: int, penalty: ColumnPenalty) -> None:
-    """Soft-threshold w[c] by step_j threshold in the columns with a penalty."""
-    weights = iterate.w[c]
-    for j in range(min(penalty.features, weights.size)):
-        cut = iterate.step[j] * penalty.threshold
+    """Soft-threshold w[c] by step_j threshold_j."""
+    weights, step, threshold = iterate.w[c], iterate.step, penalty.threshold
+    for j in range(weights.size):
+        cut = step[j] * threshold[j]
         weights[j] -= min(max(weights[j], -cut), cut)
 
 
@@ -98,7 +98,7 @@ def saga_dense(
     steps : BlockSteps
         Rows of a block, and the factors of the step.
     penalty : ColumnPenalty
-        Ridge and threshold.
+        Ridge and threshold of each column.
     slope_address : int
         Address of the loss's slope (`mpiopt.kernels.loss_block`).
     """
@@ -133,5 +133,5 @@ def saga_dense(
                 _move_one(x, k, e[c], c, iterate, steps, penalty)
             else:
                 _move(x, k, k + count - 1, e, c, iterate, steps, penalty)
-            if penalty.threshold > 0.0:
+            if penalty.sharp:
                 _soften(iterate, c, penalty)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.dense import BLOCK, accumulate, margins, prefetch_rows
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.loss_block import FAST, call_block
 from mpiopt.kernels.saga_blocks import (
     CsrArrays,

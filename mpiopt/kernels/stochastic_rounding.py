@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mpiopt.kernels.arrays import Bytes, Scalar, Symbols, Values, Vector
 from mpiopt.kernels.bits import bits_of, float_of
+from mpiopt.kernels.kernel_cache import njit
 from mpiopt.kernels.random_words import key_of, uniform, word
 
 MAX, EUCLID = 0, 1  # norms of a block

@@ -6,10 +6,10 @@ All texts end with a newline, so no loop has to check for the end of the text.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels.bits import load_byte
 from mpiopt.kernels.decimal import INVALID, TOO_LARGE, UNDECIDED, VALID, ZERO, parse_number, read_digits
+from mpiopt.kernels.kernel_cache import njit
 
 # What is wrong in a text.
 LABEL = 1  # the label is not a number

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mpiopt.kernels import bitpack
 from mpiopt.kernels.arrays import Bytes, Integers, Symbols, Vector
 from mpiopt.kernels.bits import bits_of, float_of
+from mpiopt.kernels.kernel_cache import njit
 
 SHORT = 512  # numbers up to which a vector is sorted whole
 SAMPLE = 4096  # most numbers of the sample from which the threshold is taken

@@ -15,6 +15,7 @@ Matrix = NDArray[np.float64]
 
 LARGEST_BLOCK = 1 << 21  # float64 numbers in the largest temporary matrix of `across_classes`: 16 MiB
 POWER_ITERATIONS = 20  # passes over a rank's rows for its largest eigenvalue
+LEAST_CURVATURE = 0.01  # of its bound: Huber's loss has none far from its target
 EIGENVALUE_MARGIN = 1.05  # factor on the result: a power iteration approaches the eigenvalue from below
 
 
@@ -23,7 +24,7 @@ def used_columns(objective: Objective) -> int:
     return objective.shard.features + int(objective.shard.intercept)
 
 
-def curvature(objective: Objective, w: Matrix, channel: Channel) -> Matrix:
+def curvature(objective: Objective, w: Matrix, channel: Channel, majorise: bool = False) -> Matrix:
     """Compute the Hessian of loss and ridge over all rows.
 
     Collective: one pass over the rows of each rank and one exchange.
@@ -36,6 +37,8 @@ def curvature(objective: Objective, w: Matrix, channel: Channel) -> Matrix:
         The model, the same on all ranks.
     channel : Channel
         The ranks.
+    majorise : bool
+        Whether rows have the curvature of a parabola above their loss instead (`Loss.majorant`; one output).
 
     Returns
     -------
@@ -43,7 +46,12 @@ def curvature(objective: Objective, w: Matrix, channel: Channel) -> Matrix:
         The Hessian in the columns in use, output by output; the same bits on all ranks.
     """
     d = used_columns(objective)
-    share = objective.curvature(w)[:d, :d] if objective.outputs == 1 else across_classes(objective, w)
+    if objective.outputs > 1:
+        share = across_classes(objective, w)
+    elif majorise:
+        share = objective.weighted_gram(objective.row_majorants(w))[:d, :d]
+    else:
+        share = objective.curvature(w)[:d, :d]
     total = channel.sum(share).reshape(share.shape)
     total[np.diag_indices_from(total)] += np.tile(objective.ridge[:d], objective.outputs)
     return total
@@ -115,3 +123,11 @@ def local_smoothness(objective: Objective) -> float:
             return 0.0
         v /= value
     return EIGENVALUE_MARGIN * value
+
+
+def column_curvatures(objective: Objective, w: Matrix) -> NDArray[np.float64]:
+    """Return this rank's share of (1/N) Σ s_i c_i x_ij², c_i the mean curvature, or a small part of its bound."""
+    shard, loss = objective.shard, objective.loss
+    c = loss.mean_curvature(objective.predict(w), shard.label)
+    c = np.maximum(c, LEAST_CURVATURE * (loss.curvature_bound or 0.0))
+    return passes.column_squares(shard.rows, shard.weight * c) / shard.total

@@ -1,4 +1,4 @@
-"""Certify that a model is near the optimum, from the exact objective and gradient there.
+"""Bound F(w) − F* by the exact objective and gradient at w alone.
 
 With v = −∇loss(w), every w has the Fenchel dual point at which the loss part of the duality gap vanishes. The
 penalty's part is left: Σ_j h(w_j) + h*(v_j) − v_j w_j >= F(w) − F*. For h = l1|·| + (l2/2)|·|² it is
@@ -8,21 +8,18 @@ penalty's part is left: Σ_j h(w_j) + h*(v_j) − v_j w_j >= F(w) − F*. For h 
 and for the ridge alone Σ_j |l2 w_j − v_j|²/(2 l2) = |∇F|²/(2 l2). Without l2, h* is an indicator and the gap is
 infinite, unless the optimum is known to lie in a bounded set, which may be added to h:
 
-* the lasso has ‖w*‖₁ <= r = (F(w) − floor)/l1, which gives gap = Σ_j (l1 |w_j| − v_j w_j) + r max_j (|v_j| − l1)₊;
+* the lasso has Σ_j l1_j |w*_j| <= r = F(w) − floor: Σ_j (l1_j |w_j| − v_j w_j) + r max_j (|v_j|/l1_j − 1)₊;
 * an intercept with |b*| <= R adds |v_b| (|b| + R).
 
 `floor` is a lower bound of the loss part (0 except for Poisson). R follows from F* <= F(w): then
-‖w*‖ <= √(2 (F(w) − floor)/l2), or ‖w*‖₁ <= (F(w) − floor)/l1, so the margins without the intercept are bounded by the
-norms of the rows, and a larger intercept would cost more than F(w) on the rows of the rarest class, or on all rows
-(`Loss.intercept_bound`).
+Σ_j l2_j w*_j² <= 2 (F(w) − floor), or Σ_j l1_j |w*_j| <= F(w) − floor, so the margins without the intercept are
+bounded by the norms of the rows, and a larger intercept would cost more than F(w) on the rows of the rarest class, or
+on all rows (`Loss.intercept_bound`). If the gradient was compressed, the bound on its error is added.
 
-The reported gap is relative to F(w) − floor. Without any penalty the measure is the norm of the prox-gradient map,
-relative to its value at the model 0. If the gradient was compressed, the bound on its error is added.
+`mpiopt.objective.dual_point` has tighter bounds that cost a pass over the rows.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,24 +32,45 @@ from mpiopt.objective.objective import Model, Objective
 Vector = NDArray[np.float64]
 
 LEAST_SCALE = 1e-9  # of F(0) − floor: a gap is relative to at least this, since F(w) may reach the floor
+VALUE_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)  # of F: error of a sum over the rows
 TINY = 1e-300  # avoids a division by 0 where F(0) is the floor
 
 
 def label_statistics(objective: Objective, channel: Channel) -> LabelStatistics:
-    """Collect what a bound on the intercept needs to know; collective, one pass over the rows, two exchanges."""
-    shard, features = objective.shard, objective.shard.features
-    s, y = shard.weight / shard.total, shard.label
-    ones = np.zeros(objective.width)
-    ones[:features] = 1.0
-    row = float(np.sqrt(objective.row_norms(ones).max(initial=0.0)))
-    largest, row = (float(v) for v in channel.max(np.array([np.abs(y).max(initial=0.0), row])))
+    """Collect what bounds need to know of labels and rows; collective, two passes over the rows, two exchanges."""
+    shard, y = objective.shard, objective.shard.label
+    s = shard.weight / shard.total
+    column = size_of_columns(objective)
+    row = float(np.sqrt(objective.row_norms(column**2)).max(initial=0.0))
+    least = float(s[s > 0.0].min(initial=np.inf))
+    largest, row, least = (float(v) for v in channel.max(np.array([np.abs(y).max(initial=0.0), row, -least])))
     shares = _class_shares(objective, s)
-    row_sum = objective.row_sum(s) if shard.intercept else np.empty(0)
+    row_sum = objective.row_sum(s) if shard.intercept else np.zeros(objective.width)
     sums = channel.sum(float((s * objective.loss.lowest(y)).sum()), float((s * y).sum()), shares, row_sum)
     floor, mean = sums[:2]
     rarest = float(sums[2 : 2 + len(shares)].min(initial=np.inf))
-    mean_row = float(np.linalg.norm(sums[2 + len(shares) :][:features]))
-    return LabelStatistics(float(floor), largest, float(mean), rarest, row, mean_row)
+    mean_row = sums[2 + len(shares) :]
+    return LabelStatistics(
+        floor=float(floor),
+        largest_label=largest,
+        mean_label=float(mean),
+        rarest_share=rarest,
+        largest_row=row,
+        mean_row=float(np.linalg.norm(mean_row * column)),
+        least_share=-least,
+        mean_row_vector=mean_row,
+    )
+
+
+def size_of_columns(objective: Objective) -> Vector:
+    """Return c with |w·x| <= ‖c x‖ times the size of w by its penalty, shape (width,); 0 where there is none."""
+    ridge, threshold = objective.ridge, objective.threshold
+    column = np.zeros(objective.width)
+    if ridge.any():
+        np.divide(1.0, np.sqrt(ridge), out=column, where=ridge > 0.0)
+    else:
+        np.divide(1.0, threshold, out=column, where=threshold > 0.0)
+    return column
 
 
 def _class_shares(objective: Objective, s: Vector) -> Vector:
@@ -65,25 +83,10 @@ def _class_shares(objective: Objective, s: Vector) -> Vector:
     return np.empty(0)
 
 
-class Certificate(NamedTuple):
-    """An upper bound on how far a model is from the optimum; training stops when it is below the tolerance.
-
-    Attributes
-    ----------
-    kind : str
-        "duality gap" or "gradient norm".
-    value : float
-        The gap relative to F(w) − floor, or the norm of the prox-gradient map relative to that at the model 0.
-    """
-
-    kind: str
-    value: float
-
-
-def certify(
-    objective: Objective, w: Model, exact: Evaluation, start: Evaluation, labels: LabelStatistics | None = None
-) -> Certificate:
-    """Compute the certificate of a model, without communication.
+def gap_of_gradient(
+    objective: Objective, w: Model, exact: Evaluation, labels: LabelStatistics | None = None
+) -> float:
+    """Bound F(w) − F* by the gradient at w, without communication.
 
     Parameters
     ----------
@@ -91,46 +94,48 @@ def certify(
         This rank's share; loss, penalty and the columns in use are read.
     w : ndarray, shape (outputs, width)
         The model.
-    exact, start : Evaluation
-        The objective at `w` and at the model 0.
+    exact : Evaluation
+        The objective at `w`.
     labels : LabelStatistics, optional
         What `label_statistics` returned. Without it there is a gap only if every column has an l2.
 
     Returns
     -------
-    Certificate
-        A duality gap if the optimum is known to be bounded, else a gradient norm.
+    float
+        The gap in units of F; inf if nothing bounds the optimum.
     """
-    floor = labels.floor if labels is not None else 0.0
-    gap = _gap(objective, w, exact, labels)
-    if np.isfinite(gap):
-        scale = max(exact.value - floor, LEAST_SCALE * (start.value - floor), TINY)
-        return Certificate("duality gap", gap / scale)
-    norm, first = (np.linalg.norm(prox_gradient(objective, m, e)) for m, e in ((w, exact), (np.zeros_like(w), start)))
-    return Certificate("gradient norm", float((norm + exact.error) / first) if first > 0.0 else 0.0)
-
-
-def _gap(objective: Objective, w: Model, exact: Evaluation, labels: LabelStatistics | None) -> float:
-    """Compute the gap; inf if nothing bounds the optimum."""
-    d, v, (l1, l2) = objective.shard.features, -exact.gradient, objective.penalty.strengths
+    d, v = objective.shard.features, -exact.gradient
     if objective.shard.intercept and labels is None:
         return np.inf
-    above = exact.value - (labels.floor if labels is not None else 0.0)
-    if l2 > 0.0:
-        size = float(np.sqrt(2.0 * above / l2))
-        gap = duality_gap(w[:, :d], v[:, :d], objective.threshold[:d], objective.ridge[:d], exact.error)
-    elif l1 > 0.0 and labels is not None:
-        size = above / l1
-        outside = max(float(np.abs(v[:, :d]).max(initial=0.0)) - l1, 0.0)
-        gap = float((l1 * np.abs(w[:, :d]) - v[:, :d] * w[:, :d]).sum()) + size * outside
-        gap += exact.error * (float(np.linalg.norm(w[:, :d])) + size)
+    above = _above_floor(exact.value, labels)
+    l1, l2 = objective.threshold[:d], objective.ridge[:d]
+    if (l2 > 0.0).all():
+        gap = duality_gap(w[:, :d], v[:, :d], l1, l2, exact.error)
+    elif (l1 > 0.0).all() and not l2.any() and labels is not None:
+        size, used, excess = above, w[:, :d], np.maximum(np.abs(v[:, :d]) - l1, 0.0)
+        gap = float((l1 * np.abs(used) - v[:, :d] * used).sum()) + size * float((excess / l1).max(initial=0.0))
+        gap += exact.error * (float(np.linalg.norm(used)) + size / float(l1.min(initial=np.inf)))
     else:
         return np.inf
+    return gap + gap_of_intercept(objective, w, exact, labels)
+
+
+def gap_of_intercept(objective: Objective, w: Model, exact: Evaluation, labels: LabelStatistics | None) -> float:
+    """Bound the part of the gap that the intercept's slope adds: Σ |v_b| (|b| + R); 0 without an intercept."""
     if labels is None or not objective.shard.intercept:
-        return gap
+        return 0.0
+    d, above = objective.shard.features, _above_floor(exact.value, labels)
+    size = float(np.sqrt(2.0 * above)) if objective.ridge.any() else above
     b = w[:, d] - (w[:, d].mean() if objective.outputs > 1 else 0.0)
     distance = np.abs(b) + objective.loss.intercept_bound(labels, above, size)
-    return gap + float((np.abs(v[:, d]) * distance).sum()) + exact.error * float(np.linalg.norm(distance))
+    slope = np.abs(exact.gradient[:, d])
+    part = np.multiply(slope, distance, out=np.zeros_like(slope), where=slope > 0.0)
+    return float(part.sum()) + (exact.error * float(np.linalg.norm(distance)) if exact.error else 0.0)
+
+
+def _above_floor(value: float, labels: LabelStatistics | None) -> float:
+    """Return F − floor, which is not negative but for rounding, and at least that."""
+    return max(value - (labels.floor if labels is not None else 0.0), 0.0) + VALUE_ROUNDING * abs(value)
 
 
 def duality_gap(w: Model, v: Model, l1: Vector, l2: Vector, error: float = 0.0) -> float:
@@ -159,6 +164,36 @@ def duality_gap(w: Model, v: Model, l1: Vector, l2: Vector, error: float = 0.0) 
     return gap if error == 0.0 else gap + error * (float(np.linalg.norm(u - w)) + 0.5 * error / float(l2.min()))
 
 
+def expected_gap(objective: Objective, w: Model, exact: Evaluation, labels: LabelStatistics) -> float:
+    """Estimate the gap of `mpiopt.objective.dual_point` at w, which costs a pass; local.
+
+    A better intercept moves the gradient by the slope of the intercept times the mean row. It is no bound.
+    """
+    d, v = objective.shard.features, -exact.gradient
+    if objective.shard.intercept:
+        v = v - v[:, d : d + 1] * labels.mean_row_vector
+    v, w, l1, l2 = v[:, :d], w[:, :d], objective.threshold[:d], objective.ridge[:d]
+    smooth = duality_gap(w, v, l1, l2) if (l2 > 0.0).all() else np.inf
+    if not l1.any():
+        return smooth
+    alpha = float(np.min(np.divide(l1, np.abs(v), out=np.ones_like(v), where=np.abs(v) > l1), initial=1.0))
+    scaled = abs(float((l1 * np.abs(w) + 0.5 * l2 * w * w - alpha * v * w).sum()))
+    return min(smooth, scaled + (1.0 - alpha) ** 2 * (exact.value - labels.floor))
+
+
+def gap_of_noise(objective: Objective, w: Model, noise: Model, above: float) -> float:
+    """Return the gap that an error `noise` of the gradient's numbers makes, where F is `above` its floor; local."""
+    d = objective.shard.features
+    eta, l1, l2 = noise[:, :d], objective.threshold[:d], objective.ridge[:d]
+    smooth = l2 > 0.0
+    gap = 0.5 * float((eta[:, smooth] ** 2 / l2[smooth]).sum())
+    if smooth.all():
+        return gap
+    rest = eta[:, ~smooth]
+    outside = float((rest / l1[~smooth]).max())
+    return gap + float((rest * np.abs(w[:, :d][:, ~smooth])).sum()) + outside * above
+
+
 def prox_gradient(objective: Objective, w: Model, exact: Evaluation) -> Model:
     """Compute w − prox_h(w − ∇loss(w)), zero exactly at the optimum; the gradient of F if h is smooth."""
     gradient = exact.gradient + objective.ridge * w
@@ -166,3 +201,14 @@ def prox_gradient(objective: Objective, w: Model, exact: Evaluation) -> Model:
         return np.asarray(gradient)
     at = w - gradient
     return np.asarray(w - np.sign(at) * np.maximum(np.abs(at) - objective.threshold, 0.0))
+
+
+def steepest(objective: Objective, w: Model, gradient: Model) -> Model:
+    """Return the gradient of F; with l1 the subgradient of least norm. `gradient` is that of the loss part."""
+    return least_subgradient(w, gradient + objective.ridge * w, objective.threshold)
+
+
+def least_subgradient(w: Vector, g: Vector, threshold: Vector) -> Vector:
+    """Return the subgradient of least norm at w, g the gradient of the smooth part (OWL-QN's pseudo-gradient)."""
+    shrunk = np.sign(g) * np.maximum(np.abs(g) - threshold, 0.0)
+    return np.where(w == 0, shrunk, g + np.sign(w) * threshold)

@@ -1,11 +1,14 @@
 """The objective F(w) = (1/N) Σ s_i loss_i(W x_i) + l1 ‖w‖₁ + (l2/2) ‖w‖² as one rank sees it: its share of the sums.
 
+Where columns were divided by a scale for the algorithms alone (`Shard.column_scale`), the penalty is that of w/scale:
+each column has an l1 and an l2 of its own.
+
 Everything here is local and has no side effects; the sum of the ranks' shares is the whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +41,10 @@ class Objective:
         The n rows x_i of this rank with labels y_i and weights s_i.
     classes : int
         Number of classes; losses with one output ignore it.
+    constants : ndarray, shape (outputs,), optional
+        Intercept of the model from which a run starts; 0 by default.
+    initial : ndarray, shape (outputs, width), optional
+        A model that the caller believes to be near the optimum; a run starts there instead.
 
     Examples
     --------
@@ -57,6 +64,8 @@ class Objective:
     penalty: Penalty
     shard: Shard
     classes: int = 2
+    constants: Vector | None = None
+    initial: Model | None = None
 
     @property
     def outputs(self) -> int:
@@ -72,39 +81,61 @@ class Objective:
         """Return the model 0, shape (outputs, width)."""
         return np.zeros((self.outputs, self.width))
 
+    def origin(self) -> Model:
+        """Return the model from which a run starts: 0 but for its intercept, shape (outputs, width)."""
+        w = self.zeros()
+        if self.constants is not None:
+            w[:, self.shard.features] = self.constants
+        return w
+
+    def beginning(self) -> Model:
+        """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin."""
+        return self.origin() if self.initial is None else self.initial.copy()
+
+    @cached_property
+    def rate(self) -> Vector:
+        """1/scale of each column, the factor with which the penalty sees its weight: 0 at intercept and padding."""
+        column, scale = np.zeros(self.width), self.shard.column_scale
+        column[: self.shard.features] = 1.0 if scale is None else 1.0 / scale
+        return column
+
+    def with_wider_knee(self, factor: float) -> Objective:
+        """Return the objective over factor², of the model w/factor, whose loss has a knee `factor` times as wide.
+
+        l1 is divided by the factor, l2 stays.
+        """
+        l1, l2 = self.penalty.strengths
+        penalty = Penalty.make("elastic-net", {"l1": l1 / factor, "l2": l2})
+        return replace(self, shard=replace(self.shard, label=self.shard.label / factor), penalty=penalty)
+
     @cached_property
     def ridge(self) -> Vector:
-        """l2 for each column: 0 at the intercept and the padding; shape (width,)."""
-        return self._per_feature(self.penalty.strengths[1])
+        """l2/scale² for each column: 0 at the intercept and the padding; shape (width,)."""
+        return np.asarray(self.penalty.strengths[1] * self.rate**2)
 
     @cached_property
     def threshold(self) -> Vector:
-        """l1 for each column: 0 at the intercept and the padding; shape (width,)."""
-        return self._per_feature(self.penalty.strengths[0])
-
-    def _per_feature(self, number: float) -> Vector:
-        """Return a column vector with this number at the features and 0 elsewhere."""
-        column = np.zeros(self.width)
-        column[: self.shard.features] = number
-        return column
+        """l1/scale for each column: 0 at the intercept and the padding; shape (width,)."""
+        return self.penalty.strengths[0] * self.rate
 
     def penalty_value(self, w: Model) -> float:
-        """Compute l1 ‖w‖₁ + (l2/2) ‖w‖² without the intercept."""
-        return float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
+        """Compute l1 ‖w/scale‖₁ + (l2/2) ‖w/scale‖² without the intercept."""
+        with np.errstate(over="ignore", invalid="ignore"):  # of steps that are too long, which are refused later
+            return float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
 
     def evaluate(self, w: Model) -> tuple[float, Model]:
         """Compute this rank's share of (1/N) Σ s_i loss_i and of its gradient, in one pass over the rows.
 
-        The pass at the model 0 is made once and kept.
+        The pass at the origin is made once and kept.
         """
-        if w.any():
+        if not np.array_equal(w, self.origin()):
             return self._share(w, np.empty((0, self.outputs)))
-        value, gradient = self._at_zero
+        value, gradient = self._at_origin
         return value, gradient.copy()
 
     @cached_property
-    def _at_zero(self) -> tuple[float, Model]:
-        return self._share(self.zeros(), np.empty((0, self.outputs)))
+    def _at_origin(self) -> tuple[float, Model]:
+        return self._share(self.origin(), np.empty((0, self.outputs)))
 
     def refresh(self, w: Model, table: Matrix) -> tuple[float, Model]:
         """Do as `evaluate` and fill SAGA's table: table[i] = s_i loss_i'(W x_i), shape (n, outputs)."""
@@ -119,6 +150,10 @@ class Objective:
     def row_curvatures(self, w: Model) -> Vector:
         """Compute s_i loss_i''(W x_i) for each row of this rank (several outputs: its bound), shape (n,)."""
         return self.shard.weight * self.loss.curvature(self.predict(w), self.shard.label)
+
+    def row_majorants(self, w: Model) -> Vector:
+        """Compute s_i times the curvature of a parabola above each row's loss (`Loss.majorant`), shape (n,)."""
+        return self.shard.weight * self.loss.majorant(self.predict(w), self.shard.label)
 
     def curvature(self, w: Model) -> Matrix:
         """Compute this rank's share of (1/N) Σ s_i loss_i''(W x_i) x_i x_iᵀ, shape (width, width)."""

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
+from mpiopt.kernels import columns as column_kernels
+from mpiopt.kernels import csr as csr_kernels
 from mpiopt.kernels import row_products
-from mpiopt.kernels.csr import pass_csr
+from mpiopt.kernels.arrays import CsrArrays, Labels
 from mpiopt.kernels.dense import pass_dense
+from mpiopt.kernels.lanes import padded
 from mpiopt.kernels.loss_block import address, identity_slope, identity_value
 from mpiopt.objective.losses.base import Loss
 
@@ -22,6 +25,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 _CHUNK = 1024  # rows that are converted to float64 at a time
+_LINE = 8  # float64 numbers of a cache line
 _SCATTER_COST = 16  # of a multiply-add of `gram_csr`, in multiply-adds of a matrix product
 
 
@@ -65,8 +69,10 @@ def margins(rows: Rows, w: Matrix) -> Matrix:
         for block, x in _chunks(rows):
             out[block] = x @ w.T
         return out
-    table, ones = np.empty((len(rows), len(w))), np.ones(len(rows))
-    _pass(rows, ones, ones, w, table, _identity())
+    if w.shape[1] != rows.width:
+        raise ValueError(f"model {w.shape} does not fit rows of width {rows.width}")
+    table = np.empty((len(rows), len(w)))
+    csr_kernels.margins_csr(arrays(rows), by_column(w), table)
     return table
 
 
@@ -137,13 +143,13 @@ def blocks(rows: Rows, w: Matrix, column: Vector, starts: NDArray[np.int64], bat
 
 def weighted_row_sum(rows: Rows, table: Matrix) -> Matrix:
     """Compute Σ_i table_i x_iᵀ for numbers (n, outputs), shape (outputs, width)."""
+    if isinstance(rows, CsrRows):
+        sums = zero_columns(table.shape[1], rows.width)
+        csr_kernels.sum_csr(arrays(rows), np.ascontiguousarray(table, np.float64), sums)
+        return by_output(sums, table.shape[1])
     total = np.zeros((table.shape[1], rows.width))
     for block in _ranges(len(rows)):
-        if isinstance(rows, DenseRows):
-            total += table[block].T @ dense_block(rows, block, rows.width)
-        else:
-            row, column, values = _entries(rows, block)
-            total += [np.bincount(column, values * t[block.start + row], rows.width) for t in table.T]
+        total += table[block].T @ dense_block(rows, block, rows.width)
     return total
 
 
@@ -154,6 +160,20 @@ def column_counts(rows: Rows) -> NDArray[np.int64]:
     counts = np.zeros(rows.width, np.int64)
     row_products.count(rows.indices, counts)
     return counts
+
+
+def chosen_columns(rows: Rows, columns: NDArray[np.int64]) -> Rows:
+    """Copy some columns, given in ascending order, to rows of width len(columns)."""
+    if isinstance(rows, DenseRows):
+        return DenseRows(np.ascontiguousarray(rows.values[:, columns]))
+    number = np.full(rows.width, -1, np.int32)
+    number[columns] = np.arange(len(columns))
+    lengths = np.empty(len(rows), np.int64)
+    column_kernels.count_chosen(rows.indptr, rows.indices, number, lengths)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    chosen = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], rows.values.dtype), len(columns))
+    column_kernels.copy_chosen(rows.indptr, rows.indices, rows.values, number, chosen.indices, chosen.values)
+    return chosen
 
 
 def dense_block(rows: Rows, block: slice, columns: int) -> Matrix:
@@ -176,10 +196,47 @@ def _pass(
     if isinstance(rows, DenseRows):
         gradient = np.zeros_like(w)
         return float(pass_dense(rows.values, y, s, w, gradient, table, *addresses)), gradient
-    records = np.zeros((rows.width, 2, len(w)))
-    records[:, 0] = w.T
-    value = pass_csr(rows.indptr, rows.indices, rows.values, y, s, records, table, *addresses)
-    return float(value), np.ascontiguousarray(records[:, 1].T)
+    gradient = zero_columns(len(w), rows.width)
+    value = csr_kernels.pass_csr(arrays(rows), Labels(y, s), by_column(w), gradient, table, *addresses)
+    return float(value), by_output(gradient, len(w))
+
+
+def arrays(rows: CsrRows) -> CsrArrays:
+    """Return CSR rows as kernels take them."""
+    return CsrArrays(rows.indptr, rows.indices, rows.values)
+
+
+def by_column(w: Matrix) -> Matrix:
+    """Copy a model (outputs, width) to the form that the kernels of CSR rows take, or share its memory.
+
+    The outputs of a column lie side by side, filled up with zeros.
+    """
+    w = np.ascontiguousarray(w, np.float64)
+    if len(w) == 1:
+        return w.reshape(-1, 1)
+    found = _on_cache_lines(np.empty(w.shape[1] * padded(len(w)) + _LINE), w.shape[1])
+    csr_kernels.to_columns(w, found)
+    return found
+
+
+def zero_columns(outputs: int, width: int) -> Matrix:
+    """Return the gradient 0 in the form that the kernels of CSR rows take: one column more than the model has."""
+    return _on_cache_lines(np.zeros((width + 1) * padded(outputs) + _LINE), width + 1)
+
+
+def _on_cache_lines(space: Vector, columns: int) -> Matrix:
+    """Return the part of an array that begins at a cache line and has a row for each column."""
+    start = -(space.ctypes.data // space.itemsize) % _LINE
+    return space[start : len(space) - _LINE + start].reshape(columns, -1)
+
+
+def by_output(gradient: Matrix, outputs: int) -> Matrix:
+    """Return what began as `zero_columns` as (outputs, width); it may share the memory."""
+    if outputs == 1:
+        return gradient[:-1].reshape(1, -1)
+    found = np.empty((outputs, len(gradient) - 1))
+    csr_kernels.to_outputs(gradient, found)
+    return found
 
 
 def _identity() -> tuple[int, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from mpiopt.comm.base import Array, Comm
 from mpiopt.comm.membership import RollBack
 from mpiopt.core.state import Layout, layouts
+from mpiopt.data.shard import Shard
 
 # Relative to a field's largest number: unlike processors differ by less, a flipped bit mostly by more.
 ROUNDING = 1e-9
@@ -24,6 +25,18 @@ def digest(state: object) -> int:
     for name in replicated(state):
         crc = zlib.crc32(np.ascontiguousarray(getattr(state, name)).reshape(-1).view(np.uint8).data, crc)
     return crc
+
+
+def content_sum(shard: Shard) -> int:
+    """Return the sum of a rank's rows, labels and weights as integers modulo 2⁶⁴: any flipped bit changes it."""
+    arrays = [shard.label, shard.weight, *(a for a in vars(shard.rows).values() if isinstance(a, np.ndarray))]
+    return sum(_sum(array) for array in arrays) % 2**64
+
+
+def _sum(array: Array) -> int:
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    words = len(raw) // 8 * 8
+    return int(raw[:words].view(np.uint64).sum(dtype=np.uint64)) + int(raw[words:].sum(dtype=np.uint64))
 
 
 def majority(digests: Sequence[int]) -> tuple[int, list[int]] | None:
@@ -56,8 +69,8 @@ def repair(state: Any, comm: Comm) -> list[int]:
     RollBack
         On all ranks, if there is no majority and they differ by more than rounding.
     """
-    found = [int(part[0]) for part in comm.allgather(np.array([digest(state)], np.int64))]
-    verdict = majority(found)
+    digests = [int(part[0]) for part in comm.allgather(np.array([digest(state)], np.int64))]
+    verdict = majority(digests)
     source, deviating = verdict or (0, list(range(1, comm.size)))
     if not deviating:
         return []

@@ -56,8 +56,8 @@ def remove_stale_halt(folder: Path, launched: float, now: float) -> None:
     A file that is newer than `launched`, the start of this run's launcher, is meant for this run. Both times are in
     seconds since 1970.
     """
-    found = read_halt(folder)
-    if found is not None and found.at <= now and (folder / "halt").stat().st_mtime < launched:
+    halt = read_halt(folder)
+    if halt is not None and halt.at <= now and (folder / "halt").stat().st_mtime < launched:
         (folder / "halt").unlink()
 
 
@@ -104,9 +104,9 @@ class Deadline:
 
     def _halted(self, now: float) -> bool:
         if now >= self._checked_at + CHECK_EVERY:
-            found = read_halt(self._folder)
-            if found != self._halt:
-                self._halt, self._halt_seen_at = found, now
+            halt = read_halt(self._folder)
+            if halt != self._halt:
+                self._halt, self._halt_seen_at = halt, now
             self._checked_at = now
         if self._halt is None or now < self._halt.at:
             return False

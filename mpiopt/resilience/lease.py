@@ -6,6 +6,7 @@ of the run that has claimed the folder last. A process that is not named there w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -127,17 +128,22 @@ class FolderLease:
         self.check()
         if code not in CONTINUED:
             (self.folder / "halt").unlink(missing_ok=True)
-        if self._held is not None:
-            self._write(replace(self._held, ended=ending))
+        with contextlib.suppress(OSError):  # on a full disk; the run has its result
+            if self._held is not None:
+                self._write(replace(self._held, ended=ending))
+            if os.listdir(self.folder) == ["owner"]:
+                (self.folder / "owner").unlink()
+                self.folder.rmdir()
         self._held = None
-        if os.listdir(self.folder) == ["owner"]:
-            (self.folder / "owner").unlink()
-            self.folder.rmdir()
 
     def _write(self, lease: Lease) -> None:
-        fresh = self.folder / "owner.partial"
-        fresh.write_text(json.dumps(asdict(lease)))
-        os.replace(fresh, self.folder / "owner")
+        fresh = self.folder / f"owner.{lease.token[:8]}.partial"  # of this start alone: another may write now, too
+        try:
+            fresh.write_text(json.dumps(asdict(lease)))
+            os.replace(fresh, self.folder / "owner")
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
 
 
 def refuse_held(mine: Lease, last: Lease, wait: Callable[[float], None]) -> None:

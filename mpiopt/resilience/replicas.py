@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Array, Comm
+from mpiopt.comm.collective_io import allgather_json
 from mpiopt.core.history import HistoryRow, rows_to_text
 from mpiopt.core.state import Layout, Wire, layouts
 from mpiopt.data.shard import Shard
-from mpiopt.resilience.checkpoint.base import LoadedState
+from mpiopt.resilience.checkpoint.base import BlankState, LoadedState
 
 LIVE = -1  # in place of a round: a replica of the state as it is now, between two rounds
 
@@ -75,16 +76,16 @@ def label_of(replica: Wire) -> ReplicaLabel:
 
 def fields_of(replica: Wire, state: object) -> dict[str, Array]:
     """Return the fields of a replica, with the types and shapes of `state`, except for the number of rows."""
-    rows, start, found = label_of(replica).rows, HEAD, {}
+    rows, start, fields = label_of(replica).rows, HEAD, {}
     for name, layout in layouts(state).items():
         if layout is Layout.REPLICATED:
             continue
         like = getattr(state, name)
         shape = (rows, *like.shape[1:]) if layout is Layout.SHARDED else like.shape
         nbytes = like.itemsize * int(np.prod(shape, dtype=np.int64))
-        found[name] = replica[start : start + nbytes].copy().view(like.dtype).reshape(shape)
+        fields[name] = replica[start : start + nbytes].copy().view(like.dtype).reshape(shape)
         start += nbytes
-    return found
+    return fields
 
 
 def fill(state: Any, place: ShardPlace, replicas: Sequence[Wire], saved_ranks: Sequence[int], comm: Comm) -> None:
@@ -130,9 +131,9 @@ def _redistribute(field: Array, place: ShardPlace, rows: Array, start: int, comm
             field[place.inverse[begin : begin + len(part)]] = part
 
 
-def _return_to_owner(field: Array, found: Array | None, owner: int, comm: Comm) -> None:
+def _return_to_owner(field: Array, kept: Array | None, owner: int, comm: Comm) -> None:
     """Send a per-rank field from the rank that kept it to its owner."""
-    flat = np.empty(0, field.dtype) if found is None else found.reshape(-1)
+    flat = np.empty(0, field.dtype) if kept is None else kept.reshape(-1)
     for part in comm.alltoall([flat if r == owner else flat[:0] for r in range(comm.size)]):
         if len(part):
             field[...] = part.reshape(field.shape)
@@ -150,6 +151,7 @@ class Snapshot:
     fields: dict[str, Array]
     replicas: list[Wire] = field(default_factory=list)
     events: str = "[]"  # of the run so far
+    certifier: str = ""  # what the certifier has learned, as in a checkpoint
 
     @property
     def age(self) -> tuple[int, int]:
@@ -195,10 +197,18 @@ class ReplicaStore:
         self.copied_at, self.copied_round = time.perf_counter(), k
         self.copy_seconds = self.copied_at - began
 
-    def snapshot(self, k: int, epochs: float, rows: list[HistoryRow], state: object, events: str = "[]") -> Snapshot:
+    def snapshot(
+        self,
+        k: int,
+        epochs: float,
+        rows: list[HistoryRow],
+        state: object,
+        events: str = "[]",
+        certifier: str = "",
+    ) -> Snapshot:
         """Return a snapshot with copies of the replicated fields of a state."""
         fields = {n: getattr(state, n).copy() for n, how in layouts(state).items() if how is Layout.REPLICATED}
-        return Snapshot(self.attempt, k, epochs, rows, len(rows), fields, events=events)
+        return Snapshot(self.attempt, k, epochs, rows, len(rows), fields, events=events, certifier=certifier)
 
     def keep(self, snapshot: Snapshot) -> None:
         """Add a snapshot."""
@@ -254,12 +264,12 @@ def plan_newest(inventories: Sequence[Inventory]) -> RestorePlan | None:
 
 def _holders(inventories: Sequence[Inventory], ages: Iterable[tuple[int, int]]) -> dict[ReplicaLabel, int]:
     """Return the replicas of these ages, each with the first rank that has it."""
-    found: dict[tuple[int, int], tuple[ReplicaLabel, int]] = {}
+    holders: dict[tuple[int, int], tuple[ReplicaLabel, int]] = {}
     for rank, one in enumerate(inventories):
         for label in one.labels:
             if (label.attempt, label.k) in ages:
-                found.setdefault((label.rank, label.size), (label, rank))
-    return dict(found.values())
+                holders.setdefault((label.rank, label.size), (label, rank))
+    return dict(holders.values())
 
 
 def _plan(inventories: Sequence[Inventory], attempt: int, k: int, holders: dict[ReplicaLabel, int]) -> RestorePlan:
@@ -270,28 +280,35 @@ def _plan(inventories: Sequence[Inventory], attempt: int, k: int, holders: dict[
 
 def share_inventories(store: ReplicaStore, replicas: Sequence[Wire], comm: Comm) -> list[Inventory]:
     """Return the inventories of all ranks; collective."""
-    mine = json.dumps([[snapshot.age for snapshot in store.snapshots], [label_of(replica) for replica in replicas]])
-    every = [json.loads(part.tobytes()) for part in comm.allgather(np.frombuffer(mine.encode(), np.uint8).copy())]
+    mine = [snapshot.age for snapshot in store.snapshots], [label_of(replica) for replica in replicas]
     return [
         Inventory([(attempt, k) for attempt, k in ages], [ReplicaLabel(*label) for label in labels])
-        for ages, labels in every
+        for ages, labels in allgather_json(comm, mine)
     ]
 
 
 def restore(
-    state: object, place: ShardPlace, store: ReplicaStore, plan: RestorePlan, replicas: Sequence[Wire], comm: Comm
+    blank: BlankState, place: ShardPlace, store: ReplicaStore, plan: RestorePlan, replicas: Sequence[Wire], comm: Comm
 ) -> LoadedState:
-    """Fill a state as planned; return the round and the record of the run; collective."""
+    """Return the state as planned, the round and the record of the run; collective."""
     snapshot = next((s for s in store.snapshots if s.age == (plan.attempt, plan.k)), None)
-    meta = {"epochs": 0.0, "seconds": 0.0, "history": "", "events": "[]"}
+    meta = {"epochs": 0.0, "seconds": 0.0, "history": "", "events": "[]", "certifier": ""}
     if comm.rank == plan.source and snapshot is not None:
         history = rows_to_text(snapshot.rows[: snapshot.count])
-        meta = {"epochs": snapshot.epochs, "seconds": store.seconds, "history": history, "events": snapshot.events}
+        meta = {
+            "epochs": snapshot.epochs,
+            "seconds": store.seconds,
+            "history": history,
+            "events": snapshot.events,
+            "certifier": snapshot.certifier,
+        }
     text = comm.broadcast(np.frombuffer(json.dumps(meta).encode(), np.uint8), plan.source)
+    agreed = json.loads(text.tobytes())
+    state = blank(agreed)
     for name, layout in layouts(state).items():
         if layout is Layout.REPLICATED:
             field = getattr(state, name)
             field[...] = comm.broadcast(snapshot.fields[name] if snapshot else field, plan.source)
-    wanted = plan.sends[comm.rank]
-    fill(state, place, [r for r in replicas if label_of(r) in wanted], plan.saved_ranks, comm)
-    return LoadedState(plan.k, json.loads(text.tobytes()))
+    sends = plan.sends[comm.rank]
+    fill(state, place, [r for r in replicas if label_of(r) in sends], plan.saved_ranks, comm)
+    return LoadedState(plan.k, agreed, state)

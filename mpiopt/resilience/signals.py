@@ -80,8 +80,8 @@ class StopSignal:
     level : int
         Highest `StopLevel` that this rank has received.
     elapsed : float
-        Seconds since the start at the last agreement, on the slowest rank. All ranks have the same number, so they
-        may decide by it.
+        Seconds since `restart_clock` at the last agreement, on the slowest rank. All ranks have the same number, so
+        they may decide by it.
 
     Examples
     --------
@@ -157,6 +157,10 @@ class StopSignal:
         self._rounds, self._since = 0, self._now()
         return self._agreed
 
+    def restart_clock(self) -> None:
+        """Count `elapsed` from now on: on each rank when it begins its run."""
+        self._start, self.elapsed = self._now(), 0.0
+
     def realign(self, comm: Comm) -> None:
         """Start again on another communicator, whose ranks may have stopped at different exchanges; collective."""
         self._rounds, self._period, self._agreed = 0, 1, 0
@@ -188,5 +192,5 @@ def _leave(number: int, tell: bool) -> None:
 
 def _next_period(period: int, seconds: float) -> int:
     # At most doubled: a first round is often faster than the later ones.
-    wanted = SECONDS_BETWEEN / max(seconds, 1e-9)
-    return max(1, min(2 * period, math.floor(wanted)))
+    longest = SECONDS_BETWEEN / max(seconds, 1e-9)
+    return max(1, min(2 * period, math.floor(longest)))

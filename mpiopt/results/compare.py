@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
-from mpiopt.core.history import duration
+from mpiopt.core.durations import duration
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.inspect import columns
-from mpiopt.results.run_record import RunRecord, Table, names, with_history
+from mpiopt.results.run_record import RunRecord, Table, names, show_sound, with_history
 from mpiopt.results.summary import size
 
 LEVELS = (1e-3, 1e-6, 1e-9)  # certificates: a rough model, the default tolerance, a model to compare others with
@@ -29,18 +28,16 @@ def compare(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     paths, _ = parse(words, {})
     if not paths:
         raise ValueError("compare needs runs: mpiopt compare A.h5 B.h5 …")
-    with comm.agree_on_errors():
-        text = compared(paths) if comm.rank == 0 else ""
-    print_on_root(comm, text)
+    show_sound(comm, paths, with_history, compared)
     return 0
 
 
 def compared(paths: Sequence[str | Path]) -> str:
     """Return the tables; ValueError, one line, for a file that is not a run or has no history."""
     records, shown = [with_history(path) for path in paths], names(paths)
-    wanted = levels([r.history for r in records], max(r.tol for r in records))
-    blocks = [level_table(records, shown, level) for level in wanted]
-    missed = [f"{level:g}: not reached by any run" for level in LEVELS if level not in wanted]
+    known = levels([r.history for r in records], max(r.tol for r in records))
+    blocks = [level_table(records, shown, level) for level in known]
+    missed = [f"{level:g}: not reached by any run" for level in LEVELS if level not in known]
     return "\n\n".join([*warnings(records), *blocks, *missed, end_table(records, shown)])
 
 
@@ -72,8 +69,8 @@ def ratio(value: float, first: float) -> str:
 def levels(histories: Sequence[Table], tol: float) -> list[float]:
     """Return those of LEVELS and the tolerance that at least one run reached; the first level if there are none."""
     every = sorted({*LEVELS, tol} - {0.0}, reverse=True)
-    found = [level for level in every if any(reached(h, level) is not None for h in histories)]
-    return found or [LEVELS[0]]
+    known = [level for level in every if any(reached(h, level) is not None for h in histories)]
+    return known or [LEVELS[0]]
 
 
 def level_table(records: Sequence[RunRecord], shown: Sequence[str], level: float) -> str:
@@ -102,9 +99,9 @@ def end_table(records: Sequence[RunRecord], shown: Sequence[str]) -> str:
 
 def warnings(records: Sequence[RunRecord]) -> list[str]:
     """Return the reasons why the runs are not quite comparable."""
-    found = []
+    notes = []
     if len({r.problem for r in records if r.finished}) > 1:
-        found.append("note: these runs do not minimise the same objective on the same data")
+        notes.append("note: these runs do not minimise the same objective on the same data")
     if len({r.kind for r in records if r.finished}) > 1:
-        found.append("note: these runs have different kinds of certificate")
-    return found
+        notes.append("note: these runs have different kinds of certificate")
+    return notes

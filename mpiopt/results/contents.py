@@ -7,7 +7,8 @@ from pathlib import Path
 
 import h5py
 
-from mpiopt.core.hdf5 import CHECKPOINT, check_format, open_read
+from mpiopt.core.hdf5 import CHECKPOINT, NotHdf5, check_format, open_read
+from mpiopt.core.seal import DamagedFile
 from mpiopt.resilience.checkpoint.header import Damaged, Head, parse, read_text
 
 
@@ -39,9 +40,18 @@ def contents(path: str | Path) -> Contents:
         if isinstance(item, h5py.Dataset):
             parts.append(Part(name, item.shape or (), _dtype(item), int(item.nbytes), _storage(item)))
 
-    with open_read(Path(path)) as f:
-        f.visititems(visit)
-        attributes = {str(k): str(v) for k, v in f.attrs.items()}
+    try:
+        opened = open_read(Path(path))
+    except NotHdf5 as fault:
+        raise ValueError(
+            f"{fault}; results, checkpoints and converted data are; for a table: mpiopt describe"
+        ) from None
+    with opened as f:
+        try:
+            f.visititems(visit)
+            attributes = {str(k): str(v) for k, v in f.attrs.items()}
+        except (OSError, RuntimeError, KeyError, TypeError) as error:
+            raise DamagedFile(f"{path}: damaged HDF5 file ({' '.join(str(error).split())})") from None
     return Contents(attributes.get("kind", ""), attributes, parts)
 
 
@@ -53,7 +63,7 @@ def read_head(path: str | Path) -> Head:
     try:
         return parse(read_text(place))
     except Damaged as damage:
-        raise ValueError(f"{path}: damaged checkpoint: {damage}") from None
+        raise DamagedFile(f"{path}: damaged checkpoint: {damage}") from None
 
 
 def _dtype(dataset: h5py.Dataset) -> str:

@@ -14,26 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_on_root
+from mpiopt.comm.collective_io import print_on_root, run_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.job_file import read
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import parse_spec
-from mpiopt.core.files import refuse_onto, write_whole
+from mpiopt.core.files import mark_output, refuse_existing, refuse_onto, write_whole
 from mpiopt.core.history import Event
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import frames
 from mpiopt.results.model import FittedModel, class_names
 from mpiopt.results.run_record import RunRecord, read_record
 
-USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx] [--table history|traffic|time|events]"
+USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx] [--table history|traffic|time|events] [--overwrite]"
 SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pkl": "sklearn", ".joblib": "sklearn", ".onnx": "onnx"}
 TABLES = ("history", "traffic", "time", "events")
 
 
 def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Write the file; without --to its suffix decides about its content. Return the exit code."""
-    paths, settings = parse(words, {"to": True, "table": True})
+    paths, settings = parse(words, {"to": True, "table": True, "overwrite": False})
     chosen = dict(settings)
     if len(paths) != 2:
         raise ValueError(f"export needs a run and a file to write: mpiopt {USAGE}")
@@ -46,9 +46,13 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if table not in TABLES:
         raise ValueError(f"--table {table!r}{nearest(table, TABLES)}; known: {', '.join(TABLES)}")
     refuse_onto(out, source)
-    with comm.agree_on_errors():
-        if comm.rank == 0:
-            write_whole(Path(out), image(source, kind, table))
+
+    def write() -> None:
+        refuse_existing(out, "overwrite" in chosen, "export")
+        write_whole(Path(out), image(source, kind, table))
+        mark_output(Path(out), "export")
+
+    run_on_root(comm, write)
     print_on_root(comm, f"written: {out}")
     return 0
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpiopt.core.history import duration, rows_from_text, table
+from mpiopt.core.durations import duration
+from mpiopt.core.history import rows_from_text, table
 from mpiopt.resilience.checkpoint.header import Head
+from mpiopt.results.coefficients import SOME, CoefficientsShown, coefficient_rows
 from mpiopt.results.contents import contents, read_head
+from mpiopt.results.path_table import PathTable
 from mpiopt.results.result_file import Result, read_result
 from mpiopt.results.run_record import Table
 from mpiopt.results.summary import saved, size
@@ -23,31 +26,36 @@ PLAIN = "_.-:=+*#"  # the same for an output that is not Unicode
 CURVE_WIDTH = 50  # characters of a curve
 TEXT_WIDTH = 76  # characters of names and values
 ROWS_SHOWN = 12  # of the history
-SHOWN_ABOVE = frozenset({"certificate", "certificate_kind"})  # provenance that the summary has already
+FEW = 10  # values of a short list that are shown
+SHOWN_ABOVE = frozenset(
+    {"certificate", "certificate_kind", "ending", "reason"}
+)  # provenance that the summary has already
 
 
-def inspect(path: str | Path, marks: str = BLOCKS) -> str:
+def inspect(path: str | Path, marks: str = BLOCKS, shown: CoefficientsShown = SOME) -> str:
     """Return the table of a file, with curves drawn by `marks`; ValueError, one line, if it cannot be read."""
-    found = contents(path)
-    if found.kind == "mpiopt result":
-        return show_result(str(path), read_result(path), marks)
-    if found.kind == "mpiopt checkpoint":
+    content = contents(path)
+    if content.kind == "mpiopt result":
+        return show_result(str(path), read_result(path), marks, shown)
+    if content.kind == "mpiopt checkpoint":
         return show_checkpoint(str(path), read_head(path), marks)
-    attributes = pairs(list(found.attributes.items()))
-    parts = [(p.name, _shape(p.shape), p.dtype, size(p.nbytes), p.storage) for p in found.parts]
+    attributes = pairs(list(content.attributes.items()))
+    parts = [(p.name, _shape(p.shape), p.dtype, size(p.nbytes), p.storage) for p in content.parts]
     listed = columns(("dataset", "shape", "type", "size", "storage"), parts)
-    return "\n".join([f"{path}: {found.kind or 'HDF5 file'}", *([attributes] if attributes else []), "", listed])
+    return "\n".join([f"{path}: {content.kind or 'HDF5 file'}", *([attributes] if attributes else []), "", listed])
 
 
-def show_result(path: str, result: Result, marks: str) -> str:
+def show_result(path: str, result: Result, marks: str, shown: CoefficientsShown = SOME) -> str:
     """Return the table of a result."""
     model = result.model
-    found = [
+    rows = [
+        ("status", result.ending.text),
         ("model", f"{_shape(model.coef.shape)} coefficients, {np.count_nonzero(model.coef)} not zero"),
         ("intercept", _few(model.intercept)),
         ("classes", _few(model.classes) if model.classes is not None else "real targets"),
         ("scaled", "columns were scaled in training" if model.feature_scale is not None else "no"),
         *_summary(result),
+        *_path(result.path),
         *(
             (name, str(value))
             for name, value in sorted(result.provenance.items())
@@ -55,7 +63,13 @@ def show_result(path: str, result: Result, marks: str) -> str:
         ),
     ]
     job = textwrap.indent(result.job.strip() or "(empty)", "  ")
-    parts = [f"{path}: mpiopt result\n{pairs(found)}", *curves(result.history, marks), history(result)]
+    parts = [f"{path}: mpiopt result\n{pairs(rows)}", *curves(result.history, marks), history(result)]
+    try:
+        found = coefficient_rows(model, shown)
+    except ValueError as fault:
+        raise ValueError(f"{path}: {fault}") from None
+    if found.rows:
+        parts.append(f"{found.title}\n{columns(found.heads, found.rows)}")
     return "\n\n".join([*parts, f"job\n{job}"])
 
 
@@ -92,6 +106,24 @@ def _summary(result: Result) -> list[tuple[str, str]]:
     ]
 
 
+def _path(points: PathTable | None) -> list[tuple[str, str]]:
+    """Return what a result of the command `path` says of its points."""
+    if points is None:
+        return []
+    extent = f"λ {points.strength[0]:.4g} to {points.strength[-1]:.4g}, {int(points.certified.sum())} certified"
+    rows = [("path", f"{len(points.strength)} points, {extent}; the model is point {points.chosen}")]
+    if points.score:
+        mean = points.scores @ points.share
+        rows.append(
+            (
+                f"{points.scores.shape[1]} folds",
+                f"{points.score} {mean[points.best]:.6g} at point {points.best}, "
+                f"{mean[points.simplest]:.6g} at {points.simplest} (one standard error)",
+            )
+        )
+    return rows
+
+
 def history(result: Result) -> str:
     """Return some rows of the history."""
     rows = result.history
@@ -125,11 +157,11 @@ def show_checkpoint(path: str, head: Head, marks: str) -> str:
     return "\n\n".join([f"{path}: mpiopt checkpoint\n{top}", *drawn, listed, f"job\n{job}"])
 
 
-def pairs(found: Sequence[tuple[str, str]]) -> str:
+def pairs(rows: Sequence[tuple[str, str]]) -> str:
     """Return names and values in two columns; long values are wrapped."""
-    widest = max((len(name) for name, _ in found), default=0)
+    widest = max((len(name) for name, _ in rows), default=0)
     lines = []
-    for name, value in found:
+    for name, value in rows:
         wrapped = textwrap.wrap(value, TEXT_WIDTH - widest, break_long_words=False, break_on_hyphens=False) or [""]
         lines.append(f"  {name:<{widest}}  {wrapped[0]}")
         lines += [" " * (widest + 4) + more for more in wrapped[1:]]
@@ -147,9 +179,9 @@ def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _few(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], most: int = 10) -> str:
-    shown = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values[:most].tolist()]
-    return ", ".join(shown) + (f", … ({len(values)})" if len(values) > most else "")
+def _few(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
+    shown = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values[:FEW].tolist()]
+    return ", ".join(shown) + (f", … ({len(values)})" if len(values) > FEW else "")
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -169,10 +201,10 @@ def marks(encoding: str | None) -> str:
     return BLOCKS
 
 
-def sparkline(values: ArrayLike, shown: Sequence[str] = BLOCKS, width: int = CURVE_WIDTH) -> str:
+def sparkline(values: ArrayLike, shown: Sequence[str] = BLOCKS) -> str:
     """Draw a curve in one line: of logarithms if all values are positive; values that are not finite are blanks."""
     y = np.asarray(values, dtype=np.float64)
-    y = y[np.unique(np.linspace(0, len(y) - 1, min(width, len(y))).round().astype(int))] if len(y) else y
+    y = y[np.unique(np.linspace(0, len(y) - 1, min(CURVE_WIDTH, len(y))).round().astype(int))] if len(y) else y
     finite = np.isfinite(y)
     if not finite.any():
         return " " * len(y)

@@ -7,6 +7,7 @@ import logging
 import math
 from pathlib import Path
 
+from mpiopt.core.files import special_kind
 from mpiopt.core.history import HistoryRow
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,6 @@ def open_log(path: str, rank: int, resumed: bool) -> JsonlLog:
     """
     if rank != 0 or not path:
         return JsonlLog()
-    if not resumed:
+    if not resumed and not special_kind(path):
         Path(path).write_text("")
     return JsonlLog(path)

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
 import mpiopt
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import allgather_json
 
 PACKAGES = ("numpy", "mpi4py", "h5py", "numba")
 
@@ -40,8 +39,11 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""  # ISO 8601, UTC
     exit_status: int = 0
+    ending: str = ""  # "certified", "budget", "signal" or "no optimum"
+    reason: str = ""  # why the run ended, in words
     certificate_kind: str = ""
     certificate: float = float("nan")
+    verified: str = ""  # what was checked once more at the certificate: rows, model, evaluation, file
 
 
 def gather(comm: Comm, known: Provenance) -> Provenance:
@@ -90,8 +92,7 @@ def _resolve(git: Path, ref: str) -> str:
 
 
 def _hosts(comm: Comm) -> str:
-    name = np.frombuffer(socket.gethostname().encode(), np.uint8).copy()
-    counts = Counter(part.tobytes().decode() for part in comm.allgather(name))
+    counts = Counter(allgather_json(comm, socket.gethostname()))
     return " ".join(f"{host}*{ranks}" for host, ranks in counts.items())
 
 

@@ -57,11 +57,11 @@ def rate(epochs: NDArray[np.float64], certificates: NDArray[np.float64]) -> Rate
         return None
     begin = int(np.argmax(y <= math.sqrt(y[0] * y.min())))
     x, y = x[begin:], y[begin:]
-    found = line(x, y) if len(x) >= FEWEST and np.ptp(x) > 0.0 else None
-    if found is None or found.slope >= 0.0:
+    fit = line(x, y) if len(x) >= FEWEST and np.ptp(x) > 0.0 else None
+    if fit is None or fit.slope >= 0.0:
         return None
-    half = width(x, np.log(y), found)
-    slope = found.slope
+    half = width(x, np.log(y), fit)
+    slope = fit.slope
     return Rate(math.exp(slope), math.exp(slope - half), math.exp(slope + half), len(x))
 
 

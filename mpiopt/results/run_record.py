@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import print_on_root, text_from_root
 from mpiopt.core.history import Event, events_from_text, rows_from_text, table
+from mpiopt.core.seal import DamagedFile
+from mpiopt.objective.diagnostics import Diagnostics
 from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.resilience.checkpoint.header import Head, flatten
 from mpiopt.results.contents import contents, read_head
@@ -35,6 +40,7 @@ class RunRecord:
     model: FittedModel | None = None
     traffic: Table | None = None  # a row for each rank, since the run was last started
     time: Table | None = None
+    diagnostics: Diagnostics | None = None
 
     @property
     def finished_model(self) -> FittedModel:
@@ -89,7 +95,9 @@ def read_record(path: str | Path) -> RunRecord:
     if found.kind == "mpiopt checkpoint":
         return _unfinished(place, read_head(place))
     r = read_result(place)
-    return RunRecord(place, True, r.history, r.job, r.provenance, r.events, r.test, r.model, r.traffic, r.time)
+    return RunRecord(
+        place, True, r.history, r.job, r.provenance, r.events, r.test, r.model, r.traffic, r.time, r.diagnostics
+    )
 
 
 def with_history(path: str | Path) -> RunRecord:
@@ -98,6 +106,46 @@ def with_history(path: str | Path) -> RunRecord:
     if len(record.history) == 0:
         raise ValueError(f"{path}: the history is empty, there is nothing to show")
     return record
+
+
+def show_sound(
+    comm: Comm, paths: Sequence[str], check: Callable[[str], object], show: Callable[[list[str]], str]
+) -> None:
+    """Print what `show` returns for the files that can be read, then refuse the others; collective.
+
+    Parameters
+    ----------
+    comm : Comm
+        The ranks; rank 0 reads.
+    paths : sequence of str
+        The files.
+    check : callable
+        Reads one file; ValueError if it cannot be read.
+    show : callable
+        Returns the text to print.
+
+    Raises
+    ------
+    ValueError
+        One line with all files that cannot be read, after the others were shown.
+    """
+
+    def work() -> str:
+        sound, faults = [], []
+        for path in paths:
+            try:
+                check(path)
+                sound.append(path)
+            except ValueError as fault:
+                faults.append(str(fault))
+        if not sound:
+            raise ValueError("; ".join(faults))
+        return json.dumps([show(sound), "; ".join(faults)])
+
+    text, fault = json.loads(text_from_root(comm, work))
+    print_on_root(comm, text)
+    if fault:
+        raise ValueError(fault)
 
 
 def names(paths: Sequence[str | Path]) -> list[str]:
@@ -119,7 +167,11 @@ def _newest(folder: Path) -> RunRecord:
 def _unfinished(path: Path, head: Head) -> RunRecord:
     meta = head.meta
     job = str(meta.get("job", ""))
-    checksum = tomllib.loads(job).get("data_checksum", "") if job else ""
+    try:
+        checksum = tomllib.loads(job).get("data_checksum", "") if job else ""
+        history = table(rows_from_text(str(meta.get("history", "[]"))))
+        events = events_from_text(str(meta.get("events", "[]")))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedFile(f"{path}: damaged checkpoint: {' '.join(str(error).split())}") from None
     provenance = {"ranks": head.size, "data_checksum": checksum, "rows": head.total, "round": head.k}
-    history = table(rows_from_text(str(meta.get("history", "[]"))))
-    return RunRecord(path, False, history, job, provenance, events_from_text(str(meta.get("events", "[]"))))
+    return RunRecord(path, False, history, job, provenance, events)

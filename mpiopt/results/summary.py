@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,18 +15,26 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.history import Clock, HistoryRow
 
+LEAST_SECONDS = 0.0005  # what is less is shown as 0.000
+
+
+WIDTH = 80  # columns of a terminal
+
 
 def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path: str) -> str:
-    """Return the table of the result; `kind` is the name of the certificate, `status` the ending in words."""
+    """Return the table of the result; `kind` is the name of the certificate, `status` the ending in words.
+
+    A row that says that nothing was done or sent is left out.
+    """
     return _two_columns(
         [
             ("status", status),
             ("objective", f"{row.objective:.15g}"),
             (kind, f"{row.certificate:.3e} (tolerance {tolerance:.1e})"),
             ("epochs", f"{row.epoch:.6g}"),
-            ("rounds", f"{row.round}"),
-            ("bytes sent", saved(row.bytes_sent, row.bytes_plain)),
-            ("seconds", f"{row.seconds:.3f}"),
+            *([("rounds", f"{row.round}")] if row.round else []),
+            *([("bytes sent", saved(row.bytes_sent, row.bytes_plain))] if row.bytes_sent else []),
+            ("seconds", f"{row.seconds:.3f} from the first evaluation on, without reading and compiling"),
             ("result", path),
         ]
     )
@@ -47,12 +56,17 @@ def times(clock: Clock, seconds: float, comm: Comm) -> NDArray[np.void]:
 
 
 def time_table(every: NDArray[np.void]) -> str:
-    """Return the table of the phases: min, mean and max over the ranks, and the share of the mean total."""
-    whole = max(every["total"].mean(), 1e-300)
+    """Return the table of the phases: min, mean and max over the ranks, and the share of the mean total.
+
+    Phases that took no time that the table could show are left out.
+    """
+    total = max(every["total"].mean(), 1e-300)
     lines = [f"{'where the time went':<20} {'min s':>9} {'mean s':>9} {'max s':>9} {'share':>6}"]
     for name in every.dtype.names or ():
         column = every[name]
-        share = f"{100 * column.mean() / whole:.0f} %"
+        if column.max() < LEAST_SECONDS:
+            continue
+        share = f"{100 * column.mean() / total:.0f} %"
         lines.append(f"  {name:<18} {column.min():9.3f} {column.mean():9.3f} {column.max():9.3f} {share:>6}")
     return "\n".join(lines)
 
@@ -62,6 +76,8 @@ def traffic_table(every: NDArray[np.void]) -> str:
     lines = [f"{'traffic of a rank':<20} {'min':>10} {'mean':>10} {'max':>10}"]
     for name in ("bytes_sent", "bytes_received", "bytes_plain"):
         column = every[name]
+        if not column.any():
+            continue
         numbers = (size(v) for v in (column.min(), column.mean(), column.max()))
         label = {"bytes_plain": "by exact sums"}.get(name, name.removeprefix("bytes_"))
         lines.append(f"  {label:<18} " + " ".join(f"{v:>10}" for v in numbers))
@@ -86,6 +102,8 @@ def memory_table(parts: Sequence[tuple[str, int]], comm: Comm) -> str:
     every = np.array(comm.allgather(np.array([nbytes for _, nbytes in named], np.int64)))
     lines = [f"{'memory of a rank':<20} {'min':>10} {'max':>10} {'all ranks':>10}"]
     for (name, _), column in zip(named, every.T, strict=True):
+        if not column.any():
+            continue
         lines.append(f"  {name:<18} {size(column.min()):>10} {size(column.max()):>10} {size(column.sum()):>10}")
     return "\n".join(lines)
 
@@ -112,8 +130,15 @@ def peak_nbytes() -> int:
 
 
 def metrics_line(found: Mapping[str, float]) -> str:
-    """Return metrics with their names, in one line."""
-    return ", ".join(f"{name} {value:.6g}" for name, value in found.items())
+    """Return metrics with their names, in one line; rows of one class have no AUC."""
+    return ", ".join(
+        f"{name} {value:.6g}" if value == value else f"no {name} (one class)" for name, value in found.items()
+    )
+
+
+def wrapped(text: str) -> str:
+    """Break a line that is wider than a terminal between its words."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def size(nbytes: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 import tomllib
 from collections.abc import Callable, Sequence
@@ -10,12 +11,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import run_on_root
 from mpiopt.compress.channel import Channel
+from mpiopt.core.config.flags import parse
 from mpiopt.core.config.registry import nearest
+from mpiopt.core.files import refuse_existing
 from mpiopt.resilience.signals import StopSignal
+from mpiopt.studies import storage
+from mpiopt.studies.report import SUFFIXES
 from mpiopt.training.job_args import job_text
 
-USAGE = "study takes one job file: mpiopt study JOB.toml"
+USAGE = "study takes one job file: mpiopt study JOB.toml [--overwrite]"
 STUDIES = {
     "saga-facts": "mpiopt.studies.saga_facts",
     "compression": "mpiopt.studies.compression",
@@ -31,11 +37,12 @@ class StudyRun(NamedTuple):
 
     study: str  # key of STUDIES
     job: Any  # the study's own dataclass
+    settings: str = ""  # the job file's keys as JSON
 
     def function(self, module: str, name: str) -> Callable[..., Any]:
         """Import a module of the study and return one of its functions."""
-        found: Callable[..., Any] = getattr(importlib.import_module(f"{STUDIES[self.study]}.{module}"), name)
-        return found
+        function: Callable[..., Any] = getattr(importlib.import_module(f"{STUDIES[self.study]}.{module}"), name)
+        return function
 
 
 def study(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
@@ -43,38 +50,37 @@ def study(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
 
     After a signal, the cells that were finished are reported and written.
     """
-    chosen, error = None, None
-    try:
-        if len(words) != 1 or words[0].startswith("-"):
+    with comm.agree_on_errors():
+        paths, flags = parse(words, {"overwrite": False})
+        if len(paths) != 1:
             raise ValueError(USAGE)
-        chosen = read(words[0])
-    except (ValueError, OSError) as failure:
-        error = failure
-    comm.agree(error)
-    if chosen is None:
-        return 1
+        chosen = read(paths[0])
+        if not flags:
+            refuse_others_files(chosen)
     began = time.perf_counter()
     outcomes = chosen.function("simulation", "run")(chosen.job, comm, stop)
     stop.agreed(Channel(comm))
-    if comm.rank == 0:
-        error = publish(chosen, outcomes, began)
-    comm.agree(error)
+    run_on_root(comm, lambda: publish(chosen, outcomes, began))
     return stop.exit_code
 
 
-def publish(chosen: StudyRun, outcomes: Sequence[Any], began: float) -> OSError | None:
-    """Print and write the report; return the error if a file could not be written."""
+def publish(chosen: StudyRun, outcomes: Sequence[Any], began: float) -> None:
+    """Print and write the report; OSError if a file cannot be written."""
     if not outcomes:
         print("no cell was run")
-        return None
-    try:
-        report = chosen.function("report", "report")(chosen.job, outcomes)
-        print(f"\n{report.text}\n")
-        written = report.write(chosen.job.out, chosen.study)
-        print(f"{time.perf_counter() - began:.0f} s; written: {', '.join(written)}")
-    except OSError as error:
-        return error
-    return None
+        return
+    report = chosen.function("report", "report")(chosen.job, outcomes)
+    print(f"\n{report.text}\n")
+    written = report.write(chosen.job.out, chosen.study, chosen.settings)
+    print(f"{time.perf_counter() - began:.0f} s; written: {', '.join(written)}")
+
+
+def refuse_others_files(chosen: StudyRun) -> None:
+    """Raise ValueError if a file that the study would write exists, unless the same job has written it."""
+    out = chosen.job.out
+    if not storage.is_study(f"{out}.h5", chosen.study, chosen.settings):
+        for suffix in SUFFIXES:
+            refuse_existing(out + suffix, overwrite=False)
 
 
 def read(path: str | Path) -> StudyRun:
@@ -91,7 +97,7 @@ def read(path: str | Path) -> StudyRun:
         name = tree.pop("study", DEFAULT_STUDY)
         if name not in STUDIES:
             raise ValueError(f"unknown study {name!r}{nearest(str(name), STUDIES)}; known: {', '.join(STUDIES)}")
-        chosen = StudyRun(name, None)
+        chosen = StudyRun(name, None, json.dumps(tree, sort_keys=True, default=str))
         return chosen._replace(job=chosen.function("job", "build")(tree))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -37,7 +37,7 @@ def read_cells(
     ValueError
         If there is no table, a list is missing or unknown, or an item has another type.
     """
-    found: dict[Cell, None] = {}
+    cells: dict[Cell, None] = {}
     for grid in grids:
         lists = {**(defaults or {}), **grid}
         for name in lists.keys() - examples.keys():
@@ -47,10 +47,10 @@ def read_cells(
             if not isinstance(lists.get(name), list):
                 raise ValueError(f"a [[grid]] needs a list {name!r}, not {lists.get(name)!r}")
         items = [[coerce(name, item, example) for item in lists[name]] for name, example in examples.items()]
-        found.update(dict.fromkeys(itertools.starmap(cell, itertools.product(*items))))
-    if not found:
+        cells.update(dict.fromkeys(itertools.starmap(cell, itertools.product(*items))))
+    if not cells:
         raise ValueError(f"a study needs at least one [[grid]] with {', '.join(examples)}")
-    return tuple(found)
+    return tuple(cells)
 
 
 def read_fields(

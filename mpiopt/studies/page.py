@@ -14,6 +14,7 @@ from mpiopt.results.html.document import Page
 from mpiopt.results.html.html import Cell, Markup, folded, paragraph, section, table, tag, text
 
 SHOWN = 6  # comparisons of a fact that are shown; a longer list is folded
+SMALLEST_GAP, LARGEST_GAP = 1e-16, 1e3  # relative suboptimality that charts show: rounding, a run that is lost
 CSS = {"holds": "holds", "partly": "partly", "FAILS": "fails"}
 
 
@@ -29,6 +30,11 @@ class StudySummary:
     unknown: Sequence[str]  # what could not be recovered or explained
     charts: Sequence[Chart] = ()
     tables: Sequence[tuple[str, str]] = ()  # title and aligned text
+
+    @property
+    def drawn(self) -> list[Chart]:
+        """The charts in which there is anything to see."""
+        return [chart for chart in self.charts if chart.parts]
 
 
 def write(out: str, tree: Mapping[str, Any], summary: StudySummary) -> str:
@@ -54,8 +60,8 @@ def page(tree: Mapping[str, Any], summary: StudySummary) -> Page:
     result.add(paragraph(summary.paper, css="note"), paragraph(f"The paper claims: {summary.claim}"))
     result.add(paragraph(summary.question), paragraph(tag("strong", counted(facts))))
     result.add(section("Claims, figures, verdicts", verdicts(facts)))
-    if summary.charts:
-        result.add(section("Curves", legend(summary.charts), result.grid(summary.charts)))
+    if summary.drawn:
+        result.add(section("Curves", legend(summary.drawn), result.grid(summary.drawn)))
     for title, points in (("What was corrected", summary.corrected), ("What is not known", summary.unknown)):
         if points:
             result.add(section(title, tag("ul", *(tag("li", point) for point in points))))
@@ -91,9 +97,14 @@ def figures(items: Sequence[Sequence[Any]]) -> Markup:
     return Markup((tag("ul", *failed) if failed else "") + rest)
 
 
+def visible(gaps: Sequence[float]) -> list[float]:
+    """Return the gaps with NaN, which charts leave out, below rounding and where a run is lost."""
+    return [gap if SMALLEST_GAP < gap < LARGEST_GAP else float("nan") for gap in gaps]
+
+
 def legend(charts: Sequence[Chart]) -> Markup:
     """Return the names of all curves with their colours."""
     from mpiopt.results.html.report import entry
 
-    found = {part.name: part.series for chart in charts for part in chart.parts if part.series >= 0}
-    return Markup(f'<ul class="legend">{"".join(entry(name, series) for name, series in found.items())}</ul>')
+    colours = {part.name: part.series for chart in charts for part in chart.parts if part.series >= 0}
+    return Markup(f'<ul class="legend">{"".join(entry(name, series) for name, series in colours.items())}</ul>')

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mpiopt.core.files import write_whole
+from mpiopt.results.plot import draw
 from mpiopt.studies import page, storage
 from mpiopt.studies.verdicts import Fact, facts_text
+
+COLUMNS = 3  # charts side by side in a picture
+SUFFIXES = (".json", ".png", ".h5", ".html")  # of the files that are written
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,6 @@ class Report:
     facts: Sequence[Fact]
     job: Mapping[str, Any]  # plain values
     cells: Sequence[Mapping[str, Any]]  # plain values
-    draw: Callable[[str], None]  # writes the picture to a path; ImportError without matplotlib
     summary: page.StudySummary
     more: Mapping[str, Any] = field(default_factory=dict)  # other entries of OUT.json
     stored: Sequence[storage.StoredCell] | None = None
@@ -37,8 +40,10 @@ class Report:
         """The tables, then the verdicts."""
         return "\n\n".join([*filter(None, self.tables), facts_text(self.facts, self.all_comparisons)])
 
-    def write(self, out: str, study: str) -> list[str]:
+    def write(self, out: str, study: str, settings: str = "") -> list[str]:
         """Write all files and return their names, or in place of a name the reason why a file was not made.
+
+        `settings` tells later whether the same job has written them.
 
         Raises
         ------
@@ -48,15 +53,14 @@ class Report:
         facts = [fact.as_plain() for fact in self.facts]
         tree = {"job": self.job, "facts": facts, "cells": self.cells, **self.more}
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(f"{out}.json.partial").write_text(json.dumps(tree))
-        os.replace(f"{out}.json.partial", f"{out}.json")
+        write_whole(Path(f"{out}.json"), json.dumps(tree).encode())
         try:
-            self.draw(f"{out}.png")
+            draw(self.summary.drawn, f"{out}.png", COLUMNS)
             picture = f"{out}.png"
         except ImportError:
             picture = "no picture without matplotlib"
         stored = self.stored if self.stored is not None else list(map(storage.stored_cell, self.cells))
-        storage.write_study(f"{out}.h5", study, stored, **{"job": self.job, **self.source})
+        storage.write_study(f"{out}.h5", study, stored, **{"job": self.job, "settings": settings, **self.source})
         return [f"{out}.json", picture, f"{out}.h5", page.write(out, tree, self.summary)]
 
 

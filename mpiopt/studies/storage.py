@@ -35,6 +35,7 @@ def write_study(
     seed: int | None = None,
     data: str = "made up or as the job says",
     objective: str = "",
+    settings: str = "",
 ) -> None:
     """Write the cells of a study, all or nothing; the seed is that of the job if none is given.
 
@@ -61,9 +62,20 @@ def write_study(
             for key, table in tables.items():
                 group[key] = table
         f["job"] = origin.job
+        f["job"].attrs["settings"] = settings
         apart = {k: v for k, v in vars(origin).items() if k not in ("job", "versions")}
         f.create_group("provenance").attrs.update({**origin.versions, **apart})
     write_whole(Path(path), image.getvalue())
+
+
+def is_study(path: str | Path, study: str, settings: str) -> bool:
+    """Return whether a file is that of a study with these settings."""
+    try:
+        with open_read(Path(path)) as f:
+            check_format(f, Path(path), STUDY)
+            return bool(f.attrs["study"] == study and f["job"].attrs.get("settings") == settings)
+    except ValueError:
+        return False
 
 
 def read_study(path: str | Path) -> dict[str, StoredCell]:

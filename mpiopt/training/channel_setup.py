@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from mpiopt.algorithms.base import Algorithm
+from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
@@ -16,20 +17,23 @@ from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec, spec_of
 from mpiopt.objective.objective import Objective
 from mpiopt.training import network_model
+from mpiopt.training.problem import make_algorithm
 
 EXACT = ("overlap", "async")  # ways to exchange that do not compress
 
 
 class ChannelSetup(NamedTuple):
-    """The channel of a job, the algorithm with the length of its rounds, and a line about both ("" for none)."""
+    """The channel of a job, the algorithms with the length of their rounds, and a line about both ("" for none)."""
 
     channel: Channel
-    algorithm: Algorithm[Any]
+    portfolio: Portfolio
     description: str
 
 
-def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm: Comm) -> ChannelSetup:
+def open_channel(job: Job, objective: Objective, portfolio: Portfolio, comm: Comm) -> ChannelSetup:
     """Return the channel of a job; what the job leaves to `auto` is chosen by measured speeds; collective.
+
+    Where exchanges are compressed, the first algorithm runs alone.
 
     Raises
     ------
@@ -37,23 +41,33 @@ def open_channel(job: Job, objective: Objective, algorithm: Algorithm[Any], comm
         If the compressor is unknown, the algorithm sends exact sums only, or the memory does not fit the compressor.
     """
     check_exchange_options(job)
-    memory = algorithm.compressed_memory if job.memory == "auto" else job.memory
+    algorithm = portfolio.first
+    memory = memory_of(job, algorithm)
     if job.compress.name not in ("none", "auto"):
         refuse_unfit(job, algorithm, memory)
     chooses = job.compress.name == "auto" and algorithm.compressed_memory
     if comm.size > 1 and (chooses or chooses_round_length(algorithm)):
-        return choose_by_speed(job, objective, algorithm, memory, comm)
+        channel, algorithm, description = choose_by_speed(job, objective, algorithm, memory, comm)
+        return ChannelSetup(channel, portfolio.with_first(algorithm, channel.compresses), description)
     compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
     channel = Channel(comm, job.seed, compressor, memory, job.downlink)
     description = f"exchanges: {described(channel)}" if channel.compresses else ""
     if job.compress.name == "auto" and not algorithm.compressed_memory:
         description = f"exchanges: none; {algorithm.name} sends exact sums only"
-    return ChannelSetup(channel, algorithm, description)
+    return ChannelSetup(channel, portfolio.with_first(algorithm, channel.compresses), description)
+
+
+class ChosenBySpeed(NamedTuple):
+    """As `ChannelSetup`, for one algorithm."""
+
+    channel: Channel
+    algorithm: Algorithm[Any]
+    description: str
 
 
 def choose_by_speed(
     job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm
-) -> ChannelSetup:
+) -> ChosenBySpeed:
     """Choose what the job leaves open by the speeds of this machine; collective."""
     speeds, d = network_model.measure(objective, comm), objective.zeros().size
     candidates = network_model.candidates(d, comm)
@@ -71,12 +85,17 @@ def choose_by_speed(
     if isinstance(algorithm, Saga) and choice.stretch != 1.0:
         algorithm = replace(algorithm, stretch=choice.stretch)
     longer = f", rounds {choice.stretch:g} times as long" if choice.stretch != 1.0 else ""
-    return ChannelSetup(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
+    return ChosenBySpeed(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
 
 
 def chooses_round_length(algorithm: Algorithm[Any]) -> bool:
     """Return whether measured speeds decide the length of the rounds: `--local-steps auto`."""
     return isinstance(algorithm, Saga) and algorithm.local_steps < 0
+
+
+def memory_of(job: Job, algorithm: Algorithm[Any]) -> str:
+    """Return the error compensation of a job: its own, or that of the algorithm."""
+    return algorithm.compressed_memory if job.memory == "auto" else job.memory
 
 
 def refuse_unfit(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
@@ -103,7 +122,7 @@ def make_compressor(spec: PluginSpec) -> Compressor:
 
 
 def check_exchange_options(job: Job) -> None:
-    """Raise ValueError, before anything is read, for an unknown compressor or memory, or one without the other."""
+    """Raise ValueError, before anything is read, for an unknown compressor or memory, or what does not fit it."""
     if job.compress not in (PluginSpec("none"), PluginSpec("auto")):  # the compressors take time to import
         make_compressor(job.compress)
     if job.memory not in (*MEMORIES, "auto"):
@@ -111,6 +130,9 @@ def check_exchange_options(job: Job) -> None:
     if job.compress.name == "none" and (job.downlink or job.memory != "auto"):
         idle = "--downlink" if job.downlink else f"--memory {job.memory}"
         raise ValueError(f"{idle} is for compressed exchanges: choose a compressor, --compress NAME or auto")
+    if job.compress.name not in ("none", "auto") and job.algorithm.name != "auto":
+        algorithm = make_algorithm(job.algorithm)
+        refuse_unfit(job, algorithm, memory_of(job, algorithm))
 
 
 def described(channel: Channel) -> str:

@@ -1,123 +1,41 @@
-"""Estimators with the interface of scikit-learn, on rows that are spread over ranks.
-
-Every rank of `comm` calls `fit` with its own rows. The model is then equal on all ranks, and `predict` is local. The
-parameters are those of `mpiopt.fit`.
-"""
+"""`mpiopt.Classifier` and `mpiopt.Regressor`: scikit-learn's estimators, on rows that are spread over ranks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpiopt.results.model import expected, probabilities
+from mpiopt.comm.base import Comm
+from mpiopt.results.model import WITH_PROBABILITIES, expected, log_probabilities, probabilities
 from mpiopt.training import validation
-from mpiopt.training.fit import Fit, communicator, fit
+from mpiopt.training.class_weights import row_weights
+from mpiopt.training.linear_estimator import LinearEstimator
+from mpiopt.training.sklearn_base import ClassifierMixin, RegressorMixin, available_if
 
 Vector = NDArray[np.float64]
 
 
-@dataclass(eq=False)
-class LinearEstimator:
-    """The common part of `Classifier` and `Regressor`; their docstrings describe the parameters."""
-
-    loss: str = "auto"
-    l1: float = 0.0
-    l2: float | str = "1/N"
-    intercept: bool = True
-    scale: str = "none"
-    algorithm: str = "auto"
-    tol: float = 1e-6
-    max_epochs: float = 1000.0
-    seed: int = 0
-    comm: Any = None
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name.
-
-        Parameters
-        ----------
-        deep : bool
-            Part of scikit-learn's interface; without effect, since no parameter is an estimator.
-        """
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters by name, and return the estimator.
-
-        Raises
-        ------
-        ValueError
-            If there is no parameter of that name.
-        """
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; known: {', '.join(known)}")
-            setattr(self, name, value)
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return whether there is a model."""
-        return hasattr(self, "fit_")
-
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to the rows of all ranks; collective.
-
-        Parameters
-        ----------
-        X : array or sparse matrix, (n, d)
-            This rank's rows.
-        y : array, (n,)
-            Labels or targets.
-        sample_weight : array, (n,), optional
-            Weights of the rows, at least 0.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            On all ranks: rows, labels or parameters that do not fit.
-        """
-        with communicator(self.comm) as ranks:
-            with ranks.agree_on_errors():
-                x, target = self._checked(X, y, ranks.size)
-            options = {name: value for name, value in self.get_params().items() if name != "comm"}
-            weight = None if sample_weight is None else np.asarray(sample_weight)
-            self.fit_: Fit = fit(x, target, ranks, sample_weight=weight, **options)
-        self.n_features_in_ = self.fit_.coef.shape[1]
-        return self
-
-    def _checked(self, x: Any, y: Any, size: int) -> tuple[Any, NDArray[Any]]:
-        matrix, target = validation.checked_rows(x, None, type(self).__name__), validation.checked_labels(y)
-        if size == 1:
-            validation.refuse_empty(matrix)
-        return matrix, self._target(target)
-
-    def _target(self, y: NDArray[Any]) -> NDArray[Any]:
-        raise NotImplementedError
-
-    def _margins(self, x: Any) -> Vector:
-        if not hasattr(self, "fit_"):
-            raise validation.not_fitted(type(self).__name__)
-        rows = validation.checked_rows(x, self.n_features_in_, type(self).__name__)
-        z = np.asarray(rows @ self.fit_.coef.T) + self.fit_.intercept
-        return z[:, 0] if z.shape[1] == 1 else z
+def _has_probabilities(classifier: Any) -> bool:
+    """Return whether the loss, of the fit if there is one, has probabilities; AttributeError says why not."""
+    loss = classifier.fit_.loss if hasattr(classifier, "fit_") else str(classifier.loss).partition("[")[0]
+    if loss not in (*WITH_PROBABILITIES, "auto"):
+        known = " and ".join(WITH_PROBABILITIES)
+        raise AttributeError(f"the loss {loss} has no probabilities, unlike {known}; see decision_function")
+    return True
 
 
-@dataclass(eq=False)
-class Regressor(LinearEstimator):
+@dataclass(eq=False, repr=False)
+class Regressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     """A linear model of numbers.
 
     Parameters
     ----------
     loss : str, default "squared"
-        "squared", "huber" (with its option: "huber[delta=0.5]") or "poisson", which predicts expected counts.
+        "squared", "huber" (with its option: "huber[delta=0.5]"), "quantile[tau=0.9,width=0.1]"; "poisson",
+        "negative-binomial", "gamma", "tweedie", which predict expected targets; "binomial", which predicts shares.
     l1 : float, default 0.0
         Strength of the lasso penalty, at least 0.
     l2 : float or str, default "1/N"
@@ -136,6 +54,24 @@ class Regressor(LinearEstimator):
         Seed of all randomness, at least 0.
     comm : mpi4py communicator, Comm or None, default None
         The ranks; None means one rank.
+    columns : mapping, default None
+        How the columns of a frame with words and dates are encoded, as in `mpiopt.fit`.
+    warm_start : bool, default False
+        Whether `fit` starts from the model of the fit before, with coefficients by the titles of columns.
+    coordinates : str, default "standardised"
+        The columns in which algorithms work: "standardised", or "file" (as they are); without effect on the model.
+    compress : str, default "none"
+        Compressor of the exchanges with options in brackets; "auto" chooses by measured speeds.
+    memory : str, default "auto"
+        Error compensation of compressed exchanges: "none", "difference", "error-feedback".
+    downlink : bool, default False
+        Whether to compress the way back from a sum, too.
+    max_seconds : float, default inf
+        Budget of seconds of each fit, at least 0.
+    init : Fit, FittedModel or str, default None
+        A model to start from, or the result file that has it.
+    verbose : int, default 0
+        1 prints the progress on rank 0.
 
     Attributes
     ----------
@@ -143,8 +79,13 @@ class Regressor(LinearEstimator):
         Coefficients.
     intercept_ : float
         The constant.
+    n_iter_ : int
+        Rounds of the fit.
     n_features_in_ : int
-        Number of columns d.
+        Number of columns, of a frame with words before they are encoded.
+    feature_names_in_ : ndarray of str, (d,)
+        Titles of the columns, if the rows of `fit` were a frame with titles. The columns of other frames are found by
+        title, in any order.
     fit_ : Fit
         What `mpiopt.fit` returned, with the history and the certificate.
 
@@ -170,10 +111,6 @@ class Regressor(LinearEstimator):
         """The constant."""
         return float(self.fit_.intercept[0])
 
-    def __sklearn_tags__(self) -> Any:
-        """Return what the estimator can do, in scikit-learn's form."""
-        return validation.sklearn_tags("regressor")
-
     def _target(self, y: NDArray[Any]) -> NDArray[Any]:
         return validation.real_targets(y)
 
@@ -181,14 +118,17 @@ class Regressor(LinearEstimator):
         """Return the expected target of each row of `X` (n, d), as (n,)."""
         return expected(self._margins(X), self.fit_.loss)
 
-    def score(self, X: Any, y: ArrayLike) -> float:
-        """Return R² on the rows `X` (n, d) with targets `y` (n,); local."""
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R² on the rows `X` (n, d) with targets `y` (n,) and weights (n,); local."""
         target = np.asarray(y, dtype=np.float64)
-        return float(1.0 - ((target - self.predict(X)) ** 2).sum() / ((target - target.mean()) ** 2).sum())
+        mean = np.average(target, weights=_array(sample_weight))
+        missed = np.average((target - self.predict(X)) ** 2, weights=_array(sample_weight))
+        spread = np.average((target - mean) ** 2, weights=_array(sample_weight))
+        return float(1.0 - missed / spread) if spread > 0 else float(missed == 0)
 
 
-@dataclass(eq=False)
-class Classifier(LinearEstimator):
+@dataclass(eq=False, repr=False)
+class Classifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
     """A linear classifier.
 
     Parameters
@@ -213,6 +153,26 @@ class Classifier(LinearEstimator):
         Seed of all randomness, at least 0.
     comm : mpi4py communicator, Comm or None, default None
         The ranks; None means one rank.
+    columns : mapping, default None
+        How the columns of a frame with words and dates are encoded, as in `mpiopt.fit`.
+    warm_start : bool, default False
+        Whether `fit` starts from the model of the fit before, with coefficients by the titles of columns.
+    coordinates : str, default "standardised"
+        The columns in which algorithms work: "standardised", or "file" (as they are); without effect on the model.
+    compress : str, default "none"
+        Compressor of the exchanges with options in brackets; "auto" chooses by measured speeds.
+    memory : str, default "auto"
+        Error compensation of compressed exchanges: "none", "difference", "error-feedback".
+    downlink : bool, default False
+        Whether to compress the way back from a sum, too.
+    max_seconds : float, default inf
+        Budget of seconds of each fit, at least 0.
+    init : Fit, FittedModel or str, default None
+        A model to start from, or the result file that has it.
+    verbose : int, default 0
+        1 prints the progress on rank 0.
+    class_weight : mapping, "balanced" or None, default None
+        A weight for each class, which multiplies the weights of its rows. "balanced": all classes have the same sum.
 
     Attributes
     ----------
@@ -222,8 +182,13 @@ class Classifier(LinearEstimator):
         Coefficients; for two classes those of the second.
     intercept_ : ndarray, (1,) or (classes,)
         Constants.
+    n_iter_ : int
+        Rounds of the fit.
     n_features_in_ : int
-        Number of columns d.
+        Number of columns, of a frame with words before they are encoded.
+    feature_names_in_ : ndarray of str, (d,)
+        Titles of the columns, if the rows of `fit` were a frame with titles. The columns of other frames are found by
+        title, in any order.
     fit_ : Fit
         What `mpiopt.fit` returned, with the history and the certificate.
 
@@ -238,18 +203,15 @@ class Classifier(LinearEstimator):
     """
 
     loss: str = "auto"
-
-    def __sklearn_tags__(self) -> Any:
-        """Return what the estimator can do, in scikit-learn's form."""
-        return validation.sklearn_tags("classifier")
+    class_weight: Any = None
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of all ranks; collective.
 
         Parameters
         ----------
-        X : array or sparse matrix, (n, d)
-            This rank's rows.
+        X : array, sparse matrix or frame, (n, d)
+            This rank's rows. A frame may have columns of words, booleans and dates.
         y : array, (n,)
             Labels of any kind that sorts.
         sample_weight : array, (n,), optional
@@ -263,6 +225,11 @@ class Classifier(LinearEstimator):
         ------
         ValueError
             On all ranks: rows, labels or parameters that do not fit.
+
+        Warns
+        -----
+        ConvergenceWarning
+            On rank 0: the fit is not certified. The warning says why and what to do.
         """
         super().fit(X, y, sample_weight)
         if self.fit_.classes is None:
@@ -275,6 +242,9 @@ class Classifier(LinearEstimator):
     def _target(self, y: NDArray[Any]) -> NDArray[Any]:
         validation.refuse_continuous(y)
         return y
+
+    def _weights(self, y: NDArray[Any], sample_weight: ArrayLike | None, ranks: Comm) -> NDArray[Any] | None:
+        return row_weights(self.class_weight, y, super()._weights(y, sample_weight, ranks), ranks)
 
     @property
     def coef_(self) -> Vector:
@@ -295,11 +265,22 @@ class Classifier(LinearEstimator):
         z = self._margins(X)
         return np.asarray(np.take(self.classes_, z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(int)))
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Vector:
-        """Return the probability of each class, (n, classes); ValueError unless the loss is logistic or softmax."""
+        """Return the probability of each class, (n, classes); only with the losses logistic and softmax."""
         z = self._margins(X)
         return probabilities(z if z.ndim == 2 else z[:, None], self.fit_.loss)
 
-    def score(self, X: Any, y: ArrayLike) -> float:
-        """Return the accuracy on the rows `X` (n, d) with labels `y` (n,); local."""
-        return float((self.predict(X) == np.asarray(y)).mean())
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> Vector:
+        """Return the logarithm of the probability of each class, (n, classes); exact where a probability is tiny."""
+        z = self._margins(X)
+        return log_probabilities(z if z.ndim == 2 else z[:, None], self.fit_.loss)
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy on the rows `X` (n, d) with labels `y` (n,) and weights (n,); local."""
+        return float(np.average(self.predict(X) == np.asarray(y), weights=_array(sample_weight)))
+
+
+def _array(weights: ArrayLike | None) -> Vector | None:
+    return None if weights is None else np.asarray(weights, dtype=np.float64)

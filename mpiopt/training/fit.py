@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
-from mpiopt.core.config.job import SCALES, Job, Model, Stopping
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import COORDINATES, SCALES, Job, Model, Stopping
 from mpiopt.core.config.spec import parse_spec
-from mpiopt.core.history import Clock, HistoryRow
+from mpiopt.core.history import Clock, Event, HistoryRow
 from mpiopt.core.rng import generator
-from mpiopt.data import row_formats, scaling
-from mpiopt.data.labels import MAX_CLASSES, find_classes, guess_target
-from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
-from mpiopt.kernels.row_moves import gather
-from mpiopt.objective.losses.base import loss_targets
+from mpiopt.data.array_checks import check_sparse
+from mpiopt.data.shard import CsrRows, DenseRows, Vector
+from mpiopt.data.tables.columns import Column
+from mpiopt.kernels.kernel_cache import compile_seconds
+from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.results.model import in_file_units
+from mpiopt.results.ending import CERTIFIED, Ending
+from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.channel_setup import open_channel
+from mpiopt.training.frames import applied_frame, encoded_frame
+from mpiopt.training.initial import Columns, matched_model, with_initial
 from mpiopt.training.loop import run
-from mpiopt.training.problem import pick, pose, target_of
-from mpiopt.training.run_state import RunPlan
+from mpiopt.training.posed_rows import Settings, canonical, posed_rows
+from mpiopt.training.problem import pick, refuse_infinite
+from mpiopt.training.progress import Lines, Progress
+from mpiopt.training.rates import as_rates
+from mpiopt.training.rehearsal import compile_kernels
+from mpiopt.training.run_state import RunPlan, count_loop, mean_times
+
+if TYPE_CHECKING:
+    from mpiopt.inference.summary import InferenceOptions, Summary
 
 Matrix = NDArray[np.float64]
 
 SHUFFLE = 2  # stream of randomness: the order of the caller's rows
-COPY_ROWS = 4096  # rows copied at a time: the copy of a piece fits in the cache
+SAME_ROWS = 1e-4  # relative difference of F at the model: rounding makes less on rows that are the same
 COLUMN_SCALES = SCALES[:3]  # the ways to scale that act on columns
 
 
@@ -46,6 +57,11 @@ class Fit:
         Coefficients in the units of the caller's columns. The margins of a row x are coef · x + intercept.
     intercept : ndarray, (outputs,)
         Constants; 0 without an intercept. For several classes their mean is 0.
+    centre : ndarray, (d,)
+        What the fit subtracted from the columns.
+    intercept_at_centre : ndarray, (outputs,)
+        coef · centre + intercept. Where columns are far from 0 against their spread, coef · (x - centre) +
+        intercept_at_centre is the more exact way to compute the margins; `margins` does so.
     classes : ndarray or None
         The labels, ascending; None for real targets. With two classes the one output is that of the second.
     loss : str
@@ -55,13 +71,28 @@ class Fit:
     certificate : float
         Bound on the distance to the optimum; see `certificate_kind`.
     certificate_kind : str
-        "duality gap" (relative to the objective), or the relative norm of the gradient where there is no gap.
+        "duality gap"; without a penalty "Newton decrement" (or "standardised gradient" for a loss of a package with
+        several outputs). All are relative to the objective. ", exact to rounding" is added where rounding ends all
+        progress.
     certified : bool
         Whether the certificate reached `tol`.
     reason : str
         Why the fit ended, in words.
     history : list of HistoryRow
         One row for each exact evaluation: round, epoch, seconds, bytes, objective, certificate, step size.
+    events : list of Event
+        With "auto", which algorithm began or went on, in which round, and with how many epochs expected.
+    settings : Settings or None
+        Loss, penalty, intercept and scaling as they were asked for; `summary` poses the same problem again.
+    names : list of str or None
+        Titles of the columns, if the rows were a frame with titles; of encoded columns, such as "region[south]".
+    columns : tuple of Column
+        Types, levels, encodings and gaps of the columns of a frame with words or dates; empty for numbers alone.
+    ending : str
+        "certified", "budget" (spent before the tolerance) or "no optimum" (the loss falls for ever).
+    times : dict
+        Seconds of each phase, the mean over the ranks: "compile", "compute", "communicate", … and "other". The
+        seconds of the history begin after compiling.
 
     Examples
     --------
@@ -75,6 +106,8 @@ class Fit:
 
     coef: Matrix
     intercept: Vector
+    centre: Vector
+    intercept_at_centre: Vector
     classes: NDArray[Any] | None
     loss: str
     objective: float
@@ -83,6 +116,105 @@ class Fit:
     certified: bool
     reason: str
     history: list[HistoryRow]
+    events: list[Event]
+    settings: Settings | None = None
+    names: list[str] | None = None
+    columns: tuple[Column, ...] = ()
+    ending: str = ""
+    times: Mapping[str, float] = field(default_factory=dict)
+
+    def margins(self, x: Any) -> Matrix:
+        """Compute the margins of rows, (n, outputs); local.
+
+        Parameters
+        ----------
+        x : array, scipy.sparse matrix or frame, (n, d)
+            The rows, in the units of those of the fit; a frame where the fit had one with words or dates.
+        """
+        x = applied_frame(x, self.columns)
+        model = self.model()
+        if not hasattr(x, "tocsr"):
+            return model.margins(DenseRows(np.asarray(x)))
+        check_sparse(x)
+        matrix = canonical(x)
+        indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False)
+        return model.margins(CsrRows(indptr, indices, matrix.data.astype(np.float64, copy=False), matrix.shape[1]))
+
+    def summary(
+        self,
+        x: Any,
+        y: ArrayLike,
+        comm: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        options: InferenceOptions | None = None,
+    ) -> Summary:
+        """Return standard errors, tests, intervals and measures of fit; collective over `comm`.
+
+        Parameters
+        ----------
+        x, y, comm, sample_weight, exposure, offset
+            The rows of the fit, as `mpiopt.fit` took them: a fit keeps no rows. They may be divided among the ranks
+            in another way.
+        groups : array, (n,), optional
+            The cluster of each row, of any kind that sorts: covariances are clustered. A cluster may span ranks.
+        options : InferenceOptions, optional
+            Kind of covariance, meaning of the weights, level of the intervals.
+
+        Raises
+        ------
+        ValueError
+            On all ranks: columns that depend on each other, or rows that do not fit the model.
+        """
+        settings = self.settings
+        if settings is None:
+            raise ValueError("this fit does not say what it minimised: only fits of mpiopt.fit have a summary")
+        from mpiopt.inference.clusters import coded
+        from mpiopt.inference.summary import InferenceOptions, summarise
+
+        with communicator(comm) as ranks:
+            with ranks.agree_on_errors():
+                x = applied_frame(x, self.columns)
+                n = np.shape(x)[0] if np.ndim(y) else 0
+            given = as_rates(y, sample_weight, exposure, offset, settings.model, ranks)
+            posed = posed_rows(x, given.y, given.sample_weight, settings, np.arange(n), ranks)
+            objective = posed.objective
+            wrong = objective.shard.features != self.coef.shape[1] or (objective.outputs != len(self.coef))
+            ranks.agree(ValueError("the rows are not those of the fit: other columns or classes") if wrong else None)
+            short = groups is not None and len(np.asarray(groups)) != n
+            ranks.agree(ValueError("groups must have one entry for each row of x") if short else None)
+            channel, w = Channel(ranks, 0), posed.units.to_training(self.model(), objective.width)
+            value = evaluate_exact(objective, w, channel).value
+            if not abs(value - self.objective) <= SAME_ROWS * max(abs(value), abs(self.objective)):
+                raise ValueError(
+                    f"the rows are not those of the fit: F is {value:g} here, and was {self.objective:g}"
+                )
+            return summarise(
+                objective,
+                w,
+                posed.units,
+                channel,
+                options or InferenceOptions(),
+                names=self.names or posed.names,
+                classes=[] if self.classes is None else [str(label) for label in self.classes.tolist()],
+                clusters=None if groups is None else coded(np.asarray(groups), ranks),
+                ending=None if self.certified else Ending(self.ending, self.reason),
+                rates=given.rates,
+            )
+
+    def model(self) -> FittedModel:
+        """Return the coefficients as result files have them; it can be the start of another fit."""
+        return FittedModel(
+            self.coef,
+            self.intercept,
+            self.classes,
+            feature_names=self.names,
+            centre=self.centre,
+            intercept_at_centre=self.intercept_at_centre,
+        )
 
 
 def fit(
@@ -91,11 +223,14 @@ def fit(
     comm: Any = None,
     *,
     sample_weight: ArrayLike | None = None,
+    exposure: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
     loss: str = "auto",
     l1: float = 0.0,
     l2: float | str = "1/N",
     intercept: bool = True,
     scale: str = "none",
+    coordinates: str = "standardised",
     algorithm: str = "auto",
     compress: str = "none",
     memory: str = "auto",
@@ -104,6 +239,9 @@ def fit(
     max_epochs: float = 1000.0,
     max_seconds: float = float("inf"),
     seed: int = 0,
+    columns: Mapping[str, Any] | None = None,
+    init: Fit | FittedModel | str | None = None,
+    verbose: int = 0,
 ) -> Fit:
     """Fit a model to the rows of all ranks; collective over `comm`.
 
@@ -112,17 +250,23 @@ def fit(
 
     Parameters
     ----------
-    x : array or sparse matrix, (n, d)
-        This rank's rows; n may differ from rank to rank and may be 0. A sparse matrix needs the method `tocsr`.
+    x : array, sparse matrix or frame, (n, d)
+        This rank's rows; n may differ from rank to rank and may be 0. A sparse matrix needs the method `tocsr`. A
+        frame of pandas, Polars or Arrow may have columns of words, booleans and dates, which are encoded.
     y : array, (n,)
         Labels of any kind that sorts, for classes; numbers, for real targets.
     comm : mpi4py communicator, Comm or None
         The ranks; None means one rank. An mpi4py communicator is duplicated, and the duplicate is freed at the end.
     sample_weight : array, (n,), optional
         Weights of the rows, at least 0; all 1 by default. Only their ratios matter.
+    exposure : array, (n,), optional
+        The target of a row is fitted as a rate of it, for the losses poisson (by default), gamma and tweedie.
+    offset : array, (n,), optional
+        Added to the margins of the rows in the fit, for these losses and squared, huber, quantile. `margins` is
+        without it, and for an exposure of 1.
     loss : str
-        "logistic", "softmax", "squared-hinge", "squared", "huber" or "poisson", with options in brackets:
-        "huber[delta=0.5]". "auto" chooses by the labels.
+        "logistic", "softmax", "squared-hinge", "squared", "huber", "quantile", "poisson", "negative-binomial",
+        "gamma", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto" chooses by the labels.
     l1 : float
         Strength of the lasso penalty, at least 0.
     l2 : float or str
@@ -131,6 +275,9 @@ def fit(
         Whether to fit the constants b, which are not penalised.
     scale : str
         "none", "standard" (mean 0, deviation 1) or "maxabs" (largest entry 1) of the columns during the fit.
+    coordinates : str
+        The columns in which algorithms work: "standardised" (centred where there is an intercept, of typical size 1)
+        or "file" (as they are). Penalty and model are in the units of `x` in both.
     algorithm : str
         Name of an algorithm with options in brackets; "auto" chooses by the size of the problem.
     compress : str
@@ -148,6 +295,14 @@ def fit(
         Budget of seconds, at least 0.
     seed : int
         Seed of all randomness, at least 0.
+    columns : mapping, optional
+        How the columns of a frame are encoded: `gaps`, `encode`, `categorical`, `numeric`, `drop`, `columns`,
+        `unseen`, `max_levels`, as in the table [data.columns] of a job file.
+    init : Fit, FittedModel or str, optional
+        A model to start from, or the result file that has it, with coefficients by the titles of columns, if both
+        have titles. Where F is lower at 0 the fit starts there.
+    verbose : int
+        1 prints the progress on rank 0.
 
     Returns
     -------
@@ -169,40 +324,76 @@ def fit(
     >>> fit.certified, fit.loss, fit.classes.tolist(), fit.coef.shape
     (True, 'logistic', ['no', 'yes'], (1, 3))
     """
-    model, stopping = Model(parse_spec(loss), l1, l2), Stopping(tol, max_epochs, max_seconds)
+    loss = "poisson" if loss == "auto" and exposure is not None else loss
+    settings, stopping = (
+        Settings(Model(parse_spec(loss), l1, l2), intercept, scale, coordinates),
+        Stopping(tol, max_epochs, max_seconds),
+    )
     exchange = Job(compress=parse_spec(compress), memory=memory, downlink=downlink, seed=seed)
-    if scale not in COLUMN_SCALES:
-        raise ValueError(f"scale must be one of {', '.join(COLUMN_SCALES)}; not {scale!r}")
+    for name, value, allowed in (("scale", scale, COLUMN_SCALES), ("coordinates", coordinates, COORDINATES)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {value!r}")
     with communicator(comm) as ranks:
-        order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
+        began, compiled, clock = time.perf_counter(), compile_seconds(), Clock()
+        frame = encoded_frame(x, columns, ranks)
+        x = x if frame is None else frame.matrix
         with ranks.agree_on_errors():
-            rows, d, weight = copied_rows(x, y, sample_weight, intercept, order)
-        ranks.agree(different_columns(ranks, d))
-        target, names, label = labelled(np.asarray(y)[order], target_of(model), ranks)
-        shard = make_shard(rows, d, intercept, label, weight, ranks)
-        mean, spread = scaling.statistics(scale, rows, d, shard.total, ranks)
-        scaling.apply(scale, rows, mean, spread)
-        if intercept:
-            row_formats.set_intercept(rows, d)
-        if sample_weight is not None and l2 == "1/N":  # a row of weight 2 counts as two rows
-            model = replace(model, l2=1.0 / float(ranks.sum(np.array([weight.sum()]))[0]))
-        objective = pose(model, shard, target, names)
-        chosen, _ = pick(parse_spec(algorithm), objective, tol, ranks, exchange.compress.name)
-        channel, chosen, _ = open_channel(exchange, objective, chosen, ranks)
-        now = run(RunPlan(stopping), objective, chosen, channel, StopSignal(), Clock(), lambda row: None)
-    fitted = in_file_units(now.state.w, d, intercept, mean, spread)
+            order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
+        given = as_rates(y, sample_weight, exposure, offset, settings.model, ranks)
+        posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks)
+        objective, d = posed.objective, posed.objective.shard.features
+        refuse_infinite(objective, "y", ranks)
+        if init is not None:
+            wanted = Columns(d, posed.names if frame is None else frame.names, posed.classes, objective.outputs)
+            with ranks.agree_on_errors():
+                model = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
+            objective = with_initial(objective, model, posed.units)
+        portfolio, _ = pick(parse_spec(algorithm), objective, tol, ranks, exchange.compress.name)
+        channel, portfolio, _ = open_channel(exchange, objective, portfolio, ranks)
+        clock.add("compile", compile_seconds() - compiled)
+        compile_kernels(objective, portfolio, ranks, clock, lambda line: None)
+        started, compiled = time.perf_counter(), compile_seconds()
+        shown = Lines(stopping, print) if verbose and ranks.rank == 0 else Progress(stopping)
+        now = run(RunPlan(stopping), objective, portfolio, channel, StopSignal(), clock, shown.show)
+        shown.end()
+        count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
+        times = mean_times(clock, time.perf_counter() - began, ranks)
+    names = posed.names if frame is None else frame.names
+    fitted = in_file_units(now.state.w, d, intercept, posed.mean, posed.scale, posed.coordinates)
+    at_centre = fitted.intercept if fitted.intercept_at_centre is None else fitted.intercept_at_centre
     return Fit(
         coef=fitted.coef,
         intercept=centred(fitted.intercept),
-        classes=names,
+        centre=np.zeros(d) if fitted.centre is None else fitted.centre,
+        intercept_at_centre=centred(at_centre),
+        classes=posed.classes,
         loss=objective.loss.name,
         objective=now.exact.value,
         certificate=now.certificate.value,
         certificate_kind=now.certificate.kind,
-        certified=now.ending == "certified",
-        reason=now.reason,
+        certified=now.ending == CERTIFIED,
+        reason=now.reason_in_names(names),
         history=now.rows,
+        events=now.events,
+        settings=settings,
+        names=names,
+        columns=() if frame is None else frame.columns,
+        ending=now.ending,
+        times=times,
     )
+
+
+def model_of(init: Fit | FittedModel | str) -> FittedModel:
+    """Return the model of a fit or of a result file; ValueError for anything else."""
+    if isinstance(init, Fit):
+        return init.model()
+    if not isinstance(init, FittedModel | str):
+        raise ValueError(f"init is a Fit, a FittedModel or the name of a result file, not {type(init).__name__}")
+    if isinstance(init, FittedModel):
+        return init
+    from mpiopt.results.result_file import read_result
+
+    return read_result(init).model
 
 
 def centred(intercept: Vector) -> Vector:
@@ -222,109 +413,8 @@ def communicator(comm: Any) -> Iterator[Comm]:
             f"comm is an mpi4py communicator, a mpiopt.comm.base.Comm or None, not {type(comm).__name__}"
         )
     else:
+        from mpiopt.comm.debug import debugged
         from mpiopt.comm.mpi.comm import MpiComm
 
-        with MpiComm(comm.Dup()) as ranks:
+        with debugged(MpiComm(comm.Dup())) as ranks:
             yield ranks
-
-
-def copied_rows(
-    x: Any, y: ArrayLike, weight: ArrayLike | None, intercept: bool, order: NDArray[np.int64]
-) -> tuple[Rows, int, Vector]:
-    """Copy this rank's rows and weights in the given order, into the form of a shard; local.
-
-    A random order is needed, because algorithms work on blocks of neighbouring rows.
-
-    Returns
-    -------
-    rows : Rows
-        (n, d) rows, with space for the column of the intercept.
-    d : int
-        Number of columns.
-    weight : ndarray, (n,)
-        Weights of the rows.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit together, or numbers are not finite.
-    """
-    matrix = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x)
-    if matrix.ndim != 2:
-        raise ValueError(f"x has the shape {matrix.shape}; it must be (rows, columns)")
-    n, d = matrix.shape
-    label = np.asarray(y)
-    weights = np.ones(n) if weight is None else np.array(weight, dtype=np.float64)
-    if label.shape != (n,) or weights.shape != (n,):
-        raise ValueError(f"x has {n} rows, y the shape {label.shape}, sample_weight {weights.shape}")
-    rows = csr_rows(matrix, intercept, order) if hasattr(x, "tocsr") else dense_rows(matrix, intercept, order)
-    weights = weights[order]
-    if not np.isfinite(rows.values).all():
-        raise ValueError("x holds NaN or infinite values")
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError("sample_weight holds negative, NaN or infinite values")
-    return rows, d, weights
-
-
-def dense_rows(x: NDArray[Any], intercept: bool, order: NDArray[np.int64]) -> DenseRows:
-    """Copy dense rows in the given order, with a column for the intercept and zeros up to a multiple of 8."""
-    n, d = x.shape
-    kind = np.float32 if x.dtype == np.float32 else np.float64
-    values = row_formats.aligned_zeros(n, row_formats.padded_width(d + intercept), kind)
-    for start in range(0, n, COPY_ROWS):
-        values[start : start + COPY_ROWS, :d] = x[order[start : start + COPY_ROWS]]
-    return DenseRows(values)
-
-
-def csr_rows(x: Any, intercept: bool, order: NDArray[np.int64]) -> CsrRows:
-    """Copy CSR rows in the given order, with space for the 1 of the intercept at the end of each."""
-    d, x = x.shape[1], x if x.has_sorted_indices else x.sorted_indices()
-    values = x.data if x.data.dtype in (np.float32, np.float64) else x.data.astype(np.float64)
-    begins, indices = x.indptr.astype(np.int64, copy=False), x.indices.astype(np.int32, copy=False)
-    indptr = np.concatenate([[0], np.cumsum(np.diff(begins)[order] + intercept)])
-    rows = CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], values.dtype), d + intercept)
-    gather(order, begins, indices, values, indptr[:-1], rows.indices, rows.values)
-    if intercept:
-        rows.indices[indptr[1:] - 1], rows.values[indptr[1:] - 1] = d, 0.0
-    return rows
-
-
-def different_columns(ranks: Comm, d: int) -> ValueError | None:
-    """Return an error if the ranks have different numbers of columns; collective."""
-    found = np.unique(np.concatenate(ranks.allgather(np.array([d]))))
-    return ValueError(f"the ranks have different numbers of columns: {found.tolist()}") if len(found) > 1 else None
-
-
-def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[Any] | None, Vector]:
-    """Return the kind of target, the classes over all ranks, and the labels as the loss takes them; collective.
-
-    The classes are None for real targets.
-    """
-    numbers = y.dtype.kind in "fiub"
-    mine = json.dumps(np.unique(y)[: MAX_CLASSES + 1].tolist()).encode()
-    every = [json.loads(part.tobytes()) for part in ranks.allgather(np.frombuffer(mine, np.uint8))]
-    values = np.unique(np.array([value for part in every for value in part]))
-    if target == "auto":
-        target = guess_target(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
-    if target in ("real", "count"):
-        finite = numbers and np.isfinite(y).all()
-        ranks.agree(None if finite else ValueError("y holds values that are not finite numbers"))
-        find_classes("y", values, target, loss_targets())
-        return target, None, y.astype(np.float64)
-    find_classes("y", values if numbers else np.arange(len(values)).astype(np.float64), target, loss_targets())
-    number = np.searchsorted(values, y).astype(np.float64)
-    return target, values, 2.0 * number - 1.0 if target == "binary" else number
-
-
-def make_shard(rows: Rows, d: int, intercept: bool, label: Vector, weight: Vector, ranks: Comm) -> Shard:
-    """Return the shard of this rank; in the order of all rows the ranks follow one another; collective."""
-    lengths = [int(part[0]) for part in ranks.allgather(np.array([len(rows)]))]
-    total = sum(lengths)
-    if total == 0:
-        raise ValueError("there are no rows on any rank")
-    whole = float(ranks.sum(np.array([weight.sum()]))[0])
-    if whole <= 0:
-        raise ValueError("all sample weights are zero; at least one must be positive")
-    order = np.arange(len(rows), dtype=np.int64)
-    start = sum(lengths[: ranks.rank])
-    return Shard(rows, label, weight * (total / whole), order, start, total, d, intercept)

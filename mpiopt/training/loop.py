@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,20 +10,26 @@ from typing import Any
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.portfolio import EVENT, Portfolio
 from mpiopt.compress.channel import Channel
 from mpiopt.core import history
 from mpiopt.core.history import ALL, Clock, Event, HistoryRow
-from mpiopt.objective import duality_gap
-from mpiopt.objective.duality_gap import certify
-from mpiopt.objective.evaluation import evaluate_exact
-from mpiopt.objective.objective import Objective
-from mpiopt.resilience.checkpoint.base import CheckpointStore, LoadedState, Meta
+from mpiopt.core.state import layouts
+from mpiopt.objective.certificate import GAP, Certificate, Certifier
+from mpiopt.objective.evaluation import Evaluation, evaluate_exact
+from mpiopt.objective.lower_bound import Progress
+from mpiopt.objective.objective import Model, Objective
+from mpiopt.resilience.checkpoint.base import FIELDS, CheckpointStore, LoadedState, Meta
+from mpiopt.resilience.consistency import content_sum
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.run_state import RunPlan, RunState, RunTimer, Spent
+from mpiopt.training.agreement import confirm, fingerprint, mend, note_evaluated
+from mpiopt.training.run_state import Guard, RunPlan, RunState, RunTimer, Spent, learned
 
 Report = Callable[[HistoryRow], None]
+logger = logging.getLogger(__name__)
 
 EVALUATE_EVERY = 2.0  # epochs between exact evaluations, if the algorithm makes none; each costs a pass over the rows
+PATIENCE = 4  # such intervals: until then an algorithm may itself give up steps that were too long
 STALLED = 12  # evaluations without a better certificate; a run that still improves shows it within a few of them
 ROUNDING = 4e-16  # relative change of the objective that is rounding alone: about two units in the last place
 
@@ -30,7 +37,7 @@ ROUNDING = 4e-16  # relative change of the objective that is rounding alone: abo
 def run(
     plan: RunPlan,
     objective: Objective,
-    algorithm: Algorithm[Any],
+    algorithm: Algorithm[Any] | Portfolio,
     channel: Channel,
     stop: StopSignal,
     clock: Clock,
@@ -44,8 +51,8 @@ def run(
         When to stop and when to save.
     objective : Objective
         The objective on this rank's rows.
-    algorithm : Algorithm
-        The algorithm, with its options.
+    algorithm : Algorithm or Portfolio
+        The algorithm, with its options; or several, of which another one goes on where one is behind.
     channel : Channel
         The exchanges between the ranks.
     stop : StopSignal
@@ -65,53 +72,132 @@ def run(
     ValueError
         If the objective stops being a finite number, or a checkpoint is of another job.
     """
-    channel = algorithm.run_channel(channel)
+    portfolio = algorithm if isinstance(algorithm, Portfolio) else Portfolio((algorithm,))
+    channel = portfolio.first.run_channel(channel)
     timer = RunTimer(channel, clock, stop)
-    now = begin(plan, objective, algorithm, timer)
+    now = begin(plan, objective, portfolio, timer)
+    objective = now.certifier.objective
+    rows_before = content_sum(objective.shard)
     if not now.rows:
-        record(now, 0.0, timer, report)
+        record(now, 0.0, timer, report, plan.guard)
     decide(plan, now, timer)
-    if now.ending and now.state.w.any():  # the algorithm did not start at 0, where the first row was evaluated
+    if len(portfolio.algorithms) > 1 and not any(event.kind == EVENT for event in now.events) and not now.ending:
+        now.events.append(portfolio.event(now.algorithm.name, now.last))
+    started = now.judgement is None or not now.judgement.ending
+    if now.ending and started and not np.array_equal(now.state.w, objective.origin()):  # the algorithm's own start
         now.exact = evaluate_exact(objective, now.state.w, channel)
-        now.certificate = certify(objective, now.state.w, now.exact, now.start, now.labels)
+        now.certificate = now.certifier.glance(now.state.w, now.exact)
     protect(plan, now, objective, timer)
     while not now.ending:
-        step = algorithm.step(now.round, now.state, objective, channel)
+        plan.begin(f"round {now.round}")
+        step = now.algorithm.step(now.round, now.state, objective, channel)
         now.round += 1
         now.epochs += step.epochs
-        evaluate_if_due(now, step, objective, timer, report)
+        evaluate_if_due(now, step, objective, timer, report, plan.guard)
         decide(plan, now, timer)
+        saved = plan.store is not None and now.ending in ("signal", "budget")  # a resumed run goes on with the change
+        if step.exact is not None and (saved or not now.ending):
+            go_on_with_next(now, portfolio, objective, channel)
         protect(plan, now, objective, timer)
         if plan.store is not None and (timer.save_is_due(plan, now) or now.ending in ("signal", "budget")):
-            save(plan.store, plan, now, objective, timer)
-            if not now.ending:
+            plan.begin(f"the checkpoint of round {now.round}")
+            saved = save(plan.store, plan, now, objective, timer)
+            if saved and not now.ending:
                 decide(plan, now, timer)  # `mpiopt halt --after-checkpoint` ends the run here
+    keep_finite(now)
+    if now.ending == "certified":
+        confirm(now, rows_before, timer, plan.verify)
     return now
 
 
-def begin(plan: RunPlan, objective: Objective, algorithm: Algorithm[Any], timer: RunTimer) -> RunState:
-    """Start at w = 0, or where the newest checkpoint was made; collective."""
-    channel, zero = timer.channel, objective.zeros()
+def go_on_with_next(now: RunState, portfolio: Portfolio, objective: Objective, channel: Channel) -> None:
+    """Let another algorithm go on from the model just evaluated if the one in use is behind; collective."""
+    following = portfolio.next(now.rows, now.events)
+    if following is None:
+        return
+    now.state = following.go_on(np.array(now.state.w), now.exact, objective, channel)
+    now.algorithm = following
+    now.events.append(portfolio.event(following.name, now.last))
+
+
+def keep_finite(now: RunState) -> None:
+    """Go back to the last model that was evaluated if the steps since then have led to no finite numbers."""
+    if np.isfinite(now.state.w).all():
+        return
+    if now.evaluated is None:
+        refuse_infinite(Evaluation(np.nan, now.state.w), now.round)
+    now.state.w[...] = now.evaluated
+
+
+def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunTimer) -> RunState:
+    """Start at the best constants without features, or where the newest checkpoint was made; collective."""
+    channel = timer.channel
     with timer.phase("evaluate"):
-        start = evaluate_exact(objective, zero, channel)
-    with timer.phase("evaluate"):
-        labels = duality_gap.label_statistics(objective, channel)
+        certifier = Certifier.begin(objective, plan.stop.tol, channel)
+    objective, start = certifier.objective, certifier.start
     if plan.resume and plan.store is not None:
-        state = algorithm.blank(objective, channel.size)
-        loaded = plan.store.load(state, objective.shard, str(plan.meta["job"]))
+        algorithm = portfolio.first
+
+        def blank(meta: Meta) -> object:
+            nonlocal algorithm
+            algorithm = algorithm_of(meta, portfolio, objective, channel.size)
+            return algorithm.blank(objective, channel.size)
+
+        loaded = plan.store.load(blank, objective.shard, str(plan.meta["job"]))
         if loaded is not None:
+            state: Any = loaded.state
             algorithm.rebuild(state, objective, channel)
             exact = evaluate_exact(objective, state.w, channel)
-            certificate = certify(objective, state.w, exact, start, labels)
-            return resumed(RunState(state, start, exact, certificate, labels), loaded, timer)
-    certificate = certify(objective, zero, start, start, labels)
-    return RunState(algorithm.init(objective, channel), start, start, certificate, labels)
+            now = RunState(state, certifier, exact, certifier.glance(state.w, exact), algorithm=algorithm)
+            return resumed(now, loaded, timer)
+    algorithm = portfolio.first
+    now = RunState(None, certifier, start, certifier.glance(objective.origin(), start), algorithm=algorithm)
+    origin = objective.origin()
+    judge(now, origin, timer)
+    begins = origin
+    if objective.initial is not None and now.judgement is not None and not now.judgement.ending:
+        begins = try_initial(now, objective, timer)
+    if now.judgement is not None and now.judgement.ending:
+        now.state = algorithm.blank(objective, channel.size)
+        now.state.w[...] = begins
+    else:
+        now.state = algorithm.init(objective, channel)
+    return now
+
+
+def algorithm_of(meta: Meta, portfolio: Portfolio, objective: Objective, size: int) -> Algorithm[Any]:
+    """Return the algorithm that was in use when the state was saved.
+
+    Checkpoints of earlier versions do not tell; then it is the first one whose state has the saved fields.
+    """
+    events = history.events_from_text(str(meta.get("events", "[]")))
+    saved = str(meta.get(FIELDS, "")).split()
+    if saved and not any(event.kind == EVENT for event in events):
+        for algorithm in portfolio.algorithms:
+            if list(layouts(algorithm.blank(objective, size))) == saved:
+                return algorithm
+    return portfolio.current(events)
+
+
+def try_initial(now: RunState, objective: Objective, timer: RunTimer) -> Model:
+    """Judge the model that the run was given, which may be good enough already; return it; collective."""
+    w = objective.beginning()
+    with timer.phase("evaluate"):
+        exact = evaluate_exact(objective, w, timer.channel)
+    now.epochs += 1.0
+    if is_finite(exact) and exact.value <= now.exact.value:
+        now.exact = exact
+        judge(now, w, timer)
+    return w
 
 
 def resumed(now: RunState, loaded: LoadedState, timer: RunTimer) -> RunState:
-    """Return the state with round, history, events and costs as they were saved."""
+    """Return the state with round, history, events, costs and what the certifier knew as they were saved."""
     now.round, now.epochs = loaded.k, float(loaded.meta["epochs"])
     now.rows = history.rows_from_text(str(loaded.meta["history"]))
+    now.certifier.progress[:] = progress_from_text(str(loaded.meta.get("certifier", "")), now)
+    if now.last.round == now.round:
+        now.certificate = Certificate(now.certificate.kind, now.last.certificate)
     now.spent_before = Spent.before(float(loaded.meta["seconds"]), now.last)
     now.events = history.events_from_text(str(loaded.meta.get("events", "[]")))
     text = f"went on from round {loaded.k}, {timer.channel.size} ranks"
@@ -120,26 +206,72 @@ def resumed(now: RunState, loaded: LoadedState, timer: RunTimer) -> RunState:
     return now
 
 
-def evaluate_if_due(now: RunState, step: StepInfo, objective: Objective, timer: RunTimer, report: Report) -> None:
+def progress_from_text(text: str, now: RunState) -> Progress:
+    """Return what the certifier had learned; where nothing is saved, the best certificate of the history."""
+    progress = now.certifier.progress
+    if text:
+        known = [float(word) for word in text.split()]  # earlier versions knew less
+        progress[: len(known)] = known
+        return progress
+    for row in now.rows:
+        progress.best = min(progress.best, row.certificate)
+    return progress
+
+
+def evaluate_if_due(
+    now: RunState,
+    step: StepInfo,
+    objective: Objective,
+    timer: RunTimer,
+    report: Report,
+    guard: Guard | None = None,
+) -> None:
     """Record the round's exact evaluation, or make one if none was made for some epochs; collective."""
     exact = step.exact
     if exact is None and now.epochs - now.last.epoch >= EVALUATE_EVERY:
         with timer.phase("evaluate"):
             exact = evaluate_exact(objective, now.state.w, timer.channel)
+        if not is_finite(exact) and now.epochs - now.last.epoch < PATIENCE * EVALUATE_EVERY:
+            return
     if exact is None:
         return
-    if not np.isfinite(exact.value):
+    refuse_infinite(exact, now.round)
+    now.exact = exact
+    judge(now, now.state.w, timer)
+    record(now, step.step_size, timer, report, guard)
+    note_evaluated(now)
+
+
+def is_finite(exact: Evaluation) -> bool:
+    """Return whether objective and gradient are finite."""
+    return bool(np.isfinite(exact.value) and np.isfinite(exact.gradient).all())
+
+
+def refuse_infinite(exact: Evaluation, round_number: int) -> None:
+    """Raise ValueError if objective or gradient are not finite; on all ranks, since they are sums over the ranks."""
+    if not is_finite(exact):
+        what = f"the objective became {exact.value}" if not np.isfinite(exact.value) else "the gradient is not finite"
+        if round_number == 0:
+            raise ValueError(f"{what} at the start: values, labels or weights are too large; try --scale standard")
         raise ValueError(
-            f"the objective became {exact.value} in round {now.round}: the steps are too long for these data; "
+            f"{what} in round {round_number}: the steps are too long for these data; "
             "try --scale standard, or omit --step-size"
         )
-    now.exact, now.certificate = exact, certify(objective, now.state.w, exact, now.start, now.labels)
-    record(now, step.step_size, timer, report)
 
 
-def record(now: RunState, step_size: float, timer: RunTimer, report: Report) -> None:
-    """Add a row to the history and report it; collective."""
-    spent = now.spent_before.plus(timer.spent())
+def judge(now: RunState, w: Model, timer: RunTimer) -> None:
+    """Let the certifier judge the last evaluation, which is at `w`; collective."""
+    with timer.phase("evaluate"):
+        now.judgement = now.certifier.judge(w, now.exact, now.epochs, timer.channel)
+    now.exact, now.certificate = now.judgement.exact, now.judgement.certificate
+    now.epochs += now.judgement.epochs
+
+
+def record(now: RunState, step_size: float, timer: RunTimer, report: Report, guard: Guard | None = None) -> None:
+    """Add a row to the history and report it, once all ranks have the same evaluation; collective."""
+    spent = now.spent_before.plus(timer.spent(fingerprint(now)))
+    if timer.ranks_differ:
+        mend(guard, now, timer)
     row = HistoryRow(
         round=now.round,
         epoch=now.epochs,
@@ -160,17 +292,22 @@ def record(now: RunState, step_size: float, timer: RunTimer, report: Report) -> 
 def decide(plan: RunPlan, now: RunState, timer: RunTimer) -> None:
     """End the run at the certificate, at a signal, at the end of a budget, or where rounding stops all progress."""
     limits, level = plan.stop, timer.stop.agreed(timer.channel, plan.external_stop)
-    if now.certificate.value <= limits.tol and now.last.round == now.round:
-        now.ending, now.reason = "certified", f"{now.certificate.kind} {now.certificate.value:.1e} <= {limits.tol:g}"
+    early = "" if now.round else " before the first round"  # reading, compiling, too many ranks for the cores
+    judged, current = now.judgement, now.last.round == now.round
+    if current and judged is not None and judged.ending == "certified":
+        now.ending, now.reason = judged.ending, judged.reason
+    elif current and judged is None and now.certificate.kind == GAP and now.certificate.value <= limits.tol:
+        now.ending, now.reason = "certified", f"{GAP} {now.certificate.value:.1e} <= {limits.tol:g}"
+    elif current and judged is not None and judged.ending == "no optimum":
+        now.ending, now.reason = judged.ending, judged.reason
     elif level:
-        now.ending, now.reason = "signal", timer.stop.reason
+        now.ending, now.reason = "signal", f"{timer.stop.reason}{early}"
     elif now.epochs >= limits.max_epochs:
         now.ending, now.reason = "budget", f"max_epochs {limits.max_epochs:g} spent"
     elif timer.agreed_seconds(now) >= limits.max_seconds:
-        early = "" if now.round else " before the first round"  # reading, compiling, too many ranks for the cores
         now.ending, now.reason = "budget", f"max_seconds {limits.max_seconds:g} spent{early}"
     elif stalled(now.rows):
-        now.ending, now.reason = "budget", "no further progress in floating-point numbers"
+        now.ending, now.reason = "budget", f"no progress in {STALLED} evaluations"
 
 
 def stalled(rows: list[HistoryRow]) -> bool:
@@ -189,8 +326,12 @@ def protect(plan: RunPlan, now: RunState, objective: Objective, timer: RunTimer)
             plan.guard.protect(now, objective.shard, timer.channel)
 
 
-def save(store: CheckpointStore, plan: RunPlan, now: RunState, objective: Objective, timer: RunTimer) -> None:
-    """Save the state and the history so far; collective."""
+def save(store: CheckpointStore, plan: RunPlan, now: RunState, objective: Objective, timer: RunTimer) -> bool:
+    """Save the state and the history so far; return whether that was possible; collective.
+
+    A checkpoint that cannot be written is told, and tried again after a pause. It ends the run only if the run has to
+    end now and continue from it, or if another start of the job has taken over the folder.
+    """
     if plan.guard is not None:
         plan.guard.verify(now, timer.channel)
     meta: Meta = {
@@ -198,10 +339,30 @@ def save(store: CheckpointStore, plan: RunPlan, now: RunState, objective: Object
         "epochs": now.epochs,
         "seconds": max(now.last.seconds, timer.agreed_seconds(now)),  # not a rank's own clock: all save the same
         "history": history.rows_to_text(now.rows),
+        "certifier": learned(now),
         "events": history.events_to_text(now.events),
     }
     began = time.perf_counter()
-    with timer.phase("checkpoint"):
-        store.save(now.round, now.state, objective.shard, meta)
+    try:
+        with timer.phase("checkpoint"):
+            store.save(now.round, now.state, objective.shard, meta)
+    except OSError as fault:  # on all ranks
+        if now.ending == "signal":
+            raise
+        store.check()
+        timer.note_save(now, failed=True)
+        tell_unsaved(plan, now, timer, fault)
+        return False
     timer.stop.saved(time.perf_counter() - began, plan.external_stop)
     timer.note_save(now)
+    return True
+
+
+def tell_unsaved(plan: RunPlan, now: RunState, timer: RunTimer, fault: OSError) -> None:
+    """Note in the events and say on rank 0 that a checkpoint could not be written, and when the next try is."""
+    now.events.append(Event(timer.agreed_seconds(now), now.round, "unsaved", ALL, str(fault)))
+    if timer.channel.comm.rank == 0:
+        pause, unit = timer.pause(plan), plan.save_every[0]
+        unit = unit.removesuffix("s") if pause == 1.0 else unit
+        again = "" if now.ending else f"; the next try is in {pause:g} {unit}"
+        logger.warning("round %d: no checkpoint: %s; the run goes on%s", now.round, fault, again)

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from mpiopt.algorithms.portfolio import course
+from mpiopt.algorithms.warm_start import first_of
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Job
 from mpiopt.core.config.spec import spec_of
 from mpiopt.data.dataset import Dataset
+from mpiopt.inference.units import ColumnUnits
+from mpiopt.objective.diagnostics import Diagnostics, diagnose
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
 from mpiopt.results import summary
-from mpiopt.results.model import in_file_units
+from mpiopt.results.ending import Ending
+from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
+from mpiopt.training.agreement import confirm_written
 from mpiopt.training.run_state import RunState
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
-STATUS = {"certified": "certified", "budget": "NOT certified, budget spent", "signal": "NOT certified, stopped"}
+MOST_DIAGNOSED = 100_000  # training rows of a rank on which the model is looked at: more change no picture
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,28 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
     """Write the result file; return the metrics of the test rows, if there are any; collective."""
     quality = test_metrics(data, objective, finished.now, comm)
     shard = data.shard
-    model = in_file_units(
-        finished.now.state.w, shard.features, shard.intercept, data.mean, data.scale, data.classes, data.names
-    )
+
+    def converted() -> FittedModel:
+        return in_file_units(
+            finished.now.state.w,
+            shard.features,
+            shard.intercept,
+            data.mean,
+            data.scale,
+            data.coordinates,
+            data.class_labels,
+            data.names,
+        )
+
+    model = converted()
+    if job.verify == "always" and finished.now.ending == "certified":
+        units = ColumnUnits.of(data.mean, data.scale, data.coordinates, shard.intercept)
+        w, again = (units.to_training(one, objective.width) for one in (model, converted()))
+        if not confirm_written(finished.now, w, again, Channel(comm)) and comm.rank == 0:
+            logger.warning(
+                "the model is certified, but in the units of the file it is less exact: a column lies too far from 0 "
+                "beside its spread; subtract a constant from it"
+            )
     write_result(
         job.out,
         model=model,
@@ -69,6 +93,8 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
         costs=finished.costs,
         events=finished.now.events,
         test=quality,
+        schema=data.schema,
+        diagnostics=diagnostics(data, objective, finished.now, comm),
     )
     return quality
 
@@ -78,7 +104,22 @@ def test_metrics(data: Dataset, objective: Objective, now: RunState, comm: Comm)
     if data.test is None:
         return {}
     z = replace(objective, shard=data.test).predict(now.state.w)
-    return metrics(data.target, z, data.test.label, data.test.weight, comm)
+    return metrics(data.target, z, data.test.label, data.test.weight, comm, objective.loss)
+
+
+def diagnostics(data: Dataset, objective: Objective, now: RunState, comm: Comm) -> Diagnostics | None:
+    """Return how well the model predicts: on the test rows, else on the first training rows; collective."""
+    if data.test is not None:
+        shard, rows = data.test, f"{data.test.total} test rows"
+    else:
+        shard = data.shard
+        count = min(len(shard), MOST_DIAGNOSED)
+        total = int(comm.sum(np.array([float(count)]))[0])
+        label, weight = shard.label[:count], shard.weight[:count]
+        shard = replace(shard, rows=first_of(shard.rows, count), label=label, weight=weight, order=np.arange(count))
+        rows = f"{total} of the training rows" if total < data.shard.total else "the training rows"
+    z = replace(objective, shard=shard).predict(now.state.w)
+    return diagnose(objective.loss, z, shard.label, shard.weight, rows, comm)
 
 
 def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:
@@ -94,17 +135,23 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
         penalty=str(spec_of(objective.penalty)),
         compression=finished.exchanges.removeprefix("exchanges: ") or "none",
         exit_status=finished.code,
+        ending=finished.now.ending,
+        reason=finished.now.reason_in_names(data.names),
         certificate_kind=certificate.kind,
         certificate=certificate.value,
+        verified=finished.now.verified,
     )
     return gather(comm, known)
 
 
-def print_tables(job: Job, objective: Objective, finished: Finished, channel: Channel) -> None:
+def print_tables(
+    job: Job, objective: Objective, names: Sequence[str] | None, finished: Finished, channel: Channel
+) -> None:
     """Print the result, and where time, bytes and memory went; collective."""
     comm, now, costs = channel.comm, finished.now, finished.costs
-    status = f"{STATUS[now.ending]}: {now.reason}"
+    status = Ending(now.ending, now.reason_in_names(names)).text
     parts: list[tuple[str, int]] = [("rows", objective.shard.rows.nbytes), ("state", state_nbytes(now.state))]
+    ran = course(now.rows, now.events)
     work = [summary.work_line(now.state.work.visited, comm)] if hasattr(now.state, "work") else []
     if hasattr(now.state, "distance"):
         work.append(summary.distance_line(float(now.state.distance[0])))
@@ -112,6 +159,7 @@ def print_tables(job: Job, objective: Objective, finished: Finished, channel: Ch
         job,
         comm,
         summary.result_table(now.last, now.certificate.kind, job.stop.tol, status, job.out),
+        *([f"algorithms   {ran}"] if ran else []),
         *work,
         summary.time_table(costs.time),
         *([summary.traffic_table(costs.traffic)] if comm.size > 1 else []),

@@ -9,22 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms.base import Algorithm
-from mpiopt.algorithms.cost_model import Size, choose
+from mpiopt.algorithms.cost_model import Size, choose, models, suitable
+from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.comm.base import Comm
-from mpiopt.core.config.job import Model
+from mpiopt.core.config.job import Job, Model
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.data.shard import CsrRows, Shard
-from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.losses.base import NOT_CONVEX, Loss
+from mpiopt.objective.losses.tweedie import Tweedie
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
+from mpiopt.training.memory_needs import Room, needed_nbytes, room_of, without_matrix
 
 SMALL_MODEL = 5000  # unknowns: a Hessian of this size takes 200 MB
+NO_MATRIX = ", without a matrix of curvature, for which there is not enough memory"
+# An offset o is a factor exp(o) of the mean, with the power of exp(o) that the weight gets, or a shift of the target.
+LINKS = {"poisson": "log", "gamma": "log:0", "squared": "identity", "huber": "identity", "quantile": "identity"}
 DEFAULT_LOSS = {"binary": "logistic", "multiclass": "softmax", "real": "squared", "count": "poisson"}
 
 
 def target_of(model: Model) -> str:
     """Return the kind of labels that the loss takes; "auto" if the labels decide about the loss."""
     return "auto" if model.loss.name == "auto" else make_loss(model.loss).target
+
+
+def link_of(model: Model) -> str:
+    """Return how the loss takes the offset of a row: "log" with a power, "identity", or "" for not at all."""
+    if model.loss.name == "auto":
+        return ""
+    loss = make_loss(model.loss)
+    return f"log:{2.0 - loss.power!r}" if isinstance(loss, Tweedie) else LINKS.get(loss.name, "")
 
 
 def penalty(l1: float, l2: float) -> Penalty:
@@ -41,10 +55,32 @@ def pose(model: Model, shard: Shard, target: str, classes: NDArray[Any] | None) 
     return Objective(make_loss(chosen), h, shard, 2 if classes is None else len(classes))
 
 
+def refuse_infinite(objective: Objective, source: str, comm: Comm) -> None:
+    """Raise ValueError if the losses at w = 0, squares of their slopes, or their lowest values have no finite sum.
+
+    Collective.
+    """
+    shard, loss = objective.shard, objective.loss
+    if loss.target in ("binary", "multiclass"):
+        return
+    zero = np.zeros((len(shard), objective.outputs))
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = (loss.value(zero, shard.label), loss.slope(zero, shard.label)[:, 0], loss.lowest(shard.label))
+        sums = comm.sum(np.array([np.abs(shard.weight * part).sum() for part in parts]))
+    largest = float(comm.max(np.array([np.abs(shard.label).max(initial=0.0)]))[0])
+    with np.errstate(over="ignore"):
+        finite = bool(np.isfinite(sums).all() and np.isfinite(np.square(sums[1])))
+    if not finite:
+        raise ValueError(
+            f"{source}: labels up to {largest:g} are too large for the {loss.name} loss, whose sum is not finite; "
+            "divide the labels by a constant"
+        )
+
+
 def pick(
     spec: PluginSpec, objective: Objective, tol: float, comm: Comm, compressor: str = "none"
-) -> tuple[Algorithm[Any], str]:
-    """Return the algorithm, and a line that says why; collective.
+) -> tuple[Portfolio, str]:
+    """Return the algorithm with those that may go on in its place, and a line that says why; collective.
 
     Parameters
     ----------
@@ -62,9 +98,60 @@ def pick(
     Raises
     ------
     ValueError
-        If the problem lacks what the algorithm needs, or no algorithm fits.
+        If the problem lacks what the algorithm needs, or no algorithm fits the job or the memory.
     """
-    return pick_for(spec, objective, measure(objective, tol, comm), compressor)
+    size = measure(objective, tol, comm)
+    room = room_of(len(objective.shard), comm)
+    if spec.name == "auto":
+        return _pick_that_fits(spec, objective, size, compressor, room)
+    algorithm, why = pick_for(spec, objective, size, compressor)
+    fitted = _fitted(algorithm, objective, size.ranks, room)
+    if fitted is None:
+        least = needed_nbytes(without_matrix(algorithm) or algorithm, objective, room.rows, size.ranks)
+        raise ValueError(
+            f"{spec.name} {_lack(least, room)}; use --algorithm auto, more nodes or fewer ranks of a node"
+        )
+    return Portfolio((fitted,)), why + ("" if fitted is algorithm else NO_MATRIX)
+
+
+def _pick_that_fits(
+    spec: PluginSpec, objective: Objective, size: Size, compressor: str, room: Room
+) -> tuple[Portfolio, str]:
+    """Return the algorithms whose memory is available, the cheapest first, and a line that says why."""
+    fits: dict[str, Algorithm[Any]] = {}
+    lacks: list[tuple[float, str]] = []
+    known = candidates(spec, objective, compressor) & models().keys()  # no other has an estimate
+    if not known:
+        raise ValueError(f"no algorithm fits this job with the options {', '.join(spec.options)}; name one")
+    asked = {name: make_algorithm(PluginSpec(name, spec.options)) for name in known}
+    for name, algorithm in asked.items():
+        found = _fitted(algorithm, objective, size.ranks, room)
+        if found is not None:
+            fits[name] = found
+        elif name in models():
+            least = needed_nbytes(without_matrix(algorithm) or algorithm, objective, room.rows, size.ranks)
+            lacks.append((least, name))
+    if not fits.keys() & models().keys():
+        least, name = min(lacks)
+        raise ValueError(f"no algorithm fits the memory: {name} {_lack(least, room)}; use more nodes")
+    name, why = choose(size, fits)
+    why += "" if fits[name] is asked[name] else NO_MATRIX
+    others = [fits[other] for other in suitable(size, fits) if other != name and compressor == "none"]
+    short = f"; too little memory for {', '.join(sorted(n for _, n in lacks))}" if lacks else ""
+    return Portfolio((fits[name], *others), size), why + short
+
+
+def _fitted(algorithm: Algorithm[Any], objective: Objective, ranks: int, room: Room) -> Algorithm[Any] | None:
+    """Return the algorithm, or its form without a matrix of curvature, if its memory is available; else None."""
+    for form in (algorithm, without_matrix(algorithm)):
+        if form is not None and needed_nbytes(form, objective, room.rows, ranks) <= room.nbytes:
+            return form
+    return None
+
+
+def _lack(needed: float, room: Room) -> str:
+    shared = f", shared by {room.sharing} ranks" if room.sharing > 1 else ""
+    return f"needs {needed / 1e9:.3g} GB on each rank, and {room.nbytes / 1e9:.3g} GB are available{shared}"
 
 
 def pick_for(
@@ -73,12 +160,30 @@ def pick_for(
     """Do as `pick` for a problem of the given size; local."""
     if spec.name != "auto":
         algorithm = make_algorithm(spec)
-        lacking = unmet(algorithm.needs, objective)
-        if lacking:
-            raise ValueError(f"{spec.name} needs a {lacking}; use --algorithm auto")
+        _refuse_unmet(spec, unmet(algorithm.needs, objective))
         return algorithm, f"algorithm {spec}, as asked for"
     name, why = choose(size, candidates(spec, objective, compressor))
     return make_algorithm(PluginSpec(name, spec.options)), why
+
+
+def refuse_unfit_algorithm(job: Job) -> None:
+    """Raise ValueError, before anything is read, if the algorithm needs what the model has not."""
+    if job.algorithm.name == "auto":
+        return
+    met = {"smooth penalty": job.model.l1 == 0.0}
+    if job.model.loss.name != "auto":
+        met |= _met_by_loss(make_loss(job.model.loss))
+    needs = make_algorithm(job.algorithm).needs
+    _refuse_unmet(job.algorithm, next((need for need in sorted(needs) if not met.get(need, True)), ""))
+
+
+def _refuse_unmet(spec: PluginSpec, lacking: str) -> None:
+    if lacking:
+        raise ValueError(f"{spec.name} needs a {lacking}; use --algorithm auto")
+
+
+def _met_by_loss(loss: Loss) -> dict[str, bool]:
+    return {"curvature bound": loss.curvature_bound is not None, "quadratic loss": loss.quadratic}
 
 
 def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[str]:
@@ -97,7 +202,9 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
 
 
 def make_loss(spec: PluginSpec) -> Loss:
-    """Return the loss of a specification; ValueError if its name or an option is unknown."""
+    """Return the loss of a specification; ValueError if its name or an option is unknown, or it is not convex."""
+    if spec.name in NOT_CONVEX:
+        raise ValueError(f"there is no loss {spec.name}: {NOT_CONVEX[spec.name]}")
     return Loss.make(spec.name, spec.fitted(Loss.known()))
 
 
@@ -109,9 +216,8 @@ def make_algorithm(spec: PluginSpec) -> Algorithm[Any]:
 def unmet(needs: frozenset[str], objective: Objective) -> str:
     """Return the first need that the objective does not meet; "" if it meets all."""
     met = {
+        **_met_by_loss(objective.loss),
         "smooth penalty": not objective.threshold.any(),
-        "curvature bound": objective.loss.curvature_bound is not None,
-        "quadratic loss": objective.loss.quadratic,
         "small model": objective.outputs * (objective.shard.features + 1) <= SMALL_MODEL,
     }
     return next((need for need in sorted(needs) if not met[need]), "")
@@ -131,4 +237,14 @@ def measure(objective: Objective, tol: float, comm: Comm) -> Size:
         tol=tol,
         quadratic=objective.loss.quadratic,
         smooth=not objective.threshold.any(),
+        condition=condition(objective, comm),
     )
+
+
+def condition(objective: Objective, comm: Comm) -> float:
+    """Return bound · mean ‖x‖²/l2, the scale of the Hessian's condition; 0 without a bound or l2; collective."""
+    bound, l2 = objective.loss.curvature_bound, float(objective.ridge.max(initial=0.0))
+    if bound is None or l2 == 0.0:
+        return 0.0
+    mean = float(comm.sum(np.array([objective.row_norms().sum()]))[0]) / objective.shard.total
+    return bound * mean / l2

@@ -14,18 +14,21 @@ from mpiopt.comm.membership import RollBack
 from mpiopt.compress.channel import Channel
 from mpiopt.core.history import ALL, Event, events_to_text
 from mpiopt.data.shard import Shard
-from mpiopt.resilience.checkpoint.base import LoadedState, Meta
+from mpiopt.resilience.checkpoint.base import BlankState, LoadedState, Meta
 from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.resilience.consistency import repair
 from mpiopt.resilience.recovery.base import Recovery
 from mpiopt.resilience.replicas import LiveState, ReplicaStore, restore, shard_place, share_inventories
-from mpiopt.training.run_state import RunPlan, RunState
+from mpiopt.training.run_state import RunPlan, RunState, learned
+
+NO_ATTEMPT = 0  # attempts are counted from 1
 
 
 class ReplicaFirstStore:
     """A store that loads from the copies in memory of the ranks that are left, and saves to the disk.
 
-    Without copies it loads the checkpoint of this run, or of the run from which this one resumed.
+    Without copies, or where it is of a later round, it loads the checkpoint of this run, or of the run from which
+    this one resumed.
     """
 
     def __init__(
@@ -38,13 +41,27 @@ class ReplicaFirstStore:
         """Save to the disk."""
         self._disk.save(k, state, shard, meta)
 
-    def load(self, blank_state: object, shard: Shard, job: str) -> LoadedState | None:
-        """Fill the state from the copies in memory, or from the disk; collective."""
+    def check(self) -> None:
+        """Raise OSError on all ranks if another run has taken over the folder; collective."""
+        self._disk.check()
+
+    def load(self, blank: BlankState, shard: Shard, job: str) -> LoadedState | None:
+        """Load the state from the copies in memory, or from the disk; collective."""
         mine = self._replicas.replicas()
         plan = self._recovery.choose(share_inventories(self._replicas, mine, self._comm))
         if plan is not None:
-            return restore(blank_state, shard_place(shard, self._comm), self._replicas, plan, mine, self._comm)
-        return self._disk.load(blank_state, shard, job) if self._resume else None
+            if self._resume and self._disk.newest_round() > plan.k:
+                loaded = self._from_disk(blank, shard, job)
+                if loaded is not None and loaded.k > plan.k:
+                    return loaded
+            return restore(blank, shard_place(shard, self._comm), self._replicas, plan, mine, self._comm)
+        return self._disk.load(blank, shard, job) if self._resume else None
+
+    def _from_disk(self, blank: BlankState, shard: Shard, job: str) -> LoadedState | None:
+        try:
+            return self._disk.load(blank, shard, job)
+        except ValueError:  # on all ranks: every checkpoint is damaged, and there are the copies in memory
+            return None
 
 
 class RunRecovery:
@@ -114,12 +131,24 @@ class RunRecovery:
         self._round, self._epochs = float(now.round), now.epochs
         if not (recovery.in_memory and channel.comm.tolerant):
             return
-        if store.live is None or store.live.attempt != store.attempt:
-            store.live = LiveState(now.state, shard_place(shard, channel.comm), store.attempt)
-        if recovery.due(store, now.round):
+        fresh = LiveState(now.state, shard_place(shard, channel.comm), store.attempt)
+        other = store.live is not None and store.live.state is not now.state
+        if store.live is None or other or store.live.attempt != store.attempt:
+            # The state of another algorithm fits no older snapshot: until there is a new one, it is of no attempt.
+            store.live = fresh._replace(attempt=NO_ATTEMPT) if other else fresh
+        if other or recovery.due(store, now.round):
             with store.copying(now.round):
-                snapshot = store.snapshot(now.round, now.epochs, now.rows, now.state, events_to_text(now.events))
+                snapshot = store.snapshot(
+                    now.round,
+                    now.epochs,
+                    now.rows,
+                    now.state,
+                    events_to_text(now.events),
+                    learned(now),
+                )
                 recovery.protect(store, snapshot, channel)
+        if other:
+            store.live = fresh
 
     def _start_running(self, now: RunState) -> None:
         """Record and say from where a second or later attempt goes on."""
@@ -127,7 +156,8 @@ class RunRecovery:
         if self.first_attempt:
             self._began = time.monotonic()
             return
-        rounds, epochs = self._round - now.round, self._epochs - now.epochs
+        # A rank may be lost before the first round of a start that goes on from a checkpoint: that costs no round.
+        rounds, epochs = max(0.0, self._round - now.round), max(0.0, self._epochs - now.epochs)
         seconds = time.monotonic() - self._broken_off
         at = max(now.last.seconds, now.spent_before.seconds)
         for rank in self._lost:

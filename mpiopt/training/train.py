@@ -5,38 +5,44 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from mpiopt.comm.base import Assignment, Comm
-from mpiopt.comm.collective_io import check_writable
+from mpiopt.comm.collective_io import check_appendable, check_writable
 from mpiopt.comm.membership import AGAIN, FixedMembership, run_elastic
 from mpiopt.comm.oversubscription import oversubscribed
-from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Job, parse_interval, parse_io_hints
 from mpiopt.core.exit_note import LAUNCHED
-from mpiopt.core.history import Clock, HistoryRow, progress
+from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.kernels.kernel_cache import compile_seconds
 from mpiopt.objective.losses.base import loss_targets
 from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
 from mpiopt.resilience.checkpoint.store import Checkpoints, first_since
 from mpiopt.resilience.deadline import Deadline
 from mpiopt.resilience.recovery.base import make_recovery
+from mpiopt.resilience.round_limit import RoundLimit
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import summary
 from mpiopt.results.jsonl_log import open_log
 from mpiopt.results.result_file import RunCosts
 from mpiopt.training.channel_setup import check_exchange_options, open_channel
+from mpiopt.training.initial import started_from
 from mpiopt.training.job_args import agreed_job
 from mpiopt.training.loop import run
 from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
-from mpiopt.training.problem import pick, pose, target_of
+from mpiopt.training.ownership import identity, refuse_others_files, refuse_others_result
+from mpiopt.training.problem import link_of, pick, pose, refuse_infinite, refuse_unfit_algorithm, target_of
+from mpiopt.training.progress import progress
+from mpiopt.training.rehearsal import compile_compressor, compile_kernels
 from mpiopt.training.run_recovery import RunRecovery
-from mpiopt.training.run_state import RunPlan
-from mpiopt.training.warmup import warm_compressor, warm_kernels
+from mpiopt.training.run_state import RunPlan, count_loop
 
-EXIT = {"certified": 0, "budget": 3}
+EXIT = {"certified": 0, "budget": 3, "no optimum": 3}
 
 
 def train(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
@@ -64,7 +70,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
 
     This is the one place that connects the parts of a run.
     """
-    began, clock = time.perf_counter(), Clock()
+    began, compiled, clock = time.perf_counter(), compile_seconds(), Clock()
     comm = cast(Comm, assignment.comm)
     job = job_on(comm)
     strategy = make_recovery(job.recovery)
@@ -74,38 +80,82 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     if assignment.lost and not strategy.continues:
         return AGAIN
     check_exchange_options(job)
-    for out in filter(None, (job.out, job.log)):
-        check_writable(out, comm)
-    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
-    clock.add("load", time.perf_counter() - began)
+    refuse_unfit_algorithm(job)
+    refuse_others_result(job, comm)
+    check_writable(job.out, comm)
+    if job.log:
+        check_appendable(job.log, comm)
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
+    clock.add("compile", compile_seconds() - compiled)
+    clock.add("load", time.perf_counter() - began - clock.seconds["compile"])
     objective = pose(job.model, data.shard, data.target, data.classes)
+    refuse_infinite(objective, job.path, comm)
+    init = ""
+    if job.init:
+        objective, init = started_from(job.init, objective, data, comm)
     plan, store = make_plan(job, data, comm, recovery)
-    algorithm, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
-    warm_kernels(objective, comm, lambda line: say(job, comm, line))
-    channel, algorithm, exchanges = open_channel(job, objective, algorithm, comm)
-    say(job, comm, *data_lines(data, objective), why, *filter(None, (exchanges, oversubscribed(comm))))
-    warm_compressor(channel, objective)
-    terminal = progress(comm.rank, job.quiet, sys.stdout)
-    log = open_log(job.log, comm.rank, bool(job.resume) or not recovery.first_attempt)
+    with abandoned_on_error(store):
+        compiled = compile_seconds()
+        portfolio, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
+        clock.add("compile", compile_seconds() - compiled)
+        compile_kernels(objective, portfolio, comm, clock, lambda line: say(job, comm, line))
+        channel, portfolio, exchanges = open_channel(job, objective, portfolio, comm)
+        say(
+            job,
+            comm,
+            *data.notes,
+            *data_lines(data, objective),
+            why,
+            *filter(None, (init, exchanges, oversubscribed(comm))),
+        )
+        compile_compressor(channel, objective, clock)
+        terminal = progress(comm.rank, job.quiet, job.stop, sys.stdout)
+        log = open_log(job.log, comm.rank, bool(job.resume) or not recovery.first_attempt)
 
-    def report(row: HistoryRow) -> None:
-        terminal.show(row, job.stop.tol)
-        log.add(row)
+        def report(row: HistoryRow) -> None:
+            terminal.show(row)
+            log.add(row)
 
-    started = time.perf_counter()
-    now = run(plan, objective, algorithm, channel, stop, clock, report)
-    terminal.end()
-    count_loop(clock, channel, time.perf_counter() - started)
-    code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
-    costs = RunCosts(channel.counts(), summary.times(clock, time.perf_counter() - began, comm))
-    finished = Finished(now, code, exchanges, costs)
-    store.check()
-    quality = write(job, data, objective, finished, comm)
-    store.release(f"{now.ending}: {now.reason}", code)
-    if data.test is not None:
-        say(job, comm, f"{data.test.total} test rows: {summary.metrics_line(quality)}")
-    print_tables(job, objective, finished, channel)
-    return code
+        started, compiled = time.perf_counter(), compile_seconds()
+        with watched(plan, comm, started - began) as plan:
+            now = run(plan, objective, portfolio, channel, stop, clock, report)
+        terminal.end()
+        count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
+        code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
+        costs = RunCosts(channel.counts(), summary.times(clock, time.perf_counter() - began, comm))
+        finished = Finished(now, code, exchanges, costs)
+        if now.ending != "signal":
+            store.settle()
+        store.check()
+        quality = write(job, data, objective, finished, comm)
+        store.release(f"{now.ending}: {now.reason}", code)
+        if data.test is not None:
+            say(job, comm, summary.wrapped(f"{data.test.total} test rows: {summary.metrics_line(quality)}"))
+        print_tables(job, objective, data.names, finished, channel)
+        return code
+
+
+@contextmanager
+def abandoned_on_error(store: Checkpoints) -> Iterator[None]:
+    """Release the folder of checkpoints if the block ends with an error of the user's: nobody writes there now."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError) as error:
+        store.abandon(str(error))
+        raise
+
+
+@contextmanager
+def watched(plan: RunPlan, comm: Comm, seconds: float) -> Iterator[RunPlan]:
+    """Return the plan with a watch over its rounds, where each rank has a process of its own.
+
+    `seconds` is how long it took to read and to prepare.
+    """
+    if comm.raw is None and comm.size > 1:  # ranks that are threads of one process, in tests and simulations
+        yield plan
+        return
+    with RoundLimit(comm.rank, seconds) as limit:
+        yield replace(plan, limit=limit)
 
 
 def spares_of(job_on: Callable[[Comm], Job], ranks: Comm) -> int:
@@ -119,6 +169,8 @@ def spares_of(job_on: Callable[[Comm], Job], ranks: Comm) -> int:
 def make_plan(job: Job, data: Dataset, comm: Comm, recovery: RunRecovery) -> tuple[RunPlan, Checkpoints]:
     """Return when the run stops and saves, and whether it resumes; claim the folder of checkpoints; collective."""
     folder = Path(job.out).with_suffix(".ckpt")
+    if recovery.first_attempt:
+        refuse_others_files(job, folder, comm, data.checksum)
     if job.resume not in ("", "auto"):
         folder = Path(job.resume) if job.resume.endswith(".ckpt") else Path(job.resume).with_suffix(".ckpt")
         comm.agree(None if folder.is_dir() else ValueError(f"--resume {job.resume}: there is no folder {folder}"))
@@ -131,12 +183,13 @@ def make_plan(job: Job, data: Dataset, comm: Comm, recovery: RunRecovery) -> tup
         stop=job.stop,
         store=store,
         meta={
-            "job": f'data_checksum = "{data.checksum}"\n{job.identity()}',
+            "job": identity(job, data.checksum),
             "tol": job.stop.tol,  # for `mpiopt status`
         },
         save_every=parse_interval(job.checkpoint_every),
         resume=bool(job.resume),
         external_stop=Deadline(store.folder, os.environ) if comm.rank == 0 else None,
+        verify=job.verify,
     )
     return recovery.plan(plan, store, comm), store
 
@@ -150,13 +203,3 @@ def open_store(job: Job, folder: Path, comm: Comm) -> Checkpoints:
     if job.checkpoint_form == "background":
         return BackgroundCheckpoints(folder, comm, warn)
     return Checkpoints(folder, comm, job.checkpoint_form, warn, parse_io_hints(job.io_hints))
-
-
-def count_loop(clock: Clock, channel: Channel, seconds: float) -> None:
-    """Count the seconds of the loop that no phase has counted yet to exchanges and computing."""
-    traffic = channel.traffic
-    clock.add("communicate", traffic.seconds_communicate)
-    clock.add("compress", traffic.seconds_compress)
-    clock.add("wait", traffic.seconds_wait)
-    others = sum(clock.seconds[name] for name in ("compress", "communicate", "wait", "evaluate", "checkpoint"))
-    clock.add("compute", max(0.0, seconds - others))

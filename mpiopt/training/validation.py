@@ -95,20 +95,6 @@ def not_fitted(name: str) -> Exception:
     return error
 
 
-def sklearn_tags(kind: str) -> Any:
-    """Return what an estimator of this kind can do, in scikit-learn's form."""
-    from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
-
-    return Tags(
-        estimator_type=kind,
-        target_tags=TargetTags(required=True),
-        transformer_tags=None,
-        classifier_tags=ClassifierTags() if kind == "classifier" else None,
-        regressor_tags=RegressorTags() if kind == "regressor" else None,
-        input_tags=InputTags(sparse=True),
-    )
-
-
 def _numbers(x: Any) -> NDArray[Any]:
     matrix = np.asarray(x)
     if matrix.dtype.kind in "fiubc":

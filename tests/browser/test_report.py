@@ -2,14 +2,12 @@
 
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
 from mpiopt.core.history import ALL, Event
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.compare import MEASURES, costs
 from mpiopt.results.html.charts import Chart, curve
 from mpiopt.results.run_record import read_record
 from mpiopt.studies import page as page_of_study
+from tests.cases.command import mpiopt
 from tests.cases.result_files import made_run, rows
 
 SHAPES = "path.js-line, .barlayer .point path"
@@ -38,7 +36,7 @@ def sweep(folder):
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     paths = sweep(folder)
-    assert run(["report", *map(str, paths), "--out", str(folder / "r.html")], single(), StopSignal()) == 0
+    assert mpiopt("report", *map(str, paths), "--out", str(folder / "r.html")) == 0
     return folder / "r.html", paths
 
 
@@ -93,7 +91,7 @@ def test_the_theme_and_the_switches_work(shown):
 
 
 def test_a_run_by_itself(page, opened, tmp_path):
-    assert run(["report", str(page[1][-1]), "--out", str(tmp_path / "one.html")], single(), StopSignal()) == 0
+    assert mpiopt("report", str(page[1][-1]), "--out", str(tmp_path / "one.html")) == 0
     with opened(tmp_path / "one.html") as shown:
         assert all(shown.evaluate(DRAWN))
         assert shown.title() == "alone"

@@ -24,6 +24,8 @@ def content(loss):
         "real": margin + noise,
         "count": rng.poisson(np.exp(margin / 3)).astype(float),
         "multiclass": np.digitize(margin + noise, [-1, 1]).astype(float),
+        "positive": np.exp(margin / 3 + noise / 2),
+        "rate": np.round(4 / (1 + np.exp(-margin - noise))) / 4,
     }
     weight = rng.uniform(0.5, 1.5, TOTAL)
     return x, labels[loss.target], weight / weight.mean()

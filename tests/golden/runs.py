@@ -29,7 +29,7 @@ CLASSES = "generate:n=400,d=8,task=multiclass,classes=3"
 REAL = "generate:n=500,d=10,condition=1e2,task=regression"
 COUNT = "generate:n=500,d=6,task=count"
 BLOCKS = "generate:n=640,d=10,heterogeneity=1,blocks=8,task=binary"
-SHORT = ("--max-epochs", "30", "--tol", "1e-9", "--checkpoint-every", "7rounds", "--quiet")
+SHORT = ("--coordinates", "file", "--max-epochs", "30", "--tol", "1e-9", "--checkpoint-every", "7rounds", "--quiet")
 # name: (ranks, data and flags)
 JOBS = {
     "auto-dense": (1, (DENSE,)),
@@ -66,6 +66,8 @@ JOBS = {
     "lbfgs-huber": (2, (REAL, "--algorithm", "lbfgs", "--loss", "huber", "--scale", "standard")),
     "newton": (2, (DENSE, "--algorithm", "newton", "--intercept")),
     "newton-l1": (2, (SPARSE, "--algorithm", "newton", "--l1", "1e-3")),
+    "working-set-sparse": (2, (SPARSE, "--algorithm", "working-set", "--l1", "1e-3", "--intercept")),
+    "working-set-softmax": (3, (CLASSES, "--algorithm", "working-set", "--l1", "1e-2", "--l2", "0")),
     "newton-poisson": (3, (COUNT, "--algorithm", "newton", "--intercept")),
     "newton-squared-hinge-float32": (2, (DENSE, "--algorithm", "newton", "--loss", "squared-hinge", "--float32")),
     "graph-saga": (3, (BLOCKS, "--algorithm", "graph-saga[topology=ring]", "--step-size", "0.05")),

@@ -12,8 +12,11 @@ STORED = {
     "GossipControl": "gamma since epochs",
     "LbfgsControl": "sample_factor decrement unrecorded until_sample",
     "NewtonControl": "uses decrease unrecorded",
+    "NewtonCgControl": "forcing made sample_factor unrecorded",
     "StepControl": "scale value decrement since_refresh damping growth round_epochs start_epochs "
-    "lengthened|rate_before trail_length mix rest wait adgd_step adgd_ratio adgd_curvature last_value last_fall",
+    "lengthened|rate_before trail_length mix rest wait adgd_step|chord adgd_ratio|local_rate adgd_curvature "
+    "last_value last_fall",
+    "WorkingSetControl": "largest unrecorded least stored violation settled",
     "WorkCounters": "visited counted speed round_seconds seconds_since_refresh slowest_pass smoothness",
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 PROGRAM = Path(__file__).with_name("slow_rank.py")
-LEAST = {"timed": 3.0, "async": 5.0}  # rows of the middle fast rank to one of the slow; a timed round ends in a block
+LEAST = {"timed": 3.0, "async": 2.0}  # rows of the middle fast rank to one of the slow; a timed round ends in a block
 
 
 @pytest.mark.parametrize("exchange", ["sync", "timed", "async"])
@@ -30,7 +30,7 @@ def test_the_optimum_is_certified_and_only_sync_waits(mpirun, exchange):
 def test_train_takes_the_exchange_as_a_flag(mpirun, tmp_path):
     for exchange in ("timed", "async"):
         words = ("train", "generate:n=2000,d=10,task=binary", "--exchange", exchange, "--tol", "1e-9")
-        done = mpirun(3, "-m", "mpi4py", "-m", "mpiopt", *words, "--out", tmp_path / "r.h5", seconds=120)
+        done = mpirun(3, "-m", "mpi4py", "-m", "mpiopt", *words, "--out", tmp_path / f"{exchange}.h5", seconds=120)
         assert done.returncode == 0, done.stderr
         assert "status" in done.stdout
         assert "rows visited by a rank" in done.stdout

@@ -106,8 +106,10 @@ def test_a_compressed_run_is_certified_and_inspect_shows_what_it_saved(mpirun, d
     assert "exchanges: quantised[levels=7,norm=max,block=128], memory error-feedback, both ways" in done.stdout
     assert mpirun(3, *PROGRAM, *words[:2], *words[5:], "--out", "plain.h5", cwd=data.parent).returncode == 0
     small, plain = (read_result(data.parent / name) for name in ("small.h5", "plain.h5"))
-    np.testing.assert_allclose(small.coef, plain.coef, atol=1e-5)
     row, exact = small.history[-1], plain.history[-1]
+    # l2 is 1/400, so F(w) - F* >= |w - w*|^2 / 800: two certified models lie within this distance.
+    apart = 2 * np.sqrt(800 * 1e-10 * exact["objective"])
+    np.testing.assert_allclose(small.coef, plain.coef, rtol=0, atol=apart)
     assert 0 < row["bytes_sent"] < row["bytes_plain"]
     assert exact["bytes_plain"] == pytest.approx(exact["bytes_sent"], rel=1e-3)
     shown = mpirun(1, *PROGRAM, "inspect", "small.h5", cwd=data.parent)

@@ -18,10 +18,13 @@ from mpiopt.cluster.mpirun import find
 from mpiopt.core.exit_note import VARIABLE, read_end
 from mpiopt.core.processes import children, ranks_of, segments
 from mpiopt.results.result_file import read_result
+from tests.cases.processes import until
+from tests.conftest import paused
 
 JOB = ("generate:n=8000,d=30,condition=1e3,task=binary", "--l2", "1e-4", "--tol", "1e-6")
-# A short step by hand: some seconds on any machine, so that there is time to be killed in.
+# A short step by hand: 4000 rounds on 2 ranks. With the pause there are seconds to be killed in on any machine.
 SLOW = ("--algorithm", "saga[preconditioner=none,local_steps=50,step_size=0.3]", "--checkpoint-every", "60rounds")
+PAUSE = 0.001  # seconds after each round
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,11 @@ def start(launch, tmp_path, request):
         command = [sys.executable, "-m", "mpiopt", "launch", "-n", str(ranks), *flags, "--", "train", *JOB, *SLOW]
         with (tmp_path / "log").open("w") as log:
             return subprocess.Popen(
-                [*command, "--out", "run.h5", *words], cwd=tmp_path, env=variables, stdout=log, stderr=log
+                [*command, "--out", "run.h5", *words],
+                cwd=tmp_path,
+                env=variables | paused(PAUSE),
+                stdout=log,
+                stderr=log,
             )
 
     return run
@@ -49,12 +56,18 @@ def start(launch, tmp_path, request):
 
 def rounds_reported(folder, process, least):
     """Wait until round `least` is reported; return the ranks' processes."""
-    deadline = time.monotonic() + 120
-    while max([0, *map(int, re.findall(r"round (\d+)", shown(folder)))]) < least:
-        assert process.poll() is None, shown(folder)
-        assert time.monotonic() < deadline, shown(folder)
-        time.sleep(0.01)
+    await_log(folder, process, lambda text: max([0, *map(int, re.findall(r"round (\d+)", text))]) >= least)
     return sorted(ranks_of(process.pid))
+
+
+def await_log(folder, process, check):
+    """Wait until the log of a process that runs is as it should be."""
+    until(lambda: check(shown(folder)) or process.poll() is not None, 120, lambda: shown(folder))
+    assert check(shown(folder)), shown(folder)
+
+
+def await_checkpoint(folder):
+    until(lambda: list(folder.glob("run.ckpt/??????.h5")), 120, lambda: shown(folder))
 
 
 def shown(folder):
@@ -90,9 +103,7 @@ def test_a_spare_steps_in_and_then_there_is_none_left(tmp_path, start):
     with start(2, "--recovery", "chain", flags=("--spares", "1")) as process:
         ranks = rounds_reported(tmp_path, process, 1)
         kill(ranks[1])
-        while "going on from round" not in shown(tmp_path):
-            assert process.poll() is None, shown(tmp_path)
-            time.sleep(0.01)
+        await_log(tmp_path, process, lambda text: "going on from round" in text)
         kill(ranks[0])
         lines = certified(tmp_path, process, 1)
     assert "lost ranks: 1, in round" in lines
@@ -103,8 +114,7 @@ def test_a_spare_steps_in_and_then_there_is_none_left(tmp_path, start):
 def test_all_ranks_die_and_the_launcher_starts_them_again_from_the_checkpoint(tmp_path, start):
     with start(3) as process:
         ranks = rounds_reported(tmp_path, process, 1)
-        while not list(tmp_path.glob("run.ckpt/??????.h5")):
-            time.sleep(0.01)
+        await_checkpoint(tmp_path)
         kill(*ranks)
         lines = certified(tmp_path, process, 3)
     assert "started again, restart 1" in lines
@@ -116,8 +126,7 @@ def test_without_ulfm_a_death_is_a_new_start_from_the_checkpoint_and_leaves_no_s
     with start(2, flags=("--ulfm", "off")) as process:
         ranks = rounds_reported(tmp_path, process, 1)
         shared = segments(ranks[0])
-        while not list(tmp_path.glob("run.ckpt/??????.h5")):
-            time.sleep(0.01)
+        await_checkpoint(tmp_path)
         time.sleep(0.5)  # the launcher looks every 0.2 s
         kill(ranks[1])
         lines = certified(tmp_path, process, 2)
@@ -153,9 +162,7 @@ def test_ranks_leave_and_come_back_while_the_job_runs(tmp_path, start):
         for ranks in (1, 2):
             (tmp_path / "run.ranks").write_text(f"{ranks}\n")
             begun = f"with another number of ranks: {ranks} ranks"
-            while not re.search(r"round \d+", shown(tmp_path).partition(begun)[2]):
-                assert process.poll() is None, shown(tmp_path)
-                time.sleep(0.01)
+            await_log(tmp_path, process, lambda text, begun=begun: re.search(r"round \d+", text.partition(begun)[2]))
         lines = certified(tmp_path, process, 2)
     assert "restart" not in lines
     result = read_result(tmp_path / "run.h5")

@@ -31,7 +31,7 @@ def load(folder, size):
     def main(comm):
         shard = shard_of(comm, TOTAL)
         state = state_of(Table, comm, shard, 999)
-        loaded = Checkpoints(folder, comm).load(state, shard, JOB)
+        loaded = Checkpoints(folder, comm).load(lambda meta: state, shard, JOB)
         return loaded, state, shard
 
     return spmd(size, main)

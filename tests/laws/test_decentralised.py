@@ -118,15 +118,21 @@ def test_numbers_that_are_not_finite_are_nan_on_all_ranks():
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_steps_that_are_too_long_are_shortened_or_an_error_as_in_saga():
+def test_steps_that_are_too_long_are_shortened_as_in_saga():
     def ended(text):
-        return [now.epochs for now, _ in lockstep.spmd(3, lambda comm: certified(comm, text, "squared", 1e-6))]
+        return [now for now, _ in lockstep.spmd(3, lambda comm: certified(comm, text, "squared", 1e-6))]
 
     saga, graph = ("saga[preconditioner=none,step_size=", "graph-saga[topology=ring,preconditioner=none,step_size=")
-    assert ended(f"{graph}1e3]") == ended(f"{saga}1e3]")
-    for text in (saga, graph):
-        with pytest.raises(ValueError, match="objective became nan"):
-            ended(f"{text}1e150]")
+    epochs = [[now.epochs for now in ended(f"{text}1e3]")] for text in (graph, saga)]
+    assert epochs[0] == epochs[1]
+    for text in (
+        saga,
+        graph,
+    ):  # steps that no shortening helps: the start is kept, unless a bound finds a better model
+        for now in ended(f"{text}1e150]"):
+            assert now.ending == "certified" or now.reason == "no progress in 12 evaluations"
+            assert np.isfinite(now.state.w).all()
+            assert now.exact.value <= now.rows[0].objective
 
 
 @few

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from mpiopt.algorithms import portfolio
 from mpiopt.algorithms.base import Algorithm
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
@@ -76,8 +77,29 @@ def test_whichever_rank_dies_at_whatever_exchange_the_end_is_certified(algorithm
     assert died
 
 
+@pytest.mark.parametrize("recovery", RECOVERIES)
+def test_whichever_rank_dies_while_auto_changes_the_end_is_certified(recovery, tmp_path, monkeypatch):
+    def in_turn(self, rows, events):  # another algorithm after every evaluation; two have fields of the rows
+        order = ["newton-cg", "saga", "newton", "lbfgs"]
+        return self.named(order[sum(event.kind == portfolio.EVENT for event in events) % len(order)])
+
+    monkeypatch.setattr(portfolio.Portfolio, "next", in_turn)
+    (tmp_path / "whole").mkdir()
+    assert set(trained(3, {}, words(tmp_path / "whole", recovery, "auto")).values()) == {0}
+    changes = [event for event in read_result(tmp_path / "whole" / "run.h5").events if event.kind == portfolio.EVENT]
+    assert len(changes) >= 3
+    chance, whole = random.Random(recovery), exchanges(3, "auto", tmp_path)
+    for k in range(4):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        codes = trained(3, {chance.randrange(3): chance.randint(1, whole)}, words(folder, recovery, "auto"))
+        assert set(codes.values()) == {0}, k
+        result = read_result(folder / "run.h5")
+        assert result.history["certificate"][-1] <= 1e-5, k
+
+
 @pytest.mark.parametrize("recovery", [name for name in RECOVERIES if Recovery.known()[name].exact])
-@pytest.mark.parametrize("algorithm", ["saga", "lbfgs", "newton"])
+@pytest.mark.parametrize("algorithm", ["saga", "lbfgs", "newton", "working-set"])
 def test_with_a_spare_an_exact_recovery_leaves_no_trace(algorithm, recovery, tmp_path):
     spare = ("--spares", "1")
     for folder in (tmp_path / "whole", tmp_path / "dead"):

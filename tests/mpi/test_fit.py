@@ -57,3 +57,14 @@ def test_a_fit_that_fails_on_all_ranks_frees_its_communicators(raw):
         with pytest.raises(ValueError, match="x holds NaN"):
             mpiopt.fit(X[mine] * np.nan, Y[mine], raw)
     assert raw.alive == 0
+
+
+@pytest.mark.parametrize(("loss", "l2"), [("logistic", 0.01), ("softmax", 0.01), ("huber", 0.1)])
+def test_newton_cg_is_certified_and_equal_on_all_ranks(raw, loss, l2):
+    mine = slice(raw.rank, None, raw.size)
+    y = X @ [1.0, -2.0] if loss == "huber" else Y + 0 if loss == "logistic" else np.digitize(X[:, 0], [-0.5, 0.5])
+    found = mpiopt.fit(X[mine], y[mine], raw, loss=loss, l2=l2, algorithm="newton-cg", tol=1e-9)
+    assert found.certified
+    assert len(set(raw.allgather(found.coef.tobytes()))) == 1
+    alone = mpiopt.fit(X, y, loss=loss, l2=l2, algorithm="newton-cg", tol=1e-9)
+    assert found.objective == pytest.approx(alone.objective, rel=1e-8)

@@ -24,6 +24,7 @@ from pathlib import Path
 from mpiopt.core.processes import children
 from mpiopt.resilience.checkpoint.header import parse, read_text
 from mpiopt.results.result_file import read_result
+from tests.cases.processes import running, until
 
 KINDS = ("one rank", "all ranks", "during the write")
 TRAIN = ("-m", "mpi4py", "-m", "mpiopt", "train")
@@ -167,15 +168,4 @@ class Campaign:
 
 def wait_gone(numbers: list[int]) -> None:
     """Check that these processes end."""
-    deadline = time.monotonic() + SECONDS
-    while any(running(n) for n in numbers):
-        assert time.monotonic() < deadline, f"ranks still run {SECONDS} s after the launcher: {numbers}"
-        time.sleep(0.01)
-
-
-def running(number: int) -> bool:
-    """Return whether this process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    until(lambda: not any(map(running, numbers)), SECONDS, lambda: f"ranks still run after the launcher: {numbers}")

@@ -7,18 +7,18 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from mpiopt.results.result_file import read_result
-from tests.conftest import ROOT, clean, reason
+from tests.cases.processes import until
+from tests.conftest import ROOT, clean, paused, reason
 from tests.slurm.cluster import Cluster, obstacle
 
 MISSING = "Slurm:"
 TEMPLATES = ROOT / "jobs"
-# 276 rounds on 4 ranks, and about as many on others: with a pause in each a run lasts as long as a test wants.
+# 144 rounds on 4 ranks, 192 on 2: with a pause in each a run lasts as long as a test wants.
 JOB = """path = "generate:n=600,d=12,condition=1e4,task=binary"
 algorithm = "saga[variant=B,preconditioner=none,warm_start=false]"
 local_steps = 25
@@ -36,11 +36,9 @@ def variables(pause=0.0):
     mpirun = Path(sys.executable).with_name("mpirun")
     return kept | root | {
         "PYTHON": sys.executable,
-        "PYTHONPATH": str(ROOT),
+        **paused(pause),
         "OMP_NUM_THREADS": "1",
         "MPIRUN": f"{mpirun if mpirun.exists() else 'mpirun'} --bind-to none",
-        "MPIOPT": f"{sys.executable} -m mpi4py {Path(__file__).with_name('slowly.py')}",
-        "MPIOPT_PAUSE": str(pause),
     }  # fmt: skip
 
 
@@ -83,7 +81,7 @@ class Site:
 
     def ended(self, job, seconds=300):
         """Wait for the end of a job that may be requeued in between; give what Slurm says of it."""
-        until(lambda: self.shown(job)["JobState"] in ENDED, seconds, lambda: self.run("squeue", "-t", "all"))
+        until(lambda: self.shown(job)["JobState"] in ENDED, seconds, lambda: self.run("squeue", "-t", "all"), 0.2)
         return self.shown(job)
 
     def under_way(self, folder, rounds=1, seconds=120):
@@ -95,15 +93,7 @@ class Site:
             done = [int(k) for k in re.findall(r"round (\d+)", text)]
             return max(done, default=0) >= rounds
 
-        until(there, seconds, lambda: log.read_text() if log.exists() else "no log")
-
-
-def until(true, seconds, what):
-    """Return when `true` says so; fail, with what `what` says, after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not in {seconds} s:\n{what()}"
-        time.sleep(0.2)
+        until(there, seconds, lambda: log.read_text() if log.exists() else "no log", 0.2)
 
 
 def certified(folder):

@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from mpiopt.core.processes import marked
-from tests.slurm.conftest import certified, until
+from tests.cases.processes import until
+from tests.slurm.conftest import certified
 
 FOUR = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
 SPREAD = ("--nodes=2", "--ntasks-per-node=1", "--time=10")

@@ -1,6 +1,7 @@
 """A node is killed under two jobs: the one is started again, the other goes on with the nodes that are left."""
 
-from tests.slurm.conftest import LAST, certified, starts, until
+from tests.cases.processes import until
+from tests.slurm.conftest import LAST, certified, starts
 
 OFTEN = ("job.toml", "--checkpoint-every", "10rounds")
 
@@ -11,7 +12,7 @@ def killed(site, mktemp):
     each = ("--exclude=", "--ntasks-per-node=1", "--time=10")
     site.run("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")  # so that it must take the last
     first = site.sbatch(train, "train", *OFTEN, options=(*each, "--nodes=2"), pause=0.1)
-    until(lambda: site.shown(first)["JobState"] == "RUNNING", 30, lambda: site.run("squeue"))
+    until(lambda: site.shown(first)["JobState"] == "RUNNING", 30, lambda: site.run("squeue"), 0.2)
     site.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
     where = ("-w", f"n1,n2,{LAST}", "--nodes=3")
     second = site.sbatch(elastic, "elastic", *OFTEN, options=(*each, *where), pause=0.1)

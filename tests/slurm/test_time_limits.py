@@ -14,7 +14,7 @@ def unwarned(site, mktemp):
     """Start a job that nobody tells of its end in time."""
     folder = mktemp("unwarned")
     options = ("--nodes=1", "--ntasks-per-node=2", "--time=1", "--signal=USR1@1")
-    return folder, site.sbatch(folder, "train", "job.toml", options=options, pause=0.2)
+    return folder, site.sbatch(folder, "train", "job.toml", options=options, pause=0.5)
 
 
 @starts(signalled)

@@ -8,7 +8,8 @@ import pytest
 
 from mpiopt.core.processes import ranks_of
 from mpiopt.results.result_file import read_result
-from tests.slurm.conftest import JOB, TEMPLATES, until, variables
+from tests.cases.processes import until
+from tests.slurm.conftest import JOB, TEMPLATES, variables
 from tests.slurm.test_sweeps import SWEEP
 
 ONE_NODE = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import compressors, data, natural, overlap, race, slow_link, step_sizes, targets
+from benchmarks import compressors, data, natural, overlap, race, slow_link, step_sizes, targets, tightness
 from benchmarks.peers import Solver
 from benchmarks.race import Times
 
@@ -122,3 +122,25 @@ def test_the_grid_finds_the_best_step_and_counts_as_scikit_learn_does(real_data)
     assert row["auto"].epochs <= 1.5 * step_sizes.fixed(row).epochs
     assert row["none fixed"].epochs <= row["none theoretical"].epochs
     assert 5 < row["sklearn"].epochs < 60
+
+
+def test_the_price_of_a_certificate_is_read_off_the_evaluations():
+    epochs = np.array([0.0, 4.0, 8.0, 12.0])
+    certificate, excess = np.array([1e0, 1e-2, 1e-5, 1e-8]), np.array([1e0, 1e-4, 1e-7, 1e-10])
+    assert tightness.first_within(epochs, certificate) == 12.0
+    assert tightness.first_within(epochs, excess) == 8.0
+    assert tightness.first_within(epochs, certificate, between=True) == pytest.approx(8.0 + 4.0 / 3.0)
+    assert tightness.first_within(epochs[:3], certificate[:3]) == np.inf
+    run = tightness.Run("a", "logistic", "l2", True, "saga", 12.0, 8.0, 9.5, 7.0)
+    never = tightness.Run("b", "logistic", "l2", True, "saga", np.inf, np.inf, np.inf, np.inf)
+    page = tightness.page("python -m benchmarks.tightness", [run, never])
+    assert "| all | 2 | 1 | 1.50 | 1.50 | 1.50 | 0 % |" in page
+    assert "| b | logistic | l2 | yes | saga | not in 500 | not in 500 |" in page
+
+
+def test_the_table_of_tightness_finds_certificates_that_are_never_early(real_data):
+    real_data("heart_scale/heart_scale")
+    data = tightness.read("heart_scale/heart_scale", "binary")
+    assert data.x.shape == (270, 13)
+    for run in tightness.runs(data, "logistic", "both", intercept=True):
+        assert 1.0 <= run.ratio < np.inf

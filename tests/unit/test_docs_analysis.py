@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
-from mpiopt.resilience.signals import StopSignal
+from tests.cases.command import mpiopt
 from tests.cases.result_files import made_run, rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,26 +20,25 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
+def with_runs(here):
+    (here / "runs").mkdir()
     made_run("runs/a.h5", rows(0.5), "seed = 1")
     made_run("runs/b.h5", rows(0.4), "seed = 2")
-    return tmp_path
+    return here
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands(here, command, capsys):
+def test_commands(with_runs, command, capsys):
     pytest.importorskip("skl2onnx")
     words = shlex.split(command)
-    assert run(words, single(), StopSignal()) == 0
+    assert mpiopt(*words) == 0
     assert capsys.readouterr().out
     for word in words[1:]:
         if "." in word:
-            assert (here / word).stat().st_size > 100
+            assert (with_runs / word).stat().st_size > 100
 
 
-def test_snippets_in_their_order(here, capsys):
+def test_snippets_in_their_order(with_runs, capsys):
     names = {}
     for snippet in SNIPPETS[:2]:
         exec(compile(snippet, PAGE, "exec"), names)

@@ -7,20 +7,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mpiopt.cli.help import EXIT_CODES_TOPIC, usage
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single, spmd
 from mpiopt.core.config import job_file
 from mpiopt.core.config.commands import COMMANDS
-from mpiopt.resilience.signals import StopSignal
+from tests.cases.command import mpiopt, mpiopt_on
 from tests.cases.result_files import made_run, rows
+from tests.cases.tables import made as made_table
+from tests.cases.tables import write as write_table
 from tests.documented import DOCUMENTS, ROOT, blocks, lines_of, mentioned, program, shown, words_of
 from tests.run_elsewhere import HERE, LISTED
 
@@ -39,6 +41,19 @@ def table(path, labels, seed=0, n=120):
     path.write_text("\n".join(lines) + "\n")
 
 
+def write_adults(folder):
+    """Write made-up rows of the columns of the set adult, as text without titles; a trained model; some rows more."""
+    titles = tomllib.loads((ROOT / "jobs" / "examples" / "adult.toml").read_text())["data"]["columns"]["titles"]
+    rng = np.random.default_rng(0)
+    numbers = {"age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week"}
+    frame = {t: rng.integers(1, 9, 60) if t in numbers else rng.choice(["u", "v", "?"], 60) for t in titles}
+    frame = pd.DataFrame(frame | {"income": np.where(frame["age"] > 4, ">50K", "<=50K")})
+    frame.to_csv(folder / "adult.data", header=False, index=False)
+    frame.replace("?", None).drop(columns="income").to_parquet(folder / "people.parquet")
+    words = ["train", folder / "adult.data", ROOT / "jobs" / "examples" / "adult.toml", "--quiet"]
+    assert mpiopt(*words, "--out", folder / "adult.h5") == 0
+
+
 def signs(margin):
     return np.where(margin > 0.2, 1, -1)
 
@@ -51,22 +66,30 @@ def template(tmp_path_factory):
         table(here / name, signs, seed)
     table(here / "cadata", lambda margin: np.round(margin, 3))
     subprocess.run(["gzip", "rcv1.svm"], cwd=here, check=True)
+    write_table(made_table(), here)
+    (here / "table.csv").rename(here / "claims.csv")
+    made_table(1).to_csv(here / "new.csv", index=False)
     np.savetxt(
         here / "table.csv", np.c_[signs(np.arange(9) - 4.0), np.random.default_rng(0).random((9, 3))], delimiter=","
     )
+    words = ["--target", "claims", "--exposure", "years", "--drop", "id", "--gaps", "level", "--intercept", "--quiet"]
+    assert mpiopt("train", here / "claims.csv", *words, "--out", here / "claims.h5") == 0
+    write_adults(here)
+    words = ["--target", "wins", "--drop", "id,claims", "--gaps", "level"]
+    assert mpiopt("convert", here / "parts", here / "wins.h5", *words) == 0
     (here / "runs" / "first.ckpt").mkdir(parents=True)
     (here / "jobs").symlink_to(ROOT / "jobs")
     for name in ("RUN", "A", "B", "runs/a", "runs/b", "runs/first", "run"):
         made_run(str(here / f"{name}.h5"), rows(0.5), f"seed = {len(name)}")
     for data in ("DATA", "a9a"):
         words = ["train", str(here / data), "--quiet", "--out", str(here / f"{data}.h5")]
-        assert run(words, single(), StopSignal()) == 0
-    assert run(["convert", str(here / "a9a"), str(here / "rcv1.h5")], single(), StopSignal()) == 0
+        assert mpiopt(*words) == 0
+    assert mpiopt("convert", str(here / "a9a"), str(here / "rcv1.h5")) == 0
     for name, plain in (("train.toml", "job.toml"), ("sweep.toml", "sweep.toml")):  # --help has them in the folder
         shutil.copy(ROOT / "jobs" / name, here / plain)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        assert run(["sweep", "sweep.toml", "--quiet"], single(), StopSignal()) == 0
+        assert mpiopt("sweep", "sweep.toml", "--quiet") == 0
     for name in ("sbatch", "squeue"):
         (here / name).write_text("#!/bin/sh\necho 7\n" if name == "sbatch" else "#!/bin/sh\n")
         (here / name).chmod(0o755)
@@ -93,13 +116,11 @@ def test_it_runs(command, here, capsys):
 
         request = read(words[1:])
         ranks, words = request.ranks, list(request.command)
-    codes = (
-        spmd(ranks, lambda comm: run(words, comm, StopSignal()))
-        if ranks > 1
-        else [run(words, single(), StopSignal())]
-    )
+    if words[0] in ("train", "convert"):
+        words = [*words, "--overwrite"]  # the folder has results of all names; a reader's has none
+    codes = mpiopt_on(ranks, *words)
     told = capsys.readouterr()
-    assert set(codes) == {3 if "--max-epochs" in words else 0}, told.err
+    assert codes == {3 if "--max-epochs" in words else 0}, told.err
     assert told.out or words[0] == "halt"
     for flag in ("--out", "--plot", "--figure"):
         if flag in words:
@@ -200,6 +221,12 @@ def test_python_in_a_page(page, result, monkeypatch, capsys):
     exec(code.replace("comm, tol", "tol"), names)
     assert result in names
     assert "True" in capsys.readouterr().out or result == "model"
+
+
+def test_python_in_the_page_of_tables(here):
+    text, names = (ROOT / "docs" / "howto" / "tables.md").read_text(), {}
+    exec(re.search(r"^```python\n(.*?)^```$", text, re.M | re.S)[1], names)
+    assert "city[Bonn]" in names["names"]
 
 
 def test_python_in_the_page_of_files(here):

@@ -12,7 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ALLOWED = {
     "mpi4py": ["comm/mpi/*.py", "__main__.py"],
     "h5py": [
-        "core/hdf5.py",
+        "core/hdf5*.py",
+        "core/trial_run.py",
         "data/formats/hdf5*.py",
         "resilience/checkpoint/*.py",
         "results/result_file.py",
@@ -33,6 +34,7 @@ ROOMS = [
     "algorithms",
     "resilience",
     "results",
+    "inference",
     "training",
     "cluster",
     "studies",

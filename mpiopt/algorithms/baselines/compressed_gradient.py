@@ -86,10 +86,11 @@ class CompressedGradient(Algorithm[CompressedGradientState]):
         return CompressedGradientState(w, w.copy(), w.copy(), CompressedGradientControl.zeros(), np.zeros(1))
 
     def init(self, objective: Objective, channel: Channel) -> CompressedGradientState:
-        """Start at 0 with an empty memory, and measure the smoothness."""
+        """Start at the origin with an empty memory, and measure the smoothness."""
         if channel.compresses and channel.memory != self.compressed_memory:
             raise ValueError(f"{self.name} is defined by --memory {self.compressed_memory}, not {channel.memory}")
         state = self.blank(objective, channel.size)
+        state.w[...] = objective.beginning()
         self._begin(state, objective, channel)
         return state
 

@@ -96,10 +96,11 @@ class CompressedSgd(Algorithm[CompressedSgdState]):
         return CompressedSgdState(w, w.copy(), w.copy(), w.copy(), CompressedSgdControl.zeros(), np.zeros(1))
 
     def init(self, objective: Objective, channel: Channel) -> CompressedSgdState:
-        """Start at 0 with an empty memory."""
+        """Start at the origin with an empty memory."""
         if channel.compresses and channel.memory == "error-feedback":
             raise ValueError("compressed-sgd: --memory must be none or difference, not error-feedback")
         state = self.blank(objective, channel.size)
+        state.w[...] = state.iterate[...] = objective.beginning()
         state.control.gamma = self.step_size or self._gamma(objective, channel)
         state.loaded[0] = 1.0
         return state

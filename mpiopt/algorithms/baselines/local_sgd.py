@@ -85,8 +85,9 @@ class LocalSgd(Algorithm[LocalSgdState]):
         return LocalSgdState(w, w.copy(), w.copy(), np.zeros(1), np.zeros(1))
 
     def init(self, objective: Objective, channel: Channel) -> LocalSgdState:
-        """Start at 0 and measure the smoothness."""
+        """Start at the origin and measure the smoothness."""
         state = self.blank(objective, channel.size)
+        state.w[...] = objective.beginning()
         state.loaded[0] = 1.0
         plain = np.ones(objective.width)
         state.gamma[0] = self.step_size or chosen_step(objective, state.w, self.batch, plain, channel)

@@ -322,8 +322,9 @@ class Dlas(Algorithm[DlasState]):
         return blank(objective.zeros())
 
     def init(self, objective: Objective, channel: Channel) -> DlasState:
-        """Start at 0; make the graph and learn it."""
+        """Start at the origin; make the graph and learn it."""
         state = self.blank(objective, channel.size)
+        state.w[...] = objective.beginning()
         self.rebuild(state, objective, channel)
         return state
 

@@ -229,8 +229,9 @@ class Gossip(Algorithm[GossipState]):
         )
 
     def init(self, objective: Objective, channel: Channel) -> GossipState:
-        """Start at 0; make the graph."""
+        """Start at the origin; make the graph."""
         state = self.blank(objective, channel.size)
+        state.w[...] = objective.beginning()
         self.rebuild(state, objective, channel)
         return state
 

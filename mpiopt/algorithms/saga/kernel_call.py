@@ -4,7 +4,7 @@ One step takes the block B of rows k … k + batch − 1 (the last block of the 
 
     Δ_i = s_i loss'(w x_i) − table_i,   table_i ← table_i + Δ_i   for i in B
     u = Σ_{i in B} Δ_i x_iᵀ
-    w_j ← prox_{step_j l1}(w_j − step_j (innovation u_j + average_j + l2 w_j))
+    w_j ← prox_{step_j threshold_j}(w_j − step_j (innovation u_j + average_j + ridge_j w_j))
     average_j ← average_j + share u_j
 """
 
@@ -19,8 +19,8 @@ from mpiopt.data.shard import CsrRows, DenseRows
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts
 from mpiopt.kernels.polling import Poll, paced
-from mpiopt.kernels.saga_blocks import BlockSteps, ColumnIterate, ColumnPenalty, CsrArrays, Labels
-from mpiopt.kernels.saga_csr import DECAY, LOG_DECAY, PULL, STEP, saga_lazy, saga_sparse
+from mpiopt.kernels.saga_blocks import BlockSteps, ColumnIterate, ColumnPenalty, CsrArrays, Labels, Strengths
+from mpiopt.kernels.saga_csr import DECAY, LOG_DECAY, PAIR, RATE, STEP, saga_lazy, saga_sparse
 from mpiopt.kernels.saga_dense import saga_dense
 from mpiopt.objective.objective import Objective
 
@@ -95,23 +95,24 @@ def local_steps(objective: Objective, call: SagaCall, w: Model, average: Model, 
     rows, shard = objective.shard.rows, objective.shard
     l1, l2 = objective.penalty.strengths
     steps = BlockSteps(call.batch, call.innovation, call.share)
-    labels, penalty = Labels(shard.label, shard.weight), ColumnPenalty(shard.features, l2, l1)
+    labels = Labels(shard.label, shard.weight)
     address = objective.loss.slope_address
     if isinstance(rows, DenseRows):
         iterate = ColumnIterate(w, average, call.step)
+        penalty = ColumnPenalty(objective.ridge, objective.threshold, l1 > 0.0)
         for starts in paced(call.starts, call.poll):
             saga_dense(rows.values, labels, table, iterate, starts, steps, penalty, address)
         return
-    arrays = CsrArrays(rows.indptr, rows.indices, rows.values)
+    arrays, strengths = CsrArrays(rows.indptr, rows.indices, rows.values), Strengths(l2, l1)
     if call.form == "lazy":
         records = _lazy_records(objective, call, w, average)
-        saga_lazy(arrays, labels, table, records, call.starts, steps, penalty, address)
+        saga_lazy(arrays, labels, table, records, call.starts, steps, strengths, address)
         w[...] = records[:, 0 : 3 * len(w) : 3].T
         average[...] = records[:, 1 : 3 * len(w) : 3].T
         return
     records = _sparse_records(rows, objective, call, w, average)
     for starts in paced(call.starts, call.poll):
-        saga_sparse(arrays, labels, table, records, starts, steps, penalty, address)
+        saga_sparse(arrays, labels, table, records, starts, steps, strengths, address)
     met = objective.column_counts > 0
     _move_unmet(objective, call, w, average, ~met)
     w[:, met] = records[met, 0 : 2 * len(w) : 2].T
@@ -132,12 +133,15 @@ def _sparse_records(rows: CsrRows, objective: Objective, call: SagaCall, w: Mode
     """Return the records of `saga_sparse`."""
     outputs = len(w)
     # The ⌈n/batch⌉ dense steps of an epoch are spread over the visits that the epoch pays to column j.
-    each = call.step * (-(-len(rows) // call.batch) / np.maximum(objective.column_counts, 1))
+    often = -(-len(rows) // call.batch) / np.maximum(objective.column_counts, 1)
     records = _aligned_zeros(objective.width, 2 * outputs + 2)
     records[:, 0 : 2 * outputs : 2] = w.T
     records[:, 1 : 2 * outputs : 2] = average.T
     records[:, 2 * outputs + STEP] = call.step
-    records[:, 2 * outputs + PULL] = each / (1 + each * objective.ridge)
+    pair = np.empty((objective.width, 2), np.float32)
+    pair[:, 0] = often / (1 + often * call.step * objective.ridge)
+    pair[:, 1] = objective.rate
+    records[:, 2 * outputs + PAIR] = pair.view(np.float64)[:, 0]
     return records
 
 
@@ -152,11 +156,12 @@ def _move_unmet(objective: Objective, call: SagaCall, w: Model, average: Model, 
 def _lazy_records(objective: Objective, call: SagaCall, w: Model, average: Model) -> Vector:
     """Return the records of `saga_lazy`."""
     outputs, decay = len(w), 1 - call.step * objective.ridge
-    records = _aligned_zeros(objective.width, max(3 * outputs + 4, 8))
+    records = _aligned_zeros(objective.width, max(3 * outputs + 5, 8))
     records[:, 0 : 3 * outputs : 3] = w.T
     records[:, 1 : 3 * outputs : 3] = average.T
     records[:, 3 * outputs + STEP] = call.step
     records[:, 3 * outputs + DECAY] = decay
+    records[:, 3 * outputs + RATE] = objective.rate
     records[:, 3 * outputs + LOG_DECAY] = np.log(decay, out=np.zeros_like(decay), where=decay > 0)
     return records
 

@@ -12,7 +12,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.compress.whitening import Coordinates
 from mpiopt.core import rng
 from mpiopt.kernels.polling import Integers, Poll
-from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
 
 ORDER_STREAM = 1  # of randomness: the order of blocks in a local epoch
@@ -37,6 +37,10 @@ class LocalSteps(Protocol):
         epochs : float
             Local epochs to do; 0: those of a round.
         """
+        ...
+
+    def chord(self, state: SagaState, objective: Objective, channel: Channel) -> Model | None:
+        """Return where one step by the exact gradient at state.w leads, if it is due; else None; collective."""
         ...
 
     def step_size(self, control: StepControl, work: WorkCounters) -> float:

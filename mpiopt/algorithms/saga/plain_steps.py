@@ -53,6 +53,10 @@ class PlainSteps:
         longest = math.inf if options.rule is None else 1.0
         return cls(options, batch, refresh, length, column, used_columns(objective), longest)
 
+    def chord(self, state: SagaState, objective: Objective, channel: Channel) -> Model | None:
+        """Return None: without a preconditioner such a step gains too little."""
+        return None
+
     def step_size(self, control: StepControl, work: WorkCounters) -> float:
         """Return γ·scale."""
         return self.length.gamma(control, work) * control.scale

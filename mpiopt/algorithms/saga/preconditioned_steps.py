@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mpiopt.algorithms import preconditioner
 from mpiopt.algorithms.preconditioner import Preconditioner
 from mpiopt.algorithms.saga import exchange
@@ -32,6 +34,7 @@ class PreconditionedSteps:
     block: int  # rows
     refresh: float  # epochs between two refreshes
     fixed_eta: float  # η by hand; 0: chosen
+    chords: bool  # whether a round may be a chord step: all ranks wait for it
 
     @classmethod
     def choose(
@@ -43,7 +46,8 @@ class PreconditionedSteps:
         exact = objective.outputs == 1 or preconditioner.is_coupled(objective)
         share = TUNING.largest_share if exact else 1.0
         made = preconditioner.build(objective, state.anchor, channel, share, state.control.damping)
-        return cls(made, share, block, refresh, options.fixed_step)
+        chords = refresh > 0.0 and options.exchange in ("sync", "overlap") and not channel.compresses
+        return cls(made, share, block, refresh, options.fixed_step, chords)
 
     def eta(self, blocks: int, scale: float) -> float:
         """Return η for a rank with the given number of blocks."""
@@ -63,6 +67,18 @@ class PreconditionedSteps:
         if self.preconditioner.coordinates is None:
             raise RuntimeError("this preconditioner was made for exact sums: make it with a channel that compresses")
         return self.preconditioner.coordinates
+
+    def chord(self, state: SagaState, objective: Objective, channel: Channel) -> Model | None:
+        """Return w − P⁻¹ ∇F(w) where the last period said that it gains more than local steps; collective.
+
+        All ranks take rank 0's answer: other processors may round differently.
+        """
+        if not state.control.chord:
+            return None
+        p = np.zeros_like(state.w)
+        if channel.rank == 0:
+            p = self.preconditioner.solve(state.average + objective.ridge * state.w)
+        return np.asarray(state.w - channel.sum(p).reshape(p.shape))
 
     def run(
         self, state: SagaState, objective: Objective, channel: Channel, poll: Poll | None = None, epochs: float = 0.0
@@ -124,13 +140,27 @@ class PreconditionedSteps:
             # At the anchor itself a new preconditioner would be the same: a shorter step must do.
             failed = cuts > 0
             unmoved = given_up and bool((state.anchor == state.w).all())
-            wanted = (rate > TUNING.slow or failed) and not unmoved
+            slow = TUNING.slow_chord if control.chord else TUNING.slow
+            wanted = (rate > slow or failed) and not unmoved
+            if self.chords:
+                self._choose_round(control, rate, failed, wanted and not objective.loss.quadratic)
         if objective.loss.quadratic or not wanted:
             return 0.0
         if channel.compresses:
             control.rate_before = rate
         self._make_again(state, failed, objective, channel)
         return 1.0
+
+    def _choose_round(self, control: StepControl, rate: float, failed: bool, renewed: bool) -> None:
+        """Choose between local steps and a chord step for the next round, by what an epoch of each leaves.
+
+        A chord step costs one epoch, and with a new preconditioner it is one of Newton's method. Its gain depends
+        neither on the number of ranks nor on their rows, while local steps gain less on few and unlike rows.
+        """
+        if not control.chord:
+            control.local_rate = rate ** (1.0 / (self.refresh + 1.0))
+        enough = TUNING.hardly if renewed else max(TUNING.slow_chord, control.local_rate)
+        control.chord = float(not failed and (not control.chord or rate <= enough))
 
     def _make_again(self, state: SagaState, failed: bool, objective: Objective, channel: Channel) -> None:
         """Make the preconditioner at the present model, with more damping where F had risen."""

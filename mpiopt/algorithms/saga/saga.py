@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.preconditioner import LARGEST_WIDTH
 from mpiopt.algorithms.saga import exchange
 from mpiopt.algorithms.saga.asynchronous import Asynchronous
 from mpiopt.algorithms.saga.exchange import ExchangeMode, Overlapped, Synchronous, Timed
@@ -27,7 +28,8 @@ from mpiopt.algorithms.saga.state import SagaState, SharedModel
 from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.algorithms.warm_start import Start, approach, find
 from mpiopt.compress.channel import Channel
-from mpiopt.objective.evaluation import Evaluation, Model
+from mpiopt.data.shard import CsrRows
+from mpiopt.objective.evaluation import Evaluation, Model, evaluate_exact
 from mpiopt.objective.objective import Objective
 
 
@@ -50,8 +52,9 @@ class Saga(SagaOptions, Algorithm[SagaState]):
     * E: g_k N/n_k, which is no correction: it stalls, and is the negative control.
 
     Every `refresh` epochs the table is filled anew at w̄, which gives an exact objective and gradient as well. With
-    the full preconditioner the steps are made on blocks of rows, with the correction of
-    `mpiopt.kernels.saga_preconditioned` instead of the variant's.
+    the full preconditioner P the steps are made on blocks of rows, with the correction of
+    `mpiopt.kernels.saga_preconditioned` instead of the variant's. After a refresh a round may then be a chord step
+    w − P⁻¹ ∇F(w) and a refresh there, one epoch in all, for as long as such an epoch gains more than local steps do.
 
     The exchange is one of
 
@@ -76,6 +79,12 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         """Do round k: local steps and exchange; then refresh the table and accept the model, if that is due."""
         control = state.control
         epochs, control.start_epochs = control.start_epochs, 0.0
+        chord = state.steps.chord(state, objective, channel)
+        if chord is not None:
+            state.w[...] = chord
+            accepted = _accept(k + 1, state, exchange.refresh(k + 1, state, objective, channel), objective, channel)
+            step_size = state.steps.step_size(control, state.work)
+            return StepInfo(epochs + 1.0 + accepted.epochs, step_size, accepted.exact)
         before = SharedModel(state.w.copy(), state.average.copy())
         done = self._mode().round(k + 1, state, objective, channel)
         epochs, exact = epochs + done.epochs, done.exact
@@ -110,14 +119,33 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         """Return a state whose table is filled at 0 or at a model of a part of the rows; collective."""
         if self.exchange == "async" and channel.compresses:
             raise ValueError("exchange 'async' does not compress: use --compress none, or --exchange timed")
+        state, origin = self._begin(objective, channel), objective.origin()
+        start = self._start(objective, channel)
+        value, epochs = self._fill_at(start.w, state, objective, channel), 1.0 + start.epochs
+        if value > start.believed or (start.epochs and value > evaluate_exact(objective, origin, channel).value):
+            value, epochs = self._fill_at(origin, state, objective, channel), epochs + 1.0
+        return self._started(state, value, epochs, objective, channel)
+
+    def go_on(self, w: Model, exact: Evaluation, objective: Objective, channel: Channel) -> SagaState:
+        """Begin at w; to fill the table costs a pass."""
+        state = self._begin(objective, channel)
+        return self._started(state, self._fill_at(w, state, objective, channel), 1.0, objective, channel)
+
+    def _begin(self, objective: Objective, channel: Channel) -> SagaState:
+        """Return a state whose table is to be filled; collective."""
         state = self.blank(objective, channel.size)
         state.cursor[:], control = 0, state.control
         control.scale, control.value, control.decrement, control.growth = 1.0, math.inf, math.inf, TUNING.first_growth
+        if is_wide(objective) and self.rule is None and self.variant != "C":
+            control.scale = min(TUNING.longest_first_scale, math.sqrt(channel.size))
         control.round_epochs, control.mix = self._round(objective, channel), channel.shrink_of_sum(state.w.size)
-        start = self._start(objective, channel)
-        value, epochs = self._fill_at(start.w, state, objective, channel), 1.0 + start.epochs
-        if value > start.believed:
-            value, epochs = self._fill_at(objective.zeros(), state, objective, channel), epochs + 1.0
+        return state
+
+    def _started(
+        self, state: SagaState, value: float, epochs: float, objective: Objective, channel: Channel
+    ) -> SagaState:
+        """Return the state, whose table is filled where F is `value`, ready for its first round; collective."""
+        control = state.control
         control.value, control.last_value, control.last_fall, control.start_epochs = value, value, math.inf, epochs
         if state.steps is None:
             state.steps = self._choose_steps(state, objective, channel)
@@ -129,7 +157,9 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         Where exchanges are compressed and the steps have the full preconditioner, its sum is what costs: it is made
         once, at a model that steps without it have found; or at 0, where the curvature is the same everywhere.
         """
-        zero = Start(objective.zeros(), 0.0, math.inf)
+        if objective.initial is not None:
+            return find(self, objective, channel)
+        zero = Start(objective.origin(), 0.0, math.inf)
         if not self.warm_start:
             return zero
         if not (channel.compresses and self.fully_preconditioned(objective)):
@@ -163,8 +193,8 @@ class Saga(SagaOptions, Algorithm[SagaState]):
         return max(TUNING.least_compressed_round * whole, whole * through)
 
     def share(self, objective: Objective) -> float:
-        """Return the local epochs of a round: one with the full preconditioner, a quarter without."""
-        return 1.0 if self.fully_preconditioned(objective) else TUNING.short_round
+        """Return the local epochs of a round: one with the full preconditioner or in wide sparse rows, else less."""
+        return 1.0 if self.fully_preconditioned(objective) or is_wide(objective) else TUNING.short_round
 
     def rebuild(self, state: SagaState, objective: Objective, channel: Channel) -> None:
         """Make the steps again at the anchor; on another number of ranks fill the table at w; collective."""
@@ -173,6 +203,11 @@ class Saga(SagaOptions, Algorithm[SagaState]):
             state.cursor[:] = 0
             state.known[...] = 0.0
             exchange.refresh(0, state, objective, channel)
+
+
+def is_wide(objective: Objective) -> bool:
+    """Return whether rows are sparse, with more columns than a preconditioner takes: ranks then share few of them."""
+    return isinstance(objective.shard.rows, CsrRows) and objective.width > LARGEST_WIDTH
 
 
 class Accepted(NamedTuple):

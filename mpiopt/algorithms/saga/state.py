@@ -16,7 +16,8 @@ from mpiopt.objective.objective import Objective
 class StepControl(NamedVector):
     """Numbers that the rounds adapt, equal on all ranks.
 
-    Two slots share place 8: plain steps use `lengthened`, preconditioned steps use `rate_before`.
+    Some slots share a place: plain steps use `lengthened` and those of AdGD, preconditioned steps `rate_before` and
+    those of the chord.
     """
 
     scale = Slot(0)  # factor on the step size
@@ -36,6 +37,8 @@ class StepControl(NamedVector):
     adgd_step = Slot(13)  # step of AdGD; 0: none yet
     adgd_ratio = Slot(14)  # quotient of the last two steps of AdGD
     adgd_curvature = Slot(15)  # filtered curvature of AdGD
+    chord = Slot(13)  # 1: the next round is a step by the exact gradient instead of local steps
+    local_rate = Slot(14)  # of the decrement, what an epoch of the last period of local steps left; 0: not known
     last_value = Slot(16)  # F at the last refresh
     last_fall = Slot(17)  # by which F fell in the period before
 

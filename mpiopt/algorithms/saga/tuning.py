@@ -42,6 +42,7 @@ class SagaTuning:
     least_mix: float = 0.25  # of the part for which the theory of the compressor holds
 
     # The search for the longest step, without a full preconditioner.
+    longest_first_scale: float = 8.0  # in wide sparse rows the first factor is √ranks, whose mean has less noise
     first_growth: float = 2.0  # first factor by which a longer step is tried
     least_growth: float = 1.2  # least such factor
     longest_wait: float = 16.0  # periods between two tries
@@ -69,6 +70,7 @@ class SagaTuning:
     recovery: float = 2.0  # factor on a shortened step in a period that went well, up to the full step
     least_damping: float = 1 / 64  # of the bound of a row's curvature
     damping_change: float = 4.0  # factor on the damping: up where F rose, down where it fell
+    slow_chord: float = 0.1  # the same of a chord step, which costs one epoch and not three
     hardly: float = 0.7  # part of the decrement left by a period: above, a preconditioner of many bytes is worth it
     helped: float = 0.8  # rate of progress over that before: below, the last preconditioner helped
     longest_rest: float = 64.0  # periods without a new preconditioner after one that did not help

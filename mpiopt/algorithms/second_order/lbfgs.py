@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mpiopt.algorithms import preconditioner, warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.algorithms.cost_model import COSTS
-from mpiopt.algorithms.preconditioner import LARGEST_WIDTH
+from mpiopt.algorithms.preconditioner import LARGEST_WIDTH, times
 from mpiopt.algorithms.second_order.line_search import move_to, orthant_search, wolfe_search
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
@@ -27,7 +27,9 @@ from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.data.shard import CsrRows
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used_columns
+from mpiopt.objective.duality_gap import steepest
 from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.gradient_trail import two_loop
 from mpiopt.objective.objective import Objective
 
 Model = NDArray[np.float64]
@@ -42,6 +44,7 @@ class LbfgsTuning:
     sample_growth: float = 8.0  # factor of the rows from one sample to the next
     matrix_columns: int = 27  # columns at which a curvature costs as much as two passes over the same rows
     slow: float = 0.2  # ratio of two successive gᵀH₀g above which H₀ is computed anew
+    stale: float = 0.03  # of the rows' curvature: with a larger change since the anchor, H₀ is out of date
     least_curvature: float = 0.1  # of a row, as a part of its bound: Huber's loss has none far from its target
     first_trial_part: int = 8  # 1/8 of the rows suffices to choose the length of the first step
     least_bend: float = 1e-16  # of ‖y‖²: a pair with a smaller s·y is rounding and is dropped
@@ -50,6 +53,47 @@ class LbfgsTuning:
 
 
 TUNING = LbfgsTuning()
+
+
+@dataclass
+class PairWindow:
+    """Memory for more pairs than are kept: a new pair moves a window over it, and not all pairs each time.
+
+    Parameters
+    ----------
+    pairs : ndarray, shape (2, kept + SPARE, outputs, width)
+        Steps and changes.
+    kept : int
+        Pairs in the window, the newest last.
+    first : int
+        Where the window begins.
+
+    Examples
+    --------
+    >>> window = PairWindow(np.zeros((2, 3 + PairWindow.SPARE, 1, 2)), kept=3)
+    >>> steps, changes = window.moved(in_use=2)
+    >>> steps.shape, window.first
+    ((3, 1, 2), 1)
+    """
+
+    SPARE: ClassVar[int] = 8  # pairs beyond those kept: so many steps pass from one move of all of them to the next
+    pairs: Model
+    kept: int
+    first: int = 0
+
+    def views(self) -> Model:
+        """Return steps and changes in the window, shape (2, kept, outputs, width)."""
+        return self.pairs[:, self.first : self.first + self.kept]
+
+    def moved(self, in_use: int) -> Model:
+        """Move the window on by one pair; `in_use` of them stay, and the last is free. Return the views."""
+        if self.first + self.kept < self.pairs.shape[1]:
+            self.first += 1
+            return self.views()
+        oldest, self.first = self.pairs.shape[1] - in_use, 0
+        for k in range(in_use):  # one by one: all at once, numpy would copy them to new memory first
+            self.pairs[:, self.kept - 1 - in_use + k] = self.pairs[:, oldest + k]
+        return self.views()
 
 
 class LbfgsControl(NamedVector):
@@ -73,6 +117,7 @@ class LbfgsState:
     pairs: Replicated  # (1,) how many of the m are in use
     anchor: Replicated  # (outputs, width) where the curvature of the sample was computed
     control: Annotated[LbfgsControl, Layout.REPLICATED]
+    window: Derived  # of which steps and changes are views
     inverse: Derived  # H₀: (blocks, size, size) inverse curvature of the sample, or (1, width) of each column
 
 
@@ -116,17 +161,31 @@ class Lbfgs(Algorithm[LbfgsState]):
         """Return a state at w = 0 without an evaluation."""
         w, control = objective.zeros(), LbfgsControl.zeros()
         control.decrement = control.until_sample = np.inf
-        pairs = np.zeros((self.memory, *w.shape))
+        window = PairWindow(np.zeros((2, self.memory + PairWindow.SPARE, *w.shape)), self.memory)
+        steps, changes = window.views()
         return LbfgsState(
-            w, np.zeros(1), w.copy(), pairs, pairs.copy(), np.zeros(1, np.int64), w.copy(), control, None
+            w, np.zeros(1), w.copy(), steps, changes, np.zeros(1, np.int64), w.copy(), control, window, None
         )
 
     def init(self, objective: Objective, channel: Channel) -> LbfgsState:
         """Start at the optimum on a part of the rows, or at 0."""
-        state = self.blank(objective, channel.size)
         start = warm_start.begin(self, objective, channel)
-        move_to(state, start.w, start.exact)
+        state = self._begin(start.w, start.exact, objective.zeros(), objective, channel)
         state.control.unrecorded = start.epochs
+        return state
+
+    def go_on(self, w: Model, exact: Evaluation, objective: Objective, channel: Channel) -> LbfgsState:
+        """Begin at w without pairs; a first sample is taken there, or at 0 where it must be (see `_refine`)."""
+        anchor = objective.zeros() if _separate_blocks(objective) else w
+        return self._begin(w, exact, anchor, objective, channel)
+
+    def _begin(
+        self, w: Model, exact: Evaluation, anchor: Model, objective: Objective, channel: Channel
+    ) -> LbfgsState:
+        """Return a state at w whose initial matrix is of the anchor; collective."""
+        state = self.blank(objective, channel.size)
+        move_to(state, w, exact)
+        state.anchor[...] = anchor
         state.control.until_sample = self._sample_cost(objective, channel)
         if state.control.until_sample <= TUNING.cheap_sample:
             self._choose_sample(state, objective)
@@ -194,28 +253,42 @@ class Lbfgs(Algorithm[LbfgsState]):
                 state.anchor[...] = state.w
             self._choose_sample(state, objective)
         else:
-            decrement = float((g * _times(state.inverse, g)).sum())
+            decrement = float((g * times(state.inverse, g)).sum())
             slow = decrement > TUNING.slow * control.decrement
             control.decrement = decrement
             least = max(1.0, state.inverse.shape[1] / TUNING.matrix_columns)
-            complete = objective.loss.quadratic and control.sample_factor == 1.0
-            if not slow or complete or len(state.inverse) > 1 or control.sample_factor < least:
+            if not slow or control.sample_factor < least or len(state.inverse) > 1:
                 return 0.0
+            if control.sample_factor == least and not self._is_stale(state, objective, channel):
+                return 0.0 if objective.loss.quadratic else 2.0 / control.sample_factor
             control.sample_factor = max(least, control.sample_factor // TUNING.sample_growth)
             state.anchor[...] = state.w
             state.pairs[0] = 0
         self.rebuild(state, objective, channel)
         return 1.0 / control.sample_factor
 
+    def _is_stale(self, state: LbfgsState, objective: Objective, channel: Channel) -> bool:
+        """Return whether the curvature of the sample's rows has changed since the anchor; collective.
+
+        If not, the same sample again would be no better, and the pairs would be lost.
+        """
+        if objective.loss.quadratic:
+            return False
+        part = warm_start.first_rows(objective, channel, int(state.control.sample_factor)) or objective
+        shard, bend = part.shard, part.loss.mean_curvature
+        before, now = (shard.weight * bend(part.predict(w), shard.label) for w in (state.anchor, state.w))
+        change, sum_before = channel.sum(float(np.abs(now - before).sum()), float(before.sum()))
+        return bool(change > TUNING.stale * sum_before)
+
     def _direction(self, state: LbfgsState, g: Model, objective: Objective) -> Model:
         """Return -H g; with l1 only where it descends; -H₀ g without pairs if it does not descend at all."""
-        p = two_loop(state, g)
+        p = _descend(state, g)
         if objective.threshold.any():
             p = np.where(p * g < 0, p, 0.0)
         if float((p * g).sum()) < 0:
             return p
         state.pairs[0] = 0
-        return -_times(state.inverse, g)
+        return -times(state.inverse, g)
 
     def _first_trial(
         self, state: LbfgsState, p: Model, objective: Objective, channel: Channel
@@ -238,9 +311,8 @@ class Lbfgs(Algorithm[LbfgsState]):
         if float((s * y).sum()) <= TUNING.least_bend * float((y * y).sum()):
             return
         kept = min(int(state.pairs[0]), self.memory - 1)
-        for stored, newest in ((state.steps, s), (state.changes, y)):
-            stored[-kept - 1 : -1] = stored[len(stored) - kept :]
-            stored[-1] = newest
+        state.steps, state.changes = state.window.moved(kept)
+        state.steps[-1], state.changes[-1] = s, y
         state.pairs[0] = kept + 1
 
 
@@ -249,27 +321,11 @@ def _separate_blocks(objective: Objective) -> bool:
     return not (objective.outputs == 1 or preconditioner.is_coupled(objective))
 
 
-def steepest(objective: Objective, w: Model, gradient: Model) -> Model:
-    """Return the gradient of F; with l1 the subgradient of least norm (OWL-QN's pseudo-gradient)."""
-    g = gradient + objective.ridge * w
-    shrunk = np.sign(g) * np.maximum(np.abs(g) - objective.threshold, 0.0)
-    return np.where(w == 0, shrunk, g + np.sign(w) * objective.threshold)
-
-
-def two_loop(state: LbfgsState, g: Model) -> Model:
+def _descend(state: LbfgsState, g: Model) -> Model:
     """Return -H g, H the inverse BFGS matrix of the stored pairs."""
     in_use = slice(len(state.steps) - int(state.pairs[0]), None)
     s, y = (pairs[in_use].reshape(-1, g.size) for pairs in (state.steps, state.changes))
-    q, bends, weights = g.reshape(-1).copy(), np.einsum("ij,ij->i", s, y), np.zeros(len(s))
-    for i in reversed(range(len(s))):
-        weights[i] = s[i] @ q / bends[i]
-        q -= weights[i] * y[i]
-    q = _times(state.inverse, q.reshape(g.shape)).reshape(-1)
-    if len(s) and not state.control.sample_factor:
-        q *= bends[-1] / float(y[-1] @ _times(state.inverse, y[-1].reshape(g.shape)).reshape(-1))
-    for i in range(len(s)):
-        q += (weights[i] - y[i] @ q / bends[i]) * s[i]
-    return -q.reshape(g.shape)
+    return -two_loop(s, y, g, lambda x: times(state.inverse, x), rescaled=not state.control.sample_factor)
 
 
 def _inverse_of_columns(objective: Objective, w: Model, channel: Channel) -> Model:
@@ -281,17 +337,3 @@ def _inverse_of_columns(objective: Objective, w: Model, channel: Channel) -> Mod
     squares = passes.column_squares(objective.shard.rows, np.maximum(c, least * objective.shard.weight))
     bend = channel.sum(squares / objective.shard.total) + objective.ridge
     return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)[None]
-
-
-def _times(inverse: Model, g: Model) -> Model:
-    """Return H₀ g. H₀ is a diagonal, one block for all outputs together, or one block for each output.
-
-    With one block each, the part that all outputs have in common is left out: softmax ignores it, and the ridge keeps
-    it at 0.
-    """
-    if inverse.ndim == 2:
-        return inverse * g
-    if len(inverse) == 1:
-        return np.asarray(inverse[0] @ g.reshape(-1)).reshape(g.shape)
-    p = np.einsum("cij,cj->ci", inverse, g - g.mean(axis=0))
-    return np.asarray(p - p.mean(axis=0))

@@ -109,7 +109,9 @@ def backtracking_search(
 def evaluate_trial(objective: Objective, channel: Channel, w: Model, p: Model, t: float) -> TrialPoint:
     """Evaluate exactly at w, which is reached with step length t along p; collective."""
     exact = evaluate_exact(objective, w, channel)
-    return TrialPoint(t, w, exact, float(((exact.gradient + objective.ridge * w) * p).sum()))
+    with np.errstate(over="ignore", invalid="ignore"):  # after a step that is too long nothing is finite
+        slope = float(((exact.gradient + objective.ridge * w) * p).sum())
+    return TrialPoint(t, w, exact, slope)
 
 
 def move_to(state: Iterate, w: Model, exact: Evaluation) -> None:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel
-from mpiopt.algorithms.second_order.line_search import backtracking_search, move_to
+from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_order_change
+from mpiopt.algorithms.second_order.line_search import ROUNDING, backtracking_search, move_to
+from mpiopt.algorithms.second_order.margin_search import Line, search_length
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.objective.curvature import curvature, used_columns
-from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.objective import Objective
 
 Model = NDArray[np.float64]
@@ -33,6 +34,11 @@ class NewtonTuning:
 
     contraction: float = 0.01  # largest ratio of two successive expected decreases with one factor: else a new one
     repeats: int = 10  # further steps with one factor at most: then a new one is cheaper than more steps
+    short: float = 0.2  # of a step: if no longer one lowers F enough, the next curvature is that of parabolas above F
+    widest_knee: float = 0.25  # of the largest residual: the first knee, with which most rows have curvature
+    knee_cut: float = 4.0  # factor by which the knee becomes narrower
+    knee_steps: int = 4  # at most for a knee
+    knee_gain: float = 0.95  # of F: if a step leaves more, the knee is made narrower
     trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
 
 
@@ -42,7 +48,7 @@ TUNING = NewtonTuning()
 class NewtonControl(NamedVector):
     """What the next step must know of the last one."""
 
-    uses = Slot(0)  # steps made with the factor; 0: there is no factor
+    uses = Slot(0)  # steps made with the factor; 0: there is no factor; -1: none, and the last step was short
     decrease = Slot(1)  # expected decrease of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
 
@@ -116,51 +122,107 @@ class Newton(Algorithm[NewtonState]):
         state = self.blank(objective, channel.size)
         start = warm_start.begin(self, objective, channel)
         move_to(state, start.w, start.exact)
-        state.control.unrecorded = start.epochs
+        state.control.unrecorded = start.epochs + self._widen_knee(state, objective, channel)
         return state
+
+    def go_on(self, w: Model, exact: Evaluation, objective: Objective, channel: Channel) -> NewtonState:
+        """Begin at w with a new factor."""
+        state = self.blank(objective, channel.size)
+        move_to(state, w, exact)
+        return state
+
+    def _widen_knee(self, state: NewtonState, objective: Objective, channel: Channel) -> float:
+        """Start a loss that is linear beyond a knee at the optimum for a wider one; return the epochs; collective.
+
+        Where most residuals are beyond the knee there is hardly any curvature. The loss with a knee k times as wide
+        is k² times the loss of z/k and y/k, so it needs the same functions.
+        """
+        shard, epochs = objective.shard, 0.0
+        if objective.loss.knee is None:
+            return epochs
+        residual = np.abs(objective.predict(state.w)[:, 0] - shard.label)
+        width = TUNING.widest_knee * float(channel.max(residual.max(initial=0.0))[0]) / objective.loss.knee
+        while width > 1.0:
+            easier = objective.with_wider_knee(width)
+            easy = self.blank(easier, channel.size)
+            move_to(easy, state.w / width, evaluate_exact(easier, state.w / width, channel))
+            epochs += 1.0
+            for k in range(TUNING.knee_steps):
+                before = float(easy.value[0])
+                epochs += self.step(k, easy, easier, channel).epochs
+                if float(easy.value[0]) > TUNING.knee_gain * before:
+                    break
+            state.w[...] = easy.w * width
+            width /= TUNING.knee_cut
+        move_to(state, state.w.copy(), evaluate_exact(objective, state.w, channel))
+        return epochs + 1.0
 
     def rebuild(self, state: NewtonState, objective: Objective, channel: Channel) -> None:
         """Compute the curvature at the anchor again."""
-        if state.control.uses:
+        if state.control.uses > 0.0:
             self._factor(state, objective, channel)
 
     def step(self, k: int, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
         """Step with the factor in use, or with a new one if that would not contract well."""
         control, quadratic = state.control, objective.loss.quadratic
         epochs, uses = control.unrecorded, int(control.uses)
-        found = self._direction(state, objective, channel) if uses else None
+        found, majorise = (self._direction(state, objective, channel) if uses > 0 else None), uses < 0
         if found is None or not (0 < found.decrease <= TUNING.contraction * control.decrease or quadratic):
             state.anchor[...] = state.w
-            self._factor(state, objective, channel)
+            self._factor(state, objective, channel, majorise)
             found = self._direction(state, objective, channel)
             epochs, uses = epochs + 1, 0
         t, trials = self._search(state, found, objective, channel)
         uses += 1
-        control.uses = uses if quadratic or (t == 1.0 and uses <= TUNING.repeats) else 0
+        control.uses = uses if quadratic or (t == 1.0 and uses <= TUNING.repeats and not majorise) else 0
+        if t < TUNING.short and objective.loss.jumps and not majorise:
+            control.uses = -1
         control.decrease, control.unrecorded = found.decrease, 0.0
         return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
 
     def _search(
         self, state: NewtonState, found: Direction, objective: Objective, channel: Channel
     ) -> tuple[float, int]:
-        """Move along the direction; return the step length, 0 if F does not fall, and the trials."""
+        """Move along the direction; return the step length, 0 if F does not fall, and the epochs."""
         if found.decrease <= 0:
             return 0.0, 0
-        point, trials = backtracking_search(objective, channel, state, found.p, found.decrease, TUNING.trials)
+        jumps = objective.loss.jumps and not objective.threshold.any()
+        if jumps and objective.loss.knee is not None:
+            return self._search_margins(state, found, objective, channel)
+        most = 1 if jumps else TUNING.trials  # halvings end far from the minimum where curvature jumps
+        point, trials = backtracking_search(objective, channel, state, found.p, found.decrease, most)
+        if point is None and jumps:
+            t, more = self._search_margins(state, found, objective, channel)
+            return t, trials + more
         if point is None:
             return 0.0, trials
         move_to(state, point.w, point.exact)
         return point.t, trials
 
-    def _factor(self, state: NewtonState, objective: Objective, channel: Channel) -> None:
-        h = curvature(objective, state.anchor, channel)
+    def _search_margins(
+        self, state: NewtonState, found: Direction, objective: Objective, channel: Channel
+    ) -> tuple[float, int]:
+        """Move to the minimum along the direction: where curvature vanishes and returns, halvings end far from it."""
+        w, p, ridge = state.w, found.p, objective.ridge
+        squares = (float((ridge * a * b).sum()) for a, b in ((w, w), (w, p), (p, p)))
+        value = float(state.value[0])
+        line = Line(objective.predict(w), objective.predict(p), value, -found.decrease, *squares)
+        t = search_length(line, objective, channel).t
+        exact = evaluate_exact(objective, w + t * p, channel)
+        if not (t > 0.0 and exact.value <= value + ROUNDING * abs(value)):
+            return 0.0, 2
+        move_to(state, w + t * p, exact)
+        return t, 2
+
+    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: bool = False) -> None:
+        h = curvature(objective, state.anchor, channel, majorise)
         state.model = QuadraticModel(h, used_part(objective.threshold, objective))
 
     def _direction(self, state: NewtonState, objective: Objective, channel: Channel) -> Direction:
-        """Minimise the model. All ranks take rank 0's answer: other processors may round differently."""
+        """Minimise the model; all ranks take rank 0's answer."""
         g = state.gradient + objective.ridge * state.w
         p = state.model.minimise(used_part(g, objective), used_part(state.w, objective))
-        agreed = channel.sum(p if channel.rank == 0 else np.zeros_like(p))
+        agreed = channel.of_root(p)
         full = objective.zeros()
         full[:, : used_columns(objective)] = agreed.reshape(objective.outputs, -1)
         return Direction(full, -expected_change(objective, state, full))
@@ -175,7 +237,4 @@ def used_part(columns: Model, objective: Objective) -> Model:
 def expected_change(objective: Objective, state: NewtonState, p: Model) -> float:
     """Return the change of F to first order, with l1 exact: g·p + h(w + p) - h(w) <= 0."""
     g = state.gradient + objective.ridge * state.w
-    sign = np.sign(state.w)
-    kink = objective.threshold * (np.abs(state.w + p) - np.abs(state.w))
-    same = sign * np.sign(state.w + p) > 0  # where g and l1 cancel, they are added before the product
-    return float(np.where(same, (g + sign * objective.threshold) * p, g * p + kink).sum())
+    return float(first_order_change(state.w, g, p, objective.threshold).sum())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -81,6 +82,13 @@ class ClockComm(CommDefaults):
         self.spent.communicate += max(0.0, ends - self.spent.now)
         self._resume_work()
 
+    @contextmanager
+    def _operation(self, verb: str, nbytes: int) -> Iterator[None]:
+        """Run the block as a collective operation to which this rank contributes `nbytes`."""
+        number = self._enter(verb, nbytes)
+        yield
+        self._leave(verb, nbytes, number)
+
     def _resume_work(self) -> None:
         inner = self._inner
         self.bytes_sent, self.bytes_received, self.messages = inner.bytes_sent, inner.bytes_received, inner.messages
@@ -88,10 +96,8 @@ class ClockComm(CommDefaults):
 
     def sum(self, x: Array) -> Array:
         """Return the sum over the ranks."""
-        number = self._enter("sum", x.nbytes)
-        total = self._inner.sum(x)
-        self._leave("sum", x.nbytes, number)
-        return total
+        with self._operation("sum", x.nbytes):
+            return self._inner.sum(x)
 
     def start_sum(self, x: Array) -> ClockedSum:
         """Start a sum; its time on the link passes while the ranks work."""
@@ -109,45 +115,35 @@ class ClockComm(CommDefaults):
 
     def max(self, x: Array) -> Array:
         """Return the maximum over the ranks."""
-        number = self._enter("max", x.nbytes)
-        most = self._inner.max(x)
-        self._leave("max", x.nbytes, number)
-        return most
+        with self._operation("max", x.nbytes):
+            return self._inner.max(x)
 
     def allgather(self, x: Array) -> list[Array]:
         """Return every rank's array."""
-        nbytes = np.atleast_1d(x).nbytes
-        number = self._enter("allgather", nbytes)
-        parts = self._inner.allgather(x)
-        self._leave("allgather", nbytes, number)
-        return parts
+        with self._operation("allgather", np.atleast_1d(x).nbytes):
+            return self._inner.allgather(x)
 
     def alltoall(self, parts: Sequence[Array]) -> list[Array]:
         """Send one array to each rank; return the arrays received."""
-        nbytes = max(np.atleast_1d(part).nbytes for part in parts)
-        number = self._enter("alltoall", nbytes)
-        found = self._inner.alltoall(parts)
-        self._leave("alltoall", nbytes, number)
-        return found
+        with self._operation("alltoall", max(np.atleast_1d(part).nbytes for part in parts)):
+            return self._inner.alltoall(parts)
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
         """Return the root's array."""
         number = self._enter("broadcast", 0)
-        found = self._inner.broadcast(x, root)
-        self._leave("broadcast", found.nbytes, number)
-        return found
+        value = self._inner.broadcast(x, root)
+        self._leave("broadcast", value.nbytes, number)
+        return value
 
     def barrier(self) -> None:
         """Wait for all ranks."""
-        number = self._enter("barrier", 0)
-        self._inner.barrier()
-        self._leave("barrier", 0, number)
+        with self._operation("barrier", 0):
+            self._inner.barrier()
 
     def agree(self, error: Exception | None) -> None:
         """Raise the error of the lowest rank that has one, on all ranks."""
-        number = self._enter("agree", 8)
-        self._inner.agree(error)
-        self._leave("agree", 8, number)
+        with self._operation("agree", 8):
+            self._inner.agree(error)
 
     def send(self, payload: Array, to: int) -> NoReturn:
         """Refuse: the time at which a message is received depends on the real clock of the machine."""

@@ -32,8 +32,8 @@ def plan(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         return 0
     program = program_of(request, comm)
     planner = Planner.of(request, comm, program.first_calls)
-    found = [planner.predict(ranks) for ranks in planner.scan()]
-    print_on_root(comm, tables.plan_tables(planner, found, program.nbytes))
+    predictions = [planner.predict(ranks) for ranks in planner.scan()]
+    print_on_root(comm, tables.plan_tables(planner, predictions, program.nbytes))
     return 0
 
 

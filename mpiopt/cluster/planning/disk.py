@@ -33,10 +33,10 @@ def measure(folder: Path) -> float:
 
 def read(text: str) -> float:
     """Read `2GB/s` as bytes a second; ValueError for another form."""
-    found = re.fullmatch(r"\s*([\d.eE+]+)\s*([kMGT]?)B/s\s*", text)
+    match = re.fullmatch(r"\s*([\d.eE+]+)\s*([kMGT]?)B/s\s*", text)
     try:
-        if found is None or not float(found[1]) > 0:
+        if match is None or not float(match[1]) > 0:
             raise ValueError
-        return float(found[1]) * PREFIX[found[2]]
+        return float(match[1]) * PREFIX[match[2]]
     except ValueError:
         raise ValueError(f"--disk must be like 2GB/s, or measured; not {text!r}") from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mpiopt.core.config.flags import parse
-from mpiopt.core.history import duration
+from mpiopt.core.durations import duration, read_duration
 
 USAGE = (
     "plan --failures RATE --save-seconds S [--restart-seconds S] [--nodes N] [--round-seconds S --chain-rounds R] "
@@ -117,7 +117,7 @@ def _positive(key: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
+        value = read_duration(text) if key.endswith("seconds") else 0.0
     if not 0.0 < value < math.inf:
         raise ValueError(f"--{key} must be a number greater than 0, not {text!r}")
     return value

@@ -120,7 +120,7 @@ def needed_rows(objective: Objective, preconditioned: bool, total: int) -> float
     norms = objective.row_norms()
     bound = objective.loss.curvature_bound
     each = objective.row_curvatures(objective.zeros()) if bound is None else bound * objective.shard.weight
-    ridge = float(objective.ridge.max(initial=0.0))
+    ridge = float(objective.ridge[: objective.shard.features].min(initial=np.inf))
     return float((each * norms).max(initial=0.0)) / max(ridge, 1.0 / total) + 1.0
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mpiopt.cluster.planning.link import ASSUMED
 from mpiopt.core.config import job_file
-from mpiopt.core.config.flags import parse
-from mpiopt.core.config.job import Job
-from mpiopt.core.config.job_file import value_of
+from mpiopt.core.config.flags import parse, typed
+from mpiopt.core.config.job import Job, at_least
 from mpiopt.training import channel_setup
 from mpiopt.training.job_args import job_from
 
-NUMBERS = ("ranks", "ranks-per-node", "cores", "rows")
-TEXTS = ("link", "disk", "failures", "simulate")
-FLAGS = (*NUMBERS, *TEXTS, "columns", "density", "classes")
+OF_RECIPE = ("columns", "density", "classes")  # flags that, with rows, describe data that do not exist yet
 USAGE = """  mpiopt plan DATA [job.toml] [flags of train] --ranks P [flags]
   mpiopt plan --rows N --columns D [--density R] [--classes C] [flags of train] --ranks P [flags]
 
@@ -58,39 +55,26 @@ def read(words: Sequence[str]) -> PlanRequest:
     ValueError
         In one line, for an unknown flag, a number out of range, or missing data or ranks.
     """
-    positional, settings = parse(words, job_file.flags() | dict.fromkeys(FLAGS, True))
-    ours = {flag: text for flag, text in settings if flag in FLAGS}
-    theirs = [(flag, text) for flag, text in settings if flag not in FLAGS]
-    numbers = {flag: _number(flag, ours[flag]) for flag in NUMBERS if flag in ours}
+    own = [f.name.replace("_", "-") for f in fields(PlanRequest) if f.name != "job"]
+    positional, settings = parse(words, job_file.flags() | dict.fromkeys([*own, *OF_RECIPE], True))
+    ours = {flag: text for flag, text in settings if flag in own}
+    recipe = {flag: text for flag, text in settings if flag in OF_RECIPE}
+    theirs = [(flag, text) for flag, text in settings if flag not in ours and flag not in recipe]
+    options = typed(PlanRequest, [(flag.replace("-", "_"), text) for flag, text in ours.items()])
+    for name, value in options.items():
+        if isinstance(value, int):
+            at_least(f"--{name.replace('_', '-')}", value, 1)
     if not positional:
-        positional = [_recipe(ours)]
-    elif "columns" in ours or "density" in ours or "classes" in ours:
+        positional = [_recipe(ours | recipe)]
+    elif recipe:
         raise ValueError(
             "--columns, --density and --classes describe data that do not exist yet; leave out these flags, or DATA"
         )
     job = job_from(positional, theirs)
     channel_setup.check_exchange_options(job)
-    if "ranks" not in numbers and "simulate" not in ours:
+    if "ranks" not in ours and "simulate" not in ours:
         raise ValueError("plan needs the ranks of the job: --ranks P")
-    texts = {key: ours.get(key, getattr(PlanRequest(job), key)) for key in TEXTS}
-    return PlanRequest(
-        job=job,
-        ranks=numbers.get("ranks", 0),
-        ranks_per_node=numbers.get("ranks-per-node", 1),
-        cores=numbers.get("cores"),
-        rows=numbers.get("rows"),
-        link=texts["link"],
-        disk=texts["disk"],
-        failures=texts["failures"],
-        simulate=texts["simulate"],
-    )
-
-
-def _number(flag: str, text: str) -> int:
-    value = value_of(flag, text, int)
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"--{flag} must be a whole number of at least 1, not {text}")
-    return value
+    return PlanRequest(job, **options)
 
 
 def _recipe(ours: dict[str, str]) -> str:

@@ -85,12 +85,14 @@ class Planner:
     def algorithm(self, ranks: int) -> tuple[Algorithm[Any], str]:
         """Return the algorithm of the job on `ranks` ranks, and the reason for it."""
         job = self.request.job
-        found, why = pick_for(job.algorithm, self.objective(ranks), self.size(ranks), job.compress.name)
-        if isinstance(found, Saga) and found.exchange not in EXCHANGES:
+        algorithm, why = pick_for(job.algorithm, self.objective(ranks), self.size(ranks), job.compress.name)
+        if isinstance(algorithm, Saga) and algorithm.exchange not in EXCHANGES:
             raise ValueError(
                 "--exchange async cannot be planned, because its rounds depend on the ranks' clocks; plan with sync"
             )
-        return (replace(found, local_steps=0) if isinstance(found, Saga) and found.local_steps < 0 else found), why
+        if isinstance(algorithm, Saga) and algorithm.local_steps < 0:
+            algorithm = replace(algorithm, local_steps=0)
+        return algorithm, why
 
     def case(self, ranks: int, compressed: Candidate | None = None) -> Case:
         """Return the inputs of the model."""
@@ -143,10 +145,10 @@ class Planner:
 
     def memory_needs(self, ranks: int) -> MemoryNeeds:
         """Trace the memory of one rank out of `ranks`, on rank 0 only, since a process has only one trace."""
-        found = np.zeros(2)
+        needs = np.zeros(2)
         if self.comm.rank == 0:
-            found[:] = probe.memory_needs(self.objective(ranks), self.algorithm(ranks)[0], self.request.job.seed)
-        return MemoryNeeds(*self.comm.broadcast(found).tolist())
+            needs[:] = probe.memory_needs(self.objective(ranks), self.algorithm(ranks)[0], self.request.job.seed)
+        return MemoryNeeds(*self.comm.broadcast(needs).tolist())
 
     def _limits(self, ranks: int) -> ProbeLimits:
         return (
@@ -162,8 +164,8 @@ class Planner:
         those of the cost model would distort the comparison.
         """
         alone, several = (self.measure(few).certified for few in (1, min(2, self.rows.rows)))
-        found = (alone or several) if ranks == 1 else (several or alone)
-        return found or cost_model.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
+        measured = (alone or several) if ranks == 1 else (several or alone)
+        return measured or cost_model.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
     def predict(self, ranks: int) -> RunPrediction:
         """Predict the job on `ranks` ranks with its own way of exchanging."""
@@ -191,10 +193,10 @@ class Planner:
         stretches = network_model.STRETCHES if isinstance(algorithm, Saga) and share < 1.0 else (1.0,)
         now = self.link.speeds(plain.compute, ranks)
         chosen = network_model.choose(now, size.unknowns, share, ranks, free, stretches)
-        found = next(c for c in free if (c.compressor, c.downlink) == (chosen.compressor, chosen.downlink))
-        if found.compressor is None and chosen.stretch == 1.0:
+        candidate = next(c for c in free if (c.compressor, c.downlink) == (chosen.compressor, chosen.downlink))
+        if candidate.compressor is None and chosen.stretch == 1.0:
             return BestExchange(None, 1.0, plain)
-        case = self.case(ranks, found if found.compressor is not None else None)
-        case = case._replace(epochs=case.epochs * found.rounds * float(np.sqrt(chosen.stretch)))
+        case = self.case(ranks, candidate if candidate.compressor is not None else None)
+        case = case._replace(epochs=case.epochs * candidate.rounds * float(np.sqrt(chosen.stretch)))
         calls = {key: count / chosen.stretch for key, count in measured.calls.items()}
-        return BestExchange(found, chosen.stretch, predict(case, measured._replace(calls=calls), self.link))
+        return BestExchange(candidate, chosen.stretch, predict(case, measured._replace(calls=calls), self.link))

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm
-from mpiopt.algorithms.warm_start import first_of
+from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.cluster.planning.clocks import ClockComm, Clocks
 from mpiopt.cluster.planning.link import Link
-from mpiopt.cluster.planning.sample import Sample
+from mpiopt.cluster.planning.sample import Sample, part
 from mpiopt.comm.lockstep import spmd
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
@@ -136,26 +136,22 @@ def memory_needs(objective: Objective, algorithm: Algorithm[Any], seed: int) -> 
 
 def state_bytes(objective: Objective, algorithm: Algorithm[Any], ranks: int) -> dict[Layout, float]:
     """Return the stored bytes of a state by layout: once, for each row (SHARDED), for each rank."""
-    state, found = algorithm.blank(objective, ranks), dict.fromkeys(Layout, 0.0)
+    state, sizes = algorithm.blank(objective, ranks), dict.fromkeys(Layout, 0.0)
     for name, layout in layouts(state).items():
         nbytes = getattr(state, name).nbytes
-        found[layout] += nbytes / max(1, len(objective.shard)) if layout is Layout.SHARDED else nbytes
-    return found
+        sizes[layout] += nbytes / max(1, len(objective.shard)) if layout is Layout.SHARDED else nbytes
+    return sizes
 
 
 def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
     """Return the objective on the first `count` rows of this rank; all ranks have as many."""
-    shard, n = objective.shard, min(count, len(objective.shard))
-    part = replace(
-        shard, rows=first_of(shard.rows, n), label=shard.label[:n], weight=shard.weight[:n], order=shard.order[:n],
-        total=n * ranks,
-    )  # fmt: skip
-    return replace(objective, shard=part)
+    n = min(count, len(objective.shard))
+    return replace(objective, shard=part(objective.shard, 0, n, n * ranks))
 
 
 def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[RunTimer, RunState]:
     watch = RunTimer(algorithm.run_channel(channel), Clock(), StopSignal())
-    now = loop.begin(RunPlan(Stopping()), objective, algorithm, watch)
+    now = loop.begin(RunPlan(Stopping()), objective, Portfolio((algorithm,)), watch)
     loop.record(now, 0.0, watch, lambda row: None)
     return watch, now
 

@@ -17,14 +17,17 @@ import numpy as np
 from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import Dataset, prepare_source
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, find_reader
+from mpiopt.data.formats.base import PIECE, RawRows, Source, find_reader
 from mpiopt.data.formats.compressed_stream import read_head
 from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
+from mpiopt.data.tables.files import find_table
+from mpiopt.data.tables.source import open_table
 from mpiopt.objective.losses.base import loss_targets
 
 HEAD = 16 << 20  # bytes of a text file that are read: about a second
 NBYTES = 128 << 20  # bytes of the sample's rows: more than the caches of a processor
+LINKS = {"count": "log", "real": "identity"}  # how a loss of this target takes an offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +81,28 @@ def take(path: str, target: str, options: DataOptions, rows: int | None, seed: i
     ValueError
         As `dataset.prepare`.
     """
+    table = find_table(path, options.format, options.columns.names_any)
+    if table is not None:
+        source = open_table(table, options, target, LINKS.get(target, ""), single())
+        return _sample(*_taken(path, source, target, options, seed, most), 1.0, rows, options.holdout)
     reader = find_reader(path, options.format)
     with tempfile.TemporaryDirectory() as folder:
         name, part = path, 1.0
         if reader.lines and os.path.getsize(path) > HEAD:
             name, part = _write_head(path, folder)
         try:
-            data, total = _taken(name, reader, target, options, seed, most)
+            source = reader.open(name, single(), options.features)
+            data, total = _taken(name, source, target, options, seed, most)
         except ValueError as error:
             raise ValueError(str(error).replace(name, path)) from None
+    return _sample(data, total, part, rows, options.holdout)
+
+
+def _sample(data: Dataset, total: int, part: float, rows: int | None, holdout: float) -> Sample:
+    """Return a sample of `total` rows, which are a part of the file; `rows` is their number, if it is given."""
     origin = "given" if rows else ("estimated" if part < 1.0 else "read")
     every = rows or max(1, round(total / part))
-    return Sample(data, max(1, round(every * (1.0 - options.holdout))), origin)
+    return Sample(data, max(1, round(every * (1.0 - holdout))), origin)
 
 
 def _write_head(path: str, folder: str) -> tuple[str, float]:
@@ -101,8 +114,7 @@ def _write_head(path: str, folder: str) -> tuple[str, float]:
     return name, part
 
 
-def _taken(path: str, reader: Reader, target: str, options: DataOptions, seed: int, most: int) -> tuple[Dataset, int]:
-    source = reader.open(path, single(), options.features)
+def _taken(path: str, source: Source, target: str, options: DataOptions, seed: int, most: int) -> tuple[Dataset, int]:
     taken: list[RawRows] = []
     nbytes = 0
     for piece in check_pieces(path, source.pieces(PIECE)):

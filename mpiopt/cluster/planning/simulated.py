@@ -20,7 +20,7 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.summary import size
 from mpiopt.training.channel_setup import open_channel
 from mpiopt.training.loop import run
-from mpiopt.training.problem import pick, pose, target_of
+from mpiopt.training.problem import link_of, pick, pose, target_of
 from mpiopt.training.run_state import RunPlan
 
 MAX_RANKS = 1024  # each is a thread
@@ -59,12 +59,12 @@ def simulate(request: PlanRequest, comm: Comm) -> str:
 def ranks_of(text: str) -> list[int]:
     """Read `1,4,16`; ValueError for anything else."""
     try:
-        found = [int(word) for word in text.split(",")]
+        counts = [int(word) for word in text.split(",")]
     except ValueError:
-        found = [0]
-    if not all(1 <= ranks <= MAX_RANKS for ranks in found):
+        counts = [0]
+    if not all(1 <= ranks <= MAX_RANKS for ranks in counts):
         raise ValueError(f"--simulate needs numbers of ranks from 1 to {MAX_RANKS}, as 1,4,16; not {text!r}")
-    return found
+    return counts
 
 
 def refuse_measured_choices(job: Job) -> None:
@@ -80,22 +80,22 @@ def simulate_job(job: Job, ranks: int, between: Link) -> SimulatedRun:
 
 
 def _rank(job: Job, comm: Comm, clocks: Clocks) -> SimulatedRun:
-    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets())
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     objective = pose(job.model, data.shard, data.target, data.classes)
-    algorithm, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
+    portfolio, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
     if comm.rank == 0:
-        probe.warm([objective], algorithm, job.seed)
+        probe.warm([objective], portfolio.first, job.seed)
     comm.barrier()
     clocked = ClockComm(comm, clocks)
-    channel, algorithm, _ = open_channel(job, objective, algorithm, clocked)
-    now = run(RunPlan(job.stop), objective, algorithm, channel, StopSignal(), Clock(), lambda row: None)
+    channel, portfolio, _ = open_channel(job, objective, portfolio, clocked)
+    now = run(RunPlan(job.stop), objective, portfolio, channel, StopSignal(), Clock(), lambda row: None)
     spent = clocked.spent
     mine = np.array([spent.compute, spent.communicate, spent.wait])
     compute, communicate, wait = (float(x) / comm.size for x in comm.sum(mine))
     return SimulatedRun(
         ranks=comm.size,
         rows=int(comm.max(np.array([len(objective.shard)]))[0]),
-        algorithm=algorithm.name,
+        algorithm=portfolio.first.name,
         epochs=now.epochs,
         rounds=now.round,
         sent=int(comm.sum(np.array([channel.traffic.bytes_sent]))[0]),
@@ -108,7 +108,7 @@ def _rank(job: Job, comm: Comm, clocks: Clocks) -> SimulatedRun:
     )
 
 
-def table(found: list[SimulatedRun], request: PlanRequest, between: Link) -> str:
+def table(runs: list[SimulatedRun], request: PlanRequest, between: Link) -> str:
     """Return a line for each number of ranks."""
     lines = [
         f"simulated: {request.job.path[:66]}",
@@ -116,7 +116,7 @@ def table(found: list[SimulatedRun], request: PlanRequest, between: Link) -> str
         f"  {'ranks':>5} {'rows each':>9} {'epochs':>7} {'rounds':>6} {'sent by all':>11} "
         f"{'compute':>8} {'commun.':>8} {'wait':>8} {'seconds':>8}",
     ]
-    for s in found:
+    for s in runs:
         lines.append(
             f"  {s.ranks:>5} {s.rows:>9} {s.epochs:7.3g} {s.rounds:>6} {size(s.sent):>11} {s.compute:8.3g} "
             f"{s.communicate:8.2g} {s.wait:8.2g} {s.seconds:8.3g}"

@@ -48,9 +48,9 @@ def row_bytes(shard: Shard) -> float:
 def arriving(shard: Shard, options: DataOptions) -> float:
     """Return the memory of rows while they are read, as a multiple of their memory afterwards.
 
-    Sparse rows arrive in bands, one of which is in memory twice. Scaled rows are float64 until they are scaled.
+    Sparse rows arrive in bands, one of which is in memory twice. Scaled and centred rows are float64 until then.
     """
-    if options.float32 and options.scale != "none":
+    if options.float32 and (options.scale != "none" or options.coordinates != "file"):
         return 2.0
     return 1.0 + 1.0 / BANDS if isinstance(shard.rows, CsrRows) else 1.0
 

@@ -9,7 +9,7 @@ from mpiopt.cluster.planning import disk, probe, space
 from mpiopt.cluster.planning.failures import Failures, seconds_between
 from mpiopt.cluster.planning.model import RunPrediction, fastest, largest_efficient
 from mpiopt.core.config.spec import spec_of
-from mpiopt.core.history import duration
+from mpiopt.core.durations import duration
 from mpiopt.data.shard import CsrRows
 from mpiopt.results.summary import size
 
@@ -20,17 +20,17 @@ WIDTH, MARK = 80, 10  # columns of the terminal and of the mark at the end of a 
 LEAST_EFFICIENCY = 0.5  # with a lower one, more ranks are not recommended
 
 
-def plan_tables(planner: Planner, found: list[RunPrediction], program: float) -> str:
+def plan_tables(planner: Planner, predictions: list[RunPrediction], program: float) -> str:
     """Return all tables for the ranks of the job, and for more and fewer; collective."""
-    requested = next(o for o in found if o.case.ranks == planner.request.ranks)
-    spaces = {o.case.ranks: _space(planner, o, program) for o in found}
+    requested = next(o for o in predictions if o.case.ranks == planner.request.ranks)
+    spaces = {o.case.ranks: _space(planner, o, program) for o in predictions}
     parts = [
         _head(planner, requested),
         _memory(planner, requested, spaces[requested.case.ranks]),
         _time(planner, requested),
         _choice(planner, requested),
         _checkpoints(planner, requested),
-        _ranks(found, spaces, requested),
+        _ranks(predictions, spaces, requested),
     ]
     return "\n".join(line for part in parts for line in part)
 
@@ -145,14 +145,14 @@ def _checkpoints(planner: Planner, requested: RunPrediction) -> list[str]:
     ]
 
 
-def _ranks(found: list[RunPrediction], spaces: dict[int, space.Space], requested: RunPrediction) -> list[str]:
-    first = found[0]
+def _ranks(predictions: list[RunPrediction], spaces: dict[int, space.Space], requested: RunPrediction) -> list[str]:
+    first = predictions[0]
     lines = ["more and fewer ranks (modelled)"]
     lines.append(
         f"  {'ranks':>7} {'rows each':>10} {'peak':>8} {'s/epoch':>9} "
         f"{'wait+comm':>9} {'epochs':>7} {'seconds':>9} {'effic.':>6}"
     )
-    for o in found:
+    for o in predictions:
         share = 100 * (o.communicate + o.wait) / max(o.epoch, 1e-300)
         gain = 100 * first.seconds * first.case.ranks / (o.seconds * o.case.ranks)
         here = "*" if o is requested else " "
@@ -160,8 +160,8 @@ def _ranks(found: list[RunPrediction], spaces: dict[int, space.Space], requested
             f" {here}{o.case.ranks:>7} {o.case.rows:>10} {size(spaces[o.case.ranks].peak):>8} {o.epoch:9.3g} "
             f"{share:7.0f} % {o.epochs:7.3g} {o.seconds:9.3g} {gain:4.0f} %"
         )
-    best, fast = largest_efficient(found, LEAST_EFFICIENCY), fastest(found)
-    if best is found[-1]:
+    best, fast = largest_efficient(predictions, LEAST_EFFICIENCY), fastest(predictions)
+    if best is predictions[-1]:
         lines.append(f"{best.case.ranks} ranks still pay (efficiency of {100 * LEAST_EFFICIENCY:.0f} % or more)")
     else:
         lines.append(

@@ -26,11 +26,11 @@ def saved_since(seconds: float, words: Sequence[str]) -> bool:
 
 def jobs(words: Sequence[str]) -> list[Job]:
     """Return the job; of a sweep, those that run in this script."""
-    whole = sweep_of(words)
-    if whole is None:
+    grid = sweep_of(words)
+    if grid is None:
         return [job_of(words)]
     _, settings = parse(words, {**job_file.flags(), **FLAGS})
-    return [member.job for member in whole.selected(dict(settings).get("task"))]
+    return [member.job for member in grid.selected(dict(settings).get("task"))]
 
 
 def last_saved(job: Job) -> float:

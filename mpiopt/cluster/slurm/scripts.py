@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TEMPLATES = Path(__file__).parent
 BODY = "set -u\n"  # the commands of a template begin here
 OPTION = re.compile(r"#SBATCH --([a-z-]+)(?:=(.*))?$")
-TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?$")
+TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)  # needs no quotes in a line of #SBATCH
 
 
 def filled(
@@ -30,20 +32,57 @@ def filled(
         Arguments of `mpiopt train` or `mpiopt sweep`.
     origin : str
         Comment that says where the script comes from.
+
+    Raises
+    ------
+    ValueError
+        If a value would end its line: the rest would be commands of the script.
     """
+    for name, value in {**options, "name of the script": origin}.items():
+        refuse_control_characters(name, value)
     head, body = template.split(BODY, 1)
     lines = [line for line in head.splitlines() if not _sets_one_of(options, line)]
     last = max((i for i, line in enumerate(lines) if line.startswith("#SBATCH")), default=0)
     lines[last + 1 : last + 1] = [
-        f"#SBATCH --{name}{f'={value}' if value else ''}" for name, value in options.items()
+        f"#SBATCH --{name}{f'={quoted(value)}' if value else ''}" for name, value in options.items()
     ]
     assignments = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     return "\n".join([*lines, f"# {origin}", *assignments, f"set -- {shlex.join(words)}", ""]) + BODY + body
 
 
+def quoted(value: str) -> str:
+    """Return a value for a line of #SBATCH: in double quotes, where a backslash goes before a quote or a backslash.
+
+    These are the rules of sbatch, which reads the lines itself, without a shell. Outside of quotes a blank ends the
+    value, and # the line.
+    """
+    if PLAIN.fullmatch(value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def output_pattern(path: str) -> str:
+    """Return the pattern for `--output` that means just this path: sbatch replaces % and drops backslashes there.
+
+    Raises
+    ------
+    ValueError
+        If the path holds a backslash.
+    """
+    if "\\" in path:
+        raise ValueError(f"{path!r}: Slurm writes no output to a path with a backslash; choose another --out")
+    return path.replace("%", "%%")
+
+
+def refuse_control_characters(what: str, value: str) -> None:
+    """Raise ValueError for a newline or another character that cannot stand in a line of a script."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value):
+        raise ValueError(f"{what} must not hold a newline or another control character: {value!r}")
+
+
 def _sets_one_of(options: Mapping[str, str], line: str) -> bool:
-    found = OPTION.match(line)
-    return found is not None and found.group(1) in options
+    match = OPTION.match(line)
+    return match is not None and match.group(1) in options
 
 
 def read(name: str | Path) -> str:
@@ -72,10 +111,10 @@ def seconds(time: str) -> int:
     ValueError
         For anything else.
     """
-    found = TIME.match(time)
-    if found is None:
+    match = TIME.fullmatch(time)
+    if match is None:
         raise ValueError(f"--time must be like 30 (minutes), 4:00:00 or 2-12:00:00, not {time!r}")
-    days, *parts = found.groups()
+    days, *parts = match.groups()
     numbers = [int(part) for part in parts if part is not None]
     if days is None and len(numbers) < 3:  # M or M:S
         numbers = [0, *numbers]

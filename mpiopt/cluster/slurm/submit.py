@@ -20,6 +20,7 @@ from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import parse, typed
 from mpiopt.core.config.job import Job, at_least
 from mpiopt.data.formats.synthetic import PREFIX
+from mpiopt.data.tables.files import is_several, table_of
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.job_args import job_of
 
@@ -53,6 +54,8 @@ class SubmitOptions:
 
     def __post_init__(self) -> None:
         scripts.seconds(self.time)
+        for name in ("name", "account", "partition"):
+            scripts.refuse_control_characters(f"--{name}", getattr(self, name))
         for name, least in {"nodes": 1, "tasks_per_node": 1, "at_once": 0, "max_restarts": 0}.items():
             at_least(f"--{name.replace('_', '-')}", getattr(self, name), least)
         if self.launcher not in ("srun", "mpirun"):
@@ -158,11 +161,12 @@ def submit_job(options: SubmitOptions, words: list[str], queue: Queue) -> None:
     job = job_of(words)
     refuse_missing_data(job)
     out = Path(job.out)
+    scripts.refuse_control_characters("--out", job.out)
     template = "elastic" if options.elastic else {"srun": "train", "mpirun": "train-mpirun"}[options.launcher]
     of_sbatch = {
         "job-name": options.name or out.stem,
         **options.sbatch_options(),
-        "output": str(out.with_suffix(".out")),
+        "output": scripts.output_pattern(str(out.with_suffix(".out"))),
     }
     words = words if {"--out", "-o"} & {*words} else [*words, "--out", job.out]
     script = Script(out.with_suffix(".sbatch"), options.template or template, of_sbatch)
@@ -176,11 +180,17 @@ def submit_sweep(options: SubmitOptions, words: list[str], sweep: Sweep, queue: 
         raise ValueError("a sweep needs srun and cannot be elastic; give --template for another script")
     for member in sweep.members:
         refuse_missing_data(member.job)
+    scripts.refuse_control_characters("the folder of the sweep", str(sweep.folder))
     folder, of_sbatch = sweep.folder, options.sbatch_options()
     name = options.name or folder.name
     array = f"0-{len(sweep.members) - 1}" + (f"%{options.at_once}" if options.at_once else "")
-    tasks = {"job-name": name, **of_sbatch, "array": array, "output": str(folder / "task-%a.out")}
-    table = {"job-name": f"{name}-table", "time": "10", "output": str(folder / "collect.out")}
+    tasks = {
+        "job-name": name,
+        **of_sbatch,
+        "array": array,
+        "output": f"{scripts.output_pattern(str(folder))}/task-%a.out",
+    }
+    table = {"job-name": f"{name}-table", "time": "10", "output": scripts.output_pattern(str(folder / "collect.out"))}
     table |= {key: value for key, value in of_sbatch.items() if key in ("partition", "account", "chdir")}
     array_script = Script(folder / "sweep.sbatch", options.template or "sweep", tasks)
     table_script = Script(folder / "collect.sbatch", "collect", table)
@@ -192,7 +202,9 @@ def submit_sweep(options: SubmitOptions, words: list[str], sweep: Sweep, queue: 
 def refuse_missing_data(job: Job) -> None:
     """Raise ValueError for a data file that does not exist, before the job waits in a queue."""
     for path in filter(None, (job.path, job.data.test)):
-        if not path.startswith(PREFIX) and not Path(path).exists():
+        if is_several(path):
+            table_of(path)
+        elif not path.startswith(PREFIX) and not Path(path).exists():
             raise ValueError(f"{path}: no such file")
 
 

@@ -111,10 +111,10 @@ class MpiComm(TrafficCounters):
             )
         parts = [np.ascontiguousarray(np.atleast_1d(p)) for p in parts]
         self.count_to_each([p.nbytes for p in parts])
-        found = [np.empty((n, *parts[0].shape[1:]), parts[0].dtype) for n in self._lengths(parts)]
-        self.count_from_each([part.nbytes for part in found])
-        self._pairwise(parts, found)
-        return found
+        received = [np.empty((n, *parts[0].shape[1:]), parts[0].dtype) for n in self._lengths(parts)]
+        self.count_from_each([part.nbytes for part in received])
+        self._pairwise(parts, received)
+        return received
 
     def _lengths(self, parts: Sequence[Array]) -> list[int]:
         """Return the lengths of the arrays to receive; raise RuntimeError on all ranks if types or shapes differ."""
@@ -187,12 +187,17 @@ class MpiComm(TrafficCounters):
         self.raw.Allgatherv([own, MPI.BYTE], [every, (lengths, None), MPI.BYTE])
         raise_first([decode(part) for part in np.split(every, np.cumsum(lengths)[:-1])], error)
 
-    def info(self, hints: Mapping[str, str]) -> MPI.Info:
-        """Return hints as an MPI.Info, for parallel HDF5."""
+    def create_file(self, path: str, hints: Mapping[str, str]) -> None:
+        """Make a new, empty file with hints for MPI-IO; a file system heeds them when a file is made; collective."""
         info = MPI.Info.Create()
         for key, value in hints.items():
             info.Set(key, value)
-        return info
+        try:
+            MPI.File.Open(self.raw, path, MPI.MODE_CREATE | MPI.MODE_EXCL | MPI.MODE_WRONLY, info).Close()
+        except MPI.Exception as error:
+            raise OSError(f"cannot write {path}: {error.Get_error_string()}") from None
+        finally:
+            info.Free()
 
     def graph(self, outgoing: Sequence[int], timeout: float = 600.0) -> MpiNeighbours:
         """Make a graph, with a communicator of its own."""

@@ -22,6 +22,7 @@ import numpy as np
 from mpi4py import MPI
 
 from mpiopt.comm.base import Assignment, Comm
+from mpiopt.comm.debug import debugged
 from mpiopt.comm.errors import RankLost
 from mpiopt.comm.membership import AGAIN, LOST, SilenceMonitor, new_ranks
 from mpiopt.comm.mpi.comm import MpiComm, all_arrive
@@ -88,21 +89,21 @@ class UlfmMembership:
             if self.agree_on_code(0) == 0:
                 return made
 
-    def _place(self, spares: Callable[[Comm], int]) -> tuple[MpiComm | None, int, int, tuple[int, ...]]:
+    def _place(self, spares: Callable[[Comm], int]) -> tuple[Comm | None, int, int, tuple[int, ...]]:
         """Return the communicator of this rank, the working ranks, this rank among them, and the lost ones."""
         world = self._world
-        wanted = self._wanted
-        if not wanted:
+        size = self._wanted
+        if not size:
             everyone = self._open(world)
-            wanted = max(1, world.size - spares(everyone))
+            size = max(1, world.size - spares(everyone))
         held = np.empty(world.size, np.int64)
         world.Allgather(np.array([self._rank]), held)
         lost = tuple(rank for rank in range(self._size) if rank not in held)
-        wanted = min(wanted, world.size)
-        rank = new_ranks(held.tolist(), wanted)[world.rank]
+        size = min(size, world.size)
+        rank = new_ranks(held.tolist(), size)[world.rank]
         self._working = cast(MPI.Intracomm, world.Split(int(rank < 0), max(rank, 0)))
         self._made.append([self._working])
-        return (self._open(self._working) if rank >= 0 else None), wanted, rank, lost
+        return (debugged(self._open(self._working)) if rank >= 0 else None), size, rank, lost
 
     def _open(self, raw: MPI.Intracomm) -> MpiComm:
         comm = MpiComm(raw, tolerant=True)

@@ -155,8 +155,8 @@ def _summing(recurrence: tuple[int, ...], ones: Sequence[int], size: int) -> Fie
     for i in range(len(recurrence) - 1, 0, -1):
         total = (total + recurrence[i]) % P
         beta[i - 1] = total
-    found = sum(b * one for b, one in zip(beta, ones, strict=False)) % P
-    if found == 0:  # with probability 1/p
+    scale = sum(b * one for b, one in zip(beta, ones, strict=False)) % P
+    if scale == 0:  # with probability 1/p
         raise RuntimeError("consensus failed for the random numbers of this seed; try another seed")
-    factor = size * pow(found, -1, P) % P
+    factor = size * pow(scale, -1, P) % P
     return FieldRecurrence(tuple(b * factor % P for b in beta), recurrence, len(beta))

@@ -105,12 +105,12 @@ class Ratio(Coordinator):
         places = yield from exponents(x, view)
         share = 1.0 / (1 + view.outdegree)
         mass = np.append(np.ldexp(x, -places.astype(int)), 1.0)
-        found = yield from close_ratios(
+        ratios = yield from close_ratios(
             mass, lambda m: (share * m, share * m), 0.5 * self.epsilon, self.max_rounds, view
         )
-        mean = found.middle * (view.size / divisor)
+        mean = ratios.middle * (view.size / divisor)
         # The rounding of one round changes the sum by at most (in-degree + 2) units of the scale.
-        error = self.epsilon + found.rounds * (view.size + 2) * 2.0**-52
+        error = self.epsilon + ratios.rounds * (view.size + 2) * 2.0**-52
         with np.errstate(over="ignore"):
             return Estimate(finite(np.ldexp(mean, places.astype(int))), error, self.name)
 
@@ -149,8 +149,8 @@ class QuantisedConsensus(Coordinator):
             share = mass // (1 + view.outdegree)
             return share, mass - view.outdegree * share
 
-        found = yield from close_ratios(np.append(levels, 1) << guard, split, 1.0, self.max_rounds, view)
-        mean = found.middle * (view.size / divisor)
+        ratios = yield from close_ratios(np.append(levels, 1) << guard, split, 1.0, self.max_rounds, view)
+        mean = ratios.middle * (view.size / divisor)
         with np.errstate(over="ignore"):
             value = finite(np.ldexp(mean, places.astype(int) - self.bits))
         return Estimate(value, 2.0 ** (1 - self.bits), self.name)

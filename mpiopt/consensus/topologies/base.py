@@ -72,14 +72,8 @@ class Topology(Plugin, ABC):
 
 def shared_graph(topology: Topology, comm: Comm) -> Graph:
     """Return the graph on the ranks of `comm`. Rank 0 makes it, perhaps from a file; all get it or all raise."""
-    edges: Edges | None = None
-    failed = None
-    try:
-        if comm.rank == 0:
-            edges = edge_list(topology.graph(comm.size))
-    except (ValueError, OSError) as error:
-        failed = error
-    comm.agree(failed)
+    with comm.agree_on_errors():
+        edges = edge_list(topology.graph(comm.size)) if comm.rank == 0 else None
     return from_edges(comm.broadcast(edges), comm.size)
 
 

@@ -66,18 +66,18 @@ def _read_by_networkx(path: Path) -> tuple[int, EdgePairs]:
     reader: Any = getattr(networkx, NETWORKX[path.suffix.lower()])
     options = {"create_using": networkx.DiGraph} if path.suffix.lower() == ".adjlist" else {}
     try:
-        found: Any = reader(path, **options)
+        graph: Any = reader(path, **options)
     except OSError:
         raise
     except Exception as error:
         raise ValueError(f"{path}: networkx cannot read it: {error}") from None
-    return _numbered(found)
+    return _numbered(graph)
 
 
-def _numbered(found: Any) -> tuple[int, EdgePairs]:
+def _numbered(graph: Any) -> tuple[int, EdgePairs]:
     """Return the edges between ranks: nodes named 0 … n-1 keep their numbers, others are numbered in file order."""
-    names = [str(node) for node in found.nodes]
+    names = [str(node) for node in graph.nodes]
     own = {str(rank): rank for rank in range(len(names))}
     place = own if set(names) == set(own) else {name: rank for rank, name in enumerate(names)}
-    edges = [(place[str(edge[0])], place[str(edge[1])]) for edge in found.edges]
-    return len(names), edges if found.is_directed() else edges + [(b, a) for a, b in edges]
+    edges = [(place[str(edge[0])], place[str(edge[1])]) for edge in graph.edges]
+    return len(names), edges if graph.is_directed() else edges + [(b, a) for a, b in edges]

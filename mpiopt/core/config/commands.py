@@ -18,6 +18,7 @@ class Command(NamedTuple):
     one_rank: bool = False  # needs no other rank, so that MPI is not started without a launcher
     without_mpi: bool = False  # acts on jobs from outside: MPI must not be started, even inside a job
     handles_signals: bool = False  # saves its work after a signal; other commands end at once
+    prints: bool = False  # what it prints is what it makes: output that is lost is an error
 
     @property
     def module(self) -> str:
@@ -37,15 +38,36 @@ COMMANDS = {
         "train DATA [job.toml] [flags]",
         handles_signals=True,
     ),
-    "predict": Command("mpiopt.training.predict:predict", "apply a model", "predict MODEL.h5 DATA [--out FILE]"),
+    "path": Command(
+        "mpiopt.training.path_command:path",
+        "fit models over a grid of strengths of the penalty",
+        "path DATA [--l1-ratio R]",
+    ),
+    "predict": Command(
+        "mpiopt.training.predict:predict", "apply a model", "predict MODEL.h5 DATA [--out FILE]", prints=True
+    ),
+    "describe": Command(
+        "mpiopt.cli.commands:describe", "show the columns of a table", "describe DATA [flags]", prints=True
+    ),
+    "summary": Command(
+        "mpiopt.training.summarise:summary",
+        "show standard errors, tests and measures of fit of a model",
+        "summary MODEL.h5 [--data DATA]",
+        prints=True,
+    ),
     "inspect": Command(
-        "mpiopt.cli.commands:inspect", "show a result, a checkpoint or a data file", "inspect FILE.h5", one_rank=True
+        "mpiopt.cli.commands:inspect",
+        "show a result, a checkpoint or a data file",
+        "inspect FILE.h5",
+        one_rank=True,
+        prints=True,
     ),
     "compare": Command(
         "mpiopt.results.compare:compare",
         "compare the time and bytes that runs took to 1e-3, 1e-6 and 1e-9",
         "compare A.h5 B.h5 …",
         one_rank=True,
+        prints=True,
     ),
     "report": Command(
         "mpiopt.results.html.command:report",
@@ -63,7 +85,11 @@ COMMANDS = {
         "mpiopt.cli.commands:plot", "draw the convergence of runs", "plot RUN.h5 … [--out FILE.png]", one_rank=True
     ),
     "list": Command(
-        "mpiopt.cli.list:list_plugins", "show the plug-ins with their options", "list [FAMILY …]", one_rank=True
+        "mpiopt.cli.list:list_plugins",
+        "show the plug-ins with their options",
+        "list [FAMILY …]",
+        one_rank=True,
+        prints=True,
     ),
     "convert": Command("mpiopt.cli.commands:convert", "write a data file as HDF5", "convert IN OUT.h5"),
     "generate": Command("mpiopt.cli.commands:generate", "make a synthetic data set", "generate OUT.h5 [options]"),
@@ -79,6 +105,7 @@ COMMANDS = {
         "predict time, memory and traffic of a job",
         "plan DATA --ranks 1024 [--link 100Gbit/s,2us]",
         one_rank=True,
+        prints=True,
     ),
     "study": Command(
         "mpiopt.studies.command:study",
@@ -104,6 +131,7 @@ COMMANDS = {
         "show the runs of a folder, with or without Slurm",
         "status [FOLDER]",
         without_mpi=True,
+        prints=True,
     ),
     "halt": Command(
         "mpiopt.cluster.halt:halt", "ask a run to save and end", "halt RUN.h5 [--at 18:00]", without_mpi=True
@@ -114,7 +142,7 @@ COMMANDS = {
         "serve JOB.toml [--cell N]",
         handles_signals=True,
     ),
-    "doctor": Command("mpiopt.cli.doctor:doctor", "check this machine and say what to do", "doctor"),
+    "doctor": Command("mpiopt.cli.doctor:doctor", "check this machine and say what to do", "doctor", prints=True),
 }
 HELP_WORDS = ("help", "--help", "-h")
 
@@ -136,3 +164,10 @@ def runs_without_mpi(words: Sequence[str]) -> bool:
 def handles_signals(words: Sequence[str]) -> bool:
     """Return whether a command line saves its work after a signal."""
     return bool(words) and words[0] in COMMANDS and COMMANDS[words[0]].handles_signals
+
+
+def prints_all_it_makes(words: Sequence[str]) -> bool:
+    """Return whether what a command line prints is all that it makes."""
+    if not words or words[0] in (*HELP_WORDS, "--version") or "--help" in words:
+        return True
+    return words[0] in COMMANDS and COMMANDS[words[0]].prints

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mpiopt.core.config.columns import ColumnOptions
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.config.spec import PluginSpec, read_value
+from mpiopt.core.config.spec import PluginSpec
+from mpiopt.core.durations import read_duration
 
+LATER = {"init": "", "verify": "auto"}  # keys that earlier versions did not have, and their defaults
+VERIFY = ("auto", "always", "never")
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
 SCALES = ("none", "standard", "maxabs", "unit-rows")
+COORDINATES = ("standardised", "file")
 ORDERS = ("shuffled", "contiguous", "sorted-by-label", "round-robin")
 
 
@@ -45,6 +51,8 @@ class DataOptions:
     """fit a constant, which is not penalised"""
     scale: str = "none"
     """scaling of the columns: none, standard, maxabs; or of the rows: unit-rows"""
+    coordinates: str = "standardised"
+    """columns in which algorithms work: standardised (centred, of size 1) or file; the model is in file units"""
     float32: bool = False
     """store the rows in float32 (sums stay float64)"""
     shards: str = "shuffled"
@@ -53,9 +61,11 @@ class DataOptions:
     """fraction of the rows that is held out for testing"""
     test: str = ""
     """test file, prepared with the columns, classes and scaling of the training data"""
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    """the columns of a table: target, weights, encodings, gaps"""
 
     def __post_init__(self) -> None:
-        for key, choices in (("scale", SCALES), ("shards", ORDERS)):
+        for key, choices in (("scale", SCALES), ("coordinates", COORDINATES), ("shards", ORDERS)):
             value = getattr(self, key)
             if value not in choices:
                 hint = nearest(str(value), choices)
@@ -100,7 +110,7 @@ class Stopping:
     max_epochs: float = 1000.0
     """budget of passes over the rows"""
     max_seconds: float = float("inf")
-    """budget of wall time in seconds"""
+    """budget of seconds as the history counts them: without reading and compiling"""
 
     def __post_init__(self) -> None:
         if not self.tol > 0:
@@ -139,7 +149,7 @@ class Job:
     stop: Stopping = field(default_factory=Stopping)
     """when the run ends"""
     algorithm: PluginSpec = field(default_factory=PluginSpec)
-    """saga, newton, lbfgs or a baseline (mpiopt list), options as saga[variant=B]; auto: by a cost model"""
+    """saga, newton, newton-cg, lbfgs, working-set … (mpiopt list); options: saga[variant=B]; auto: by costs"""
     compress: PluginSpec = field(default_factory=lambda: PluginSpec("none"))
     """what exchanges send: none, quantised[levels=7], rand-k[share=0.1] …; auto: by measured speeds"""
     memory: str = "auto"
@@ -149,7 +159,11 @@ class Job:
     seed: int = 0
     """seed of all randomness"""
     out: str = ""
-    """result file; default: the name of the data file with .h5, in this folder"""
+    """result file; default: the name of the data file with .h5 (-fit.h5 if that is no result), in this folder"""
+    overwrite: bool = False
+    """write over files that are not of this job, where the result, the checkpoints and the log go"""
+    init: str = ""
+    """start from the model of this result file, with its coefficients by the names of columns"""
     log: str = ""
     """file to which each evaluation is written at once, as a line of JSON"""
     resume: str = ""
@@ -166,6 +180,8 @@ class Job:
     """hints for MPI-IO: striping_factor=8,striping_unit=4194304,cb_nodes=4"""
     quiet: bool = False
     """print errors only"""
+    verify: str = "auto"
+    """evaluate a certified model once more: always, also as it is written; auto: where it costs a twentieth; never"""
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
@@ -174,18 +190,13 @@ class Job:
         if self.checkpoint_form not in CHECKPOINT_FORMS:
             known = ", ".join(CHECKPOINT_FORMS)
             raise ValueError(f"checkpoint_form must be one of {known}; not {self.checkpoint_form!r}")
+        if self.verify not in VERIFY:
+            raise ValueError(f"verify must be one of {', '.join(VERIFY)}; not {self.verify!r}")
         parse_io_hints(self.io_hints)
 
     def text(self) -> str:
-        """Return the job as TOML with every key; `job_file.read` returns an equal job."""
-        lines, tables = [], []
-        for name, value in _by_name(self).items():
-            if dataclasses.is_dataclass(value) and not isinstance(value, PluginSpec):
-                items = _by_name(value).items()
-                tables += ["", f"[{name}]", *(_toml_line(k, v) for k, v in items if v is not None)]
-            else:
-                lines.append(_toml_line(name, value))
-        return "\n".join([*lines, *tables, ""])
+        """Return the job as TOML with every key but unset ones of LATER; `job_file.read` returns an equal job."""
+        return "\n".join([*_toml_table(self, ""), ""])
 
     def identity(self) -> str:
         """Return the text of what a checkpoint must share with the run that continues from it.
@@ -205,22 +216,15 @@ class Interval(NamedTuple):
     amount: float
 
 
-# Suffix of the text of an interval: what one of them is.
-UNITS = {
-    "rounds": Interval("rounds", 1.0),
-    "round": Interval("rounds", 1.0),
-    "min": Interval("seconds", 60.0),
-    "s": Interval("seconds", 1.0),
-    "h": Interval("seconds", 3600.0),
-}
-
-
 def parse_interval(text: str) -> Interval:
-    """Read an interval such as `10min`, `30s`, `2h` or `50rounds`."""
-    for suffix, one in UNITS.items():
-        number = read_value(text.removesuffix(suffix).strip()) if text.endswith(suffix) else None
-        if isinstance(number, int | float) and number > 0:
-            return Interval(one.unit, one.amount * number)
+    """Read an interval such as `10min`, `30s`, `2h03m` or `50rounds`."""
+    try:
+        rounds = re.fullmatch(r"\s*([\d.e+]+)\s*rounds?\s*", text)
+        found = Interval("rounds", float(rounds[1])) if rounds else Interval("seconds", read_duration(text))
+    except ValueError:
+        found = Interval("rounds", 0.0)
+    if found.amount > 0:
+        return found
     raise ValueError(f"checkpoint_every must be like 10min, 30s, 2h or 50rounds, not {text!r}")
 
 
@@ -243,7 +247,23 @@ def _by_name(part: Any) -> dict[str, Any]:
     return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
 
 
+def _toml_table(part: Any, name: str) -> list[str]:
+    """Return the lines of a dataclass: its keys, then the tables below it."""
+    lines, tables = [], []
+    for key, value in _by_name(part).items():
+        if value == ColumnOptions() or LATER.get(key) == value:  # such a job has the text that earlier versions wrote
+            continue
+        if dataclasses.is_dataclass(value) and not isinstance(value, PluginSpec):
+            path = f"{name}.{key}" if name else key
+            tables += ["", f"[{path}]", *_toml_table(value, path)]
+        elif value is not None:
+            lines.append(_toml_line(key, value))
+    return lines + tables
+
+
 def _toml_line(key: str, value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{key} = {json.dumps(value, ensure_ascii=False)}"
     if isinstance(value, str | PluginSpec):
         return f"{key} = {json.dumps(str(value), ensure_ascii=False)}"
     return f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"

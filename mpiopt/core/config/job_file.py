@@ -12,20 +12,22 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, cast, get_type_hints
 
+from mpiopt.core.config.columns import ColumnOptions, Names, split_names
 from mpiopt.core.config.job import DataOptions, Job, Model, Stopping
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec, coerce, parse_spec, read_value
+from mpiopt.core.durations import read_duration
 
 Tree = dict[str, Any]
 # Options of the algorithm that are keys and flags of their own, and their help.
 OF_ALGORITHM = {
     "local_steps": "rows that a rank visits between two exchanges (saga, local-sgd); auto: by measured speeds (saga)",
-    "step_size": "a number (not newton, lbfgs); saga: theoretical, line-search, global; auto: adapted",
+    "step_size": "a number (not newton, newton-cg, lbfgs); saga: theoretical, line-search, global; auto: adapted",
     "exchange": "when the ranks exchange: sync, overlap, timed, async (saga)",
     "round_seconds": "seconds of a timed round; 0: the time that the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
 }
-SWITCHES = ("intercept", "float32", "downlink", "quiet")  # flags without a value
+SWITCHES = ("intercept", "float32", "downlink", "overwrite", "quiet")  # flags without a value
 PLUGINS = ("loss", "algorithm", "compress", "recovery")
 HELP_WIDTH = 80  # columns
 
@@ -74,7 +76,7 @@ def expand_set(settings: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]
 def help_texts() -> dict[str, str]:
     """Return the help of every key: the text under its field, and that of the options of the algorithm."""
     found = dict(OF_ALGORITHM)
-    for cls in (Job, DataOptions, Model, Stopping):
+    for cls in (Job, DataOptions, ColumnOptions, Model, Stopping):
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
         for node, text in pairwise(cast(ast.ClassDef, body).body):
             if (
@@ -93,6 +95,7 @@ def described_flags() -> str:
         value: Any = Job()
         for part in path:
             value = getattr(value, part)
+        value = ",".join(value) if isinstance(value, tuple) else value
         default = f" (default {value})" if path and value not in ("", None, False) else ""
         if name != "path":
             flag = f"  --{name.replace('_', '-'):<17} "
@@ -104,12 +107,18 @@ def described_flags() -> str:
 
 def keys() -> dict[str, tuple[str, ...]]:
     """Return every key of a job by its last name, with its path: {"l2": ("model", "l2"), "seed": ("seed",), …}."""
+    return _keys_of(Job, ())
+
+
+def _keys_of(cls: type[Any], above: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for name, hint in get_type_hints(Job).items():
+    hints = get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        path, hint = (*above, f.name), hints[f.name]
         if dataclasses.is_dataclass(hint) and hint is not PluginSpec:
-            found |= {f.name: (name, f.name) for f in dataclasses.fields(hint)}
+            found |= _keys_of(cast(type[Any], hint), path)
         else:
-            found[name] = (name,)
+            found[f.name] = path
     return found
 
 
@@ -166,7 +175,11 @@ def value_of(name: str, raw: object, hint: Any) -> object:
         return parse_spec(str(raw))
     if hint is str:
         return str(raw)
+    if hint == Names:
+        return tuple(map(str, raw)) if isinstance(raw, list | tuple) else split_names(str(raw))
     value = read_value(raw) if isinstance(raw, str) else raw
+    if hint is float and isinstance(value, str) and name.endswith("seconds"):
+        value = read_duration(value)
     if hint == (float | str):
         return float(value) if isinstance(value, int | float) else str(value)
     kinds = {bool: ("true or false", False), int: ("a whole number", 0), float: ("a number", 0.0)}

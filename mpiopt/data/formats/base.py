@@ -7,11 +7,10 @@ more than its part.
 
 from __future__ import annotations
 
-import difflib
+import codecs
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,8 +18,10 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.registry import Plugin
+from mpiopt.core.files import refuse_unreadable
 from mpiopt.core.partition import block
 from mpiopt.data.formats.compressed_stream import open_unpacked
+from mpiopt.data.schema import Schema
 from mpiopt.data.shard import CsrRows, Vector
 
 PIECE = 8 << 20  # bytes of rows that a reader returns at a time, roughly
@@ -35,6 +36,7 @@ class RawRows:
     label: Vector  # (n,) NaN if the file has none
     weight: Vector | None  # (n,)
     start: int  # number of the first row in the file, from 0
+    offset: Vector | None = None  # (n,) what predictions add to the margins; label and weight are those without it
 
     def __len__(self) -> int:
         return len(self.label)
@@ -58,6 +60,10 @@ class Source(ABC):
         Bytes of the file that this rank reads; the other fields are equal on all ranks.
     checksum : str or None
         The checksum of the content, if the file states one.
+    schema : Schema or None
+        Where label and weight are, and what `auto` has found; None: nothing but the reader's options.
+    notes : tuple of str
+        Lines for the user: what the file has and is not used.
 
     Examples
     --------
@@ -73,6 +79,8 @@ class Source(ABC):
     names: list[str] | None
     nbytes: int
     checksum: str | None = field(default=None, kw_only=True)
+    schema: Schema | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @abstractmethod
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
@@ -134,6 +142,33 @@ class Reader(Plugin, ABC):
         """
         return path.lower().endswith(self.suffixes)
 
+    def like(self, path: str, schema: Schema, given: Collection[str]) -> Reader:
+        """Return the reader for the rows of another file to which a model of this schema is applied; local.
+
+        Labels and weights may be missing there.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        schema : Schema
+            The schema of the training file, perhaps of another format.
+        given : collection of str
+            The options that the user has set for this file; they stay as they are.
+
+        Returns
+        -------
+        Reader
+            A reader of the same format.
+        """
+        return self
+
+    def stated(self) -> dict[str, str]:
+        """Return the options that are not the defaults, as text."""
+        return {
+            name: str(getattr(self, name)) for name, f in self.options().items() if getattr(self, name) != f.default
+        }
+
     @abstractmethod
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Open a file; collective.
@@ -163,9 +198,17 @@ def open_source(path: str, form: str, features: int | None, comm: Comm) -> Sourc
     """Open a file with the reader that `find_reader` returns; no rows are a ValueError; collective."""
     with comm.agree_on_errors():
         reader = find_reader(path, form)
+    return open_with(reader, path, features, comm)
+
+
+def open_with(reader: Reader, path: str, features: int | None, comm: Comm) -> Source:
+    """Open a file with this reader; ValueError without rows or without a title for each column; collective."""
     source = reader.open(path, comm, features)
     if source.total == 0:
         raise ValueError(f"{path}: has no rows")
+    if source.names is not None and source.features is not None and len(source.names) != source.features:
+        raise ValueError(f"{path}: has {len(source.names)} names for {source.features} columns; one each is needed")
+    source.schema = source.schema or Schema(reader.name, reader.stated())
     return source
 
 
@@ -177,29 +220,32 @@ def find_reader(path: str, form: str = "auto") -> Reader:
     ValueError
         If there is no such reader or option, or not exactly one reader recognises the file.
     """
+    if not path.startswith("generate:"):
+        refuse_unreadable(path)
     if form != "auto":
         name, _, text = form.partition(":")
         return Reader.make(name, parse_options(Reader, name, text))
-    head = _head(path)
-    matching = [cls() for cls in Reader.known().values() if cls().recognises(path, head)]
+    matching = recognising(path)
     if len(matching) != 1:
         names = ", ".join(Reader.known())
         raise ValueError(f"{path}: its name and first bytes do not tell its format; set --format to one of: {names}")
     return matching[0]
 
 
+def recognising(path: str) -> list[Reader]:
+    """Return the readers that recognise a file; ValueError if there is no such file."""
+    head = _head(path)
+    return [cls() for cls in Reader.known().values() if cls().recognises(path, head)]
+
+
 def _head(path: str) -> bytes:
     if path.startswith("generate:"):
         return b""
-    if not Path(path).exists():
-        folder = Path(path).parent
-        beside = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        near = difflib.get_close_matches(Path(path).name, beside, n=1)
-        raise ValueError(f"{path}: no such file" + (f" (did you mean {near[0]!r}?)" if near else ""))
-    if Path(path).is_dir():
-        raise ValueError(f"{path}: is a folder, not a file")
     with open_unpacked(path) as stream:
-        return stream.read(HEAD)
+        head = stream.read(HEAD)
+    if not head:
+        raise ValueError(f"{path}: has no rows")
+    return head.removeprefix(codecs.BOM_UTF8)
 
 
 def parse_options(family: type[Plugin], name: str, text: str) -> dict[str, object]:
@@ -225,6 +271,28 @@ def _typed(name: str, key: str, value: str, default: Any) -> object:
     if isinstance(default, int) and number != int(number):
         raise ValueError(f"{name}: option {key}={value!r} is not a whole number")
     return type(default)(number)
+
+
+def unused_note(path: str, what: str, form: str, used: Collection[str]) -> str:
+    """Return a line about what a file has and is not used.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    what : str
+        Such as "array s".
+    form : str
+        The value of --format that would use it, with {} for the option's name; "" if it cannot be used.
+    used : collection of str
+        The options, of label (or y) and weight, for which the file has something already.
+    """
+    label = "y" if form.startswith("hdf5") else "label"
+    free = [option for option in (label, "weight") if option not in used]
+    if not form or not free:
+        return f"{path}: {what} is not used"
+    likely = "weight" if "weight" in free and (len(free) == 1 or "w" in what.rpartition(" ")[2].lower()) else free[0]
+    return f"{path}: {what} is not used; use --format {form.format(likely)}"
 
 
 def row_ranges(total: int, comm: Comm, row_bytes: int, nbytes: int) -> Iterator[tuple[int, int]]:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
 from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width
+from mpiopt.data.schema import Schema
 from mpiopt.data.shard import CsrRows, Indices, Vector
 
+if TYPE_CHECKING:
+    import h5py
+
 ENTRY_BYTES, ROW_BYTES = 12, 16  # of an index and a value; of a row's pointer and label
+BY_COLUMNS = ("format", "encoding-type", "h5sparse_format", "MATLAB_sparse")  # attributes that may say "csc"
 MAX_COLUMNS = (1 << 31) - 1  # indices are int32
 
 
 @dataclass(frozen=True)
 class Hdf5Csr(Reader):
-    """HDF5 with sparse rows; indices from 0, ascending within a row; `y` and `weight` may be missing."""
+    """HDF5 with sparse rows; indices from 0, ascending within a row; auto: `/y` and `/weight`, if they are there."""
 
     name: ClassVar[str] = "hdf5-csr"
     suffixes: ClassVar[tuple[str, ...]] = (".h5", ".hdf5", ".he5")
-    y: str = "y"
-    weight: str = "weight"
+    y: str = "auto"
+    weight: str = "auto"
+    linked: str = "refuse"  # rows in other files, by links, virtual datasets or external storage: refuse | allow
+
+    def __post_init__(self) -> None:
+        if self.linked not in ("refuse", "allow"):
+            raise ValueError(f"{self.name}: linked must be refuse or allow, not {self.linked!r}")
 
     def recognises(self, path: str, head: bytes) -> bool:
         """Return whether the first bytes are HDF5's and the rows are in CSR form."""
@@ -32,27 +42,73 @@ class Hdf5Csr(Reader):
 
         return head.startswith(SIGNATURE) and is_csr(path)
 
+    def like(self, path: str, schema: Schema, given: Collection[str]) -> Reader:
+        """Return a reader that takes the usual datasets where those of the training file are missing."""
+        from mpiopt.data.formats import hdf5
+
+        return replace(self, **hdf5.options_like(path, {"y": self.y, "weight": self.weight}, given))
+
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the shapes, on each rank."""
         from mpiopt.data.formats import hdf5
 
         with comm.agree_on_errors(), hdf5.open_data(path) as file:
-            n = len(hdf5.dataset(path, file, "indptr", 1, None)) - 1
-            stored = len(hdf5.dataset(path, file, "data", 1, None))
-            hdf5.dataset(path, file, "indices", 1, stored)
-            hdf5.check_vectors(path, file, (self.y, self.weight), n)
-            stated = hdf5.stated(path, file, comm.size)
+            n = len(hdf5.dataset(path, file, "indptr", 1, None, True, self.linked)) - 1
+            stored = len(hdf5.dataset(path, file, "data", 1, None, linked=self.linked))
+            hdf5.dataset(path, file, "indices", 1, stored, True, self.linked)
+            _refuse_columns(path, file, n)
+            _check_ends(path, file, n, stored)
+            stated = hdf5.stated(path, file, comm.size, n, None)
+            rows = ("indptr", "indices", "data")
+            found = hdf5.find_vectors(path, file, {"y": self.y, "weight": self.weight}, rows, n, self.linked)
             d = stated.features
             check_width(path, d or 0, features)
             limit = d if d is not None else features
             nbytes, checksum = stated.nbytes, stated.checksum
-            return _Source(n, d, True, stated.names, nbytes, path, self, comm, stored, limit, checksum=checksum)
+            return _Source(
+                n,
+                d,
+                True,
+                stated.names,
+                nbytes,
+                path,
+                found.names,
+                comm,
+                stored,
+                limit,
+                checksum=checksum,
+                schema=Schema(self.name, self.stated(), table=stated.table).at(**found.places),
+                notes=found.notes,
+            )
+
+
+def _refuse_columns(path: str, file: h5py.File, n: int) -> None:
+    """Raise ValueError if a file says, in an attribute or by its shape, that it holds a matrix by columns."""
+    from mpiopt.data.formats import hdf5
+
+    words = [value for name in BY_COLUMNS for value in hdf5.texts(file.attrs.get(name))]
+    shape = hdf5.shape_of(path, file)
+    turned = shape is not None and shape[0] != n and shape[1] == n
+    if turned or any("csc" in word.lower() for word in words):
+        raise ValueError(
+            f"{path}: holds a sparse matrix by columns (CSC); rows are needed (CSR): use tocsr() of scipy"
+        )
+
+
+def _check_ends(path: str, file: h5py.File, n: int, stored: int) -> None:
+    """Raise ValueError unless the pointer begins with 0 and ends with the number of stored values."""
+    if n < 0:
+        raise ValueError(f"{path}: indptr is empty; it must have one entry more than there are rows")
+    first, last = (int(file["indptr"][i]) for i in (0, n))
+    if (first, last) != (0, stored):
+        allowed = f"indptr must ascend from 0 to {stored}, the number of stored values"
+        raise ValueError(f"{path}: {allowed}; it goes from {first} to {last}")
 
 
 @dataclass(eq=False)
 class _Source(Source):
     path: str
-    reader: Hdf5Csr
+    vectors: dict[str, str]
     comm: Comm
     stored: int
     limit: int | None
@@ -61,7 +117,7 @@ class _Source(Source):
         from mpiopt.data.formats import hdf5
 
         start, stop = block(self.total, self.comm.size, self.comm.rank)
-        path, names = self.path, (self.reader.y, self.reader.weight)
+        path, names = self.path, self.vectors
         with hdf5.open_data(path) as file:
             indptr = hdf5.read_slice(path, file, "indptr", start, stop + 1, np.int64)
             if (np.diff(indptr) < 0).any() or indptr.min() < 0 or indptr.max() > self.stored:

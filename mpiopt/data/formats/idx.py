@@ -88,7 +88,17 @@ class _Source(Source):
                 images.seek(offsets[0] + start * d * kinds[0].itemsize)
                 names.seek(offsets[1] + start * kinds[1].itemsize)
                 rows = _entries(self.path, images, kinds[0], (stop - start) * d).reshape(stop - start, d)
-                yield RawRows(rows, _entries(self.beside, names, kinds[1], stop - start), None, start)
+                label = _entries(self.beside, names, kinds[1], stop - start)
+                if stop == self.total:
+                    for path, stream in ((self.path, images), (self.beside, names)):
+                        _refuse_more(path, stream)
+                yield RawRows(rows, label, None, start)
+
+
+def _refuse_more(path: str, stream: IO[bytes]) -> None:
+    """Raise ValueError if a stream goes on after the last entry that its header states."""
+    if stream.read(1):
+        raise ValueError(f"{path}: has more entries than its header states")
 
 
 def _entries(path: str, stream: IO[bytes], kind: np.dtype[np.number], count: int) -> NDArray[np.float64]:

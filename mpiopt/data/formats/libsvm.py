@@ -11,7 +11,8 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import HEAD, PIECE, RawRows, Reader, Source
-from mpiopt.data.formats.text_blocks import Block, TextFile, exact_numbers, locate
+from mpiopt.data.formats.text_blocks import Block, TextFile, exact_numbers, locate, number_hint, text_start
+from mpiopt.data.schema import Schema
 from mpiopt.data.shard import CsrRows
 from mpiopt.kernels import text_parse
 
@@ -45,11 +46,13 @@ class Libsvm(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Count the rows and look for an index 0, each rank in its part."""
-        text = TextFile(path, comm)
+        with comm.agree_on_errors():
+            start = text_start(path)
+        text = TextFile(path, comm, start)
         base = int(self.base) if self.base != "auto" else 0 if text.has_index_zero else 1
-        return _Source(
-            text.rows, None, True, None, text.nbytes, text, base, _MAX_INDEX if features is None else features
-        )
+        limit = _MAX_INDEX if features is None else features
+        schema = Schema(self.name, {"base": str(base)})
+        return _Source(text.rows, None, True, None, text.nbytes, text, base, limit, schema=schema)
 
 
 @dataclass(eq=False)
@@ -89,4 +92,4 @@ class _Source(Source):
             text_parse.BEYOND: f"indices from {lowest} to {highest} are allowed (--features {self.limit})",
             text_parse.RANGE: "the number is too large for float64",
         }[code]
-        return f"{where}: found {found}; {allowed}"
+        return f"{where}: found {found}; {allowed}{number_hint(found)}"

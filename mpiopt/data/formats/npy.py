@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 import threading
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -14,17 +18,24 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.config.registry import nearest
 from mpiopt.core.partition import block
-from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, row_ranges
-from mpiopt.data.formats.columns import Columns, find_columns
+from mpiopt.core.seal import DamagedFile
+from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width, row_ranges, unused_note
+from mpiopt.data.formats.columns import Columns, columns_like, find_columns
+from mpiopt.data.schema import Place, Schema
 
+ARCHIVE = b"PK"  # first bytes of an .npz
 # numpy reads a header with ast.literal_eval, which threads must not call at once in CPython 3.11 (gh-106905).
 _HEADER = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Npy(Reader):
-    """A .npy array of rows with the label in column `label` (last, first, none, a number), or an .npz archive."""
+    """A .npy array of rows with the label in column `label` (last, first, none, a number), or an .npz archive.
+
+    In an archive the options name arrays; without them these are `y` and, if it is there, `weight`.
+    """
 
     name: ClassVar[str] = "npy"
     suffixes: ClassVar[tuple[str, ...]] = (".npy", ".npz")
@@ -33,7 +44,16 @@ class Npy(Reader):
 
     def recognises(self, path: str, head: bytes) -> bool:
         """Return whether the first bytes are those of .npy, or of a zip archive that is named .npz."""
-        return head[:6] == b"\x93NUMPY" or (head[:2] == b"PK" and path.lower().endswith(".npz"))
+        return head[:6] == b"\x93NUMPY" or (head[:2] == ARCHIVE and path.lower().endswith(".npz"))
+
+    def like(self, path: str, schema: Schema, given: Collection[str]) -> Reader:
+        """Return a reader with the columns, or the arrays, of label and weight where they are in `path`."""
+        if not _is_archive(path):
+            return replace(self, **columns_like(path, _open_table(path).shape[1], None, schema, given))
+        with _opened(path) as archive:
+            there = _members(archive)
+        usual = {"label": "last", "weight": "none"}
+        return replace(self, **{k: v for k, v in usual.items() if k not in given and self._arrays()[k] not in there})
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the headers, on each rank."""
@@ -42,19 +62,60 @@ class Npy(Reader):
 
     def _open(self, path: str, comm: Comm, features: int | None) -> Source:
         nbytes = os.path.getsize(path) // comm.size
-        if zipfile.is_zipfile(path):
-            shape = _archive(path)
-            check_width(path, shape[1], features)
-            return _Archive(shape[0], shape[1], False, None, nbytes, path, comm)
-        try:
-            with _HEADER:
-                table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: is not a whole .npy file of numbers: {error}") from None
-        _check(path, "the array", table.shape, table.dtype, 2)
+        if _is_archive(path):
+            return self._open_archive(path, comm, features, nbytes)
+        table = _open_table(path)
         columns = find_columns(path, table.shape[1], None, self.label, self.weight)
         check_width(path, columns.features, features)
-        return _Table(table.shape[0], columns.features, False, None, nbytes, table, columns, comm)
+        schema = Schema(self.name, self.stated(), columns=table.shape[1]).at(**columns.places)
+        return _Table(table.shape[0], columns.features, False, None, nbytes, table, columns, comm, schema=schema)
+
+    def _open_archive(self, path: str, comm: Comm, features: int | None, nbytes: int) -> Source:
+        wanted = self._arrays()
+        named = [wanted[key] for key, usual in (("label", "last"), ("weight", "none")) if getattr(self, key) != usual]
+        shapes = _archive(path, [name for name in wanted.values() if name], [name for name in named if name])
+        n, d = shapes["X"]
+        check_width(path, d, features)
+        arrays = {key: name for key, name in wanted.items() if name in shapes}
+        schema = Schema(self.name, self.stated()).at(**{key: Place(name) for key, name in arrays.items()})
+        notes = _notes(path, n, arrays)
+        return _Archive(n, d, False, None, nbytes, path, arrays, comm, schema=schema, notes=notes)
+
+    def _arrays(self) -> dict[str, str]:
+        """Return the arrays of an archive that the options name, or that are usual; "" for none."""
+        label, weight = {"last": "y", "none": ""}, {"none": "weight"}
+        return {"label": label.get(self.label, self.label), "weight": weight.get(self.weight, self.weight)}
+
+
+def _is_archive(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == ARCHIVE
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive; wherever it turns out to be damaged in the block, ValueError with its name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, zlib.error, struct.error) as error:
+        raise DamagedFile(f"{path}: is damaged or cut off: {str(error).lower()}") from None
+
+
+def _open_table(path: str) -> np.memmap[Any, Any]:
+    try:
+        with _HEADER:
+            table: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: is not a whole .npy file of numbers: {error}") from None
+    _check(path, "the array", table.shape, table.dtype, 2)
+    _check_length(path, "the array", table.shape, table.nbytes, os.path.getsize(path) - table.offset)
+    return table
+
+
+def _check_length(path: str, what: str, shape: tuple[int, ...], stated: int, found: int) -> None:
+    if found != stated:
+        raise ValueError(f"{path}: the header of {what} states the shape {shape}, {stated} bytes; it has {found}")
 
 
 def _check(path: str, what: str, shape: tuple[int, ...], dtype: np.dtype[Any], axes: int) -> None:
@@ -74,21 +135,46 @@ class _Table(Source):
             yield self.columns.split(np.array(self.table[start:stop], np.float64, order="C"), start)
 
 
-def _archive(path: str) -> tuple[int, ...]:
-    """Check the arrays of an .npz and return the shape of X."""
-    with zipfile.ZipFile(path) as archive:
-        members = [n.removesuffix(".npy") for n in archive.namelist()]
-        if "X" not in members:
-            raise ValueError(f"{path}: has no array X; it has: {', '.join(members) or 'nothing'}")
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def _archive(path: str, wanted: list[str], named: list[str]) -> dict[str, tuple[int, ...]]:
+    """Check the arrays of an .npz that are used, of which X and the `named` must be there; return their shapes."""
+    with _opened(path) as archive:
+        members = _members(archive)
+        for name in ("X", *named):
+            if name not in members:
+                listed = ", ".join(members) or "nothing"
+                raise ValueError(f"{path}: has no array {name}{nearest(name, members)}; it has: {listed}")
         shapes = {}
-        for name, axes in (("X", 2), ("y", 1), ("weight", 1)):
+        for name, axes in (("X", 2), *((name, 1) for name in wanted)):
             if name in members:
                 with archive.open(name + ".npy") as stream:
                     shapes[name], _, dtype = _header(path, stream)
+                    found = archive.getinfo(name + ".npy").file_size - stream.tell()
                 _check(path, name, shapes[name], dtype, axes)
+                _check_length(path, name, shapes[name], math.prod(shapes[name]) * dtype.itemsize, found)
                 if shapes[name][0] != shapes["X"][0]:
                     raise ValueError(f"{path}: {name} has {shapes[name][0]} entries; X has {shapes['X'][0]} rows")
-    return shapes["X"]
+    return shapes
+
+
+def _notes(path: str, rows: int, used: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a line for each array that is not used."""
+    lines = []
+    with _opened(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in ("X", *used.values()):
+                continue
+            fits = False
+            if info.filename.endswith(".npy"):
+                with archive.open(info) as stream:
+                    shape, _, dtype = _header(path, stream)
+                fits = shape == (rows,) and dtype.kind in "biuf"
+            lines.append(unused_note(path, f"array {name}", f"npy:{{}}={name}" if fits else "", used))
+    return tuple(lines)
 
 
 def _header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -104,29 +190,25 @@ def _header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dty
 @dataclass(eq=False)
 class _Archive(Source):
     path: str
+    arrays: Mapping[str, str]
     comm: Comm
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         """Read each member from its start: compressed data cannot be entered in the middle."""
         start, stop = block(self.total, self.comm.size, self.comm.rank)
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                names = archive.namelist()
-                label, weight = (_vector(self.path, archive, n, names, start, stop) for n in ("y.npy", "weight.npy"))
-                for first, rows in _rows(self.path, archive, start, stop, nbytes):
-                    here = slice(first - start, first - start + len(rows))
-                    found = np.full(len(rows), np.nan) if label is None else label[here]
-                    yield RawRows(rows, found, None if weight is None else weight[here], first)
-        except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-            raise ValueError(f"{self.path}: is damaged: {error}") from None
+        with _opened(self.path) as archive:
+            names = [self.arrays.get(key, "") for key in ("label", "weight")]
+            label, weight = (_vector(self.path, archive, name, start, stop) for name in names)
+            for first, rows in _rows(self.path, archive, start, stop, nbytes):
+                here = slice(first - start, first - start + len(rows))
+                found = np.full(len(rows), np.nan) if label is None else label[here]
+                yield RawRows(rows, found, None if weight is None else weight[here], first)
 
 
-def _vector(
-    path: str, archive: zipfile.ZipFile, name: str, names: list[str], start: int, stop: int
-) -> NDArray[np.float64] | None:
-    if name not in names:
+def _vector(path: str, archive: zipfile.ZipFile, name: str, start: int, stop: int) -> NDArray[np.float64] | None:
+    if not name:
         return None
-    with archive.open(name) as stream:
+    with archive.open(name + ".npy") as stream:
         _, _, dtype = _header(path, stream)
         return _numbers(path, stream, dtype, start, stop - start)
 

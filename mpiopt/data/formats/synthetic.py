@@ -115,8 +115,8 @@ class _Model:
         numbers = np.minimum(np.arange(b * self.step, (b + 1) * self.step), made.n - 1)
         z = rng.normal(size=(self.step, k))
         if made.density < 1:
-            columns = ((np.arange(k) + rng.random((self.step, k))) * (d / k)).astype(np.int64)
-            columns = np.minimum(columns, d - 1)
+            bounds = np.arange(k + 1) * d // k  # one column of each range, so that none comes twice in a row
+            columns = bounds[:-1] + (rng.random((self.step, k)) * np.diff(bounds)).astype(np.int64)
             which, shifts = self._shifts(numbers)
             z += shifts[which[:, None], columns]
             margins = np.stack([(z * u[columns]).sum(axis=1) for u in self._planted], axis=1)

@@ -7,8 +7,9 @@ block. That takes no longer than one rank would take, and nothing has to be sent
 
 from __future__ import annotations
 
+import codecs
 import os
-import zlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.seal import DamagedFile
 from mpiopt.data.formats.base import PIECE
 from mpiopt.data.formats.compressed_stream import is_compressed, open_unpacked
 from mpiopt.kernels.text_parse import survey
@@ -24,6 +26,16 @@ from mpiopt.kernels.text_parse import survey
 Bytes = NDArray[np.uint8]
 NEAR_END = 4096  # bytes at the end of a block that are searched for a newline first
 SHOWN = 200  # bytes of a line that are searched for the field to show
+
+
+# Byte-order marks of texts that are not UTF-8; the longer ones first, which begin like the shorter.
+OTHER_TEXTS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+COMMA = re.compile(r"(?:^|[:'\s])[-+]?\d[\d.]*(,\d+)+(?:[.eE'\s]|$)")  # a number with commas
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +47,34 @@ class Block:
     row: int  # number of the first row, from 0
     rows: int
     colons: int
+
+
+def text_start(path: str) -> int:
+    """Return the byte at which the content of a text begins, after the byte-order mark of UTF-8 if there is one.
+
+    Raises
+    ------
+    ValueError
+        If the text is UTF-16 or UTF-32, or its lines end with a carriage return alone.
+    """
+    try:
+        with open_unpacked(path) as stream:
+            head = stream.read(NEAR_END)
+    except DamagedFile:
+        return 0  # damaged; the reading of the blocks says so
+    encoding = next((name for mark, name in OTHER_TEXTS if head.startswith(mark)), "")
+    if encoding:
+        raise ValueError(f"{path}: is {encoding} text; convert it: iconv -f {encoding} -t UTF-8 {path} > NEW")
+    if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+        raise ValueError(
+            f"{path}: its lines end with a carriage return alone; convert it: tr '\\r' '\\n' < {path} > NEW"
+        )
+    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+
+
+def number_hint(found: str) -> str:
+    """Return advice for a number with a decimal comma or with separators of thousands; "" for other text."""
+    return "; write a decimal point, and no separators of thousands" if COMMA.search(found) else ""
 
 
 class TextFile:
@@ -71,15 +111,10 @@ class TextFile:
             line, row = line + lines, row + rows
 
     def _texts(self, nbytes: int) -> Iterator[Bytes]:
-        try:
-            with open_unpacked(self.path) as stream:
-                begin, end = self._range(stream)
-                stream.seek(begin)
-                yield from whole_lines(stream, end - begin, nbytes)
-        except (EOFError, OSError, zlib.error) as error:
-            if getattr(error, "errno", None) is not None:
-                raise
-            raise ValueError(f"{self.path}: the compressed file is damaged or cut off: {error}") from None
+        with open_unpacked(self.path) as stream:
+            begin, end = self._range(stream)
+            stream.seek(begin)
+            yield from whole_lines(stream, end - begin, nbytes)
 
     def _range(self, stream: IO[bytes]) -> tuple[int, int]:
         if not self.plain:

@@ -22,7 +22,7 @@ from mpiopt.kernels.loss_block import BlockFunction, address
 Vector = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelStatistics:
     """What a bound on the intercept needs to know of labels and rows; equal on all ranks."""
 
@@ -30,8 +30,10 @@ class LabelStatistics:
     largest_label: float  # max |y_i|
     mean_label: float  # (1/N) Σ s_i y_i
     rarest_share: float  # share of the weight that the rarest class has; 0 if a class is absent
-    largest_row: float  # max ‖x_i‖ without the intercept's column
-    mean_row: float  # ‖(1/N) Σ s_i x_i‖; 0 without an intercept
+    largest_row: float  # max ‖x_i‖ in units of the penalty, so that |w*·x_i| <= size · largest_row
+    mean_row: float  # ‖(1/N) Σ s_i x_i‖ in the same units; 0 without an intercept
+    least_share: float  # smallest s_i/N above 0
+    mean_row_vector: Vector  # (width,) (1/N) Σ s_i x_i; zeros without an intercept
 
     def loss_per_rare_row(self, above: float) -> float:
         """Return the loss a row of the rarest class can have at most, if the total loss is `above` its floor."""
@@ -64,7 +66,8 @@ class Loss(Plugin, ABC):
     Attributes
     ----------
     target : str
-        The labels it takes: "binary" (-1, +1), "multiclass" (0 … C-1), "real" or "count" (>= 0).
+        The labels it takes: "binary" (-1, +1), "multiclass" (0 … C-1), "real", "count" (>= 0), "positive" (> 0) or
+        "rate" (0 to 1).
     curvature_bound : float or None
         The largest second derivative: loss'' <= curvature_bound for every row (softmax: the largest eigenvalue of
         the Hessian). None if there is no bound (Poisson).
@@ -72,6 +75,17 @@ class Loss(Plugin, ABC):
         Whether loss'' does not depend on the margin.
     centred : bool
         Whether the slopes of all outputs sum to 0 on every row.
+    jumps : bool
+        Whether loss'' jumps from 0 to its bound at some margins, as that of piecewise quadratic losses does.
+    right_below : float or None
+        Loss of a row below which the row's label is predicted and larger weights only lower the loss; None if the
+        loss of a row reaches its least value.
+    family : str
+        The distribution whose negative log likelihood it is, up to a term without the margin; "" if it is none.
+    link : str
+        "identity", "log" or "logit": the function of the expected target that is the margin.
+    known_dispersion : bool
+        Whether the distribution has the dispersion 1; else it is estimated.
     functions : BlockFunctions
         The block functions, before they are compiled.
 
@@ -85,9 +99,13 @@ class Loss(Plugin, ABC):
     """
 
     target: ClassVar[str]
-    curvature_bound: ClassVar[float | None] = None
     quadratic: ClassVar[bool] = False
     centred: ClassVar[bool] = False
+    jumps: ClassVar[bool] = False
+    right_below: ClassVar[float | None] = None
+    family: ClassVar[str] = ""
+    link: ClassVar[str] = "identity"
+    known_dispersion: ClassVar[bool] = True
 
     def outputs(self, classes: int) -> int:
         """Return the number of weight vectors of the model: 1, or one for each class."""
@@ -97,6 +115,16 @@ class Loss(Plugin, ABC):
     @abstractmethod
     def functions(self) -> BlockFunctions:
         """The three block functions; a loss without options sets them as a plain class attribute."""
+
+    @property
+    def curvature_bound(self) -> float | None:
+        """The largest second derivative; a loss without options sets it as a plain class attribute."""
+        return None
+
+    @property
+    def knee(self) -> float | None:
+        """Residual z − y beyond which the loss is linear, so that there is no curvature; None if there is none."""
+        return None
 
     @property
     def value_address(self) -> int:
@@ -136,9 +164,86 @@ class Loss(Plugin, ABC):
         """Compute the mean of each row's Hessian eigenvalues, shape (n,), apart from directions it ignores."""
         return self.curvature(z, y)
 
+    def majorant(self, z: Vector, y: Vector) -> Vector:
+        """Compute the curvature of a parabola that touches each row's loss at z and lies above it, shape (n,).
+
+        It is used where steps by the curvature itself are too long. By default it is the curvature.
+        """
+        return self.curvature(z, y)
+
     def lowest(self, y: Vector) -> Vector:
         """Compute min_z loss(z, y) for each label, shape (n,)."""
         return np.zeros(len(y))
+
+    def conjugate(self, u: Vector, y: Vector) -> Vector:
+        """Compute loss*(u, y) = max_z Σ_c u_c z_c − loss(z, y) of each row, the convex conjugate.
+
+        Parameters
+        ----------
+        u : ndarray, shape (n, outputs)
+            Slopes.
+        y : ndarray, shape (n,)
+            Labels.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            inf where there is no maximum. A loss without a formula keeps this default, inf everywhere; then the
+            certificates with an l1 penalty are looser.
+        """
+        return np.full(len(y), np.inf)
+
+    def expected_curvature(self, z: Vector, y: Vector) -> Vector:
+        """Compute the mean of `curvature` over targets with the mean of the margin; the same for canonical links."""
+        return self.curvature(z, y)
+
+    def deviance(self, z: Vector, y: Vector) -> Vector:
+        """Compute the deviance of each row, shape (n,): twice what its loss is above the least for its label."""
+        return 2.0 * (self.value(z, y) - self.lowest(y))
+
+    @classmethod
+    def mean(cls, z: Vector) -> Vector:
+        """Compute the expected target for margins of any shape, by the inverse of the link."""
+        if cls.link == "identity":
+            return z
+        with np.errstate(over="ignore"):  # a margin may be far out
+            return np.asarray(np.exp(z) if cls.link == "log" else 1.0 / (1.0 + np.exp(-z)))
+
+    def response(self, y: Vector) -> Vector:
+        """Return labels as numbers whose mean is `mean`."""
+        return y
+
+    def variance(self, mean: Vector) -> Vector:
+        """Compute the variance of targets with these means where the dispersion is 1."""
+        return np.ones_like(mean)
+
+    def log_likelihood(self, z: Vector, y: Vector, precision: Vector, dispersion: float) -> Vector:
+        """Compute the log likelihood of each row, shape (n,); nan if the loss belongs to no distribution.
+
+        Parameters
+        ----------
+        z : ndarray, shape (n, outputs)
+            Margins.
+        y : ndarray, shape (n,)
+            Labels.
+        precision : ndarray, shape (n,)
+            What each row's dispersion is divided by.
+        dispersion : float
+            The dispersion.
+        """
+        return np.full(len(y), np.nan)
+
+    def total_log_likelihood(self, y: Vector, precision: Vector) -> Vector:
+        """Compute what the log likelihood of a total adds to that of its rate, shape (n,); nan if it is not known.
+
+        Parameters
+        ----------
+        y : ndarray, shape (n,)
+            Totals over exposures.
+        precision : ndarray, shape (n,)
+            The power of the exposures with which the rates are weighted.
+        """
+        return np.full(len(y), np.nan)
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound the intercept |b*| of an optimum; with several outputs the difference of any two.
@@ -150,7 +255,7 @@ class Loss(Plugin, ABC):
         above : float
             The loss at the optimum is at most labels.floor + above.
         size : float
-            ‖w*‖ without the intercept is at most this.
+            |w*·x| is at most `size` times the norm of x in units of the penalty.
 
         Returns
         -------
@@ -168,6 +273,39 @@ def _call(address: int, z: Vector, y: Vector, shape: tuple[int, ...]) -> Vector:
     function = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, integer, integer)(address)
     function(z.ctypes.data, y.ctypes.data, out.ctypes.data, *z.shape)
     return out
+
+
+def class_probabilities(slopes: Vector, y: Vector) -> Vector:
+    """Return the probabilities p of the classes from softmax's slopes p − e_y, shape (n, outputs), in new memory."""
+    p = slopes.copy()
+    p[np.arange(len(y)), y.astype(np.int64)] += 1.0
+    return p
+
+
+def x_log_x(x: Vector) -> Vector:
+    """Compute x log x for x >= 0, with 0 log 0 = 0."""
+    return np.asarray(x * np.log(np.where(x > 0.0, x, 1.0)))
+
+
+def intercept_between_means(labels: LabelStatistics, size: float) -> float:
+    """Bound |b*| where some expected targets exp(z) are at most the largest label, and some at least the mean one."""
+    if labels.mean_label <= 0.0:
+        return math.inf
+    return max(abs(math.log(labels.largest_label)), abs(math.log(labels.mean_label))) + size * labels.largest_row
+
+
+def log_gamma(x: Vector) -> Vector:
+    """Compute log Γ(x) for x > 0."""
+    found, place = np.unique(x, return_inverse=True)
+    return (
+        np.array([math.lgamma(v) for v in found])[place].reshape(np.shape(x)) if len(found) else np.zeros(np.shape(x))
+    )
+
+
+NOT_CONVEX = {
+    "inverse-gaussian": "with the log link it is not convex, so no optimum can be certified, and its canonical link "
+    "allows positive margins only; use gamma, or tweedie[power=1.9]",
+}  # losses that are asked for, and why they are not here
 
 
 def loss_targets() -> dict[str, str]:

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
@@ -45,6 +47,7 @@ class Huber(Loss):
     name = "huber"
     target = "real"
     curvature_bound = 1.0
+    jumps = True
 
     delta: float = 1.0
 
@@ -56,6 +59,20 @@ class Huber(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions for this delta."""
         return _functions(float(self.delta))
+
+    @property
+    def knee(self) -> float:
+        """The residual delta."""
+        return self.delta
+
+    def majorant(self, z: Any, y: Any) -> Any:
+        """Compute min(1, delta/|r|): iteratively reweighted least squares (Huber 1964; Holland, Welsch 1977)."""
+        return self.delta / np.maximum(np.abs(z[:, 0] - y), self.delta)
+
+    def conjugate(self, u: Any, y: Any) -> Any:
+        """Compute ½ u² + u y where |u| <= delta."""
+        u = u[:, 0]
+        return np.where(np.abs(u) <= self.delta, u * (0.5 * u + y), np.inf)
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: beyond max |y| + max |w·x| all slopes have one sign."""

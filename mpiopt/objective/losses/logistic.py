@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mpiopt.kernels.loss_block import exponential, log1p_unit
-from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss, x_log_x
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -36,8 +39,30 @@ class Logistic(Loss):
     name = "logistic"
     target = "binary"
     curvature_bound = 0.25
+    right_below = math.log(2.0)
+    family = "Binomial"
+    link = "logit"
     functions = BlockFunctions(_value, _slope, _curvature)
+
+    def conjugate(self, u: Any, y: Any) -> Any:
+        """Compute q log q + (1 − q) log(1 − q) with q = −y u in [0, 1]."""
+        q = -y * u[:, 0]
+        return np.where(
+            (q >= 0.0) & (q <= 1.0), x_log_x(np.clip(q, 0.0, 1.0)) + x_log_x(np.clip(1.0 - q, 0.0, 1.0)), np.inf
+        )
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: a margin of −t costs a row of the rarer class at least t."""
         return size * labels.largest_row + labels.loss_per_rare_row(above)
+
+    def response(self, y: Any) -> Any:
+        """Return 1 for the label +1 and 0 for -1."""
+        return 0.5 * (1.0 + y)
+
+    def variance(self, mean: Any) -> Any:
+        """Compute p (1 - p)."""
+        return mean * (1.0 - mean)
+
+    def log_likelihood(self, z: Any, y: Any, precision: Any, dispersion: float) -> Any:
+        """Compute that of the label, times its weight."""
+        return -precision * self.value(z, y)

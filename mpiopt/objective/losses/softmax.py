@@ -10,7 +10,9 @@ import numpy as np
 from numba import njit
 
 from mpiopt.kernels.loss_block import exponential
-from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
+from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss, class_probabilities, x_log_x
+
+SUM_OF_PROBABILITIES = 1e-9  # by which rounding may move the sum of a row's probabilities from 1
 
 
 @njit(inline="always")
@@ -71,18 +73,30 @@ class Softmax(Loss):
     centred = True
     target = "multiclass"
     curvature_bound = 0.5
+    right_below = math.log(2.0)
+    family = "Multinomial"
+    link = "logit"
     functions = BlockFunctions(_value, _slope, _curvature)
 
     def mean_curvature(self, z: Any, y: Any) -> Any:
         """Compute (1 - Σ_c p_c²)/(C - 1), the mean eigenvalue across the direction of equal margins."""
-        p = self.slope(z, y)
-        p[np.arange(len(y)), y.astype(np.int64)] += 1.0
+        p = class_probabilities(self.slope(z, y), y)
         return (1.0 - (p * p).sum(axis=1)) / max(1, z.shape[1] - 1)
 
     def outputs(self, classes: int) -> int:
         """Return the number of classes: one weight vector for each."""
         return classes
 
+    def conjugate(self, u: Any, y: Any) -> Any:
+        """Compute Σ_c p_c log p_c with p = u + e_y, which are probabilities."""
+        p = class_probabilities(u, y)
+        inside = (p >= 0.0).all(axis=1) & (np.abs(p.sum(axis=1) - 1.0) <= SUM_OF_PROBABILITIES)
+        return np.where(inside, x_log_x(np.maximum(p, 0.0)).sum(axis=1), np.inf)
+
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound the differences of intercepts: a class t behind another costs its rows at least t."""
         return 2.0 * size * labels.largest_row + labels.loss_per_rare_row(above)
+
+    def log_likelihood(self, z: Any, y: Any, precision: Any, dispersion: float) -> Any:
+        """Compute that of the class, times its weight."""
+        return -precision * self.value(z, y)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
@@ -34,8 +36,18 @@ class Squared(Loss):
     target = "real"
     curvature_bound = 1.0
     quadratic = True
+    family = "Gaussian"
+    known_dispersion = False
     functions = BlockFunctions(_value, _slope, _curvature)
+
+    def conjugate(self, u: Any, y: Any) -> Any:
+        """Compute ½ u² + u y."""
+        return u[:, 0] * (0.5 * u[:, 0] + y)
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: b* is the mean of y − w·x."""
         return labels.largest_label + size * labels.mean_row
+
+    def log_likelihood(self, z: Any, y: Any, precision: Any, dispersion: float) -> Any:
+        """Compute that of a normal distribution with the variance dispersion/precision."""
+        return -0.5 * ((z[:, 0] - y) ** 2 * precision / dispersion + np.log(2.0 * np.pi * dispersion / precision))

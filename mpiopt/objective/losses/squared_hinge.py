@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
 
 
@@ -36,7 +38,17 @@ class SquaredHinge(Loss):
     name = "squared-hinge"
     target = "binary"
     curvature_bound = 2.0
+    jumps = True
     functions = BlockFunctions(_value, _slope, _curvature)
+
+    def majorant(self, z: Any, y: Any) -> Any:
+        """Return 2: beyond the margin 1, too, a parabola that touches the loss lies above it."""
+        return np.full(len(y), 2.0)
+
+    def conjugate(self, u: Any, y: Any) -> Any:
+        """Compute t²/4 − t with t = −y u >= 0."""
+        t = -y * u[:, 0]
+        return np.where(t >= 0.0, t * (0.25 * t - 1.0), np.inf)
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: a margin of −t costs a row of the rarer class at least t²."""

@@ -9,7 +9,7 @@ from mpiopt.objective.penalties.base import Penalty
 
 @dataclass(frozen=True)
 class NoPenalty(Penalty):
-    """h(w) = 0; the optimum need not be unique, and the certificate is a gradient norm."""
+    """h(w) = 0; the optimum need not be unique, and the certificate is the Newton decrement."""
 
     name = "none"
     smooth = True

@@ -24,7 +24,14 @@ from mpiopt.data.shard import Shard
 from mpiopt.resilience.checkpoint.base import Meta
 from mpiopt.resilience.checkpoint.slabs import Slab
 from mpiopt.resilience.checkpoint.store import Checkpoints
-from mpiopt.resilience.checkpoint.writers import EXTENT, SavePoint, make_head, manifest, shard_names, write_shard
+from mpiopt.resilience.checkpoint.writers import (
+    EXTENT,
+    SavePoint,
+    make_head,
+    shard_names,
+    write_manifest,
+    write_shard,
+)
 
 POLL = 0.02  # seconds between two polls for another rank's note: short against the time that a shard file takes
 
@@ -47,6 +54,7 @@ class BackgroundCheckpoints(Checkpoints):
         super().__init__(folder, comm, "sharded", warn)
         self._thread: threading.Thread | None = None
         self._failure: OSError | None = None
+        self._number = 0  # of the save that is pending, or was last
         self._noted, self._given_up = threading.Event(), threading.Event()
 
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
@@ -59,7 +67,7 @@ class BackgroundCheckpoints(Checkpoints):
         """
         self.finish()
         mine = self.slabs(state, shard)
-        number = self.begin(mine)
+        number = self._number = self.begin(mine)
         here = np.array([[[s.start, s.stop] for s in mine]], np.int64).reshape(1, len(mine), 2)
         places = np.concatenate(self.comm.allgather(here))
         point = SavePoint(k, shard.total, dict(meta))
@@ -80,7 +88,12 @@ class BackgroundCheckpoints(Checkpoints):
             self._given_up.set()
             self._join()
             raise
-        self.comm.agree(self._join())
+        try:
+            self.comm.agree(self._join())
+        except OSError:  # now that the threads of all ranks have ended, nothing of the checkpoint is written any more
+            if self.comm.rank == 0:
+                self._files.abandon(self._number)
+            raise
 
     def _join(self) -> OSError | None:
         if self._thread is not None:
@@ -126,7 +139,7 @@ class BackgroundCheckpoints(Checkpoints):
         extents["start"], extents["stop"] = pending.places[..., 0], pending.places[..., 1]
         extents["checksum"] = np.array([note["checksums"] for note in notes], np.int64).reshape(extents.shape)
         head = make_head(pending.point, pending.slabs, extents, shard_names(pending.path, self.comm.size))
-        Path(f"{pending.path}.partial").write_bytes(manifest(head))
+        write_manifest(pending.path, head)
         self._files.commit(pending.number)
 
     def _read_note(self, shard: Path) -> Mapping[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,12 +11,17 @@ from mpiopt.data.shard import Shard
 Meta = dict[str, str | int | float]  # what is saved beside the state: the job, the history, the events, the seconds
 
 
+FIELDS = "fields"  # meta value that `BlankState` gets in addition: the names of the saved fields of the state
+BlankState = Callable[[Meta], object]  # makes the state of shapes and types as they were when it was saved
+
+
 @dataclass(frozen=True)
 class LoadedState:
-    """What a load returns besides the state that it has filled."""
+    """A state that was saved, and what was saved beside it."""
 
     k: int  # the next round
     meta: Meta
+    state: object
 
 
 class CheckpointStore(Protocol):
@@ -24,5 +30,8 @@ class CheckpointStore(Protocol):
     def save(self, k: int, state: object, shard: Shard, meta: Meta) -> None:
         """Save the state before round k; collective."""
 
-    def load(self, blank_state: object, shard: Shard, job: str) -> LoadedState | None:
-        """Fill the state from the newest checkpoint that is whole; collective. None if there is no checkpoint."""
+    def load(self, blank: BlankState, shard: Shard, job: str) -> LoadedState | None:
+        """Load the state of the newest checkpoint that is whole; collective. None if there is no checkpoint."""
+
+    def check(self) -> None:
+        """Raise OSError on all ranks if another run has taken over the place; collective."""

@@ -23,10 +23,20 @@ from mpiopt.resilience.checkpoint.slabs import Slab
 FREE = frozenset(
     (
         *("tol", "max_epochs", "max_seconds"),  # when to stop
-        *("out", "log", "resume", "checkpoint_every", "checkpoint_form", "io_hints", "quiet"),  # what to write
+        *(
+            "out",
+            "log",
+            "resume",
+            "checkpoint_every",
+            "checkpoint_form",
+            "io_hints",
+            "quiet",
+            "overwrite",
+        ),  # what to write
         *("recovery", "spares"),  # how to go on after a loss
     )
 )
+COORDINATES = "data.coordinates"  # key of the columns in which algorithms work
 
 
 class Damaged(Exception):
@@ -61,14 +71,12 @@ class Head:
         return json.dumps(asdict(self))
 
 
-def write_head(f: h5py.File, head: Head, rank: int) -> None:
-    """Add the header to an open file; collective if the file is open on all ranks."""
+def write_head(f: h5py.File, head: Head) -> None:
+    """Add the header to an open file."""
     text = head.text().encode()
     f.attrs.update({"kind": CHECKPOINT, "format": FORMAT, "round": head.k, "ranks": head.size})
     f.attrs["head_checksum"] = zlib.crc32(text)
-    dataset = f.create_dataset("head", shape=(), dtype=f"S{len(text)}")
-    if rank == 0:
-        dataset[()] = np.bytes_(text)
+    f.create_dataset("head", data=np.bytes_(text))
 
 
 def read_text(path: Path) -> str:
@@ -85,41 +93,80 @@ def read_text(path: Path) -> str:
         with open_read(path) as f:
             check_format(f, path, CHECKPOINT)
             raw = bytes(f["head"][()])
-            whole = zlib.crc32(raw) == int(f.attrs["head_checksum"])
+            intact = zlib.crc32(raw) == int(f.attrs["head_checksum"])
     except ValueError as error:
         if "of format" in str(error):
             raise
         raise Damaged(str(error).removeprefix(f"{path}: ")) from None
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise Damaged(f"it has no header ({error})") from None
-    if not whole:
+    if not intact:
         raise Damaged("the checksum of the header is wrong")
-    return raw.decode()
+    return raw.decode("utf-8", "replace")
 
 
 def parse(text: str) -> Head:
-    """Return the header of a text that `Head.text` made."""
-    tree = json.loads(text)
-    fields = {name: Field(**field) for name, field in tree.pop("fields").items()}
-    return Head(fields=fields, **tree)
+    """Return the header of a text that `Head.text` made; Damaged if any other program has made it."""
+    try:
+        tree = json.loads(text)
+        fields = {name: Field(**field) for name, field in tree.pop("fields").items()}
+        head = Head(fields=fields, **tree)
+        sound = _is_sound(head)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise Damaged("its header cannot be understood")
+    return head
+
+
+def _is_sound(head: Head) -> bool:
+    """Return whether a header has the types and sizes that its readers rely on."""
+    counts = all(_whole(n) for n in (head.k, head.size, head.total)) and head.size > 0
+    names = all(Path(name).name == name for name in head.files) and len(head.files) in (0, head.size)
+    meta = all(isinstance(k, str) and isinstance(v, str | int | float) for k, v in head.meta.items())
+    return counts and names and meta and all(_is_sound_field(f, head.size) for f in head.fields.values())
+
+
+def _is_sound_field(field: Field, size: int) -> bool:
+    lists = (field.starts, field.stops, field.checksums)
+    if field.layout not in Layout.__members__ or np.dtype(field.dtype).kind not in "biufc":
+        return False
+    if not all(len(each) == size and all(map(_whole, each)) for each in lists) or not all(map(_whole, field.shape)):
+        return False
+    return all(a <= b <= field.shape[0] for a, b in zip(field.starts, field.stops, strict=True))
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
 
 
 def refuse_other_job(head: Head, job: str, slabs: list[Slab], total: int, where: str) -> None:
     """Raise ValueError if the checkpoint is of another job; the message, one line, says what differs."""
-    ours, theirs = _settings(job), _settings(str(head.meta.get("job", "")))
-    for key in sorted(ours.keys() | theirs.keys()):
-        a, b = theirs.get(key, "absent"), ours.get(key, "absent")
-        if a != b:
-            raise ValueError(f"{where} is of another job: {key} is {a} there and {b} here")
+    found_difference = difference(job, str(head.meta.get("job", "")))
+    if found_difference:
+        raise ValueError(f"{where} is of another job: {found_difference}")
     if head.total != total:
         raise ValueError(f"{where} is of another job: {head.total} rows there and {total} here")
-    found = {name: _kind(Layout[f.layout], f.dtype, f.shape) for name, f in head.fields.items()}
-    wanted = {s.name: _kind(s.layout, s.rows.dtype.str, s.shape) for s in slabs}
-    for name in [*wanted, *found]:
-        a, b = found.get(name, "absent"), wanted.get(name, "absent")
+    there = {name: _kind(Layout[f.layout], f.dtype, f.shape) for name, f in head.fields.items()}
+    here = {s.name: _kind(s.layout, s.rows.dtype.str, s.shape) for s in slabs}
+    for name in [*here, *there]:
+        a, b = there.get(name, "absent"), here.get(name, "absent")
         if a != b:
-            hint = nearest(name, found) if a == "absent" else ""
+            hint = nearest(name, there) if a == "absent" else ""
             raise ValueError(f"{where} is of another job: state field {name} is {a} there and {b} here{hint}")
+
+
+def difference(ours: str, theirs: str) -> str:
+    """Return in words the first difference of two job texts that makes them other jobs; "" if there is none."""
+    here, there = _settings(ours), _settings(theirs)
+    if COORDINATES in here:  # algorithms of before this key worked in the columns of the file
+        there.setdefault(COORDINATES, repr("file"))
+    for key in sorted(here.keys() | there.keys()):
+        a, b = there.get(key, "absent"), here.get(key, "absent")
+        if a != b:
+            hint = "; resume with --coordinates " + a.strip("'") if key == COORDINATES else ""
+            return f"{key} is {a} there and {b} here{hint}"
+    return ""
 
 
 def _kind(layout: Layout, dtype: str, shape: list[int] | tuple[int, ...]) -> str:
@@ -139,7 +186,7 @@ def _settings(job: str) -> dict[str, str]:
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of nested tables by `table.key`."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+        values |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.files import PlainFile
 from mpiopt.core.state import Layout, layouts
 from mpiopt.data.shard import Shard
 
@@ -37,6 +38,11 @@ class Slab:
     def stop(self) -> int:
         """One past the last position."""
         return self.start + len(self.rows)
+
+    @property
+    def row_nbytes(self) -> int:
+        """Bytes of a row in the file."""
+        return _row_nbytes(self.rows)
 
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (first position within the slab, rows in the order of the file), a few MB at a time."""
@@ -71,8 +77,8 @@ def _slab(
         return Slab(name, layout, array, (shard.total, *array.shape[1:]), shard.start, inverse)
     if layout is Layout.PER_RANK:
         return Slab(name, layout, array[np.newaxis], (comm.size, *array.shape), comm.rank)
-    whole = array.reshape(1) if array.ndim == 0 else array
-    return Slab(name, layout, whole if comm.rank == 0 else whole[:0], whole.shape, 0)
+    rows = array.reshape(1) if array.ndim == 0 else array
+    return Slab(name, layout, rows if comm.rank == 0 else rows[:0], rows.shape, 0)
 
 
 def inverted(order: NDArray[np.int64]) -> NDArray[np.integer] | None:
@@ -88,18 +94,18 @@ def inverted(order: NDArray[np.int64]) -> NDArray[np.integer] | None:
 
 def cuts(rows: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Yield ranges of axis 0 that hold about PIECE_NBYTES each."""
-    row_nbytes = max(1, rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64)))
-    step = max(1, PIECE_NBYTES // row_nbytes)
+    step = max(1, PIECE_NBYTES // max(1, _row_nbytes(rows)))
     for a in range(0, len(rows), step):
         yield a, min(a + step, len(rows))
 
 
-def write(dataset: h5py.Dataset, slab: Slab, start: int) -> int:
-    """Write the slab at position `start` of the dataset; return the CRC-32 of its bytes."""
+def write(file: PlainFile, slab: Slab, start: int) -> int:
+    """Write the slab from byte `start` of a file on; return the CRC-32 of its bytes."""
     crc = 0
     for a, piece in slab.pieces():
-        dataset[start + a : start + a + len(piece)] = piece
-        crc = zlib.crc32(_bytes(piece), crc)
+        content = _bytes(piece)
+        file.write_at(start + a * slab.row_nbytes, content)
+        crc = zlib.crc32(content, crc)
     return crc
 
 
@@ -110,6 +116,10 @@ def checksum(dataset: h5py.Dataset, start: int, stop: int) -> int:
     for a, b in cuts(np.broadcast_to(np.empty((), dataset.dtype), shape)):
         crc = zlib.crc32(_bytes(dataset[start + a : start + b]), crc)
     return crc
+
+
+def _row_nbytes(rows: NDArray[Any]) -> int:
+    return rows.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
 
 
 def _bytes(piece: NDArray[Any]) -> memoryview:

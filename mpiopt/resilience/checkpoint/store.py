@@ -7,34 +7,34 @@ stay whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import broadcast_text, run_on_root
-from mpiopt.core.files import sync, try_size
+from mpiopt.comm.collective_io import allgather_json, broadcast_text, run_on_root
+from mpiopt.core.files import sync
 from mpiopt.core.hdf5 import open_read
 from mpiopt.core.state import Layout
 from mpiopt.data.shard import Shard
-from mpiopt.resilience.checkpoint.base import LoadedState, Meta
+from mpiopt.resilience.checkpoint.base import FIELDS, BlankState, LoadedState, Meta
 from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.resilience.checkpoint.header import Damaged, Head, parse, read_text, refuse_other_job
 from mpiopt.resilience.checkpoint.slabs import Slab, checksum, inverted, slabs
-from mpiopt.resilience.checkpoint.writers import SavePoint, write_parallel, write_sharded
+from mpiopt.resilience.checkpoint.writers import SavePoint, write_sharded, write_shared
 
 FORMS = ("auto", "parallel", "sharded")
 
 
 @dataclass(frozen=True)
 class LoadedCheckpoint(LoadedState):
-    """What a load returns besides the state that it has filled."""
+    """What `Checkpoints.load` returns."""
 
     same_ranks: bool  # whether per-rank fields were filled, too
     notes: tuple[str, ...] = ()  # one line for each newer checkpoint that was damaged and skipped
@@ -51,8 +51,8 @@ class Checkpoints:
         The ranks of the run.
     form : str
         "parallel": one file that all ranks share. "sharded": one file for each rank, and a manifest. "auto":
-        parallel if both the communicator and h5py use MPI and the run does not survive lost ranks (HDF5 does not
-        survive one with a file open); else sharded. Every form loads both.
+        parallel if the ranks are those of MPI and the run does not survive lost ranks; else sharded. Every form loads
+        both.
     warn : callable
         Called on every rank with one line for each damaged checkpoint that a load skips.
     hints : mapping of str to str, optional
@@ -68,7 +68,7 @@ class Checkpoints:
     Raises
     ------
     ValueError
-        If the form is unknown, or "parallel" without MPI.
+        If the form is unknown.
 
     Examples
     --------
@@ -84,8 +84,8 @@ class Checkpoints:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Checkpoints(folder, single())
     ...     store.save(7, Model(np.array([1.0, 2.0])), shard, {"job": ""})
-    ...     blank = Model(np.zeros(2))
-    ...     store.load(blank, shard, "").k, blank.w.tolist()
+    ...     loaded = store.load(lambda meta: Model(np.zeros(2)), shard, "")
+    ...     loaded.k, loaded.state.w.tolist()
     (7, [1.0, 2.0])
     """
 
@@ -99,10 +99,8 @@ class Checkpoints:
     ) -> None:
         if form not in FORMS:
             raise ValueError(f"unknown checkpoint form {form!r}; known: {', '.join(FORMS)}")
-        able = comm.raw is not None and bool(h5py.get_config().mpi) and not comm.tolerant
-        if form == "parallel" and not able:
-            raise ValueError("checkpoint form 'parallel' needs MPI and an h5py built with it; use 'sharded'")
-        self.form = "parallel" if able and form != "sharded" else "sharded"
+        several = comm.raw is not None and not comm.tolerant
+        self.form = form if form != "auto" else "parallel" if several else "sharded"
         self.folder = Path(folder)
         self.comm = comm
         self.first = self.since = 0
@@ -150,6 +148,19 @@ class Checkpoints:
 
         run_on_root(self.comm, release)
 
+    def abandon(self, why: str) -> None:
+        """Release the folder after an error that ends the run; local, since not all ranks may have failed alike."""
+        if self.comm.rank == 0:
+            with contextlib.suppress(OSError):  # taken over by another run, or on a full disk
+                self._files.lease.release(f"failed: {why}")
+
+    def settle(self) -> None:
+        """Finish what is pending; a failure is told only, for a run that ends with a result."""
+        try:
+            self.finish()
+        except OSError as fault:
+            self._warn(f"the last checkpoint is missing: {fault}")
+
     def finish(self) -> None:
         """Wait until the pending save, if any, is committed; OSError on all ranks if it failed."""
 
@@ -181,7 +192,7 @@ class Checkpoints:
         path, point = self._files.path(number), SavePoint(k, shard.total, meta)
         try:
             if self.form == "parallel":
-                write_parallel(path, point, mine, self.comm, self._hints)
+                write_shared(path, point, mine, self.comm, self._hints)
             else:
                 write_sharded(path, point, mine, self.comm)
             run_on_root(self.comm, lambda: self._files.commit(number))
@@ -202,26 +213,26 @@ class Checkpoints:
         numbers = [0]
 
         def begin() -> None:
-            numbers[0] = self._files.next_number()
-            sync(self.folder.parent)
+            self._files.claim()
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise OSError(f"cannot write in {self.folder}: needs {needed:,} bytes, {free:,} are free")
-            if self.form == "parallel":
-                try_size(Path(f"{self._files.path(numbers[0])}.partial"), needed)
+            numbers[0] = self._files.reserve()
+            sync(self.folder.parent)
 
         run_on_root(self.comm, begin)
         number = int(self.comm.broadcast(np.array(numbers, np.int64))[0])
         self.first = self.first or number
         return number
 
-    def load(self, blank_state: object, shard: Shard, job: str) -> LoadedCheckpoint | None:
-        """Fill the state, in place, from the newest checkpoint whose checksums are all right.
+    def load(self, blank: BlankState, shard: Shard, job: str) -> LoadedCheckpoint | None:
+        """Load the newest checkpoint whose checksums are all right.
 
         Parameters
         ----------
-        blank_state : object
-            A state of the right shapes and types, as `Algorithm.blank` makes it.
+        blank : callable
+            Returns a state of the right shapes and types, as `Algorithm.blank` makes it, for what was saved beside
+            the state; it tells which algorithm ran.
         shard : Shard
             This rank's rows.
         job : str
@@ -230,7 +241,7 @@ class Checkpoints:
         Returns
         -------
         LoadedCheckpoint or None
-            Round and meta; None if there is no checkpoint.
+            Round, meta and state; None if there is no checkpoint.
 
         Raises
         ------
@@ -244,21 +255,40 @@ class Checkpoints:
         notes: list[str] = []
         for number in numbers:
             try:
-                head = self._load(number, blank_state, shard, job)
+                head, state = self._load(number, blank, shard, job)
             except Damaged as damage:
                 self._files.damaged.add(number)
                 notes.append(f"checkpoint {self._files.path(number)} is damaged: {damage}")
                 continue
             for note in notes:
                 self._warn(f"{note}; going on from {self._files.path(number)} of round {head.k}")
-            return LoadedCheckpoint(head.k, head.meta, head.size == self.comm.size, tuple(notes))
+            return LoadedCheckpoint(head.k, head.meta, state, head.size == self.comm.size, tuple(notes))
         if notes:
             raise ValueError(f"{notes[0]}; no other checkpoint is whole; remove {self.folder} to start anew")
         return None
 
-    def _load(self, number: int, state: object, shard: Shard, job: str) -> Head:
+    def newest_round(self) -> int:
+        """Return the round before which the newest checkpoint was made, without its rows; -1 without one; collective.
+
+        A damaged header counts as no checkpoint, and the one before is looked at.
+        """
+        found = [-1]
+
+        def look() -> None:
+            for number in self._files.committed():
+                if number < self.since:
+                    return
+                with contextlib.suppress(Damaged, ValueError, OSError):
+                    found[0] = parse(read_text(self._files.path(number))).k
+                    return
+
+        run_on_root(self.comm, look)
+        return int(self.comm.broadcast(np.array(found, np.int64))[0])
+
+    def _load(self, number: int, blank: BlankState, shard: Shard, job: str) -> tuple[Head, object]:
         path = self._files.path(number)
         head = self._head(path)
+        state = blank(head.meta | {FIELDS: " ".join(head.fields)})
         targets = [_target(s, state) for s in self.slabs(state, shard)]
         refuse_other_job(head, job, targets, shard.total, f"checkpoint {path}")
         self._verify(path, head)
@@ -271,34 +301,45 @@ class Checkpoints:
         except (OSError, RuntimeError, ValueError) as failure:
             error = OSError(f"cannot read {path}: {failure}")
         self.comm.agree(error)
-        return head
+        return head, state
 
     def _head(self, path: Path) -> Head:
         """Return the header on all ranks, or raise Damaged or ValueError on all of them."""
-        found = {"text": "", "damage": ""}
+        told = {"text": "", "damage": ""}
 
         def read() -> None:
             try:
-                found["text"] = read_text(path)
-                missing = [n for n in parse(found["text"]).files if not path.with_name(n).is_file()]
-                found["damage"] = f"{missing[0]} is missing" if missing else ""
+                told["text"] = read_text(path)
+                missing = [n for n in parse(told["text"]).files if not path.with_name(n).is_file()]
+                told["damage"] = f"{missing[0]} is missing" if missing else ""
             except Damaged as damage:
-                found["damage"] = str(damage)
+                told["damage"] = str(damage)
 
         run_on_root(self.comm, read)
-        text, damage = json.loads(broadcast_text(self.comm, json.dumps(list(found.values()))))
+        text, damage = json.loads(broadcast_text(self.comm, json.dumps(list(told.values()))))
         if damage:
             raise Damaged(damage)
         return parse(text)
 
     def _verify(self, path: Path, head: Head) -> None:
-        """Check every slab once, each on one of the ranks; raise Damaged on all ranks if a checksum is wrong."""
-        found = self.comm.allgather(np.frombuffer(self._damage(path, head).encode(), np.uint8).copy())
-        damages = [d.tobytes().decode() for d in found if len(d)]
-        if damages:
-            raise Damaged(damages[0])
+        """Check every file and every slab once, each on one of the ranks; raise Damaged on all ranks if one is wrong.
 
-    def _damage(self, path: Path, head: Head) -> str:
+        The ranks' files are checked by their seals before HDF5 opens any of them.
+        """
+        for damage in (self._damaged_file, self._damaged_slab):
+            damages = allgather_json(self.comm, damage(path, head))
+            if any(damages):
+                raise Damaged(next(filter(None, damages)))
+
+    def _damaged_file(self, path: Path, head: Head) -> str:
+        try:
+            for name in head.files[self.comm.rank :: self.comm.size]:
+                open_read(path.with_name(name)).close()
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _damaged_slab(self, path: Path, head: Head) -> str:
         try:
             with open_read(path) as f:
                 for name, field in head.fields.items():

@@ -1,7 +1,9 @@
-"""The two forms of a checkpoint: one shared file through parallel HDF5, or one file for each rank and a manifest.
+"""The two forms of a checkpoint: one file that all ranks share, or one file for each rank and a manifest.
 
-A reader sees no difference: the manifest shows the shard files as one file through virtual datasets. Both writers
-leave `path`.partial for the caller to rename; until then no earlier file has been touched.
+HDF5 lays out a file in memory, and the ranks write with plain system calls (`mpiopt.core.hdf5_skeleton`): an error of
+one rank is an OSError on all of them, and nothing else. A reader sees no difference between the forms: the manifest
+shows the ranks' files as one through virtual datasets. Both writers leave `path`.partial, which the caller has made,
+whole and on the disk for the caller to rename; until then no earlier file has been touched.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.core.files import cause, sync
-from mpiopt.core.hdf5 import LIBVER, ErrorKeepingFile
+from mpiopt.comm.collective_io import run_on_root
+from mpiopt.core.files import PlainFile, cause
+from mpiopt.core.hdf5 import LIBVER, SEALED
+from mpiopt.core.hdf5_skeleton import Skeleton
+from mpiopt.core.seal import sealed
 from mpiopt.core.state import Layout
 from mpiopt.resilience.checkpoint.base import Meta
 from mpiopt.resilience.checkpoint.header import Field, Head, write_head
 from mpiopt.resilience.checkpoint.slabs import Slab, write
 
-FAILURES = (OSError, RuntimeError, ValueError)  # what h5py raises when a write fails
+FAILURES = (OSError, RuntimeError, ValueError)  # what h5py and the system raise when a write fails
 EXTENT = np.dtype([("start", np.int64), ("stop", np.int64), ("checksum", np.int64)])  # of one rank's slab
 
 
@@ -35,30 +40,41 @@ class SavePoint(NamedTuple):
     meta: Meta
 
 
-def write_parallel(
+def write_shared(
     path: Path, point: SavePoint, slabs: list[Slab], comm: Comm, hints: Mapping[str, str] | None = None
 ) -> None:
-    """Write `path`.partial, all ranks into one file; collective. `hints` are for MPI-IO."""
-    partial = f"{path}.partial"
-    f, error = _try(path, lambda: h5py.File(partial, "w", libver=LIBVER, **_shared(comm, hints or {})))
-    comm.agree(error)
-    # While the file is open no rank raises: after any failure, on any rank, all ranks close the file together.
-    datasets, error = _try(path, lambda: [f.create_dataset(f"state/{s.name}", s.shape, s.rows.dtype) for s in slabs])
-    if not _any(error, comm):
-        checksums, error = _try(path, lambda: [write(d, s, s.start) for d, s in zip(datasets, slabs, strict=True)])
-    if not _any(error, comm):
+    """Write `path`.partial, all ranks into one file; collective. `hints`: MPI-IO makes the file."""
+    partial = Path(f"{path}.partial")
+    if hints:  # a file that is there already keeps its stripes
+        run_on_root(comm, partial.unlink)
+        comm.create_file(str(partial), hints)  # type: ignore[attr-defined]
+    skeleton = Skeleton() if comm.rank == 0 else None
+    try:
+        offsets = np.zeros(len(slabs), np.int64)
+        if skeleton is not None:
+            offsets[:] = [skeleton.reserve(f"state/{s.name}", s.shape, s.rows.dtype) for s in slabs]
+        offsets = comm.broadcast(offsets)
+        checksums, error = _try(path, lambda: _write_slabs(partial, slabs, offsets.tolist()))
+        comm.agree(error)
         head = _gathered_head(point, slabs, checksums, [], comm)
-        _, error = _try(path, lambda: write_head(f, head, comm.rank))
-    _, late = _try(path, f.close)
-    if not (error or late):
-        _, late = _try(path, lambda: sync(Path(partial)))
-    comm.agree(error or late)
+        if skeleton is not None:
+            _, error = _try(path, lambda: _write_skeleton(partial, skeleton, head))
+        comm.agree(error)
+    finally:
+        if skeleton is not None:
+            skeleton.file.close()
 
 
-def _shared(comm: Comm, hints: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options with which h5py opens one file on all ranks."""
-    options: dict[str, Any] = {"driver": "mpio", "comm": comm.raw}
-    return options | {"info": comm.info(hints)} if hints else options  # type: ignore[attr-defined]
+def _write_slabs(partial: Path, slabs: list[Slab], offsets: list[int]) -> list[int]:
+    with PlainFile(partial, new=False) as file:
+        return [write(file, s, at + s.start * s.row_nbytes) for s, at in zip(slabs, offsets, strict=True)]
+
+
+def _write_skeleton(partial: Path, skeleton: Skeleton, head: Head) -> None:
+    write_head(skeleton.file, head)
+    with PlainFile(partial, new=False) as file:
+        for part in skeleton.close().all_parts:
+            file.write_at(part.start, part.content)
 
 
 def write_sharded(path: Path, point: SavePoint, slabs: list[Slab], comm: Comm) -> None:
@@ -68,10 +84,18 @@ def write_sharded(path: Path, point: SavePoint, slabs: list[Slab], comm: Comm) -
     checksums, error = _try(mine, lambda: write_shard(mine, slabs))
     comm.agree(error)
     head = _gathered_head(point, slabs, checksums, names, comm)
-    error = None
-    if comm.rank == 0:
-        _, error = _try(path, lambda: Path(f"{path}.partial").write_bytes(manifest(head)))
-    comm.agree(error)
+    with comm.agree_on_errors():
+        if comm.rank == 0:
+            write_manifest(path, head)
+
+
+def write_manifest(path: Path, head: Head) -> None:
+    """Write the manifest into `path`.partial, which is there already, and onto the disk."""
+    try:
+        with PlainFile(Path(f"{path}.partial"), new=False) as out:
+            out.write_at(0, manifest(head))
+    except FAILURES as failure:
+        raise OSError(f"cannot write {path}: {cause(failure)}") from None
 
 
 def shard_names(path: Path, size: int) -> list[str]:
@@ -81,12 +105,13 @@ def shard_names(path: Path, size: int) -> list[str]:
 
 def write_shard(path: Path, slabs: list[Slab]) -> list[int]:
     """Write one rank's file to the disk; return the CRC-32 of each slab."""
-    with ErrorKeepingFile(path) as out:
-        with h5py.File(out, "w", libver=LIBVER) as f:
-            datasets = [f.create_dataset(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
-            checksums = [write(d, s, 0) for d, s in zip(datasets, slabs, strict=True)]
-        out.check()
-    sync(path)
+    skeleton = Skeleton()
+    offsets = [skeleton.reserve(f"state/{s.name}", s.rows.shape, s.rows.dtype) for s in slabs]
+    layout = skeleton.close()
+    with PlainFile(path) as file:
+        checksums = [write(file, s, at) for s, at in zip(slabs, offsets, strict=True)]
+        for part in layout.all_parts:
+            file.write_at(part.start, part.content)
     return checksums
 
 
@@ -95,10 +120,6 @@ def _try(path: Path, work: Callable[[], Any]) -> tuple[Any, OSError | None]:
         return work(), None
     except FAILURES as failure:
         return None, OSError(f"cannot write {path}: {cause(failure)}")
-
-
-def _any(error: Exception | None, comm: Comm) -> bool:
-    return bool(comm.max(np.array([error is not None], np.int64))[0])
 
 
 def _gathered_head(point: SavePoint, slabs: list[Slab], checksums: list[int], files: list[str], comm: Comm) -> Head:
@@ -124,14 +145,15 @@ def make_head(point: SavePoint, slabs: list[Slab], extents: NDArray[np.void], fi
 
 
 def manifest(head: Head) -> bytes:
-    """Return the content of the file that shows the ranks' files as one."""
+    """Return the content of the file that shows the ranks' files as one, with its seal."""
     # Not HDF5's own memory image: HDF5 1.10 writes a wrong checksum of the superblock into it.
     image = io.BytesIO()
     with h5py.File(image, "w", libver=LIBVER) as f:
+        f.attrs[SEALED] = 1
         for name, field in head.fields.items():
             f.create_virtual_dataset(f"state/{name}", _virtual(f"state/{name}", field, head.files))
-        write_head(f, head, 0)
-    return image.getvalue()
+        write_head(f, head)
+    return sealed(image.getvalue())
 
 
 def _virtual(name: str, field: Field, files: list[str]) -> h5py.VirtualLayout:

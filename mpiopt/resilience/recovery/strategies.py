@@ -54,7 +54,7 @@ class Chain(Recovery):
         if store.live is None:
             raise RuntimeError("the run has no state yet that could be copied")
         began, exchanging = time.perf_counter(), channel.traffic.seconds_communicate
-        replica = pack_replica(store.live.state, store.live.place, store.live.attempt, snapshot.k)
+        replica = pack_replica(store.live.state, store.live.place, snapshot.attempt, snapshot.k)
         packing = time.perf_counter() - began
         snapshot.replicas.extend([replica, channel.shift(replica)])
         store.keep(snapshot)
@@ -70,8 +70,8 @@ class Chain(Recovery):
         copy_seconds, round_seconds = channel.comm.max(np.array([took, (began - last) / rounds])).tolist()
         if self.every:
             return self.every
-        wanted = math.ceil(copy_seconds / (COPY_SHARE * round_seconds)) if round_seconds > 0 else 1
-        return max(1, min(2 * rounds, wanted))
+        enough = math.ceil(copy_seconds / (COPY_SHARE * round_seconds)) if round_seconds > 0 else 1
+        return max(1, min(2 * rounds, enough))
 
     def choose(self, inventories: Sequence[Inventory]) -> RestorePlan | None:
         """Roll back to the newest copies of all ranks; if neighbours were lost, go on with what is left."""

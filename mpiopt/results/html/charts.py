@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+AUTO = "auto"  # a dash that follows from the series
 MOST_POINTS = 1500  # of a curve: a screen shows no more
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line, or points if `mode` is "markers"; `series` is the index of its colour, -1 for grey."""
+    """A line, or points if `mode` is "markers"; `series` is the index of its colour, -1 for grey.
+
+    With the dash AUTO the series decides dash and marker as well as the colour: lines are told apart without colours.
+    """
 
     name: str
     x: list[float | None]
@@ -28,12 +32,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bars:
-    """One segment of every bar; `labels` are the names of the bars."""
+    """One segment of every bar; `labels` are the names of the bars. With `low` and `high`, each has an interval."""
 
     name: str
     labels: list[str]
     values: list[float | None]
     series: int = 0
+    low: list[float | None] = field(default_factory=list)
+    high: list[float | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,25 @@ class Chart:
     yaxis: str = "log"
     small: str = ""  # "small": one of many
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to see: no points, or all at the same place on the horizontal axis."""
+        bars = any(isinstance(part, Bars) for part in self.parts)
+        places = {x for part in self.parts if isinstance(part, Curve) and part.series >= 0 for x in part.x}
+        return not bars and len(places) < 2
+
     def plain(self) -> dict[str, Any]:
         """Return the chart as plain values."""
         return asdict(self)
 
 
-def curve(name: str, x: ArrayLike, y: ArrayLike, series: int = 0) -> Curve:
+def curve(name: str, x: ArrayLike, y: ArrayLike, series: int = 0, dash: str = "solid") -> Curve:
     """Return a curve without points that are not finite, and with at most MOST_POINTS points."""
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     kept = np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))
     if len(kept) > MOST_POINTS:
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, MOST_POINTS).round().astype(int))]
-    return Curve(name, short(xs[kept].tolist()), short(ys[kept].tolist()), series)
+    return Curve(name, short(xs[kept].tolist()), short(ys[kept].tolist()), series, dash=dash)
 
 
 def short(values: Sequence[float]) -> list[float | None]:

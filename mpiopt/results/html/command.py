@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
-from mpiopt.core.files import write_whole
+from mpiopt.core.files import mark_output, refuse_existing, write_whole
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.compare import MEASURES
+from mpiopt.results.run_record import show_sound, with_history
 
-USAGE = "report RUN.h5 … [--out report.html] [--figure FILE.pdf] [--rank-by seconds|bytes|rounds|epochs]"
+PAGE = "report.html"
+USAGE = (
+    "report RUN.h5 … [--out report.html] [--figure FILE.pdf] [--rank-by seconds|bytes|rounds|epochs] "
+    "[--summary FILE.csv] [--overwrite]"
+)
 
 
 def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Write the page, and a figure with --figure; return the exit code."""
-    paths, settings = parse(words, {"out": True, "figure": True, "rank-by": True})
+    paths, settings = parse(
+        words, {"out": True, "figure": True, "rank-by": True, "summary": True, "overwrite": False}
+    )
     chosen = dict(settings)
     if not paths:
         raise ValueError(f"report needs runs: mpiopt {USAGE}")
@@ -25,14 +31,14 @@ def report(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     by = chosen.get("rank-by", "seconds")
     if by not in fields:
         raise ValueError(f"--rank-by must be one of {', '.join(fields)}, not {by!r}")
-    with comm.agree_on_errors():
-        written = write(paths, chosen, fields[by]) if comm.rank == 0 else []
-    print_on_root(comm, f"written: {', '.join(written)}")
+    show_sound(comm, paths, with_history, lambda sound: f"written: {', '.join(write(sound, chosen, fields[by]))}")
     return 0
 
 
 def write(paths: Sequence[str], chosen: dict[str, str], rank_by: str) -> list[str]:
     """Write the files and return their names; with --figure and without --out there is no page."""
+    for out in [chosen[key] for key in ("figure", "out") if key in chosen] or [PAGE]:
+        refuse_existing(out, "overwrite" in chosen, "report")
     done = []
     if "figure" in chosen:
         from mpiopt.results.html.report import AXES
@@ -43,7 +49,9 @@ def write(paths: Sequence[str], chosen: dict[str, str], rank_by: str) -> list[st
     if "out" in chosen or not done:
         from mpiopt.results.html.report import page
 
-        out = chosen.get("out", "report.html")
-        write_whole(Path(out), page(paths, rank_by).text().encode())
+        out = chosen.get("out", PAGE)
+        write_whole(Path(out), page(paths, rank_by, chosen.get("summary", "")).text().encode())
         done.append(out)
+    for name in done:
+        mark_output(Path(name), "report")
     return done

@@ -12,7 +12,18 @@ from mpiopt.results.run_record import RunRecord
 
 # Keys of a job that do not make another setting: the seed, and what the run writes and prints.
 IGNORED = frozenset(
-    ("seed", "out", "log", "resume", "checkpoint_every", "checkpoint_form", "io_hints", "quiet", "data_checksum")
+    (
+        "seed",
+        "out",
+        "log",
+        "resume",
+        "checkpoint_every",
+        "checkpoint_form",
+        "io_hints",
+        "quiet",
+        "verify",
+        "data_checksum",
+    )
 )
 
 
@@ -23,6 +34,11 @@ class RunGroup:
     name: str
     records: list[RunRecord]
     names: list[str]  # of the runs
+
+    @property
+    def problem(self) -> tuple[str, ...]:
+        """What the runs minimise; the seed, which may decide the rows that are held out, left out."""
+        return self.records[0].problem[:-1]
 
     def costs(self, measure: str, level: float) -> list[float]:
         """Return the costs of the runs that reached this certificate."""
@@ -88,8 +104,8 @@ def deepest(groups: Sequence[RunGroup]) -> float:
     """
     tol = max(record.tol for group in groups for record in group.records)
     every = [level for level in {*LEVELS, tol} if level >= tol > 0.0 or (tol == 0.0 and level > 0.0)]
-    whole = [level for level in every if any(len(g.costs("round", level)) == len(g.records) for g in groups)]
-    return min(whole, default=LEVELS[0])
+    complete = [level for level in every if any(len(g.costs("round", level)) == len(g.records) for g in groups)]
+    return min(complete, default=LEVELS[0])
 
 
 def ranked(groups: Sequence[RunGroup], measure: str, level: float) -> list[RunGroup]:

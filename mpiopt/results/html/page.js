@@ -7,6 +7,11 @@
     dark: ["#4ea8e0", "#ff8f45", "#2fcf9f", "#e59cc6", "#f0bb3f", "#8fd3ff", "#c8c8c8", "#c39bff"],
   };
   const DASHES = ["solid", "dash", "dot", "dashdot"];
+  // With the dash "auto", lines of neighbouring series differ in dash and marker, too: they are told apart without colours.
+  const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "x", "cross"];
+  const SHAPES = { circle: "M14 1.5a2.5 2.5 0 1 0 .01 0Z", square: "M11.5 1.5h5v5h-5Z", "triangle-up": "M14 1l3 5.5h-6Z",
+    diamond: "M14 .5L17.5 4 14 7.5 10.5 4Z", "triangle-down": "M14 7l3-5.5h-6Z", x: "M11.5 2.5l1-1L14 3l1.5-1.5 1 1L15 4l1.5 1.5-1 1L14 5l-1.5 1.5-1-1L13 4Z",
+    cross: "M13.2 1h1.6v2.2H17v1.6h-2.2V7h-1.6V4.8H11V3.2h2.2Z" };
   const STROKES = { solid: "", dash: "6 3", dot: "2 3", dashdot: "6 3 2 3" };
   const charts = JSON.parse(document.getElementById("values").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -16,20 +21,27 @@
   const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const palette = () => PALETTES[dark.matches ? "dark" : "light"];
   const color = series => (series < 0 ? style("--line") : palette()[series % palette().length]);
-  const dashOf = part => (part.dash === "solid" && part.series >= 0
-    ? DASHES[Math.floor(part.series / palette().length) % DASHES.length] : part.dash);
+  const symbolOf = series => SYMBOLS[Math.max(series, 0) % SYMBOLS.length];
+  const dashOf = part => {
+    if (part.series < 0) return part.dash === "auto" ? "solid" : part.dash;
+    if (part.dash === "auto") return DASHES[part.series % DASHES.length];
+    return part.dash === "solid" ? DASHES[Math.floor(part.series / palette().length) % DASHES.length] : part.dash;
+  };
 
   const trace = part => {
     const shown = { name: part.name, visible: hidden.has(part.name) ? "legendonly" : true };
     if (part.labels) {
-      return { ...shown, type: "bar", orientation: "h", y: part.labels, x: part.values, marker: { color: color(part.series) },
-        hovertemplate: "%{y}: %{x:.4g} s<extra>%{fullData.name}</extra>" };
+      const interval = part.low.length ? { error_x: { type: "data", symmetric: false, color: style("--ink"), thickness: 1.5,
+        array: part.high.map((high, i) => high - part.values[i]), arrayminus: part.low.map((low, i) => part.values[i] - low) } } : {};
+      return { ...shown, ...interval, type: "bar", orientation: "h", y: part.labels, x: part.values, marker: { color: color(part.series) },
+        hovertemplate: "%{y}: %{x:.4g}<extra>%{fullData.name}</extra>" };
     }
-    const few = part.x.length <= 40 && part.series >= 0;
+    const auto = part.dash === "auto" && part.series >= 0;
+    const few = auto || (part.x.length <= 40 && part.series >= 0);
     const drawn = { ...shown, type: "scatter", x: part.x, y: part.y, mode: part.mode === "lines" && few ? "lines+markers" : part.mode,
       line: { color: color(part.series), width: part.series < 0 ? 1 : 2, dash: dashOf(part) },
-      marker: { color: part.mode === "markers" ? style("--bad") : color(part.series), size: part.mode === "markers" ? 10 : 4,
-        symbol: part.mode === "markers" ? "x" : "circle" } };
+      marker: { color: part.mode === "markers" ? style("--bad") : color(part.series), size: part.mode === "markers" ? 10 : auto ? 6 : 4,
+        symbol: part.mode === "markers" ? "x" : auto ? symbolOf(part.series) : "circle", maxdisplayed: auto ? 12 : 0 } };
     if (part.series < 0) drawn.hoverinfo = "skip";
     if (part.texts.length) Object.assign(drawn, { text: part.texts, hovertemplate: "%{text}<extra></extra>" });
     else drawn.hovertemplate = "%{x:.4g}, %{y:.4g}<extra>%{fullData.name}</extra>";
@@ -54,7 +66,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: style("--ink"), size: 12 },
       margin: { l: 10, r: 12, t: bars ? 44 : 8, b: 10 }, barmode: "stack", hovermode: "closest",
       hoverlabel: { bgcolor: style("--panel"), font: { color: style("--ink") }, bordercolor: style("--line") },
-      showlegend: bars, legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
+      showlegend: bars && chart.parts.length > 1, legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
       xaxis: axis(chart.x, chart.xaxis !== "either" ? chart.xaxis : logx && logx.checked ? "log" : "linear"),
       yaxis: bars ? { ...axis(chart.y, "category"), autorange: "reversed", nticks: undefined } : axis(chart.y, chart.yaxis, chart.yaxis === "log" && decades(chart.parts.flatMap(part => part.y)) < 2),
     };
@@ -64,9 +76,14 @@
     { responsive: true, displaylogo: false, displayModeBar: chart.small ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })));
 
   const legends = () => document.querySelectorAll(".legend button").forEach(button => {
-    const part = { series: Number(button.dataset.series), dash: "solid" };
+    const part = { series: Number(button.dataset.series), dash: button.dataset.dash || "solid" };
     button.querySelector("line").setAttribute("stroke", color(part.series));
     button.querySelector("line").setAttribute("stroke-dasharray", STROKES[dashOf(part)]);
+    const mark = button.querySelector("path");
+    if (mark) {
+      mark.setAttribute("d", SHAPES[symbolOf(part.series)]);
+      mark.setAttribute("fill", color(part.series));
+    }
   });
 
   const toggle = button => {

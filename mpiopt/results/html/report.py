@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from mpiopt.core.history import duration
+from mpiopt.core.durations import duration
+from mpiopt.results import plot
 from mpiopt.results.compare import MEASURES, warnings
 from mpiopt.results.html import tables, times
-from mpiopt.results.html.charts import Chart, Curve, curve, short
+from mpiopt.results.html.charts import AUTO, Chart, Curve, curve, short
 from mpiopt.results.html.document import Page
 from mpiopt.results.html.groups import RunGroup, deepest, grouped, ranked
 from mpiopt.results.html.html import Cell, Markup, escape, folded, pairs, paragraph, section, tag, text
-from mpiopt.results.plot import XLABELS, gaps, positive
+from mpiopt.results.html.model import about_models, read_intervals
+from mpiopt.results.plot import positive
 from mpiopt.results.run_record import RunRecord, names, with_history
 
 AXES = ("round", "epoch", "seconds", "bytes_sent")
@@ -22,8 +25,11 @@ MOST_SMALL = 24  # small charts, one for each setting
 FEW = 8  # lines of a list or legend that is not folded
 
 
-def page(paths: Sequence[str | Path], rank_by: str = "seconds") -> Page:
-    """Return the page; `rank_by` is the column of the history by which settings are ranked.
+def page(paths: Sequence[str | Path], rank_by: str = "seconds", summary: str = "") -> Page:
+    """Return the page.
+
+    `rank_by` is the column of the history by which settings are ranked; `summary` is a table of `mpiopt summary`
+    for one run, whose intervals the page shows.
 
     Raises
     ------
@@ -31,17 +37,20 @@ def page(paths: Sequence[str | Path], rank_by: str = "seconds") -> Page:
         One line: a file is not a run, or has no evaluation.
     """
     records, shown = [with_history(path) for path in paths], names(paths)
+    if summary and len(paths) > 1:
+        raise ValueError("--summary has the intervals of one run; report one run with it")
+    intervals = read_intervals(summary) if summary else {}
     groups = grouped(records, shown)
     made = Page(shown[0] if len(shown) == 1 else f"{len(shown)} runs, {len(groups)} settings")
     made.add(*(paragraph(note, css="failed") for note in warnings(records)))
     made.add(lead(records, shown), tables.summary(records, shown))
-    if len(groups) > 1:
-        made.add(winners(groups, rank_by))
+    made.add(*winners(groups, rank_by))
     different = tables.differences(records, shown)
     if different:
         made.add(section("What differs between the runs", different))
     made.add(section("What it cost", tables.milestones(records, shown)))
     made.add(section("Convergence", legend(groups), convergence(made, groups)))
+    made.add(*about_models(made, records, shown, intervals))
     if len(groups) > 2 or (len(groups) > 1 and len(records) > len(groups)):
         made.add(small_multiples(made, groups, rank_by))
     made.add(*details(made, records, shown, groups))
@@ -61,15 +70,27 @@ def lead(records: Sequence[RunRecord], shown: Sequence[str]) -> Markup:
     return paragraph(f"{len(records)} runs: {counted}.")
 
 
-def winners(groups: Sequence[RunGroup], measure: str) -> Markup:
-    """Return the ranking of the settings."""
-    level = deepest(groups)
-    order = ranked(groups, measure, level)
-    by = MEASURES[measure]
-    note = (
-        f"Ranked by the median {by} to a certificate of {level:g}; in brackets the range over seeds; bold: the best."
-    )
-    return section("Which setting won", paragraph(note, css="note"), tables.ranking(order, level))
+def winners(groups: Sequence[RunGroup], measure: str) -> list[Markup]:
+    """Return the ranking of the settings of each objective: costs to a certificate of another one say nothing."""
+    by_problem: dict[tuple[str, ...], list[RunGroup]] = {}
+    for group in groups:
+        by_problem.setdefault(group.problem, []).append(group)
+    sections = []
+    for number, mine in enumerate((mine for mine in by_problem.values() if len(mine) > 1), 1):
+        level, by = deepest(mine), MEASURES[measure]
+        note = f"Ranked by the median {by} to a certificate of {level:g}; in brackets the range over seeds."
+        which = f" for {objective_in_words(mine[0])}" if len(by_problem) > 1 else ""
+        identity = "ranking" if number == 1 else f"ranking-{number}"
+        rows = tables.ranking(ranked(mine, measure, level), level, identity)
+        sections.append(section(f"Which setting won{which}", paragraph(note, css="note"), rows))
+    return sections
+
+
+def objective_in_words(group: RunGroup) -> str:
+    """Return what a group minimised, in a few words."""
+    provenance = group.records[0].provenance
+    parts = [str(provenance.get(key, "")) for key in ("data", "loss", "penalty")]
+    return ", ".join(part for part in parts if part)
 
 
 def legend(groups: Sequence[RunGroup]) -> Markup:
@@ -83,8 +104,9 @@ def legend(groups: Sequence[RunGroup]) -> Markup:
 
 def entry(name: str, series: int) -> str:
     """Return one name of a legend."""
-    line = '<svg viewBox="0 0 28 8"><line x1="0" y1="4" x2="28" y2="4" stroke-width="3"/></svg>'
-    attributes = f'type="button" aria-pressed="true" data-series="{series}" data-name="{escape(name)}"'
+    line = '<svg viewBox="0 0 28 8"><line x1="0" y1="4" x2="28" y2="4" stroke-width="2"/><path/></svg>'
+    attributes = f'type="button" aria-pressed="true" data-series="{series}" data-dash="{AUTO}"'
+    attributes += f' data-name="{escape(name)}"'
     return f"<li><button {attributes}>{line}{escape(name)}</button></li>"
 
 
@@ -92,18 +114,11 @@ def convergence(made: Page, groups: Sequence[RunGroup]) -> Markup:
     """Return charts of certificate and objective over rounds, epochs, seconds and bytes."""
     records = [r for g in groups for r in g.records]
     series = [(g.name, i) for i, g in enumerate(groups) for _ in g.records]
-    above = gaps(records)
-    charts = []
-    for x in AXES:
-        label = XLABELS[x]
-        certificates = [
-            curve(n, r.history[x], positive(r.history["certificate"]), i)
-            for (n, i), r in zip(series, records, strict=True)
-        ]
-        objectives = [curve(n, r.history[x], gap, i) for (n, i), r, gap in zip(series, records, above, strict=True)]
-        marked = [m for m in map(event_points, records) if m] if x == "seconds" else []
-        charts.append(Chart(f"certificate over {label}", label, records[0].kind, [*certificates, *marked], "either"))
-        charts.append(Chart(f"objective over {label}", label, "(F − best) / |best|", objectives, "either"))
+    charts = plot.convergence(records, series, AXES)
+    over_seconds = charts[2 * AXES.index("seconds")]
+    marked = [*over_seconds.parts, *filter(None, map(event_points, records))]
+    charts[2 * AXES.index("seconds")] = replace(over_seconds, parts=marked)
+    charts = [chart for chart in charts if not chart.empty]
     switch = Markup('<label class="note"><input type="checkbox" id="logx"> logarithmic horizontal axes</label>')
     return Markup(switch + made.grid(charts))
 
@@ -129,7 +144,7 @@ def small_multiples(made: Page, groups: Sequence[RunGroup], measure: str) -> Mar
     charts = []
     for group in ranked(groups, measure, level)[:MOST_SMALL]:
         mine = [
-            curve(group.name, r.history["epoch"], positive(r.history["certificate"]), place[group.name])
+            curve(group.name, r.history["epoch"], positive(r.history["certificate"]), place[group.name], AUTO)
             for r in group.records
         ]
         charts.append(Chart(group.name, "epochs", "certificate", [*behind, *mine], small="small"))
@@ -139,29 +154,31 @@ def small_multiples(made: Page, groups: Sequence[RunGroup], measure: str) -> Mar
 
 def details(made: Page, records: Sequence[RunRecord], shown: Sequence[str], groups: Sequence[RunGroup]) -> list[Cell]:
     """Return time, step sizes, events, test metrics, jobs and provenance."""
-    found: list[Cell] = []
+    sections: list[Cell] = []
     bars = times.chart(records, shown)
     if bars:
         sentences = [
             f"{n}: {times.stragglers(r.time)}." for r, n in zip(records, shown, strict=True) if r.time is not None
         ]
         lines = tag("ul", *(tag("li", line) for line in sentences))
-        found.append(section("Where the time went", lines if len(sentences) <= FEW else folded("rank by rank", lines),
-                             tall(made.chart(bars), len(bars.parts[0].labels))))  # type: ignore[union-attr]  # fmt: skip
+        picture = tall(made.chart(bars), len(bars.parts[0].labels))  # type: ignore[union-attr]
+        told = lines if len(sentences) <= FEW else folded("rank by rank", lines)
+        sections.append(section("Where the time went", told, picture))
     steps = [
-        curve(g.name, r.history["seconds"], positive(r.history["step_size"]), i)
+        curve(g.name, r.history["seconds"], positive(r.history["step_size"]), i, AUTO)
         for i, g in enumerate(groups)
         for r in g.records
     ]
-    if any(part.x for part in steps):
-        found.append(section("Step size", made.chart(Chart("step size over seconds", "seconds", "step size", steps))))
+    of_steps = Chart("step size over seconds", "seconds", "step size", steps)
+    if not of_steps.empty:
+        sections.append(section("Step size", made.chart(of_steps)))
     for title, part in {
-        "Failures, restarts and recoveries": tables.events(records, shown),
+        "Algorithms, failures and recoveries": tables.events(records, shown),
         "Test rows": tables.test_metrics(records, shown),
     }.items():
         if part:
-            found.append(section(title, part))
-    return [*found, section("Jobs and provenance", *(origin(r, n) for r, n in zip(records, shown, strict=True)))]
+            sections.append(section(title, part))
+    return [*sections, section("Jobs and provenance", *(origin(r, n) for r, n in zip(records, shown, strict=True)))]
 
 
 def tall(figure: Markup, bars: int) -> Markup:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from statistics import median
 
 from mpiopt.results.compare import MEASURES, costs, levels, ratio, written
+from mpiopt.results.ending import ending_of
 from mpiopt.results.html.groups import RunGroup, differing, settings
 from mpiopt.results.html.html import Cell, Markup, Number, paragraph, table, tag
 from mpiopt.results.rate import METHOD, Rate, rate
 from mpiopt.results.run_record import RunRecord
 
-STATUS = {0: "certified", 3: "budget spent"}
 NONE = "–"
 
 
@@ -19,7 +19,7 @@ def status(record: RunRecord) -> str:
     """Return how a run ended, in words."""
     if not record.finished:
         return "not finished"
-    return STATUS.get(int(record.provenance.get("exit_status", 0)), "stopped")
+    return ending_of(record.provenance).state
 
 
 def summary(records: Sequence[RunRecord], names: Sequence[str]) -> Markup:
@@ -73,7 +73,7 @@ def milestones(records: Sequence[RunRecord], names: Sequence[str]) -> Markup:
     return Markup("".join(parts))
 
 
-def ranking(groups: Sequence[RunGroup], level: float) -> Markup:
+def ranking(groups: Sequence[RunGroup], level: float, identity: str = "ranking") -> Markup:
     """Return a table of the groups: the median of each cost, and its range over the seeds."""
     best = {m: min((median(c) for g in groups if (c := g.costs(m, level))), default=0.0) for m in MEASURES}
     rows: list[list[Cell]] = []
@@ -84,7 +84,7 @@ def ranking(groups: Sequence[RunGroup], level: float) -> Markup:
             cells.append(spread(m, spent, best[m]) if spent else NONE)
         reached = f"{len(group.costs('round', level))} of {len(group.records)}"
         rows.append([str(place), group.name, reached, *cells])
-    return table(["", "setting", "runs that reached it", *MEASURES.values()], rows, identity="ranking")
+    return table(["", "setting", "runs that reached it", *MEASURES.values()], rows, identity=identity)
 
 
 def spread(measure: str, spent: Sequence[float], best: float) -> Cell:

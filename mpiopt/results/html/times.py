@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.results.html.charts import Bars, Chart, short
 from mpiopt.results.run_record import RunRecord, Table
 
 MOST_RUNS = 6  # runs whose ranks have a bar each; with more runs, each run has one bar, the mean over its ranks
 SLOW = 1.25  # a rank is called slow if its work takes this many times that of the median rank
-PHASES = ("load", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint", "other")
+PHASES = ("load", "compile", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint", "other")
 
 
 def chart(records: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
@@ -22,17 +23,24 @@ def chart(records: Sequence[RunRecord], names: Sequence[str]) -> Chart | None:
         if record.time is not None and len(records) <= MOST_RUNS:
             lead = f"{name}, " if len(records) > 1 else ""
             labels += [f"{lead}rank {k}" for k in range(len(record.time))]
-            rows += [[float(row[p]) for p in PHASES] for row in record.time]
+            rows += np.stack([_phase(record.time, p) for p in PHASES], axis=1).tolist()
         elif record.time is not None:
             labels.append(name)
-            rows.append([float(record.time[p].mean()) for p in PHASES])
+            rows.append([float(_phase(record.time, p).mean()) for p in PHASES])
     if not rows:
         return None
     columns = np.array(rows).T
     parts = [
-        Bars(p, labels, short(c.tolist()), i) for i, (p, c) in enumerate(zip(PHASES, columns, strict=True)) if c.any()
+        Bars(p, labels, short(c.tolist()), i if p != "other" else -1)
+        for i, (p, c) in enumerate(zip(PHASES, columns, strict=True))
+        if c.any()
     ]
     return Chart("seconds of each rank since the last start", "seconds", "", parts)
+
+
+def _phase(time: Table, name: str) -> NDArray[np.float64]:
+    """Return the seconds of each rank in a phase; 0 for one that earlier versions did not count."""
+    return np.asarray(time[name] if name in (time.dtype.names or ()) else np.zeros(len(time)))
 
 
 def stragglers(time: Table) -> str:

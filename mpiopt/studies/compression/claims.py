@@ -68,20 +68,20 @@ def words(c: CompressionOutcome) -> str:
     return f"{c.panel.name}, {c.name}: {c.figures}"
 
 
-def judge(found: Sequence[CompressionOutcome]) -> list[Fact]:
+def judge(outcomes: Sequence[CompressionOutcome]) -> list[Fact]:
     """Judge all facts."""
-    ordered = list(orderings(found))
+    ordered = list(orderings(outcomes))
     sources = {
         "predicted": "orderings outside the tolerances are as predicted",
         "authors": "the authors' orderings that are predicted at this number of steps hold",
         "claimed": "participation and quantisation do better than sparsification, sketch and rand-k",
     }
-    theirs = [c for c in found if c.authors_agree is not None]
+    theirs = [c for c in outcomes if c.authors_agree is not None]
     facts = [
         Fact(
             "a",
             "the excess risk is the predicted one, within 3 standard deviations",
-            [Comparison(c.agrees, words(c)) for c in found],
+            [Comparison(c.agrees, words(c)) for c in outcomes],
         ),
         Fact("b", "the excess risk is the authors'", [Comparison(bool(c.authors_agree), words(c)) for c in theirs]),
     ]

@@ -236,7 +236,8 @@ def read(panel: Panel, folder: str) -> RealClients:
     path = Path(folder) / panel.data
     if not path.is_file():
         raise OSError(f"{path}: no such file")
-    shard = prepare(str(path), "real", DataOptions(scale="standard", shards="contiguous"), 0, single()).shard
+    options = DataOptions(scale="standard", shards="contiguous", coordinates="file")
+    shard = prepare(str(path), "real", options, 0, single()).shard
     x, y = dense_block(shard.rows, slice(0, len(shard)), shard.features), shard.label
     x = np.ascontiguousarray(x[:, x.std(axis=0) > 0.0])
     order = np.argsort(y, kind="stable") if panel.order == "sorted-by-label" else shuffled(len(y))

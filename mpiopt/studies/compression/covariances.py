@@ -46,21 +46,21 @@ def measure(draws: int) -> list[Covariance]:
 def one(compressor: Compressor, x: np.ndarray, h: np.ndarray) -> Covariance:
     """Compress the rows of x, shape (n, d), of covariance h."""
     sent = np.array([compressor.decode(compressor.encode(v, k), len(v)) for k, v in enumerate(x)])
-    found, formula = sent.T @ sent / len(x), compressor.second_moment(h)
+    second, formula = sent.T @ sent / len(x), compressor.second_moment(h)
     variance = float(((sent - x) ** 2).sum() / (x**2).sum())
     error = expected = float("nan")
     if formula is not None:
-        error = float(np.linalg.norm(found - formula) / np.linalg.norm(formula))
-        fourth = float(((sent**2).sum(axis=1) ** 2).mean()) - float((found**2).sum())
+        error = float(np.linalg.norm(second - formula) / np.linalg.norm(formula))
+        fourth = float(((sent**2).sum(axis=1) ** 2).mean()) - float((second**2).sum())
         expected = float(np.sqrt(fourth / len(x)) / np.linalg.norm(formula))
     return Covariance(str(spec_of(compressor)), error, expected, variance, compressor.variance(x.shape[1]))
 
 
-def table(found: list[Covariance], draws: int) -> str:
+def table(measured: list[Covariance], draws: int) -> str:
     """Return a line for each compressor."""
     head = ["compressor", "error of E[C Cᵀ]", "std err", "", "E‖C(x) − x‖²/E‖x‖²", "ω"]
     lines = [
         [c.name, f"{c.error:.3f}", f"{c.expected:.3f}", c.verdict, f"{c.variance:.3f}", f"{c.omega:.3f}"]
-        for c in found
+        for c in measured
     ]
     return f"Covariances, d = {FEATURES}, {draws} draws:\n\n{aligned([head, *lines])}"

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.kernels import compressors
+from mpiopt.kernels import averaged_sgd, compressors
 
 Matrix = NDArray[np.float64]
 KERNEL_NUMBERS = {
     "none": compressors.NONE,
     "quantised": compressors.QUANTISED,
     "sparsified": compressors.SPARSIFIED,
-    "sketch": compressors.SKETCH,
+    "sketch": averaged_sgd.SKETCH,
     "rand-k": compressors.RAND_K,
     "participation": compressors.PARTICIPATION,
 }

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.kernels.averaged_sgd import second_moments
+from mpiopt.kernels.averaged_sgd import MomentRecursion, second_moments
 from mpiopt.studies.compression.clients import Clients
 from mpiopt.studies.compression.methods import Matrix, Method, Moments
 
@@ -39,13 +39,13 @@ class Prediction:
 def additive(clients: Clients, method: Method, memory: str, seed: int) -> Matrix:
     """Return c_i/N², shape (N, d, d); c_i is the covariance of what client i sends at w*, and C_ania = Σ_i c_i/N²."""
     g, plain = clients.gradients(), clients.covariances()
-    found: list[Matrix] = []
+    shares: list[Matrix] = []
     for i in range(len(g)):
         if memory == "difference":
-            found.append(with_memory(method, plain[i], seed))
+            shares.append(with_memory(method, plain[i], seed))
         else:
-            found.append(method.moment(clients.moments(i, seed)) - np.outer(g[i], g[i]))
-    return np.asarray(np.stack(found) / len(g) ** 2)
+            shares.append(method.moment(clients.moments(i, seed)) - np.outer(g[i], g[i]))
+    return np.asarray(np.stack(shares) / len(g) ** 2)
 
 
 def with_memory(method: Method, plain: Matrix, seed: int) -> Matrix:
@@ -120,9 +120,9 @@ def propagate(curve: Vector, c: Vector, more: Matrix, away: Vector, gamma: float
     """Return E A², A the sum of the distances, for each mark and direction."""
     state, now = np.zeros((3, len(curve))), np.zeros(len(curve))
     state[0] = away**2
-    squares = []
+    recursion, squares = MomentRecursion(gamma, curve, c, more), []
     for begin, end in itertools.pairwise([0, *marks]):
-        second_moments(begin, end, gamma, curve, c, more, state, now)
+        second_moments(begin, end, recursion, state, now)
         squares.append(state[2].copy())
     return np.array(squares)
 

@@ -11,7 +11,6 @@ from mpiopt.studies.compression import covariances
 from mpiopt.studies.compression.claims import judge, orderings, unpredicted
 from mpiopt.studies.compression.job import COLUMNS, CompressionStudy, Panel
 from mpiopt.studies.compression.outcome import ERRORS, NEGLECTED, CompressionOutcome
-from mpiopt.studies.drawing import panels
 from mpiopt.studies.job_file import as_plain
 from mpiopt.studies.page import StudySummary
 from mpiopt.studies.report import Report, aligned
@@ -42,32 +41,10 @@ def table(cells: Sequence[CompressionOutcome]) -> str:
     """Return a line for each panel and memory."""
     lines = [["panel", "K", "runs", "memory", *COLUMNS]]
     for panel, memory in dict.fromkeys((c.panel, c.memory) for c in cells):
-        found = {c.method: c for c in cells if (c.panel, c.memory) == (panel, memory)}
-        words = [found[m].figures if m in found else "" for m in COLUMNS]
+        by_method = {c.method: c for c in cells if (c.panel, c.memory) == (panel, memory)}
+        words = [by_method[m].figures if m in by_method else "" for m in COLUMNS]
         lines.append([panel.name, f"{panel.iterations:g}", str(panel.runs), memory, *words])
     return aligned(lines)
-
-
-def draw(cells: Sequence[CompressionOutcome], path: str) -> None:
-    """Draw the excess risk over the steps, a panel for each experiment and memory; predictions are thin lines."""
-    places = list(dict.fromkeys((c.panel, c.memory) for c in cells))
-    rows = -(-len(places) // 3)
-    with panels(path, rows, 3, (15, 4 * rows)) as grid:
-        for axes, (panel, memory) in zip(grid.flat, places, strict=False):
-            for c in cells:
-                if (c.panel, c.memory) == (panel, memory):
-                    color = f"C{COLUMNS.index(c.method)}"
-                    axes.loglog(c.marks, np.mean(c.curves, axis=0), color=color, label=c.method, linewidth=1.3)
-                    axes.loglog(c.marks, c.grown, color=color, linewidth=0.7, linestyle="--")
-            axes.set_title(panel.name + (" with memory" if memory != "none" else ""), fontsize="medium")
-            axes.grid(alpha=0.3)
-        for axes in grid.flat[len(places) :]:
-            axes.set_axis_off()
-        for axes in grid[-1]:
-            axes.set_xlabel("steps")
-        for axes in grid[:, 0]:
-            axes.set_ylabel("excess risk of w̄ (dashed: predicted)")
-        grid[0, 0].legend(fontsize="small")
 
 
 def chart(name: str, memory: str, cells: Sequence[CompressionOutcome]) -> Chart:
@@ -81,11 +58,13 @@ def chart(name: str, memory: str, cells: Sequence[CompressionOutcome]) -> Chart:
     return Chart(name + (" with memory" if memory != "none" else ""), "steps", "excess risk", parts, xaxis="log")
 
 
-def report(job: CompressionStudy, found: Sequence[CompressionOutcome]) -> Report:
+def report(job: CompressionStudy, outcomes: Sequence[CompressionOutcome]) -> Report:
     """Return everything that the study reports."""
-    places = dict.fromkeys((c.panel, c.memory) for c in found)
-    charts = [chart(p.name, memory, [c for c in found if (c.panel, c.memory) == (p, memory)]) for p, memory in places]
-    lines, facts = table(found), judge(found)
+    places = dict.fromkeys((c.panel, c.memory) for c in outcomes)
+    charts = [
+        chart(p.name, memory, [c for c in outcomes if (c.panel, c.memory) == (p, memory)]) for p, memory in places
+    ]
+    lines, facts = table(outcomes), judge(outcomes)
     measured = covariances.table(covariances.measure(job.covariances), job.covariances) if job.covariances else ""
     summary = StudySummary(
         "Compressed stochastic gradients: is the noise's covariance what counts?",
@@ -102,16 +81,16 @@ def report(job: CompressionStudy, found: Sequence[CompressionOutcome]) -> Report
     more = {
         "panels": [vars(panel) | authors_of(panel) for panel in job.panels],
         "orderings": [
-            {"source": p.source, "holds": p.holds, "tied": p.tied, "text": p.text} for p in orderings(found)
+            {"source": p.source, "holds": p.holds, "tied": p.tied, "text": p.text} for p in orderings(outcomes)
         ],
     }
-    cells = [c.as_plain() for c in found]
-    left_out = unpredicted(found)
+    cells = [c.as_plain() for c in outcomes]
+    left_out = unpredicted(outcomes)
     note = (
         f"{left_out} orderings of the authors' figures are not predicted at this K and not judged" if left_out else ""
     )
     tables = [f"{HEAD}\n\n{lines}", measured, note]
-    return Report(tables, facts, as_plain(job, "panels"), cells, lambda path: draw(found, path), summary, more)
+    return Report(tables, facts, as_plain(job, "panels"), cells, summary, more)
 
 
 def authors_of(panel: Panel) -> dict[str, list[float | None]]:

@@ -166,8 +166,8 @@ def run(job: CompressionStudy, comm: Comm, stop: StopSignal) -> list[Compression
         return RunCurves(panel.name, number, [iterate.curve for iterate in iterates])
 
     with ThreadPoolExecutor(job.threads or max(1, (os.cpu_count() or 1) // comm.size)) as pool:
-        done = [found for found in pool.map(task, tasks) if found]
-    curves = {(found.panel, found.run): found.curves for found in gather(comm, done)}
+        done = [result for result in pool.map(task, tasks) if result]
+    curves = {(result.panel, result.run): result.curves for result in gather(comm, done)}
     outcomes: list[CompressionOutcome] = []
     for panel, source in sources if comm.rank == 0 else ():
         runs = [curves[panel.name, r] for r in range(panel.runs) if (panel.name, r) in curves]
@@ -177,14 +177,14 @@ def run(job: CompressionStudy, comm: Comm, stop: StopSignal) -> list[Compression
 
 def open_sources(job: CompressionStudy, comm: Comm) -> list[PanelSource]:
     """Make or read the clients of each panel; a panel whose file is absent is skipped, and rank 0 says so."""
-    found = []
+    sources = []
     for panel in job.panels:
         try:
-            found.append(PanelSource(panel, read(panel, job.folder) if panel.data else make(panel, job.seed)))
+            sources.append(PanelSource(panel, read(panel, job.folder) if panel.data else make(panel, job.seed)))
         except OSError as error:
             if comm.rank == 0:
                 print(f"{panel.name}: skipped, {error}", flush=True)
-    return found
+    return sources
 
 
 def outcomes_of(
@@ -192,13 +192,13 @@ def outcomes_of(
 ) -> list[CompressionOutcome]:
     """Return the outcomes of a panel: all runs of each variant beside the prediction."""
     methods = {m.name: m for m in matched(len(source.best), panel.levels)}
-    marks, found = marks_of(panel.iterations), []
+    marks, outcomes = marks_of(panel.iterations), []
     for i, (name, memory) in enumerate(panel.variants()):
         method, curves = methods[name], [variants[i] for variants in runs]
         gamma = gamma_of(panel, source, method)
         p = predict(source, method, memory, gamma, marks, seed)
         closed, grown = p.closed.tolist(), p.grown.tolist()
-        found.append(
+        outcomes.append(
             CompressionOutcome(panel, name, memory, gamma, method.omega, marks, curves, closed, grown, p.spread)
         )
-    return found
+    return outcomes

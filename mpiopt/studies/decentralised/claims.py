@@ -16,10 +16,10 @@ def name(o: DecentralisedOutcome) -> str:
     return o.cell.algorithm.partition("[")[0]
 
 
-def alike(found: Iterable[DecentralisedOutcome]) -> Iterable[Comparison]:
+def alike(outcomes: Iterable[DecentralisedOutcome]) -> Iterable[Comparison]:
     """Compare runs that differ in the graph only; coordination is exact, so the bits must be the same."""
     groups: dict[tuple[object, ...], list[DecentralisedOutcome]] = {}
-    for o in found:
+    for o in outcomes:
         if name(o) in ("graph-saga", "dlas"):
             groups.setdefault((o.cell.ranks, o.cell.spread, o.cell.algorithm), []).append(o)
     for key, group in groups.items():
@@ -28,18 +28,18 @@ def alike(found: Iterable[DecentralisedOutcome]) -> Iterable[Comparison]:
             yield Comparison(same, f"{len(group)} runs, n={key[0]} spread {key[1]} {key[2]}")
 
 
-def fewest(o: DecentralisedOutcome, found: Sequence[DecentralisedOutcome], tol: float) -> bool:
+def fewest(o: DecentralisedOutcome, outcomes: Sequence[DecentralisedOutcome], tol: float) -> bool:
     """Return whether no other algorithm reached the tolerance at the same place in fewer iterations."""
     place = o.cell._replace(algorithm="")
-    others = [p.at(tol) for p in found if p.cell._replace(algorithm="") == place]
+    others = [p.at(tol) for p in outcomes if p.cell._replace(algorithm="") == place]
     mine = o.at(tol)
     return mine is not None and mine <= min(k for k in others if k is not None)
 
 
-def judge(found: Sequence[DecentralisedOutcome], study: DecentralisedStudy) -> list[Fact]:
+def judge(outcomes: Sequence[DecentralisedOutcome], study: DecentralisedStudy) -> list[Fact]:
     """Judge all facts."""
     tol = min(study.tols)
-    ran = [o for o in found if not o.refused]
+    ran = [o for o in outcomes if not o.refused]
     exact = [Comparison(o.at(tol) is not None, o.text(tol)) for o in ran if name(o) in EXACT]
     constant = [Comparison(not o.diverged and stalled(o.gaps, tol), o.text(tol)) for o in ran if name(o) == "dgd"]
     saga = [Comparison(fewest(o, ran, tol), o.text(tol)) for o in ran if name(o) == "graph-saga"]

@@ -20,7 +20,7 @@ from mpiopt.objective.penalties.base import Penalty
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import run_cells
 from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy, algorithm_of, graph_of
-from mpiopt.studies.stepsize.synthetic import RankRows, Vector, data, whole
+from mpiopt.studies.stepsize.synthetic import RankRows, Vector, data, regression_of
 
 LOST = 1e12  # times the first suboptimality: the run has diverged
 
@@ -60,10 +60,6 @@ class DecentralisedOutcome:
         c = self.cell
         return f"n={c.ranks} {c.topology} spread {c.spread:g} {c.algorithm}: {self.ending(tol)}"
 
-    def as_plain(self) -> dict[str, Any]:
-        """Return the outcome as plain values."""
-        return {**vars(self), "cell": list(self.cell)}
-
 
 def run(job: DecentralisedStudy, comm: Comm, stop: StopSignal) -> list[DecentralisedOutcome]:
     """Run this rank's cells and return the outcomes of all ranks, in the order of the job."""
@@ -88,7 +84,7 @@ def follow(
     cell: DecentralisedCell, study: DecentralisedStudy, parts: Sequence[RankRows], comm: Comm
 ) -> DecentralisedOutcome:
     """Run one rank. The exchanges by which the study observes all ranks are not counted."""
-    problem, objective, algorithm = whole(parts), objective_of(*parts[comm.rank], comm), algorithm_of(cell)
+    problem, objective, algorithm = regression_of(parts), objective_of(*parts[comm.rank], comm), algorithm_of(cell)
     channel = algorithm.run_channel(Channel(comm, study.seed))
     rounds, edges = channel.traffic.rounds, graph_of(cell).messages
     sent = channel.coordination.spent.bytes_sent if isinstance(channel, GraphChannel) else 0

@@ -19,16 +19,16 @@ PENDING_RATIO = 1.4  # pending gradients / (rate x downtime), either way
 PENDING_RATIO_PROCESSES = 2.5  # the same between processes: a dead server leaves its core to the workers
 
 
-def gains(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
+def gains(outcomes: Iterable[FailureOutcome]) -> Iterable[Comparison]:
     """Fact i."""
-    for o in found:
+    for o in outcomes:
         for kill in o.kills if o.cell.family == "stateless" else ():
             yield Comparison(kill.after > kill.before, f"{o.cell.text}: {kill.before:.3f} → {kill.after:.3f}")
 
 
-def losses(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
+def losses(outcomes: Iterable[FailureOutcome]) -> Iterable[Comparison]:
     """Fact ii, for servers that restore."""
-    for o in found:
+    for o in outcomes:
         period = server_of(o.cell).period
         if period is None or getattr(server_of(o.cell), "no_restore_while_kills_pending", False):
             continue
@@ -38,9 +38,9 @@ def losses(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
             yield Comparison(held, f"{o.cell.text}: {change}")
 
 
-def downtimes(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
+def downtimes(outcomes: Iterable[FailureOutcome]) -> Iterable[Comparison]:
     """Fact iii, for pairs of runs that differ in nothing else."""
-    mean = {o.cell: sum(k.downtime for k in o.kills) / len(o.kills) for o in found if o.kills}
+    mean = {o.cell: sum(k.downtime for k in o.kills) / len(o.kills) for o in outcomes if o.kills}
     for cell, chain in mean.items():
         for other, checkpoint in mean.items():
             pair = cell.family.endswith("-chain") and other.family == cell.family.replace("chain", "checkpoint")
@@ -49,9 +49,9 @@ def downtimes(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
                 yield Comparison(chain < checkpoint, text)
 
 
-def memory(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
+def memory(outcomes: Iterable[FailureOutcome]) -> Iterable[Comparison]:
     """Fact iv: the bytes held are those of the pending gradients, and their number follows from rate and downtime."""
-    for o in found:
+    for o in outcomes:
         if o.cell.family != "stateless" or not o.kills:
             continue
         held, pending = o.most("held"), o.most("queued")
@@ -65,12 +65,12 @@ def memory(found: Iterable[FailureOutcome]) -> Iterable[Comparison]:
         yield Comparison(held_to, f"{o.cell.text}: {pending:.0f} pending, rate times time away {expected:.0f}")
 
 
-def steps(found: Iterable[FailureOutcome], study: FailureStudy) -> Iterable[Comparison]:
+def steps(outcomes: Iterable[FailureOutcome], study: FailureStudy) -> Iterable[Comparison]:
     """Fact v, for the paper's rule: one small step for a large backlog, the plain step otherwise."""
     if parse_spec(study.backlog).name != "small-step":
         return
     rule = make_plugin(Backlog, study.backlog)
-    for o in found:
+    for o in outcomes:
         if o.cell.family == "stateless":
             right = [u for u in o.updates if abs(u.step / rule.step(study.step, u.gradients, 0.0) - 1.0) < 1e-9]
             large = [u for u in o.updates if u.gradients > rule.most]
@@ -78,12 +78,12 @@ def steps(found: Iterable[FailureOutcome], study: FailureStudy) -> Iterable[Comp
             yield Comparison(len(right) == len(o.updates), text)
 
 
-def judge(found: Sequence[FailureOutcome], study: FailureStudy) -> list[Fact]:
+def judge(outcomes: Sequence[FailureOutcome], study: FailureStudy) -> list[Fact]:
     """Judge all facts."""
     return judged(
-        ("i", "stateless: more accurate right after the recovery than before the kill", gains(found)),
-        ("ii", "checkpoint, chain: no better after than before; one period undone at most", losses(found)),
-        ("iii", "a chain is down for less time than a checkpoint", downtimes(found)),
-        ("iv", "stateless: a store holds what is pending, the rate times the time away", memory(found)),
-        ("v", "a backlog is one step by the stated rule", steps(found, study)),
+        ("i", "stateless: more accurate right after the recovery than before the kill", gains(outcomes)),
+        ("ii", "checkpoint, chain: no better after than before; one period undone at most", losses(outcomes)),
+        ("iii", "a chain is down for less time than a checkpoint", downtimes(outcomes)),
+        ("iv", "stateless: a store holds what is pending, the rate times the time away", memory(outcomes)),
+        ("v", "a backlog is one step by the stated rule", steps(outcomes, study)),
     )

@@ -97,8 +97,8 @@ class FailureStudy:
     def plan(self, cell: FailureCell) -> list[Fault]:
         """Return the planned deaths of a cell; random times are drawn from its seed."""
         draw = generator(cell.seed, RANDOM_FAULTS, 0, 0)
-        found = [fault(block, self.seconds, draw) for block in self.faults]
-        return found[: cell.kills]
+        faults = [fault(block, self.seconds, draw) for block in self.faults]
+        return faults[: cell.kills]
 
     @property
     def timing(self) -> Timing:

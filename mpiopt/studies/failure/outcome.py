@@ -1,18 +1,25 @@
-"""The outcome of a cell, and the figures derived from it."""
+"""The outcome of a cell, the figures derived from it, and its tables in the study's HDF5 file."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.studies.failure.job import FailureCell
 from mpiopt.studies.parameter_server.runtime.actor import Counts
 from mpiopt.studies.parameter_server.runtime.log import Accuracy, ServerEvent, ServerLog, Update
 from mpiopt.studies.parameter_server.runtime.task import ServerTask
 from mpiopt.studies.parameter_server.runtime.view import Role
+from mpiopt.studies.storage import StoredCell
 
 VIRTUAL = "virtual"
+# Types of the columns in the HDF5 file; the names of its tables and columns never change.
+DTYPES = {float: "f8", int: "i8", str: "S8", Role: "S8", bool: "?"}
 
 
 class RankLifetime(NamedTuple):
@@ -83,8 +90,8 @@ class FailureOutcome:
     def kills(self) -> list[Kill]:
         """The deaths of serving servers, in order."""
         lost = [e for e in self.events if e.what == "lost" and e.role is Role.SERVER and e.first]
-        found = [self._kill(e) for e in lost]
-        return [kill for kill in found if kill is not None]
+        kills = [self._kill(e) for e in lost]
+        return [kill for kill in kills if kill is not None]
 
     def _kill(self, lost: ServerEvent) -> Kill | None:
         """Compare the last update before a death was noticed with the first update after."""
@@ -132,3 +139,22 @@ def from_plain(tree: dict[str, Any]) -> FailureOutcome:
             "lives": [RankLifetime(rank, life, Role(role), Counts(*c)) for rank, life, role, c in tree["lives"]],
         }
     )
+
+
+def stored_outcome(o: FailureOutcome) -> StoredCell:
+    """Return the attributes and tables of a run."""
+    events = [event._replace(role=event.role.name.lower()) for event in o.events]  # type: ignore[arg-type]
+    lives = [(*one[:2], one.role.name.lower(), *dataclasses.astuple(one.counts)) for one in o.lives]
+    tables = {
+        "updates": table(o.updates, get_type_hints(Update)),
+        "accuracy": table(o.judged, get_type_hints(Accuracy)),
+        "kills": table(o.kills, get_type_hints(Kill)),
+        "events": table(events, get_type_hints(ServerEvent)),
+        "lives": table(lives, {"rank": int, "life": int, "role": str, **get_type_hints(Counts)}),
+    }
+    return StoredCell({**o.cell._asdict(), "death": o.death, "ranks": o.ranks, "size": o.size}, tables)
+
+
+def table(rows: Iterable[Any], columns: Mapping[str, type]) -> NDArray[np.void]:
+    """Return rows as a structured array; `columns` are names and types."""
+    return np.array([tuple(row) for row in rows], [(name, DTYPES[kind]) for name, kind in columns.items()])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from mpiopt.results.html.charts import Chart, curve
-from mpiopt.studies.drawing import panels
-from mpiopt.studies.failure import published
+from mpiopt.results.html.charts import Chart, Curve, curve
 from mpiopt.studies.failure.claims import judge
 from mpiopt.studies.failure.job import FailureCell, FailureStudy, plain
-from mpiopt.studies.failure.outcome import FailureOutcome, Kill
-from mpiopt.studies.failure.storage import stored_outcome
+from mpiopt.studies.failure.outcome import FailureOutcome, Kill, stored_outcome
 from mpiopt.studies.page import StudySummary
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.report import Report, aligned
@@ -38,68 +36,79 @@ UNKNOWN = (
 )
 
 
-def draw(found: Sequence[FailureOutcome], path: str) -> None:
-    """Draw accuracy, gradients, and the change at a kill beside the paper's; first seed, fewest workers."""
-    workers, seed = min((o.cell.workers, o.cell.seed) for o in found)
-    shown = [o for o in found if (o.cell.workers, o.cell.seed) == (workers, seed)]
-    kills = sorted({o.cell.kills for o in shown})
-    with panels(path, len(kills), 3, (14, 4 * len(kills))) as grid:
-        for row, number in zip(grid, kills, strict=True):
-            here = [o for o in shown if o.cell.kills == number]
-            over_time(row[0], row[1], here)
-            beside_the_paper(row[2], here)
-            row[0].set_title(f"deaths: {number}, workers: {workers}, seed {seed}")
+class PublishedRun(NamedTuple):
+    """A run of the paper (logs of its figures 4 and 5): one worker, one seed, outages of 20 s at 30 and 80 s."""
+
+    falls: tuple[tuple[float, float], ...]  # accuracy before each kill and the first one after
+    final: float  # mean of the last five accuracies
 
 
-def short(o: FailureOutcome) -> str:
-    """Return the name of a configuration, with a star if it has options."""
-    return o.cell.family + ("*" if "[" in o.cell.configuration else "")
+PUBLISHED = {  # by number of kills and configuration
+    1: {
+        "sync-checkpoint": PublishedRun(((0.529, 0.473),), 0.768),
+        "async-checkpoint": PublishedRun(((0.361, 0.294),), 0.751),
+        "sync-chain": PublishedRun(((0.442, 0.352),), 0.751),
+        "async-chain": PublishedRun(((0.362, 0.376),), 0.729),
+        "stateless": PublishedRun(((0.281, 0.426),), 0.657),
+    },
+    2: {
+        "sync-checkpoint": PublishedRun(((0.384, 0.108), (0.512, 0.475)), 0.742),  # 0.108: not restored
+        "async-checkpoint": PublishedRun(((0.333, 0.101), (0.419, 0.418)), 0.741),
+        "sync-chain": PublishedRun(((0.452, 0.438), (0.573, 0.521)), 0.756),
+        "async-chain": PublishedRun(((0.527, 0.502), (0.659, 0.596)), 0.763),
+        "stateless": PublishedRun(((0.535, 0.589), (0.629, 0.689)), 0.739),
+    },
+}
 
 
-def over_time(accuracy: Any, gradients: Any, here: Sequence[FailureOutcome]) -> None:
-    """Draw accuracies and applied gradients over time; deaths are grey lines."""
-    for place, o in enumerate(here):
-        label = short(o)
-        accuracy.plot([j.seconds for j in o.judged], [j.accuracy for j in o.judged], color=f"C{place}", label=label)
-        applied = list(itertools.accumulate(u.gradients for u in o.updates))
-        gradients.plot([u.seconds for u in o.updates], applied, color=f"C{place}", label=label)
-        for axes in (accuracy, gradients):
-            for kill in o.kills:
-                axes.axvline(kill.seconds, color="0.8", linewidth=1)
-    accuracy.set(xlabel="seconds", ylabel="accuracy")
-    gradients.set(xlabel="seconds", ylabel="gradients applied")
-    accuracy.legend(fontsize="small", loc="lower right")
+def charts(outcomes: Sequence[FailureOutcome]) -> list[Chart]:
+    """Return for each number of kills and workers the accuracy, the applied gradients, and the changes at kills."""
+    names = list(dict.fromkeys(o.cell.configuration for o in outcomes))
+    made = []
+    for kills, workers in dict.fromkeys((o.cell.kills, o.cell.workers) for o in outcomes):
+        title = f"{kills} kill{'' if kills == 1 else 's'}, {workers} worker{'' if workers == 1 else 's'}"
+        accuracy, applied, changes = list[Curve](), list[Curve](), list[Curve]()
+        for o in (o for o in outcomes if (o.cell.kills, o.cell.workers) == (kills, workers)):
+            name, series = o.cell.configuration, names.index(o.cell.configuration)
+            accuracy.append(curve(name, [j.seconds for j in o.judged], [j.accuracy for j in o.judged], series))
+            accuracy.append(crosses(name, [k.seconds for k in o.kills], [k.before for k in o.kills], series))
+            sums = list(itertools.accumulate(u.gradients for u in o.updates))
+            applied.append(curve(name, [u.seconds for u in o.updates], sums, series))
+            changes.append(curve(name, range(1, len(o.kills) + 1), [k.after - k.before for k in o.kills], series))
+            paper = [after - before for before, after in published(o).falls]
+            changes.append(crosses(name, range(1, len(paper) + 1), paper, series))
+        made.append(Chart(title, "seconds (x: a kill)", "accuracy", accuracy, yaxis="linear"))
+        made.append(Chart(title, "seconds", "gradients applied", applied, yaxis="linear"))
+        if kills:
+            made.append(Chart(title, "kill (x: the paper's)", "change of accuracy", changes, yaxis="linear"))
+    return made
 
 
-def beside_the_paper(axes: Any, here: Sequence[FailureOutcome]) -> None:
-    """Draw the change of accuracy at each kill: bars are ours, crosses are the paper's."""
-    names = [short(o) for o in here]
-    for place, o in enumerate(here):
-        paper = published.RUNS.get(o.cell.kills, {}).get(o.cell.family)
-        for k, kill in enumerate(o.kills):
-            axes.bar(place + 0.25 * k, kill.after - kill.before, 0.22, color=f"C{place}")
-        for k, (before, after) in enumerate(paper.falls if paper else ()):
-            axes.plot(place + 0.25 * k, after - before, "kx")
-    axes.axhline(0.0, color="0.5", linewidth=1)
-    axes.set_xticks(range(len(names)), names, rotation=20, fontsize="small")
-    axes.set_ylabel("change of accuracy at a kill (x: the paper's)")
+def crosses(name: str, x: Iterable[float], y: Iterable[float], series: int) -> Curve:
+    """Return points that are drawn as crosses."""
+    return Curve(name, [*x], [*y], series, mode="markers")
 
 
-def accuracies(found: Sequence[FailureOutcome]) -> str:
+def published(o: FailureOutcome) -> PublishedRun:
+    """Return the paper's numbers for a run, or a run without kills."""
+    return PUBLISHED.get(o.cell.kills, {}).get(o.cell.family, PublishedRun((), math.nan))
+
+
+def accuracies(outcomes: Sequence[FailureOutcome]) -> str:
     """Return the accuracies at each kill, the times to 60 and 70 %, and the final accuracy, beside the paper's."""
     lines = [["run", "before → after a kill", "the paper's", "down s", "undone", "60 % s", "70 % s", "end", "paper"]]
-    for o in found:
-        paper = published.RUNS.get(o.cell.kills, {}).get(o.cell.family)
+    for o in outcomes:
+        paper = published(o)
         lines.append(
             [
                 o.cell.text,
                 "  ".join(fall(k.before, k.after) for k in o.kills),
-                "  ".join(fall(*f) for f in paper.falls) if paper else "",
+                "  ".join(fall(*f) for f in paper.falls),
                 " ".join(f"{k.downtime:.1f}" for k in o.kills),
                 " ".join(undone(k) for k in o.kills),
                 *(time(o.time_to(level)) for level in LEVELS),
                 f"{o.final:.3f}",
-                f"{paper.final:.3f}" if paper else "",
+                f"{paper.final:.3f}" if paper.falls else "",
             ]
         )
     return aligned(lines)
@@ -120,11 +129,11 @@ def time(seconds: float | None) -> str:
     return "–" if seconds is None else f"{seconds:.1f}"
 
 
-def work(found: Sequence[FailureOutcome]) -> str:
+def work(outcomes: Sequence[FailureOutcome]) -> str:
     """Return gradients, idle time, memory and bytes."""
     heads = ("run", "gradients", "applied", "updates", "workers idle s", "pending", "held MB", "largest process MB")
     lines = [[*heads, "sent MB", "deaths"]]
-    for o in found:
+    for o in outcomes:
         lines.append(
             [
                 o.cell.text,
@@ -142,13 +151,13 @@ def work(found: Sequence[FailureOutcome]) -> str:
     return aligned(lines)
 
 
-def cost(found: Sequence[FailureOutcome], study: FailureStudy) -> str:
+def cost(outcomes: Sequence[FailureOutcome], study: FailureStudy) -> str:
     """Return reserved and used core hours, their price, and the price of 60 % accuracy.
 
     Servers, stores and workers are reserved for the whole run; the registry and spares are not counted.
     """
     lines = [["run", "cores", "reserved h", "used h", "used %", "price reserved", "price used", "price to 60 %"]]
-    for o in found:
+    for o in outcomes:
         reserved, used = o.ranks * study.seconds / 3600.0, o.total("busy") / 3600.0
         reached, price = o.time_to(LEVELS[0]), study.core_price
         until = "–" if reached is None else f"{reserved * price * reached / study.seconds:.6f}"
@@ -158,10 +167,10 @@ def cost(found: Sequence[FailureOutcome], study: FailureStudy) -> str:
     return aligned(lines)
 
 
-def over_seeds(found: Sequence[FailureOutcome]) -> str:
+def over_seeds(outcomes: Sequence[FailureOutcome]) -> str:
     """Return mean and range of the final accuracy if cells were run with several seeds, or an empty text."""
     groups: dict[FailureCell, list[FailureOutcome]] = {}
-    for o in found:
+    for o in outcomes:
         groups.setdefault(o.cell._replace(seed=0), []).append(o)
     lines = [["over seeds", "runs", "final, mean", "least", "most", "gain at kills, mean"]]
     for cell, group in groups.items():
@@ -170,28 +179,17 @@ def over_seeds(found: Sequence[FailureOutcome]) -> str:
         gain = f"{sum(gains) / len(gains):+.3f}" if gains else "–"
         numbers = [f"{sum(ends) / len(ends):.3f}", f"{min(ends):.3f}", f"{max(ends):.3f}", gain]
         lines.append([cell.text.rpartition(" seed")[0], str(len(group)), *numbers])
-    return aligned(lines) if len(groups) < len(found) else ""
+    return aligned(lines) if len(groups) < len(outcomes) else ""
 
 
-def report(job: FailureStudy, found: Sequence[FailureOutcome]) -> Report:
+def report(job: FailureStudy, outcomes: Sequence[FailureOutcome]) -> Report:
     """Return everything that the study reports; tables and curves are of the first seed."""
-    one = [o for o in found if o.cell.seed == found[0].cell.seed]
-    names = list(dict.fromkeys(o.cell.configuration for o in one))
-    charts = []
-    for kills, workers in dict.fromkeys((o.cell.kills, o.cell.workers) for o in one):
-        parts = [
-            curve(name, [j.seconds for j in o.judged], [j.accuracy for j in o.judged], names.index(name))
-            for o in one
-            if (o.cell.kills, o.cell.workers) == (kills, workers)
-            for name in [o.cell.configuration]
-        ]
-        title = f"{kills} kill{'' if kills == 1 else 's'}, {workers} worker{'' if workers == 1 else 's'}"
-        charts.append(Chart(title, "seconds", "accuracy", parts, yaxis="linear"))
+    one = [o for o in outcomes if o.cell.seed == outcomes[0].cell.seed]
     tables = {
         "accuracies": accuracies(one),
         "work": work(one),
         "cost": cost(one, job),
-        "over seeds": over_seeds(found),
+        "over seeds": over_seeds(outcomes),
     }
     summary = StudySummary(
         "Training through the death of the parameter server",
@@ -202,17 +200,16 @@ def report(job: FailureStudy, found: Sequence[FailureOutcome]) -> Report:
         "before and after each kill.",
         CORRECTED,
         UNKNOWN,
-        charts,
+        charts(one),
         [(title, text or "one seed") for title, text in tables.items()],
     )
     return Report(
         list(tables.values()),
-        judge(found, job),
+        judge(outcomes, job),
         plain(job),
-        [o.as_plain() for o in found],
-        lambda path: draw(found, path),
+        [o.as_plain() for o in outcomes],
         summary,
-        stored=[stored_outcome(o) for o in found],
+        stored=[stored_outcome(o) for o in outcomes],
         source={
             "job": {**plain(job), "cells": job.cells},
             "seed": min(cell.seed for cell in job.cells),

@@ -15,6 +15,7 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.flags import parse
+from mpiopt.core.files import refuse_existing, write_whole
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies import command
 from mpiopt.studies.failure.job import FailureCell, FailureStudy, from_plain, server_of
@@ -25,7 +26,7 @@ from mpiopt.studies.parameter_server.runtime.log import ServerLog
 from mpiopt.studies.parameter_server.runtime.process import SIGKILL, SILENT, ProcessMailbox, ServerRun, run
 from mpiopt.studies.parameter_server.runtime.view import Role, View
 
-USAGE = "serve JOB.toml [--cell N] [--out FILE.json], on as many ranks as the cell has roles"
+USAGE = "serve JOB.toml [--cell N] [--out FILE.json] [--overwrite], on as many ranks as the cell has roles"
 FLUSH_SECONDS = 0.3  # in which MPI sends the last heartbeat
 
 
@@ -52,7 +53,7 @@ def chosen(words: Sequence[str], size: int) -> tuple[FailureStudy, FailureCell, 
     ValueError
         If the words are wrong, or the cell needs another number of ranks.
     """
-    paths, settings = parse(words, {"cell": True, "out": True})
+    paths, settings = parse(words, {"cell": True, "out": True, "overwrite": False})
     flags = dict(settings)
     if len(paths) != 1:
         raise ValueError(f"serve needs one job file: mpiopt {USAGE}")
@@ -65,6 +66,8 @@ def chosen(words: Sequence[str], size: int) -> tuple[FailureStudy, FailureCell, 
     if len(view.places) != size:
         counts = ", ".join(f"{len(view.with_role(role))} {role.name.lower()}" for role in list(Role)[1:])
         raise ValueError(f"{paths[0]}, cell {number}: start it on {len(view.places)} ranks, not {size}: {counts}")
+    if "out" in flags:
+        refuse_existing(flags["out"], "overwrite" in flags)
     return job, cell, flags.get("out", "")
 
 
@@ -128,16 +131,14 @@ class CellRun:
     def finish(self, log: ServerLog, death: str) -> None:
         """Evaluate, print and write the outcome."""
         reserved = sum(place.role not in (Role.SPARE, Role.REGISTRY) for place in self.view.places)
-        found = outcome(self.cell, log, self.task, self.sets.test, death, reserved)
-        for event in found.events:
+        result = outcome(self.cell, log, self.task, self.sets.test, death, reserved)
+        for event in result.events:
             print(f"{event.seconds:8.2f} s  rank {event.rank} ({event.role.name.lower()}) {event.what}")
-        for kill in found.kills:
+        for kill in result.kills:
             print(f"down {kill.downtime:.2f} s; accuracy {kill.before:.3f} before, {kill.after:.3f} after")
-        print(f"accuracy {found.final:.3f}, {len(found.updates)} updates, deaths: {death}", flush=True)
+        print(f"accuracy {result.final:.3f}, {len(result.updates)} updates, deaths: {death}", flush=True)
         if self.out:
-            partial = Path(f"{self.out}.partial")
-            partial.write_text(json.dumps(found.as_plain()))
-            os.replace(partial, self.out)
+            write_whole(Path(self.out), json.dumps(result.as_plain()).encode())
 
 
 def announce(comm: Comm, view: View, death: str) -> None:

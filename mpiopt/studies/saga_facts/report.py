@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from mpiopt.results.html.charts import Chart, curve
-from mpiopt.studies.drawing import panels
 from mpiopt.studies.job_file import as_plain
 from mpiopt.studies.page import StudySummary
 from mpiopt.studies.report import Report, aligned
 from mpiopt.studies.saga_facts.claims import LARGE, judge
 from mpiopt.studies.saga_facts.job import METHODS, SHARDS, SagaStudy
 from mpiopt.studies.saga_facts.simulation import EVERY, Outcomes, SagaOutcome
-from mpiopt.studies.verdicts import Fact
 
 PAPER = (
     "C. Calauzènes and N. Le Roux, Distributed SAGA: Maintaining linear convergence rate with limited communication, "
@@ -46,25 +43,24 @@ REFERENCE = {
     ("sorted-by-label", 64): ("30.2", "24.5", "52.5", "fails", "fails"),
 }
 RATED = ("B", "refresh", "chosen", "metric")  # methods in the table of rates
-DRAWN_STEPS = ("n/4", "n")  # H of the panels of the picture
 
 
-def epochs_table(found: Outcomes, study: SagaStudy) -> str:
+def epochs_table(outcomes: Outcomes, study: SagaStudy) -> str:
     """Return a line for each place of the grid, a column for each method: epochs/rounds or the gap at the end."""
-    methods = [m for m in METHODS if any(cell.method == m for cell in found.by_cell)]
+    methods = [m for m in METHODS if any(cell.method == m for cell in outcomes.by_cell)]
     lines = [["shards", "K", "n", "H", "reference B", *methods]]
-    for shards, k, steps in dict.fromkeys(cell[:3] for cell in found.by_cell):
-        cells = [found.at(shards, k, steps, m) for m in methods]
+    for shards, k, steps in dict.fromkeys(cell[:3] for cell in outcomes.by_cell):
+        cells = [outcomes.at(shards, k, steps, m) for m in methods]
         reference = REFERENCE.get((shards, k), ())
         known = reference[STEPS.index(steps)] if reference and steps in STEPS else ""
         lines.append([shards, str(k), str(study.rows // k), steps, known, *(o.ending if o else "" for o in cells)])
     return aligned(lines)
 
 
-def rates_table(found: Outcomes) -> str:
+def rates_table(outcomes: Outcomes) -> str:
     """Return the linear rates of B and of its cures: the line through ln gap over epochs, and the best step."""
     lines = [["shards", "K", "H", "method", "slope per epoch", "std err", "R²", "step, 1/(3L)", "epochs of repeats"]]
-    for cell, o in found.by_cell.items():
+    for cell, o in outcomes.by_cell.items():
         if cell.method in RATED:
             slope, error, r2 = o.rate
             step = f"{o.multiple:g}" if o.multiple else "chosen"
@@ -74,34 +70,9 @@ def rates_table(found: Outcomes) -> str:
     return aligned(lines)
 
 
-def draw(found: Outcomes, path: str) -> None:
-    """Draw the methods on the largest number of ranks with H = n/4 and H = n."""
-    ranks = max(found.ranks, default=1)
-    with panels(path, 2, 2, (11, 8), sharey=True) as grid:
-        for axes, (shards, steps) in zip(grid.flat, [(s, h) for s in SHARDS for h in DRAWN_STEPS], strict=True):
-            for i, method in enumerate(METHODS):
-                outcome = found.at(shards, ranks, steps, method)
-                if outcome is not None:
-                    draw_curve(axes, outcome, f"C{i}")
-            axes.set(title=f"{shards} shards, {ranks} ranks, H = {steps}", xlabel="rounds", ylim=(1e-9, 3))
-            axes.grid(alpha=0.3)
-        for axes in grid[:, 0]:
-            axes.set_ylabel("(F − F*) / (F(0) − F*)")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        if handles:
-            grid[0, 0].legend(handles, labels, fontsize="small")
-
-
-def draw_curve(axes: Any, outcome: SagaOutcome, color: str) -> None:
-    """Draw one run."""
-    points = [p for p in outcome.trace if p.gap > 0.0]
-    label = outcome.cell.method
-    axes.semilogy([p.rounds for p in points], [p.gap for p in points], color=color, label=label, linewidth=1.3)
-
-
-def chart(found: Outcomes, shards: str, ranks: int, steps: str) -> Chart:
+def chart(outcomes: Outcomes, shards: str, ranks: int, steps: str) -> Chart:
     """Return the suboptimality of all methods over rounds at one place of the grid."""
-    runs = [(method, i, found.at(shards, ranks, steps, method)) for i, method in enumerate(METHODS)]
+    runs = [(method, i, outcomes.at(shards, ranks, steps, method)) for i, method in enumerate(METHODS)]
     parts = [
         curve(method, [p.rounds for p in o.trace], [p.gap if p.gap < 10.0 else float("nan") for p in o.trace], i)
         for method, i, o in runs
@@ -112,14 +83,14 @@ def chart(found: Outcomes, shards: str, ranks: int, steps: str) -> Chart:
 
 def report(job: SagaStudy, outcomes: Sequence[SagaOutcome]) -> Report:
     """Return everything that the study reports."""
-    found = Outcomes(outcomes)
-    epochs, rates = epochs_table(found, job), rates_table(found)
+    by_cell = Outcomes(outcomes)
+    epochs, rates = epochs_table(by_cell, job), rates_table(by_cell)
     tables = [
         f"epochs/rounds to the tolerance, best step, median run; or the suboptimality after the budget:\n\n{epochs}",
         f"linear rate, ln of the suboptimality over epochs, measured every {EVERY} epochs or every round:\n\n{rates}",
     ]
-    ranks = max(found.ranks, default=1)
-    charts = [chart(found, shards, ranks, steps) for shards in SHARDS for steps in LARGE]
+    ranks = max(by_cell.ranks, default=1)
+    charts = [chart(by_cell, shards, ranks, steps) for shards in SHARDS for steps in LARGE]
     summary = StudySummary(
         "Distributed SAGA: a linear rate with few exchanges?",
         PAPER,
@@ -130,9 +101,8 @@ def report(job: SagaStudy, outcomes: Sequence[SagaOutcome]) -> Report:
         "ranks, n the rows of one rank.",
         CORRECTED,
         UNKNOWN,
-        [c for c in charts if c.parts],
+        charts,
         [("epochs/rounds", epochs), ("linear rates", rates)],
     )
     cells = [o.as_plain() for o in outcomes]
-    facts: list[Fact] = judge(found)
-    return Report(tables, facts, as_plain(job), cells, lambda path: draw(found, path), summary, all_comparisons=True)
+    return Report(tables, judge(by_cell), as_plain(job), cells, summary, all_comparisons=True)

@@ -80,8 +80,8 @@ class SagaOutcome:
 class Outcomes:
     """All outcomes by cell."""
 
-    def __init__(self, found: Iterable[SagaOutcome]) -> None:
-        self.by_cell = {outcome.cell: outcome for outcome in found}
+    def __init__(self, outcomes: Iterable[SagaOutcome]) -> None:
+        self.by_cell = {outcome.cell: outcome for outcome in outcomes}
         self.ranks = sorted({cell.ranks for cell in self.by_cell} - {1})
 
     def at(self, shards: str, ranks: int, steps: str, method: str = "B") -> SagaOutcome | None:
@@ -90,8 +90,8 @@ class Outcomes:
 
     def saga(self) -> float | None:
         """Return the epochs of SAGA: one rank with rounds of a quarter of an epoch, whose averages change nothing."""
-        found = self.at("shuffled", 1, "n/4")
-        return found.last.epochs if found and found.reached else None
+        one_rank = self.at("shuffled", 1, "n/4")
+        return one_rank.last.epochs if one_rank and one_rank.reached else None
 
 
 def run(job: SagaStudy, comm: Comm, stop: StopSignal) -> list[SagaOutcome]:
@@ -132,15 +132,15 @@ def search(cell: SagaCell, study: SagaStudy, problem: SyntheticProblem) -> BestS
 
     Once a step has reached the tolerance, the others get no more epochs than it took.
     """
-    found = []
+    tried = []
     cap = study.max_epochs
     for multiple in multiples(cell, study):
         trace = run_once(cell, multiple, study, problem, cap, 0)
-        found.append((multiple, trace))
+        tried.append((multiple, trace))
         if trace[-1].gap <= study.tol:
             cap = min(cap, trace[-1].epochs)
-    multiple, trace = min(found, key=lambda one: sort_key(one[1], study.tol))
-    return BestStep(multiple, trace, min(p.gap for _, points in found for p in points))
+    multiple, trace = min(tried, key=lambda one: sort_key(one[1], study.tol))
+    return BestStep(multiple, trace, min(p.gap for _, points in tried for p in points))
 
 
 def multiples(cell: SagaCell, study: SagaStudy) -> list[float]:

@@ -25,52 +25,54 @@ REFERENCE: dict[float, tuple[int | None, ...]] = {
 }
 
 
-def of(found: Iterable[StepSizeOutcome], *rules: str) -> list[StepSizeOutcome]:
+def of(outcomes: Iterable[StepSizeOutcome], *rules: str) -> list[StepSizeOutcome]:
     """Return the outcomes with one of these rules."""
-    return [o for o in found if rule_of(o.cell.method, 1.0).name in rules]
+    return [o for o in outcomes if rule_of(o.cell.method, 1.0).name in rules]
 
 
-def of_the_mean(found: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
+def of_the_mean(outcomes: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
     """Fact a."""
-    for o in found:
+    for o in outcomes:
         if o.cell.method == "mean":
             yield Comparison(o.diverged if o.cell.spread >= 100 else o.reached, o.text)
 
 
-def of_alpha(found: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
+def of_alpha(outcomes: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
     """Fact b; between the two, the result depends on the directions of the curvatures and is not judged."""
-    for o in of(found, "mean"):
+    for o in of(outcomes, "mean"):
         times = tuning_of(o.cell.method).alpha / o.safe_alpha
         if times >= 2.0 or times <= 0.5:
             yield Comparison(o.diverged if times > 1.0 else o.reached, f"{o.text}, α is {times:.2g} x what is safe")
 
 
-def safe(found: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
+def safe(outcomes: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
     """Fact c."""
-    for o in of(found, *SAFE):
+    for o in of(outcomes, *SAFE):
         yield Comparison(o.reached, o.text)
 
 
-def faster(found: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
+def faster(outcomes: Sequence[StepSizeOutcome]) -> Iterable[Comparison]:
     """Fact d."""
-    fixed = {o.cell: o for o in found if o.cell.method == "fixed"}
-    for o in found:
+    fixed = {o.cell: o for o in outcomes if o.cell.method == "fixed"}
+    for o in outcomes:
         other = fixed.get(o.cell._replace(method="fixed"))
         if o.cell.method in ("harmonic", "global") and o.reached and other and other.reached:
             ratio = o.iterations / other.iterations
             yield Comparison(ratio <= FASTER, f"{o.text}, {ratio:.2f} x")
 
 
-def stalls(found: Sequence[StepSizeOutcome], study: StepSizeStudy) -> Iterable[Comparison]:
+def stalls(outcomes: Sequence[StepSizeOutcome], study: StepSizeStudy) -> Iterable[Comparison]:
     """Fact e."""
-    for o in of(found, "none"):
+    for o in of(outcomes, "none"):
         yield Comparison(not o.reached and not o.diverged and stalled(o.gaps, study.tol), o.text)
 
 
-def alike(found: Sequence[StepSizeOutcome], without: Callable[[StepSizeCell], StepSizeCell]) -> Iterable[Comparison]:
+def alike(
+    outcomes: Sequence[StepSizeOutcome], without: Callable[[StepSizeCell], StepSizeCell]
+) -> Iterable[Comparison]:
     """Facts f and g: compare runs whose cells are the same `without` one entry."""
     groups: dict[StepSizeCell, list[StepSizeOutcome]] = {}
-    for o in found:
+    for o in outcomes:
         if o.cell.coordinator == "finite-field":
             groups.setdefault(without(o.cell), []).append(o)
     for cell, group in groups.items():
@@ -88,11 +90,11 @@ def same(cell: StepSizeCell, group: Sequence[StepSizeOutcome]) -> Comparison:
     return Comparison(all(o.gaps == first.gaps for o in group), what)
 
 
-def like_reference(found: Sequence[StepSizeOutcome], study: StepSizeStudy) -> Iterable[Comparison]:
+def like_reference(outcomes: Sequence[StepSizeOutcome], study: StepSizeStudy) -> Iterable[Comparison]:
     """Fact h, where the data are those of the reference."""
     plain = StepSizeStudy(cells=study.cells)
     same_data = all(getattr(study, n) == getattr(plain, n) for n in ("rows", "features", "condition", "seed", "tol"))
-    for o in found if same_data else ():
+    for o in outcomes if same_data else ():
         if o.cell.ranks == 10 and o.cell.coordinator == "finite-field" and o.cell.method in METHODS:
             before = REFERENCE.get(o.cell.spread, (None,) * len(METHODS))[METHODS.index(o.cell.method)]
             if before is not None:
@@ -107,19 +109,19 @@ def compared(o: StepSizeOutcome, before: int) -> Comparison:
     return Comparison(near, f"{o.text}, reference {before}")
 
 
-def judge(found: Sequence[StepSizeOutcome], study: StepSizeStudy) -> list[Fact]:
+def judge(outcomes: Sequence[StepSizeOutcome], study: StepSizeStudy) -> list[Fact]:
     """Judge all facts."""
     return judged(
-        ("a", "mean with α = 1/2 diverges from a spread of 100 on, and converges below", of_the_mean(found)),
-        ("b", "mean diverges where α is twice what is safe, and converges at half of it", of_alpha(found)),
-        ("c", "harmonic, min and global reach the tolerance at every spread", safe(found)),
-        ("d", "harmonic and global need at most 0.6 x the iterations of fixed steps 1/L", faster(found)),
-        ("e", "without coordination the ranks stall above the tolerance", stalls(found, study)),
-        ("f", "finite-field: the same iterates on every graph", alike(found, lambda c: c._replace(topology=""))),
+        ("a", "mean with α = 1/2 diverges from a spread of 100 on, and converges below", of_the_mean(outcomes)),
+        ("b", "mean diverges where α is twice what is safe, and converges at half of it", of_alpha(outcomes)),
+        ("c", "harmonic, min and global reach the tolerance at every spread", safe(outcomes)),
+        ("d", "harmonic and global need at most 0.6 x the iterations of fixed steps 1/L", faster(outcomes)),
+        ("e", "without coordination the ranks stall above the tolerance", stalls(outcomes, study)),
+        ("f", "finite-field: the same iterates on every graph", alike(outcomes, lambda c: c._replace(topology=""))),
         (
             "g",
             "merged and unmerged form: the same iterations, within one",
-            alike(found, lambda c: c._replace(form="")),
+            alike(outcomes, lambda c: c._replace(form="")),
         ),
-        ("h", f"10 ranks: the iterations of the reference, within {TOLERANCE:g} x", like_reference(found, study)),
+        ("h", f"10 ranks: the iterations of the reference, within {TOLERANCE:g} x", like_reference(outcomes, study)),
     )

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpiopt.results.html.charts import Chart, curve
-from mpiopt.studies.drawing import panels, visible
 from mpiopt.studies.job_file import as_plain
-from mpiopt.studies.page import StudySummary
+from mpiopt.studies.page import StudySummary, visible
 from mpiopt.studies.report import Report, aligned
 from mpiopt.studies.stepsize.claims import judge
 from mpiopt.studies.stepsize.job import StepSizeStudy
 from mpiopt.studies.stepsize.simulation import StepSizeOutcome
 
-DRAWN = 400  # iterations in the picture
 PAPER = (
     "A. I. Rikos, N. Bastianello, T. Charalambous and K. H. Johansson, distributed learning with adaptive step sizes "
     "and finite-time coordination (DLAS-R-FTC), arXiv:2508.05887, CDC (2025)"
@@ -33,20 +31,20 @@ UNKNOWN = (
 )
 
 
-def largest(found: Sequence[StepSizeOutcome]) -> list[StepSizeOutcome]:
+def largest(outcomes: Sequence[StepSizeOutcome]) -> list[StepSizeOutcome]:
     """Return the outcomes of the graph, coordinator and form that have most cells."""
     groups: dict[tuple[object, ...], list[StepSizeOutcome]] = {}
-    for o in found:
+    for o in outcomes:
         groups.setdefault((o.cell.ranks, o.cell.topology, o.cell.coordinator, o.cell.form), []).append(o)
     return max(groups.values(), key=len)
 
 
-def table(found: Sequence[StepSizeOutcome]) -> str:
+def table(outcomes: Sequence[StepSizeOutcome]) -> str:
     """Return a line for each place, a column for each method: iterations/messages in thousands, or how it ended."""
-    methods = list(dict.fromkeys(o.cell.method for o in found))
-    by_cell = {o.cell: o for o in found}
+    methods = list(dict.fromkeys(o.cell.method for o in outcomes))
+    by_cell = {o.cell: o for o in outcomes}
     lines = [["n", "graph", "coordinator", "form", "spread", *methods]]
-    for cell in dict.fromkeys(o.cell._replace(method="") for o in found):
+    for cell in dict.fromkeys(o.cell._replace(method="") for o in outcomes):
         here = [by_cell.get(cell._replace(method=m)) for m in methods]
         words = [str(cell.ranks), cell.topology, cell.coordinator, cell.form, f"{cell.spread:g}"]
         lines.append([*words, *(entry(o) if o else "" for o in here)])
@@ -58,29 +56,9 @@ def entry(o: StepSizeOutcome) -> str:
     return f"{o.iterations}/{o.messages / 1000:.1f}k" if o.reached else o.ending
 
 
-def draw(found: Sequence[StepSizeOutcome], path: str) -> None:
-    """Draw suboptimality over iterations, a panel for each spread, on the graph that has most cells."""
-    chosen = largest(found)
-    spreads = sorted({o.cell.spread for o in chosen})
-    methods = list(dict.fromkeys(o.cell.method for o in chosen))
-    with panels(path, 1, len(spreads), (4 * len(spreads), 4), sharey=True) as grid:
-        for axes, spread in zip(grid.flat, spreads, strict=True):
-            for o in chosen:
-                if o.cell.spread == spread:
-                    gaps = [max(gap, 1e-16) for gap in o.gaps[:DRAWN]]
-                    color = f"C{methods.index(o.cell.method)}"
-                    axes.semilogy(gaps, color=color, label=o.cell.method, linewidth=1.3)
-            axes.set(title=f"L_max/L_min = {spread:g}", xlabel="iterations", ylim=(1e-10, 1e3))
-            axes.grid(alpha=0.3)
-        grid[0, 0].set_ylabel("(F − F*) / (F(0) − F*)")
-        grid[0, 0].legend(fontsize="small")
-        cell = chosen[0].cell
-        grid[0, 0].figure.suptitle(f"{cell.ranks} ranks, {cell.topology}, {cell.coordinator}")
-
-
-def report(job: StepSizeStudy, found: Sequence[StepSizeOutcome]) -> Report:
+def report(job: StepSizeStudy, outcomes: Sequence[StepSizeOutcome]) -> Report:
     """Return everything that the study reports."""
-    chosen = largest(found)
+    chosen = largest(outcomes)
     methods = list(dict.fromkeys(o.cell.method for o in chosen))
     charts = []
     for spread in sorted({o.cell.spread for o in chosen}):
@@ -89,7 +67,7 @@ def report(job: StepSizeStudy, found: Sequence[StepSizeOutcome]) -> Report:
             curve(o.cell.method, range(len(o.gaps)), visible(o.gaps), methods.index(o.cell.method)) for o in here
         ]
         charts.append(Chart(f"smoothness differs by {spread:g}", "iterations", "(F − F*) / (F(0) − F*)", parts))
-    cell, lines = chosen[0].cell, table(found)
+    cell, lines = chosen[0].cell, table(outcomes)
     head = f"iterations/messages to {job.tol:g} of (F − F*)/(F(0) − F*), messages over all edges:"
     summary = StudySummary(
         "Which common step size, and what does agreeing on it cost?",
@@ -103,5 +81,4 @@ def report(job: StepSizeStudy, found: Sequence[StepSizeOutcome]) -> Report:
         charts,
         [("iterations/messages", lines)],
     )
-    cells, facts = [o.as_plain() for o in found], judge(found, job)
-    return Report([f"{head}\n\n{lines}"], facts, as_plain(job), cells, lambda path: draw(found, path), summary)
+    return Report([f"{head}\n\n{lines}"], judge(outcomes, job), as_plain(job), [vars(o) for o in outcomes], summary)

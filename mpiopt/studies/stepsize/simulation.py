@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -57,10 +56,6 @@ class StepSizeOutcome:
         """The cell and how it ended."""
         c = self.cell
         return f"n={c.ranks} {c.topology} spread {c.spread:g} {c.method}: {self.ending}"
-
-    def as_plain(self) -> dict[str, Any]:
-        """Return the outcome as plain values."""
-        return {**vars(self), "cell": list(self.cell)}
 
 
 def run(job: StepSizeStudy, comm: Comm, stop: StopSignal) -> list[StepSizeOutcome]:
@@ -115,10 +110,10 @@ class SimulatedRanks:
             values, rounds, sent = run_together(protocols, simulation.graph)
             self.rounds, self.bytes_sent = self.rounds + rounds, self.bytes_sent + sum(sent)
             return values
-        found = simulation.mean([ask.x for ask in requests])
-        self.rounds += found[0].rounds
-        self.bytes_sent += sum(one.bytes_sent for one in found)
-        return [one.value for one in found]
+        sums = simulation.mean([ask.x for ask in requests])
+        self.rounds += sums[0].rounds
+        self.bytes_sent += sum(one.bytes_sent for one in sums)
+        return [one.value for one in sums]
 
 
 def solve(cell: StepSizeCell, study: StepSizeStudy, problem: SyntheticRegression) -> StepSizeOutcome:

@@ -80,10 +80,10 @@ def make(
 ) -> dict[float, SyntheticRegression]:
     """Make one problem for each spread, one after the other from one generator."""
     rng = np.random.default_rng(seed)
-    return {spread: whole(data(ranks, rows, features, condition, spread, rng)) for spread in spreads}
+    return {spread: regression_of(data(ranks, rows, features, condition, spread, rng)) for spread in spreads}
 
 
-def whole(parts: Sequence[RankRows]) -> SyntheticRegression:
+def regression_of(parts: Sequence[RankRows]) -> SyntheticRegression:
     """Return curvatures and right-hand sides of the rows of all ranks."""
     return SyntheticRegression(
         np.array([a.T @ a / len(a) for a, _ in parts]), np.array([a.T @ b / len(a) for a, b in parts])
@@ -96,8 +96,8 @@ def data(
     """Draw the rows of each rank; columns get smaller so that the curvature has this condition number."""
     truth = rng.standard_normal(features)
     columns = np.logspace(0.0, -0.5 * np.log10(condition), features)
-    found = []
+    parts = []
     for scale in np.logspace(0.0, 0.5 * np.log10(spread), ranks):
         a = scale * columns * rng.standard_normal((rows, features))
-        found.append(RankRows(a, a @ truth + NOISE * scale * rng.standard_normal(rows)))
-    return found
+        parts.append(RankRows(a, a @ truth + NOISE * scale * rng.standard_normal(rows)))
+    return parts

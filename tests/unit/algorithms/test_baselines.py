@@ -223,7 +223,7 @@ def test_baselines_are_never_chosen():
     def main(comm):
         target = made(comm, "squared")
         for compressor in ("none", "natural"):
-            assert not pick(parse_spec("auto"), target, 1e-6, comm, compressor)[0].baseline
+            assert not pick(parse_spec("auto"), target, 1e-6, comm, compressor)[0].first.baseline
         with pytest.raises(ValueError, match="no algorithm fits"):
             pick(parse_spec("auto[horizon=5]"), target, 1e-6, comm)
         with pytest.raises(ValueError, match="compressed-sgd needs a quadratic loss"):

@@ -1,8 +1,10 @@
 import pytest
 
+from mpiopt.algorithms import cost_model
 from mpiopt.algorithms.cost_model import Size, choose
 
-ALL = ("lbfgs", "newton", "saga")
+ALL = ("lbfgs", "newton", "newton-cg", "saga")
+TEXT = Size(20000, 50_000, 1, 2_000_000, True, 2, 1e-6, False, True, condition=5000.0)
 SMALL = Size(20000, 9, 1, 180000, False, 2, 1e-6, True, True)
 
 
@@ -12,14 +14,47 @@ SMALL = Size(20000, 9, 1, 180000, False, 2, 1e-6, True, True)
         (SMALL, "newton"),  # least squares in a few columns: the normal equations
         (SMALL._replace(tol=1e-12), "newton"),
         (SMALL._replace(unknowns=50_000, numbers=2_000_000, sparse=True, quadratic=False), "lbfgs"),  # text
+        (TEXT, "lbfgs"),  # rows of length 1
+        (TEXT._replace(condition=1e6), "newton-cg"),  # raw counts
         (SMALL._replace(unknowns=50_000, numbers=2_000_000, sparse=True, smooth=False), "saga"),  # text with l1
         (SMALL._replace(unknowns=1000, numbers=20000 * 1000, quadratic=False), "lbfgs"),  # d³ and N·d² are too much
     ],
 )
 def test_the_cheapest_is_chosen(size, wanted):
-    name, why = choose(size, ALL)
+    name, why = choose(size, ALL if size.smooth else set(ALL) - {"newton-cg"})
     assert name == wanted
-    assert why.startswith(f"algorithm {wanted}; estimated: lbfgs ")
+    assert why.startswith(f"algorithm {wanted}; estimated: {wanted} ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unknowns": 50_000, "numbers": 2_000_000, "sparse": True},  # text
+        {"unknowns": 8000, "rows": 3000, "numbers": 24_000_000},  # dense, more columns than rows
+        {"unknowns": 8000, "outputs": 10, "numbers": 20000 * 800},  # classes
+    ],
+)
+@pytest.mark.parametrize("quadratic", [True, False])
+def test_a_working_set_is_chosen_with_l1_and_many_columns_only(change, quadratic):
+    if quadratic and "outputs" in change:
+        return  # no such loss
+    size = SMALL._replace(quadratic=quadratic, **change)
+    assert choose(size._replace(smooth=False), (*ALL, "working-set"))[0] == "working-set"
+    assert "working-set" not in choose(size, (*ALL, "working-set"))[1]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 16])
+@pytest.mark.parametrize("columns", [4, 9, 50])
+def test_the_choice_does_not_follow_the_number_of_ranks_where_estimates_are_alike(ranks, columns):
+    size = SMALL._replace(unknowns=columns, rows=4000, numbers=4000 * columns, quadratic=False)
+    assert choose(size._replace(ranks=ranks), ALL)[0] == choose(size, ALL)[0]
+
+
+@pytest.mark.parametrize(("newton", "wanted"), [(2.5, "newton"), (10.0, "lbfgs")])
+def test_an_algorithm_that_exchanges_make_much_dearer_is_not_chosen(newton, wanted, monkeypatch):
+    known = {"newton": lambda size: newton if size.ranks > 2 else 1.0, "lbfgs": lambda size: 2.0}
+    monkeypatch.setattr(cost_model, "models", lambda: known)
+    assert choose(SMALL._replace(ranks=16), ("newton", "lbfgs"))[0] == wanted
 
 
 def test_only_what_is_able_is_chosen():
@@ -28,9 +63,7 @@ def test_only_what_is_able_is_chosen():
 
 
 def test_more_ranks_never_cost_more_work():
-    from mpiopt.algorithms import cost_model
-
     for name in ALL:
-        estimate = getattr(cost_model, name)
+        estimate = getattr(cost_model, name.replace("-", "_"))
         large = Size(10**8, 100, 1, 10**10, False, 1, 1e-6, False, True)
         assert estimate(large._replace(ranks=64)) < estimate(large) / 50

@@ -15,11 +15,11 @@ from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.core.partition import block
 from mpiopt.data.shard import DenseRows, Shard
-from mpiopt.objective.duality_gap import certify
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
+from tests.cases.certified import relative_gap
 from tests.cases.problems import objective
 
 
@@ -50,7 +50,7 @@ def reached(comm, algorithm, rounds=400, tol=1e-10, **problem):
     state, epochs, found = algorithm.init(target, channel), 0.0, []
     for k in range(rounds):
         epochs += algorithm.step(k, state, target, channel).epochs
-        found.append(certify(target, state.w, evaluate_exact(target, state.w, channel), start).value)
+        found.append(relative_gap(target, state.w, evaluate_exact(target, state.w, channel), start))
         if found[-1] <= tol:
             return k + 1, epochs, found
     return None, epochs, found
@@ -246,3 +246,39 @@ def test_a_gradient_that_is_exactly_zero_upsets_nothing(preconditioner):
     for values in spmd(2, main):
         assert len(values) > 1
         assert not any(values)
+
+
+def test_a_chord_step_ends_at_the_optimum_of_least_squares_on_any_ranks():
+    for size in (1, 2, 5):
+        rounds, epochs, gaps = spmd(size, lambda comm: reached(comm, Saga(), loss="squared", by_label=True))[0]
+        assert rounds == 3  # two rounds of local steps, then one step by the exact gradient
+        assert gaps[-2] > 1e-10 >= gaps[-1]
+        assert epochs <= 8.0
+
+
+def test_chord_steps_end_where_they_gain_less_than_local_steps(monkeypatch):
+    """With a preconditioner that is far too small, steps fail or gain little, and local steps go on."""
+    visits = []
+
+    def main(comm):
+        target, channel, algorithm = made(comm), Channel(comm), Saga(warm_start=False)
+        state = algorithm.init(target, channel)
+        monkeypatch.setattr(type(state.steps.preconditioner), "solve", lambda self, g: 0.05 * g @ self.inverse)
+        for k in range(6):
+            before = state.work.visited
+            algorithm.step(k, state, target, channel)
+            visits.append(state.work.visited > before)
+
+    spmd(1, main)
+    assert visits[:3] == [True, True, False]  # a period of local steps, and a chord step
+    assert True in visits[3:]
+
+
+@pytest.mark.parametrize("exchange", ["sync", "overlap", "timed"])
+def test_only_exchanges_at_which_all_ranks_wait_have_chord_steps(exchange):
+    def main(comm):
+        target, channel, algorithm = made(comm), Channel(comm), Saga(exchange=exchange)
+        state = algorithm.init(target, channel)
+        return any(algorithm.step(k, state, target, channel) and state.control.chord for k in range(8))
+
+    assert spmd(2, main)[0] == (exchange != "timed")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mpiopt.algorithms.base import Algorithm
+from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.algorithms.saga import exchange
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.threads import single, spmd
@@ -22,7 +23,7 @@ def opened(compress="none", memory="auto", algorithm="saga", downlink=False):
     job = Job(compress=parse_spec(compress), memory=memory, downlink=downlink)
     chosen = parse_spec(algorithm)
     made = Algorithm.make(chosen.name, chosen.fitted(Algorithm.known()))
-    found = open_channel(job, objective("logistic", 0.0, 0.05, "dense", single()), made, single())
+    found = open_channel(job, objective("logistic", 0.0, 0.05, "dense", single()), Portfolio((made,)), single())
     return found[0], found[-1]
 
 

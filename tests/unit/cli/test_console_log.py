@@ -9,10 +9,9 @@ import pytest
 
 import mpiopt
 from mpiopt.cli.console_log import console_log, read_log_level
-from mpiopt.cli.main import run
 from mpiopt.comm.membership import FixedMembership
-from mpiopt.comm.threads import ThreadComm, ThreadWorld, single, spmd
-from mpiopt.resilience.signals import StopSignal
+from mpiopt.comm.threads import ThreadComm, ThreadWorld, single
+from tests.cases.command import mpiopt_on
 
 TRAIN = ["train", "generate:n=200,d=3,task=binary", "--out", "a.h5"]
 
@@ -20,6 +19,10 @@ TRAIN = ["train", "generate:n=200,d=3,task=binary", "--out", "a.h5"]
 def test_the_level_is_taken_out_of_the_command_line_before_two_dashes():
     assert read_log_level(["train", "a", "--log-level", "error"]) == (["train", "a"], logging.ERROR)
     assert read_log_level(["train", "--log-level=debug", "a"]) == (["train", "a"], logging.DEBUG)
+    assert read_log_level(["train", "-v", "a"]) == read_log_level(["train", "a", "--verbose"])
+    assert read_log_level(["train", "a", "--verbose"]) == (["train", "a"], logging.DEBUG)
+    with pytest.raises(ValueError, match="--quiet prints errors only, and --verbose more"):
+        read_log_level(["train", "a", "--quiet", "--verbose"])
     words = ["launch", "-n", "2", "--", "train", "a", "--log-level", "error"]
     assert read_log_level(words) == (words, logging.INFO)
     assert read_log_level([]) == ([], logging.INFO)
@@ -51,9 +54,9 @@ def test_a_rank_that_may_become_rank_0_writes_its_messages(capsys):
 @pytest.mark.parametrize("flags", [["--log-level", "error"], ["--log-level", "warning"], ["--quiet"]])
 def test_a_quiet_run_writes_nothing_and_a_usual_one_its_progress(flags, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert set(spmd(2, lambda comm: run([*TRAIN, *flags], comm, StopSignal()))) == {0}
+    assert mpiopt_on(2, *TRAIN, *flags) == {0}
     assert capsys.readouterr() == ("", "")
-    assert set(spmd(2, lambda comm: run(TRAIN, comm, StopSignal()))) == {0}
+    assert mpiopt_on(2, *TRAIN) == {0}
     lines = capsys.readouterr().out.splitlines()
     assert sum("logistic loss" in line for line in lines) == 1
     assert any(line.startswith("[") and "round" in line for line in lines), "progress"

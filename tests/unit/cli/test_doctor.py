@@ -1,6 +1,5 @@
-import pytest
-
-from mpiopt.cli.doctor import Finding, mpi_libraries, oversubscription, report, ulfm_works
+from mpiopt.cli.doctor import mpi_libraries, report, ulfm_works
+from mpiopt.cli.finding import Finding
 from mpiopt.comm.threads import spmd
 
 MAPS = """\
@@ -20,14 +19,6 @@ def test_two_mpis_in_one_process_are_seen():
 def test_only_an_mpi_whose_fault_tolerance_works_is_said_to_have_it():
     assert ulfm_works("Open MPI v5.0.11")
     assert not ulfm_works("MPICH Version: 5.0.2")
-
-
-@pytest.mark.parametrize(
-    ("environment", "ranks", "well"),
-    [({"OMP_NUM_THREADS": "1"}, 4, True), ({}, 1, True), ({}, 2, False), ({"OMP_NUM_THREADS": "1"}, 5, False)],
-)
-def test_more_threads_than_cores_are_a_problem(environment, ranks, well):
-    assert (not oversubscription(environment, ranks, allowed=4, cores=4).advice) == well
 
 
 def well(comm):

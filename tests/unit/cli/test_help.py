@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 
 from mpiopt.cli.help import CALLS, EXAMPLES, FLAGS, TEXTS, WIDTH, folded, usage
-from mpiopt.cli.main import run
 from mpiopt.cluster.slurm.submit import SubmitOptions
-from mpiopt.comm.threads import single
 from mpiopt.core.config.commands import COMMANDS
-from mpiopt.resilience.signals import StopSignal
+from tests.cases.command import mpiopt
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_has_examples_and_fits_the_terminal(name, capsys):
-    assert run([name, "--help"] if name else ["--help"], single(), StopSignal()) == 0
+    assert mpiopt(*filter(None, [name]), "--help") == 0
     shown = capsys.readouterr().out
     assert shown.rstrip("\n") == usage([name, "--help"])
     assert max(map(len, shown.splitlines())) <= WIDTH
@@ -60,7 +58,7 @@ def test_all_flags_of_submit_are_explained():
 
 
 def test_exit_codes_are_a_topic_of_the_help_and_the_same_as_in_the_documentation(capsys):
-    assert run(["help", "exit-codes"], single(), StopSignal()) == 0
+    assert mpiopt("help", "exit-codes") == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= WIDTH
     page = (Path(__file__).parents[3] / "docs" / "reference" / "exit-codes.md").read_text()

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 from mpiopt.cli.list import comments_of_fields, describe_tuning, tuning_classes
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
-from mpiopt.resilience.signals import StopSignal
+from tests.cases.command import mpiopt
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def test_a_constant_has_its_value_and_its_comment():
 
 
 def test_the_constants_of_all_algorithms_are_listed_with_a_reason_each(capsys):
-    assert run(["list", "--tuning"], single(), StopSignal()) == 0
+    assert mpiopt("list", "--tuning") == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     for kind in tuning_classes():
@@ -44,5 +42,5 @@ def test_the_constants_of_all_algorithms_are_listed_with_a_reason_each(capsys):
 
 
 def test_tuning_takes_no_other_argument(capsys):
-    assert run(["list", "losses", "--tuning"], single(), StopSignal()) == 2
+    assert mpiopt("list", "losses", "--tuning") == 2
     assert "list --tuning takes no other argument" in capsys.readouterr().err

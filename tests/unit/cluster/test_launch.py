@@ -17,6 +17,7 @@ from mpiopt.cluster.stderr_tail import last_message
 from mpiopt.core.exit_note import VARIABLE, note_end, read_end
 from mpiopt.core.processes import children, end_all, marked, ranks_of
 from mpiopt.resilience.signals import StopSignal
+from tests.cases.processes import until
 
 ROOT = Path(__file__).resolve().parents[3]
 FAKE = """import os, signal, subprocess, sys, time
@@ -95,6 +96,35 @@ def test_the_note_decides_and_not_mpiruns_exit_code(launched, tmp_path, starts, 
     assert not list(tmp_path.glob(".m-launch-*"))
 
 
+def test_where_ranks_die_faster_than_mpi_starts_the_wait_grows_and_the_job_goes_on(tmp_path, monkeypatch, capsys):
+    request = LaunchRequest(2, ("train", "a"), max_restarts=20)
+    job = launch.LaunchedJob(
+        Mpirun(("mpirun",), OPEN_MPI, ulfm=True, cores=2), request, tmp_path / "ended", tmp_path / "ranks"
+    )
+    starts, clock = iter([True] * 9 + [False]), [0.0]
+
+    def run_once():
+        job._killed_while_starting = next(starts)
+        if not job._killed_while_starting:
+            (tmp_path / "started").touch()
+        return None if job._killed_while_starting else 0
+
+    def sleep(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(job, "_run_once", run_once)
+    monkeypatch.setattr(launch.time, "sleep", sleep)
+    monkeypatch.setattr(launch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(launch.signal, "signal", lambda *_: None)
+    assert job.run() == 0
+    shown = capsys.readouterr().err
+    assert [float(part.split(" s")[0]) for part in shown.split("the next start is in ")[1:]] == [
+        *(1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+        *(60.0, 60.0, 60.0),
+    ]
+    assert "MPI did not start" not in shown
+
+
 def test_an_mpirun_that_starts_nothing_is_not_tried_again_and_its_reason_is_said(launched, tmp_path):
     found, shown = ended(launched("9", "refuse", "note0", flags=["--max-restarts", "3"]))
     assert found == 2, shown
@@ -114,13 +144,6 @@ def test_an_mpirun_that_starts_nothing_is_not_tried_again_and_its_reason_is_said
 )
 def test_the_reason_is_the_first_paragraph_of_the_last_block(text, reason):
     assert last_message(text) == reason
-
-
-def until(check, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75), (signal.SIGHUP, 143)])

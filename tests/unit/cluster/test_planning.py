@@ -173,7 +173,7 @@ def test_more_ranks_stop_paying_where_the_link_takes_the_time():
     [
         (["--ranks", "4"], "plan needs data"),
         ([DATA], "plan needs the ranks of the job"),
-        ([DATA, "--ranks", "0"], "--ranks must be a whole number of at least 1"),
+        ([DATA, "--ranks", "0"], "--ranks must be at least 1, not 0"),
         ([DATA, "--ranks", "2", "--link", "fast"], "--link must be like 100Gbit/s,2us"),
         ([DATA, "--ranks", "2", "--link", "measured"], "mpirun -n 2"),
         ([DATA, "--ranks", "2", "--disk", "quick"], "--disk must be like 2GB/s"),

@@ -2,18 +2,18 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mpiopt.cli.main import run
 from mpiopt.cluster.slurm import requeue, scripts
-from mpiopt.comm.threads import single
 from mpiopt.core import slurm_query
 from mpiopt.resilience.lease import FolderLease, new_lease
 from mpiopt.resilience.signals import StopLevel, StopSignal
+from tests.cases.command import mpiopt
 
 TEMPLATES = sorted(scripts.TEMPLATES.glob("*.sbatch"))
 JOB = 'path = "generate:n=300,d=6,task=binary"\nout = "runs/a.h5"\n'
@@ -35,10 +35,6 @@ def here(tmp_path, monkeypatch):
         program.chmod(0o755)
     (tmp_path / "job.toml").write_text(JOB)
     return tmp_path
-
-
-def mpiopt(*words):
-    return run(list(words), single(), StopSignal())
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -82,31 +78,13 @@ def test_other_time_limits_are_refused(text):
 
 def test_submit_writes_what_the_user_can_keep_and_calls_sbatch(here, capsys):
     (here / "sbatch.says").write_text("12;cluster\n")
-    words = (
-        "job.toml",
-        "--nodes",
-        "4",
-        "--tasks-per-node",
-        "32",
-        "--time",
-        "4:00:00",
-        "--tol",
-        "1e-8",
-        "--",
-        "--qos=long",
-    )
+    words = shlex.split("job.toml --nodes 4 --tasks-per-node 32 --time 4:00:00 --tol 1e-8 -- --qos=long")
     assert mpiopt("submit", *words) == 0
     assert capsys.readouterr().out == "job 12: runs/a.sbatch\n"
     assert (here / "sbatch.asked").read_text() == "--parsable --qos=long runs/a.sbatch\n"
     text = (here / "runs" / "a.sbatch").read_text()
-    for line in (
-        "nodes=4",
-        "ntasks-per-node=32",
-        "time=4:00:00",
-        "signal=USR1@300",
-        "job-name=a",
-        "output=runs/a.out",
-    ):
+    options = shlex.split("nodes=4 ntasks-per-node=32 time=4:00:00 signal=USR1@300 job-name=a output=runs/a.out")
+    for line in options:
         assert f"#SBATCH --{line}\n" in text
     assert "set -- job.toml --tol 1e-8 --out runs/a.h5\n" in text
     assert text.splitlines()[-1].startswith("# submitted as job 12 on ")
@@ -218,6 +196,16 @@ def cells(capsys):
     return found
 
 
+def test_status_says_what_it_takes(here, capsys):
+    for place, message in (
+        ("rusn", "rusn: no such folder (did you mean 'runs'?)"),
+        ("job.toml", "is a file; status takes"),
+    ):
+        (here / "runs").mkdir(exist_ok=True)
+        assert mpiopt("status", place) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_status_without_slurm(here, capsys):
     for name in ("sbatch", "squeue", "sacct"):
         (here / "bin" / name).unlink()
@@ -227,7 +215,7 @@ def test_status_without_slurm(here, capsys):
     stop = StopSignal()
     stop.level = StopLevel.SIGUSR1
     words = ["train", "job.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]", "--out", "cut.h5"]
-    assert run(words, single(), stop) == 75
+    assert mpiopt(*words, stop=stop) == 75
     FolderLease(here / "alive.ckpt").claim()
     FolderLease(here / "dead.ckpt").claim()
     life = vars(new_lease({}))
@@ -245,22 +233,12 @@ def test_status_without_slurm(here, capsys):
 
 
 def test_a_run_that_was_halted_is_called_so_and_goes_on_after_it(here, capsys):
-    words = [
-        "train",
-        "job.toml",
-        "--quiet",
-        "--algorithm",
-        "lbfgs[sampled=false]",
-        "--out",
-        "a.h5",
-        "--resume",
-        "auto",
-    ]
+    words = shlex.split("train job.toml --quiet --algorithm lbfgs[sampled=false] --out a.h5 --resume auto")
     assert mpiopt(*words, "--max-epochs", "3") == 3
     assert cells(capsys)["a"][0] == "budget spent"
     stop = StopSignal()
     stop.level = StopLevel.HALT
-    assert run(words, single(), stop) == 3
+    assert mpiopt(*words, stop=stop) == 3
     assert cells(capsys)["a"][0] == "halted"
     (here / "a.ckpt" / "halt").write_text('{"at": 1000.0}')  # of a run that was killed
     assert mpiopt(*words) == 0

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.cli.main import run
 from mpiopt.cluster.sweep import parse_sweep, sweep_of
-from mpiopt.comm.threads import single, spmd
 from mpiopt.resilience.signals import StopLevel, StopSignal
+from tests.cases.command import mpiopt, mpiopt_on
 
 JOB = """path = "generate:n=300,d=6,task=binary"
 [sweep]
@@ -22,7 +21,7 @@ seed = [0, 1]
 def sweep(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text(JOB)
-    return lambda *words, ranks=1: set(spmd(ranks, lambda comm: run(["sweep", "s.toml", *words], comm, StopSignal())))
+    return lambda *words, ranks=1: mpiopt_on(ranks, "sweep", "s.toml", *words)
 
 
 def test_the_members_are_the_product_and_their_names_are_their_values():
@@ -60,7 +59,7 @@ def test_a_mistake_is_one_line_with_the_file(text, says):
 
 
 def test_train_sends_a_sweep_to_its_command(sweep, capsys):
-    assert run(["train", "s.toml"], single(), StopSignal()) == 2
+    assert mpiopt("train", "s.toml") == 2
     assert "s.toml has a [sweep] table: run it with mpiopt sweep" in capsys.readouterr().err
 
 
@@ -116,10 +115,10 @@ def test_a_member_that_is_refused_does_not_stop_the_others(sweep, capsys):
 def test_a_signal_stops_the_whole_and_the_next_time_it_goes_on(sweep, capsys):
     stop = StopSignal()
     stop.level = StopLevel.SIGUSR1
-    assert run(["sweep", "s.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]"], single(), stop) == 75
+    assert mpiopt("sweep", "s.toml", "--quiet", "--algorithm", "lbfgs[sampled=false]", stop=stop) == 75
     assert len(list(Path("runs/s").glob("*.h5"))) == 1
     assert sweep("--collect", "--algorithm", "lbfgs[sampled=false]") == {3}
-    assert "interrupted" in capsys.readouterr().out
+    assert "to be continued" in capsys.readouterr().out
     assert sweep("--quiet", "--algorithm", "lbfgs[sampled=false]") == {0}
 
 

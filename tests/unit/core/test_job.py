@@ -83,7 +83,12 @@ def test_every_key_has_a_flag_and_a_help():
     assert all(f"--{name.replace('_', '-')}" in described_flags() for name in names if name != "path")
     stable = "loss l1 l2 tol max-epochs max-seconds algorithm local-steps step-size seed intercept scale features "
     stable += "shards test out resume checkpoint-every quiet float32 holdout format set compress memory downlink "
-    stable += "exchange round-seconds staleness log checkpoint-form io-hints recovery spares"
+    stable += (
+        "exchange round-seconds staleness log checkpoint-form io-hints recovery spares coordinates overwrite init "
+    )
+    stable += (
+        "verify target weights offset exposure drop columns categorical numeric encode gaps unseen max-levels titles"
+    )
     assert set(flags()) == set(stable.split())
 
 

@@ -62,12 +62,14 @@ def test_the_line_is_absolute_whichever_rank_finds_it(tmp_path):
     assert message == f"rank 4: {path}, line 401, column 5: found 'oops'; a value must be a finite decimal number"
 
 
+WORDS = "; to train on a table with words or gaps, name the column of the target: --target NAME"
 CSV = {
     "1,2\n3\n": "line 2, column 1: found '3'; every row must have 2 fields, as the first has",
     "1,2\n1,2,3\n": "line 2, column 3: found '2'; every row must have 2 fields, as the first has",
-    "a,b\n\n1,2\n3,\n": "line 4, column 3: found the end of the line; a field must be a finite decimal number",
-    "1,2,3\n1,,2\n": "line 2, column 3: found an empty field; a field must be a finite decimal number",
-    "1,2\nNaN,2\n": "line 2, column 1: found 'NaN'; a field must be a finite decimal number",
+    "a,b\n\n1,2\n3,\n": "line 4, column 3: found the end of the line; a field must be a finite decimal number"
+    + WORDS,
+    "1,2,3\n1,,2\n": "line 2, column 3: found an empty field; a field must be a finite decimal number" + WORDS,
+    "1,2\nNaN,2\n": "line 2, column 1: found 'NaN'; a field must be a finite decimal number" + WORDS,
     "1,2\n1e999,2\n": "line 2, column 1: found '1e999'; the number is too large for float64",
     "1 2 3\n1 2\n": "line 2, column 3: found '2'; every row must have 3 fields, as the first has",
     "5\n6\n": "has 1 columns; at least one besides label and weight is needed",

@@ -15,7 +15,7 @@ from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare
 from mpiopt.results.summary import peak_nbytes
 scale, float32 = sys.argv[2], sys.argv[3] == "1"
-options = DataOptions(scale=scale, float32=float32)
+options = DataOptions(scale=scale, float32=float32, coordinates=sys.argv[4])
 prepare(sys.argv[1].replace("SIZE", "4096"), "binary", options, 0, single())
 before = peak_nbytes()
 data = prepare(sys.argv[1].replace("SIZE", "120000"), "binary", options, 0, single())
@@ -24,15 +24,18 @@ print((peak_nbytes() - before) / data.shard.rows.nbytes)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "scale", "float32", "most"),
+    ("recipe", "scale", "float32", "coordinates", "most"),
     [
-        ("generate:n=SIZE,d=2000,density=0.05,task=binary", "none", False, 1.25),
-        ("generate:n=SIZE,d=150,task=binary", "none", True, 1.25),
-        ("generate:n=SIZE,d=150,task=binary", "maxabs", True, 2.25),
+        ("generate:n=SIZE,d=2000,density=0.05,task=binary", "none", False, "file", 1.25),
+        ("generate:n=SIZE,d=2000,density=0.05,task=binary", "none", False, "standardised", 1.25),
+        ("generate:n=SIZE,d=150,task=binary", "none", True, "file", 1.25),
+        ("generate:n=SIZE,d=150,task=binary", "none", True, "standardised", 2.25),
+        ("generate:n=SIZE,d=150,task=binary", "none", False, "standardised", 1.25),
+        ("generate:n=SIZE,d=150,task=binary", "maxabs", True, "file", 2.25),
     ],
 )
-def test_rows_are_in_memory_once_while_they_are_loaded(recipe, scale, float32, most):
-    words = [sys.executable, "-c", LOAD, recipe, scale, str(int(float32))]
+def test_rows_are_in_memory_once_while_they_are_loaded(recipe, scale, float32, coordinates, most):
+    words = [sys.executable, "-c", LOAD, recipe, scale, str(int(float32)), coordinates]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert 0.5 < float(done.stdout) < most
 

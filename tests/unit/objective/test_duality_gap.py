@@ -6,31 +6,30 @@ import pytest
 from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
-from mpiopt.objective.duality_gap import certify, duality_gap, label_statistics
+from mpiopt.objective.duality_gap import duality_gap, gap_of_gradient, label_statistics
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from tests.cases.problems import objective
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared", "softmax"])
-@pytest.mark.parametrize("penalty", [(0.0, 0.05), (0.02, 0.05), (0.02, 0.0), (0.0, 0.0)], ids=str)
+@pytest.mark.parametrize("penalty", [(0.0, 0.05), (0.02, 0.05), (0.02, 0.0)], ids=str)
 def test_a_certificate_from_a_wrong_gradient_bounds_the_true_one(loss, penalty):
     def main(comm):
         rng = np.random.default_rng(1)
         target, channel = objective(loss, *penalty, "dense", comm), Channel(comm)
-        labels, start = label_statistics(target, channel), evaluate_exact(target, target.zeros(), channel)
+        labels = label_statistics(target, channel)
         state = Newton().init(target, channel)
         for k in range(15):
             Newton().step(k, state, target, channel)
         for far in (0.0, 1e-3, 1.0):
             w = state.w + far * rng.normal(size=state.w.shape) * (np.arange(target.width) < 7)
             exact = evaluate_exact(target, w, channel)
-            true = certify(target, w, exact, start, labels)
+            true = gap_of_gradient(target, w, exact, labels)
             for size in (1e-9, 1e-4, 0.1):
                 for e in worst(exact, target, w, rng):
                     e *= size / max(np.linalg.norm(e), 1e-300)
-                    off = certify(target, w, Evaluation(exact.value, exact.gradient + e, size), start, labels)
-                    assert off.kind == true.kind
-                    assert off.value >= true.value * (1 - 1e-9) - 1e-15
+                    wrong = Evaluation(exact.value, exact.gradient + e, size)
+                    assert gap_of_gradient(target, w, wrong, labels) >= true * (1 - 1e-9) - 1e-15
 
     spmd(1, main)
 

@@ -15,6 +15,8 @@ def labels(loss, n, outputs=5):
         "multiclass": lambda: rng.integers(0, outputs, n).astype(float),
         "real": lambda: rng.standard_normal(n),
         "count": lambda: rng.poisson(2.0, n).astype(float),
+        "positive": lambda: rng.gamma(2.0, 1.0, n) + 0.01,
+        "rate": lambda: rng.integers(0, 5, n) / 4,
     }
     return kinds[loss.target]()
 
@@ -29,6 +31,11 @@ def formula(loss, z, y):
         "huber": lambda: np.where(r > 1, r - 0.5, 0.5 * r**2),
         "squared-hinge": lambda: np.maximum(0, 1 - m) ** 2,
         "poisson": lambda: np.exp(z[:, 0]) - m,
+        "gamma": lambda: y * np.exp(-z[:, 0]) + z[:, 0],
+        "tweedie": lambda: 2 * y * np.exp(-z[:, 0] / 2) + 2 * np.exp(z[:, 0] / 2),
+        "negative-binomial": lambda: (y + 1) * np.logaddexp(0, z[:, 0]) - y * z[:, 0],
+        "binomial": lambda: np.logaddexp(0, z[:, 0]) - y * z[:, 0],
+        "quantile": lambda: np.where(r > 1, r, 0.5 * r**2 + 0.5) / 2,
         "softmax": lambda: np.log(np.exp(z - top[:, None]).sum(axis=1)) + top - z[np.arange(len(y)), y.astype(int)],
     }[loss.name]()
 
@@ -80,7 +87,7 @@ def test_softmax_curvature_bounds_the_hessian():
 
 def test_curvature_bound_holds_and_is_reached(loss):
     if loss.curvature_bound is None:
-        assert loss.name == "poisson"
+        assert loss.name in ("poisson", "gamma", "tweedie", "negative-binomial")
         return
     # In steps of 0.01 from -3 to 3: 0 for the logistic loss, between the kinks for the others.
     z = np.zeros((601, loss.outputs(2)))
@@ -123,10 +130,15 @@ def test_huber_uses_its_delta():
 
 def test_options_are_those_of_the_formula():
     assert {name: list(kind.options()) for name, kind in Loss.known().items()} == {
+        "binomial": [],
+        "gamma": [],
         "huber": ["delta"],
         "logistic": [],
+        "negative-binomial": ["theta"],
         "poisson": [],
+        "quantile": ["tau", "width"],
         "softmax": [],
         "squared": [],
         "squared-hinge": [],
+        "tweedie": ["power"],
     }

@@ -50,8 +50,7 @@ def test_a_start_that_loses_the_lease_during_a_commit_undoes_it(tmp_path, monkey
     states["7"] = "RUNNING"
     files = CheckpointFolder(tmp_path)
     slurm(monkeypatch, "7")
-    number = files.next_number()
-    (tmp_path / "000001.h5.partial").touch()
+    number = files.reserve()
     rename = os.rename
 
     def overtaken(old, new):

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
 from mpiopt.core.history import table
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.compare import compared, costs, ratio
+from tests.cases.command import mpiopt
 from tests.cases.result_files import made_run, rows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,10 +57,10 @@ def test_runs_of_other_problems_are_noted(tmp_path):
 
 def test_the_command(tmp_path, capsys):
     run_ = str(made_run(tmp_path / "a.h5"))
-    assert run(["compare", run_, run_], single(), StopSignal()) == 0
+    assert mpiopt("compare", run_, run_) == 0
     assert "to duality gap 1e-09" in capsys.readouterr().out
-    assert run(["compare"], single(), StopSignal()) == 2
-    assert run(["compare", str(made_run(tmp_path / "b.h5", []))], single(), StopSignal()) == 2
+    assert mpiopt("compare") == 2
+    assert mpiopt("compare", str(made_run(tmp_path / "b.h5", []))) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("mpiopt: compare needs runs")
     assert lines[1].endswith("the history is empty, there is nothing to show")

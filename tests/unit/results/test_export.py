@@ -7,11 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
 from mpiopt.core.history import Event
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import FittedModel
+from tests.cases.command import mpiopt
 from tests.cases.result_files import MODEL, made_run, rows
 
 RNG = np.random.default_rng(11)
@@ -27,31 +25,19 @@ LABELS = {
 }
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-def command(*words):
-    return run([str(word) for word in words], single(), StopSignal())
-
-
 def trained(loss, scale="none"):
     np.savetxt("data.csv", np.column_stack([ROWS, LABELS[loss]]), delimiter=",", fmt="%.17g")
     words = ["--loss", loss.removesuffix(" of two"), "--intercept", "--scale", scale, "--l2", "0.1", "--quiet"]
-    assert command("train", "data.csv", *words, "--out", "run.h5") == 0
+    assert mpiopt("train", "data.csv", *words, "--out", "run.h5") == 0
 
 
 def predicted(kind="label"):
-    assert command("predict", "run.h5", "data.csv", "--out", "answers", "--kind", kind, "--quiet") == 0
+    assert mpiopt("predict", "run.h5", "data.csv", "--out", "answers", "--kind", kind, "--quiet") == 0
     return np.loadtxt("answers")
 
 
 def exported(name, *flags):
-    assert command("export", "run.h5", name, *flags) == 0
+    assert mpiopt("export", "run.h5", name, *flags) == 0
     with open(name, "rb") as f:
         return f.read()
 
@@ -95,7 +81,7 @@ def test_tables_as_text_keep_every_digit(here):
     assert read[0] == list(rows()[0]._fields)
     assert [tuple(map(float, line)) for line in read[1:]] == [tuple(map(float, row)) for row in rows()]
     assert exported("e.csv", "--table", "events").decode().splitlines()[1] == '0.5,3,failed,1,"rank 1, lost"'
-    assert exported("t.csv", "--table", "time").decode().startswith("load,compute,")
+    assert exported("t.csv", "--table", "time").decode().startswith("load,compile,compute,")
 
 
 def test_tables_for_data_frames(here):
@@ -117,6 +103,6 @@ def test_what_cannot_be_exported_is_one_line(here, capsys):
         ("odd.h5", "a.pkl"): "no linear model for the loss made-up",
         ("run.h5", "run.h5", "--to", "csv"): "is the data file itself",
     }.items():
-        assert command("export", *words) == 2
+        assert mpiopt("export", *words) == 2
         assert message in capsys.readouterr().err
     assert not list(here.glob("a*"))

@@ -11,9 +11,11 @@ from mpiopt.core.history import HistoryRow, rows_to_text
 from mpiopt.core.state import Replicated, Sharded
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.resilience.checkpoint.store import Checkpoints
+from mpiopt.results.coefficients import CoefficientsShown, coefficient_rows
+from mpiopt.results.html.charts import Chart, Curve, curve
 from mpiopt.results.inspect import inspect
 from mpiopt.results.model import FittedModel
-from mpiopt.results.plot import gaps, plot
+from mpiopt.results.plot import draw, gaps, plot
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import write_result
 from mpiopt.results.run_record import read_record
@@ -85,9 +87,16 @@ def test_inspect_any_other_hdf5_file(tmp_path):
     assert re.search(r"rows +10\n", text)
 
 
+def test_a_filter_that_chooses_nothing_is_refused(tmp_path):
+    names = FittedModel(np.ones((1, 2)), np.zeros(1), feature_names=["age", "region[south]"])
+    assert coefficient_rows(names, CoefficientsShown(filter="region[*]")).rows[0][0] == "region[south]"
+    with pytest.raises(ValueError, match=r"--filter agee: no coefficient has such a name \(did you mean 'age'\?\)"):
+        coefficient_rows(names, CoefficientsShown(filter="agee"))
+
+
 def test_inspect_what_is_no_hdf5_file(tmp_path):
     (tmp_path / "a.csv").write_text("1,2\n")
-    with pytest.raises(ValueError, match=r"a.csv: not an HDF5 file$"):
+    with pytest.raises(ValueError, match=r"a.csv: not an HDF5 file; .* for a table: mpiopt describe$"):
         inspect(tmp_path / "a.csv")
 
 
@@ -120,3 +129,16 @@ def test_plot_says_what_it_cannot_draw(tmp_path):
         plot([result(tmp_path / "b.h5", rows=0)], tmp_path / "out.png")
     with pytest.raises(OSError, match=r"^cannot write .*No such file or directory$"):
         plot([run], tmp_path / "absent" / "out.png")
+
+
+def test_a_picture_has_every_chart_and_names_each_curve_once(tmp_path):
+    crosses = Curve("of the paper", [1.0], [2.0], mode="markers")
+    charts = [
+        Chart("first", "rounds", "gap", [curve("ours", [1, 9], [1, 2]), crosses, crosses], xaxis="log"),
+        Chart("second", "seconds", "gap", [curve("ours", [0.0], [np.nan])]),
+        Chart("third", "kills", "accuracy", [curve("behind", [0, 1], [-1, 4], -1)], yaxis="linear"),
+    ]
+    draw(charts, tmp_path / "out.svg", 2)
+    text = (tmp_path / "out.svg").read_text()
+    once = ("first", "rounds", "ours", "of the paper", "second", "nothing above zero", "third", "behind", "accuracy")
+    assert {words: text.count(f"<!-- {words} -->") for words in once} == dict.fromkeys(once, 1)

@@ -6,21 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
 from mpiopt.core.history import HistoryRow
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.jsonl_log import JsonlLog, open_log
 from mpiopt.results.result_file import read_result
+from tests.cases.command import mpiopt
 
 ROW = HistoryRow(1, 0.5, 0.1, 0.08, 0.01, 0.01, 800, 900, 0.25, math.inf, math.nan)
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"):
-        monkeypatch.delenv(name, raising=False)
+def data(here):
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, 3))
     np.savetxt("points.csv", np.column_stack([x[:, 0] + rng.normal(size=60), x]), delimiter=",")
@@ -28,9 +23,7 @@ def data(tmp_path, monkeypatch):
 
 
 def train(data, *more):
-    return run(
-        ["train", data, "--algorithm", "saga", "--out", "run.h5", "--log", "run.jsonl", *more], single(), StopSignal()
-    )
+    return mpiopt("train", data, "--algorithm", "saga", "--out", "run.h5", "--log", "run.jsonl", *more)
 
 
 def test_a_line_is_json_even_where_numbers_are_not_finite(tmp_path):
@@ -60,7 +53,7 @@ def test_a_resumed_run_appends_and_a_new_one_does_not(data, tmp_path):
 
 
 def test_a_log_is_never_written_over_the_data_or_the_result(data, capsys):
-    assert run(["train", data, "--log", data], single(), StopSignal()) == 2
+    assert mpiopt("train", data, "--log", data) == 2
     assert "is the data file itself" in capsys.readouterr().err
 
 

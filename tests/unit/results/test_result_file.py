@@ -7,9 +7,11 @@ import pytest
 from mpiopt.comm.collective_io import check_writable
 from mpiopt.comm.threads import spmd
 from mpiopt.core.history import ALL, Event, HistoryRow
+from mpiopt.data.coordinates import as_given
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, read_result, write_result
+from tests.cases.result_files import changed
 
 ROWS = [
     HistoryRow(k, 0.5 * k, 0.1 * k, 0.08 * k, 0.01 * k, 0.01 * k, 800 * k, 900 * k, 1.0 / 3**k, 0.1**k, 0.25)
@@ -84,9 +86,9 @@ def test_units_of_the_file(intercept):
     g = np.random.default_rng(1)
     x, w, mean, scale = g.normal(size=(20, 3)), g.normal(size=(2, 8)), g.normal(size=3), g.uniform(1, 2, 3)
     inside = ((x - mean) / scale) @ w[:, :3].T + (w[:, 3] if intercept else 0.0)
-    model = in_file_units(w, 3, intercept, mean, scale)
+    model = in_file_units(w, 3, intercept, mean, scale, as_given(3))
     np.testing.assert_allclose(x @ model.coef.T + model.intercept, inside, rtol=1e-12, atol=1e-12)
-    assert in_file_units(w, 3, intercept, np.zeros(3), np.ones(3)).feature_scale is None
+    assert in_file_units(w, 3, intercept, np.zeros(3), np.ones(3), as_given(3)).feature_scale is None
 
 
 def spoil(path, how):
@@ -95,13 +97,13 @@ def spoil(path, how):
     elif how == "foreign":
         path.write_text("x,y\n1,2\n")
     elif how == "format":
-        with h5py.File(path, "r+") as f:
+        with changed(path) as f:
             f.attrs["format"] = 7
     elif how == "kind":
         with h5py.File(path, "w") as f:
             f["x"] = 1
     elif how == "part":
-        with h5py.File(path, "r+") as f:
+        with changed(path) as f:
             del f["history"]
     else:
         path.unlink()
@@ -111,7 +113,7 @@ def spoil(path, how):
     ("how", "words"),
     [
         ("truncated", "truncated HDF5 file"),
-        ("foreign", "not an HDF5 file"),
+        ("foreign", "not an HDF5 file; the result of a run is expected"),
         ("format", "mpiopt result of format 7; this mpiopt reads format 1"),
         ("kind", "expected an mpiopt result, found an HDF5 file without the attribute 'kind'"),
         ("part", "damaged mpiopt result"),
@@ -175,7 +177,7 @@ def test_what_ranks_spent_what_happened_and_the_test_rows_are_read(tmp_path):
 
 def test_a_result_of_before_is_read(tmp_path):
     write(tmp_path / "run.h5")
-    with h5py.File(tmp_path / "run.h5", "r+") as f:
+    with changed(tmp_path / "run.h5", sealed_again=False) as f:
         del f["events"], f["test"]
     got = read_result(tmp_path / "run.h5")
     assert got.time is None

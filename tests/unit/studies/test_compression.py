@@ -17,7 +17,7 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
 from mpiopt.studies.compression import clients, covariances
 from mpiopt.studies.compression.claims import orderings
-from mpiopt.studies.compression.job import COLUMNS, Panel, build
+from mpiopt.studies.compression.job import COLUMNS, Panel
 from mpiopt.studies.compression.methods import Method, Moments, matched
 from mpiopt.studies.compression.outcome import CompressionOutcome
 from mpiopt.studies.compression.prediction import additive, predict
@@ -30,11 +30,12 @@ NO_DRAWS = averaged_sgd.SketchDraws(np.empty((0, 0, 0)), np.empty((0, 0)))
 def compressed(method, x, count, rng):
     """Draw C(x) `count` times."""
     d, h = len(x), method.option
-    found, scratch = np.empty((count, d)), kernels.scratch(method.kind, h, d)
-    parts = rng.beta(0.5 * h, 0.5 * (d - h), count) if method.name == "sketch" else np.zeros(count)
-    normals = rng.standard_normal((count, d))
+    found, none = np.empty((count, d)), np.empty(0)
+    iterate = averaged_sgd.SgdIterate(none, none, none, np.zeros(1, np.int64), kernels.scratch(method.kind, h, d))
+    parts = rng.beta(0.5 * h, 0.5 * (d - h), (count, 1)) if method.name == "sketch" else np.zeros((count, 1))
+    draws = averaged_sgd.SketchDraws(rng.standard_normal((count, 1, d)), parts)
     for k in range(count):
-        averaged_sgd.compress(method.kind, h, x, k, scratch, normals[k], parts[k], found[k])
+        averaged_sgd.compress(x, averaged_sgd.SgdMethod(method.kind, h, 0.0, 0.0, 0), iterate, draws, k, 0, found[k])
     return found
 
 
@@ -249,32 +250,6 @@ def test_verdicts_and_orderings_are_by_the_numbers():
         ("sketch", "quantised", "predicted"): True,
         ("quantised", "sketch", "claimed"): False,
     }
-
-
-PANEL = {"name": "p", "iterations": 10}
-
-
-@pytest.mark.parametrize(
-    ("tree", "message"),
-    [
-        ({}, r"at least one \[\[panel\]\]"),
-        ({"panel": [PANEL, PANEL]}, "its own name"),
-        ({"panel": [PANEL], "thread": 1}, "did you mean 'threads'"),
-        ({"panel": [PANEL | {"iteration": 1}]}, "did you mean 'iterations'"),
-        ({"panel": [PANEL | {"iterations": "many"}]}, "iterations must be like 100000"),
-        ({"panel": [PANEL | {"basis": "haar"}]}, "basis must be one of diagonal, rotated"),
-        ({"panel": [PANEL | {"memories": "none"}]}, "memories must be a list"),
-        ({"panel": [PANEL | {"memories": ["some"]}]}, "memories must be some of none, difference"),
-        ({"panel": [PANEL | {"authors": [1.0]}]}, "authors must have 6 numbers"),
-        ({"panel": [PANEL | {"gradient": "whole", "shift": "covariate"}]}, "whole gradients are for"),
-        ({"panel": [PANEL | {"ahead": ["top-k"]}]}, "ahead and behind must be some of"),
-        ({"panel": [PANEL | {"order": "sorted-by-label"}]}, "order sorts the rows"),
-    ],
-)
-def test_a_wrong_job_is_one_line(tree, message):
-    with pytest.raises(ValueError, match=message) as error:
-        build(tree)
-    assert "\n" not in str(error.value)
 
 
 def test_the_jobs_of_the_repository_are_read():

@@ -10,11 +10,10 @@ from mpiopt.comm import threads
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read, study
 from mpiopt.studies.decentralised.claims import judge
-from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy, build
+from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy
 from mpiopt.studies.decentralised.simulation import DecentralisedOutcome, solve
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
-BLOCK = {"ranks": [3], "topologies": ["ring"], "spreads": [1, 100], "algorithms": ["dlas", "dgd"]}
 TINY = """
 study = "decentralised"
 rows = 20
@@ -28,36 +27,6 @@ topologies = ["exponential", "random-k[k=3]"]
 spreads = [1]
 algorithms = ["dlas", "graph-saga", "dgd", "gradient-tracking"]
 """
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": 5}, "rows must be at least features, 10, not 5"),
-        ({"tols": [1e-3, 2.0]}, "tols must be numbers between 0 and 1"),
-        ({"tols": []}, "tols must be numbers between 0 and 1"),
-        ({"condition": 0.5}, "condition must be at least 1"),
-        ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [BLOCK | {"methods": ["mean"]}]}, "has no list 'methods'"),
-        ({"grid": [BLOCK | {"algorithms": ["dlaz"]}]}, "did you mean 'dlas'"),
-        (
-            {"grid": [BLOCK | {"algorithms": ["newton"]}]},
-            "must run on graphs and leave topology to the list.*newton does not",
-        ),
-        (
-            {"grid": [BLOCK | {"algorithms": ["dlas[topology=ring]"]}]},
-            "must run on graphs and leave topology to the list",
-        ),
-        ({"grid": [BLOCK | {"algorithms": ["dlas[alfa=1]"]}]}, "dlas has no option 'alfa'"),
-        ({"grid": [BLOCK | {"topologies": ["rink"]}]}, "did you mean 'ring'"),
-        ({"grid": [BLOCK | {"spreads": [0.5]}]}, "spreads must be at least 1"),
-    ],
-)
-def test_a_wrong_job_is_one_line(change, message):
-    with pytest.raises(ValueError, match=message) as error:
-        build({"grid": [BLOCK]} | change)
-    assert "\n" not in str(error.value)
 
 
 def test_the_job_of_the_repository_is_read():

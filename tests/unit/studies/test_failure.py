@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.cli.main import run as run_command
 from mpiopt.comm import threads
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
-from mpiopt.studies.failure import published, report
+from mpiopt.studies.failure import report, simulation
 from mpiopt.studies.failure.claims import judge
 from mpiopt.studies.failure.job import FailureCell, build, from_plain, plain
 from mpiopt.studies.failure.outcome import FailureOutcome, RankLifetime
 from mpiopt.studies.failure.outcome import from_plain as outcome_of
-from mpiopt.studies.failure.simulation import launch_cells, run
+from mpiopt.studies.failure.simulation import CellLauncher, launch_cells, run
 from mpiopt.studies.parameter_server import serve
 from mpiopt.studies.parameter_server.runtime.actor import Counts
 from mpiopt.studies.parameter_server.runtime.log import Accuracy, ServerEvent, Update
 from mpiopt.studies.parameter_server.runtime.view import Role
 from mpiopt.studies.storage import read_study
+from tests.cases.command import mpiopt, mpiopt_on
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 FIVE = ["sync-checkpoint", "async-checkpoint", "sync-chain", "async-chain", "stateless"]
@@ -45,34 +45,6 @@ configurations = ["sync-checkpoint[every=10]", "sync-chain[every=10]", "stateles
 workers = [2]
 seeds = [0, 1]
 """
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": 2}, "rows must be at least 8"),
-        ({"step": 0.0}, "step must be greater than 0"),
-        ({"mode": "real"}, "mode must be one of virtual, processes, not 'real'"),
-        ({"network": "cnm"}, "did you mean 'cnn'"),
-        ({"network": "cnn[dropout=1.0]"}, "dropout must be"),
-        ({"backlog": "sum"}, "unknown backlog 'sum'"),
-        ({"costs": {"gradients": 1.0}}, r"\[costs\] has no key 'gradients'"),
-        ({"costs": {"bandwidth": 0}}, r"\[costs\]: bandwidth must be"),
-        ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [GRID | {"worker": [1]}]}, "has no list 'worker'"),
-        ({"grid": [GRID | {"configurations": ["stateles"]}]}, "did you mean 'stateless'"),
-        ({"grid": [GRID | {"configurations": ["sync-chain[replicas=0]"]}]}, "replicas must be at least 1"),
-        ({"grid": [GRID | {"workers": [0]}]}, "workers must be at least 1"),
-        ({"grid": [GRID | {"kills": [3]}]}, r"kills must be at most 2, the number of \[\[fault\]\] tables, not 3"),
-        ({"seconds": 4.0}, "a fault at 3 s with an outage of 2 s outlasts the run of 4 s"),
-        ({"fault": [{"at": "soon"}]}, 'at must be a time such as "30 s"'),
-    ],
-)
-def test_a_wrong_job_is_one_line(change, message):
-    with pytest.raises(ValueError, match=message) as error:
-        build({"grid": [GRID], "fault": FAULTS} | change)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("failure*.toml")), ids=lambda path: path.stem)
@@ -137,7 +109,7 @@ def test_facts_that_do_not_hold_are_printed():
 
 
 def test_the_paper_s_numbers_are_those_of_all_configurations():
-    for kills, runs in published.RUNS.items():
+    for kills, runs in report.PUBLISHED.items():
         assert set(runs) == set(FIVE)
         assert all(len(seen.falls) == kills for seen in runs.values())
 
@@ -150,10 +122,19 @@ def test_the_tables_show_the_paper_beside():
     assert "30.000000" in report.cost([made_up()], job)  # 3 cores for 10 s
 
 
+def test_the_charts_show_kills_and_the_paper_s_changes_beside_ours():
+    accuracy, applied, changes = report.charts([made_up()])
+    assert (accuracy.parts[1].mode, accuracy.parts[1].x, accuracy.parts[1].y) == ("markers", [1.02], [0.61])
+    assert applied.parts[0].y[-1] == sum(u.gradients for u in made_up().updates)
+    ours, paper = changes.parts
+    assert (ours.mode, ours.x, ours.y) == ("lines", [1], [pytest.approx(0.52 - 0.61)])
+    assert (paper.mode, paper.x, paper.y) == ("markers", [1], [pytest.approx(0.473 - 0.529)])
+
+
 def test_the_study_writes_its_files(tmp_path, capsys):
     path = tmp_path / "job.toml"
     path.write_text(TINY.format(out=tmp_path / "found"))
-    assert run_command(["study", str(path)], threads.single(), StopSignal()) == 0
+    assert mpiopt("study", str(path)) == 0
     printed = capsys.readouterr().out
     assert "sync-chain[every=10] W=2 1 kill seed 1" in printed
     assert "over seeds" in printed
@@ -173,8 +154,7 @@ def test_the_study_writes_its_files(tmp_path, capsys):
 def test_processes_are_not_started_from_under_mpirun(tmp_path):
     path = tmp_path / "job.toml"
     path.write_text('mode = "processes"\n' + TINY.format(out=tmp_path / "found"))
-    codes = threads.spmd(2, lambda comm: run_command(["study", str(path)], comm, StopSignal()))
-    assert codes == [2, 2]
+    assert mpiopt_on(2, "study", path) == {2}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +180,7 @@ def test_serve_runs_a_cell_between_threads(tmp_path, capsys):
     job.write_text(text.replace("detection = 0.4", "detection = 0.3"))
     out = tmp_path / "out.json"
     words = ["serve", str(job), "--cell", "4", "--out", str(out)]
-    assert threads.spmd(7, lambda comm: run_command(words, comm, StopSignal())) == [0] * 7
+    assert mpiopt_on(7, *words) == {0}
     printed = capsys.readouterr().out
     assert "dead ranks are silent" in printed
     found = outcome_of(json.loads(out.read_text()))
@@ -211,15 +191,13 @@ def test_serve_runs_a_cell_between_threads(tmp_path, capsys):
 
 
 def test_a_cell_that_ends_without_a_result_is_printed_and_the_others_stay(tmp_path, monkeypatch, capsys):
-    from mpiopt.studies.failure import process_run
-
     def start(self, cell):
         if cell == job.cells[1]:
             raise OSError("cell 1 ended without a result: killed")
         return made_up().as_plain()
 
-    monkeypatch.setattr(process_run.CellLauncher, "start", start)
-    monkeypatch.setattr(process_run, "find", lambda environment, ulfm: None)
+    monkeypatch.setattr(CellLauncher, "start", start)
+    monkeypatch.setattr(simulation, "find", lambda environment, ulfm: None)
     path = tmp_path / "job.toml"
     path.write_text('mode = "processes"\n' + TINY.format(out=tmp_path / "found"))
     job = read(path).job

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.html.charts import Chart, curve
 from mpiopt.results.html.document import Page
 from mpiopt.studies import page, storage
 from mpiopt.studies.command import STUDIES
 from mpiopt.studies.storage import read_study
+from tests.cases.command import mpiopt
 
 ROOT = Path(__file__).resolve().parents[3]
 SUMMARY = page.StudySummary("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
@@ -108,7 +106,7 @@ def test_each_study_prints_tables_and_writes_its_files(tmp_path, capsys, job, ce
     pytest.importorskip("matplotlib")
     out = tmp_path / "small"
     (tmp_path / "job.toml").write_text(job.format(out=out.as_posix()))
-    assert run(["study", str(tmp_path / "job.toml")], single(), StopSignal()) == 0
+    assert mpiopt("study", str(tmp_path / "job.toml")) == 0
     shown, _, written = capsys.readouterr().out.rpartition("written: ")
     assert [words for words in printed if words not in shown] == []
     assert all(f"small.{suffix}" in written for suffix in ("json", "png", "h5", "html"))

@@ -1,21 +1,19 @@
 """The job, the tables and the files of a study."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run as run_command
-from mpiopt.comm import lockstep, threads
+from mpiopt.comm import lockstep
 from mpiopt.objective.evaluation import evaluate_exact
-from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read
 from mpiopt.studies.saga_facts.claims import judge
 from mpiopt.studies.saga_facts.job import SagaCell, SagaStudy, build, visits
-from mpiopt.studies.saga_facts.simulation import CurvePoint, Outcomes, SagaOutcome, fitted, multiples, solve
+from mpiopt.studies.saga_facts.simulation import CurvePoint, Outcomes, SagaOutcome, multiples, solve
 from mpiopt.studies.saga_facts.synthetic import make
+from tests.cases.command import mpiopt, mpiopt_on
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 BLOCK = {"ranks": [1, 2], "local_steps": [4, "n"], "shards": ["shuffled"], "methods": ["B", "E"]}
@@ -47,29 +45,6 @@ def test_other_forms_of_local_steps_are_refused(text):
         visits(text, 64)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": "many"}, "rows must be like 8192"),
-        ({"tol": 0.0}, "tol must be greater than 0"),
-        ({"steps": []}, "steps must be numbers"),
-        ({"repeats": 0}, "repeats must be at least 1"),
-        ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [BLOCK | {"method": ["B"]}]}, "has no list 'method'"),
-        ({"grid": [BLOCK | {"methods": "B"}]}, "needs a list 'methods', not 'B'"),
-        ({"grid": [BLOCK | {"methods": ["F"]}]}, "method must be one of A, B"),
-        ({"grid": [BLOCK | {"shards": ["sorted"]}]}, "shards must be one of"),
-        ({"grid": [BLOCK | {"ranks": [3]}]}, "ranks must divide the 64 rows; 3 does not"),
-        ({"grid": [BLOCK | {"ranks": ["two"]}]}, "ranks must be like 1"),
-    ],
-)
-def test_a_wrong_job_is_one_line(change, message):
-    with pytest.raises(ValueError, match=message) as error:
-        build({"rows": 64, "grid": [BLOCK]} | change)
-    assert "\n" not in str(error.value)
-
-
 def test_the_jobs_of_the_repository_are_read():
     assert len(read(JOBS / "saga-facts.toml").job.cells) == 128
     assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml").job.cells} == {1, 4, 16, 64}
@@ -94,16 +69,6 @@ def test_made_up_data_have_the_optimum_that_is_claimed():
     for w in rng.normal(size=(20, 5)):
         f = np.logaddexp(0, -problem.y * (problem.x @ w)).mean() + 0.5 * problem.l2 * w @ w
         assert f > problem.best
-
-
-def test_the_fit_is_a_line_through_the_logarithms():
-    points = [(x, math.exp(1.0 - 0.7 * x)) for x in range(9)]
-    assert fitted(points) == pytest.approx((-0.7, 0.0, 1.0), abs=1e-12)
-    rng = np.random.default_rng(1)
-    slopes = [fitted([(x, math.exp(-0.7 * x + e)) for x, e in enumerate(rng.normal(size=20))]) for _ in range(400)]
-    spread = np.std([r.slope for r in slopes])
-    assert np.mean([r.error for r in slopes]) == pytest.approx(spread, rel=0.15)
-    assert math.isnan(fitted(points[:2]).slope)
 
 
 def test_c_tries_longer_steps_and_the_metric_none():
@@ -152,23 +117,35 @@ def study_of(folder, name):
 def test_cells_dealt_to_ranks_give_the_same_outcomes(tmp_path):
     words = {size: study_of(tmp_path, f"on{size}") for size in (1, 3)}
     for size in words:
-        codes = threads.spmd(size, lambda comm, size=size: run_command(words[size], comm, StopSignal()))
-        assert codes == [0] * size
+        assert mpiopt_on(size, *words[size]) == {0}
     one, three = (json.loads((tmp_path / f"on{size}.json").read_text()) for size in words)
     assert one["cells"] == three["cells"]
     assert one["facts"] == three["facts"]
 
 
+def test_files_of_another_job_stay(tmp_path, capsys):
+    words = study_of(tmp_path, "out")
+    assert mpiopt(*words) == 0
+    assert mpiopt(*words) == 0
+    job = tmp_path / words[1]
+    job.write_text("seed = 9\n" + job.read_text().replace("seed =", "# seed ="))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert mpiopt(*words) == 2
+    assert "out.json: exists; choose another name, or say --overwrite" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert mpiopt(*words, "--overwrite") == 0
+
+
 @pytest.mark.parametrize("words", [["study"], ["study", "a", "b"], ["study", "no-such-file.toml"]])
 def test_a_wrong_command_line_is_one_line(words, capsys):
-    assert run_command(words, threads.single(), StopSignal()) == 2
+    assert mpiopt(*words) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_job_that_is_not_there_is_one_line_that_names_the_near_one(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert run_command(["study", "nope.toml"], threads.single(), StopSignal()) == 2
+def test_a_job_that_is_not_there_is_one_line_that_names_the_near_one(here, capsys):
+    assert mpiopt("study", "nope.toml") == 2
     assert capsys.readouterr().err == "mpiopt: nope.toml: no such file\n"
-    (tmp_path / "hope.toml").touch()
-    assert run_command(["study", "nope.toml"], threads.single(), StopSignal()) == 2
+    (here / "hope.toml").touch()
+    assert mpiopt("study", "nope.toml") == 2
     assert capsys.readouterr().err == "mpiopt: nope.toml: no such file (did you mean 'hope.toml'?)\n"

@@ -7,39 +7,11 @@ import pytest
 
 from mpiopt.studies.command import read
 from mpiopt.studies.stepsize import claims, report
-from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy, build
+from mpiopt.studies.stepsize.job import StepSizeCell, StepSizeStudy
 from mpiopt.studies.stepsize.simulation import StepSizeOutcome, solve
 from mpiopt.studies.stepsize.synthetic import make
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
-BLOCK = {"ranks": [2, 3], "topologies": ["ring"], "spreads": [1, 100], "methods": ["mean", "harmonic[kappa=0.5]"]}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rowz": 8}, "did you mean 'rows'"),
-        ({"rows": "many"}, "rows must be like 50"),
-        ({"rows": 5}, "rows must be at least features, 10, not 5"),
-        ({"tol": 0.0}, "tol must be greater than 0"),
-        ({"condition": 0.5}, "condition must be at least 1"),
-        ({"grid": []}, r"at least one \[\[grid\]\]"),
-        ({"grid": [BLOCK | {"method": ["mean"]}]}, "has no list 'method'"),
-        ({"grid": [BLOCK | {"methods": ["meen"]}]}, "did you mean 'mean'"),
-        ({"grid": [BLOCK | {"methods": ["mean[alpha=0]"]}]}, "alpha must be above 0"),
-        ({"grid": [BLOCK | {"methods": ["mean[alpha=x]"]}]}, "alpha must be like 0.5"),
-        ({"grid": [BLOCK | {"methods": ["mean[beta=1]"]}]}, "mean has no option 'beta'"),
-        ({"grid": [BLOCK | {"topologies": ["rink"]}]}, "did you mean 'ring'"),
-        ({"grid": [BLOCK | {"coordinators": ["exact"]}]}, "unknown coordinator 'exact'"),
-        ({"grid": [BLOCK | {"forms": ["mixed"]}]}, "forms must be some of merged, unmerged"),
-        ({"grid": [BLOCK | {"spreads": [0.5]}]}, "spreads must be at least 1"),
-        ({"grid": [BLOCK | {"ranks": [0]}]}, "at least one rank"),
-    ],
-)
-def test_a_wrong_job_is_one_line(change, message):
-    with pytest.raises(ValueError, match=message) as error:
-        build({"grid": [BLOCK]} | change)
-    assert "\n" not in str(error.value)
 
 
 def test_the_job_of_the_repository_is_read():

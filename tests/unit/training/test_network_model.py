@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import spmd
@@ -55,8 +56,8 @@ def test_auto_opens_the_same_channel_on_all_ranks(size):
     assert algorithm.local_steps == -1
 
     def main(comm):
-        opened = open_channel(job, objective("logistic", 0.0, 0.1, "dense", comm), algorithm, comm)
-        return opened.channel.compressor, opened.channel.downlink, opened.algorithm, opened.description
+        opened = open_channel(job, objective("logistic", 0.0, 0.1, "dense", comm), Portfolio((algorithm,)), comm)
+        return opened.channel.compressor, opened.channel.downlink, opened.portfolio, opened.description
 
     seen = spmd(size, main)
     assert len({repr(s) for s in seen}) == 1
@@ -79,7 +80,7 @@ def test_what_does_not_fit_is_refused_in_one_line(settings, algorithm, words):
     job = job_file.read("", settings.items())
 
     def main(comm):
-        return open_channel(job, objective("logistic", 0.0, 0.1, "dense", comm), algorithm, comm)
+        return open_channel(job, objective("logistic", 0.0, 0.1, "dense", comm), Portfolio((algorithm,)), comm)
 
     with pytest.raises(ValueError, match=words) as caught:
         spmd(2, main)

@@ -3,17 +3,12 @@
 import numpy as np
 import pytest
 
-from mpiopt.cli.main import run
-from mpiopt.comm.threads import single
-from mpiopt.resilience.signals import StopSignal
+from tests.cases.command import mpiopt
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path / "points.csv"
+def data(here):
+    return here / "points.csv"
 
 
 def write(path, seed):
@@ -23,8 +18,7 @@ def write(path, seed):
 
 
 def train(data, *more):
-    words = ["train", data, "--algorithm", "saga", "--checkpoint-every", "1round", "--out", "run.h5", *more]
-    return run([str(word) for word in words], single(), StopSignal())
+    return mpiopt("train", data, "--algorithm", "saga", "--checkpoint-every", "1round", "--out", "run.h5", *more)
 
 
 def test_other_data_of_the_same_shape_is_refused(data, capsys):

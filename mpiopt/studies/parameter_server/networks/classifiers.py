@@ -49,11 +49,11 @@ class Layered(Network):
     def accuracy(self, w: Array, x: Array, y: Labels, shape: Shape) -> float:
         """Return the share of rows whose largest output is that of their class."""
         layers = self.layers(shape)
-        parts, found = split(layers, w), 0
+        parts, right = split(layers, w), 0
         for start in range(0, len(x), PIECE):
             z, _ = forward(layers, parts, x[start : start + PIECE], None)
-            found += int((z.argmax(axis=1) == y[start : start + PIECE]).sum())
-        return found / len(x)
+            right += int((z.argmax(axis=1) == y[start : start + PIECE]).sum())
+        return right / len(x)
 
 
 @dataclass(frozen=True)

@@ -7,52 +7,43 @@ The parameters of a layer, and the place for their gradient, are flat views of v
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from mpiopt.studies.parameter_server.networks.base import Array
 
 
-class Layer(Protocol):
-    """One layer y = f(x; p); `forward` also returns what the derivatives need."""
+class Layer(ABC):
+    """One layer y = f(x; p), without parameters unless `size` and `gradient` say otherwise."""
 
     @property
     def size(self) -> int:
         """Number of parameters."""
-        ...
+        return 0
 
     @property
     def fan_in(self) -> int:
         """Number of inputs of one output."""
-        ...
+        return 1
 
+    @abstractmethod
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
         """Return y and what is kept for the derivatives; `draw` is None outside training."""
-        ...
 
     def gradient(self, kept: Any, dy: Array, g: Array) -> None:
-        """Write the derivative by p to g, given the derivative `dy` by y."""
-        ...
+        """Write the derivative by p to g, given the derivative `dy` by y; nothing without parameters."""
+        return
 
+    @abstractmethod
     def back(self, p: Array, kept: Any, dy: Array) -> Array:
         """Return the derivative by x, given the derivative `dy` by y."""
-        ...
-
-
-class Unweighted:
-    """A layer without parameters."""
-
-    size = 0
-    fan_in = 1
-
-    def gradient(self, kept: Any, dy: Array, g: Array) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """y = x A + b with flattened rows x; p holds A (inputs, outputs), then b (outputs,)."""
 
     inputs: int
@@ -90,7 +81,7 @@ class Dense:
         return np.asarray((dy @ self._parts(p)[0].T).reshape(kept[1]))
 
 
-class Relu(Unweighted):
+class Relu(Layer):
     """max(x, 0)."""
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
@@ -104,7 +95,7 @@ class Relu(Unweighted):
 
 
 @dataclass(frozen=True)
-class Dropout(Unweighted):
+class Dropout(Layer):
     """In training each number becomes 0 with probability `rate`, or is divided by 1 − rate, which keeps the mean."""
 
     rate: float
@@ -122,7 +113,7 @@ class Dropout(Unweighted):
 
 
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(Layer):
     """3 x 3 filters with padding 1: a dense layer on the 9 C numbers in the neighbourhood of each pixel."""
 
     channels: int
@@ -171,7 +162,7 @@ class Convolution:
         return inner
 
 
-class Pool(Unweighted):
+class Pool(Layer):
     """The largest of each 2 x 2 pixels; the derivative goes to the first of the largest."""
 
     def forward(self, p: Array, x: Array, draw: np.random.Generator | None) -> tuple[Array, Any]:
@@ -196,7 +187,7 @@ def _quarters(x: Array) -> list[Array]:
 
 
 @dataclass(frozen=True)
-class Image(Unweighted):
+class Image(Layer):
     """A row of pixels as a square image of one channel."""
 
     side: int

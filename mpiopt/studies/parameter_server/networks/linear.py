@@ -34,8 +34,8 @@ class LinearNetwork(Network):
         loss = Loss.make(self.loss)
         fits = {"multiclass": shape.classes > 1, "binary": shape.classes == 2}.get(loss.target, shape.classes == 0)
         if not fits:
-            found = f"{shape.classes} classes" if shape.classes else "a real target"
-            raise ValueError(f"linear[loss={self.loss}] takes {loss.target} labels, not {found}")
+            given = f"{shape.classes} classes" if shape.classes else "a real target"
+            raise ValueError(f"linear[loss={self.loss}] takes {loss.target} labels, not {given}")
         return self._outputs(shape) * (shape.features + 1)
 
     def start(self, shape: Shape, draw: np.random.Generator) -> Array:
@@ -58,8 +58,8 @@ class LinearNetwork(Network):
         if shape.classes == 0:
             predicted = np.exp(z[:, 0]) if Loss.make(self.loss).target == "count" else z[:, 0]
             return float(1.0 - ((predicted - y) ** 2).mean() / max(float(np.var(y)), 1e-300))
-        found = z.argmax(axis=1) if z.shape[1] > 1 else z[:, 0] >= 0.0
-        return float((found == y).mean())
+        answers = z.argmax(axis=1) if z.shape[1] > 1 else z[:, 0] >= 0.0
+        return float((answers == y).mean())
 
     def _margins(self, w: Array, x: Array, shape: Shape) -> Labels:
         a, b = self._parts(w, shape)

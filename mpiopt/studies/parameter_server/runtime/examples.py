@@ -99,7 +99,9 @@ def scaled(table: DenseTable, other: DenseTable, name: str, other_name: str) -> 
     factor = (1.0 / np.where(scale > 0, scale, 1.0)).astype(np.float32)
 
     def kept(part: DenseTable, path: str) -> Examples:
-        y = part.y if known is None else labels.map_labels(path, part.y, known, "multiclass")
+        y = part.y if known is None else labels.map_labels(part.y, known, "multiclass")
+        if np.isnan(y).any():
+            raise ValueError(f"{path}: label {part.y[np.isnan(y)][0]:g} is not a class of the training data")
         x = part.x.astype(np.uint8) if pixels else part.x
         return Examples(x, y, 0 if known is None else len(known), shift, factor)
 
@@ -109,14 +111,14 @@ def scaled(table: DenseTable, other: DenseTable, name: str, other_name: str) -> 
 def read(path: str, rows: int, features: int | None) -> DenseTable:
     """Read the first rows of a file; `features` is the number of columns if it is known."""
     source = find_reader(path).open(path, single(), features)
-    found: list[RawRows] = []
+    pieces: list[RawRows] = []
     for piece in source.pieces():
-        found.append(piece)
-        if sum(map(len, found)) >= rows:
+        pieces.append(piece)
+        if sum(map(len, pieces)) >= rows:
             break
-    width = features or source.features or max(width_of(piece.rows) for piece in found)
-    x = np.concatenate([dense(piece.rows, width) for piece in found])[:rows]
-    y = np.concatenate([piece.label for piece in found])[:rows]
+    width = features or source.features or max(width_of(piece.rows) for piece in pieces)
+    x = np.concatenate([dense(piece.rows, width) for piece in pieces])[:rows]
+    y = np.concatenate([piece.label for piece in pieces])[:rows]
     if len(y) < MIN_ROWS or np.isnan(y).any():
         raise ValueError(
             f"{path}: has {len(y)} rows here, some without a label; at least {MIN_ROWS} with labels are needed"

@@ -71,12 +71,12 @@ class ServerLog:
 
     def accuracies(self, accuracy: Callable[[Array], float]) -> list[Accuracy]:
         """Compute the accuracy of all snapshots, in their order, and delete them."""
-        found = [
+        judged = [
             Accuracy(snapshot.seconds, snapshot.version, accuracy(w))
             for snapshot, w in zip(self.snapshots, self._vectors(), strict=True)
         ]
         self._weights.close()
-        return found
+        return judged
 
     def _vectors(self) -> Iterator[Array]:
         size = self._weights.tell() // max(1, len(self.snapshots))

@@ -25,8 +25,8 @@ def synchronous(state: RankState, task: ServerTask, version: int, w: Array, keep
         asked = state.view.workers
         for k in asked:
             yield Send(k, ActorMessage(MessageKind.WEIGHTS, version, term, w))
-        found: dict[int, Array] = {}
-        while any(k not in found and k in state.view.workers for k in asked) or not found:
+        arrived: dict[int, Array] = {}
+        while any(k not in arrived and k in state.view.workers for k in asked) or not arrived:
             received = yield from receive(state, MessageKind.GRADIENT)
             if received is None:
                 if not set(asked) & set(state.view.workers):
@@ -34,12 +34,12 @@ def synchronous(state: RankState, task: ServerTask, version: int, w: Array, keep
                 continue
             _, number, amount, g = received.message
             if (number, amount) == (version, term) and g is not None:
-                found[received.source] = g
-        if found:
-            gradients = [found[k] for k in sorted(found)]
+                arrived[received.source] = g
+        if arrived:
+            gradients = [arrived[k] for k in sorted(arrived)]
             w = yield Compute("step", partial(task.stepped, w, gradients))
             version += 1
-            yield from publish(state, version, w, len(found), task.step)
+            yield from publish(state, version, w, len(arrived), task.step)
 
 
 def asynchronous(state: RankState, task: ServerTask, version: int, w: Array, keep: Keep) -> Actor:

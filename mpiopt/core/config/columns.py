@@ -1,0 +1,145 @@
+"""The columns of a table: which are target, weights and features, and how each becomes numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from mpiopt.core.config.spec import PluginSpec, parse_spec
+
+Names = tuple[str, ...]
+GAPS = ("refuse", "drop", "mean", "median", "level")
+ENCODINGS: dict[str, dict[str, object]] = {"onehot": {"least": 1, "drop": "none"}, "hash": {"bits": 14}}
+UNSEEN = ("ignore", "refuse")
+MOST_BITS = 26  # of a hash: 67 million columns
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """The columns of a table of words, gaps, dates and numbers, and how each is encoded.
+
+    Each field is a key of the table [data.columns] of the job file, and a flag of `train`. Columns are named by their
+    titles, by wildcards such as `bill_*`, or by a type: numeric, categorical, boolean, date.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed; the message lists the allowed ones.
+
+    Examples
+    --------
+    >>> options = ColumnOptions(target="claims", exposure="years", gaps=("level", "age=median"))
+    >>> rule_of(options.gaps, "age"), rule_of(options.gaps, "region")
+    ('median', 'level')
+    """
+
+    target: str = ""
+    """column of the target; a table with words needs it"""
+    weights: str = ""
+    """column of the weights of the rows"""
+    offset: str = ""
+    """column added to the margin of a row; losses poisson, gamma, tweedie, squared, huber, quantile"""
+    exposure: str = ""
+    """column of the exposures: a target is fitted as a rate of it; losses poisson, gamma, tweedie"""
+    drop: Names = ()
+    """columns that are left out: names, wildcards or types, with commas between"""
+    columns: Names = ()
+    """features to use: names, wildcards or types; default: all other columns"""
+    categorical: Names = ()
+    """columns whose values are levels, also if they look like numbers"""
+    numeric: Names = ()
+    """columns whose values are numbers, also if they are stored as text"""
+    encode: Names = ("onehot",)
+    """onehot[least=10,drop=first], hash[bits=14]; for some columns: city=hash,shop_*=hash[bits=10]"""
+    gaps: Names = ("refuse",)
+    """what fills gaps: refuse, drop (the row), mean, median, level; for some columns: age=median,job=level"""
+    unseen: Names = ("ignore",)
+    """levels that a later file has and the training had not: ignore, refuse; for some columns: city=refuse"""
+    max_levels: int = 10000
+    """levels of a column above which it is refused"""
+    titles: Names = ()
+    """titles of the columns of a text without a line of titles"""
+
+    asked: ClassVar[tuple[str, ...]] = (
+        "target", "weights", "offset", "exposure", "drop", "columns", "categorical", "numeric", "titles",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("gaps", GAPS), ("unseen", UNSEEN)):
+            for rule in getattr(self, name):
+                if value_of_rule(rule) not in allowed:
+                    raise ValueError(f"{name} must be {', '.join(allowed)}, or column=value; not {rule!r}")
+        for rule in self.encode:
+            encoding(value_of_rule(rule))
+        if self.max_levels < 2:
+            raise ValueError(f"max_levels must be at least 2, not {self.max_levels}")
+
+    @property
+    def names_any(self) -> bool:
+        """Whether the user has said anything that only a table has."""
+        return any(getattr(self, name) for name in self.asked)
+
+
+def split_names(text: str) -> Names:
+    """Split a text at its commas, but not inside of brackets.
+
+    Examples
+    --------
+    >>> split_names("city=hash[bits=4,x=1], age")
+    ('city=hash[bits=4,x=1]', 'age')
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def column_of_rule(rule: str) -> str:
+    """Return the column of a rule `column=value`; "" for a rule of all columns."""
+    return rule.partition("[")[0].rpartition("=")[0].strip() if _has_column(rule) else ""
+
+
+def value_of_rule(rule: str) -> str:
+    """Return the value of a rule `column=value` or `value`."""
+    head, bracket, options = rule.partition("[")
+    return (head.rpartition("=")[2] + bracket + options).strip()
+
+
+def _has_column(rule: str) -> bool:
+    return "=" in rule.partition("[")[0]
+
+
+def rule_of(rules: Names, title: str) -> str:
+    """Return the value for a column that a rule names, by its title or a wildcard, else for all columns."""
+    named = [rule for rule in rules if column_of_rule(rule) == title]
+    named = named or [rule for rule in rules if fnmatchcase(title, column_of_rule(rule))]
+    general = [rule for rule in rules if not column_of_rule(rule)]
+    return value_of_rule((named or general or [""])[-1])
+
+
+def encoding(text: str) -> PluginSpec:
+    """Return an encoding with all its options.
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoding or option, or its value is out of range.
+    """
+    spec = parse_spec(text)
+    if spec.name not in ENCODINGS:
+        raise ValueError(f"encode must be {', '.join(ENCODINGS)}, or column=value; not {text!r}")
+    known = ENCODINGS[spec.name]
+    for key, value in spec.options.items():
+        if key not in known:
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"encode: {spec.name} has no option {key!r}; its options: {listed}")
+        right = value in ("none", "first", None) if key == "drop" else isinstance(value, int) and value >= 1
+        if not right or (key == "bits" and int(str(value)) > MOST_BITS):
+            allowed = {"drop": "none or first", "bits": f"1 to {MOST_BITS}"}.get(key, "a whole number of at least 1")
+            raise ValueError(f"encode: {spec.name}[{key}] must be {allowed}, not {value!r}")
+    return PluginSpec(spec.name, {**known, **spec.options})

@@ -1,0 +1,1 @@
+"""Tables of words, gaps, dates and numbers: read in parallel, and encoded as features with names."""

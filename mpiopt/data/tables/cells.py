@@ -1,0 +1,154 @@
+"""The cells of a column as numbers with NaN for gaps, or as words with a number for each level."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.data.shard import Vector
+from mpiopt.data.tables import arrow
+from mpiopt.kernels.text_hash import hash_texts
+
+DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}  # units of a timestamp in a day
+WHOLE = 2.0**53  # up to here a float holds every whole number
+
+
+class Words(NamedTuple):
+    """Cells of text: the number of a level for each, -1 for a gap."""
+
+    code: NDArray[np.int64]
+    levels: list[str]
+
+
+class NoNumber(ValueError):
+    """A text is no number."""
+
+    def __init__(self, row: int, text: str) -> None:
+        super().__init__(text)
+        self.row, self.text = row, text
+
+
+def numbers(column: Any) -> Vector:
+    """Return cells as numbers, NaN for gaps; dates are days since 1970-01-01, true is 1.
+
+    Raises
+    ------
+    NoNumber
+        If a text is no number.
+    """
+    pa, pc = arrow.load(), arrow.load("pyarrow.compute")
+    column, kind = _plain(column)
+    types = pa.types
+    unit = 1.0
+    if types.is_timestamp(kind):
+        unit, column = DAY[kind.unit], column.cast(pa.int64())
+    elif types.is_date(kind):
+        column = column.cast(pa.date32()).cast(pa.int32())
+    elif arrow.kind_of(kind, "") == arrow.TEXT:
+        return _from_text(column)
+    if types.is_null(kind):
+        return np.full(len(column), np.nan)
+    found = pc.fill_null(column.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
+    return np.asarray(found / unit if unit != 1.0 else found, dtype=np.float64)
+
+
+def words(column: Any, gaps: frozenset[str] = frozenset()) -> Words:
+    """Return cells as words without blanks around them; numbers as they are written, whole ones without a point.
+
+    Parameters
+    ----------
+    column : pyarrow.Array
+        The cells.
+    gaps : frozenset of str
+        Words that mean a gap, besides Arrow's own.
+    """
+    pa, pc = arrow.load(), arrow.load("pyarrow.compute")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _of_numbers(numbers(column))
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column.cast(pa.string()))
+    code = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    texts = [None if text is None else text.strip() for text in column.dictionary.cast(pa.string()).to_pylist()]
+    if None in texts or gaps.intersection(texts):
+        lost = np.array([text is None or text in gaps for text in texts] + [True])  # the last is the gaps'
+        code = np.where(lost[code], -1, code)
+    return Words(np.asarray(code, np.int64), [text or "" for text in texts])
+
+
+def hashed(column: Any, title: str, bits: int, gaps: frozenset[str] = frozenset()) -> Vector:
+    """Return the hash of each cell, below 2^bits, NaN for gaps.
+
+    It is MurmurHash3 of the word, with that of the title as seed, as Vowpal Wabbit hashes words of a namespace.
+    """
+    pa, pc = arrow.load(), arrow.load("pyarrow.compute")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        coded = _of_numbers(numbers(column))
+        code, levels = coded.code, pa.array(coded.levels, pa.string())
+    else:
+        if not pa.types.is_dictionary(column.type):
+            column = pc.dictionary_encode(column.cast(pa.string()))
+        code = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+        levels = pc.utf8_trim_whitespace(column.dictionary.cast(pa.string()))
+    gap = pc.fill_null(pc.is_in(levels, value_set=pa.array(sorted(gaps), pa.string())), True)
+    gap = np.append(gap.to_numpy(zero_copy_only=False) | levels.is_null().to_numpy(zero_copy_only=False), True)
+    place = np.append(_hashes(pc.fill_null(levels, ""), _hash_of(title)) & np.uint32((1 << bits) - 1), 0)
+    return np.where(gap[code], np.nan, place[code].astype(np.float64))
+
+
+def _hashes(texts: Any, seed: int) -> NDArray[np.uint32]:
+    _, ends, data = texts.buffers()
+    ends = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1] if len(texts) else np.zeros(1)
+    found = np.empty(len(texts), np.uint32)
+    letters = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    hash_texts(letters, ends, np.uint32(seed), found)
+    return found
+
+
+def _hash_of(title: str) -> int:
+    return int(_hashes(arrow.load().array([title]), 0)[0])
+
+
+def _of_numbers(number: Vector) -> Words:
+    known = ~np.isnan(number)
+    values, place = np.unique(number[known], return_inverse=True)
+    code = np.full(len(number), -1)
+    code[known] = place
+    return Words(code, [str(int(x)) if x == np.floor(x) and abs(x) <= WHOLE else str(x) for x in values.tolist()])
+
+
+def _plain(column: Any) -> tuple[Any, Any]:
+    """Return cells without a dictionary, and their type."""
+    pa = arrow.load()
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column, column.type
+
+
+def _from_text(column: Any) -> Vector:
+    code, levels = words(column, TEXT_GAPS)
+    found = np.full(len(levels) + 1, np.nan)  # the last is the gaps'
+    for place, text in enumerate(levels):
+        value = as_number(text)
+        found[place] = np.nan if value is None else value
+        if value is None and (code == place).any():
+            raise NoNumber(int(np.argmax(code == place)), text)
+    return np.asarray(found[code])
+
+
+def as_number(text: str) -> float | None:
+    """Return a text as a number, None if it is none."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+# Words that pandas reads as gaps, and the question mark of many public tables.
+TEXT_GAPS = frozenset(
+    {"", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"}
+    | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+)

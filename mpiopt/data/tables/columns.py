@@ -1,0 +1,243 @@
+"""What is done with each column of a table: its role, its encoding, its gaps; from the options of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from mpiopt.core.config.columns import ColumnOptions, column_of_rule, encoding, rule_of
+from mpiopt.core.config.registry import nearest
+from mpiopt.core.config.spec import PluginSpec, parse_spec
+from mpiopt.data.tables.arrow import BOOLEAN, DATE, EMPTY, NUMBER, TEXT
+from mpiopt.data.tables.table import Table
+
+FEATURE, TARGET, WEIGHT, OFFSET, EXPOSURE = "feature", "target", "weights", "offset", "exposure"
+ROLES = (TARGET, WEIGHT, OFFSET, EXPOSURE)
+TYPES = {"numeric": NUMBER, "categorical": TEXT, "boolean": BOOLEAN, "date": DATE}  # words of the user
+RARE, GAP = "(rare)", "(gap)"  # levels of an encoding that stand for others
+WILD = "*?["
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table as a model knows it.
+
+    Parameters
+    ----------
+    title : str
+        Its title.
+    kind : str
+        What it holds: number, boolean, date or text.
+    role : str
+        feature, target, weights, offset or exposure.
+    encode : str
+        How words become features: onehot or hash with its options; "" for numbers.
+    gaps : str
+        What fills gaps: refuse, drop, mean, median, level.
+    unseen : str
+        What is done with levels that the training had not: ignore, refuse.
+    levels : tuple of str
+        Levels with a feature of their own, in its order; of a target, the classes. RARE and GAP are added last.
+    first_level : str
+        The level without a feature, which all zeros mean; "" if each has one.
+    fill : float
+        What stands for a gap in a column of numbers.
+    indicator : bool
+        Whether a feature says where gaps are.
+    missing : int
+        Gaps in the training rows.
+    levels_rare : int
+        Levels that are counted as RARE.
+    stated : bool
+        Whether the user has said what it holds.
+    low, high : float
+        Range of the numbers in training; None without numbers.
+
+    Examples
+    --------
+    >>> Column("region", TEXT, levels=("north", "south")).feature_names
+    ('region[north]', 'region[south]')
+    """
+
+    title: str
+    kind: str
+    role: str = FEATURE
+    encode: str = ""
+    gaps: str = "refuse"
+    unseen: str = "ignore"
+    levels: tuple[str, ...] = ()
+    first_level: str = ""
+    fill: float = 0.0
+    indicator: bool = False
+    missing: int = 0
+    levels_rare: int = 0
+    stated: bool = False
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def spec(self) -> PluginSpec:
+        """The encoding with all its options."""
+        return encoding(self.encode)
+
+    @property
+    def hash_bits(self) -> int:
+        """Bits of the hash of a hashed column; 0 for others."""
+        spec = parse_spec(self.encode) if self.encode else PluginSpec()
+        return int(str(self.spec.options["bits"])) if spec.name == "hash" else 0
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of its features, in their order."""
+        if self.role != FEATURE:
+            return ()
+        if self.hash_bits:
+            hashed = tuple(f"{self.title}[#{place}]" for place in range(1 << self.hash_bits))
+            return hashed + ((f"{self.title}[{GAP}]",) if self.indicator else ())
+        if self.kind == TEXT:
+            return tuple(f"{self.title}[{level}]" for level in self.levels)
+        return (self.title, f"{self.title}[{GAP}]") if self.indicator else (self.title,)
+
+    @property
+    def width(self) -> int:
+        """Number of its features."""
+        if self.hash_bits:
+            return (1 << self.hash_bits) + self.indicator
+        return len(self.feature_names)
+
+
+def plan_columns(table: Table, options: ColumnOptions) -> list[Column]:
+    """Return the columns that are used, in the order of the table; levels and fills are not known yet.
+
+    Raises
+    ------
+    ValueError
+        If a column that is named does not exist, or there is no target or no feature.
+    """
+    if not options.target:
+        known = listed(table.kinds)
+        raise ValueError(f"{table.path}: name the column of the target: --target; the columns are {known}")
+    found = columns_of(table, options)
+    refuse_empty(table, options, found)
+    if not any(column.role == FEATURE for column in found):
+        raise ValueError(f"{table.path}: no column is left for the features")
+    return found
+
+
+def columns_of(table: Table, options: ColumnOptions) -> list[Column]:
+    """Do as `plan_columns`, where a target and features need not be there."""
+    path, kinds = table.path, table.kinds
+    roles: dict[str, str] = {}
+    for role in ROLES:
+        title = getattr(options, role)
+        if title:
+            refuse_unknown(path, [title], kinds, f"--{role}")
+            if title in roles:
+                raise ValueError(f"{path}: column {title!r} is both --{roles[title]} and --{role}; choose one")
+            roles[title] = role
+    wanted = select(path, options.columns, kinds, "--columns") if options.columns else {*kinds}
+    dropped = select(path, options.drop, kinds, "--drop")
+    refuse_dropped_role(path, roles, options.drop)
+    stated = select(path, options.categorical, kinds, "--categorical")
+    kinds = _changed_kinds(path, table, options, stated)
+    for name in ("encode", "gaps", "unseen"):
+        rules = [column_of_rule(rule) for rule in getattr(options, name)]
+        refuse_unknown(path, [title for title in rules if title and not is_wild(title)], kinds, f"--{name}")
+    found = [
+        replace(_column(path, title, kind, roles.get(title, FEATURE), options), stated=title in stated)
+        for title, kind in kinds.items()
+        if title in roles or (title in wanted and title not in dropped)
+    ]
+    return [column for column in found if column.kind != EMPTY or column.role != FEATURE]
+
+
+def refuse_dropped_role(path: str, roles: Mapping[str, str], dropped: Sequence[str]) -> None:
+    """Raise ValueError at a column that has a role and is left out by its title; a wildcard or type may hold it."""
+    for title in dropped:
+        if title in roles:
+            raise ValueError(f"{path}: column {title!r} is both --{roles[title]} and --drop; choose one")
+
+
+def refuse_empty(table: Table, options: ColumnOptions, columns: Sequence[Column]) -> None:
+    """Raise ValueError at a feature that is asked for by its title, and has gaps alone."""
+    left = {column.title for column in columns}
+    for title in options.columns:
+        if table.kinds.get(title) == EMPTY and title not in left:
+            raise ValueError(f"{table.path}: column {title!r} has gaps alone; leave it out")
+
+
+def _changed_kinds(path: str, table: Table, options: ColumnOptions, categorical: set[str]) -> dict[str, str]:
+    kinds = dict(table.kinds) | dict.fromkeys(categorical, TEXT)
+    for title in select(path, options.numeric, table.kinds, "--numeric"):
+        if title in categorical:
+            raise ValueError(f"{path}: column {title!r} is both --categorical and --numeric; choose one")
+        kinds[title] = NUMBER if kinds[title] in (TEXT, EMPTY) else kinds[title]
+    return kinds
+
+
+def _column(path: str, title: str, kind: str, role: str, options: ColumnOptions) -> Column:
+    gaps, named = rule_of(options.gaps, title), {column_of_rule(rule) for rule in options.gaps}
+    if role != FEATURE:
+        if kind == TEXT and role != TARGET:
+            raise ValueError(f"{path}: --{role} {title} holds words; numbers are needed")
+        return Column(title, kind, role, gaps="drop" if gaps == "drop" else "refuse")
+    if kind == TEXT and gaps in ("mean", "median"):
+        if title in named:
+            raise ValueError(f"{path}: column {title!r} holds words, which have no {gaps}; use --gaps {title}=level")
+        gaps = "level"
+    encode = (rule_of(options.encode, title) or "onehot") if kind == TEXT else ""
+    return Column(title, kind, role, encode, gaps, rule_of(options.unseen, title) or "ignore")
+
+
+def select(path: str, patterns: Iterable[str], kinds: Mapping[str, str], flag: str) -> set[str]:
+    """Return the titles that names, wildcards or types mean; ValueError if one means none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        if pattern in kinds:
+            found.add(pattern)
+            continue
+        if is_wild(pattern):
+            matching = {title for title in kinds if fnmatchcase(title, pattern)}
+        elif pattern in TYPES:
+            found |= {title for title, kind in kinds.items() if kind == TYPES[pattern]}
+            continue
+        else:
+            matching = set()
+        if not matching:
+            refuse_unknown(path, [pattern], kinds, flag)
+        found |= matching
+    return found
+
+
+def is_wild(pattern: str) -> bool:
+    """Return whether a name is a wildcard."""
+    return any(mark in pattern for mark in WILD)
+
+
+def refuse_unknown(path: str, titles: Sequence[str], known: Iterable[str], flag: str) -> None:
+    """Raise ValueError at a title that no column has, with the nearest one."""
+    known = [*known]
+    for title in titles:
+        if title not in known:
+            near = nearest(title, known) or f"; the columns are {listed(known)}"
+            raise ValueError(f"{path}: {flag}: there is no column {title!r}{near}")
+
+
+def listed(titles: Iterable[str], most: int = 20) -> str:
+    """Return titles for a message."""
+    every = [*titles]
+    return ", ".join(every[:most]) + (", …" if len(every) > most else "")
+
+
+def to_tree(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Return columns as they are stored in JSON."""
+    return [dict(vars(column)) for column in columns]
+
+
+def from_tree(tree: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Return columns from what `to_tree` made; keys of later versions are left out."""
+    known = Column.__dataclass_fields__
+    found = [{key: value for key, value in column.items() if key in known} for column in tree]
+    return tuple(replace(Column(**one), levels=tuple(one.get("levels", ()))) for one in found)

@@ -1,0 +1,286 @@
+"""Paths of models over the strength of the penalty: certified points, each started from the one before.
+
+The first strength is the least one at which all coefficients are 0: with the gradient g of the loss part at the best
+constants, the largest |g_j| over l1_ratio (J. Friedman, T. Hastie, R. Tibshirani, Regularization paths for
+generalized linear models, 2010). The working set screens the columns of each point, and the certificate is over all
+of them. The rows are read, scaled and moved once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mpiopt.comm.base import Comm
+from mpiopt.core.config.job import Model, Stopping
+from mpiopt.core.config.spec import PluginSpec, parse_spec
+from mpiopt.core.rng import generator
+from mpiopt.inference.clusters import coded
+from mpiopt.objective.objective import Objective
+from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
+from mpiopt.training.fit import COLUMN_SCALES, SHUFFLE, communicator
+from mpiopt.training.folds import check_count, dealt_folds, given_folds, grouped_folds, strata_of
+from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, first_strength
+from mpiopt.training.posed_rows import Settings, posed_rows
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The models of a path, from the strongest penalty to the weakest.
+
+    Attributes
+    ----------
+    points : list of PathPoint
+        One for each strength.
+    names : list of str or None
+        Titles of the columns.
+    cross_validation : CrossValidation or None
+        The scores of the strengths on rows that were held out, if there were folds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mpiopt
+    >>> x = np.random.default_rng(0).normal(size=(100, 5))
+    >>> path = mpiopt.path(x, x[:, 0] - 2.0 * x[:, 3], loss="squared", options=mpiopt.PathOptions(points=4))
+    >>> [point.nonzeros for point in path.points], path.coef.shape, path.certified
+    ([0, 2, 2, 2], (4, 1, 5), True)
+    """
+
+    points: list[PathPoint]
+    names: list[str] | None = None
+    cross_validation: CrossValidation | None = None
+
+    @property
+    def strengths(self) -> Vector:
+        """The strengths λ, (points,)."""
+        return np.array([point.strength for point in self.points])
+
+    @property
+    def coef(self) -> NDArray[np.float64]:
+        """Coefficients, (points, outputs, d)."""
+        return np.array([point.model.coef for point in self.points])
+
+    @property
+    def intercept(self) -> Matrix:
+        """Constants, (points, outputs)."""
+        return np.array([point.model.intercept for point in self.points])
+
+    @property
+    def certified(self) -> bool:
+        """Whether every point is certified, those of the folds among them."""
+        folds = self.cross_validation
+        return all(point.certified for point in self.points) and (folds is None or folds.certified)
+
+    @property
+    def best(self) -> PathPoint:
+        """The point over all rows with the best mean score of the folds; ValueError without folds."""
+        return self.points[self._folds().best]
+
+    @property
+    def simplest(self) -> PathPoint:
+        """The point with the largest strength that is within one standard error of the best one."""
+        return self.points[self._folds().simplest]
+
+    def _folds(self) -> CrossValidation:
+        if self.cross_validation is None:
+            raise ValueError("no point is the best one without folds: mpiopt.path(…, folds=5)")
+        return self.cross_validation
+
+
+def path(
+    x: Any,
+    y: ArrayLike,
+    comm: Any = None,
+    *,
+    options: PathOptions | None = None,
+    sample_weight: ArrayLike | None = None,
+    loss: str = "auto",
+    intercept: bool = True,
+    scale: str = "none",
+    tol: float = 1e-6,
+    max_epochs: float = 1000.0,
+    seed: int = 0,
+    folds: int | ArrayLike = 0,
+    groups: ArrayLike | None = None,
+    score: str = "deviance",
+) -> Path:
+    """Fit a path of models from all coefficients 0 to a weak penalty; collective over `comm`.
+
+    Parameters
+    ----------
+    x, y, comm, sample_weight, loss, intercept, scale, seed
+        As of `mpiopt.fit`.
+    options : PathOptions, optional
+        The strengths.
+    tol : float
+        Tolerance of each point's certificate.
+    max_epochs : float
+        Budget of epochs of each point.
+    folds : int or array of int, (n,)
+        Number of folds for cross-validation, of which each has its share of every class; or the fold of each row,
+        from 0, with -1 for rows that are never held out. 0: no cross-validation.
+    groups : array, (n,), optional
+        The group of each row, of any kind that sorts: the rows of a group are in one fold. They may span ranks.
+    score : str
+        What chooses the strength: "deviance" (for squared losses the mean squared error), or one of "log loss",
+        "accuracy", "AUC", "average precision", "Brier", "RMSE", "MAE", "R²".
+
+    Returns
+    -------
+    Path
+        The models. Look at `certified`; with folds at `cross_validation`, `best` and `simplest`.
+
+    Raises
+    ------
+    ValueError
+        On all ranks: as `mpiopt.fit`, or labels with which all coefficients are 0 without any penalty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mpiopt
+    >>> x = np.random.default_rng(0).normal(size=(60, 3))
+    >>> found = mpiopt.path(x, x[:, 1] > 0, options=mpiopt.PathOptions(l1_ratio=0.5, points=5))
+    >>> found.points[0].nonzeros, found.points[-1].certified
+    (0, True)
+    """
+    if scale not in COLUMN_SCALES:
+        raise ValueError(f"scale must be one of {', '.join(COLUMN_SCALES)}; not {scale!r}")
+    settings = Settings(Model(parse_spec(loss), 0.0, 0.0), intercept, scale, "standardised")
+    with communicator(comm) as ranks:
+        order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
+        posed = posed_rows(x, y, sample_weight, settings, order, ranks)
+        frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
+        options, stop = options or PathOptions(), Stopping(tol, max_epochs)
+        fold, count = _folds_of_rows(folds, groups, order, posed.objective, seed, ranks)
+        asked = Validation(fold, count, score)
+        found = find_path(posed.objective, frame, options, stop, PluginSpec(), ranks, asked)
+    validated = found.cross_validation
+    if validated is not None:
+        inverse = np.argsort(order)
+        validated = replace(validated, fold=validated.fold[inverse], margins=validated.margins[inverse])
+    return replace(found, names=posed.names, cross_validation=validated)
+
+
+class Validation(NamedTuple):
+    """What a cross-validation needs; no fold: none is wanted."""
+
+    fold: NDArray[np.int64]  # of each row, in the order of the memory
+    folds: int
+    score: str
+
+
+class Watch(Protocol):
+    """Sees the points of a path, and of its folds, as they are found; collective."""
+
+    def known(self, fold: int, follower: Follower) -> list[Found]:
+        """Return the first points, if they are known already."""
+
+    def note(self, fold: int, found: Sequence[Found], strengths: NDArray[np.float64]) -> None:
+        """Take note of the points that are known by now."""
+
+
+def find_path(
+    objective: Objective,
+    frame: Frame,
+    options: PathOptions,
+    stop: Stopping,
+    algorithm: PluginSpec,
+    comm: Comm,
+    asked: Validation,
+    watch: Watch | None = None,
+    strengths: NDArray[np.float64] | None = None,
+) -> Path:
+    """Fit a path and those of its folds; collective.
+
+    Parameters
+    ----------
+    objective, frame, options, stop, algorithm, comm
+        As of `Follower`.
+    asked : Validation
+        The folds.
+    watch : Watch, optional
+        Sees the points; its `fold` is -1 for the path over all rows.
+    strengths : ndarray, shape (points,), optional
+        λ; by default those of the options.
+
+    Returns
+    -------
+    Path
+        With rows in the order of the memory.
+    """
+    if asked.folds:
+        check_score(asked.score, objective.loss.target)
+
+    def followed(number: int, posed: Objective) -> list[Found]:
+        nonlocal strengths
+        follower = Follower(posed, frame, options, stop, algorithm, comm)
+        if strengths is None:
+            strengths = options.strengths(first_strength(follower.start))
+        grid, found = strengths, list[Found]() if watch is None else watch.known(number, follower)
+
+        def report(one: Found) -> None:
+            found.append(one)
+            if watch is not None:
+                watch.note(number, found, grid)
+
+        follower.follow(grid, report, tuple(found))
+        return found
+
+    for number in range(asked.folds):  # what a fold lacks is said before the work
+        without_fold(objective, asked.fold, number, comm)
+    points = [one.point for one in followed(-1, objective)]
+    if not asked.folds or strengths is None:
+        return Path(points)
+    validated = cross_validate(
+        objective,
+        asked.fold,
+        asked.folds,
+        strengths,
+        asked.score,
+        lambda number, posed: fold_models(followed(number, posed)),
+        comm,
+    )
+    return Path(points, None, validated)
+
+
+def fold_models(found: list[Found]) -> FoldModels:
+    """Return the models of a fold's path."""
+    certified = all(one.point.certified for one in found)
+    return FoldModels.of([one.w for one in found], certified, sum(one.point.epochs for one in found))
+
+
+def _folds_of_rows(
+    folds: int | ArrayLike,
+    groups: ArrayLike | None,
+    order: NDArray[np.int64],
+    objective: Objective,
+    seed: int,
+    ranks: Comm,
+) -> tuple[NDArray[np.int64], int]:
+    """Return the fold of each row in the order of the memory, and how many there are; collective."""
+    n = len(objective.shard)
+    for name, given in (("folds", folds), ("groups", groups)):
+        short = np.ndim(given) == 1 and len(np.asarray(given)) != n  # type: ignore[arg-type]
+        ranks.agree(ValueError(f"{name} must have one entry for each row of x") if short else None)
+    if np.ndim(folds) == 1:
+        if groups is not None:
+            raise ValueError("folds gives the fold of each row, so groups have no effect; give the number of folds")
+        return given_folds(np.asarray(folds)[order], ranks)
+    count = int(folds)  # type: ignore[arg-type]
+    if groups is not None and not count:
+        raise ValueError("groups are for cross-validation: give the number of folds, too")
+    if not count:
+        return np.empty(0, np.int64), 0
+    check_count(count, objective.shard.total)
+    if groups is not None:
+        return grouped_folds(coded(np.asarray(groups)[order], ranks), count, ranks), count
+    return dealt_folds(order, strata_of(objective), count, seed, ranks), count

@@ -1,0 +1,249 @@
+"""The command `path`: certified models over a grid of strengths of the penalty, as a table or a result file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path as FilePath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import check_writable, print_on_root, run_on_root
+from mpiopt.core.config import job_file
+from mpiopt.core.config.columns import ColumnOptions
+from mpiopt.core.config.flags import Settings, parse, typed
+from mpiopt.core.config.job import Job
+from mpiopt.core.config.spec import PluginSpec
+from mpiopt.core.files import refuse_existing, refuse_onto
+from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.data.tables.files import are_parts, joined
+from mpiopt.inference.clusters import coded
+from mpiopt.objective.losses.base import loss_targets
+from mpiopt.objective.metrics import metrics
+from mpiopt.objective.objective import Objective
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.folds import check_count, dealt_folds, grouped_folds, strata_of
+from mpiopt.training.job_args import job_text, stem
+from mpiopt.training.path import Path, Validation, find_path
+from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint
+from mpiopt.training.path_output import (
+    CERTIFIED,
+    NOT_CERTIFIED,
+    as_csv,
+    told,
+    write_csv,
+    write_out_of_fold,
+    write_path_result,
+)
+from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
+from mpiopt.training.problem import link_of, pose, refuse_infinite, target_of
+from mpiopt.training.row_numbers import column_of, lines_of, numbers_in_file, refuse_length
+
+OF_JOB = (
+    *("format", "features", "intercept", "scale", "coordinates", "float32", "shards", "loss", "algorithm"),
+    *("tol", "max-epochs", "seed", "out", "overwrite", "quiet", "test", "holdout", "resume"),
+    *(field.name.replace("_", "-") for field in fields(ColumnOptions)),
+)
+SUFFIXES = (".csv", ".h5")
+CHOICES = ("best", "simplest", "last")
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """Flags of the command that a job does not have: folds, and which point becomes the model."""
+
+    folds: int = 0
+    groups: str = ""
+    score: str = "deviance"
+    choose: str = ""
+    oof: str = ""
+
+    def __post_init__(self) -> None:
+        if self.choose not in ("", *CHOICES):
+            raise ValueError(f"choose must be one of {', '.join(CHOICES)}; not {self.choose!r}")
+        without = not self.folds and next((name for name in ("groups", "oof") if getattr(self, name)), "")
+        if without or (not self.folds and self.choose in CHOICES[:2]):
+            raise ValueError(f"--{without or f'choose {self.choose}'} needs folds: --folds 5")
+
+    def point(self, found: Path) -> int:
+        """Return the number of the point that becomes the model."""
+        validated = found.cross_validation
+        if validated is None or self.choose == "last":
+            return len(found.points) - 1
+        return validated.simplest if self.choose == "simplest" else validated.best
+
+
+class Grids(NamedTuple):
+    """The flags of the command beside those of the job."""
+
+    options: PathOptions
+    folds: FoldOptions
+
+
+def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Fit a path to a file, print a line for each point, write the models to --out; return the exit code."""
+    known, own = job_file.flags(), own_flags()
+    positional, settings = parse(words, {**{name: known[name] for name in OF_JOB}, **dict.fromkeys(own, True)})
+    asked = _asked([one for one in settings if one[0] in own], own)
+    with comm.agree_on_errors():
+        job = _job(positional, [one for one in settings if one[0] not in own], asked.folds)
+    for out in filter(None, (job.out, asked.folds.oof)):
+        run_on_root(comm, lambda out=out: refuse_existing(out, job.overwrite, "path"))  # type: ignore[misc]
+        check_writable(out, comm)
+    began = time.perf_counter()
+    groups = _group_labels(job, asked.folds, comm)
+    data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
+    objective = pose(job.model, data.shard, data.target, data.classes)
+    refuse_infinite(objective, job.path, comm)
+    validation = Validation(*_folds(job, asked.folds, groups, data, objective, comm), asked.folds.score)
+    saved = SavedPoints(job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data), comm)
+    if job.resume:
+        saved.load(job.resume != "auto")
+    lines = Lines(saved, job.quiet, comm)
+    frame = Frame(data.mean, data.scale, data.coordinates, data.class_labels)
+    found = find_path(
+        *(objective, frame, asked.options, job.stop, job.algorithm, comm, validation, lines, saved.strengths)
+    )
+    found = replace(found, names=data.names)
+    chosen = asked.folds.point(found)
+    tested = _tested(data, objective, found.points[chosen], comm)
+    if FilePath(job.out).suffix == ".h5":
+        write_path_result(job, data, objective, found, chosen, tested, comm, began)
+    else:
+        run_on_root(comm, lambda: write_csv(job.out, as_csv(found)))
+    if asked.folds.oof and found.cross_validation is not None:
+        write_out_of_fold(asked.folds.oof, job, data, objective, found, comm)
+    saved.remove()
+    if not job.quiet:
+        print_on_root(comm, "\n".join([*told(found, chosen, tested), f"written: {job.out}"]))
+    return CERTIFIED if found.certified else NOT_CERTIFIED
+
+
+class Lines:
+    """Prints a line for each point of the path over all rows, a line for each fold, and saves the points."""
+
+    def __init__(self, saved: SavedPoints, quiet: bool, comm: Comm) -> None:
+        self.saved, self.quiet, self.comm, self.shown = saved, quiet, comm, 0
+
+    def known(self, fold: int, follower: Follower) -> list[Found]:
+        """Return the points that were saved."""
+        found = self.saved.known(fold, follower)
+        if found and not self.quiet and fold == ALL_ROWS:
+            print_on_root(self.comm, f"{self.saved.place}: goes on after {len(found)} points")
+        return found
+
+    def note(self, fold: int, found: Sequence[Found], strengths: NDArray[np.float64]) -> None:
+        """Print and save what was found."""
+        self.saved.note(fold, found, strengths)
+        if self.quiet:
+            return
+        if fold == ALL_ROWS:
+            self.shown += 1
+            print_on_root(self.comm, (_head() + "\n" if self.shown == 1 else "") + _line(found[-1].point))
+        elif len(found) == len(strengths):
+            epochs = sum(one.point.epochs for one in found)
+            print_on_root(self.comm, f"fold {fold}: {len(found)} points, {epochs:.1f} epochs")
+
+
+def own_flags() -> dict[str, type]:
+    """Return the flags that a job does not have, with what they belong to."""
+    return {
+        field.name.replace("_", "-"): options for options in (PathOptions, FoldOptions) for field in fields(options)
+    }
+
+
+def _asked(settings: Settings, own: dict[str, type]) -> Grids:
+    """Return the flags of the command in their types."""
+    given: dict[type, Settings] = {PathOptions: [], FoldOptions: []}
+    for name, text in settings:
+        given[own[name]].append((name.replace("-", "_"), text))
+        if name in ("l1-ratio", "points", "min-ratio", "folds"):
+            try:
+                (int if name in ("points", "folds") else float)(text)
+            except ValueError:
+                raise ValueError(f"--{name} must be a number, not {text!r}") from None
+    options, folds = typed(PathOptions, given[PathOptions]), typed(FoldOptions, given[FoldOptions])
+    return Grids(PathOptions(**options), FoldOptions(**folds))
+
+
+def _job(positional: Sequence[str], settings: Settings, folds: FoldOptions) -> Job:
+    """Return the job of a command line: a data file, a job file or both, and flags."""
+    files = [word for word in positional if word.endswith(".toml")]
+    data = [word for word in positional if not word.endswith(".toml")]
+    if len(files) > 1 or (len(data) > 1 and not are_parts(data)):
+        raise ValueError(f"path takes one data file and at most one job file, not {' '.join(positional)}")
+    paths = [("path", joined(data))] if data else []
+    out = dict(settings).get("out", "")
+    job = job_file.read(job_text(files[0]) if files else "", [*paths, *settings], *files)
+    if not job.path:
+        raise ValueError("path needs a data file: mpiopt path DATA [job.toml] [flags]")
+    out = out or f"{stem(job.path)}-path.csv"
+    if FilePath(out).suffix not in SUFFIXES:
+        raise ValueError(f"--out {out}: a path is written as .csv or .h5")
+    refuse_onto(out, job.path, job.data.test, folds.oof, folds.groups)
+    refuse_onto(folds.oof, job.path, job.data.test, folds.groups)
+    columns, model = job.data.columns, job.model
+    if folds.groups and not FilePath(folds.groups).is_file() and folds.groups not in columns.drop:
+        columns = replace(columns, drop=(*columns.drop, folds.groups))  # a group is no feature
+    if columns.exposure and model.loss.name == "auto":
+        model = replace(model, loss=PluginSpec("poisson"))
+    return replace(job, out=out, data=replace(job.data, columns=columns), model=model)
+
+
+def _identity(job: Job, asked: Grids, data: Dataset) -> str:
+    """Return what a path must share with the one that it goes on from."""
+    folds = (asked.folds.folds, asked.folds.groups)
+    return json.dumps([job.identity(), job.stop.tol, repr(asked.options), folds, data.checksum])
+
+
+def _group_labels(job: Job, asked: FoldOptions, comm: Comm) -> NDArray[np.str_] | None:
+    """Return the group of each row in the order of the file, from a file or a column; None without groups."""
+    if not asked.groups:
+        return None
+    if not FilePath(asked.groups).is_file():
+        return column_of(job, asked.groups, "groups", comm)
+    with comm.agree_on_errors():
+        return lines_of(asked.groups, "groups")
+
+
+def _folds(
+    job: Job, asked: FoldOptions, groups: NDArray[np.str_] | None, data: Dataset, objective: Objective, comm: Comm
+) -> tuple[NDArray[np.int64], int]:
+    """Return the fold of each row in the order of the memory, and how many there are; collective."""
+    shard = data.shard
+    if not asked.folds:
+        return np.empty(0, np.int64), 0
+    check_count(asked.folds, shard.total)
+    if asked.oof:
+        if job.data.columns.offset or job.data.columns.exposure:
+            raise ValueError("--oof takes no --offset and no --exposure; use predict on the rows of each fold")
+        numbers_in_file(job, shard, "oof")
+    if groups is None:
+        return dealt_folds(shard.order, strata_of(objective), asked.folds, job.seed, comm), asked.folds
+    refuse_length(asked.groups, groups, shard.total)
+    return grouped_folds(coded(groups[numbers_in_file(job, shard, "groups")], comm), asked.folds, comm), asked.folds
+
+
+def _tested(data: Dataset, objective: Objective, point: PathPoint, comm: Comm) -> dict[str, float]:
+    """Return the metrics of a point on the test rows, none without test rows; collective."""
+    if data.test is None:
+        return {}
+    from mpiopt.inference.units import ColumnUnits
+
+    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    z = replace(objective, shard=data.test).predict(units.to_training(point.model, objective.width))
+    return metrics(data.target, z, data.test.label, data.test.weight, comm, objective.loss)
+
+
+def _head() -> str:
+    return f"{'strength':>12} {'nonzeros':>9} {'objective':>16} {'certificate':>12} {'epochs':>8}"
+
+
+def _line(point: PathPoint) -> str:
+    kept = f"{point.certificate:.1e}" + ("" if point.certified else " NOT certified")
+    return f"{point.strength:12.4e} {point.nonzeros:9d} {point.objective:16.10g} {kept:>12} {point.epochs:8.1f}"

@@ -1,0 +1,337 @@
+"""Several points of a path at once, in a few columns: a step of all of them is one product of the rows with a matrix.
+
+Each point takes proximal Newton steps (J. D. Lee, Y. Sun, M. A. Saunders, SIAM J. Optim. 24 (2014), algorithm 1).
+The curvature is computed at some points only, the anchors, and between them it is a straight line in the number of
+the point: along a path it changes slowly. Between two computations each point corrects it by the change of its
+gradient (J. Nocedal, S. Wright, Numerical Optimization (2006), chapter 6). So a step costs the rows two products for
+all points together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_order_change
+from mpiopt.algorithms.second_order.line_search import ARMIJO, ROUNDING
+from mpiopt.compress.channel import Channel
+from mpiopt.compress.symmetric_sum import symmetric_sum
+from mpiopt.data.shard import CsrRows, Rows
+from mpiopt.objective import passes
+from mpiopt.objective.curvature import used_columns
+from mpiopt.objective.duality_gap import expected_gap
+from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.losses.base import LabelStatistics
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.restriction import SEARCH
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SetTuning:
+    """Constants of the steps, found on half of the data sets (`benchmarks/paths.py`)."""
+
+    steps: int = 14  # of all points in one set, at most
+    anchors: float = 1.0  # passes over all rows that the curvature at anchors may cost at a time
+    anchoring: int = 3  # steps from one computation of anchors to the next; between them each point learns (BFGS)
+    most_learned: int = 1 << 25  # numbers in the matrices that points learn: 256 MiB on rank 0; else none are kept
+    shortened: float = 0.25  # factor on a step after which F does not fall
+    shortest: float = 1e-3  # of a step; a point that needs a shorter one is left to another method
+    forcing: float = 1e-3  # violation that the solution of a quadratic model may leave, as a part of that before
+
+
+TUNING = SetTuning()
+
+
+@dataclass(eq=False)
+class Point:
+    """A point of a path on its way to its optimum.
+
+    Parameters
+    ----------
+    number : int
+        Its number on the path.
+    start : float
+        The number of the point whose model it starts from; its own once it has been in a set.
+    objective : Objective
+        With its penalty.
+    labels : LabelStatistics
+        Those of its penalty.
+    w, gradient : ndarray, shape (width,)
+        Model and gradient of the loss part, over all columns.
+    loss : float
+        The loss part there.
+    margins : ndarray, shape (n,)
+        Of this rank's rows.
+    wanted : float
+        The gap, in units of F, at which the work in a set ends.
+    """
+
+    number: int
+    start: float
+    objective: Objective
+    labels: LabelStatistics
+    w: Vector
+    gradient: Vector
+    loss: float
+    margins: Vector
+    wanted: float = 0.0
+    tries: int = 0
+    finished: bool = False  # whether it had that gap in its last set
+    stuck: bool = False  # whether its steps became too short
+
+
+class Evaluated(NamedTuple):
+    """Some models in the columns of a set, at their best intercepts; rows are those of this rank."""
+
+    w: Matrix  # (K, m)
+    margins: Matrix  # (K, n)
+    slopes: Matrix  # (K, n)
+    loss: Vector  # (K,)
+    gradient: Matrix  # (K, m) of the loss part
+
+
+@dataclass(eq=False)
+class ColumnSet:
+    """The rows in m columns, for single-output losses.
+
+    Attributes
+    ----------
+    objective : Objective
+        All columns, with any penalty.
+    channel : Channel
+        The ranks.
+    columns : ndarray of int64, shape (m,)
+        The columns, ascending.
+    rows : DenseRows or CsrRows
+        This rank's rows in these columns.
+    numbers : float
+        Numbers of this rank's rows that were read so far.
+    """
+
+    objective: Objective
+    channel: Channel
+    columns: NDArray[np.int64]
+    rows: Rows
+    numbers: float = 0.0
+    anchors: dict[float, Matrix] = field(default_factory=dict)  # curvature of the loss by number of the point
+
+    @classmethod
+    def of(cls, objective: Objective, channel: Channel, columns: NDArray[np.int64]) -> ColumnSet:
+        """Copy the columns; no copy is made of all of them."""
+        rows = objective.shard.rows
+        if len(columns) == used_columns(objective):
+            return cls(objective, channel, columns, rows)
+        chosen = passes.chosen_columns(rows, columns)
+        cost = SEARCH * rows.values.size if isinstance(rows, CsrRows) else float(chosen.values.size)
+        return cls(objective, channel, columns, chosen, cost)
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether every column in use is among the m."""
+        return self.rows is self.objective.shard.rows
+
+    def evaluate(self, w: Matrix) -> Evaluated:
+        """Evaluate models (K, m), after a Newton step on their intercepts; two products with the rows; collective."""
+        shard, loss, count = self.objective.shard, self.objective.loss, len(w)
+        y, s = shard.label, shard.weight / shard.total
+        full = np.zeros((count, self.rows.width))
+        full[:, : w.shape[1]] = w
+        z = np.ascontiguousarray(passes.margins(self.rows, full).T)  # a loss reads the rows of one model in turn
+        slopes, values = np.empty_like(z), np.empty(count)
+        w = w.copy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            if shard.intercept:
+                shift = self._shifts(z, y, s)
+                w[:, np.searchsorted(self.columns, shard.features)] += shift
+                z += shift[:, None]
+            for k in range(count):
+                at = z[k][:, None]
+                slopes[k], values[k] = loss.slope(at, y)[:, 0], s @ loss.value(at, y)
+            own = passes.weighted_row_sum(self.rows, (slopes * s).T)[:, : w.shape[1]]
+        self.numbers += self.rows.values.size
+        total = self.channel.sum(values, own)
+        return Evaluated(w, z, slopes, total[:count], total[count:].reshape(w.shape))
+
+    def _shifts(self, z: Matrix, y: Vector, s: Vector) -> Vector:
+        """Return a Newton step on each intercept, (K,): what is left of its slope falls quadratically; collective."""
+        loss, sums = self.objective.loss, np.empty((2, len(z)))
+        for k in range(len(z)):
+            at = z[k][:, None]
+            sums[:, k] = s @ loss.slope(at, y)[:, 0], s @ loss.curvature(at, y)
+        slope, bend = self.channel.sum(sums).reshape(2, -1)
+        good = np.isfinite(slope) & np.isfinite(bend) & (bend > 0.0)
+        step = np.divide(-slope, bend, out=np.zeros_like(slope), where=good)
+        return np.asarray(step if loss.quadratic else np.clip(step, -1.0, 1.0))
+
+    def all_gradients(self, slopes: Matrix) -> Matrix:
+        """Return the gradients over all columns, (K, width): half a pass for all models together; collective."""
+        shard = self.objective.shard
+        own = passes.weighted_row_sum(shard.rows, (slopes * (shard.weight / shard.total)).T)
+        self.numbers += 0.5 * shard.rows.values.size
+        return self.channel.sum(own).reshape(own.shape)
+
+    def put_anchors(self, where: dict[float, Vector]) -> None:
+        """Compute the curvature of the loss at margins (n,) by the number of the point; collective."""
+        shard, loss, m = self.objective.shard, self.objective.loss, len(self.columns)
+        for number, z in where.items():
+            c = shard.weight * loss.curvature(z[:, None], shard.label)
+            own = passes.gram(self.rows, c)[:m, :m] / shard.total
+            self.numbers += self.rows.values.size
+            self.anchors[number] = symmetric_sum(own, self.channel) if self.channel.size > 1 else own
+
+    def curvature(self, number: float) -> Matrix:
+        """Return the curvature of the loss at a point: on the straight line between the nearest anchors, (m, m)."""
+        places = sorted(self.anchors)
+        right = int(np.searchsorted(places, number))
+        if right == 0 or right == len(places):
+            return self.anchors[places[min(right, len(places) - 1)]]
+        low, high = places[right - 1], places[right]
+        part = (number - low) / (high - low)
+        return np.asarray((1.0 - part) * self.anchors[low] + part * self.anchors[high])
+
+
+class SetSteps:
+    """Proximal Newton steps of several points in one set of columns.
+
+    Parameters
+    ----------
+    part : ColumnSet
+        The columns; all weights of the points outside are 0.
+    points : list of Point
+        The points.
+    share : float
+        Numbers stored in the set over all stored numbers, on all ranks.
+    """
+
+    def __init__(self, part: ColumnSet, points: list[Point], share: float) -> None:
+        self.part, self.points, self.share = part, points, share
+        columns = part.columns
+        self.w = np.array([point.w[columns] for point in points])
+        self.gradient = np.array([point.gradient[columns] for point in points])
+        self.loss = np.array([point.loss for point in points])
+        self.margins = np.array([point.margins for point in points])
+        self.slopes = np.zeros_like(self.margins)
+        self.threshold = np.array([point.objective.threshold[columns] for point in points])
+        self.ridge = np.array([point.objective.ridge[columns] for point in points])
+        self.evaluated = np.zeros(len(points), dtype=bool)  # in this set
+        self.steps = 0
+        self.curvatures: dict[int, Matrix] = {}
+        self._restricted = [_restricted(point, part) for point in points]
+
+    def value(self, k: int, w: Vector, loss: float) -> float:
+        """Return F at a model of point k."""
+        return float(loss + (self.threshold[k] * np.abs(w)).sum() + 0.5 * (self.ridge[k] * w * w).sum())
+
+    def gap(self, k: int) -> float:
+        """Estimate the duality gap of point k in the set."""
+        exact = Evaluation(self.value(k, self.w[k], float(self.loss[k])), self.gradient[k][None])
+        restricted, labels = self._restricted[k]
+        return expected_gap(restricted, self.w[k][None], exact, labels)
+
+    def run(self) -> None:
+        """Step until every point has the gap that it wants, or its step becomes too short; collective."""
+        part, count = self.part, len(self.points)
+        if not part.anchors:
+            self._anchor_starts()
+        length, step = np.ones(count), np.zeros_like(self.w)
+        fresh = np.ones(count, dtype=bool)  # whether the step has to be computed
+        gaps = np.full(count, np.inf)
+        going = list(range(count))
+        for self.steps in range(1, TUNING.steps + 1):
+            self._compute_steps([k for k in going if fresh[k]], step)
+            found = part.evaluate(self.w[going] + length[going, None] * step[going])
+            falls = [self._falls(k, i, found, length[k] * step[k]) for i, k in enumerate(going)]
+            fresh[going] = part.channel.of_root(np.array(falls, float)) > 0.0
+            for i, k in enumerate(going):
+                if fresh[k]:
+                    self._take(k, i, found)
+                    gaps[k] = self.gap(k)
+                length[k] = 1.0 if fresh[k] else TUNING.shortened * length[k]
+                self.points[k].stuck |= length[k] < TUNING.shortest
+            wide = np.array([gaps[k] > self.points[k].wanted for k in going], float)
+            wide = part.channel.of_root(wide) > 0.0
+            going = [k for k, more in zip(going, wide, strict=True) if more and not self.points[k].stuck]
+            if not going:
+                break
+            if not part.objective.loss.quadratic and self.steps % TUNING.anchoring == 1:
+                self._anchor(going)
+                self.curvatures.clear()
+                fresh[going] = True
+        for k, point in enumerate(self.points):
+            point.finished = k not in going and not point.stuck
+
+    def _falls(self, k: int, i: int, found: Evaluated, step: Vector) -> bool:
+        """Return whether F of point k falls enough to model i of an evaluation; local."""
+        old = self.value(k, self.w[k], float(self.loss[k]))
+        new = self.value(k, found.w[i], float(found.loss[i]))
+        g = self.gradient[k] + self.ridge[k] * self.w[k]
+        foretold = float(first_order_change(self.w[k], g, step, self.threshold[k]).sum())
+        return new <= old + ARMIJO * min(foretold, 0.0) + ROUNDING * abs(old)
+
+    def _take(self, k: int, i: int, found: Evaluated) -> None:
+        """Move point k to model i of an evaluation."""
+        self._learn(k, found.w[i] - self.w[k], found.gradient[i] - self.gradient[k])
+        self.w[k], self.loss[k], self.gradient[k] = found.w[i], found.loss[i], found.gradient[i]
+        self.margins[k], self.slopes[k] = found.margins[i], found.slopes[i]
+        self.evaluated[k] = True
+
+    def _learn(self, k: int, s: Vector, y: Vector) -> None:
+        """Give the curvature of point k what the gradient shows of it along a step s (BFGS), on rank 0."""
+        known = self.part.channel.rank or self.part.objective.loss.quadratic
+        if known or self.w.size * self.w.shape[1] > TUNING.most_learned:
+            return
+        h = self.curvatures.get(k)
+        h = self.part.curvature(self.points[k].number).copy() if h is None else h
+        hs, sy = h @ s, float(s @ y)
+        shs = float(s @ hs)
+        if sy > 0.0 and shs > 0.0:
+            self.curvatures[k] = h + np.outer(y / sy, y) - np.outer(hs / shs, hs)
+
+    def _compute_steps(self, which: list[int], step: Matrix) -> None:
+        """Solve the quadratic models of some points; all ranks take rank 0's answers."""
+        first = self.part.channel.rank == 0
+        for k in which:
+            step[k] = 0.0
+            if first:
+                h = self.curvatures.get(k)
+                h = (self.part.curvature(self.points[k].number) if h is None else h).copy()
+                h[np.diag_indices_from(h)] += self.ridge[k]
+                g = self.gradient[k] + self.ridge[k] * self.w[k]
+                step[k] = QuadraticModel(h, self.threshold[k]).approach(g, self.w[k], TUNING.forcing)
+        if which:
+            step[which] = self.part.channel.of_root(step[which]).reshape(len(which), -1)
+
+    def _anchor_starts(self) -> None:
+        """Compute the curvature where the points start; points that start together share it."""
+        starts = {point.start: self.margins[k] for k, point in enumerate(self.points)}
+        most = 1 if self.part.objective.loss.quadratic else min(self._most_anchors(), len(starts))
+        chosen = sorted(starts)[:: -(-len(starts) // most)]
+        self.part.put_anchors({number: starts[number] for number in chosen})
+
+    def _anchor(self, going: list[int]) -> None:
+        """Compute the curvature at some of the points, the last one among them, in place of earlier ones."""
+        most = min(self._most_anchors(), len(going))
+        places = {going[-1 - (i * len(going)) // most] for i in range(most)}
+        low, high = min(self.points[k].number for k in going), max(self.points[k].number for k in going)
+        for number in [n for n in self.part.anchors if low <= n <= high]:
+            del self.part.anchors[number]
+        self.part.put_anchors({self.points[k].number: self.margins[k] for k in sorted(places)})
+
+    def _most_anchors(self) -> int:
+        return max(1, int(TUNING.anchors / max(self.share, 1e-6)))
+
+
+def _restricted(point: Point, part: ColumnSet) -> tuple[Objective, LabelStatistics]:
+    """Return what `expected_gap` reads of an objective and its labels, in the columns of a set."""
+    shard, columns = point.objective.shard, part.columns
+    features = int(np.searchsorted(columns, shard.features))
+    scale = None if shard.column_scale is None else shard.column_scale[columns[:features]]
+    rows = replace(shard, rows=part.rows, features=features, column_scale=scale)
+    labels = replace(point.labels, mean_row_vector=point.labels.mean_row_vector[columns])
+    return replace(point.objective, shard=rows), labels

@@ -1,0 +1,153 @@
+"""The command `summary`: the summary of a result file from the rows that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import check_writable, print_on_root, run_on_root
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.columns import split_names
+from mpiopt.core.config.flags import parse
+from mpiopt.core.config.job import Job, Model
+from mpiopt.core.config.job_file import read
+from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.files import mark_output, refuse_existing, refuse_onto, write_whole
+from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.data.schema import Schema
+from mpiopt.data.tables.columns import EXPOSURE, OFFSET, WEIGHT, from_tree
+from mpiopt.data.tables.source import class_names as classes_of_table
+from mpiopt.inference.clusters import Clusters, coded
+from mpiopt.inference.goodness import HypothesisTest, Rates, likelihood_ratio
+from mpiopt.inference.summary import InferenceOptions, Summary, refuse_no_optimum, summarise
+from mpiopt.inference.units import ColumnUnits
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.model import class_names
+from mpiopt.results.result_file import Result, read_result
+from mpiopt.training.problem import link_of, pose, target_of
+from mpiopt.training.row_numbers import lines_of, numbers_in_file, refuse_length
+
+FLAGS = dict.fromkeys(
+    ("data", "covariance", "clusters", "weights", "information", "level", "wald", "against", "out"), True
+)
+SUFFIXES = (".txt", ".csv", ".tex")
+
+
+def summary(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Print the summary of a result; write it to --out; return the exit code."""
+    positional, settings = parse(words, {**FLAGS, "overwrite": False})
+    chosen = dict(settings)
+    if len(positional) != 1:
+        raise ValueError("summary needs a result: mpiopt summary MODEL.h5 [--data DATA] [flags]")
+    options, out = _options(chosen), chosen.get("out", "")
+    if out and Path(out).suffix not in SUFFIXES:
+        raise ValueError(f"--out {out}: the suffix must be one of {', '.join(SUFFIXES)}")
+    with comm.agree_on_errors():
+        refuse_onto(out, positional[0])
+        refuse_onto(chosen.get("clusters", ""), positional[0])
+        result = read_result(positional[0])
+        smaller = read_result(chosen["against"]) if "against" in chosen else None
+    if out:
+        run_on_root(comm, lambda: refuse_existing(out, "overwrite" in chosen, "summary"))
+        check_writable(out, comm)
+    found = summary_of_result(result, positional[0], chosen, options, comm)
+    lines = [found.text()]
+    if "wald" in chosen:
+        test = found.wald(split_names(chosen["wald"]))
+        lines.append(f"Wald test of {chosen['wald']}: {_words(test)}")
+    if smaller is not None:
+        other = summary_of_result(smaller, chosen["against"], chosen, options, comm)
+        test = likelihood_ratio(found.goodness, other.goodness)
+        lines.append(f"Likelihood ratio against {chosen['against']}: {_words(test)}")
+    print_on_root(comm, "\n".join(lines))
+    if out:
+        run_on_root(comm, lambda: _write(out, _content(found, Path(out).suffix)))
+        print_on_root(comm, f"written: {out}")
+    return 0
+
+
+def summary_of_result(
+    result: Result, path: str, chosen: dict[str, str], options: InferenceOptions, comm: Comm
+) -> Summary:
+    """Return the summary of a result, from the rows of its training file; collective.
+
+    Raises
+    ------
+    ValueError
+        On all ranks: the file has other rows than the model was trained on, or there is no summary of this model.
+    """
+    try:
+        refuse_no_optimum(result.ending)
+    except ValueError as fault:
+        raise ValueError(f"{path}: {fault}") from None
+    job, schema = read(result.job), result.schema
+    data = prepare(
+        chosen.get("data", job.path), target_of(job.model), job.data, job.seed, comm, link=link_of(job.model)
+    )
+    known = str(result.provenance["data_checksum"])
+    if data.checksum != known:
+        raise ValueError(f"{data.source}: is not what {path} was trained on: checksum {data.checksum}, not {known}")
+    model = Model(parse_spec(str(result.provenance["loss"])), job.model.l1, job.model.l2)
+    objective = pose(model, data.shard, data.target, data.classes)
+    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    words = classes_of_table(schema)
+    classes = data.classes if words is None else words
+    clusters = _clusters(chosen["clusters"], job, data, comm) if "clusters" in chosen else None
+    return summarise(
+        objective,
+        units.to_training(result.model, objective.width),
+        units,
+        Channel(comm, 0),
+        options,
+        names=data.names if schema is None or schema.names is None else schema.names,
+        classes=[] if classes is None else [str(label) for label in class_names(classes)],
+        clusters=clusters,
+        ending=result.ending,
+        rates=rates_of(schema),
+    )
+
+
+def rates_of(schema: Schema | None) -> Rates | None:
+    """Return how the targets of a table are weighted if they are rates; None if they are not."""
+    link, _, power = ("", "", "") if schema is None or not schema.table else str(schema.table["link"]).partition(":")
+    if schema is None or link != "log":
+        return None
+    roles = {column.role for column in from_tree(schema.table["columns"])}
+    if not roles & {EXPOSURE, OFFSET}:
+        return None
+    return Rates(weighted=float(power or 1.0) != 0.0, alone=WEIGHT not in roles)
+
+
+def _options(chosen: dict[str, str]) -> InferenceOptions:
+    """Return the options of a command line."""
+    text = {key: chosen[key] for key in ("covariance", "weights", "information") if key in chosen}
+    try:
+        level = float(chosen.get("level", "0.95"))
+    except ValueError:
+        raise ValueError(f"--level must be a number between 0 and 1, not {chosen['level']!r}") from None
+    return InferenceOptions(**text, level=level)
+
+
+def _clusters(path: str, job: Job, data: Dataset, comm: Comm) -> Clusters:
+    """Return the clusters of this rank's rows from a file with one label a line, in the order of the data file."""
+    numbers = numbers_in_file(job, data.shard, "clusters")
+    with comm.agree_on_errors():
+        labels = lines_of(path, "clusters")
+    refuse_length(path, labels, data.shard.total)
+    return coded(labels[numbers], comm)
+
+
+def _words(test: HypothesisTest) -> str:
+    return f"chi2 {test.statistic:.6g}, {test.df:g} df, p {test.p_value:.4g}"
+
+
+def _content(found: Summary, suffix: str) -> str:
+    if suffix == ".txt":
+        return found.text() + "\n"
+    return found.csv() if suffix == ".csv" else found.latex()
+
+
+def _write(out: str, content: str) -> None:
+    write_whole(Path(out), content.encode())
+    mark_output(Path(out), "summary")

@@ -1,0 +1,302 @@
+"""The optimum of a small problem in long double, by methods and code that the package does not share.
+
+Columns are centred (where there is an intercept) and scaled by powers of two, which long double does exactly. A
+smooth problem is then solved in the coordinates of a QR factorisation that finds the rank, by Newton's method with an
+exact line search. With l1, |w| is replaced by its logarithmic barrier, whose weight falls until it no longer counts.
+
+The value found is one of the problem at a point: it is never below the optimum, so that no right model is called
+wrong. `left` estimates how far it may be above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from tests.fuzz.draw import Problem
+from tests.fuzz.losses import LD, LongLoss, long_loss
+
+NONE = LD(0)
+ROUNDING = LD(2) ** -60  # of a sum of products: eight units in the last place
+SHIFT = LD(1e-15)  # of a Hessian's diagonal: keeps rounding out of steps along flat directions
+RANK = LD(3e-17)  # of a column that is left of its norm, below which it depends on the others; long double has 1e-19
+NEWTON = 60  # steps at most
+BISECTIONS = 30  # of a line search, which begins with a factor of 4
+STAGES = 40  # of the barrier's weight, each a 30th of the one before: 59 digits in all
+FURTHEST = LD("1e90")  # or nearest point of a line search: a step along a flat direction may be of any size
+EXACT = LD(1e-17)  # of the scale: Newton's decrement that ends a solve
+TINY = LD("1e-2000")  # avoids a division by 0
+LEAST_SCALE = LD(1e-9)  # of F(0) − floor, below which no certificate is relative to F(w) − floor
+
+
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """A problem in long double: rows with weight, columns centred and scaled."""
+
+    a: np.ndarray  # (n, k) columns that are not constant
+    unit: np.ndarray  # (k,) of each column: w = v / unit
+    s: np.ndarray  # (n,) weights with sum 1
+    loss: LongLoss  # of the centred targets
+    l1: np.longdouble
+    l2: np.longdouble
+    intercept: bool
+    start: np.longdouble  # F(0)
+    floor: np.longdouble  # Σ s_i min_z loss_i
+
+    @property
+    def free(self):
+        """The columns that no penalty holds back, with the intercept's, (n, ·)."""
+        one = [np.ones((len(self.s), 1), LD)] if self.intercept else []
+        held = [] if self.l1 or self.l2 else [self.a]
+        return np.hstack([*held, *one, np.empty((len(self.s), 0), LD)])
+
+    def scale(self, value):
+        """Return what a certificate is relative to."""
+        return max(value - self.floor, LEAST_SCALE * (self.start - self.floor))
+
+
+def exact(problem: Problem) -> Exact:
+    """Return a problem in long double."""
+    x, s, y = long_rows(problem)
+    loss = long_loss(problem.loss, problem.y)
+    loss = replace(loss, y=loss.y[y])
+    share = s / s.sum()
+    start = (share * loss.values(np.zeros((len(s), loss.outputs), LD))).sum()
+    floor = (share * loss.lowest()).sum()
+    if problem.intercept:
+        x = x - middle(share, x)
+        if loss.family in ("squared", "huber", "quantile"):
+            loss = replace(loss, y=loss.y - middle(share, loss.y))
+    largest = np.abs(x).max(axis=0)
+    x, largest = x[:, largest > 0], largest[largest > 0]
+    unit = 2 ** np.floor(np.log2(largest))
+    l2 = strength(problem)
+    return Exact(x / unit, unit, share, loss, LD(problem.l1), l2, problem.intercept, start, floor)
+
+
+def long_rows(problem):
+    """Return rows, weights and numbers of the rows that have a weight."""
+    x = problem.x.toarray() if sp.issparse(problem.x) else problem.x
+    weight = np.ones(len(problem.y)) if problem.weight is None else problem.weight
+    used = np.flatnonzero(weight > 0)
+    return x[used].astype(LD), weight[used].astype(LD), used
+
+
+def strength(problem):
+    """Return l2 as a number."""
+    if problem.l2 != "1/N":
+        return LD(problem.l2)
+    return 1 / (LD(len(problem.y)) if problem.weight is None else problem.weight.astype(LD).sum())
+
+
+def middle(share, x):
+    """Return means rounded to float64: their difference from stored numbers is exact in long double."""
+    return (share @ x).astype(np.float64).astype(LD)
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The value of a problem at the best point that was found, and estimates of how far it is from the optimum."""
+
+    value: np.longdouble
+    left: np.longdouble  # the point may be this far above the optimum
+    rounding: np.longdouble  # what rounding in long double may change of the value
+    margins: np.ndarray  # (n, outputs) of the rows with weight, without the centres of targets
+
+
+@dataclass(frozen=True, eq=False)
+class Composite:
+    """Σ s_i loss_i(B u) + ½ ‖P u‖² + Σ_j ψ(u_j) over u (outputs, m): what Newton's method minimises.
+
+    ψ is the barrier min_t λ t − μ log(t² − u²) of λ |u|, whose minimum in t is at λ t = μ + √(μ² + λ² u²).
+    """
+
+    loss: LongLoss
+    s: np.ndarray
+    b: np.ndarray  # (n, m)
+    p: np.ndarray  # (·, m)
+    l1: np.ndarray  # (m,)
+    mu: np.longdouble = NONE
+
+    def value(self, u):
+        """Return the value without the barrier."""
+        smooth = (self.s * self.loss.values(self.b @ u.T)).sum()
+        return smooth + ((self.p @ u.T) ** 2).sum() / 2 + (self.l1 * np.abs(u)).sum()
+
+    def _radius(self, u):
+        return np.sqrt(self.mu**2 + (self.l1 * u) ** 2)
+
+    def barrier_slope(self, u):
+        """Return ψ'(u); λ² u / (μ + √…)."""
+        return self.l1**2 * u / np.maximum(self.mu + self._radius(u), TINY)
+
+    def barrier_curvature(self, u):
+        """Return ψ''(u)."""
+        root = np.maximum(self._radius(u), TINY)
+        return self.l1**2 * self.mu / ((self.mu + root) * root)
+
+    def gradient(self, u):
+        """Return the gradient with the barrier, (outputs, m)."""
+        slopes = self.loss.slopes(self.b @ u.T)
+        return (self.b.T @ (self.s[:, None] * slopes)).T + (u @ self.p.T) @ self.p + self.barrier_slope(u)
+
+    def hessian(self, u):
+        """Return the Hessian with the barrier, (outputs m, outputs m)."""
+        c = self.loss.curvatures(self.b @ u.T) * self.s[:, None, None]
+        outputs, m = u.shape
+        h = np.zeros((outputs, m, outputs, m), LD)
+        penalty = self.p.T @ self.p
+        for i in range(outputs):
+            for j in range(i + 1):
+                h[i, :, j, :] = self.b.T @ (c[:, i, j, None] * self.b)
+                h[j, :, i, :] = h[i, :, j, :].T
+            h[i, :, i, :] += penalty
+        h = h.reshape(outputs * m, outputs * m)
+        h[np.diag_indices(outputs * m)] += self.barrier_curvature(u).ravel()
+        return h
+
+    def line_minimum(self, u, p):
+        """Return the t > 0 that minimises the value along u + t p, by bisection on the slope."""
+        z, dz, q, dq = self.b @ u.T, self.b @ p.T, self.p @ u.T, self.p @ p.T
+
+        def slope(t):
+            inner = (self.s[:, None] * self.loss.slopes(z + t * dz) * dz).sum() + ((q + t * dq) * dq).sum()
+            return inner + (self.barrier_slope(u + t * p) * p).sum()
+
+        high, flat = LD(1), 1e-3 * abs(slope(LD(0)))
+        while slope(high) < -flat and high < FURTHEST:
+            high = high * 4
+        if abs(slope(high)) <= flat:
+            return high
+        while slope(high / 4) >= 0 and high > 1 / FURTHEST:
+            high = high / 4
+        low = high / 4
+        for _ in range(BISECTIONS):
+            centre = (low + high) / 2
+            low, high = (centre, high) if slope(centre) < 0 else (low, centre)
+            if high - low < 1e-4 * high:
+                break
+        return (low + high) / 2
+
+
+def minimise(problem, u, scale):
+    """Return u after Newton's method with an exact line search, and half of the last decrement."""
+    left = LD(np.inf)
+    for _ in range(NEWTON):
+        g = problem.gradient(u)
+        step = -solve(problem.hessian(u), g.ravel()).reshape(u.shape)
+        left = -(g * step).sum() / 2
+        if not left > EXACT * scale:
+            break
+        u = u + problem.line_minimum(u, step) * step
+    return u, left
+
+
+def solve(h, g):
+    """Solve H x = g for a positive semidefinite H by Cholesky's method, with the least shift that it needs."""
+    size = np.sqrt(np.maximum(np.diag(h), 0))
+    size = np.where(size > 0, size, 1)
+    unit = h / np.outer(size, size)
+    shift = SHIFT
+    while shift < 1:
+        factor = cholesky(unit + shift * np.eye(len(h)))
+        if factor is not None:
+            return back(factor, g / size) / size
+        shift *= 100
+    raise ArithmeticError("the reference's Hessian is not finite")
+
+
+def cholesky(h):
+    """Return the lower factor; None if a pivot is not positive."""
+    h = h.copy()
+    for k in range(len(h)):
+        if not h[k, k] > 0:
+            return None
+        h[k, k] = np.sqrt(h[k, k])
+        h[k + 1 :, k] /= h[k, k]
+        h[k + 1 :, k + 1 :] -= np.outer(h[k + 1 :, k], h[k + 1 :, k])
+    return h
+
+
+def back(factor, g):
+    """Solve L Lᵀ x = g."""
+    x = g.copy()
+    for k in range(len(x)):
+        x[k] = (x[k] - factor[k, :k] @ x[:k]) / factor[k, k]
+    for k in reversed(range(len(x))):
+        x[k] = (x[k] - factor[k + 1 :, k] @ x[k + 1 :]) / factor[k, k]
+    return x
+
+
+def orthonormal(m):
+    """Return an orthonormal basis of the columns' span, (n, rank): Gram-Schmidt with pivots, each column twice."""
+    norms = np.sqrt((m * m).sum(axis=0))
+    rest, basis = m[:, norms > 0] / norms[norms > 0], []
+    while rest.shape[1]:
+        left = np.sqrt((rest * rest).sum(axis=0))
+        best = int(np.argmax(left))
+        if left[best] < RANK:
+            break
+        q = rest[:, best] / left[best]
+        for _ in range(2):
+            for other in basis:
+                q = q - (other @ q) * other
+            q = q / np.sqrt(q @ q)
+        basis.append(q)
+        rest = np.delete(rest, best, axis=1)
+        rest = rest - np.outer(q, q @ rest)
+    return np.array(basis, LD).reshape(len(basis), len(m)).T
+
+
+def optimum(problem: Exact) -> Optimum:
+    """Return the optimum of a problem that has one."""
+    whole = np.hstack([problem.a, np.ones((len(problem.s), 1), LD)]) if problem.intercept else problem.a
+    root = np.sqrt(problem.s)[:, None]
+    ridge = np.diag(np.sqrt(problem.l2) / problem.unit)[:, :]
+    ridge = np.hstack([ridge, np.zeros((len(ridge), 1), LD)]) if problem.intercept else ridge
+    if problem.l1:
+        l1 = np.append(problem.l1 / problem.unit, [LD(0)] * problem.intercept)
+        composite = Composite(problem.loss, problem.s, whole, ridge, l1)
+    else:
+        q = orthonormal(np.vstack([root * whole, ridge]))
+        n = len(problem.s)
+        composite = Composite(problem.loss, problem.s, q[:n] / root, q[n:], np.zeros(q.shape[1], LD))
+    u = np.zeros((problem.loss.outputs, composite.b.shape[1]), LD)
+    scale = max(composite.value(u) - problem.floor, TINY)
+    if problem.loss.family in ("huber", "quantile"):
+        u = approached(composite, u, scale)
+    if not problem.l1:
+        u, left = minimise(composite, u, problem.scale(problem.floor) or TINY)
+    else:
+        u, left = central_path(problem, composite, u, scale)
+    z = composite.b @ u.T
+    error = ROUNDING * (np.abs(composite.b) @ np.abs(u).T + np.abs(problem.loss.y)[:, None])
+    value = composite.value(u)
+    rounding = (problem.s[:, None] * np.abs(problem.loss.slopes(z)) * error).sum() + ROUNDING * abs(value)
+    return Optimum(value, left, rounding, z)
+
+
+def approached(composite, u, scale):
+    """Return a start for Huber's loss or a quantile's: delta falls from that of least squares."""
+    mu = scale if composite.l1.any() else LD(0)
+    delta = np.abs(composite.loss.y).max() * 4
+    while delta > composite.loss.delta:
+        wider = replace(composite, loss=replace(composite.loss, delta=delta), mu=mu)
+        u, _ = minimise(wider, u, scale)
+        delta = delta / 8
+    return u
+
+
+def central_path(problem, composite, u, scale):
+    """Follow the barrier's minimum until its weight no longer counts; return u and the bound on what is left."""
+    terms = u.size
+    mu = scale / terms
+    for _ in range(STAGES):
+        u, left = minimise(replace(composite, mu=mu), u, max(mu * terms, TINY) * 1e-3 / EXACT)
+        bound = 2 * mu * terms + left
+        if bound < LD(1e-14) * problem.scale(composite.value(u)):
+            return u, bound
+        mu = mu / 30
+    raise ArithmeticError("the reference's path ends in rounding")

@@ -1,0 +1,51 @@
+"""Of problems drawn from seeds no certificate is wrong, none is NaN, and the default options certify nearly all."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpiopt.algorithms.base import Algorithm
+from tests.fuzz import judge as verdicts
+from tests.fuzz.draw import ALGORITHMS, draw
+from tests.fuzz.judge import GOOD, LIES, judge
+from tests.fuzz.problems import BAD, page
+
+FIRST, PARTS, PART = 0, 8, 25  # 200 problems, in parts that can run side by side
+OPEN = 1  # problems of a part that may end without a certificate, and say so
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_certificate_is_wrong(part):
+    found = [judge(draw(FIRST + PART * part + i)) for i in range(PART)]
+    bad = [one.line() for one in found if one.verdict in BAD]
+    assert not bad, "\n".join(bad)
+    still = [one.line() for one in found if one.verdict not in GOOD and one.problem.default]
+    assert len(still) <= OPEN, "\n".join(still)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_no_seed_gives_a_wrong_certificate(seed):
+    found = judge(draw(seed))
+    assert found.verdict not in BAD, found.line()
+
+
+def test_a_seed_is_always_the_same_problem():
+    one, other = draw(17), draw(17)
+    assert one.line() == other.line()
+    assert (one.x != other.x).sum() == 0
+    assert one.y.tolist() == other.y.tolist()
+
+
+def test_every_exact_algorithm_is_drawn():
+    exact = {name for name, member in Algorithm.known().items() if member.exact and not member.baseline}
+    assert exact == set(ALGORITHMS) - {"auto"}
+    assert {draw(seed).algorithm for seed in range(150)} == set(ALGORITHMS)
+
+
+def test_the_page_counts_every_problem():
+    found = [judge(draw(seed)).light() for seed in range(3)]
+    text = page("python -m tests.fuzz.problems --seed 0 --count 3", found)
+    assert "| all | 3 |" in text
+    assert all(one.line().partition(": ")[2] in text for one in found if one.verdict not in GOOD)
+    assert set(LIES) < set(verdicts.VERDICTS)

@@ -1,0 +1,201 @@
+"""Flip one bit in the memory of a rank while a run goes on, and judge its model by an independent evaluation.
+
+    python -m tests.resilience.flips --count 1000 --seed 0 --out runs/flips.json
+
+The ranks are threads. After a round that the seed draws, one bit of one number changes on one rank: in the model, in
+another field of the state, in the rows, the labels or the weights. The model of a run that says "certified" is
+evaluated on the rows as they were. The same seed makes the same trials.
+"""
+
+from __future__ import annotations
+
+import collections
+import faulthandler
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from mpiopt.comm.membership import AGAIN, RollBack
+from mpiopt.comm.threads import spmd
+from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import Stopping
+from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.history import Clock
+from mpiopt.core.state import layouts
+from mpiopt.data.shard import CsrRows
+from mpiopt.resilience.round_limit import VARIABLE, RoundLimit
+from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.loop import run
+from mpiopt.training.problem import make_algorithm
+from mpiopt.training.run_state import RunPlan
+from tests.cases.problems import objective
+from tests.resilience.trials import main
+
+TOL = 1e-6
+SECONDS = 30.0  # that a rank waits for another before the trial counts as one that would hang
+ROUND = 10.0  # seconds after which a round is ended; one takes milliseconds
+ALGORITHMS = ("lbfgs", "saga", "newton")
+SIZES = (1, 2, 3)
+PLACES = ("w", "other state", "rows", "labels", "weights")
+FAULTS = ("certified and wrong", "hang", "broken")
+
+
+def writable(target):
+    """Return an objective on a copy of its rows, which a trial may change."""
+    shard = target.shard
+    rows = {name: np.array(a) for name, a in vars(shard.rows).items() if isinstance(a, np.ndarray)}
+    shard = replace(
+        shard, rows=replace(shard.rows, **rows), label=np.array(shard.label), weight=np.array(shard.weight)
+    )
+    return replace(target, shard=shard)
+
+
+def array_at(place, state, shard, rng):
+    """Return the array in which a bit is flipped."""
+    if place == "w":
+        return state.w
+    if place == "labels":
+        return shard.label
+    if place == "weights":
+        return shard.weight
+    if place == "rows":
+        names = ("values", "indices") if isinstance(shard.rows, CsrRows) else ("values",)
+        return getattr(shard.rows, names[rng.integers(len(names))])
+    others = [name for name in layouts(state) if name != "w" and np.size(getattr(state, name))]
+    return getattr(state, others[rng.integers(len(others))]) if others else state.w
+
+
+class Flipping:
+    """An algorithm that flips a bit on one rank after one round."""
+
+    def __init__(self, inner, comm, target, seed):
+        self._inner, self._comm, self._target = inner, comm, target
+        self.rng = np.random.default_rng([seed, 7])
+        self.place = PLACES[seed % len(PLACES)]
+        self._round, self._rank = int(self.rng.integers(6)), int(self.rng.integers(comm.size))
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def step(self, k, state, target, channel):
+        step = self._inner.step(k, state, target, channel)
+        if k == self._round and self._comm.rank == self._rank:
+            raw = array_at(self.place, state, self._target.shard, self.rng)
+            if raw.size:
+                raw = raw.reshape(-1).view(np.uint8)
+                at = int(self.rng.integers(len(raw)))
+                raw[at] ^= np.uint8(1 << int(self.rng.integers(8)))
+        return step
+
+
+def trial(seed, told):
+    """Make one trial; return how it ended, in words. A round without end ends the process; `told` gets its stack."""
+    size = SIZES[seed // len(PLACES) % len(SIZES)]
+    algorithm = ALGORITHMS[seed // (len(PLACES) * len(SIZES)) % len(ALGORITHMS)]
+    form = ("dense", "csr")[seed // 45 % 2]
+
+    def main(comm):
+        clean = objective("logistic", 0.0, 0.05, form, comm)
+        target = writable(clean)
+        inner = make_algorithm(parse_spec(algorithm))
+        flipping = Flipping(inner, comm, target, seed)
+        channel = Channel(comm)
+        limit = RoundLimit(comm.rank, 0.0, {VARIABLE: str(ROUND)}, os._exit, told)
+        plan = RunPlan(Stopping(tol=TOL, max_epochs=200.0), limit=limit)
+        with limit, np.errstate(all="ignore"):
+            now = run(plan, target, flipping, channel, StopSignal(), Clock(), lambda row: None)
+        found = clean.evaluate(now.state.w)[0] if now.ending == "certified" else np.nan
+        value = float(comm.sum(np.array([found]))[0]) + clean.penalty_value(now.state.w)
+        return now.ending, value, [event.kind for event in now.events]
+
+    try:
+        ends = spmd(size, main, timeout=SECONDS)
+    except RollBack:
+        return "rolled back"
+    except threading.BrokenBarrierError:
+        return "hang"
+    except Exception as error:
+        return "hang" if "BrokenBarrier" in repr(error) else f"ended with {type(error).__name__}"
+    ending, value, events = ends[0]
+    if ending != "certified":
+        return "not certified"
+    if not value - best() <= 10.0 * TOL * abs(best()):
+        return "certified and wrong"
+    return "repaired, certified and right" if "repaired" in events else "certified and right"
+
+
+def best(kept={}):  # noqa: B006  computed once
+    """Return the optimum, by the same problem without a flip to a much smaller tolerance."""
+    if not kept:
+
+        def main(comm):
+            target = objective("logistic", 0.0, 0.05, "dense", comm)
+            plan = RunPlan(Stopping(tol=1e-12, max_epochs=500.0))
+            algorithm = make_algorithm(parse_spec("newton"))
+            return run(plan, target, algorithm, Channel(comm), StopSignal(), Clock(), lambda row: None).exact.value
+
+        kept["value"] = spmd(1, main)[0]
+    return kept["value"]
+
+
+def trial_in_child(seed):
+    """Make a trial in a child process, which a flipped index may end."""
+    with tempfile.TemporaryFile() as told:
+        child = os.fork()
+        if child == 0:
+            faulthandler.disable()  # a flipped index may end the child by SIGSEGV, which the parent tells
+            code = 1
+            try:
+                with open(os.devnull, "w") as stack:
+                    ending = trial(seed, stack)
+                os.write(told.fileno(), ending.encode())
+                code = 0
+            finally:
+                os._exit(code)
+        code = waited(child)
+        told.seek(0)
+        if code is None:
+            return "hang"
+        if code == AGAIN:
+            return "ended by the limit of a round"
+        if code < 0:
+            return f"ended by {signal.Signals(-code).name}"
+        return told.read().decode() if code == 0 else "broken"
+
+
+def waited(child):
+    """Return the exit code of a child process; None if it did not end in time and was killed."""
+    late = time.monotonic() + 2.0 * SECONDS
+    while time.monotonic() < late:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def trials(count, seed):
+    """Make so many trials; return how they ended, by place; print each fault."""
+    best()
+    for kernel in range(0, 90, 15):  # compile before the first fork
+        with open(os.devnull, "w") as stack:
+            trial(kernel, stack)
+    tally = {place: collections.Counter() for place in PLACES}
+    for number in range(seed, seed + count):
+        ending = trial_in_child(number)
+        tally[PLACES[number % len(PLACES)]][ending] += 1
+        if ending in FAULTS:
+            print(f"{ending}: trial {number}", flush=True)
+    return tally
+
+
+if __name__ == "__main__":
+    sys.exit(main(trials, FAULTS))

@@ -1,0 +1,75 @@
+"""The history of L-BFGS: the two loops equal the BFGS matrix, and the window keeps the newest pairs in order."""
+
+import numpy as np
+import pytest
+
+from mpiopt.algorithms.second_order.lbfgs import Lbfgs, PairWindow
+from mpiopt.comm.threads import single
+from mpiopt.compress.channel import Channel
+from mpiopt.core.state import layouts
+from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.objective.gradient_trail import two_loop
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
+from mpiopt.training.fit import fit
+
+
+def bfgs(steps, changes, initial):
+    """Return the inverse BFGS matrix, by its definition (Nocedal, Wright 2006, formula 6.17)."""
+    h = initial
+    for s, y in zip(steps, changes, strict=True):
+        turn = np.eye(len(s)) - np.outer(y, s) / (s @ y)
+        h = turn.T @ h @ turn + np.outer(s, s) / (s @ y)
+    return h
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 7])
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_two_loops_equal_the_bfgs_matrix(pairs, rescaled):
+    rng = np.random.default_rng(pairs)
+    steps, g, inverse = rng.standard_normal((pairs, 24)), rng.standard_normal((2, 12)), 0.5 + rng.random(12)
+    changes = steps * (0.1 + rng.random(24))
+    h = np.diag(np.tile(inverse, 2))
+    if rescaled and pairs:
+        h *= (steps[-1] @ changes[-1]) / (changes[-1] @ h @ changes[-1])
+    found = two_loop(steps, changes, g, lambda x: inverse * x, rescaled)
+    np.testing.assert_allclose(found.reshape(-1), bfgs(steps, changes, h) @ g.reshape(-1), rtol=1e-10)
+
+
+def test_the_window_keeps_the_newest_pairs_in_order():
+    kept, memory = 0, 3
+    window = PairWindow(np.zeros((2, memory + PairWindow.SPARE, 1, 1)), memory)
+    for k in range(3 * PairWindow.SPARE):
+        in_use = min(kept, memory - 1)
+        steps, changes = window.moved(in_use)
+        steps[-1], changes[-1] = k, -k
+        kept = in_use + 1
+        assert steps[memory - kept :, 0, 0].tolist() == list(range(k + 1 - kept, k + 1))
+        assert np.array_equal(changes[memory - kept :], -steps[memory - kept :])
+
+
+def test_a_run_with_many_steps_keeps_its_history_in_the_state():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 8)) * np.logspace(0, -3, 8), rng.choice([-1.0, 1.0], 60)
+    shard = Shard(DenseRows(x), y, np.ones(60), np.arange(60), 0, 60, 8)
+    objective = Objective(Loss.make("logistic"), Penalty.make("ridge", {"l2": 1e-6}), shard)
+    algorithm, channel = Lbfgs(memory=3, sampled=False), Channel(single())
+    state = algorithm.init(objective, channel)
+    for k in range(2 * PairWindow.SPARE):
+        before = state.w.copy()
+        info = algorithm.step(k, state, objective, channel)
+        if info.step_size and state.pairs[0]:
+            np.testing.assert_allclose(state.steps[-1], state.w - before, rtol=0, atol=1e-15)
+    assert state.steps.shape == state.changes.shape == (3, 1, 8)
+    assert "window" not in layouts(state)
+
+
+def test_a_sample_that_is_not_out_of_date_stays_with_its_pairs():
+    """Where the same sample was taken again after each slow step, the pairs were lost: 21 epochs."""
+    rng, n, d = np.random.default_rng(3), 40000, 200
+    x = np.where(rng.random((n, d)) < 0.02, rng.standard_normal((n, d)), 0.0)
+    y = np.where(rng.random(n) < 1.0 / (1.0 + np.exp(-3.0 * (x @ rng.standard_normal(d)))), 1.0, -1.0)
+    found = fit(x, y, l2=1 / n, intercept=False, algorithm="lbfgs", tol=1e-9)
+    assert found.certified
+    assert found.history[-1].epoch <= 19.0

@@ -1,0 +1,196 @@
+"""Paths: every point is the certified optimum of its penalty, on any number of ranks."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import enet_path
+
+import mpiopt
+from benchmarks.paths import counting
+from mpiopt.comm.threads import spmd
+from mpiopt.results.result_file import read_result
+from mpiopt.training.path import PathOptions
+from tests.cases.command import mpiopt as command
+from tests.cases.command import mpiopt_on
+
+RNG = np.random.default_rng(9)
+X = RNG.normal(size=(80, 40)) * np.exp(RNG.normal(size=40))
+Z = X[:, :4] @ [2.0, -1.0, 0.5, 0.3]
+Y = {"squared": Z + RNG.normal(size=80), "logistic": np.where(Z + RNG.logistic(size=80) > 0, 1, 0)}
+FEW = {"points": 12, "min_ratio": 1e-2}
+
+
+def on_ranks(size, loss, x=X, tol=1e-11, **options):
+    def main(comm):
+        part = slice(comm.rank, None, comm.size)
+        return mpiopt.path(x[part], Y[loss][part], comm, loss=loss, tol=tol, options=PathOptions(**FEW, **options))
+
+    return spmd(size, main)[-1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_the_path_of_least_squares_is_that_of_scikit_learn(size, ratio):
+    found = on_ranks(size, "squared", l1_ratio=ratio)
+    y = Y["squared"] - Y["squared"].mean()
+    options = {"l1_ratio": ratio, "alphas": found.strengths, "tol": 1e-14, "max_iter": 100_000}
+    strengths, theirs, _ = enet_path(X - X.mean(axis=0), y, **options)
+    assert strengths == pytest.approx(found.strengths)
+    largest = np.abs((X - X.mean(axis=0)).T @ y).max() / len(y) / ratio
+    assert found.strengths[0] == pytest.approx(largest, rel=1e-8)
+    assert found.certified
+    assert found.points[0].nonzeros == 0
+    assert found.points[1].nonzeros > 0
+    np.testing.assert_allclose(found.coef[:, 0], theirs.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "squared"])
+def test_each_point_is_the_fit_of_its_penalty(loss):
+    found = on_ranks(2, loss, l1_ratio=0.8, tol=1e-9)
+    sparsely = on_ranks(2, loss, x=sparse.csr_matrix(X), l1_ratio=0.8, tol=1e-9)
+    for k in (3, 11):
+        point = found.points[k]
+        alone = mpiopt.fit(X, Y[loss], loss=loss, l1=point.l1, l2=point.l2, tol=1e-9)
+        assert point.objective == pytest.approx(alone.objective, rel=2e-9)
+        assert sparsely.points[k].objective == pytest.approx(alone.objective, rel=2e-9)
+        np.testing.assert_allclose(point.model.coef, alone.coef, atol=1e-3)
+
+
+def test_a_point_starts_from_the_one_before():
+    warm = on_ranks(1, "logistic", tol=1e-8).points[-1]
+    cold = mpiopt.fit(X, Y["logistic"], l1=warm.l1, l2=0.0, tol=1e-8, algorithm="working-set")
+    assert warm.epochs < cold.history[-1].epoch
+
+
+def test_the_command_writes_the_same_models_on_any_number_of_ranks(here, capsys):
+    lines = [",".join(map(repr, [int(y), *x])) for y, x in zip(Y["logistic"].tolist(), X.tolist(), strict=True)]
+    (here / "d.csv").write_text("\n".join([",".join(["y", *(f"g{j}" for j in range(40))]), *lines]) + "\n")
+    flags = ("--format", "csv:label=first", "--intercept", "--points", "5", "--min-ratio", "0.1", "--tol", "1e-10")
+    tables = []
+    for size in (1, 2):
+        assert mpiopt_on(size, "path", "d.csv", *flags, "--out", "p.csv", "--overwrite") == {0}
+        rows = list(csv.reader((here / "p.csv").read_text().splitlines()))
+        tables.append(np.array(rows[1:], float))
+        assert rows[0][8:10] == ["const", "g0"]
+    assert "nonzeros" in capsys.readouterr().out
+    np.testing.assert_allclose(tables[0][:, [0, 3]], tables[1][:, [0, 3]], rtol=1e-9)
+    np.testing.assert_allclose(tables[0][:, 8:], tables[1][:, 8:], atol=1e-4)
+    last = tables[0][-1]
+    alone = mpiopt.fit(X, Y["logistic"], l1=last[1], l2=0.0, tol=1e-10)
+    np.testing.assert_allclose(last[9:], alone.coef[0], atol=1e-4)
+    for words, message in (
+        (["d.csv", "--l1-ratio", "0"], "l1_ratio must be above 0"),
+        (["d.csv", "--points", "x"], "--points must be a number"),
+        (["d.csv", "--min-ratio", "2"], "min_ratio must be above 0 and below 1"),
+        (["d.csv", "--out", "p.txt"], "a path is written as .csv or .h5"),
+        (["d.csv", "--oof", "p.txt"], "--oof needs folds"),
+        (["d.csv", "--choose", "best"], "--choose best needs folds"),
+        (["d.csv", "--choose", "worst"], "choose must be one of best, simplest, last"),
+        (["d.csv", "--folds", "3", "--target", "y", "--groups", "g99"], "neither a file nor a column"),
+        (["d.csv", *flags, "--resume", "p.csv"], "p.csv.points: no such file"),
+        (["d.csv", "--l1", "1"], "unknown flag --l1"),
+        ([], "path needs a data file"),
+    ):
+        assert command("path", *words) == 2
+        error = capsys.readouterr().err.strip()
+        assert message in error
+        assert "\n" not in error
+    assert command("path", "d.csv", *flags[:-2], "--max-epochs", "0", "--quiet") == 3
+
+
+def test_labels_without_a_signal_are_refused():
+    with pytest.raises(ValueError, match="all coefficients are 0 without a penalty"):
+        mpiopt.path(np.zeros((10, 2)), np.arange(10.0), loss="squared")
+
+
+def test_folds_of_the_command_are_in_the_result_file_and_its_predictions_in_the_order_of_the_file(here, capsys):
+    y, group = Y["squared"].round(3), np.arange(80) // 7
+    titles = ["y", "group", *(f"g{j}" for j in range(40))]
+    lines = [",".join(map(str, [*row])) for row in zip(y, [f"c{g}" for g in group], *X.T.round(3), strict=True)]
+    (here / "d.csv").write_text("\n".join([",".join(titles), *lines]) + "\n")
+    (here / "groups.txt").write_text("".join(f"{g}\n" for g in group))
+    flags = ["--target", "y", "--loss", "squared", "--points", "6", "--min-ratio", "0.05", "--folds", "4"]
+    found = []
+    for size, more in ((1, ["--groups", "group"]), (2, ["--groups", "groups.txt", "--drop", "group"])):
+        more = [*more, "--intercept", "--tol", "1e-10", "--overwrite", "--oof", "oof.txt", "--choose", "simplest"]
+        assert mpiopt_on(size, "path", "d.csv", *flags, *more, "--out", "p.h5") == {0}
+        found.append((read_result("p.h5"), np.loadtxt("oof.txt")))
+    (one, first), (two, second) = found
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    np.testing.assert_allclose(one.path.scores, two.path.scores, rtol=1e-8)
+    folds = mpiopt.path(
+        X.round(3), y, loss="squared", tol=1e-10, folds=4, groups=group, options=PathOptions(points=6, min_ratio=0.05)
+    )
+    theirs = folds.cross_validation
+    np.testing.assert_allclose(np.sort(one.path.scores), np.sort(theirs.scores), rtol=1e-7)
+    np.testing.assert_allclose(first, theirs.margins[:, 0], atol=1e-6)
+    assert one.path.best == theirs.best
+    assert one.path.chosen == one.path.simplest == theirs.simplest
+    chosen = np.zeros((1, 40))
+    chosen[:, one.path.columns] = one.path.coef[one.path.chosen]
+    assert chosen.tolist() == one.coef.tolist()
+    capsys.readouterr()
+    assert command("inspect", "p.h5") == 0
+    assert "4 folds" in capsys.readouterr().out
+    assert command("predict", "p.h5", "d.csv", "--quiet") == 0
+
+
+def test_a_path_that_was_cut_goes_on(here, capsys, monkeypatch):
+    rows = np.column_stack([Y["logistic"], X]).tolist()
+    (here / "d.csv").write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
+    words = ["path", "d.csv", "--format", "csv:label=first", "--points", "24", "--min-ratio", "0.02", "--tol", "1e-9"]
+    words += ["--folds", "2"]
+    assert command(*words, "--out", "whole.csv") == 0
+    assert not Path("whole.csv.points").exists()
+    capsys.readouterr()
+
+    def cut(limit):
+        calls = []
+
+        def line(point):
+            calls.append(point)
+            if len(calls) > limit:
+                raise RuntimeError("cut")
+            return ""
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mpiopt.training.path_command._line", line)
+            with pytest.raises(RuntimeError, match="cut"):
+                command(*words, "--out", "p.csv", "--overwrite", "--resume", "auto")
+
+    cut(12)
+    cut(8)  # it goes on after 10 points, to 15 and 18
+    assert "goes on after 10 points" in capsys.readouterr().out
+    assert mpiopt_on(2, *words, "--out", "p.csv", "--resume", "p.csv") == {0}
+    shown = capsys.readouterr().out
+    assert "goes on after 15 points" in shown
+    assert shown.count("e-0") < 9 * 3 + 40  # nine lines of points, and what the folds print
+    tables = [
+        np.array(list(csv.reader((here / name).read_text().splitlines()))[1:], float)
+        for name in ("whole.csv", "p.csv")
+    ]
+    np.testing.assert_allclose(tables[0][:, [0, 3]], tables[1][:, [0, 3]], rtol=1e-8)
+    np.testing.assert_allclose(tables[0][:, 8:], tables[1][:, 8:], atol=1e-3)
+    cut(12)
+    capsys.readouterr()
+    assert command(*words, "--l1-ratio", "0.5", "--out", "p.csv", "--overwrite", "--resume", "auto") == 2
+    assert "is of another job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(400, 8), (60, 300)])
+@pytest.mark.parametrize("loss", ["logistic", "squared"])
+def test_a_path_costs_less_than_five_times_its_last_point_alone(shape, loss):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=shape)
+    z = x[:, :5] @ [1.0, -1.0, 0.5, 0.5, 0.2] + rng.normal(size=len(x))
+    y = z if loss == "squared" else (z > 0).astype(float)
+    with counting() as whole:
+        found = mpiopt.path(x, y, loss=loss, options=PathOptions(points=60, min_ratio=1e-2))
+    with counting() as alone:
+        mpiopt.fit(x, y, loss=loss, l1=found.points[-1].l1, l2=0.0, algorithm="working-set")
+    assert found.certified
+    assert whole.passes < 5.0 * alone.passes
+    assert whole.passes < 60  # not a pass for each point
