@@ -14,6 +14,7 @@ from typing import NamedTuple
 from mpiopt import __version__
 from mpiopt.cli.console_log import console_log, read_log_level
 from mpiopt.cli.help import EXIT_CODES_TOPIC, usage
+from mpiopt.cli.standard_input import input_as_file
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.commands import COMMANDS, HELP_WORDS, prints_all_it_makes, runs_without_mpi
@@ -115,7 +116,8 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise unknown_command(words[0], COMMANDS)
-    return COMMANDS[words[0]].load()(words[1:], comm, stop)
+    with input_as_file(words, comm) as given:
+        return COMMANDS[words[0]].load()(given[1:], comm, stop)
 
 
 def unknown_command(word: str, known: Collection[str]) -> ValueError:

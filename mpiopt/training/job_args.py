@@ -16,12 +16,13 @@ from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.files import refuse_onto, refuse_special
 from mpiopt.core.hdf5 import RESULT
+from mpiopt.data.formats.compressed_stream import SUFFIXES as PACKED
 from mpiopt.data.formats.synthetic import PREFIX
 from mpiopt.data.tables.files import SUFFIXES as TABLES
 from mpiopt.data.tables.files import are_parts, is_several, joined
 from mpiopt.results.contents import contents
 
-SUFFIXES = {".gz", ".bz2", ".svm", ".libsvm", ".svmlight", ".txt", ".npy", ".npz", ".h5", ".hdf5", *TABLES}
+SUFFIXES = {".svm", ".libsvm", ".svmlight", ".txt", ".npy", ".npz", ".h5", ".hdf5", *PACKED, *TABLES}
 SUBSTITUTED = ("/dev/fd/", "/proc/self/fd/")  # where a shell puts the output of <(command), which ends
 
 

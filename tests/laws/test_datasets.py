@@ -2,10 +2,12 @@
 
 import bz2
 import gzip
+import lzma
 import struct
 
 import h5py
 import numpy as np
+import pyarrow
 import pytest
 import scipy.sparse as sp
 
@@ -58,6 +60,10 @@ def _idx(path, x, y, pack=lambda b: b):
     path.with_name(path.name.replace("images-idx3", "labels-idx1")).write_bytes(pack(labels))
 
 
+def _zst(text):
+    return pyarrow.compress(text.encode(), "zstd", asbytes=True)
+
+
 WRITERS = {
     "a.svm": lambda p, x, y: p.write_text(_svm(x, y)),
     "no-newline-crlf.libsvm": lambda p, x, y: p.write_bytes(_svm(x, y).replace("\n", "\r\n").encode()),
@@ -66,6 +72,8 @@ WRITERS = {
     "plain-name": lambda p, x, y: p.write_bytes(bz2.compress(_svm(x, y).encode())),
     "a.csv": lambda p, x, y: p.write_text("a,b,c,d,e,f,y\n" + _csv(x, y) + "\n"),
     "b.csv.gz": lambda p, x, y: p.write_bytes(gzip.compress(_csv(x, y, ";").encode())),
+    "x.csv.xz": lambda p, x, y: p.write_bytes(lzma.compress(_csv(x, y).encode())),
+    "z.svm.zst": lambda p, x, y: p.write_bytes(_zst(_svm(x, y)[:90]) + _zst(_svm(x, y)[90:])),
     "c.tsv": lambda p, x, y: p.write_text(_csv(x, y, "\t").replace("\n", "\r\n")),
     "d.csv": lambda p, x, y: p.write_text(_csv(x, y, "  ").replace("\n", " \n")),
     "a.npy": lambda p, x, y: np.save(p, np.column_stack([x, y]).astype(np.float32)),

@@ -18,7 +18,7 @@ from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import Dataset, prepare_source
 from mpiopt.data.formats.base import PIECE, RawRows, Source, find_reader
-from mpiopt.data.formats.compressed_stream import read_head
+from mpiopt.data.formats.compressed_stream import read_head, without_packing
 from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
 from mpiopt.data.tables.files import find_table
@@ -108,7 +108,7 @@ def _sample(data: Dataset, total: int, part: float, rows: int | None, holdout: f
 def _write_head(path: str, folder: str) -> tuple[str, float]:
     """Write the head of a text file into `folder`; return its path and its part of the whole file."""
     text, part = read_head(path, HEAD)
-    plain = Path(path.removesuffix(".gz").removesuffix(".bz2")).name
+    plain = Path(without_packing(path)).name
     name = str(Path(folder, plain))
     Path(name).write_bytes(text)
     return name, part

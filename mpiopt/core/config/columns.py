@@ -10,9 +10,16 @@ from mpiopt.core.config.spec import PluginSpec, parse_spec
 
 Names = tuple[str, ...]
 GAPS = ("refuse", "drop", "mean", "median", "level")
-ENCODINGS: dict[str, dict[str, object]] = {"onehot": {"least": 1, "drop": "none"}, "hash": {"bits": 14}}
+ENCODINGS: dict[str, dict[str, object]] = {
+    "onehot": {"least": 1, "drop": "none"},
+    "hash": {"bits": 14},
+    "spline": {"knots": 5, "degree": 3, "drop": "none"},
+}
 UNSEEN = ("ignore", "refuse")
 MOST_BITS = 26  # of a hash: 67 million columns
+MOST_COUNT = 2**63  # rows of a level
+MOST_KNOTS, MOST_DEGREE = 1000, 10  # beyond that a spline is noise
+RANGES = {"bits": (1, MOST_BITS), "knots": (2, MOST_KNOTS), "degree": (1, MOST_DEGREE)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ class ColumnOptions:
     numeric: Names = ()
     """columns whose values are numbers, also if they are stored as text"""
     encode: Names = ("onehot",)
-    """onehot[least=10,drop=first], hash[bits=14]; for some columns: city=hash,shop_*=hash[bits=10]"""
+    """onehot[least=10,drop=first], hash[bits=14]; for some columns: shop_*=hash[bits=10],age=spline[knots=5]"""
+    interactions: Names = ()
+    """products of the features of columns, beside the features themselves: age:region,city:smoker"""
     gaps: Names = ("refuse",)
     """what fills gaps: refuse, drop (the row), mean, median, level; for some columns: age=median,job=level"""
     unseen: Names = ("ignore",)
@@ -63,6 +72,7 @@ class ColumnOptions:
 
     asked: ClassVar[tuple[str, ...]] = (
         "target", "weights", "offset", "exposure", "drop", "columns", "categorical", "numeric", "titles",
+        "interactions",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -71,7 +81,12 @@ class ColumnOptions:
                 if value_of_rule(rule) not in allowed:
                     raise ValueError(f"{name} must be {', '.join(allowed)}, or column=value; not {rule!r}")
         for rule in self.encode:
-            encoding(value_of_rule(rule))
+            if encoding(value_of_rule(rule)).name == "spline" and not column_of_rule(rule):
+                raise ValueError(f"encode: a spline is for columns that are named: age={rule}")
+        for rule in self.interactions:
+            titles = titles_of(rule)
+            if len(titles) < 2 or not all(titles) or len({*titles}) < len(titles):
+                raise ValueError(f"interactions must name different columns with colons between: a:b; not {rule!r}")
         if self.max_levels < 2:
             raise ValueError(f"max_levels must be at least 2, not {self.max_levels}")
 
@@ -97,6 +112,11 @@ def split_names(text: str) -> Names:
         else:
             parts[-1] += letter
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def titles_of(interaction: str) -> Names:
+    """Return the columns of an interaction `a:b`."""
+    return tuple(title.strip() for title in interaction.split(":"))
 
 
 def column_of_rule(rule: str) -> str:
@@ -138,8 +158,10 @@ def encoding(text: str) -> PluginSpec:
         if key not in known:
             listed = ", ".join(known) or "none"
             raise ValueError(f"encode: {spec.name} has no option {key!r}; its options: {listed}")
-        right = value in ("none", "first", None) if key == "drop" else isinstance(value, int) and value >= 1
-        if not right or (key == "bits" and int(str(value)) > MOST_BITS):
-            allowed = {"drop": "none or first", "bits": f"1 to {MOST_BITS}"}.get(key, "a whole number of at least 1")
+        least, most = RANGES.get(key, (1, MOST_COUNT))
+        whole = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        if not (value in ("none", "first", None) if key == "drop" else whole):
+            bounds = f"{least} to {most}" if key in RANGES else f"a whole number of at least {least}"
+            allowed = "none or first" if key == "drop" else bounds
             raise ValueError(f"encode: {spec.name}[{key}] must be {allowed}, not {value!r}")
     return PluginSpec(spec.name, {**known, **spec.options})

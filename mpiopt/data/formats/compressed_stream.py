@@ -1,19 +1,22 @@
-"""Plain, gz and bz2 files as streams of their content."""
+"""Plain, gz, bz2, xz and zst files as streams of their content."""
 
 from __future__ import annotations
 
 import bz2
 import contextlib
 import gzip
+import importlib
 import io
+import lzma
 import os
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from mpiopt.core.seal import DamagedFile
 
-GZIP, BZIP2 = b"\x1f\x8b", b"BZh"  # first bytes of a file
+GZIP, BZIP2, XZ, ZSTANDARD = b"\x1f\x8b", b"BZh", b"\xfd7z", b"\x28\xb5\x2f"  # first bytes of a file
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 BUFFER = 1 << 17  # bytes that are unpacked at a time
 
 
@@ -26,22 +29,82 @@ class FileHead(NamedTuple):
 
 def is_compressed(magic: bytes) -> bool:
     """Return whether a file with these first three bytes is compressed."""
-    return magic[:2] == GZIP or magic == BZIP2
+    return magic[:2] == GZIP or magic in (BZIP2, XZ, ZSTANDARD)
+
+
+def without_packing(path: str) -> str:
+    """Return a file's name without the suffix of a compression."""
+    suffix = next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), "")
+    return path[: len(path) - len(suffix)]
 
 
 def _unpack(raw: IO[bytes]) -> IO[bytes]:
+    """Return the content of an open file."""
     magic = raw.read(3)
     raw.seek(0)
     if magic[:2] == GZIP:
-        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    return bz2.BZ2File(raw) if magic == BZIP2 else raw
+        return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+    if magic == BZIP2:
+        return bz2.BZ2File(raw)
+    if magic == XZ:
+        return lzma.LZMAFile(raw)
+    return cast(IO[bytes], ZstandardFile(raw)) if magic == ZSTANDARD else raw
+
+
+class ZstandardFile:
+    """The content of a zst file, unpacked by pyarrow: Python 3.11 has no zstd of its own."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        try:
+            self._arrow = importlib.import_module("pyarrow")
+        except ImportError:
+            raise ValueError(
+                f"{raw.name}: zst files are read with pyarrow, which is not installed: pip install mpiopt[tables]"
+            ) from None
+        self._raw, self._at = raw, 0
+        self._inner = self._begin()
+
+    def _begin(self) -> Any:
+        self._raw.seek(0)
+        return self._arrow.CompressedInputStream(self._arrow.PythonFile(self._raw, mode="r"), "zstd")
+
+    def read(self, nbytes: int) -> bytes:
+        """Return the next bytes, fewer at the end."""
+        parts: list[bytes] = []
+        while nbytes > 0 and (part := bytes(self._inner.read(nbytes))):
+            parts.append(part)
+            nbytes -= len(part)
+        self._at += sum(map(len, parts))
+        return b"".join(parts)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position in the content, by reading up to it."""
+        if whence == io.SEEK_CUR:
+            offset += self._at
+        elif whence == io.SEEK_END:
+            while self.read(BUFFER):
+                pass
+            offset += self._at
+        if offset < self._at:
+            self._inner, self._at = self._begin(), 0
+        while self._at < offset and self.read(min(BUFFER, offset - self._at)):
+            pass
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position in the content."""
+        return self._at
+
+    def close(self) -> None:
+        """Forget the content; who has opened the file closes it."""
+        self._inner = None
 
 
 class UnpackedFile(io.RawIOBase):
     """The content of a compressed file; where that is damaged, ValueError with the file's name."""
 
-    def __init__(self, path: str, inner: IO[bytes]) -> None:
-        self._path, self._inner = path, inner
+    def __init__(self, path: str, raw: IO[bytes]) -> None:
+        self._path, self._raw, self._inner = path, raw, _unpack(raw)
 
     def readable(self) -> bool:
         """Return True."""
@@ -72,7 +135,7 @@ class UnpackedFile(io.RawIOBase):
     def _damage_told(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, OSError, zlib.error) as error:
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             if getattr(error, "errno", None) is not None:
                 raise
             raise DamagedFile(f"{self._path}: the compressed file is damaged or cut off: {error}") from None
@@ -80,17 +143,17 @@ class UnpackedFile(io.RawIOBase):
     def close(self) -> None:
         """Close the file."""
         self._inner.close()
+        self._raw.close()
         super().close()
 
 
 def open_unpacked(path: str) -> IO[bytes]:
-    """Open a plain, gz or bz2 file, which its first bytes tell, as a stream of its content."""
+    """Open a file, whose first bytes tell how it is packed, as a stream of its content."""
     with open(path, "rb") as file:
         magic = file.read(3)
     if not is_compressed(magic):
         return open(path, "rb")
-    unpack: Any = gzip.GzipFile if magic[:2] == GZIP else bz2.BZ2File
-    return io.BufferedReader(UnpackedFile(path, unpack(path, "rb")), BUFFER)
+    return io.BufferedReader(UnpackedFile(path, open(path, "rb")), BUFFER)
 
 
 def read_head(path: str, nbytes: int) -> FileHead:

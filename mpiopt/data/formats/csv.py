@@ -1,4 +1,4 @@
-"""Tables of numbers as text, plain, gz or bz2: a row a line; commas, semicolons, tabs or blanks between numbers."""
+"""Tables of numbers as text, plain or compressed: a row a line; commas, semicolons, tabs or blanks between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, check_width
 from mpiopt.data.formats.columns import Columns, columns_like, find_columns
-from mpiopt.data.formats.compressed_stream import open_unpacked
+from mpiopt.data.formats.compressed_stream import open_unpacked, without_packing
 from mpiopt.data.formats.csv_repairs import QUOTE, QuoteFault, plain, quote_fault, split_fields, without_quoted
 from mpiopt.data.formats.text_blocks import (
     SHOWN,
@@ -52,8 +52,8 @@ class Csv(Reader):
                 raise ValueError(f"csv: {key} must be one of {', '.join(choices)}; not {getattr(self, key)!r}")
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Return whether the suffix, before .gz or .bz2, is the format's."""
-        return path.lower().removesuffix(".gz").removesuffix(".bz2").endswith(self.suffixes)
+        """Return whether the suffix, without that of a compression, is the format's."""
+        return without_packing(path.lower()).endswith(self.suffixes)
 
     def like(self, path: str, schema: Schema, given: Collection[str]) -> Reader:
         """Return a reader with the columns of label and weight where they are in `path`."""

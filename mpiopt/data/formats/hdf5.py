@@ -91,17 +91,7 @@ def _examine(path: str) -> None:
         file.visititems(visit)
 
 
-def is_csr(path: str) -> bool:
-    """Return whether the file holds rows in CSR form; False if it cannot be opened."""
-    trust(path)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return all(isinstance(_get(file, name), h5py.Dataset) for name in ("indptr", "indices", "data"))
-    except OSError:
-        return False
-
-
-def _get(file: h5py.File, name: str) -> Any:
+def get_object(file: h5py.File, name: str) -> Any:
     """Return an object of a file; None if there is none, or a link to nothing."""
     try:
         return file.get(name)
@@ -150,7 +140,7 @@ def dataset(
 
     It is refused, too, if its numbers lie in other files, unless `linked` is "allow".
     """
-    found = _get(file, name)
+    found = get_object(file, name)
     if not isinstance(found, h5py.Dataset):
         known: list[str] = []
         file.visititems(lambda n, item: known.append(n) if isinstance(item, h5py.Dataset) else None)
@@ -203,14 +193,14 @@ def find_vectors(
         name = USUAL[key] if option == "auto" else option.strip("/")
         if option == "none" or (option == "auto" and name not in file):
             continue
-        if not isinstance(_get(file, name), h5py.Dataset):
+        if not isinstance(get_object(file, name), h5py.Dataset):
             others = _of_length(file, n, [*rows, *found.values()]) or _of_length(file, None, [])
             listed = ", ".join(f"/{other}" for other in others[:SHOWN]) or "none"
             raise ValueError(f"{path}: there is no /{name}{nearest(name, others)}; there is {listed}")
         dataset(path, file, name, 1, n, linked=linked)
         found[key] = name
     others = _of_length(file, n, [*rows, *found.values(), *OWN])
-    kind = "hdf5-csr" if "indptr" in rows else "hdf5-dense"
+    kind = "hdf5-csr" if any(name.endswith("indptr") for name in rows) else "hdf5-dense"
     lines = [
         unused_note(path, f"dataset /{name}", f"{kind}:{{}}={name}" if _is_vector(file[name]) else "", found)
         for name in others
@@ -325,7 +315,7 @@ def text(value: Any) -> str:
 
 def _names(path: str, file: h5py.File) -> list[str] | None:
     """Return the dataset `names` as text, None if there is none."""
-    found = _get(file, "names")
+    found = get_object(file, "names")
     if found is None:
         return None
     if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype.names:

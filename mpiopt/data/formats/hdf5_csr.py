@@ -1,4 +1,7 @@
-"""HDF5 files with the rows in CSR form: `/indptr` (n + 1), `/indices`, `/data`, `/y` (n,), maybe `/weight` (n,)."""
+"""HDF5 files with the rows in CSR form: `/indptr` (n + 1), `/indices`, `/data`, `/y` (n,), maybe `/weight` (n,).
+
+The first three may be in a group, such as `/X` of AnnData or `/matrix` of 10x Genomics.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class Hdf5Csr(Reader):
     suffixes: ClassVar[tuple[str, ...]] = (".h5", ".hdf5", ".he5")
     y: str = "auto"
     weight: str = "auto"
+    group: str = "auto"  # of the rows; auto: the file itself, /X or /matrix
     linked: str = "refuse"  # rows in other files, by links, virtual datasets or external storage: refuse | allow
 
     def __post_init__(self) -> None:
@@ -38,7 +42,8 @@ class Hdf5Csr(Reader):
 
     def recognises(self, path: str, head: bytes) -> bool:
         """Return whether the first bytes are HDF5's and the rows are in CSR form."""
-        from mpiopt.data.formats.hdf5 import SIGNATURE, is_csr
+        from mpiopt.data.formats.hdf5 import SIGNATURE
+        from mpiopt.data.formats.hdf5_groups import is_csr
 
         return head.startswith(SIGNATURE) and is_csr(path)
 
@@ -50,16 +55,20 @@ class Hdf5Csr(Reader):
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the shapes, on each rank."""
-        from mpiopt.data.formats import hdf5
+        from mpiopt.data.formats import hdf5, hdf5_groups
 
         with comm.agree_on_errors(), hdf5.open_data(path) as file:
-            n = len(hdf5.dataset(path, file, "indptr", 1, None, True, self.linked)) - 1
-            stored = len(hdf5.dataset(path, file, "data", 1, None, linked=self.linked))
-            hdf5.dataset(path, file, "indices", 1, stored, True, self.linked)
-            _refuse_columns(path, file, n)
-            _check_ends(path, file, n, stored)
+            group = hdf5_groups.find_group(path, file, self.group)
+            rows = indptr, indices, data = _parts(group)
+            n = len(hdf5.dataset(path, file, indptr, 1, None, True, self.linked)) - 1
+            stored = len(hdf5.dataset(path, file, data, 1, None, linked=self.linked))
+            hdf5.dataset(path, file, indices, 1, stored, True, self.linked)
+            _refuse_columns(path, file[group or "/"], n)
+            _check_ends(path, file[indptr], n, stored)
             stated = hdf5.stated(path, file, comm.size, n, None)
-            rows = ("indptr", "indices", "data")
+            if group:
+                facts = hdf5_groups.group_facts(path, file, group, n)
+                stated = stated._replace(features=facts.features, names=facts.names or stated.names)
             found = hdf5.find_vectors(path, file, {"y": self.y, "weight": self.weight}, rows, n, self.linked)
             d = stated.features
             check_width(path, d or 0, features)
@@ -76,13 +85,20 @@ class Hdf5Csr(Reader):
                 comm,
                 stored,
                 limit,
+                group,
                 checksum=checksum,
                 schema=Schema(self.name, self.stated(), table=stated.table).at(**found.places),
                 notes=found.notes,
             )
 
 
-def _refuse_columns(path: str, file: h5py.File, n: int) -> None:
+def _parts(group: str) -> tuple[str, str, str]:
+    """Return the names of the datasets of the rows."""
+    before = f"{group}/" if group else ""
+    return f"{before}indptr", f"{before}indices", f"{before}data"
+
+
+def _refuse_columns(path: str, file: h5py.Group, n: int) -> None:
     """Raise ValueError if a file says, in an attribute or by its shape, that it holds a matrix by columns."""
     from mpiopt.data.formats import hdf5
 
@@ -95,11 +111,11 @@ def _refuse_columns(path: str, file: h5py.File, n: int) -> None:
         )
 
 
-def _check_ends(path: str, file: h5py.File, n: int, stored: int) -> None:
+def _check_ends(path: str, indptr: h5py.Dataset, n: int, stored: int) -> None:
     """Raise ValueError unless the pointer begins with 0 and ends with the number of stored values."""
     if n < 0:
         raise ValueError(f"{path}: indptr is empty; it must have one entry more than there are rows")
-    first, last = (int(file["indptr"][i]) for i in (0, n))
+    first, last = (int(indptr[i]) for i in (0, n))
     if (first, last) != (0, stored):
         allowed = f"indptr must ascend from 0 to {stored}, the number of stored values"
         raise ValueError(f"{path}: {allowed}; it goes from {first} to {last}")
@@ -112,14 +128,15 @@ class _Source(Source):
     comm: Comm
     stored: int
     limit: int | None
+    group: str
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         from mpiopt.data.formats import hdf5
 
         start, stop = block(self.total, self.comm.size, self.comm.rank)
-        path, names = self.path, self.vectors
+        path, names, (pointer, places, data) = self.path, self.vectors, _parts(self.group)
         with hdf5.open_data(path) as file:
-            indptr = hdf5.read_slice(path, file, "indptr", start, stop + 1, np.int64)
+            indptr = hdf5.read_slice(path, file, pointer, start, stop + 1, np.int64)
             if (np.diff(indptr) < 0).any() or indptr.min() < 0 or indptr.max() > self.stored:
                 raise ValueError(f"{path}: indptr must ascend from 0 to {self.stored}, the number of stored values")
             a = start
@@ -129,12 +146,20 @@ class _Source(Source):
                 )
                 b = min(max(a + 1, full), a + max(1, nbytes // ROW_BYTES), stop)
                 ends = indptr[a - start : b - start + 1]
-                indices = hdf5.read_slice(path, file, "indices", ends[0], ends[-1], np.int64)
-                values = hdf5.read_slice(path, file, "data", ends[0], ends[-1], np.float64)
+                indices = hdf5.read_slice(path, file, places, ends[0], ends[-1], np.int64)
+                values = hdf5.read_slice(path, file, data, ends[0], ends[-1], np.float64)
+                if self.group:  # other programs do not always sort them
+                    indices, values = _sorted(ends - ends[0], indices, values)
                 label, weight = hdf5.read_vectors(path, file, names, a, b)
                 rows = _rows(path, a, ends - ends[0], indices, values, self.limit)
                 yield RawRows(rows, np.full(b - a, np.nan) if label is None else label, weight, a)
                 a = b
+
+
+def _sorted(indptr: Indices, indices: Indices, values: Vector) -> tuple[Indices, Vector]:
+    """Return entries with ascending indices in each row."""
+    order = np.lexsort((indices, np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))))
+    return indices[order], values[order]
 
 
 def _rows(path: str, start: int, indptr: Indices, indices: Indices, values: Vector, limit: int | None) -> CsrRows:

@@ -1,4 +1,4 @@
-"""LIBSVM (svmlight) text: `label index:value index:value …  # comment`, plain, gz or bz2."""
+"""LIBSVM (svmlight) text: `label index:value index:value …  # comment`, plain or compressed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.data.formats.base import HEAD, PIECE, RawRows, Reader, Source
+from mpiopt.data.formats.compressed_stream import without_packing
 from mpiopt.data.formats.text_blocks import Block, TextFile, exact_numbers, locate, number_hint, text_start
 from mpiopt.data.schema import Schema
 from mpiopt.data.shard import CsrRows
@@ -22,7 +23,7 @@ _MAX_INDEX = (1 << 31) - 1  # indices are int32
 
 @dataclass(frozen=True)
 class Libsvm(Reader):
-    """LIBSVM text, plain, gz or bz2; indices from 1, or from 0 if index 0 occurs anywhere (or as `base` says)."""
+    """LIBSVM text, plain or compressed; indices from 1, or from 0 if index 0 occurs anywhere (or as `base` says)."""
 
     name: ClassVar[str] = "libsvm"
     suffixes: ClassVar[tuple[str, ...]] = (".svm", ".libsvm", ".svmlight")
@@ -34,8 +35,8 @@ class Libsvm(Reader):
             raise ValueError(f"libsvm: base must be auto, 0 or 1, not {self.base!r}")
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """Return whether the suffix, before .gz or .bz2, or the first line that is not a comment is the format's."""
-        stem = path.lower().removesuffix(".gz").removesuffix(".bz2")
+        """Return whether the suffix before that of a compression, or the first line with content, is the format's."""
+        stem = without_packing(path.lower())
         if stem.endswith(self.suffixes):
             return True
         lines = [line for line in head.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any
 
-from mpiopt.core.config.columns import ColumnOptions, column_of_rule, encoding, rule_of
+from mpiopt.core.config.columns import MOST_BITS, ColumnOptions, column_of_rule, encoding, rule_of, titles_of
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec, parse_spec
 from mpiopt.data.tables.arrow import BOOLEAN, DATE, EMPTY, NUMBER, TEXT
+from mpiopt.data.tables.splines import functions
 from mpiopt.data.tables.table import Table
 
 FEATURE, TARGET, WEIGHT, OFFSET, EXPOSURE = "feature", "target", "weights", "offset", "exposure"
@@ -33,7 +35,7 @@ class Column:
     role : str
         feature, target, weights, offset or exposure.
     encode : str
-        How words become features: onehot or hash with its options; "" for numbers.
+        How words become features: onehot or hash with its options; of numbers: spline with its options, or "".
     gaps : str
         What fills gaps: refuse, drop, mean, median, level.
     unseen : str
@@ -54,6 +56,10 @@ class Column:
         Whether the user has said what it holds.
     low, high : float
         Range of the numbers in training; None without numbers.
+    knots : tuple of float
+        Knots of a spline, the ends of the range among them.
+    interactions : tuple of tuple of str
+        The interactions of which it is the first column: the titles of each.
 
     Examples
     --------
@@ -76,6 +82,8 @@ class Column:
     stated: bool = False
     low: float | None = None
     high: float | None = None
+    knots: tuple[float, ...] = ()
+    interactions: tuple[tuple[str, ...], ...] = ()
 
     @property
     def spec(self) -> PluginSpec:
@@ -89,6 +97,28 @@ class Column:
         return int(str(self.spec.options["bits"])) if spec.name == "hash" else 0
 
     @property
+    def is_spline(self) -> bool:
+        """Whether its numbers become a spline."""
+        return self.kind != TEXT and bool(self.encode)
+
+    @property
+    def degree(self) -> int:
+        """Degree of its spline."""
+        return int(str(self.spec.options["degree"]))
+
+    @property
+    def drops_first(self) -> bool:
+        """Whether the first level, or the first function of a spline, has no feature."""
+        return self.spec.options["drop"] == "first"
+
+    @property
+    def entries(self) -> int:
+        """Features of a row that are not zero, at most."""
+        if self.kind == TEXT:
+            return 1
+        return self.degree + 1 if self.is_spline else 1 + self.indicator
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """The names of its features, in their order."""
         if self.role != FEATURE:
@@ -98,6 +128,10 @@ class Column:
             return hashed + ((f"{self.title}[{GAP}]",) if self.indicator else ())
         if self.kind == TEXT:
             return tuple(f"{self.title}[{level}]" for level in self.levels)
+        if self.is_spline:
+            numbers = range(1 + self.drops_first, 1 + functions(self.knots, self.degree))
+            smooth = tuple(f"{self.title}[spline {number}]" for number in numbers)
+            return smooth + ((f"{self.title}[{GAP}]",) if self.indicator else ())
         return (self.title, f"{self.title}[{GAP}]") if self.indicator else (self.title,)
 
     @property
@@ -150,7 +184,40 @@ def columns_of(table: Table, options: ColumnOptions) -> list[Column]:
         for title, kind in kinds.items()
         if title in roles or (title in wanted and title not in dropped)
     ]
-    return [column for column in found if column.kind != EMPTY or column.role != FEATURE]
+    left = [column for column in found if column.kind != EMPTY or column.role != FEATURE]
+    return _with_interactions(path, left, options.interactions)
+
+
+def _with_interactions(path: str, columns: Sequence[Column], wanted: Sequence[str]) -> list[Column]:
+    """Return columns with the interactions in which each is the first."""
+    features = [column.title for column in columns if column.role == FEATURE]
+    every = [titles_of(text) for text in wanted]
+    for titles in every:
+        refuse_unknown(path, titles, features, "--interactions", "among the features")
+        if sum({*titles} == {*other} for other in every) > 1:
+            raise ValueError(f"{path}: --interactions has {':'.join(titles)} twice")
+    return [
+        replace(column, interactions=tuple(titles for titles in every if titles[0] == column.title))
+        for column in columns
+    ]
+
+
+def interactions(columns: Sequence[Column]) -> list[list[Column]]:
+    """Return the interactions of columns: the columns of each, in the order of their features."""
+    known = {column.title: column for column in columns}
+    return [[known[title] for title in titles] for column in columns for titles in column.interactions]
+
+
+def refuse_wide_interactions(path: str, columns: Sequence[Column]) -> None:
+    """Raise ValueError at an interaction of more features than an encoding may have."""
+    for crossed in interactions(columns):
+        width = prod(column.width for column in crossed)
+        if width > 1 << MOST_BITS:
+            titles = ":".join(column.title for column in crossed)
+            raise ValueError(
+                f"{path}: the interaction {titles} has {width} features, more than 2^{MOST_BITS}; put rare levels "
+                "together (onehot[least=10]), or hash with fewer bits"
+            )
 
 
 def refuse_dropped_role(path: str, roles: Mapping[str, str], dropped: Sequence[str]) -> None:
@@ -187,8 +254,22 @@ def _column(path: str, title: str, kind: str, role: str, options: ColumnOptions)
         if title in named:
             raise ValueError(f"{path}: column {title!r} holds words, which have no {gaps}; use --gaps {title}=level")
         gaps = "level"
-    encode = (rule_of(options.encode, title) or "onehot") if kind == TEXT else ""
+    encode = _encode(path, title, kind, options)
     return Column(title, kind, role, encode, gaps, rule_of(options.unseen, title) or "ignore")
+
+
+def _encode(path: str, title: str, kind: str, options: ColumnOptions) -> str:
+    """Return the encoding of a feature; for numbers a spline, or none."""
+    named = tuple(rule for rule in options.encode if column_of_rule(rule))
+    wanted = rule_of(options.encode if kind == TEXT else named, title)
+    spline = bool(wanted) and encoding(wanted).name == "spline"
+    if spline and kind in (TEXT, BOOLEAN):
+        raise ValueError(f"{path}: column {title!r} holds {kind}; a spline is for numbers and dates")
+    if kind == TEXT:
+        return wanted or "onehot"
+    if wanted and not spline and any(column_of_rule(rule) == title for rule in named):
+        raise ValueError(f"{path}: column {title!r} holds {kind}; for {wanted} say --categorical {title} as well")
+    return wanted if spline else ""
 
 
 def select(path: str, patterns: Iterable[str], kinds: Mapping[str, str], flag: str) -> set[str]:
@@ -216,13 +297,13 @@ def is_wild(pattern: str) -> bool:
     return any(mark in pattern for mark in WILD)
 
 
-def refuse_unknown(path: str, titles: Sequence[str], known: Iterable[str], flag: str) -> None:
-    """Raise ValueError at a title that no column has, with the nearest one."""
+def refuse_unknown(path: str, titles: Sequence[str], known: Iterable[str], flag: str, among: str = "") -> None:
+    """Raise ValueError at a title that no column has, with the nearest one; `among` says which columns they are."""
     known = [*known]
     for title in titles:
         if title not in known:
             near = nearest(title, known) or f"; the columns are {listed(known)}"
-            raise ValueError(f"{path}: {flag}: there is no column {title!r}{near}")
+            raise ValueError(f"{path}: {flag}: there is no column {title!r}{among and ' ' + among}{near}")
 
 
 def listed(titles: Iterable[str], most: int = 20) -> str:
@@ -240,4 +321,12 @@ def from_tree(tree: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     """Return columns from what `to_tree` made; keys of later versions are left out."""
     known = Column.__dataclass_fields__
     found = [{key: value for key, value in column.items() if key in known} for column in tree]
-    return tuple(replace(Column(**one), levels=tuple(one.get("levels", ()))) for one in found)
+    return tuple(
+        replace(
+            Column(**one),
+            levels=tuple(one.get("levels", ())),
+            knots=tuple(one.get("knots", ())),
+            interactions=tuple(tuple(titles) for titles in one.get("interactions", ())),
+        )
+        for one in found
+    )

@@ -1,4 +1,4 @@
-"""Tables in text, plain, gz or bz2: types are guessed over all rows, as pandas guesses; lines are shared out."""
+"""Tables in text, plain or compressed: types are guessed over all rows, as pandas guesses; lines are shared out."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +16,11 @@ from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import Vector
 from mpiopt.data.tables.arrow import DATE, EMPTY, TEXT
 from mpiopt.data.tables.cells import Words
-from mpiopt.data.tables.columns import FEATURE, Column, columns_of, listed
+from mpiopt.data.tables.columns import FEATURE, Column, columns_of, interactions, listed
 from mpiopt.data.tables.exact_sum import ExactSum
 from mpiopt.data.tables.files import table_of
 from mpiopt.data.tables.quantiles import quantiles
-from mpiopt.data.tables.report import aligned, encoded, gaps, levels, number
+from mpiopt.data.tables.report import aligned, encoded, gaps, interaction_widths, levels, number
 from mpiopt.data.tables.source import open_files
 from mpiopt.data.tables.survey import gaps_of, read_cells, survey
 from mpiopt.data.tables.table import Table
@@ -69,6 +70,10 @@ def describe(path: str, form: str, options: ColumnOptions, comm: Comm) -> str:
     rows = [
         [c.title, c.kind, encoded(c), gaps(c), _levels(c, options.max_levels), *_shown(c, found.get(c.title))]
         for c in columns
+    ]
+    rows += [
+        [title, "interaction", "product", "", f"{width} features", *[""] * len(NUMBERS)]
+        for title, width in interaction_widths(columns)
     ]
     used = {column.title for column in columns}
     empty = [
@@ -136,10 +141,12 @@ def _shown(column: Column, moments: Moments | None) -> list[str]:
 
 
 def rows_memory(columns: Sequence[Column], rows: int) -> RowsMemory:
-    """Return the memory of `rows` encoded rows; a column of levels has one entry in each row, at most."""
+    """Return the memory of `rows` encoded rows, of which each has as many entries as it can have, at most."""
     features = [column for column in columns if column.role == FEATURE]
-    width = sum(column.width for column in features)
-    entries = float(rows * len(features))
+    crossed = interactions(features)
+    width = sum(column.width for column in features) + sum(prod(c.width for c in part) for part in crossed)
+    stored = sum(column.entries for column in features) + sum(prod(c.entries for c in part) for part in crossed)
+    entries = float(rows * stored)
     dense = entries >= (DENSE_SHORT if width <= SHORT else DENSE) * width * rows
     nbytes = float(rows) * padded_width(width + 1) * VALUE if dense else entries * ENTRY + rows * POINTER
     return RowsMemory("dense" if dense else "sparse", width, nbytes)

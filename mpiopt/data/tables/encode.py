@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +16,29 @@ from mpiopt.data.offsets import without_offset
 from mpiopt.data.shard import CsrRows, Vector
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.cells import Words
-from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, OFFSET, RARE, TARGET, WEIGHT, Column
+from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, OFFSET, RARE, TARGET, WEIGHT, Column, interactions
+from mpiopt.data.tables.splines import basis_values
 
 UNKNOWN_CLASS = -1.0  # the number of a class that the training had not
 NOWHERE = -1  # no feature
 
 
-@dataclass(eq=False)
-class Entries:
-    """The features of one column: at most two entries for each row, NOWHERE where there is none."""
+class Entries(NamedTuple):
+    """The features of one column, or of an interaction: k entries for each row, ascending in their places."""
 
-    places: list[NDArray[np.int64]] = field(default_factory=list)
-    values: list[Vector] = field(default_factory=list)
+    places: NDArray[np.int64]  # (n, k) numbers of features, from 0; NOWHERE where there is none
+    values: Vector  # (n, k)
 
-    def add(self, places: NDArray[np.int64], values: Vector) -> None:
-        """Add an entry for each row."""
-        self.places.append(places)
-        self.values.append(values)
+    def times(self, other: Entries, width: int) -> Entries:
+        """Return the products with the features of another column, which has `width` of them."""
+        left, right = self.places[:, :, None], other.places[:, None, :]
+        places = np.where((left >= 0) & (right >= 0), left * width + right, NOWHERE)
+        values = self.values[:, :, None] * other.values[:, None, :]
+        return Entries(places.reshape(len(places), -1), values.reshape(len(values), -1))
+
+    def shifted(self, first: int) -> Entries:
+        """Return the entries where the features begin at `first`."""
+        return Entries(np.where(self.places >= 0, self.places + first, NOWHERE), self.values)
 
 
 @dataclass(frozen=True)
@@ -51,17 +60,22 @@ class Encoder:
     @property
     def features(self) -> int:
         """Number of features."""
-        return sum(column.width for column in self.columns)
+        crossed = (prod(column.width for column in columns) for columns in interactions(self.columns))
+        return sum(column.width for column in self.columns) + sum(crossed)
 
     @property
     def names(self) -> list[str]:
         """The names of the features."""
-        return [name for column in self.columns for name in column.feature_names]
+        crossed = (product(*(c.feature_names for c in columns)) for columns in interactions(self.columns))
+        return [
+            *(name for column in self.columns for name in column.feature_names),
+            *(":".join(names) for every in crossed for names in every),
+        ]
 
     @property
     def sparse(self) -> bool:
-        """Whether rows are sparse: a column has levels."""
-        return any(column.kind == TEXT and column.role == FEATURE for column in self.columns)
+        """Whether rows are sparse: a column has levels, or a spline."""
+        return any(column.role == FEATURE and (column.kind == TEXT or column.is_spline) for column in self.columns)
 
     def rows(self, cells: Mapping[str, Vector | Words], start: int) -> RawRows:
         """Return the rows of a batch; `cells` has each column by its title, `start` is the number of the first.
@@ -71,12 +85,7 @@ class Encoder:
         ValueError
             If an offset is beyond what the loss can take; the message begins with the row.
         """
-        entries, first = Entries(), 0
-        for column in self.columns:
-            if column.role == FEATURE:
-                _encode(entries, column, cells[column.title], first)
-                first += column.width
-        places, values = np.stack(entries.places, axis=1), np.stack(entries.values, axis=1)
+        places, values = self._entries(cells)
         label, weight, offset = self._target(cells, len(places), start)
         if self.sparse:
             stored = (places >= 0) & (values != 0.0)
@@ -87,6 +96,27 @@ class Encoder:
         else:
             matrix = np.ascontiguousarray(values)
         return RawRows(matrix, label, weight, start, offset)
+
+    def _entries(self, cells: Mapping[str, Vector | Words]) -> Entries:
+        """Return the features of columns and interactions."""
+        own = {
+            column.title: _encode(column, cells[column.title]) for column in self.columns if column.role == FEATURE
+        }
+        parts, first = [], 0
+        for column in self.columns:
+            if column.role == FEATURE:
+                parts.append(own[column.title].shifted(first))
+                first += column.width
+        for columns in interactions(self.columns):
+            found = own[columns[0].title]
+            for column in columns[1:]:
+                found = found.times(own[column.title], column.width)
+            parts.append(found.shifted(first))
+            first += prod(column.width for column in columns)
+        return Entries(
+            np.concatenate([part.places for part in parts], axis=1),
+            np.concatenate([part.values for part in parts], axis=1),
+        )
 
     def _target(
         self, cells: Mapping[str, Vector | Words], rows: int, start: int
@@ -116,20 +146,34 @@ def _labels(cells: Vector | Words, column: Column | None) -> Vector:
     return np.asarray(number[cells.code])
 
 
-def _encode(entries: Entries, column: Column, cells: Vector | Words, first: int) -> None:
-    """Add the features of a column, which begin at feature `first`."""
+def _encode(column: Column, cells: Vector | Words) -> Entries:
+    """Return the features of a column."""
     if isinstance(cells, Words):
         place = level_places(column, cells.levels)[cells.code]
-        entries.add(np.where(place >= 0, place + first, NOWHERE), np.ones(len(place)))
-        return
+        return Entries(place[:, None], np.ones((len(place), 1)))
     gap = np.isnan(cells)
     if column.hash_bits:
-        last = first + column.width - 1 if column.indicator else NOWHERE
-        entries.add(np.where(gap, last, np.where(gap, 0.0, cells).astype(np.int64) + first), np.ones(len(gap)))
-        return
-    entries.add(np.full(len(gap), first), np.where(gap, column.fill, cells))
-    if column.indicator:
-        entries.add(np.where(gap, first + 1, NOWHERE), gap.astype(np.float64))
+        last = column.width - 1 if column.indicator else NOWHERE
+        place = np.where(gap, last, np.where(gap, 0.0, cells).astype(np.int64))
+        return Entries(place[:, None], np.ones((len(gap), 1)))
+    filled = np.where(gap, column.fill, cells)
+    found = (
+        _spline(column, filled, gap)
+        if column.is_spline
+        else Entries(np.zeros((len(gap), 1), np.int64), filled[:, None])
+    )
+    if not column.indicator:
+        return found
+    place = np.where(gap, column.width - 1, NOWHERE)
+    return Entries(np.column_stack([found.places, place]), np.column_stack([found.values, gap.astype(np.float64)]))
+
+
+def _spline(column: Column, x: Vector, gap: NDArray[np.bool_]) -> Entries:
+    """Return the functions of a spline; those of a gap that is a level of its own are all 0."""
+    first, values = basis_values(x, column.knots, column.degree)
+    places = first[:, None] + np.arange(column.degree + 1) - column.drops_first
+    values = np.where(gap[:, None], 0.0, values) if column.gaps == "level" else values
+    return Entries(np.where(places >= 0, places, NOWHERE), values)
 
 
 def level_places(column: Column, levels: Sequence[str]) -> NDArray[np.int64]:

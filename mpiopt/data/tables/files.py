@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mpiopt.data.formats.compressed_stream import without_packing
+
 BINARY = {"parquet": (".parquet", ".pq"), "arrow": (".feather", ".arrow", ".ipc")}
 TEXTS = (".csv", ".tsv")
 SUFFIXES = (*TEXTS, *BINARY["parquet"], *BINARY["arrow"])
-PACKED = (".gz", ".bz2")
 IGNORED = ("_", ".")  # first letters of files that programs put beside part files, such as _SUCCESS
 
 
@@ -115,10 +116,7 @@ def _is_part(path: str) -> bool:
 
 def plain_suffix(path: str) -> str:
     """Return the suffix of a file's name in lower case, without that of a compression."""
-    name = path.lower()
-    for packed in PACKED:
-        name = name.removesuffix(packed)
-    return os.path.splitext(name)[1]
+    return os.path.splitext(without_packing(path.lower()))[1]
 
 
 def states(paths: Sequence[str]) -> list[FileState]:

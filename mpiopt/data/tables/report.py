@@ -11,7 +11,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import allgather_json
 from mpiopt.data.tables.arrow import DATE, TEXT
 from mpiopt.data.tables.cells import Words
-from mpiopt.data.tables.columns import FEATURE, GAP, RARE, TARGET, Column
+from mpiopt.data.tables.columns import FEATURE, GAP, RARE, TARGET, Column, interactions
 from mpiopt.data.tables.encode import NOWHERE, level_places
 from mpiopt.data.tables.survey import gaps_of, read_cells
 from mpiopt.data.tables.table import Table
@@ -26,10 +26,21 @@ IGNORED = "they count as no level"  # what is said of unseen levels
 def column_lines(columns: Sequence[Column]) -> str:
     """Return the table of columns: name, type, how each is encoded, gaps, levels."""
     heads = ("column", "type", "as", "gaps", "levels")
-    cells = [(c.title, c.kind, encoded(c), gaps(c), levels(c)) for c in columns[:SHOWN]]
-    lines = aligned([heads, *cells])
-    more = len(columns) - SHOWN
+    cells = [(c.title, c.kind, encoded(c), gaps(c), levels(c)) for c in columns]
+    cells += [
+        (title, "interaction", "product", "", f"{width} features") for title, width in interaction_widths(columns)
+    ]
+    lines = aligned([heads, *cells[:SHOWN]])
+    more = len(cells) - SHOWN
     return "\n".join([*lines, *([f"… and {more} more columns"] if more > 0 else [])])
+
+
+def interaction_widths(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Return name and number of features of each interaction."""
+    return [
+        (":".join(column.title for column in crossed), math.prod(column.width for column in crossed))
+        for crossed in interactions(columns)
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -43,6 +54,8 @@ def encoded(column: Column) -> str:
     if column.role != FEATURE:
         return column.role
     if column.kind == TEXT:
+        return column.encode
+    if column.is_spline:
         return column.encode
     return "days since 1970" if column.kind == DATE else "number"
 

@@ -15,7 +15,7 @@ from mpiopt.data.labels import MAX_CLASSES
 from mpiopt.data.shard import Vector
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.cells import TEXT_GAPS, NoNumber, Words, as_number, hashed, numbers, words
-from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, RARE, TARGET, WEIGHT, Column
+from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, RARE, TARGET, WEIGHT, Column, refuse_wide_interactions
 from mpiopt.data.tables.csv_table import describe_word
 from mpiopt.data.tables.exact_sum import ExactSum
 from mpiopt.data.tables.quantiles import quantiles
@@ -32,7 +32,7 @@ class Learned:
     levels: dict[str, int] = field(default_factory=dict)  # and their rows
     more_levels: bool = False  # than are kept
     sums: ExactSum = field(default_factory=ExactSum)
-    values: list[Vector] = field(default_factory=list)  # where a median is needed
+    values: list[Vector] = field(default_factory=list)  # where a median or knots are needed
     low: float = np.inf
     high: float = -np.inf
 
@@ -109,7 +109,7 @@ def survey(table: Table, columns: Sequence[Column], max_levels: int, comm: Comm,
     _refuse_gaps(table.path, columns, found)
     if refuse_many:
         _refuse_levels(table.path, columns, found, max_levels)
-    fills = _fills(columns, found, comm)
+    fills, knots = _fills(columns, found, comm), _knots(table.path, columns, found, comm)
     counts = np.concatenate(comm.allgather(np.array(kept, np.int64).reshape(-1, 2)))
     counts = counts[np.argsort(counts[:, 0], kind="stable")]
     before = np.cumsum(counts[:, 1]) - counts[:, 1]
@@ -117,8 +117,13 @@ def survey(table: Table, columns: Sequence[Column], max_levels: int, comm: Comm,
     total = int(counts[:, 1].sum())
     if total == 0:
         raise ValueError(f"{table.path}: has no rows" + (" without gaps" if table.total else ""))
+    finished = tuple(
+        replace(_finished(column, found[column.title], fills.get(column.title)), knots=knots.get(column.title, ()))
+        for column in columns
+    )
+    refuse_wide_interactions(table.path, finished)
     return Survey(
-        tuple(_finished(column, found[column.title], fills.get(column.title)) for column in columns),
+        finished,
         total,
         {start: all_starts[start] for start, _ in kept},
         table.total - total,
@@ -140,7 +145,7 @@ def _learn(known: Learned, column: Column, cells: Vector | Words, rows: NDArray[
     value = cells[rows & ~missing]
     if column.gaps == "mean":
         known.sums.add(value)
-    if column.gaps == "median":
+    if column.gaps == "median" or column.is_spline:
         known.values.append(value)
     known.low = min(known.low, float(value.min(initial=np.inf)))
     known.high = max(known.high, float(value.max(initial=-np.inf)))
@@ -236,6 +241,24 @@ def _fills(columns: Sequence[Column], found: Mapping[str, Learned], comm: Comm) 
         parts = [np.concatenate([np.empty(0), *found[title].values]) for title in medians]
         fills |= dict(zip(medians, quantiles(parts, [0.5], comm)[:, 0].tolist(), strict=True))
     return {title: value if value == value else 0.0 for title, value in fills.items()}
+
+
+def _knots(
+    path: str, columns: Sequence[Column], found: Mapping[str, Learned], comm: Comm
+) -> dict[str, tuple[float, ...]]:
+    """Return the knots of splines, at quantiles with equal numbers of rows between; collective."""
+    knots: dict[str, tuple[float, ...]] = {}
+    for column in columns:
+        if not column.is_spline:
+            continue
+        at = np.linspace(0.0, 1.0, int(str(column.spec.options["knots"])))
+        mine = np.concatenate([np.empty(0), *found[column.title].values])
+        places = np.unique(quantiles([mine], at.tolist(), comm)[0])
+        if not len(places) > 1:
+            count = "one value" if len(places) else "no value"
+            raise ValueError(f"{path}: column {column.title!r} has {count}; a spline needs two")
+        knots[column.title] = tuple(places.tolist())
+    return knots
 
 
 def _finished(column: Column, known: Learned, fill: float | None) -> Column:

@@ -1,10 +1,12 @@
 """What is wrong with a data set is said in one line: the file, the place, what was found, what is allowed."""
 
 import gzip
+import lzma
 import struct
 
 import h5py
 import numpy as np
+import pyarrow
 import pytest
 
 from mpiopt.comm.threads import spmd
@@ -150,6 +152,14 @@ def test_files_cut_off(tmp_path):
     whole = gzip.compress(b"1 1:1\n0 2:1\n" * 5000)
     (tmp_path / "a.svm.gz").write_bytes(whole[:-20])
     assert "a.svm.gz: the compressed file is damaged or cut off" in problem(tmp_path / "a.svm.gz")
+    lines = b"".join(b"%d 1:%d\n" % (i % 2, i * i) for i in range(5000))
+    for name, packed in (
+        ("b.svm.xz", lzma.compress(lines)),
+        ("b.svm.zst", pyarrow.compress(lines, "zstd", asbytes=True)),
+    ):
+        for damaged in (packed[:-20], packed[:900] + b"x" * 90 + packed[990:]):
+            (tmp_path / name).write_bytes(damaged)
+            assert f"{name}: the compressed file is damaged or cut off" in problem(tmp_path / name)
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["X"], f["y"] = np.ones((500, 3)), np.ones(500)
     whole = (tmp_path / "a.h5").read_bytes()
