@@ -27,6 +27,15 @@ BENCHMARKS += [
 ]
 ELSEWHERE = [
     (
+        "a set of data that is not in the repository",
+        "tests/unit/inference/test_command.py",
+        [
+            'mpirun -n 2 mpiopt train nmes1988/NMES1988.csv --target visits --loss "negative-binomial[profile=true]" '
+            '--intercept --l2 0 --encode "onehot[drop=first]" --tol 1e-8 --out visits.h5',
+            "mpiopt summary visits.h5",
+        ],
+    ),
+    (
         "a study takes minutes to hours; its kind runs there on a small job",
         "tests/unit/studies/test_saga_facts.py",
         ["mpiopt study jobs/saga-facts.toml", "mpirun -n 2 mpiopt study jobs/saga-facts.toml"],

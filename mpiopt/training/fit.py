@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import COORDINATES, SCALES, Job, Model, Stopping
-from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.config.spec import parse_spec, spec_of
 from mpiopt.core.history import Clock, Event, HistoryRow
 from mpiopt.core.rng import generator
 from mpiopt.data.array_checks import check_sparse
@@ -32,6 +32,7 @@ from mpiopt.training.initial import Columns, matched_model, with_initial
 from mpiopt.training.loop import run
 from mpiopt.training.posed_rows import Settings, canonical, posed_rows
 from mpiopt.training.problem import pick, refuse_infinite
+from mpiopt.training.profile import profiled
 from mpiopt.training.progress import Lines, Progress
 from mpiopt.training.rates import as_rates
 from mpiopt.training.rehearsal import compile_kernels
@@ -83,7 +84,8 @@ class Fit:
     events : list of Event
         With "auto", which algorithm began or went on, in which round, and with how many epochs expected.
     settings : Settings or None
-        Loss, penalty, intercept and scaling as they were asked for; `summary` poses the same problem again.
+        Loss, penalty, intercept and scaling as they were asked for, with the θ that was estimated; `summary` poses
+        the same problem again.
     names : list of str or None
         Titles of the columns, if the rows were a frame with titles; of encoded columns, such as "region[south]".
     columns : tuple of Column
@@ -266,7 +268,8 @@ def fit(
         without it, and for an exposure of 1.
     loss : str
         "logistic", "softmax", "squared-hinge", "squared", "huber", "quantile", "poisson", "negative-binomial",
-        "gamma", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto" chooses by the labels.
+        "gamma", "inverse-gaussian", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto"
+        chooses by the labels.
     l1 : float
         Strength of the lasso penalty, at least 0.
     l2 : float or str
@@ -348,6 +351,9 @@ def fit(
             with ranks.agree_on_errors():
                 model = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
             objective = with_initial(objective, model, posed.units)
+        objective, estimated = profiled(objective, stopping, ranks, StopSignal())
+        if estimated:
+            settings = replace(settings, model=replace(settings.model, loss=parse_spec(str(spec_of(objective.loss)))))
         portfolio, _ = pick(parse_spec(algorithm), objective, tol, ranks, exchange.compress.name)
         channel, portfolio, _ = open_channel(exchange, objective, portfolio, ranks)
         clock.add("compile", compile_seconds() - compiled)

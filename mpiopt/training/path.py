@@ -240,6 +240,8 @@ def find_path(
     Path
         With rows in the order of the memory.
     """
+    if objective.loss.own_parameters:
+        raise ValueError("a path takes a theta that is given; estimate it by a fit at one strength, profile=true")
     if asked.folds.total:
         check_score(asked.score, objective.loss.target)
 

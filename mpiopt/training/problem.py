@@ -15,7 +15,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import Job, Model
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.data.shard import CsrRows, Shard
-from mpiopt.objective.losses.base import NOT_CONVEX, Loss
+from mpiopt.objective.losses.base import LINKS_NOT_CONVEX, Loss
 from mpiopt.objective.losses.tweedie import Tweedie
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
@@ -203,8 +203,8 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
 
 def make_loss(spec: PluginSpec) -> Loss:
     """Return the loss of a specification; ValueError if its name or an option is unknown, or it is not convex."""
-    if spec.name in NOT_CONVEX:
-        raise ValueError(f"there is no loss {spec.name}: {NOT_CONVEX[spec.name]}")
+    if spec.name in LINKS_NOT_CONVEX and "link" in spec.options:
+        raise ValueError(f"{spec.name} takes no link: {LINKS_NOT_CONVEX[spec.name]}")
     return Loss.make(spec.name, spec.fitted(Loss.known()))
 
 

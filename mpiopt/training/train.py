@@ -37,6 +37,7 @@ from mpiopt.training.loop import run
 from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
 from mpiopt.training.ownership import identity, refuse_others_files, refuse_others_result
 from mpiopt.training.problem import link_of, pick, pose, refuse_infinite, refuse_unfit_algorithm, target_of
+from mpiopt.training.profile import profiled
 from mpiopt.training.progress import progress
 from mpiopt.training.rehearsal import compile_compressor, compile_kernels
 from mpiopt.training.run_recovery import RunRecovery
@@ -95,6 +96,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
         objective, init = started_from(job.init, objective, data, comm)
     plan, store = make_plan(job, data, comm, recovery)
     with abandoned_on_error(store):
+        objective, estimated = profiled(objective, job.stop, comm, stop)
         compiled = compile_seconds()
         portfolio, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
         clock.add("compile", compile_seconds() - compiled)
@@ -106,7 +108,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
             *data.notes,
             *data_lines(data, objective),
             why,
-            *filter(None, (init, exchanges, oversubscribed(comm))),
+            *filter(None, (init, estimated, exchanges, oversubscribed(comm))),
         )
         compile_compressor(channel, objective, clock)
         terminal = progress(comm.rank, job.quiet, job.stop, sys.stdout)
