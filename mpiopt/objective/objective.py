@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mpiopt.data.shard import Shard
 from mpiopt.objective import passes
+from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.penalties.base import Penalty
 
@@ -45,6 +46,8 @@ class Objective:
         Intercept of the model from which a run starts; 0 by default.
     initial : ndarray, shape (outputs, width), optional
         A model that the caller believes to be near the optimum; a run starts there instead.
+    bounds : Bounds, optional
+        Of the weights; values of the objective are for weights within them.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class Objective:
     classes: int = 2
     constants: Vector | None = None
     initial: Model | None = None
+    bounds: Bounds | None = None
 
     @property
     def outputs(self) -> int:
@@ -89,8 +93,12 @@ class Objective:
         return w
 
     def beginning(self) -> Model:
-        """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin."""
-        return self.origin() if self.initial is None else self.initial.copy()
+        """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin.
+
+        It is within the bounds.
+        """
+        first = self.origin() if self.initial is None else self.initial.copy()
+        return first if self.bounds is None else self.bounds.nearest(first)
 
     @cached_property
     def rate(self) -> Vector:

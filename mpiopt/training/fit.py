@@ -27,6 +27,7 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.ending import CERTIFIED, Ending
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.channel_setup import open_channel
+from mpiopt.training.coefficient_bounds import Pair, text_of, with_bounds
 from mpiopt.training.frames import applied_frame, encoded_frame
 from mpiopt.training.initial import Columns, matched_model, with_initial
 from mpiopt.training.loop import run
@@ -45,6 +46,7 @@ Matrix = NDArray[np.float64]
 
 SHUFFLE = 2  # stream of randomness: the order of the caller's rows
 SAME_ROWS = 1e-4  # relative difference of F at the model: rounding makes less on rows that are the same
+NO_SUMMARY = "there are no standard errors of coefficients with bounds: a summary takes none"
 COLUMN_SCALES = SCALES[:3]  # the ways to scale that act on columns
 
 
@@ -174,6 +176,8 @@ class Fit:
         settings = self.settings
         if settings is None:
             raise ValueError("this fit does not say what it minimised: only fits of mpiopt.fit have a summary")
+        if settings.model.bounded:
+            raise ValueError(NO_SUMMARY)
         from mpiopt.inference.clusters import coded
         from mpiopt.inference.summary import InferenceOptions, summarise
 
@@ -230,6 +234,8 @@ def fit(
     loss: str = "auto",
     l1: float = 0.0,
     l2: float | str = "1/N",
+    nonnegative: bool = False,
+    bounds: Mapping[str, Pair] | str | None = None,
     intercept: bool = True,
     scale: str = "none",
     coordinates: str = "standardised",
@@ -274,6 +280,11 @@ def fit(
         Strength of the lasso penalty, at least 0.
     l2 : float or str
         Strength of the ridge penalty, at least 0; "1/N" divides 1 by the sum of the weights.
+    nonnegative : bool
+        Whether all coefficients are kept at 0 or above, but for the intercept.
+    bounds : mapping or str, optional
+        The least and the largest coefficient of columns, by title (x1, x2 … without titles): {"age": (0, None)}, or
+        the text "age=0:,income=-1:1". A title may have wildcards. Bounds need an l1 or an l2.
     intercept : bool
         Whether to fit the constants b, which are not penalised.
     scale : str
@@ -329,7 +340,7 @@ def fit(
     """
     loss = "poisson" if loss == "auto" and exposure is not None else loss
     settings, stopping = (
-        Settings(Model(parse_spec(loss), l1, l2), intercept, scale, coordinates),
+        Settings(Model(parse_spec(loss), l1, l2, nonnegative, text_of(bounds)), intercept, scale, coordinates),
         Stopping(tol, max_epochs, max_seconds),
     )
     exchange = Job(compress=parse_spec(compress), memory=memory, downlink=downlink, seed=seed)
@@ -346,8 +357,10 @@ def fit(
         posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks)
         objective, d = posed.objective, posed.objective.shard.features
         refuse_infinite(objective, "y", ranks)
+        titles = posed.names if frame is None else frame.names
+        objective = with_bounds(objective, settings.model, posed.units.size, titles)
         if init is not None:
-            wanted = Columns(d, posed.names if frame is None else frame.names, posed.classes, objective.outputs)
+            wanted = Columns(d, titles, posed.classes, objective.outputs)
             with ranks.agree_on_errors():
                 model = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
             objective = with_initial(objective, model, posed.units)

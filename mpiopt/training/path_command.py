@@ -152,6 +152,8 @@ def _job(positional: Sequence[str], settings: Settings, folds: FoldOptions) -> J
     paths = [("path", joined(data))] if data else []
     out = dict(settings).get("out", "")
     job = job_file.read(job_text(files[0]) if files else "", [*paths, *settings], *files)
+    if job.model.bounded:
+        raise ValueError("a path takes no bounds on coefficients; train at one strength instead")
     if not job.path:
         raise ValueError("path needs a data file: mpiopt path DATA [job.toml] [flags]")
     out = out or f"{stem(job.path)}-path.csv"

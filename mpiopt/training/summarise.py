@@ -25,6 +25,7 @@ from mpiopt.inference.units import ColumnUnits
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import class_names
 from mpiopt.results.result_file import Result, read_result
+from mpiopt.training.fit import NO_SUMMARY
 from mpiopt.training.problem import link_of, pose, target_of
 from mpiopt.training.row_numbers import lines_of, numbers_in_file, refuse_length
 
@@ -82,6 +83,8 @@ def summary_of_result(
     except ValueError as fault:
         raise ValueError(f"{path}: {fault}") from None
     job, schema = read(result.job), result.schema
+    if job.model.bounded:
+        raise ValueError(f"{path}: {NO_SUMMARY}")
     data = prepare(
         chosen.get("data", job.path), target_of(job.model), job.data, job.seed, comm, link=link_of(job.model)
     )

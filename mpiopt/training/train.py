@@ -19,6 +19,7 @@ from mpiopt.core.config.job import Job, parse_interval, parse_io_hints
 from mpiopt.core.exit_note import LAUNCHED
 from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.inference.units import ColumnUnits
 from mpiopt.kernels.kernel_cache import compile_seconds
 from mpiopt.objective.losses.base import loss_targets
 from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
@@ -31,6 +32,7 @@ from mpiopt.results import summary
 from mpiopt.results.jsonl_log import open_log
 from mpiopt.results.result_file import RunCosts
 from mpiopt.training.channel_setup import check_exchange_options, open_channel
+from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.initial import started_from
 from mpiopt.training.job_args import agreed_job
 from mpiopt.training.loop import run
@@ -91,6 +93,8 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     clock.add("load", time.perf_counter() - began - clock.seconds["compile"])
     objective = pose(job.model, data.shard, data.target, data.classes)
     refuse_infinite(objective, job.path, comm)
+    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    objective = with_bounds(objective, job.model, units.size, data.names)
     init = ""
     if job.init:
         objective, init = started_from(job.init, objective, data, comm)
