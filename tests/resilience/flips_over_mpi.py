@@ -19,6 +19,8 @@ from tests.resilience.trials import main
 
 RANKS = 2
 START = 60.0  # seconds that mpirun may take before the first trial
+STARTS = 5  # times that it may fail to start
+READY = "ready"  # what rank 0 writes before the first trial
 
 
 def numbers_from(seed):
@@ -33,12 +35,18 @@ def trials(count, seed):
     """Make so many trials; return how they ended, by place; print each fault."""
     chosen = [number for number, _ in zip(numbers_from(seed), range(count), strict=False)]
     tally = {place: collections.Counter() for place in flips.PLACES}
+    starts = STARTS
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told"
         while chosen:
             told.write_text("")
             code = started(chosen, told)
             endings = dict(line.split(" ", 1) for line in told.read_text().splitlines())
+            if not endings.pop(READY, ""):
+                starts -= 1
+                if not starts:
+                    raise RuntimeError("mpirun does not start")
+                continue
             done = [number for number in chosen if str(number) in endings]
             ended = [(number, endings[str(number)]) for number in done]
             chosen = chosen[len(done) :]
@@ -88,13 +96,15 @@ def on_ranks(told, chosen):
     from mpiopt.comm.mpi.comm import MpiComm
 
     comm = MpiComm(MPI.COMM_WORLD.Dup())
+    flips.compile_kernels()
+    tell = Path(told).open("a") if comm.rank == 0 else None  # noqa: SIM115  until the last trial
+    comm.barrier()
+    print(READY, READY, file=tell, flush=True)
     for number in chosen:
         with open(os.devnull, "w") as stack:
             ending = flips.ending_on(comm, number, stack)
         comm.barrier()
-        if comm.rank == 0:
-            with open(told, "a") as file:
-                file.write(f"{number} {ending}\n")
+        print(number, ending, file=tell, flush=True)
 
 
 if __name__ == "__main__":
