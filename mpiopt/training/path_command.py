@@ -29,6 +29,7 @@ from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.folds import check_count, dealt_folds, grouped_folds, strata_of
 from mpiopt.training.job_args import job_text, stem
+from mpiopt.training.label_origin import posed_data
 from mpiopt.training.path import Path, Validation, find_path
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint
 from mpiopt.training.path_output import (
@@ -41,7 +42,7 @@ from mpiopt.training.path_output import (
     write_path_result,
 )
 from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
-from mpiopt.training.problem import link_of, pose, refuse_infinite, target_of
+from mpiopt.training.problem import link_of, refuse_infinite, target_of
 from mpiopt.training.row_numbers import column_of, lines_of, numbers_in_file, refuse_length
 
 OF_JOB = (
@@ -98,7 +99,7 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     began = time.perf_counter()
     groups = _group_labels(job, asked.folds, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
-    objective = pose(job.model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
     validation = Validation(*_folds(job, asked.folds, groups, data, objective, comm), asked.folds.score)
     saved = SavedPoints(job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data), comm)

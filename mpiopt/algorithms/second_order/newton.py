@@ -21,7 +21,9 @@ from mpiopt.algorithms.second_order.margin_search import Line, search_length
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
+from mpiopt.data.coordinates import far_columns
 from mpiopt.objective.curvature import curvature, used_columns
+from mpiopt.objective.curvature_root import curvature_root, is_affordable
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.objective import Objective
 
@@ -39,6 +41,7 @@ class NewtonTuning:
     knee_cut: float = 4.0  # factor by which the knee becomes narrower
     knee_steps: int = 4  # at most for a knee
     knee_gain: float = 0.95  # of F: if a step leaves more, the knee is made narrower
+    few_trials: int = 8  # where rounding hides F's fall: steps that are shorter still only spend epochs
     trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
 
 
@@ -189,7 +192,8 @@ class Newton(Algorithm[NewtonState]):
         jumps = objective.loss.jumps and not objective.threshold.any()
         if jumps and objective.loss.knee is not None:
             return self._search_margins(state, found, objective, channel)
-        most = 1 if jumps else TUNING.trials  # halvings end far from the minimum where curvature jumps
+        most = TUNING.trials if state.model.root is None else TUNING.few_trials
+        most = 1 if jumps else most  # halvings end far from the minimum where curvature jumps
         point, trials = backtracking_search(objective, channel, state, found.p, found.decrease, most)
         if point is None and jumps:
             t, more = self._search_margins(state, found, objective, channel)
@@ -216,7 +220,8 @@ class Newton(Algorithm[NewtonState]):
 
     def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: bool = False) -> None:
         h = curvature(objective, state.anchor, channel, majorise)
-        state.model = QuadraticModel(h, used_part(objective.threshold, objective))
+        root = curvature_root(objective, state.anchor, channel, majorise) if hides(objective, channel) else None
+        state.model = QuadraticModel(h, used_part(objective.threshold, objective), root)
 
     def _direction(self, state: NewtonState, objective: Objective, channel: Channel) -> Direction:
         """Minimise the model; all ranks take rank 0's answer."""
@@ -226,6 +231,17 @@ class Newton(Algorithm[NewtonState]):
         full = objective.zeros()
         full[:, : used_columns(objective)] = agreed.reshape(objective.outputs, -1)
         return Direction(full, -expected_change(objective, state, full))
+
+
+def hides(objective: Objective, channel: Channel) -> bool:
+    """Return whether columns far from 0 hide their differences in H, and a root of H is affordable; collective.
+
+    With l1 a root helps little: descent along one column after the other hardly moves.
+    """
+    shard = objective.shard
+    if shard.intercept or objective.threshold.any() or not is_affordable(objective, channel):
+        return False
+    return bool(far_columns(shard.rows, shard.weight, shard.features, channel.comm))
 
 
 def used_part(columns: Model, objective: Objective) -> Model:
