@@ -57,13 +57,13 @@ def is_affordable(objective: Objective, channel: Channel) -> bool:
     return objective.outputs == 1 and channel.size * d * d <= LARGEST_EXCHANGE and most * d <= LARGEST_ROWS
 
 
-def curvature_root(objective: Objective, w: Matrix, channel: Channel, majorise: bool = False) -> CurvatureRoot:
+def curvature_root(objective: Objective, w: Matrix, channel: Channel, majorise: float = 0.0) -> CurvatureRoot:
     """Compute the root of the Hessian of loss and ridge, with the arguments of `curvature`; collective.
 
     One pass over the rows of each rank, and one exchange of d² numbers of every rank.
     """
     d, shard = used_columns(objective), objective.shard
-    c = objective.row_majorants(w) if majorise else objective.row_curvatures(w)
+    c = objective.row_majorants(w, majorise) if majorise else objective.row_curvatures(w)
     rows = passes.dense_block(shard.rows, slice(0, len(shard)), d) * np.sqrt(c / shard.total)[:, None]
     own = np.linalg.qr(rows, mode="r")
     every = np.zeros((channel.size, d, d))

@@ -6,7 +6,7 @@
 A problem is a seed: --seed S --count N are the seeds S to S + N − 1. The first command prints a table in Markdown,
 and each problem that did not end as it should, at once on stderr; the second prints one problem and all that is known
 of it. --default judges only the problems with default algorithm and tolerance. Judgements are added to the --log as
-they come: the same command with the same log goes on where it stopped, and Ctrl-C still writes the page of what was
+they come: the same command, log and sources go on where it stopped, and Ctrl-C still writes the page of what was
 found. A problem that hangs or ends its process is one row of the table. The exit code is 1 if a certificate is wrong,
 or if a fit crashed or hung.
 """
@@ -14,10 +14,12 @@ or if a fit crashed or hung.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +80,20 @@ def tell(one: Judgement, where: str) -> None:
 def as_line(one: Judgement) -> dict[str, Any]:
     """Return a judgement as a line of a log: the problem is its seed."""
     known = {name: getattr(one, name) for name in NUMBERS}
-    return {"seed": one.problem.seed, "verdict": one.verdict, "reason": one.reason, **known}
+    return {"code": code(), "seed": one.problem.seed, "verdict": one.verdict, "reason": one.reason, **known}
+
+
+@cache
+def code() -> str:
+    """Return a sum of the sources of the package and of the fuzzer: judgements of other sources say nothing."""
+    root, found = Path(__file__).parents[2], hashlib.sha256()
+    for path in sorted([*(root / "mpiopt").rglob("*.py"), *(root / "tests" / "fuzz").glob("*.py")]):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def logged(log: str, wanted: set[int]) -> list[Judgement]:
-    """Return the judgements of a log; a last line that was cut counts as none."""
+    """Return the judgements of a log that these sources have made; a line that was cut counts as none."""
     if not (log and Path(log).is_file()):
         return []
     found = []
@@ -91,7 +102,7 @@ def logged(log: str, wanted: set[int]) -> list[Judgement]:
             line = json.loads(text)
         except ValueError:
             continue
-        if line["seed"] in wanted:
+        if line["seed"] in wanted and line["code"] == code():
             known = {name: line[name] for name in NUMBERS}
             found.append(Judgement(draw(line["seed"]), line["verdict"], line["reason"], **known).light())
     return found
@@ -148,7 +159,7 @@ optimum in long double by code that the package does not share (`tests/fuzz/refe
 F(w) − F\\* is at most what the certificate claims, up to rounding (`tests/fuzz/judge.py` states how much).
 "Default certified" is the share of the problems with an optimum, among those with default algorithm and tolerance,
 that ended certified and right within 200 epochs. A problem without an optimum is to be refused in words.
-`python -m tests.fuzz.problems --only SEED` shows one problem.
+`python -m tests.fuzz.problems --only SEED` shows one problem. With `--log FILE` a run goes on where it stopped.
 
 """
 

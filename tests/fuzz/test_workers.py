@@ -49,3 +49,5 @@ def test_a_log_gives_back_the_judgements(tmp_path):
     assert other.line() == one.line()
     assert as_line(other) == as_line(one)
     assert np.isfinite(other.excess)
+    log.write_text(json.dumps(as_line(one) | {"code": "of other sources"}) + "\n")
+    assert logged(str(log), {7}) == []

@@ -41,6 +41,9 @@ class NewtonTuning:
     knee_cut: float = 4.0  # factor by which the knee becomes narrower
     knee_steps: int = 4  # at most for a knee
     knee_gain: float = 0.95  # of F: if a step leaves more, the knee is made narrower
+    bent: float = 10.0  # factor on the part of a parabola's curvature after a short step
+    fading: float = 0.03  # the same after another step
+    least_part: float = 1e-10  # a smaller part is none
     few_trials: int = 8  # where rounding hides F's fall: steps that are shorter still only spend epochs
     trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
 
@@ -51,7 +54,9 @@ TUNING = NewtonTuning()
 class NewtonControl(NamedVector):
     """What the next step must know of the last one."""
 
-    uses = Slot(0)  # steps made with the factor; 0: there is no factor; -1: none, and the last step was short
+    uses = Slot(
+        0
+    )  # steps made with the factor; 0: there is no factor; -p: none; rows get a part p of a parabola's curvature
     decrease = Slot(1)  # expected decrease of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
 
@@ -168,8 +173,8 @@ class Newton(Algorithm[NewtonState]):
     def step(self, k: int, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
         """Step with the factor in use, or with a new one if that would not contract well."""
         control, quadratic = state.control, objective.loss.quadratic
-        epochs, uses = control.unrecorded, int(control.uses)
-        found, majorise = (self._direction(state, objective, channel) if uses > 0 else None), uses < 0
+        epochs, uses, majorise = control.unrecorded, int(max(control.uses, 0.0)), max(-control.uses, 0.0)
+        found = self._direction(state, objective, channel) if uses > 0 else None
         if found is None or not (0 < found.decrease <= TUNING.contraction * control.decrease or quadratic):
             state.anchor[...] = state.w
             self._factor(state, objective, channel, majorise)
@@ -178,10 +183,19 @@ class Newton(Algorithm[NewtonState]):
         t, trials = self._search(state, found, objective, channel)
         uses += 1
         control.uses = uses if quadratic or (t == 1.0 and uses <= TUNING.repeats and not majorise) else 0
-        if t < TUNING.short and objective.loss.jumps and not majorise:
+        if objective.loss.jumps and not objective.threshold.any():
+            control.uses = self._next_part(control.uses, t, majorise)
+        elif t < TUNING.short and objective.loss.jumps and not majorise:
             control.uses = -1
         control.decrease, control.unrecorded = found.decrease, 0.0
         return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
+
+    def _next_part(self, uses: float, t: float, majorise: float) -> float:
+        """Return the uses after a step: more of a parabola's curvature after a short step, less after a whole one."""
+        if t < TUNING.short:
+            return -min(1.0, TUNING.bent * majorise or 1.0)
+        part = TUNING.fading * majorise
+        return -part if part > TUNING.least_part else uses
 
     def _search(
         self, state: NewtonState, found: Direction, objective: Objective, channel: Channel
@@ -218,7 +232,7 @@ class Newton(Algorithm[NewtonState]):
         move_to(state, w + t * p, exact)
         return t, 2
 
-    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: bool = False) -> None:
+    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: float = 0.0) -> None:
         h = curvature(objective, state.anchor, channel, majorise)
         root = curvature_root(objective, state.anchor, channel, majorise) if hides(objective, channel) else None
         state.model = QuadraticModel(h, used_part(objective.threshold, objective), root)
