@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_order_change
+from mpiopt.algorithms.second_order.l1_quadratic import DampedCholesky, QuadraticModel, first_order_change
 from mpiopt.algorithms.second_order.line_search import ROUNDING, backtracking_search, move_to
 from mpiopt.algorithms.second_order.margin_search import Line, search_length
 from mpiopt.compress.channel import Channel
@@ -41,6 +41,7 @@ class NewtonTuning:
     knee_cut: float = 4.0  # factor by which the knee becomes narrower
     knee_steps: int = 4  # at most for a knee
     knee_gain: float = 0.95  # of F: if a step leaves more, the knee is made narrower
+    slow: float = 0.5  # of the decrease that the last step promised: more tells that a damped factor loses too much
     bent: float = 10.0  # factor on the part of a parabola's curvature after a short step
     fading: float = 0.03  # the same after another step
     least_part: float = 1e-10  # a smaller part is none
@@ -66,6 +67,7 @@ class Direction(NamedTuple):
 
     p: Model  # (outputs, width)
     decrease: float  # of F, expected by the quadratic model to first order
+    singular: bool  # whether the curvature is singular to rounding, so that its factor is damped
 
 
 @dataclass
@@ -168,7 +170,7 @@ class Newton(Algorithm[NewtonState]):
     def rebuild(self, state: NewtonState, objective: Objective, channel: Channel) -> None:
         """Compute the curvature at the anchor again."""
         if state.control.uses > 0.0:
-            self._factor(state, objective, channel)
+            self._factor(state, objective, channel)  # a root is used once
 
     def step(self, k: int, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
         """Step with the factor in use, or with a new one if that would not contract well."""
@@ -177,12 +179,11 @@ class Newton(Algorithm[NewtonState]):
         found = self._direction(state, objective, channel) if uses > 0 else None
         if found is None or not (0 < found.decrease <= TUNING.contraction * control.decrease or quadratic):
             state.anchor[...] = state.w
-            self._factor(state, objective, channel, majorise)
-            found = self._direction(state, objective, channel)
-            epochs, uses = epochs + 1, 0
+            found, cost = self._anew(state, objective, channel, majorise)
+            epochs, uses = epochs + cost, 0
         t, trials = self._search(state, found, objective, channel)
-        uses += 1
-        control.uses = uses if quadratic or (t == 1.0 and uses <= TUNING.repeats and not majorise) else 0
+        uses = uses + 1 if state.model.root is None else 0
+        control.uses = uses if quadratic or (uses and t == 1.0 and uses <= TUNING.repeats and not majorise) else 0
         if objective.loss.jumps and not objective.threshold.any():
             control.uses = self._next_part(control.uses, t, majorise)
         elif t < TUNING.short and objective.loss.jumps and not majorise:
@@ -232,30 +233,40 @@ class Newton(Algorithm[NewtonState]):
         move_to(state, w + t * p, exact)
         return t, 2
 
-    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: float = 0.0) -> None:
+    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: float = 0.0) -> Direction:
+        """Factor the curvature at the anchor, and return the direction."""
         h = curvature(objective, state.anchor, channel, majorise)
-        root = curvature_root(objective, state.anchor, channel, majorise) if hides(objective, channel) else None
-        state.model = QuadraticModel(h, used_part(objective.threshold, objective), root)
+        state.model = QuadraticModel(h, used_part(objective.threshold, objective))
+        return self._direction(state, objective, channel)
+
+    def _anew(
+        self, state: NewtonState, objective: Objective, channel: Channel, majorise: float
+    ) -> tuple[Direction, float]:
+        """Factor the curvature, or the rows if it is singular and steps gain little; return direction and epochs."""
+        found = self._factor(state, objective, channel, majorise)
+        slow = found.decrease > TUNING.slow * state.control.decrease
+        if not (found.singular and (slow or hides(objective, channel)) and is_affordable(objective, channel)):
+            return found, 1.0
+        root = curvature_root(objective, state.anchor, channel, majorise)
+        state.model = QuadraticModel(state.model.h, state.model.threshold, root)
+        return self._direction(state, objective, channel), 2.0
 
     def _direction(self, state: NewtonState, objective: Objective, channel: Channel) -> Direction:
         """Minimise the model; all ranks take rank 0's answer."""
         g = state.gradient + objective.ridge * state.w
         p = state.model.minimise(used_part(g, objective), used_part(state.w, objective))
-        agreed = channel.of_root(p)
+        factor = state.model.factor
+        damped = isinstance(factor, DampedCholesky) and factor.damping > 0.0
+        *agreed, singular = channel.of_root(np.append(p, float(damped)))
         full = objective.zeros()
-        full[:, : used_columns(objective)] = agreed.reshape(objective.outputs, -1)
-        return Direction(full, -expected_change(objective, state, full))
+        full[:, : used_columns(objective)] = np.reshape(agreed, (objective.outputs, -1))
+        return Direction(full, -expected_change(objective, state, full), bool(singular))
 
 
 def hides(objective: Objective, channel: Channel) -> bool:
-    """Return whether columns far from 0 hide their differences in H, and a root of H is affordable; collective.
-
-    With l1 a root helps little: descent along one column after the other hardly moves.
-    """
+    """Return whether columns far from 0, which no intercept centres, hide their differences; collective."""
     shard = objective.shard
-    if shard.intercept or objective.threshold.any() or not is_affordable(objective, channel):
-        return False
-    return bool(far_columns(shard.rows, shard.weight, shard.features, channel.comm))
+    return not shard.intercept and bool(far_columns(shard.rows, shard.weight, shard.features, channel.comm))
 
 
 def used_part(columns: Model, objective: Objective) -> Model:
