@@ -24,15 +24,15 @@ def test_a_wide_squared_hinge_with_a_weak_ridge_is_certified(seed, size):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 3, 4])
 def test_a_curvature_that_is_singular_to_rounding_does_not_stop_newton(seed, size):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(12, 36)) * 2.0 ** rng.integers(-30, 30, 36)
+    x = rng.normal(size=(12, 36)) * 2.0 ** rng.integers(-30, 30, 36) + np.round(10 ** rng.uniform(0, 6, 36))
     y = rng.poisson(4.0, 12).astype(float)
 
     def fit(comm):
         mine = slice(*block(12, size, comm.rank))
-        return mpiopt.fit(x[mine], y[mine], comm, loss="poisson", l2=1.0, algorithm="newton", max_epochs=200)
+        return mpiopt.fit(x[mine], y[mine], comm, loss="poisson", l2=1e-6, algorithm="newton", max_epochs=200)
 
     found = spmd(size, fit)[0]
     assert found.certified, found.reason
