@@ -95,7 +95,7 @@ torture: setup
 	$(PYTHON) -m tests.resilience.planted
 	MPIOPT_DEBUG_COMM=60 $(PYTHON) -m pytest -q -n 2 $(addprefix tests/laws/test_,algorithms.py certificates.py channel.py)
 	$(PYTHON) -m tests.resilience.trains --seed $(SEED) --deaths $(DEATHS) --pause 0.3
-	$(PYTHON) -m tests.fuzz.problems --seed $(SEED) --count $(PROBLEMS) --jobs 2 --out $(FUZZ)
+	$(PYTHON) -m tests.fuzz.problems --seed $(SEED) --count $(PROBLEMS) --jobs 2 --log $(FUZZ:.md=.jsonl) --out $(FUZZ)
 	$(PYTHON) -m tests.resilience.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
 # Run the jobs of a study, jobs/NAME*.toml, in minutes; with FULL=1 at full size. Pages, pictures and HDF5 go to runs/.

@@ -224,7 +224,7 @@ def summarise(
     shown = [reported.names[i] for i in kept]
     return Summary(
         names=tuple(shown),
-        coef=reported.map[kept] @ w[:, :d].ravel(),
+        coef=reported.map[kept] @ w[:, :d].ravel() + units.label_origin * (reported.features[kept] < 0),
         covariance=of_file,
         covariance_kind=kind,
         df=fit.residual_df if loss.family == "Gaussian" and kind == "model" else math.inf,

@@ -159,9 +159,10 @@ class Objective:
         """Compute s_i loss_i''(W x_i) for each row of this rank (several outputs: its bound), shape (n,)."""
         return self.shard.weight * self.loss.curvature(self.predict(w), self.shard.label)
 
-    def row_majorants(self, w: Model) -> Vector:
-        """Compute s_i times the curvature of a parabola above each row's loss (`Loss.majorant`), shape (n,)."""
-        return self.shard.weight * self.loss.majorant(self.predict(w), self.shard.label)
+    def row_majorants(self, w: Model, part: float = 1.0) -> Vector:
+        """Compute s_i times the curvature, at least a part of that of a parabola above the loss (`Loss.majorant`)."""
+        z, y = self.predict(w), self.shard.label
+        return self.shard.weight * np.maximum(part * self.loss.majorant(z, y), self.loss.curvature(z, y))
 
     def curvature(self, w: Model) -> Matrix:
         """Compute this rank's share of (1/N) Σ s_i loss_i''(W x_i) x_i x_iᵀ, shape (width, width)."""

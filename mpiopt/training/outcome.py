@@ -126,7 +126,8 @@ def diagnostics(data: Dataset, objective: Objective, now: RunState, comm: Comm) 
         shard = replace(shard, rows=first_of(shard.rows, count), label=label, weight=weight, order=np.arange(count))
         rows = f"{total} of the training rows" if total < data.shard.total else "the training rows"
     z = replace(objective, shard=shard).predict(now.state.w)
-    return diagnose(objective.loss, z, shard.label, shard.weight, rows, comm)
+    far = data.coordinates.label_origin
+    return diagnose(objective.loss, z + far, shard.label + far, shard.weight, rows, comm)
 
 
 def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:

@@ -181,8 +181,8 @@ def path(
         found = find_path(posed.objective, frame, options, stop, PluginSpec(), ranks, asked)
     validated = found.cross_validation
     if validated is not None:
-        inverse = np.argsort(order)
-        validated = replace(validated, folds=validated.folds.rows(inverse), margins=validated.margins[inverse])
+        inverse, margins = np.argsort(order), validated.margins + posed.coordinates.label_origin
+        validated = replace(validated, folds=validated.folds.rows(inverse), margins=margins[inverse])
     return replace(found, names=posed.names, cross_validation=validated)
 
 

@@ -28,6 +28,7 @@ from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.fold_options import FoldOptions, folds_of_file, read_labels
 from mpiopt.training.job_args import job_text, stem
+from mpiopt.training.label_origin import posed_data
 from mpiopt.training.path import Validation, find_path
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint
 from mpiopt.training.path_output import (
@@ -40,7 +41,7 @@ from mpiopt.training.path_output import (
     write_path_result,
 )
 from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
-from mpiopt.training.problem import link_of, pose, refuse_infinite, target_of
+from mpiopt.training.problem import link_of, refuse_infinite, target_of
 
 OF_JOB = (
     *("format", "features", "intercept", "scale", "coordinates", "float32", "shards", "loss", "algorithm"),
@@ -70,7 +71,7 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     began = time.perf_counter()
     labels = read_labels(job, asked.folds, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
-    objective = pose(job.model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
     saved = SavedPoints(job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data), comm)

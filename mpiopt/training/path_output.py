@@ -128,7 +128,8 @@ def write_out_of_fold(out: str, job: Job, data: Dataset, objective: Objective, f
     validated, shard = found.cross_validation, data.shard
     if validated is None:
         return
-    z = in_file_order(numbers_in_file(job, shard, "oof"), validated.margins, shard.total, comm)
+    margins = validated.margins + data.coordinates.label_origin
+    z = in_file_order(numbers_in_file(job, shard, "oof"), margins, shard.total, comm)
     loss = objective.loss.name
     kind = "probability" if loss in ("logistic", "softmax") else "label"
     answers = predictions(found.points[0].model, z, loss, kind)

@@ -35,10 +35,11 @@ from mpiopt.training.channel_setup import check_exchange_options, open_channel
 from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.initial import started_from
 from mpiopt.training.job_args import agreed_job
+from mpiopt.training.label_origin import posed_data
 from mpiopt.training.loop import run
 from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
 from mpiopt.training.ownership import identity, refuse_others_files, refuse_others_result
-from mpiopt.training.problem import link_of, pick, pose, refuse_infinite, refuse_unfit_algorithm, target_of
+from mpiopt.training.problem import link_of, pick, refuse_infinite, refuse_unfit_algorithm, target_of
 from mpiopt.training.profile import profiled
 from mpiopt.training.progress import progress
 from mpiopt.training.rehearsal import compile_compressor, compile_kernels
@@ -91,7 +92,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     clock.add("compile", compile_seconds() - compiled)
     clock.add("load", time.perf_counter() - began - clock.seconds["compile"])
-    objective = pose(job.model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
     objective = with_bounds(objective, job.model, units.size, data.names)

@@ -77,6 +77,8 @@ class Loss(Plugin, ABC):
         Whether the slopes of all outputs sum to 0 on every row.
     jumps : bool
         Whether loss'' jumps from 0 to its bound at some margins, as that of piecewise quadratic losses does.
+    of_residual : bool
+        Whether it is a function of margin - label alone, so that labels and intercept may lose an origin.
     right_below : float or None
         Loss of a row below which the row's label is predicted and larger weights only lower the loss; None if the
         loss of a row reaches its least value.
@@ -102,6 +104,7 @@ class Loss(Plugin, ABC):
     quadratic: ClassVar[bool] = False
     centred: ClassVar[bool] = False
     jumps: ClassVar[bool] = False
+    of_residual: ClassVar[bool] = False
     right_below: ClassVar[float | None] = None
     family: ClassVar[str] = ""
     link: ClassVar[str] = "identity"
