@@ -16,6 +16,7 @@ PROBLEMS ?= 2000
 FUZZ ?= runs/fuzz.md
 DAMAGES ?= 10000
 FLIPS ?= 10000
+FLIPS_MPI ?= 200
 LIVES ?= 10000
 SEEDS ?= 10000
 POWER ?= 1500
@@ -87,6 +88,7 @@ torture: setup
 	@mkdir -p $(dir $(TORTURE)) $(dir $(FUZZ))
 	$(PYTHON) -m tests.resilience.damage --seed $(SEED) --count $(DAMAGES) --out $(dir $(TORTURE))damage.json
 	$(PYTHON) -m tests.resilience.flips --seed $(SEED) --count $(FLIPS) --out $(dir $(TORTURE))flips.json
+	$(PYTHON) -m tests.resilience.flips_over_mpi --seed $(SEED) --count $(FLIPS_MPI) --out $(dir $(TORTURE))flips-mpi.json
 	LIVES=$(LIVES) $(PYTHON) -m pytest -q tests/laws/test_two_lives.py
 	$(PYTHON) -m tests.resilience.seeds --seed $(SEED) --count $(SEEDS) --out $(dir $(TORTURE))seeds.json
 	$(PYTHON) -m tests.resilience.power --seed $(SEED) --count $(POWER) --out $(dir $(TORTURE))power.json

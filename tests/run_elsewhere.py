@@ -112,7 +112,10 @@ ELSEWHERE = [
     (
         "the same",
         "tests/resilience/test_flips.py",
-        ["python -m tests.resilience.flips --count 1000 --seed 20000"],
+        [
+            "python -m tests.resilience.flips --count 1000 --seed 20000",
+            "python -m tests.resilience.flips_over_mpi --count 200 --seed 1000",
+        ],
     ),
     (
         "the same",

@@ -84,7 +84,7 @@ class NamedVector(_Base):
     @classmethod
     def zeros(cls) -> Self:
         """Return a vector of zeros that has a place for every slot of the class."""
-        return np.zeros(_length_of(cls)).view(cls)
+        return np.zeros(_length_of(cls)).view(cls)  # type: ignore[arg-type]
 
 
 @functools.cache

@@ -183,6 +183,8 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     numbers = all(part[0] for part in every)  # a rank without rows has labels of any kind
     y = y if len(y) or numbers else y.astype(str)
     values = np.unique(np.array([value for part in every for value in part[1]]))
+    if not len(values):
+        raise ValueError("x has no rows")
     if target == "auto":
         target = guess_target(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
     if target in NUMBERS:
