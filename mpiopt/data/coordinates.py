@@ -107,7 +107,7 @@ def standardised(rows: Rows, weight: Vector, features: int, intercept: bool, com
     centre, columns = np.zeros(len(low)), (stored == total) & intercept
     middle = np.where(columns, 0.5 * low + 0.5 * high, 0.0)
     size = np.maximum(high - middle, middle - low)
-    unit = np.ldexp(1.0, np.minimum(np.frexp(size)[1], 1020))
+    unit = np.ldexp(1.0, np.clip(np.frexp(size)[1], -1020, 1020))  # so that its inverse is a float64, too
     if intercept:
         mean = middle + unit * _mean(rows, weight, middle, unit, comm)
         centre = np.where(columns, np.where(low == high, low, mean), 0.0)
@@ -220,9 +220,9 @@ def _mean(rows: Rows, weight: Vector, middle: Vector, unit: Vector, comm: Comm) 
     """Return the weighted mean of (x - middle)/unit of each column's entries; collective."""
     limbs = np.zeros((2, len(middle)), np.int64)
     if isinstance(rows, CsrRows):
-        column_moments.sums_csr(rows.indptr, rows.indices, rows.values, weight, middle, unit, limbs)
+        column_moments.sums_csr(rows.indptr, rows.indices, rows.values, weight, middle, 1.0 / unit, limbs)
     else:
-        column_moments.sums_dense(rows.values, weight, middle, unit, limbs)
+        column_moments.sums_dense(rows.values, weight, middle, 1.0 / unit, limbs)
     return _mean_of(limbs, weight, comm)
 
 
@@ -230,9 +230,9 @@ def _moments(rows: Rows, weight: Vector, centre: Vector, unit: Vector, comm: Com
     """Return the weighted means of the second and fourth powers of (x - centre)/unit of each column; collective."""
     second, fourth = np.zeros((2, 2, len(centre)), np.int64)
     if isinstance(rows, CsrRows):
-        column_moments.moments_csr(rows.indptr, rows.indices, rows.values, weight, centre, unit, second, fourth)
+        column_moments.moments_csr(rows.indptr, rows.indices, rows.values, weight, centre, 1.0 / unit, second, fourth)
     else:
-        column_moments.moments_dense(rows.values, weight, centre, unit, second, fourth)
+        column_moments.moments_dense(rows.values, weight, centre, 1.0 / unit, second, fourth)
     return _mean_of(second, weight, comm), _mean_of(fourth, weight, comm)
 
 

@@ -277,9 +277,10 @@ def fit(
         "gamma", "inverse-gaussian", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto"
         chooses by the labels.
     l1 : float
-        Strength of the lasso penalty, at least 0.
+        Strength of the lasso penalty, at least 0. For a lasso give l2=0.0, too: with the default l2 it is an elastic
+        net.
     l2 : float or str
-        Strength of the ridge penalty, at least 0; "1/N" divides 1 by the sum of the weights.
+        Strength of the ridge penalty, at least 0; "1/N", the default, divides 1 by the sum of the weights.
     nonnegative : bool
         Whether all coefficients are kept at 0 or above, but for the intercept.
     bounds : mapping or str, optional

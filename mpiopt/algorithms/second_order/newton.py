@@ -55,9 +55,8 @@ TUNING = NewtonTuning()
 class NewtonControl(NamedVector):
     """What the next step must know of the last one."""
 
-    uses = Slot(
-        0
-    )  # steps made with the factor; 0: there is no factor; -p: none; rows get a part p of a parabola's curvature
+    # Steps made with the factor; 0: there is none; -p: there is none, and rows get a part p of a parabola's curvature.
+    uses = Slot(0)
     decrease = Slot(1)  # expected decrease of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
 
@@ -257,10 +256,10 @@ class Newton(Algorithm[NewtonState]):
         p = state.model.minimise(used_part(g, objective), used_part(state.w, objective))
         factor = state.model.factor
         damped = isinstance(factor, DampedCholesky) and factor.damping > 0.0
-        *agreed, singular = channel.of_root(np.append(p, float(damped)))
+        agreed = channel.of_root(np.append(p, float(damped)))
         full = objective.zeros()
-        full[:, : used_columns(objective)] = np.reshape(agreed, (objective.outputs, -1))
-        return Direction(full, -expected_change(objective, state, full), bool(singular))
+        full[:, : used_columns(objective)] = agreed[:-1].reshape(objective.outputs, -1)
+        return Direction(full, -expected_change(objective, state, full), bool(agreed[-1]))
 
 
 def hides(objective: Objective, channel: Channel) -> bool:

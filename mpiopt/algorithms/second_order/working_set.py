@@ -187,10 +187,17 @@ class WorkingSet(Algorithm[WorkingSetState]):
         rank = rank if objective.bounds is None else np.where(support, np.inf, violation)
         if room < TUNING.least_new:  # blocks of the worst violators then take turns
             rank = violation
-        order = np.argsort(-np.where(used, rank, -np.inf), axis=None, kind="stable")
-        chosen = np.zeros(g.size, dtype=bool)
-        chosen[order[: min(size, len(g) * used_columns(objective))]] = True
-        return chosen.reshape(g.shape)
+        return largest(np.where(used, rank, -np.inf), min(size, len(g) * used_columns(objective)))
+
+
+def largest(rank: Model, count: int) -> Chosen:
+    """Return which entries are the `count` largest, of equal ones the first; in linear time."""
+    flat = rank.ravel()
+    least = np.partition(flat, flat.size - count)[flat.size - count] if count else np.inf
+    chosen = flat > least
+    equal = np.flatnonzero(flat == least)
+    chosen[equal[: count - np.count_nonzero(chosen)]] = True
+    return chosen.reshape(rank.shape)
 
 
 class SetSolver:

@@ -87,7 +87,7 @@ class Model:
     loss: PluginSpec = field(default_factory=PluginSpec)
     """squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels"""
     l1: float = 0.0
-    """strength of the l1 penalty"""
+    """strength of the l1 penalty; a lasso needs l2 = 0, too"""
     l2: float | str = "1/N"
     """strength of the ridge penalty, a number or 1/N"""
     nonnegative: bool = False
