@@ -55,8 +55,7 @@ TUNING = NewtonTuning()
 class NewtonControl(NamedVector):
     """What the next step must know of the last one."""
 
-    # Steps made with the factor; 0: there is none; -p: there is none, and rows get a part p of a parabola's curvature.
-    uses = Slot(0)
+    uses = Slot(0)  # steps made with the factor; 0: none; -p: none, and rows get a part p of a parabola's curvature
     decrease = Slot(1)  # expected decrease of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
 
