@@ -16,6 +16,7 @@ PROBLEMS ?= 2000
 FUZZ ?= runs/fuzz.md
 DAMAGES ?= 10000
 FLIPS ?= 10000
+FLIPS_MPI ?= 200
 LIVES ?= 10000
 SEEDS ?= 10000
 POWER ?= 1500
@@ -87,13 +88,14 @@ torture: setup
 	@mkdir -p $(dir $(TORTURE)) $(dir $(FUZZ))
 	$(PYTHON) -m tests.resilience.damage --seed $(SEED) --count $(DAMAGES) --out $(dir $(TORTURE))damage.json
 	$(PYTHON) -m tests.resilience.flips --seed $(SEED) --count $(FLIPS) --out $(dir $(TORTURE))flips.json
+	$(PYTHON) -m tests.resilience.flips_over_mpi --seed $(SEED) --count $(FLIPS_MPI) --out $(dir $(TORTURE))flips-mpi.json
 	LIVES=$(LIVES) $(PYTHON) -m pytest -q tests/laws/test_two_lives.py
 	$(PYTHON) -m tests.resilience.seeds --seed $(SEED) --count $(SEEDS) --out $(dir $(TORTURE))seeds.json
 	$(PYTHON) -m tests.resilience.power --seed $(SEED) --count $(POWER) --out $(dir $(TORTURE))power.json
 	$(PYTHON) -m tests.resilience.planted
 	MPIOPT_DEBUG_COMM=60 $(PYTHON) -m pytest -q -n 2 $(addprefix tests/laws/test_,algorithms.py certificates.py channel.py)
 	$(PYTHON) -m tests.resilience.trains --seed $(SEED) --deaths $(DEATHS) --pause 0.3
-	$(PYTHON) -m tests.fuzz.problems --seed $(SEED) --count $(PROBLEMS) --jobs 2 --out $(FUZZ)
+	$(PYTHON) -m tests.fuzz.problems --seed $(SEED) --count $(PROBLEMS) --jobs 2 --log $(FUZZ:.md=.jsonl) --out $(FUZZ)
 	$(PYTHON) -m tests.resilience.deaths --runs $(RUNS) --seed $(SEED) --out $(TORTURE)
 
 # Run the jobs of a study, jobs/NAME*.toml, in minutes; with FULL=1 at full size. Pages, pictures and HDF5 go to runs/.
@@ -107,6 +109,7 @@ full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-f
 
 bench: setup
 	$(PYTHON) -m benchmarks.bench
+	$(PYTHON) -m benchmarks.peers --install --out runs/peers.md
 
 # The site, in build/docs. It needs no MPI and no .venv: its pinned packages are in an environment of their own.
 DOCS_ENVIRONMENT = .cache/docs-venv

@@ -74,7 +74,7 @@ def half(name: str) -> str:
     return "tuned" if hashlib.sha256(name.encode()).digest()[0] & 1 else "judged"
 
 
-def read(file: str, target: str) -> Data | None:
+def read(file: str, target: str, numbers: float = NUMBERS) -> Data | None:
     """Return every k-th row of a set; None if its file is not there."""
     path = ROOT / file
     if not path.exists():
@@ -86,7 +86,7 @@ def read(file: str, target: str) -> Data | None:
             path = unpacked
         shard = prepare(str(path), target, DataOptions(shards="contiguous"), 0, single()).shard
     rows = shard.rows
-    chosen = np.argsort(shard.order)[:: max(1, int(np.ceil(rows.values.size / NUMBERS)))]
+    chosen = np.argsort(shard.order)[:: max(1, int(np.ceil(rows.values.size / numbers)))]
     if isinstance(rows, DenseRows):
         return Data(file.partition("/")[0], rows.values[chosen, : shard.features], shard.label[chosen])
     from scipy import sparse

@@ -10,14 +10,9 @@ import numpy as np
 
 from benchmarks import compressors, kernels, natural, overlap, program, rank_speed, slow_ranks, step_sizes
 from benchmarks.data import Problem, Scale, load
-from benchmarks.ours import optimum
-from benchmarks.race import Times
+from benchmarks.optimum import optimum
 from tools import slow_link
 from tools.slow_link import Link
-
-OURS, SAGA = "mpiopt auto", "sklearn saga"
-DENSE_GOAL, SPARSE_GOAL, OTHER_GOAL = 25.0, 6.0, 2.0  # time of scikit-learn / ours: SAGA, other solvers
-SMALL = 10_000  # rows below which no goal is set, because start-up dominates
 
 
 class Target(NamedTuple):
@@ -27,30 +22,6 @@ class Target(NamedTuple):
     goal: str
     figure: str
     ratio: float
-
-
-def against(problem: Problem, results: list[Times], level: float = 1e-6) -> list[Target]:
-    """Compare the default algorithm with each peer, at one suboptimality.
-
-    A peer that did not reach it took at least as long as its last fit; its figure then begins with "> ".
-    """
-    n, d = problem.x.shape
-    mine = next((t.seconds.get(level, math.inf) for t in results if t.name == OURS), math.inf)
-    found = []
-    for t in (t for t in results if not t.ours and not t.note):
-        times = t.seconds.get(level, t.longest) / mine
-        goal = needed(t.name, problem.sparse)
-        figure = f"{'' if level in t.seconds else '> '}{times:.1f}×"
-        what = f"{problem.name} {n:,} × {d:,} to {level:g}: {t.name} / ours"
-        found.append(Target(what, f">= {goal:g}×", figure, times / goal))
-    return found if n >= SMALL else [t._replace(goal="–", ratio=math.nan) for t in found]
-
-
-def needed(peer: str, sparse: bool) -> float:
-    """Return the goal for the time of a peer / ours."""
-    if peer == SAGA:
-        return SPARSE_GOAL if sparse else DENSE_GOAL
-    return OTHER_GOAL if peer.startswith("sklearn") else 1.0
 
 
 def of_kernels(repeats: int) -> list[Target]:

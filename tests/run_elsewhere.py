@@ -23,9 +23,19 @@ BENCHMARKS += [
     "kernels",
     "passes",
     "paths",
+    "peers --install --out docs/benchmarks/peers.md",
     "ranks --store FILE",
 ]
 ELSEWHERE = [
+    (
+        "a set of data that is not in the repository",
+        "tests/unit/inference/test_command.py",
+        [
+            'mpirun -n 2 mpiopt train nmes1988/NMES1988.csv --target visits --loss "negative-binomial[profile=true]" '
+            '--intercept --l2 0 --encode "onehot[drop=first]" --tol 1e-8 --out visits.h5',
+            "mpiopt summary visits.h5",
+        ],
+    ),
     (
         "a study takes minutes to hours; its kind runs there on a small job",
         "tests/unit/studies/test_saga_facts.py",
@@ -111,7 +121,10 @@ ELSEWHERE = [
     (
         "the same",
         "tests/resilience/test_flips.py",
-        ["python -m tests.resilience.flips --count 1000 --seed 20000"],
+        [
+            "python -m tests.resilience.flips --count 1000 --seed 20000",
+            "python -m tests.resilience.flips_over_mpi --count 200 --seed 1000",
+        ],
     ),
     (
         "the same",

@@ -55,6 +55,8 @@ class Algorithm(Plugin, ABC, Generic[S]):
         Whether it reaches the optimum. If not, its docstring says how far from it it ends.
     compressed_memory
         The error compensation that --memory auto stands for; "" if it always exchanges exact sums.
+    takes_bounds
+        Whether it keeps the weights within `Objective.bounds`.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class Algorithm(Plugin, ABC, Generic[S]):
     baseline: ClassVar[bool] = False
     exact: ClassVar[bool] = True
     compressed_memory: ClassVar[str] = ""
+    takes_bounds: ClassVar[bool] = False
 
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel of a whole run, certificate and signals included; by default the given one. Collective.

@@ -108,7 +108,7 @@ class Size(NamedTuple):
     ranks: int
     tol: float  # relative duality gap
     quadratic: bool  # loss
-    smooth: bool  # no l1 penalty
+    smooth: bool  # neither l1 nor bounds
     condition: float = 0.0  # κ = bound · mean ‖x‖²/l2; 0: not known, or no bound
     start: float = 1.0  # certificate where the algorithm begins
 

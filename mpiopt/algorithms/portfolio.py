@@ -36,6 +36,7 @@ class PortfolioTuning:
     patience: float = 0.25  # of the seconds that the best other one is expected to take: before, nothing is judged
     superlinear: float = 1.5  # of its own expected seconds: before, the gain of such an algorithm says nothing
     linear: float = 0.75  # the same of the others, but with l1, where the expectation says little
+    rounds: int = 5  # of such an algorithm: its start may cost much, and the first steps say nothing of the last
     behind: float = 1.5  # times the seconds of the best other one: what the algorithm in use may still need
     again: float = 2.0  # factor on the patience, and on the expectation, for another time of the same algorithm
     largest: float = 1e6  # certificate from which digits are counted
@@ -50,6 +51,7 @@ class Stint(NamedTuple):
     name: str
     epochs: float
     expected: float  # epochs that the cost model expected
+    rounds: int  # evaluations
     rate: float  # digits of the certificate that an epoch gained
 
 
@@ -117,6 +119,8 @@ class Portfolio:
         own = TUNING.superlinear if last.name not in LINEAR else TUNING.linear * self._size.smooth
         patience = max(patience, own * last.expected * second)
         patience *= TUNING.again ** sum(one.name == last.name for one in stints[:-1])
+        if last.name not in LINEAR and last.rounds < TUNING.rounds:
+            return None
         if last.epochs * second < patience or rest[last.name] <= TUNING.behind * rest[other]:
             return None
         return other
@@ -140,7 +144,8 @@ class Portfolio:
         first, epochs = rows[0].certificate, rows[-1].epoch - rows[0].epoch
         high = max(row.certificate for row in rows[:2]) if self._size.smooth else first
         gained = self._digits(high) - self._digits(min(row.certificate for row in rows))
-        return Stint(name, epochs, self._expected_epochs(name, first), gained / epochs if epochs else 0.0)
+        expected, rate = self._expected_epochs(name, first), gained / epochs if epochs else 0.0
+        return Stint(name, epochs, expected, len(rows) - 1, rate)
 
     def _digits(self, certificate: float) -> float:
         """Return the digits from a certificate to the tolerance."""

@@ -17,18 +17,11 @@ R = TypeVar("R")
 
 
 class LockstepWorld(ThreadWorld):
-    """Ranks run one after the other in rank order.
-
-    The values of a collective call lie in one of two rows of slots, which alternate. Two rows suffice: a rank that
-    makes the next call has read the values of the one before.
-    """
+    """Ranks run one after the other in rank order."""
 
     def __init__(self, size: int, timeout: float) -> None:
         super().__init__(size, timeout)
-        self.rows: list[list[Any]] = [[None] * size, [None] * size]
-        self.calls = [0] * size  # collective calls of each rank so far
         self.turn = [threading.Lock() for _ in range(size)]
-        self.broken = False
         for lock in self.turn[1:]:
             lock.acquire()
 
@@ -41,7 +34,11 @@ class LockstepWorld(ThreadWorld):
         row = self.rows[self.calls[rank] % 2]
         self.calls[rank] += 1
         row[rank] = value
-        wait_until(lambda: min(self.calls) >= self.calls[rank], self, rank)
+        try:
+            wait_until(lambda: min(self.calls) >= self.calls[rank], self, rank)
+        except threading.BrokenBarrierError:
+            if min(self.calls) < self.calls[rank]:
+                raise
         return list(row)
 
     def pause(self, rank: int) -> None:
@@ -63,7 +60,8 @@ class LockstepWorld(ThreadWorld):
             lock.release()
 
     def _await_turn(self, rank: int) -> None:
-        if not self.turn[rank].acquire(timeout=self.timeout) or self.broken:
+        # After a failure nobody may be left who passes the turn on.
+        if self.broken or not self.turn[rank].acquire(timeout=self.timeout) or self.broken:
             self.broken = True
             raise threading.BrokenBarrierError
 

@@ -55,28 +55,40 @@ class StartedSums:
 
 
 class ThreadWorld:
-    """What the ranks of one process share. All threads run at once and wait for one another at a barrier."""
+    """What the ranks of one process share. All threads run at once and wait for one another.
+
+    A rank that has met the others returns with their values, even if one of them fails right after it, as in MPI.
+    Two rows of values are enough: a rank writes again into a row when all have met in the other one.
+    """
 
     def __init__(self, size: int, timeout: float) -> None:
-        self.size, self.timeout = size, timeout
+        self.size, self.timeout, self.broken = size, timeout, False
         self.mailboxes, self.sums = Mailboxes(size), StartedSums(size)
-        self.slots: list[Any] = [None] * size
-        self.barrier = threading.Barrier(size, timeout=timeout)
+        self.rows: list[list[Any]] = [[None] * size, [None] * size]
+        self.calls = [0] * size
+        self._met = threading.Condition()
 
     def enter(self, rank: int) -> None:
         """Start the work of a rank."""
 
     def meet(self, rank: int, value: Any) -> list[Any]:
         """Return the values of all ranks; BrokenBarrierError if one of them does not arrive."""
-        self.slots[rank] = value
-        self.barrier.wait()
-        values = list(self.slots)
-        self.barrier.wait()
-        return values
+        row = self.rows[self.calls[rank] % 2]
+        with self._met:
+            row[rank] = value
+            self.calls[rank] += 1
+            number = self.calls[rank]
+            if min(self.calls) >= number:
+                self._met.notify_all()
+            elif not self._met.wait_for(lambda: min(self.calls) >= number or self.broken, self.timeout):
+                self._break()
+            if min(self.calls) < number:
+                raise threading.BrokenBarrierError
+            return list(row)
 
     def pause(self, rank: int) -> None:
         """Let the others run; BrokenBarrierError if one of them has failed."""
-        if self.barrier.broken:
+        if self.broken:
             raise threading.BrokenBarrierError
         time.sleep(PAUSE)
 
@@ -84,8 +96,13 @@ class ThreadWorld:
         """End the work of a rank."""
 
     def abort(self) -> None:
-        """Make all ranks fail that wait or will wait."""
-        self.barrier.abort()
+        """Make all ranks fail that wait for one that has not come, or will wait."""
+        with self._met:
+            self._break()
+
+    def _break(self) -> None:
+        self.broken = True
+        self._met.notify_all()
 
 
 def wait_until(ready: Callable[[], bool], world: ThreadWorld, rank: int) -> None:
@@ -127,7 +144,7 @@ class ThreadSum:
 
 
 class ThreadComm(TrafficCounters):
-    """One rank of `spmd`; see `mpiopt.comm.base.Comm`. Every collective call is one exchange of values at a barrier.
+    """One rank of `spmd`; see `mpiopt.comm.base.Comm`. Every collective call is one meeting of all ranks.
 
     If the ranks disagree on the call, or on shapes and types that must be equal, all of them raise RuntimeError.
     """
@@ -184,7 +201,7 @@ class ThreadComm(TrafficCounters):
 
     def broadcast(self, x: Array | None, root: int = 0) -> Array:
         """Return the root's array on all ranks."""
-        value = self.swap(f"broadcast {root}", x)[root]
+        value = self.swap(f"broadcast {root}", None if x is None or self.rank != root else x.copy())[root]
         if value is None:
             raise RuntimeError("the root of a broadcast has no array to send")
         if self.rank == root:

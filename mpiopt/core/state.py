@@ -84,8 +84,13 @@ class NamedVector(_Base):
     @classmethod
     def zeros(cls) -> Self:
         """Return a vector of zeros that has a place for every slot of the class."""
-        slots = [slot.place for kind in cls.__mro__ for slot in vars(kind).values() if isinstance(slot, Slot)]
-        return np.zeros(max(slots) + 1).view(cls)
+        return np.zeros(_length_of(cls)).view(cls)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _length_of(kind: type) -> int:
+    slots = [slot.place for base in kind.__mro__ for slot in vars(base).values() if isinstance(slot, Slot)]
+    return max(slots) + 1
 
 
 def layouts(state: object) -> dict[str, Layout]:

@@ -11,6 +11,9 @@ The penalty, the model and the result stay in the units of the columns as they a
 * The centre is the weighted mean, if there is an intercept to take it up. Of sparse rows only those columns are
   centred that every row has: their entries are stored anyway.
 
+Labels that lie far from 0 beside their spread lose an origin, if the intercept can take it up and the loss is a
+function of margin - label. Every label that counts is within a factor of 2 of it, so that nothing is rounded.
+
 Rows that come as float32 keep every digit: their scales are powers of two, and only centres that can be taken away
 exactly are. All sums are exact, so that coordinates have the same bits on any number of ranks.
 """
@@ -30,6 +33,8 @@ from mpiopt.data.shard import CsrRows, DenseRows, Rows, Vector
 from mpiopt.kernels import column_moments
 
 LARGEST_SCALE = 2.0**120  # float32 holds it, and its inverse
+FAR_LABELS = 64.0  # times their range; below, the origin costs labels no more than 6 of their 53 bits
+FAR_COLUMNS = 1e4  # times its range: a column farther from 0 hides its differences in margins, without an intercept
 ALIKE = 6.0  # factor from the common size within which a column of sparse rows has the common scale
 
 
@@ -43,6 +48,8 @@ class Coordinates:
         What is subtracted.
     scale : ndarray, shape (d,)
         By what is divided; float32 holds the inverse, which the kernels of SAGA read.
+    label_origin : float
+        What is subtracted from the labels, and so from the intercept.
 
     Examples
     --------
@@ -55,6 +62,7 @@ class Coordinates:
 
     centre: Vector
     scale: Vector
+    label_origin: float = 0.0
 
     def move(self, rows: Rows) -> Rows:
         """Move rows to these coordinates, in place but for sparse rows without an entry in a column with a centre."""
@@ -99,7 +107,7 @@ def standardised(rows: Rows, weight: Vector, features: int, intercept: bool, com
     centre, columns = np.zeros(len(low)), (stored == total) & intercept
     middle = np.where(columns, 0.5 * low + 0.5 * high, 0.0)
     size = np.maximum(high - middle, middle - low)
-    unit = np.ldexp(1.0, np.minimum(np.frexp(size)[1], 1020))
+    unit = np.ldexp(1.0, np.clip(np.frexp(size)[1], -1020, 1020))  # so that its inverse is a float64, too
     if intercept:
         mean = middle + unit * _mean(rows, weight, middle, unit, comm)
         centre = np.where(columns, np.where(low == high, low, mean), 0.0)
@@ -112,6 +120,54 @@ def standardised(rows: Rows, weight: Vector, features: int, intercept: bool, com
     if rows.values.dtype == np.float32:
         centre, scale = _exact_centre(centre, low, high), np.ldexp(1.0, np.rint(np.log2(scale)).astype(np.int64))
     return Coordinates(centre[:features], scale)
+
+
+def origin_of_labels(label: Vector, weight: Vector, comm: Comm) -> float:
+    """Return the middle of labels that are far from 0 beside their range, else 0; collective.
+
+    Parameters
+    ----------
+    label, weight : ndarray of float64, shape (n,)
+        Labels and weights of this rank's rows; rows of weight 0 do not count.
+    comm : Comm
+        The ranks that share the rows.
+
+    Returns
+    -------
+    float
+        The same bits on any number of ranks. The difference of a label that counts from it is exact (P. H. Sterbenz
+        1974).
+
+    Examples
+    --------
+    >>> from mpiopt.comm.threads import spmd
+    >>> y = np.array([2e9, 2e9 + 4.0])
+    >>> spmd(1, lambda comm: origin_of_labels(y, np.ones(2), comm))
+    [2000000002.0]
+    """
+    counted = label[weight > 0.0]
+    ends = np.array([-counted.min(initial=np.inf), counted.max(initial=-np.inf)])
+    low, high = -float(comm.max(ends)[0]), float(comm.max(ends)[1])
+    if not -np.inf < low < high < np.inf:  # equal labels: the best constants are exact
+        return 0.0
+    middle = 0.5 * low + 0.5 * high
+    return middle if abs(middle) >= FAR_LABELS * (high - low) else 0.0
+
+
+def far_columns(rows: Rows, weight: Vector, features: int, comm: Comm) -> tuple[int, ...]:
+    """Return the columns that lie far from 0 beside their range, which only an intercept can centre; collective.
+
+    Examples
+    --------
+    >>> from mpiopt.comm.threads import spmd
+    >>> rows = DenseRows(np.array([[1.0, 1e9, 5.0], [2.0, 1e9 + 1.0, 5.0]]))
+    >>> spmd(1, lambda comm: far_columns(rows, np.ones(2), 3, comm))
+    [(1,)]
+    """
+    extent = _extent(rows, weight, features, comm)
+    low, high, stored = extent.low[:features], extent.high[:features], extent.stored[:features]
+    far = np.abs(0.5 * low + 0.5 * high) >= FAR_COLUMNS * (high - low)
+    return tuple(np.flatnonzero(far & (low < high) & (stored == extent.total)).tolist())
 
 
 def _exact_centre(centre: Vector, low: Vector, high: Vector) -> Vector:
@@ -164,9 +220,9 @@ def _mean(rows: Rows, weight: Vector, middle: Vector, unit: Vector, comm: Comm) 
     """Return the weighted mean of (x - middle)/unit of each column's entries; collective."""
     limbs = np.zeros((2, len(middle)), np.int64)
     if isinstance(rows, CsrRows):
-        column_moments.sums_csr(rows.indptr, rows.indices, rows.values, weight, middle, unit, limbs)
+        column_moments.sums_csr(rows.indptr, rows.indices, rows.values, weight, middle, 1.0 / unit, limbs)
     else:
-        column_moments.sums_dense(rows.values, weight, middle, unit, limbs)
+        column_moments.sums_dense(rows.values, weight, middle, 1.0 / unit, limbs)
     return _mean_of(limbs, weight, comm)
 
 
@@ -174,9 +230,9 @@ def _moments(rows: Rows, weight: Vector, centre: Vector, unit: Vector, comm: Com
     """Return the weighted means of the second and fourth powers of (x - centre)/unit of each column; collective."""
     second, fourth = np.zeros((2, 2, len(centre)), np.int64)
     if isinstance(rows, CsrRows):
-        column_moments.moments_csr(rows.indptr, rows.indices, rows.values, weight, centre, unit, second, fourth)
+        column_moments.moments_csr(rows.indptr, rows.indices, rows.values, weight, centre, 1.0 / unit, second, fourth)
     else:
-        column_moments.moments_dense(rows.values, weight, centre, unit, second, fourth)
+        column_moments.moments_dense(rows.values, weight, centre, 1.0 / unit, second, fourth)
     return _mean_of(second, weight, comm), _mean_of(fourth, weight, comm)
 
 

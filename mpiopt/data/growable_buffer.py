@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIRST = 1 << 16  # bytes of a new buffer; the system counts only those that are written
+HUGE = 1 << 21  # bytes of a huge page: one fault, where small pages take longer than to copy rows
 
 
 def anonymous_memory(nbytes: int) -> mmap.mmap:
     """Return zeros that belong to this process alone."""
-    return mmap.mmap(-1, max(1, nbytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = mmap.mmap(-1, max(1, nbytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if nbytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 class GrowableBuffer:

@@ -37,6 +37,8 @@ class Goodness:
         Σ (y - mean)²/variance.
     log_likelihood, null_log_likelihood : float
         Of the same two models. That of the normal distribution is at the variance of its largest likelihood.
+    own_parameters : int
+        Parameters of the distribution that were estimated beside these, such as θ; they count in AIC and BIC.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Goodness:
     pearson: float
     log_likelihood: float
     null_log_likelihood: float
+    own_parameters: int = 0
 
     @property
     def residual_df(self) -> float:
@@ -68,12 +71,12 @@ class Goodness:
     @property
     def aic(self) -> float:
         """Akaike's information criterion -2 log likelihood + 2 k."""
-        return -2.0 * self.log_likelihood + 2.0 * self.parameters
+        return -2.0 * self.log_likelihood + 2.0 * (self.parameters + self.own_parameters)
 
     @property
     def bic(self) -> float:
         """Schwarz's information criterion -2 log likelihood + k log n."""
-        return -2.0 * self.log_likelihood + self.parameters * math.log(self.observations)
+        return -2.0 * self.log_likelihood + (self.parameters + self.own_parameters) * math.log(self.observations)
 
     @property
     def explained(self) -> float:
@@ -161,6 +164,7 @@ def goodness(rows: WeightedRows, parameters: float, rates: Rates | None = None) 
         pearson=pearson,
         log_likelihood=0.0,
         null_log_likelihood=0.0,
+        own_parameters=loss.own_parameters,
     )
     likely = {"Gaussian": (found.deviance / n, found.null_deviance / n)}.get(loss.family, (dispersion, dispersion))
     more = 0.0 if rates is None else _of_totals(rows, rates)
@@ -186,6 +190,12 @@ def _pearson(rows: WeightedRows) -> float:
     if rows.objective.outputs > 1 or not loss.family:
         return math.nan
     mean, y = loss.mean(rows.margins[:, 0]), loss.response(rows.objective.shard.label)
+    without = rows.total(np.isinf(mean).astype(np.float64)) if loss.link == "inverse" else 0.0
+    if without:
+        raise ValueError(
+            f"{without:g} rows have no mean, because their margins are not above 0: the {loss.family} distribution "
+            "does not fit them, and there is no summary"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         each = (y - mean) ** 2 / loss.variance(mean)
     return rows.total(rows.weight * np.where(y == mean, 0.0, each))

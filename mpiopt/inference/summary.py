@@ -36,6 +36,7 @@ FAR = 0.01  # standard errors from the optimum from which a summary says so
 INFLATED = 10.0  # variance inflation from which a summary names the column
 INTERCEPT = "const"
 GAP_LEVEL = f"[{GAP}]"  # end of the name of a feature that says where gaps are
+ESTIMATED = "theta was estimated: AIC and BIC count it; errors are those for a theta that is given."
 UNCERTIFIED = "The figures below are those of a model that may be far from the optimum."
 
 
@@ -223,10 +224,10 @@ def summarise(
     shown = [reported.names[i] for i in kept]
     return Summary(
         names=tuple(shown),
-        coef=reported.map[kept] @ w[:, :d].ravel(),
+        coef=reported.map[kept] @ w[:, :d].ravel() + units.label_origin * (reported.features[kept] < 0),
         covariance=of_file,
         covariance_kind=kind,
-        df=fit.residual_df if loss.quadratic and kind == "model" else math.inf,
+        df=fit.residual_df if loss.family == "Gaussian" and kind == "model" else math.inf,
         level=options.level,
         loss=str(spec_of(loss)),
         penalty=str(spec_of(objective.penalty)),
@@ -236,6 +237,7 @@ def summarise(
         inflation=inflation,
         notes=(
             *_notes_on_weights(rows, rates),
+            *([ESTIMATED] if loss.own_parameters else []),
             *_notes_on_penalty(objective, len(kept)),
             *_notes_on_estimates(steps / np.sqrt(np.diag(of_file)), inflation, shown),
         ),

@@ -69,7 +69,7 @@ def _columns(found: Estimates) -> tuple[list[str], list[list[Any]]]:
 def _facts(found: Estimates) -> list[str]:
     """Return the measures of fit, two in a line."""
     fit = found.goodness
-    left = [("Loss", found.loss), ("Penalty", _rounded(found.penalty)), ("Link", found.link or "none")]
+    left = [("Loss", _rounded(found.loss)), ("Penalty", _rounded(found.penalty)), ("Link", found.link or "none")]
     left += [("Covariance", found.covariance_kind), ("Dispersion", _number(fit.dispersion))]
     left += [
         ("Log likelihood", _number(fit.log_likelihood)),

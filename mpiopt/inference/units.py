@@ -21,11 +21,12 @@ class ColumnUnits:
     origin: Vector  # (d,)
     size: Vector  # (d,)
     intercept: bool
+    label_origin: float = 0.0  # what training subtracted from the labels
 
     @classmethod
     def of(cls, mean: Vector, scale: Vector, coordinates: Coordinates, intercept: bool) -> ColumnUnits:
         """Return the units of columns that were scaled, then moved to the coordinates of the algorithm."""
-        return cls(mean + scale * coordinates.centre, scale * coordinates.scale, intercept)
+        return cls(mean + scale * coordinates.centre, scale * coordinates.scale, intercept, coordinates.label_origin)
 
     def to_training(self, model: FittedModel, width: int) -> Matrix:
         """Return the model of the file's columns as training saw it, (outputs, width)."""
@@ -34,7 +35,7 @@ class ColumnUnits:
         if self.intercept:
             centre = np.zeros(d) if model.centre is None else model.centre
             constant = model.intercept if model.intercept_at_centre is None else model.intercept_at_centre
-            w[:, d] = constant + model.coef @ (self.origin - centre)
+            w[:, d] = (constant - self.label_origin) + model.coef @ (self.origin - centre)
         return w
 
     def matrix(self) -> Matrix:

@@ -1,4 +1,4 @@
-"""Dense kernels of Newton's method: triangular solves, and coordinate descent on a quadratic model with l1."""
+"""Dense kernels of Newton's method: triangular solves, and coordinate descent on a model with l1 and bounds."""
 
 from __future__ import annotations
 
@@ -71,6 +71,54 @@ def descend(h: Vector, g: Vector, w: Vector, threshold: Vector, p: Vector, hp: V
             free = old - (g[j] + hp[j]) / curvature
             edge = threshold[j] / curvature
             new = np.sign(free) * max(abs(free) - edge, 0.0)
+            if new != old:
+                p[j] = new - w[j]
+                change = new - old
+                for i in range(len(g)):
+                    hp[i] += change * h[j, i]
+                largest = max(largest, abs(change) * np.sqrt(curvature))
+        if largest == 0.0:
+            break
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def descend_in_box(
+    h: Vector,
+    g: Vector,
+    w: Vector,
+    threshold: Vector,
+    lower: Vector,
+    upper: Vector,
+    p: Vector,
+    hp: Vector,
+    sweeps: int,
+) -> float:
+    """Do as `descend` with lower <= w + p <= upper.
+
+    Parameters
+    ----------
+    h, g, w, threshold, p, hp, sweeps
+        As of `descend`; w is within the bounds.
+    lower, upper
+        Bounds, shape (d,).
+
+    Returns
+    -------
+    float
+        The largest |change| √h_jj of the last sweep; 0 at the minimum.
+    """
+    largest = 0.0
+    for _ in range(sweeps):
+        largest = 0.0
+        for j in range(len(g)):
+            curvature = h[j, j]
+            if curvature <= 0.0:
+                continue
+            old = w[j] + p[j]
+            free = old - (g[j] + hp[j]) / curvature
+            new = np.sign(free) * max(abs(free) - threshold[j] / curvature, 0.0)
+            new = min(max(new, lower[j]), upper[j])
             if new != old:
                 p[j] = new - w[j]
                 change = new - old

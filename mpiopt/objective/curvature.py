@@ -24,7 +24,7 @@ def used_columns(objective: Objective) -> int:
     return objective.shard.features + int(objective.shard.intercept)
 
 
-def curvature(objective: Objective, w: Matrix, channel: Channel, majorise: bool = False) -> Matrix:
+def curvature(objective: Objective, w: Matrix, channel: Channel, majorise: float = 0.0) -> Matrix:
     """Compute the Hessian of loss and ridge over all rows.
 
     Collective: one pass over the rows of each rank and one exchange.
@@ -37,8 +37,8 @@ def curvature(objective: Objective, w: Matrix, channel: Channel, majorise: bool 
         The model, the same on all ranks.
     channel : Channel
         The ranks.
-    majorise : bool
-        Whether rows have the curvature of a parabola above their loss instead (`Loss.majorant`; one output).
+    majorise : float
+        Rows have at least this part of the curvature of a parabola above their loss (`Loss.majorant`; one output).
 
     Returns
     -------
@@ -49,7 +49,7 @@ def curvature(objective: Objective, w: Matrix, channel: Channel, majorise: bool 
     if objective.outputs > 1:
         share = across_classes(objective, w)
     elif majorise:
-        share = objective.weighted_gram(objective.row_majorants(w))[:d, :d]
+        share = objective.weighted_gram(objective.row_majorants(w, majorise))[:d, :d]
     else:
         share = objective.curvature(w)[:d, :d]
     total = channel.sum(share).reshape(share.shape)

@@ -80,8 +80,8 @@ class Decrement(NamedTuple):
 
 
 def is_measurable(objective: Objective) -> bool:
-    """Return whether the Hessian of the loss is known: there is one output, or the loss is softmax."""
-    return objective.outputs == 1 or objective.loss.name == "softmax"
+    """Return whether the Hessian of the loss is known (one output, or softmax), and no bounds end a step."""
+    return objective.bounds is None and (objective.outputs == 1 or objective.loss.name == "softmax")
 
 
 def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel) -> Decrement:

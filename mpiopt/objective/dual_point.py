@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
-from mpiopt.objective.duality_gap import VALUE_ROUNDING, duality_gap, gap_of_intercept
+from mpiopt.objective.duality_gap import VALUE_ROUNDING, bounds_of_features, duality_gap, gap_of_intercept
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.intercept import minimise_intercept
 from mpiopt.objective.losses.base import LabelStatistics
@@ -158,6 +158,16 @@ def _gap(objective: Objective, w: Model, gradient: Model, loss_part: _LossPart, 
         return 0.0
     if not ((l1 > 0.0) | (l2 > 0.0)).all():
         return np.inf
+    if objective.bounds is not None:
+        bounds = bounds_of_features(objective)
+        alpha = bounds.scaling(v, l1, l2)
+
+        def part_in_bounds(alpha: float) -> float:
+            return float(bounds.gaps(w, alpha * v, l1, l2).sum())
+
+        gap = part_in_bounds(alpha) + (loss_part(alpha) if alpha < 1.0 else 0.0)
+        searched = alpha == 1.0 and l1.any() and (l2 > 0.0).all() and gap > enough
+        return _search(lambda alpha: part_in_bounds(alpha) + loss_part(alpha), gap) if searched else gap
     only_l1 = l2 == 0.0
     largest = float(
         np.min(np.divide(l1, np.abs(v), out=np.full_like(v, np.inf), where=np.abs(v) > l1)[:, only_l1], initial=1.0)

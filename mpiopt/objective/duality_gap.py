@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
+from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.losses.base import LabelStatistics
 from mpiopt.objective.objective import Model, Objective
@@ -109,7 +110,9 @@ def gap_of_gradient(
         return np.inf
     above = _above_floor(exact.value, labels)
     l1, l2 = objective.threshold[:d], objective.ridge[:d]
-    if (l2 > 0.0).all():
+    if objective.bounds is not None:
+        gap = _gap_in_bounds(objective, w, v, above) if not exact.error and labels is not None else np.inf
+    elif (l2 > 0.0).all():
         gap = duality_gap(w[:, :d], v[:, :d], l1, l2, exact.error)
     elif (l1 > 0.0).all() and not l2.any() and labels is not None:
         size, used, excess = above, w[:, :d], np.maximum(np.abs(v[:, :d]) - l1, 0.0)
@@ -118,6 +121,26 @@ def gap_of_gradient(
     else:
         return np.inf
     return gap + gap_of_intercept(objective, w, exact, labels)
+
+
+def _gap_in_bounds(objective: Objective, w: Model, v: Model, above: float) -> float:
+    """Return the gap with bounds; weights that nothing else bounds have Σ l1 |w*| <= above."""
+    d = objective.shard.features
+    w, v, l1, l2 = w[:, :d], v[:, :d], objective.threshold[:d], objective.ridge[:d]
+    each = bounds_of_features(objective).gaps(w, v, l1, l2)
+    beyond = ~np.isfinite(each)
+    if not beyond.any():
+        return float(each.sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = float((np.abs(v) / l1 - 1.0)[beyond].max())
+    return float(each[~beyond].sum() + (l1 * np.abs(w) - v * w)[beyond].sum()) + above * excess
+
+
+def bounds_of_features(objective: Objective) -> Bounds:
+    """Return the bounds of the features, without those of the intercept; infinite ones if there are none."""
+    d = objective.shard.features
+    none = Bounds(np.full(d, -np.inf), np.full(d, np.inf))
+    return none if objective.bounds is None else objective.bounds.of_columns(np.arange(d))
 
 
 def gap_of_intercept(objective: Objective, w: Model, exact: Evaluation, labels: LabelStatistics | None) -> float:
@@ -173,6 +196,10 @@ def expected_gap(objective: Objective, w: Model, exact: Evaluation, labels: Labe
     if objective.shard.intercept:
         v = v - v[:, d : d + 1] * labels.mean_row_vector
     v, w, l1, l2 = v[:, :d], w[:, :d], objective.threshold[:d], objective.ridge[:d]
+    if objective.bounds is not None:
+        bounds = bounds_of_features(objective)
+        alpha = bounds.scaling(v, l1, l2)
+        return float(bounds.gaps(w, alpha * v, l1, l2).sum()) + (1.0 - alpha) ** 2 * (exact.value - labels.floor)
     smooth = duality_gap(w, v, l1, l2) if (l2 > 0.0).all() else np.inf
     if not l1.any():
         return smooth

@@ -131,6 +131,8 @@ class LowerBound:
         if suffices(rough, wanted, progress.tried):
             found = self._take(iter([nearby.at(w)]), wanted)
             progress.tried = rough
+        elif self.objective.bounds is not None:  # steps near the model know no bounds
+            return Found(None, 0.0)
         else:
             # Where exchanges are compressed their bytes count: bounds travel exactly, so only promising ones do.
             spare = not channel.compresses and is_spare(progress, progress.cost, epochs)

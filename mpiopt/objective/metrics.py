@@ -153,8 +153,8 @@ def deviance_explained(loss: Loss, margins: Margins, label: Vector, weight: Vect
 
 def _margin_of(mean: float, link: str) -> float:
     """Return the margin whose expected target is `mean`, at most `MOST_MARGIN` far out."""
-    if link == "identity":
-        return mean
+    if link in ("identity", "inverse"):
+        return mean if link == "identity" else 1.0 / mean
     rest = 1.0 - mean if link == "logit" else 1.0
     far = math.copysign(MOST_MARGIN, mean - rest)
     return float(np.clip(math.log(mean / rest), -MOST_MARGIN, MOST_MARGIN)) if mean > 0.0 < rest else far

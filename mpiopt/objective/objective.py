@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mpiopt.data.shard import Shard
 from mpiopt.objective import passes
+from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.penalties.base import Penalty
 
@@ -45,6 +46,8 @@ class Objective:
         Intercept of the model from which a run starts; 0 by default.
     initial : ndarray, shape (outputs, width), optional
         A model that the caller believes to be near the optimum; a run starts there instead.
+    bounds : Bounds, optional
+        Of the weights; values of the objective are for weights within them.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class Objective:
     classes: int = 2
     constants: Vector | None = None
     initial: Model | None = None
+    bounds: Bounds | None = None
 
     @property
     def outputs(self) -> int:
@@ -89,8 +93,12 @@ class Objective:
         return w
 
     def beginning(self) -> Model:
-        """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin."""
-        return self.origin() if self.initial is None else self.initial.copy()
+        """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin.
+
+        It is within the bounds.
+        """
+        first = self.origin() if self.initial is None else self.initial.copy()
+        return first if self.bounds is None else self.bounds.nearest(first)
 
     @cached_property
     def rate(self) -> Vector:
@@ -151,9 +159,10 @@ class Objective:
         """Compute s_i loss_i''(W x_i) for each row of this rank (several outputs: its bound), shape (n,)."""
         return self.shard.weight * self.loss.curvature(self.predict(w), self.shard.label)
 
-    def row_majorants(self, w: Model) -> Vector:
-        """Compute s_i times the curvature of a parabola above each row's loss (`Loss.majorant`), shape (n,)."""
-        return self.shard.weight * self.loss.majorant(self.predict(w), self.shard.label)
+    def row_majorants(self, w: Model, part: float = 1.0) -> Vector:
+        """Compute s_i times the curvature, at least a part of that of a parabola above the loss (`Loss.majorant`)."""
+        z, y = self.predict(w), self.shard.label
+        return self.shard.weight * np.maximum(part * self.loss.majorant(z, y), self.loss.curvature(z, y))
 
     def curvature(self, w: Model) -> Matrix:
         """Compute this rank's share of (1/N) Σ s_i loss_i''(W x_i) x_i x_iᵀ, shape (width, width)."""

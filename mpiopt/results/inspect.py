@@ -116,7 +116,7 @@ def _path(points: PathTable | None) -> list[tuple[str, str]]:
         mean = points.scores @ points.share
         rows.append(
             (
-                f"{points.scores.shape[1]} folds",
+                f"{points.scores.shape[1]} folds" + (f" in {points.repeats} repeats" if points.repeats > 1 else ""),
                 f"{points.score} {mean[points.best]:.6g} at point {points.best}, "
                 f"{mean[points.simplest]:.6g} at {points.simplest} (one standard error)",
             )

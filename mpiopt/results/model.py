@@ -74,6 +74,7 @@ def in_file_units(
 
     With u = (x - mean)/scale and v = (u - coordinates.centre)/coordinates.scale, training saw v, and w · v + b is
     coef · (x - centre) + b up to how far the rounded centre mean + scale · coordinates.centre is from the exact one.
+    The intercept gets back the origin that the labels lost.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def in_file_units(
     """
     of_scaled = w[:, :features] / coordinates.scale
     coef = of_scaled / scale
-    constant = w[:, features].copy() if intercept else np.zeros(len(w))
+    constant = w[:, features] + coordinates.label_origin if intercept else np.zeros(len(w))
     centre = mean + scale * coordinates.centre
     constant -= of_scaled @ (coordinates.centre - (centre - mean) / scale)
     scaled, far = bool(np.any(mean != 0.0) or np.any(scale != 1.0)), bool(centre.any())

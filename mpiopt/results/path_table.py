@@ -39,12 +39,13 @@ class PathTable:
     columns: NDArray[np.int64]  # (m,) from 0
     coef: NDArray[np.float64]  # (points, outputs, m)
     intercept: NDArray[np.float64]  # (points, outputs)
-    scores: NDArray[np.float64]  # (points, K) on the rows that each fold holds out
+    scores: NDArray[np.float64]  # (points, K) on the rows that each fold holds out, repeat by repeat
     share: Vector  # (K,) weight of each fold
     score: str = ""  # what the scores are
     chosen: int = -1  # the point whose model the file has
     best: int = -1  # the point with the best mean score
     simplest: int = -1  # the first point within one standard error of it
+    repeats: int = 1  # of the folds
 
     @classmethod
     def of(
@@ -82,6 +83,8 @@ class PathTable:
         """Read the table from a group of a result file."""
         found: dict[str, Any] = {}
         for part in dataclasses.fields(cls):
+            if part.name not in group and part.name not in group.attrs:
+                continue  # of a later version
             kept = group[part.name][()] if part.name in group else group.attrs[part.name]
             found[part.name] = kept.item() if isinstance(kept, np.generic) else kept
         return cls(**found)

@@ -55,13 +55,14 @@ class CrossValidation:
     strengths : ndarray, shape (points,)
         λ.
     scores : ndarray, shape (points, K)
-        The score of each strength on the rows that each fold holds out.
+        The score of each strength on the rows that each fold holds out, repeat by repeat.
     share : ndarray, shape (K,)
         Share of the weight that each fold holds out; equal shares where no weights were given.
-    fold : ndarray of int64, shape (n,)
-        The fold that holds out each row of this rank, in the order of the caller's rows.
+    folds : Folds
+        Which rows of this rank each fold holds out, in the order of the caller's rows.
     margins : ndarray, shape (n, outputs)
-        The margins of this rank's rows by the models that have not seen them, at the best strength.
+        The margins of this rank's rows by the models that have not seen them, at the best strength: their mean over
+        the repeats, and nan for rows that are never held out.
     quality : dict of str to ndarray
         The metrics of the best strength, (K,) each.
     certified : bool
@@ -84,11 +85,16 @@ class CrossValidation:
     strengths: Vector
     scores: Matrix
     share: Vector
-    fold: Folds
+    folds: Folds
     margins: Matrix
     quality: dict[str, Vector]
     certified: bool
     epochs: float
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """The fold that holds out each row of this rank, (n,), or -1; with repeats (repeats, n)."""
+        return self.folds.number if self.folds.repeats > 1 else self.folds.number[0]
 
     @property
     def mean(self) -> Vector:
@@ -97,9 +103,12 @@ class CrossValidation:
 
     @property
     def error(self) -> Vector:
-        """The standard error of that mean, (points,)."""
-        spread = (self.scores - self.mean[:, None]) ** 2 @ self.share
-        return np.asarray(np.sqrt(spread / (self.scores.shape[1] - 1)))
+        """The standard error of that mean, (points,).
+
+        With repeats it is the root of the mean square over them: repeats score the same rows again, so they do not
+        make it smaller.
+        """
+        return standard_error(self.scores, self.share, self.folds.repeats)
 
     @property
     def best(self) -> int:
@@ -137,6 +146,15 @@ class FoldModels(NamedTuple):
         return cls(columns, np.stack([w[:, columns] for w in models]), certified, epochs)
 
 
+def standard_error(scores: Matrix, share: Vector, repeats: int) -> Vector:
+    """Return the standard error of the mean score of each point, (points,), from scores (points, repeats · K)."""
+    each = scores.reshape(len(scores), repeats, -1)
+    part = share.reshape(repeats, -1)
+    mean = (each * part).sum(axis=2) / part.sum(axis=1)
+    spread = ((each - mean[:, :, None]) ** 2 * part).sum(axis=(1, 2))
+    return np.asarray(np.sqrt(spread / (each.shape[2] - 1)))
+
+
 def check_score(score: str, target: str) -> None:
     """Raise ValueError unless a score is known for a target."""
     binary = ("log loss", "accuracy", "AUC", "average precision", "Brier")
@@ -145,8 +163,8 @@ def check_score(score: str, target: str) -> None:
         raise ValueError(f"the score must be deviance, {', '.join(known)}; not {score!r}")
 
 
-def without_fold(objective: Objective, fold: Folds, number: int, comm: Comm) -> Objective:
-    """Return the objective in which the rows of a fold have the weight 0, and the others the mean weight 1.
+def without_fold(objective: Objective, folds: Folds, number: int, comm: Comm) -> Objective:
+    """Return the objective in which the rows that a fold does not train on have the weight 0, the others the mean 1.
 
     Where a loss grows faster than a square, the rows are left out: at an outlier the loss may be infinite, and 0 · ∞
     is no number. Collective.
@@ -156,11 +174,13 @@ def without_fold(objective: Objective, fold: Folds, number: int, comm: Comm) -> 
     ValueError
         If the fold leaves no row, or no row of a class, to train on, or holds none out.
     """
-    shard = objective.shard
-    weight = np.where(fold == number, 0.0, shard.weight)
-    whole, held = comm.sum(np.array([weight.sum(), shard.weight.sum() - weight.sum()])).tolist()
-    if not (whole > 0.0 and bool(comm.max(np.array([((fold == number) & (shard.weight > 0.0)).any()]))[0])):
-        raise ValueError(f"fold {number} holds out {'all rows' if held else 'no row'} with a weight; use fewer folds")
+    shard, trained = objective.shard, folds.trained(number)
+    weight = np.where(trained, shard.weight, 0.0)
+    whole = float(comm.sum(np.array([weight.sum()]))[0])
+    held = bool(comm.max(np.array([(folds.held(number) & (shard.weight > 0.0)).any()]))[0])
+    if not (whole > 0.0 and held):
+        lacks = "trains on no row" if held else "holds out no row"
+        raise ValueError(f"fold {number} {lacks} with a weight; use fewer folds")
     if objective.loss.target in ("binary", "multiclass"):
         classes = [-1.0, 1.0] if objective.loss.target == "binary" else list(range(objective.outputs))
         left = comm.sum(np.array([float(weight[shard.label == c].sum()) for c in classes]))
@@ -169,7 +189,7 @@ def without_fold(objective: Objective, fold: Folds, number: int, comm: Comm) -> 
     weight *= shard.total / whole
     if objective.loss.curvature_bound is not None:
         return replace(objective, shard=replace(shard, weight=weight))
-    kept = np.flatnonzero(fold != number)
+    kept = np.flatnonzero(trained)
     rest = replace(
         shard, rows=_taken(shard.rows, kept), label=shard.label[kept], weight=weight[kept], order=shard.order[kept]
     )
@@ -178,8 +198,7 @@ def without_fold(objective: Objective, fold: Folds, number: int, comm: Comm) -> 
 
 def cross_validate(
     objective: Objective,
-    fold: Folds,
-    count: int,
+    folds: Folds,
     strengths: Vector,
     score: str,
     fit: Callable[[int, Objective], FoldModels],
@@ -191,10 +210,8 @@ def cross_validate(
     ----------
     objective : Objective
         Over all rows.
-    fold : ndarray of int64, shape (n,)
-        The fold of each row, in the order of the memory.
-    count : int
-        Number of folds.
+    folds : Folds
+        Of the rows in the order of the memory.
     strengths : ndarray, shape (points,)
         λ.
     score : str
@@ -210,27 +227,29 @@ def cross_validate(
         With rows in the order of the memory.
     """
     check_score(score, objective.loss.target)
-    shard, outputs = objective.shard, objective.outputs
+    shard, outputs, every = objective.shard, objective.outputs, range(folds.total)
     found: list[FoldPath] = []
-    for number in range(count):
-        models = fit(number, without_fold(objective, fold, number, comm))
-        scores = _scores(objective, fold == number, models, score, comm)
+    for number in every:
+        models = fit(number, without_fold(objective, folds, number, comm))
+        scores = _scores(objective, folds.held(number), models, score, comm)
         if np.isnan(scores).all():
             raise ValueError(
                 f"fold {number} has no {score}: its rows have one class, or infinite losses; use deviance"
             )
         found.append(FoldPath(scores, models.columns, models.weights, models.certified, models.epochs))
     equal = bool(comm.max(np.array([np.abs(shard.weight - 1.0).max(initial=0.0)]))[0] < EQUAL)
-    held = comm.sum(np.array([shard.weight[fold == number].sum() for number in range(count)]))
+    held = comm.sum(np.array([shard.weight[folds.held(number)].sum() for number in every]))
     together = np.stack([path.scores for path in found], axis=1)
-    share = np.full(count, 1.0 / count) if equal else held / held.sum()
-    first = CrossValidation(score, strengths, together, share, fold, np.empty((0, outputs)), {}, True, 0.0)
+    share = np.full(folds.total, 1.0 / folds.total) if equal else held / held.sum()
+    first = CrossValidation(score, strengths, together, share, folds, np.empty((0, outputs)), {}, True, 0.0)
     margins, quality = np.zeros((len(shard), outputs)), list[dict[str, float]]()
+    margins[(folds.number < 0).all(axis=0)] = np.nan
     for number, path in enumerate(found):
-        rows = np.flatnonzero(fold == number)
+        rows = np.flatnonzero(folds.held(number))
         w = np.zeros((outputs, objective.width))
         w[:, path.columns] = path.models[first.best]
-        z = margins[rows] = passes.margins(_taken(shard.rows, rows), w)
+        z = passes.margins(_taken(shard.rows, rows), w)
+        margins[rows] += z / folds.repeats
         quality.append(metrics(objective.loss.target, z, shard.label[rows], shard.weight[rows], comm, objective.loss))
     return replace(
         first,

@@ -35,7 +35,8 @@ class Regressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
     ----------
     loss : str, default "squared"
         "squared", "huber" (with its option: "huber[delta=0.5]"), "quantile[tau=0.9,width=0.1]"; "poisson",
-        "negative-binomial", "gamma", "tweedie", which predict expected targets; "binomial", which predicts shares.
+        "negative-binomial", "gamma", "inverse-gaussian", "tweedie", which predict expected targets; "binomial", which
+        predicts shares.
     l1 : float, default 0.0
         Strength of the lasso penalty, at least 0.
     l2 : float or str, default "1/N"
@@ -68,6 +69,10 @@ class Regressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         Whether to compress the way back from a sum, too.
     max_seconds : float, default inf
         Budget of seconds of each fit, at least 0.
+    nonnegative : bool, default False
+        Whether all coefficients are kept at 0 or above, as scikit-learn's `positive`.
+    bounds : mapping or str, default None
+        The least and the largest coefficient of columns, by title, as in `mpiopt.fit`.
     init : Fit, FittedModel or str, default None
         A model to start from, or the result file that has it.
     verbose : int, default 0
@@ -167,6 +172,10 @@ class Classifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         Whether to compress the way back from a sum, too.
     max_seconds : float, default inf
         Budget of seconds of each fit, at least 0.
+    nonnegative : bool, default False
+        Whether all coefficients are kept at 0 or above, as scikit-learn's `positive`.
+    bounds : mapping or str, default None
+        The least and the largest coefficient of columns, by title, as in `mpiopt.fit`.
     init : Fit, FittedModel or str, default None
         A model to start from, or the result file that has it.
     verbose : int, default 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import COORDINATES, SCALES, Job, Model, Stopping
-from mpiopt.core.config.spec import parse_spec
+from mpiopt.core.config.spec import parse_spec, spec_of
 from mpiopt.core.history import Clock, Event, HistoryRow
 from mpiopt.core.rng import generator
 from mpiopt.data.array_checks import check_sparse
@@ -27,11 +27,13 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.ending import CERTIFIED, Ending
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.channel_setup import open_channel
+from mpiopt.training.coefficient_bounds import Pair, text_of, with_bounds
 from mpiopt.training.frames import applied_frame, encoded_frame
 from mpiopt.training.initial import Columns, matched_model, with_initial
 from mpiopt.training.loop import run
 from mpiopt.training.posed_rows import Settings, canonical, posed_rows
 from mpiopt.training.problem import pick, refuse_infinite
+from mpiopt.training.profile import profiled
 from mpiopt.training.progress import Lines, Progress
 from mpiopt.training.rates import as_rates
 from mpiopt.training.rehearsal import compile_kernels
@@ -44,6 +46,7 @@ Matrix = NDArray[np.float64]
 
 SHUFFLE = 2  # stream of randomness: the order of the caller's rows
 SAME_ROWS = 1e-4  # relative difference of F at the model: rounding makes less on rows that are the same
+NO_SUMMARY = "there are no standard errors of coefficients with bounds: a summary takes none"
 COLUMN_SCALES = SCALES[:3]  # the ways to scale that act on columns
 
 
@@ -83,7 +86,8 @@ class Fit:
     events : list of Event
         With "auto", which algorithm began or went on, in which round, and with how many epochs expected.
     settings : Settings or None
-        Loss, penalty, intercept and scaling as they were asked for; `summary` poses the same problem again.
+        Loss, penalty, intercept and scaling as they were asked for, with the θ that was estimated; `summary` poses
+        the same problem again.
     names : list of str or None
         Titles of the columns, if the rows were a frame with titles; of encoded columns, such as "region[south]".
     columns : tuple of Column
@@ -172,6 +176,8 @@ class Fit:
         settings = self.settings
         if settings is None:
             raise ValueError("this fit does not say what it minimised: only fits of mpiopt.fit have a summary")
+        if settings.model.bounded:
+            raise ValueError(NO_SUMMARY)
         from mpiopt.inference.clusters import coded
         from mpiopt.inference.summary import InferenceOptions, summarise
 
@@ -228,6 +234,8 @@ def fit(
     loss: str = "auto",
     l1: float = 0.0,
     l2: float | str = "1/N",
+    nonnegative: bool = False,
+    bounds: Mapping[str, Pair] | str | None = None,
     intercept: bool = True,
     scale: str = "none",
     coordinates: str = "standardised",
@@ -266,11 +274,18 @@ def fit(
         without it, and for an exposure of 1.
     loss : str
         "logistic", "softmax", "squared-hinge", "squared", "huber", "quantile", "poisson", "negative-binomial",
-        "gamma", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto" chooses by the labels.
+        "gamma", "inverse-gaussian", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto"
+        chooses by the labels.
     l1 : float
-        Strength of the lasso penalty, at least 0.
+        Strength of the lasso penalty, at least 0. For a lasso give l2=0.0, too: with the default l2 it is an elastic
+        net.
     l2 : float or str
-        Strength of the ridge penalty, at least 0; "1/N" divides 1 by the sum of the weights.
+        Strength of the ridge penalty, at least 0; "1/N", the default, divides 1 by the sum of the weights.
+    nonnegative : bool
+        Whether all coefficients are kept at 0 or above, but for the intercept.
+    bounds : mapping or str, optional
+        The least and the largest coefficient of columns, by title (x1, x2 … without titles): {"age": (0, None)}, or
+        the text "age=0:,income=-1:1". A title may have wildcards. Bounds need an l1 or an l2.
     intercept : bool
         Whether to fit the constants b, which are not penalised.
     scale : str
@@ -326,7 +341,7 @@ def fit(
     """
     loss = "poisson" if loss == "auto" and exposure is not None else loss
     settings, stopping = (
-        Settings(Model(parse_spec(loss), l1, l2), intercept, scale, coordinates),
+        Settings(Model(parse_spec(loss), l1, l2, nonnegative, text_of(bounds)), intercept, scale, coordinates),
         Stopping(tol, max_epochs, max_seconds),
     )
     exchange = Job(compress=parse_spec(compress), memory=memory, downlink=downlink, seed=seed)
@@ -343,11 +358,16 @@ def fit(
         posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks)
         objective, d = posed.objective, posed.objective.shard.features
         refuse_infinite(objective, "y", ranks)
+        titles = posed.names if frame is None else frame.names
+        objective = with_bounds(objective, settings.model, posed.units.size, titles)
         if init is not None:
-            wanted = Columns(d, posed.names if frame is None else frame.names, posed.classes, objective.outputs)
+            wanted = Columns(d, titles, posed.classes, objective.outputs)
             with ranks.agree_on_errors():
                 model = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
             objective = with_initial(objective, model, posed.units)
+        objective, estimated = profiled(objective, stopping, ranks, StopSignal())
+        if estimated:
+            settings = replace(settings, model=replace(settings.model, loss=parse_spec(str(spec_of(objective.loss)))))
         portfolio, _ = pick(parse_spec(algorithm), objective, tol, ranks, exchange.compress.name)
         channel, portfolio, _ = open_channel(exchange, objective, portfolio, ranks)
         clock.add("compile", compile_seconds() - compiled)

@@ -48,6 +48,8 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
     memory: str = "auto"
     downlink: bool = False
     max_seconds: float = float("inf")
+    nonnegative: bool = False
+    bounds: Any = None
     init: Any = None
     verbose: int = 0
 

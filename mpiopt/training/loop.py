@@ -15,7 +15,8 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core import history
 from mpiopt.core.history import ALL, Clock, Event, HistoryRow
 from mpiopt.core.state import layouts
-from mpiopt.objective.certificate import GAP, Certificate, Certifier
+from mpiopt.data.coordinates import far_columns
+from mpiopt.objective.certificate import GAP, Certificate, Certifier, list_columns
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.lower_bound import Progress
 from mpiopt.objective.objective import Model, Objective
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 EVALUATE_EVERY = 2.0  # epochs between exact evaluations, if the algorithm makes none; each costs a pass over the rows
 PATIENCE = 4  # such intervals: until then an algorithm may itself give up steps that were too long
+MOST_NAMED = 3  # columns in the line of an ending
 STALLED = 12  # evaluations without a better certificate; a run that still improves shows it within a few of them
 ROUNDING = 4e-16  # relative change of the objective that is rounding alone: about two units in the last place
 
@@ -105,6 +107,8 @@ def run(
             if saved and not now.ending:
                 decide(plan, now, timer)  # `mpiopt halt --after-checkpoint` ends the run here
     keep_finite(now)
+    if now.ending == "budget":
+        name_far_columns(now, objective, channel)
     if now.ending == "certified":
         confirm(now, rows_before, timer, plan.verify)
     return now
@@ -118,6 +122,22 @@ def go_on_with_next(now: RunState, portfolio: Portfolio, objective: Objective, c
     now.state = following.go_on(np.array(now.state.w), now.exact, objective, channel)
     now.algorithm = following
     now.events.append(portfolio.event(following.name, now.last))
+
+
+def name_far_columns(now: RunState, objective: Objective, channel: Channel) -> None:
+    """Say which columns make a problem without an intercept hard, because nothing centres them; collective."""
+    shard = objective.shard
+    if shard.intercept or now.judgement is None:
+        return
+    columns = far_columns(shard.rows, shard.weight, shard.features, channel.comm)
+    if columns:
+        shown = columns[:MOST_NAMED]
+        now.judgement = now.judgement._replace(columns=shown)
+        more = f" and {len(columns) - len(shown)} more" if len(columns) > len(shown) else ""
+        now.reason += (
+            f"; {list_columns(shown)}{more}: far from 0 beside their spread, which rounding hides without an "
+            "intercept; use --intercept, or subtract a constant"
+        )
 
 
 def keep_finite(now: RunState) -> None:

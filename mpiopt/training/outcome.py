@@ -54,8 +54,15 @@ def data_lines(data: Dataset, objective: Objective) -> tuple[str, str]:
     classes = f", {len(data.classes)} classes" if data.classes is not None else ""
     return (
         f"{data.source}: {data.shard.total} rows, {data.shard.features} features{classes}",
-        f"{spec_of(objective.loss)} loss, {spec_of(objective.penalty)} penalty",
+        f"{spec_of(objective.loss)} loss, {spec_of(objective.penalty)} penalty{bounded_line(objective)}",
     )
+
+
+def bounded_line(objective: Objective) -> str:
+    """Return in words how many coefficients have bounds; "" for none."""
+    bounds = objective.bounds
+    count = 0 if bounds is None else int((np.isfinite(bounds.lower) | np.isfinite(bounds.upper)).sum())
+    return f", bounds on {count} coefficients" if count else ""
 
 
 def write(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> dict[str, float]:
@@ -119,7 +126,8 @@ def diagnostics(data: Dataset, objective: Objective, now: RunState, comm: Comm) 
         shard = replace(shard, rows=first_of(shard.rows, count), label=label, weight=weight, order=np.arange(count))
         rows = f"{total} of the training rows" if total < data.shard.total else "the training rows"
     z = replace(objective, shard=shard).predict(now.state.w)
-    return diagnose(objective.loss, z, shard.label, shard.weight, rows, comm)
+    far = data.coordinates.label_origin
+    return diagnose(objective.loss, z + far, shard.label + far, shard.weight, rows, comm)
 
 
 def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:
@@ -130,7 +138,8 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
         seed=job.seed,
         data=data.source,
         data_checksum=data.checksum,
-        objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
+        objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1"
+        + bounded_line(objective),
         loss=str(spec_of(objective.loss)),
         penalty=str(spec_of(objective.penalty)),
         compression=finished.exchanges.removeprefix("exchanges: ") or "none",

@@ -23,7 +23,16 @@ from mpiopt.inference.clusters import coded
 from mpiopt.objective.objective import Objective
 from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
 from mpiopt.training.fit import COLUMN_SCALES, SHUFFLE, communicator
-from mpiopt.training.folds import check_count, dealt_folds, given_folds, grouped_folds, strata_of
+from mpiopt.training.folds import (
+    Folds,
+    check_count,
+    given_folds,
+    ordered_folds,
+    refuse_beside_time,
+    repeated_folds,
+    strata_of,
+    times,
+)
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, first_strength
 from mpiopt.training.posed_rows import Settings, posed_rows
 
@@ -110,6 +119,8 @@ def path(
     seed: int = 0,
     folds: int | ArrayLike = 0,
     groups: ArrayLike | None = None,
+    repeats: int = 1,
+    time: ArrayLike | None = None,
     score: str = "deviance",
 ) -> Path:
     """Fit a path of models from all coefficients 0 to a weak penalty; collective over `comm`.
@@ -129,6 +140,11 @@ def path(
         from 0, with -1 for rows that are never held out. 0: no cross-validation.
     groups : array, (n,), optional
         The group of each row, of any kind that sorts: the rows of a group are in one fold. They may span ranks.
+    repeats : int
+        How often the rows are dealt to folds, each time in another way.
+    time : array, (n,), or "rows", optional
+        When each row was seen, as numbers, dates or ISO 8601 texts: each fold is tested on rows that come after all
+        rows that it trains on, as with scikit-learn's TimeSeriesSplit. "rows": the order of the rows, rank by rank.
     score : str
         What chooses the strength: "deviance" (for squared losses the mean squared error), or one of "log loss",
         "accuracy", "AUC", "average precision", "Brier", "RMSE", "MAE", "R²".
@@ -160,22 +176,29 @@ def path(
         posed = posed_rows(x, y, sample_weight, settings, order, ranks)
         frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
         options, stop = options or PathOptions(), Stopping(tol, max_epochs)
-        fold, count = _folds_of_rows(folds, groups, order, posed.objective, seed, ranks)
-        asked = Validation(fold, count, score)
+        dealt = _folds_of_rows(folds, FoldRules(groups, repeats, time), order, posed.objective, seed, ranks)
+        asked = Validation(dealt, score)
         found = find_path(posed.objective, frame, options, stop, PluginSpec(), ranks, asked)
     validated = found.cross_validation
     if validated is not None:
-        inverse = np.argsort(order)
-        validated = replace(validated, fold=validated.fold[inverse], margins=validated.margins[inverse])
+        inverse, margins = np.argsort(order), validated.margins + posed.coordinates.label_origin
+        validated = replace(validated, folds=validated.folds.rows(inverse), margins=margins[inverse])
     return replace(found, names=posed.names, cross_validation=validated)
 
 
 class Validation(NamedTuple):
-    """What a cross-validation needs; no fold: none is wanted."""
+    """What a cross-validation needs; no folds: none is wanted."""
 
-    fold: NDArray[np.int64]  # of each row, in the order of the memory
-    folds: int
+    folds: Folds  # of the rows in the order of the memory
     score: str
+
+
+class FoldRules(NamedTuple):
+    """How the rows of `path` are divided into folds, as the caller gave it."""
+
+    groups: ArrayLike | None
+    repeats: int
+    time: ArrayLike | None
 
 
 class Watch(Protocol):
@@ -217,7 +240,9 @@ def find_path(
     Path
         With rows in the order of the memory.
     """
-    if asked.folds:
+    if objective.loss.own_parameters:
+        raise ValueError("a path takes a theta that is given; estimate it by a fit at one strength, profile=true")
+    if asked.folds.total:
         check_score(asked.score, objective.loss.target)
 
     def followed(number: int, posed: Objective) -> list[Found]:
@@ -235,14 +260,13 @@ def find_path(
         follower.follow(grid, report, tuple(found))
         return found
 
-    for number in range(asked.folds):  # what a fold lacks is said before the work
-        without_fold(objective, asked.fold, number, comm)
+    for number in range(asked.folds.total):  # what a fold lacks is said before the work
+        without_fold(objective, asked.folds, number, comm)
     points = [one.point for one in followed(-1, objective)]
-    if not asked.folds or strengths is None:
+    if not asked.folds.total or strengths is None:
         return Path(points)
     validated = cross_validate(
         objective,
-        asked.fold,
         asked.folds,
         strengths,
         asked.score,
@@ -260,27 +284,41 @@ def fold_models(found: list[Found]) -> FoldModels:
 
 def _folds_of_rows(
     folds: int | ArrayLike,
-    groups: ArrayLike | None,
+    rules: FoldRules,
     order: NDArray[np.int64],
     objective: Objective,
     seed: int,
     ranks: Comm,
-) -> tuple[NDArray[np.int64], int]:
-    """Return the fold of each row in the order of the memory, and how many there are; collective."""
-    n = len(objective.shard)
-    for name, given in (("folds", folds), ("groups", groups)):
+) -> Folds:
+    """Return the folds of the rows in the order of the memory; collective."""
+    n, (groups, repeats, time) = len(objective.shard), rules
+    for name, given in (("folds", folds), ("groups", groups), ("time", time)):
         short = np.ndim(given) == 1 and len(np.asarray(given)) != n  # type: ignore[arg-type]
         ranks.agree(ValueError(f"{name} must have one entry for each row of x") if short else None)
+    words = [name for name, given in (("groups", groups), ("time", time)) if given is not None]
+    words += ["repeats"] if repeats != 1 else []
     if np.ndim(folds) == 1:
-        if groups is not None:
-            raise ValueError("folds gives the fold of each row, so groups have no effect; give the number of folds")
+        if words:
+            plural = "has" if words[0] == "time" else "have"
+            raise ValueError(
+                f"folds gives the fold of each row, so {words[0]} {plural} no effect; give the number of folds"
+            )
         return given_folds(np.asarray(folds)[order], ranks)
     count = int(folds)  # type: ignore[arg-type]
-    if groups is not None and not count:
-        raise ValueError("groups are for cross-validation: give the number of folds, too")
+    if words and not count:
+        raise ValueError(
+            f"{words[0]} {'is' if words[0] == 'time' else 'are'} for cross-validation: give the number of folds, too"
+        )
     if not count:
-        return np.empty(0, np.int64), 0
-    check_count(count, objective.shard.total)
-    if groups is not None:
-        return grouped_folds(coded(np.asarray(groups)[order], ranks), count, ranks), count
-    return dealt_folds(order, strata_of(objective), count, seed, ranks), count
+        return Folds.none()
+    check_count(count, objective.shard.total, repeats)
+    if time is not None:
+        refuse_beside_time(groups is not None, repeats)
+        with ranks.agree_on_errors():
+            in_rows = isinstance(time, str)
+            if in_rows and time != "rows":
+                raise ValueError(f"time must be 'rows' or have one entry for each row of x, not {time!r}")
+            place = objective.shard.start + np.arange(float(n)) if in_rows else times(np.asarray(time))
+        return Folds(ordered_folds(place[order], count, ranks)[None], count, ordered=True)
+    codes = None if groups is None else coded(np.asarray(groups)[order], ranks)
+    return repeated_folds(order, strata_of(objective), codes, count, repeats, seed, ranks)

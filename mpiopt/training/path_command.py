@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
@@ -22,14 +22,14 @@ from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.files import refuse_existing, refuse_onto
 from mpiopt.data.dataset import Dataset, prepare
 from mpiopt.data.tables.files import are_parts, joined
-from mpiopt.inference.clusters import coded
 from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.folds import check_count, dealt_folds, grouped_folds, strata_of
+from mpiopt.training.fold_options import FoldOptions, folds_of_file, read_labels
 from mpiopt.training.job_args import job_text, stem
-from mpiopt.training.path import Path, Validation, find_path
+from mpiopt.training.label_origin import posed_data
+from mpiopt.training.path import Validation, find_path
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint
 from mpiopt.training.path_output import (
     CERTIFIED,
@@ -41,8 +41,7 @@ from mpiopt.training.path_output import (
     write_path_result,
 )
 from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
-from mpiopt.training.problem import link_of, pose, refuse_infinite, target_of
-from mpiopt.training.row_numbers import column_of, lines_of, numbers_in_file, refuse_length
+from mpiopt.training.problem import link_of, refuse_infinite, target_of
 
 OF_JOB = (
     *("format", "features", "intercept", "scale", "coordinates", "float32", "shards", "loss", "algorithm"),
@@ -50,32 +49,6 @@ OF_JOB = (
     *(field.name.replace("_", "-") for field in fields(ColumnOptions)),
 )
 SUFFIXES = (".csv", ".h5")
-CHOICES = ("best", "simplest", "last")
-
-
-@dataclass(frozen=True)
-class FoldOptions:
-    """Flags of the command that a job does not have: folds, and which point becomes the model."""
-
-    folds: int = 0
-    groups: str = ""
-    score: str = "deviance"
-    choose: str = ""
-    oof: str = ""
-
-    def __post_init__(self) -> None:
-        if self.choose not in ("", *CHOICES):
-            raise ValueError(f"choose must be one of {', '.join(CHOICES)}; not {self.choose!r}")
-        without = not self.folds and next((name for name in ("groups", "oof") if getattr(self, name)), "")
-        if without or (not self.folds and self.choose in CHOICES[:2]):
-            raise ValueError(f"--{without or f'choose {self.choose}'} needs folds: --folds 5")
-
-    def point(self, found: Path) -> int:
-        """Return the number of the point that becomes the model."""
-        validated = found.cross_validation
-        if validated is None or self.choose == "last":
-            return len(found.points) - 1
-        return validated.simplest if self.choose == "simplest" else validated.best
 
 
 class Grids(NamedTuple):
@@ -96,11 +69,11 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         run_on_root(comm, lambda out=out: refuse_existing(out, job.overwrite, "path"))  # type: ignore[misc]
         check_writable(out, comm)
     began = time.perf_counter()
-    groups = _group_labels(job, asked.folds, comm)
+    labels = read_labels(job, asked.folds, comm)
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
-    objective = pose(job.model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
-    validation = Validation(*_folds(job, asked.folds, groups, data, objective, comm), asked.folds.score)
+    validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
     saved = SavedPoints(job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data), comm)
     if job.resume:
         saved.load(job.resume != "auto")
@@ -162,9 +135,9 @@ def _asked(settings: Settings, own: dict[str, type]) -> Grids:
     given: dict[type, Settings] = {PathOptions: [], FoldOptions: []}
     for name, text in settings:
         given[own[name]].append((name.replace("-", "_"), text))
-        if name in ("l1-ratio", "points", "min-ratio", "folds"):
+        if name in ("l1-ratio", "points", "min-ratio", "folds", "repeats"):
             try:
-                (int if name in ("points", "folds") else float)(text)
+                (int if name in ("points", "folds", "repeats") else float)(text)
             except ValueError:
                 raise ValueError(f"--{name} must be a number, not {text!r}") from None
     options, folds = typed(PathOptions, given[PathOptions]), typed(FoldOptions, given[FoldOptions])
@@ -180,13 +153,15 @@ def _job(positional: Sequence[str], settings: Settings, folds: FoldOptions) -> J
     paths = [("path", joined(data))] if data else []
     out = dict(settings).get("out", "")
     job = job_file.read(job_text(files[0]) if files else "", [*paths, *settings], *files)
+    if job.model.bounded:
+        raise ValueError("a path takes no bounds on coefficients; train at one strength instead")
     if not job.path:
         raise ValueError("path needs a data file: mpiopt path DATA [job.toml] [flags]")
     out = out or f"{stem(job.path)}-path.csv"
     if FilePath(out).suffix not in SUFFIXES:
         raise ValueError(f"--out {out}: a path is written as .csv or .h5")
-    refuse_onto(out, job.path, job.data.test, folds.oof, folds.groups)
-    refuse_onto(folds.oof, job.path, job.data.test, folds.groups)
+    refuse_onto(out, job.path, job.data.test, folds.oof, folds.groups, folds.time)
+    refuse_onto(folds.oof, job.path, job.data.test, folds.groups, folds.time)
     columns, model = job.data.columns, job.model
     if folds.groups and not FilePath(folds.groups).is_file() and folds.groups not in columns.drop:
         columns = replace(columns, drop=(*columns.drop, folds.groups))  # a group is no feature
@@ -197,36 +172,8 @@ def _job(positional: Sequence[str], settings: Settings, folds: FoldOptions) -> J
 
 def _identity(job: Job, asked: Grids, data: Dataset) -> str:
     """Return what a path must share with the one that it goes on from."""
-    folds = (asked.folds.folds, asked.folds.groups)
+    folds = asked.folds.identity()
     return json.dumps([job.identity(), job.stop.tol, repr(asked.options), folds, data.checksum])
-
-
-def _group_labels(job: Job, asked: FoldOptions, comm: Comm) -> NDArray[np.str_] | None:
-    """Return the group of each row in the order of the file, from a file or a column; None without groups."""
-    if not asked.groups:
-        return None
-    if not FilePath(asked.groups).is_file():
-        return column_of(job, asked.groups, "groups", comm)
-    with comm.agree_on_errors():
-        return lines_of(asked.groups, "groups")
-
-
-def _folds(
-    job: Job, asked: FoldOptions, groups: NDArray[np.str_] | None, data: Dataset, objective: Objective, comm: Comm
-) -> tuple[NDArray[np.int64], int]:
-    """Return the fold of each row in the order of the memory, and how many there are; collective."""
-    shard = data.shard
-    if not asked.folds:
-        return np.empty(0, np.int64), 0
-    check_count(asked.folds, shard.total)
-    if asked.oof:
-        if job.data.columns.offset or job.data.columns.exposure:
-            raise ValueError("--oof takes no --offset and no --exposure; use predict on the rows of each fold")
-        numbers_in_file(job, shard, "oof")
-    if groups is None:
-        return dealt_folds(shard.order, strata_of(objective), asked.folds, job.seed, comm), asked.folds
-    refuse_length(asked.groups, groups, shard.total)
-    return grouped_folds(coded(groups[numbers_in_file(job, shard, "groups")], comm), asked.folds, comm), asked.folds
 
 
 def _tested(data: Dataset, objective: Objective, point: PathPoint, comm: Comm) -> dict[str, float]:

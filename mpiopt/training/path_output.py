@@ -74,6 +74,7 @@ def as_table(found: Path, chosen: int) -> PathTable:
         made,
         scores=validated.scores,
         share=validated.share,
+        repeats=validated.folds.repeats,
         score=validated.score,
         best=validated.best,
         simplest=validated.simplest,
@@ -121,15 +122,22 @@ def write_path_result(
 def write_out_of_fold(out: str, job: Job, data: Dataset, objective: Objective, found: Path, comm: Comm) -> None:
     """Write a line for each row, in the order of the file; collective.
 
-    It has the probabilities of the classes, or the expected value; for other losses for classes the label.
+    It has the probabilities of the classes, or the expected value; for other losses for classes the label. A row that
+    is never held out has nan.
     """
     validated, shard = found.cross_validation, data.shard
     if validated is None:
         return
-    z = in_file_order(numbers_in_file(job, shard, "oof"), validated.margins, shard.total, comm)
+    margins = validated.margins + data.coordinates.label_origin
+    z = in_file_order(numbers_in_file(job, shard, "oof"), margins, shard.total, comm)
     loss = objective.loss.name
     kind = "probability" if loss in ("logistic", "softmax") else "label"
-    write_lines(out, predictions(found.points[0].model, z, loss, kind), comm)
+    answers = predictions(found.points[0].model, z, loss, kind)
+    missing = np.isnan(z[:, 0])
+    if missing.any():
+        answers = answers.astype(object)
+        answers[missing] = np.nan
+    write_lines(out, answers, comm)
     run_on_root(comm, lambda: mark_output(FilePath(out), "path"))
 
 

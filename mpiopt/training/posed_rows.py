@@ -23,6 +23,7 @@ from mpiopt.kernels.row_moves import copy_dense, gather
 from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.objective import Objective
 from mpiopt.training import frame_names
+from mpiopt.training.label_origin import without_label_origin
 from mpiopt.training.problem import pose, target_of
 
 COPY_ROWS = 4096  # rows copied at a time: the copy of a piece fits in the cache
@@ -78,7 +79,10 @@ def posed_rows(
         model = replace(model, l2=1.0 / float(ranks.sum(np.array([weight.sum()]))[0]))
     titles = frame_names.feature_names(x)
     names = None if titles is None else [str(title) for title in titles]
-    return PosedRows(pose(model, shard, target, classes), classes, mean, scale, inner, names)
+    objective = pose(model, shard, target, classes)
+    if settings.coordinates == "standardised":
+        objective, inner = without_label_origin(objective, inner, ranks)
+    return PosedRows(objective, classes, mean, scale, inner, names)
 
 
 def copied_rows(
@@ -183,6 +187,8 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     numbers = all(part[0] for part in every)  # a rank without rows has labels of any kind
     y = y if len(y) or numbers else y.astype(str)
     values = np.unique(np.array([value for part in every for value in part[1]]))
+    if not len(values):
+        raise ValueError("x has no rows")
     if target == "auto":
         target = guess_target(values) if numbers else ("binary" if len(values) == 2 else "multiclass")
     if target in NUMBERS:

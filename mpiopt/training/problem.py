@@ -15,7 +15,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import Job, Model
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.data.shard import CsrRows, Shard
-from mpiopt.objective.losses.base import NOT_CONVEX, Loss
+from mpiopt.objective.losses.base import LINKS_NOT_CONVEX, Loss
 from mpiopt.objective.losses.tweedie import Tweedie
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
@@ -161,6 +161,8 @@ def pick_for(
     if spec.name != "auto":
         algorithm = make_algorithm(spec)
         _refuse_unmet(spec, unmet(algorithm.needs, objective))
+        if objective.bounds is not None:
+            _refuse_beside_bounds(spec)
         return algorithm, f"algorithm {spec}, as asked for"
     name, why = choose(size, candidates(spec, objective, compressor))
     return make_algorithm(PluginSpec(name, spec.options)), why
@@ -173,8 +175,17 @@ def refuse_unfit_algorithm(job: Job) -> None:
     met = {"smooth penalty": job.model.l1 == 0.0}
     if job.model.loss.name != "auto":
         met |= _met_by_loss(make_loss(job.model.loss))
+    if job.model.bounded:
+        _refuse_beside_bounds(job.algorithm)
     needs = make_algorithm(job.algorithm).needs
     _refuse_unmet(job.algorithm, next((need for need in sorted(needs) if not met.get(need, True)), ""))
+
+
+def _refuse_beside_bounds(spec: PluginSpec) -> None:
+    if not make_algorithm(spec).takes_bounds:
+        known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
+        able = ", ".join(sorted(name for name, member in known.items() if member.takes_bounds))
+        raise ValueError(f"{spec.name} takes no bounds on coefficients; use --algorithm {able}")
 
 
 def _refuse_unmet(spec: PluginSpec, lacking: str) -> None:
@@ -193,9 +204,12 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
         name
         for name, member in known.items()
         if not (member.baseline or unmet(member.needs, objective))
+        and (member.takes_bounds or objective.bounds is None)
         and spec.options.keys() <= member.options().keys()
         and (compressor == "none" or member.compressed_memory)
     }
+    if not found and objective.bounds is not None:
+        raise ValueError("bounds on coefficients take no compressed exchanges and the options of working-set only")
     if not found:
         raise ValueError(f"no algorithm fits this job with the options {', '.join(spec.options)}")
     return found
@@ -203,8 +217,8 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
 
 def make_loss(spec: PluginSpec) -> Loss:
     """Return the loss of a specification; ValueError if its name or an option is unknown, or it is not convex."""
-    if spec.name in NOT_CONVEX:
-        raise ValueError(f"there is no loss {spec.name}: {NOT_CONVEX[spec.name]}")
+    if spec.name in LINKS_NOT_CONVEX and "link" in spec.options:
+        raise ValueError(f"{spec.name} takes no link: {LINKS_NOT_CONVEX[spec.name]}")
     return Loss.make(spec.name, spec.fitted(Loss.known()))
 
 
@@ -236,7 +250,7 @@ def measure(objective: Objective, tol: float, comm: Comm) -> Size:
         ranks=comm.size,
         tol=tol,
         quadratic=objective.loss.quadratic,
-        smooth=not objective.threshold.any(),
+        smooth=not objective.threshold.any() and objective.bounds is None,
         condition=condition(objective, comm),
     )
 

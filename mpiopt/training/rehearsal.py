@@ -28,6 +28,7 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
 from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
+from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
 from mpiopt.resilience.signals import StopSignal
@@ -130,7 +131,8 @@ def _form(objective: Objective, algorithm: Algorithm[Any]) -> tuple[Any, ...]:
     options = tuple(str(getattr(algorithm, field.name)) for field in fields(algorithm))
     return (
         type(algorithm), options, objective.loss, type(rows), rows.values.dtype, min(objective.outputs, CLASSES),
-        shard.intercept, shard.column_scale is None, *(bool(strength) for strength in objective.penalty.strengths),
+        shard.intercept, shard.column_scale is None, objective.bounds is None,
+        *(bool(strength) for strength in objective.penalty.strengths),
     )  # fmt: skip
 
 
@@ -153,7 +155,11 @@ def made_up(objective: Objective) -> Objective:
         column_scale=None if shard.column_scale is None else np.ones(COLUMNS),
     )
     penalty = Penalty.make("elastic-net", {"l1": L1 * bool(l1), "l2": L2 * bool(l2)})
-    return replace(objective, shard=small, penalty=penalty, classes=classes, constants=None, initial=None)
+    width = small.rows.width
+    bounds = None if objective.bounds is None else Bounds(np.zeros(width), np.full(width, np.inf))
+    return replace(
+        objective, shard=small, penalty=penalty, classes=classes, constants=None, initial=None, bounds=bounds
+    )
 
 
 def _labels(target: str, classes: int, random: np.random.Generator) -> NDArray[np.float64]:

@@ -25,7 +25,9 @@ from mpiopt.inference.units import ColumnUnits
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import class_names
 from mpiopt.results.result_file import Result, read_result
-from mpiopt.training.problem import link_of, pose, target_of
+from mpiopt.training.fit import NO_SUMMARY
+from mpiopt.training.label_origin import posed_data
+from mpiopt.training.problem import link_of, target_of
 from mpiopt.training.row_numbers import lines_of, numbers_in_file, refuse_length
 
 FLAGS = dict.fromkeys(
@@ -82,6 +84,8 @@ def summary_of_result(
     except ValueError as fault:
         raise ValueError(f"{path}: {fault}") from None
     job, schema = read(result.job), result.schema
+    if job.model.bounded:
+        raise ValueError(f"{path}: {NO_SUMMARY}")
     data = prepare(
         chosen.get("data", job.path), target_of(job.model), job.data, job.seed, comm, link=link_of(job.model)
     )
@@ -89,7 +93,7 @@ def summary_of_result(
     if data.checksum != known:
         raise ValueError(f"{data.source}: is not what {path} was trained on: checksum {data.checksum}, not {known}")
     model = Model(parse_spec(str(result.provenance["loss"])), job.model.l1, job.model.l2)
-    objective = pose(model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, model, data, comm)
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
     words = classes_of_table(schema)
     classes = data.classes if words is None else words

@@ -19,6 +19,7 @@ from mpiopt.core.config.job import Job, parse_interval, parse_io_hints
 from mpiopt.core.exit_note import LAUNCHED
 from mpiopt.core.history import Clock, HistoryRow
 from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.inference.units import ColumnUnits
 from mpiopt.kernels.kernel_cache import compile_seconds
 from mpiopt.objective.losses.base import loss_targets
 from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
@@ -31,12 +32,15 @@ from mpiopt.results import summary
 from mpiopt.results.jsonl_log import open_log
 from mpiopt.results.result_file import RunCosts
 from mpiopt.training.channel_setup import check_exchange_options, open_channel
+from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.initial import started_from
 from mpiopt.training.job_args import agreed_job
+from mpiopt.training.label_origin import posed_data
 from mpiopt.training.loop import run
 from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
 from mpiopt.training.ownership import identity, refuse_others_files, refuse_others_result
-from mpiopt.training.problem import link_of, pick, pose, refuse_infinite, refuse_unfit_algorithm, target_of
+from mpiopt.training.problem import link_of, pick, refuse_infinite, refuse_unfit_algorithm, target_of
+from mpiopt.training.profile import profiled
 from mpiopt.training.progress import progress
 from mpiopt.training.rehearsal import compile_compressor, compile_kernels
 from mpiopt.training.run_recovery import RunRecovery
@@ -88,13 +92,16 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     clock.add("compile", compile_seconds() - compiled)
     clock.add("load", time.perf_counter() - began - clock.seconds["compile"])
-    objective = pose(job.model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
+    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    objective = with_bounds(objective, job.model, units.size, data.names)
     init = ""
     if job.init:
         objective, init = started_from(job.init, objective, data, comm)
     plan, store = make_plan(job, data, comm, recovery)
     with abandoned_on_error(store):
+        objective, estimated = profiled(objective, job.stop, comm, stop)
         compiled = compile_seconds()
         portfolio, why = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
         clock.add("compile", compile_seconds() - compiled)
@@ -106,7 +113,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
             *data.notes,
             *data_lines(data, objective),
             why,
-            *filter(None, (init, exchanges, oversubscribed(comm))),
+            *filter(None, (init, estimated, exchanges, oversubscribed(comm))),
         )
         compile_compressor(channel, objective, clock)
         terminal = progress(comm.rank, job.quiet, job.stop, sys.stdout)

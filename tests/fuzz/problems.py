@@ -1,27 +1,34 @@
 """Fit problems drawn from seeds, and judge every certificate against an independent reference in long double.
 
-    python -m tests.fuzz.problems --seed 0 --count 1000 [--jobs 2] [--out FILE.md]
+    python -m tests.fuzz.problems --seed 0 --count 1000 [--default] [--jobs 2] [--log FILE.jsonl] [--out FILE.md]
     python -m tests.fuzz.problems --only 17
 
 A problem is a seed: --seed S --count N are the seeds S to S + N − 1. The first command prints a table in Markdown,
 and each problem that did not end as it should, at once on stderr; the second prints one problem and all that is known
-of it. The exit code is 1 if a certificate is wrong, or if a fit crashed or hung.
+of it. --default judges only the problems with default algorithm and tolerance. Judgements are added to the --log as
+they come: the same command, log and sources go on where it stopped, and Ctrl-C still writes the page of what was
+found. A problem that hangs or ends its process is one row of the table. The exit code is 1 if a certificate is wrong,
+or if a fit crashed or hung.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import hashlib
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tests.fuzz import judge as verdicts
 from tests.fuzz.draw import LOSSES, NEWER_LOSSES, PENALTIES, draw
 from tests.fuzz.judge import GOOD, LIES, Judgement, judge
+from tests.fuzz.workers import in_processes
 
 SHOWN = 40  # failing seeds of one kind that are listed
 BAD = (*LIES, verdicts.CRASH, verdicts.TIMEOUT)
@@ -39,26 +46,66 @@ COLUMNS = {
 }
 
 
-def judged(seed: int) -> Judgement:
-    """Judge the problem of a seed, without its data, which need not go from one process to another."""
-    return judge(draw(seed)).light()
+NUMBERS = ("exists", "certificate", "kind", "epochs", "excess", "allowance", "left")  # of a judgement, in a log
 
 
-def campaign(seeds: Iterable[int], jobs: int) -> list[Judgement]:
-    """Judge the problems of all seeds."""
-    seeds = list(seeds)
-    if jobs == 1:
-        return list(shown(map(judged, seeds), len(seeds)))
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        return list(shown(pool.imap(judged, seeds, chunksize=4), len(seeds)))
+def campaign(seeds: Iterable[int], jobs: int, log: str = "") -> list[Judgement]:
+    """Judge the problems of all seeds that the log does not have; after Ctrl-C return what there is."""
+    wanted = list(seeds)
+    found = {one.problem.seed: one for one in logged(log, set(wanted))}
+    missing = [seed for seed in wanted if seed not in found]
+    for one in found.values():
+        tell(one, log)
+    if log and Path(log).is_file() and not Path(log).read_text().endswith("\n"):
+        with Path(log).open("a") as file:  # the last line was cut
+            file.write("\n")
+    try:
+        for one in in_processes(missing, jobs):
+            found[one.problem.seed] = one
+            tell(one, f"{len(found)} of {len(wanted)}")
+            if log:
+                with Path(log).open("a") as file:
+                    file.write(json.dumps(as_line(one)) + "\n")
+    except KeyboardInterrupt:
+        print(f"stopped: {len(found)} of {len(wanted)} problems are judged", file=sys.stderr)
+    return [found[seed] for seed in wanted if seed in found]
 
 
-def shown(found: Iterable[Judgement], total: int) -> Iterable[Judgement]:
-    """Pass judgements on; print those that are not good, with the share that is done."""
-    for i, one in enumerate(found):
-        if one.verdict not in GOOD:
-            print(f"{i + 1} of {total}: {one.line()}", file=sys.stderr, flush=True)
-        yield one
+def tell(one: Judgement, where: str) -> None:
+    """Print a judgement that is not good."""
+    if one.verdict not in GOOD:
+        print(f"{where}: {one.line()}", file=sys.stderr, flush=True)
+
+
+def as_line(one: Judgement) -> dict[str, Any]:
+    """Return a judgement as a line of a log: the problem is its seed."""
+    known = {name: getattr(one, name) for name in NUMBERS}
+    return {"code": code(), "seed": one.problem.seed, "verdict": one.verdict, "reason": one.reason, **known}
+
+
+@cache
+def code() -> str:
+    """Return a sum of the sources of the package and of the fuzzer: judgements of other sources say nothing."""
+    root, found = Path(__file__).parents[2], hashlib.sha256()
+    for path in sorted([*(root / "mpiopt").rglob("*.py"), *(root / "tests" / "fuzz").glob("*.py")]):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def logged(log: str, wanted: set[int]) -> list[Judgement]:
+    """Return the judgements of a log that these sources have made; a line that was cut counts as none."""
+    if not (log and Path(log).is_file()):
+        return []
+    found = []
+    for text in Path(log).read_text().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if line["seed"] in wanted and line["code"] == code():
+            known = {name: line[name] for name in NUMBERS}
+            found.append(Judgement(draw(line["seed"]), line["verdict"], line["reason"], **known).light())
+    return found
 
 
 def row(name: str, found: list[Judgement]) -> str:
@@ -112,7 +159,7 @@ optimum in long double by code that the package does not share (`tests/fuzz/refe
 F(w) − F\\* is at most what the certificate claims, up to rounding (`tests/fuzz/judge.py` states how much).
 "Default certified" is the share of the problems with an optimum, among those with default algorithm and tolerance,
 that ended certified and right within 200 epochs. A problem without an optimum is to be refused in words.
-`python -m tests.fuzz.problems --only SEED` shows one problem.
+`python -m tests.fuzz.problems --only SEED` shows one problem. With `--log FILE` a run goes on where it stopped.
 
 """
 
@@ -156,13 +203,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--default", action="store_true", help="only default algorithm and tolerance")
+    parser.add_argument("--log", default="", help="a file of judgements to add to, and to go on from")
     parser.add_argument("--only", type=int, help="the seed of one problem")
     parser.add_argument("--out", default="", help="a Markdown file to write; the terminal otherwise")
     asked = parser.parse_args()
     if asked.only is not None:
         return int(show(asked.only).verdict in BAD)
-    found = campaign(range(asked.seed, asked.seed + asked.count), asked.jobs)
+    seeds = [s for s in range(asked.seed, asked.seed + asked.count) if not asked.default or draw(s).default]
+    found = campaign(seeds, asked.jobs, asked.log)
     command = f"python -m tests.fuzz.problems --seed {asked.seed} --count {asked.count}"
+    command += " --default" if asked.default else ""
     text = page(command + (f" --out {asked.out}" if asked.out else ""), found)
     if asked.out:
         Path(asked.out).write_text(text + "\n")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mpiopt.results.result_file import read_result
+from tests.conftest import paused
 
 PROGRAM = ("-m", "mpi4py", "-m", "mpiopt")
 
@@ -84,7 +85,7 @@ def test_a_signal_saves_and_says_so_by_its_code(tmp_path, number, code):
     with subprocess.Popen(
         [sys.executable, "-m", "mpiopt", *words],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env=os.environ | paused(0.002),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -55,6 +55,20 @@ def test_a_rank_that_returns_early_is_an_error_not_a_hang(spmd):
         spmd(3, lambda comm: None if comm.rank == 2 else comm.barrier())
 
 
+def test_a_call_that_all_have_made_returns_on_all_whatever_one_does_next(spmd):
+    for turn in range(50):
+        got = []
+
+        def main(comm, got=got, turn=turn):
+            got.append(float(comm.sum(np.array([1.0]))[0]))
+            if comm.rank == turn % 3:
+                raise ValueError("after the sum")
+
+        with pytest.raises(ValueError, match="after the sum"):
+            spmd(3, main)
+        assert got == [3.0] * 3
+
+
 def test_the_error_of_the_lowest_rank_is_raised():
     both = threading.Barrier(2)
 

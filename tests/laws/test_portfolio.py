@@ -169,6 +169,12 @@ def test_certificates_that_are_not_finite_are_no_progress():
     assert TWO.next(rows, [begun("lbfgs")]).name == "newton"
 
 
+def test_a_costly_start_of_newton_is_not_taken_for_its_pace():
+    rows, events = rows_of([1e3] * 12, epochs=60.0), [begun("newton")]
+    assert TWO.next(rows[:4], events) is None
+    assert TWO.next(rows, events).name == "lbfgs"
+
+
 def test_one_algorithm_stays():
     alone = Portfolio((Algorithm.make("lbfgs"),))
     assert alone.next(rows_of([1.0] * 50), []) is None

@@ -4,9 +4,11 @@ import subprocess
 
 import pytest
 
+from tests.conftest import paused
 from tests.resilience.campaign import PLAIN, TRAIN, WORDS
 
 RANKS = 4
+PAUSE = 0.005  # seconds after each round, so that kills find the run on any machine
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def start(launch):
         command, variables = launch(ranks, words)
         with (folder / "log").open("w") as log:
             return subprocess.Popen(
-                command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd=folder, env=variables | paused(PAUSE), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     return run

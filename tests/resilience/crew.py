@@ -15,8 +15,7 @@ class TurnsWorld(ThreadWorld):
 
     def __init__(self, turns, size):
         super().__init__(size, PATIENCE)
-        self.turns, self.broken = turns, False
-        self.rows, self.calls = [[None] * size, [None] * size], [0] * size
+        self.turns = turns
 
     def meet(self, rank, value):
         row = self.rows[self.calls[rank] % 2]

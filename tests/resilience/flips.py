@@ -4,7 +4,8 @@
 
 The ranks are threads. After a round that the seed draws, one bit of one number changes on one rank: in the model, in
 another field of the state, in the rows, the labels or the weights. The model of a run that says "certified" is
-evaluated on the rows as they were. The same seed makes the same trials.
+evaluated on the rows as they were. The same seed makes the same trials. `tests.resilience.flips_over_mpi` makes them
+on ranks of MPI.
 """
 
 from __future__ import annotations
@@ -94,40 +95,44 @@ class Flipping:
         return step
 
 
-def trial(seed, told):
-    """Make one trial; return how it ended, in words. A round without end ends the process; `told` gets its stack."""
-    size = SIZES[seed // len(PLACES) % len(SIZES)]
+def size_of(seed):
+    """Return the number of ranks of a trial."""
+    return SIZES[seed // len(PLACES) % len(SIZES)]
+
+
+def ending_on(comm, seed, told):
+    """Make one trial on this rank; return how it ended, in words. A round without end ends the process.
+
+    `told` gets the stack of such a process.
+    """
     algorithm = ALGORITHMS[seed // (len(PLACES) * len(SIZES)) % len(ALGORITHMS)]
-    form = ("dense", "csr")[seed // 45 % 2]
-
-    def main(comm):
-        clean = objective("logistic", 0.0, 0.05, form, comm)
-        target = writable(clean)
-        inner = make_algorithm(parse_spec(algorithm))
-        flipping = Flipping(inner, comm, target, seed)
-        channel = Channel(comm)
-        limit = RoundLimit(comm.rank, 0.0, {VARIABLE: str(ROUND)}, os._exit, told)
-        plan = RunPlan(Stopping(tol=TOL, max_epochs=200.0), limit=limit)
-        with limit, np.errstate(all="ignore"):
-            now = run(plan, target, flipping, channel, StopSignal(), Clock(), lambda row: None)
-        found = clean.evaluate(now.state.w)[0] if now.ending == "certified" else np.nan
-        value = float(comm.sum(np.array([found]))[0]) + clean.penalty_value(now.state.w)
-        return now.ending, value, [event.kind for event in now.events]
-
+    clean = objective("logistic", 0.0, 0.05, ("dense", "csr")[seed // 45 % 2], comm)
+    target = writable(clean)
+    flipping = Flipping(make_algorithm(parse_spec(algorithm)), comm, target, seed)
+    limit = RoundLimit(comm.rank, 0.0, {VARIABLE: str(ROUND)}, os._exit, told)
+    plan = RunPlan(Stopping(tol=TOL, max_epochs=200.0), limit=limit)
     try:
-        ends = spmd(size, main, timeout=SECONDS)
+        with limit, np.errstate(all="ignore"):
+            now = run(plan, target, flipping, Channel(comm), StopSignal(), Clock(), lambda row: None)
     except RollBack:
         return "rolled back"
+    if now.ending != "certified":
+        return "not certified"
+    value = float(comm.sum(np.array([clean.evaluate(now.state.w)[0]]))[0]) + clean.penalty_value(now.state.w)
+    if not value - best() <= 10.0 * TOL * abs(best()):
+        return "certified and wrong"
+    repaired = "repaired" in [event.kind for event in now.events]
+    return "repaired, certified and right" if repaired else "certified and right"
+
+
+def trial(seed, told):
+    """Make one trial on ranks that are threads; return how it ended, in words."""
+    try:
+        return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told), timeout=SECONDS)[0]
     except threading.BrokenBarrierError:
         return "hang"
     except Exception as error:
         return "hang" if "BrokenBarrier" in repr(error) else f"ended with {type(error).__name__}"
-    ending, value, events = ends[0]
-    if ending != "certified":
-        return "not certified"
-    if not value - best() <= 10.0 * TOL * abs(best()):
-        return "certified and wrong"
-    return "repaired, certified and right" if "repaired" in events else "certified and right"
 
 
 def best(kept={}):  # noqa: B006  computed once
@@ -182,12 +187,17 @@ def waited(child):
     return None
 
 
-def trials(count, seed):
-    """Make so many trials; return how they ended, by place; print each fault."""
+def compile_kernels():
+    """Compile what the trials call, and compute the optimum, before the first round that has a limit."""
     best()
-    for kernel in range(0, 90, 15):  # compile before the first fork
+    for kernel in range(0, 90, 15):
         with open(os.devnull, "w") as stack:
             trial(kernel, stack)
+
+
+def trials(count, seed):
+    """Make so many trials; return how they ended, by place; print each fault."""
+    compile_kernels()
     tally = {place: collections.Counter() for place in PLACES}
     for number in range(seed, seed + count):
         ending = trial_in_child(number)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks import compressors, data, natural, overlap, race, slow_link, step_sizes, targets, tightness
-from benchmarks.peers import Solver
-from benchmarks.race import Times
+import mpiopt
+from benchmarks import compressors, data, natural, overlap, peers, slow_link, step_sizes, targets, tightness
+from benchmarks.model_classes import LOSSES, ModelProblem, posed
+from benchmarks.peer_solvers import FAMILIES, LIBRARIES, Solver, solvers
 
 MADE = ["syn_c10", "syn_c1e4", "cov_like", "uniform", "text"]
 
@@ -34,38 +35,86 @@ def test_a_set_that_is_not_there_is_left_out(tmp_path, monkeypatch):
     assert data.load("a9a", 1.0) is None
 
 
-def test_the_climb_notes_the_first_setting_that_reached_each_level():
-    problem = data.Problem("ones", np.ones((4, 1)), np.ones(4))
-    best = data.Scale(1.0, 0.0)
-    rests = {1: 1e-2, 2: 1e-5, 3: 1e-12}
-    solver = Solver("synthetic", lambda p, setting: rests[setting], [1, 2, 3])
-    monkey = data.Problem.value
+LABELS = {
+    "binary": lambda z: np.where(z > 0, 1.0, -1.0),
+    "multiclass": lambda z: np.digitize(z, [-0.5, 0.5]).astype(float),
+    "real": lambda z: z,
+    "count": lambda z: np.floor(np.exp(0.5 * z)),
+}
+
+
+def small(loss, penalty, intercept=True):
+    random = np.random.default_rng(3)
+    x = random.standard_normal((60, 4))
+    kind = next(kind for kind, losses in LOSSES.items() if loss in losses)
+    return posed(x, LABELS[kind](x[:, 0] + random.standard_normal(60)), loss, penalty, intercept)
+
+
+@pytest.mark.parametrize("loss", [loss for losses in LOSSES.values() for loss in losses])
+def test_the_objective_of_the_peers_is_ours_and_zero_is_best_from_the_largest_l1_on(loss):
+    problem = small(loss, "both")
+    options = {"loss": loss, "tol": 1e-10}
+    fit = mpiopt.fit(problem.x, problem.y, l1=problem.l1, l2=problem.l2, **options)
+    assert problem.value(fit.coef, fit.intercept) == pytest.approx(fit.objective, rel=1e-9)
+    largest = small(loss, "l1").largest_l1()
+    assert not mpiopt.fit(problem.x, problem.y, l1=1.001 * largest, l2=0.0, **options).coef.any()
+    assert mpiopt.fit(problem.x, problem.y, l1=0.95 * largest, l2=0.0, **options).coef.any()
+
+
+@pytest.mark.filterwarnings("ignore")  # fits are meant to reach their iteration limits
+@pytest.mark.parametrize("loss", ["logistic", "squared", "poisson", "softmax"])
+@pytest.mark.parametrize("penalty", ["l2", "l1"])
+def test_scikit_learn_and_glum_minimise_the_same_function(loss, penalty):
+    problem = small(loss, penalty)
+    fit = mpiopt.fit(problem.x, problem.y, loss=loss, l1=problem.l1, l2=problem.l2, tol=1e-12)
+    for solver in solvers(problem, ["scikit-learn", "glum"]):
+        w, b = solver.fit(problem, solver.ladder[-3:][0])
+        assert problem.value(w, b) == pytest.approx(fit.objective, abs=1e-5), solver.name
+
+
+def test_a_problem_is_the_same_in_another_process(tmp_path):
+    from scipy import sparse
+
+    x = sparse.csr_matrix(np.eye(3))
+    ModelProblem(x, np.ones(3), "squared", 0.5, 0.0, False).save(tmp_path / "p.npz")
+    found = ModelProblem.load(tmp_path / "p.npz")
+    assert (found.x != x).nnz == 0
+    assert (found.loss, found.l1, found.l2, found.intercept) == ("squared", 0.5, 0.0, False)
+
+
+def test_a_worker_fits_and_a_library_that_fails_ends_with_a_note(tmp_path):
+    problem = small("squared", "l2")
+    problem.save(tmp_path / "p.npz")
+    worker = peers.Worker("scikit-learn", 60.0)
     try:
-        data.Problem.value = lambda self, w: w
-        times = race.climb(solver, problem, best, 10.0, 2)
+        seconds, value, note = worker.fit(tmp_path / "p.npz", Solver("scikit-learn cholesky", None, [0]), 0.0)
+        assert (seconds > 0, note) == (True, "")
+        assert value == pytest.approx(mpiopt.fit(problem.x, problem.y, loss="squared", tol=1e-12).objective)
+        note = worker.fit(tmp_path / "p.npz", Solver("scikit-learn sparse_cg", None, [0]), -1.0)[2]
+        assert note.startswith("InvalidParameterError")
     finally:
-        data.Problem.value = monkey
-    assert times.setting == {1e-3: 2, 1e-6: 3, 1e-9: 3}
-    assert times.last == 1e-12
+        worker.close()
 
 
-def test_a_peer_that_fails_ends_with_a_note():
-    def broken(problem, setting):
-        raise MemoryError("too little")
+def test_a_level_counts_the_first_setting_that_reached_it_and_its_least_seconds():
+    fits = [
+        peers.Fitted(1, 0.1, 5.0),
+        peers.Fitted(2, 0.5, 1.0),
+        peers.Fitted(2, 0.4, 1.0),
+        peers.Fitted(3, 0.2, 1.0),
+    ]
+    climb = peers.Climb(Solver("peer", None, [1, 2, 3]), fits)
+    assert (climb.reached(2.0), climb.seconds(2.0), climb.seconds(0.5)) == (2, 0.4, np.inf)
 
-    times = race.climb(Solver("broken", broken, [1]), None, data.Scale(1.0, 0.0), 1.0, 1)
-    assert times.note == "MemoryError: too little"
 
-
-def test_ratios_are_of_the_goals():
-    problem = data.Problem("dense", np.zeros((20_000, 2)), np.ones(20_000))
-    mine = [Times("mpiopt auto", True, {1e-6: 0.1}), Times("mpiopt saga", True, {1e-6: 0.01})]
-    others = [Times("sklearn saga", False, {1e-6: 5.0}), Times("sklearn lbfgs", False, {1e-6: 0.1})]
-    found = targets.against(problem, [*mine, *others, Times("cyanure", False, {}, longest=0.3)])
-    assert [t.ratio for t in found] == pytest.approx([2.0, 0.5, 3.0])
-    assert [t.figure for t in found] == ["50.0×", "1.0×", "> 3.0×"]
-    small = data.Problem("small", np.zeros((20, 2)), np.ones(20))
-    assert all(np.isnan(t.ratio) for t in targets.against(small, [*mine, *others]))
+def test_the_page_names_the_ratio_to_the_fastest_peer():
+    times = {"mpiopt": [0.2, 0.3, 0.4], "one": [0.1, 0.4, np.inf], "two": [0.5, 0.15, np.inf]}
+    cell = peers.Cell("a9a", 20_000, 5, "squared", "l1", True, times, {})
+    assert [cell.best(k) for k in range(3)] == ["one", "two", ""]
+    page = peers.page([cell], ["mpiopt", "one", "two"])
+    assert "2.00 / 2.00 / –" in page
+    assert "| from 10000 | 1e-06 | 1 | 2.00 | 2.00 | 0 | 0 | 0 |" in page
+    assert set(LIBRARIES) == set(FAMILIES)
 
 
 def test_every_goal_of_the_compressors_is_measured_for_the_largest_vector():

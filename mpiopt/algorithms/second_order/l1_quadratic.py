@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mpiopt.kernels.coordinate_descent import descend, solve_cholesky
 from mpiopt.objective.curvature import refuse_infinite
+from mpiopt.objective.curvature_root import CurvatureRoot
 from mpiopt.objective.duality_gap import least_subgradient
 
 Vector = NDArray[np.float64]
@@ -60,12 +61,14 @@ class QuadraticModel:
         Symmetric positive semidefinite matrix, shape (d, d). ValueError if it is not finite.
     threshold
         l1 penalty of each unknown, shape (d,).
+    root
+        Of `h`, where `h` has lost what matters to rounding; without l1.
     """
 
-    def __init__(self, h: Vector, threshold: Vector) -> None:
+    def __init__(self, h: Vector, threshold: Vector, root: CurvatureRoot | None = None) -> None:
         refuse_infinite(h)
-        self.h, self.threshold = h, threshold
-        self.factor = None if threshold.any() else DampedCholesky(h)
+        self.h, self.threshold, self.root = h, threshold, root
+        self.factor = None if threshold.any() else root or DampedCholesky(h)
 
     def minimise(self, g: Vector, w: Vector) -> Vector:
         """Return the minimising p, shape (d,), at the point w with the gradient g of the smooth part."""

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_order_change
+from mpiopt.algorithms.second_order.l1_quadratic import DampedCholesky, QuadraticModel, first_order_change
 from mpiopt.algorithms.second_order.line_search import ROUNDING, backtracking_search, move_to
 from mpiopt.algorithms.second_order.margin_search import Line, search_length
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
+from mpiopt.data.coordinates import far_columns
 from mpiopt.objective.curvature import curvature, used_columns
+from mpiopt.objective.curvature_root import curvature_root, is_affordable
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.objective import Objective
 
@@ -39,6 +41,11 @@ class NewtonTuning:
     knee_cut: float = 4.0  # factor by which the knee becomes narrower
     knee_steps: int = 4  # at most for a knee
     knee_gain: float = 0.95  # of F: if a step leaves more, the knee is made narrower
+    slow: float = 0.5  # of the decrease that the last step promised: more tells that a damped factor loses too much
+    bent: float = 10.0  # factor on the part of a parabola's curvature after a short step
+    fading: float = 0.03  # the same after another step
+    least_part: float = 1e-10  # a smaller part is none
+    few_trials: int = 8  # where rounding hides F's fall: steps that are shorter still only spend epochs
     trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
 
 
@@ -48,7 +55,7 @@ TUNING = NewtonTuning()
 class NewtonControl(NamedVector):
     """What the next step must know of the last one."""
 
-    uses = Slot(0)  # steps made with the factor; 0: there is no factor; -1: none, and the last step was short
+    uses = Slot(0)  # steps made with the factor; 0: none; -p: none, and rows get a part p of a parabola's curvature
     decrease = Slot(1)  # expected decrease of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
 
@@ -58,6 +65,7 @@ class Direction(NamedTuple):
 
     p: Model  # (outputs, width)
     decrease: float  # of F, expected by the quadratic model to first order
+    singular: bool  # whether the curvature is singular to rounding, so that its factor is damped
 
 
 @dataclass
@@ -160,25 +168,33 @@ class Newton(Algorithm[NewtonState]):
     def rebuild(self, state: NewtonState, objective: Objective, channel: Channel) -> None:
         """Compute the curvature at the anchor again."""
         if state.control.uses > 0.0:
-            self._factor(state, objective, channel)
+            self._factor(state, objective, channel)  # a root is used once
 
     def step(self, k: int, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
         """Step with the factor in use, or with a new one if that would not contract well."""
         control, quadratic = state.control, objective.loss.quadratic
-        epochs, uses = control.unrecorded, int(control.uses)
-        found, majorise = (self._direction(state, objective, channel) if uses > 0 else None), uses < 0
+        epochs, uses, majorise = control.unrecorded, int(max(control.uses, 0.0)), max(-control.uses, 0.0)
+        found = self._direction(state, objective, channel) if uses > 0 else None
         if found is None or not (0 < found.decrease <= TUNING.contraction * control.decrease or quadratic):
             state.anchor[...] = state.w
-            self._factor(state, objective, channel, majorise)
-            found = self._direction(state, objective, channel)
-            epochs, uses = epochs + 1, 0
+            found, cost = self._anew(state, objective, channel, majorise)
+            epochs, uses = epochs + cost, 0
         t, trials = self._search(state, found, objective, channel)
-        uses += 1
-        control.uses = uses if quadratic or (t == 1.0 and uses <= TUNING.repeats and not majorise) else 0
-        if t < TUNING.short and objective.loss.jumps and not majorise:
+        uses = uses + 1 if state.model.root is None else 0
+        control.uses = uses if quadratic or (uses and t == 1.0 and uses <= TUNING.repeats and not majorise) else 0
+        if objective.loss.jumps and not objective.threshold.any():
+            control.uses = self._next_part(control.uses, t, majorise)
+        elif t < TUNING.short and objective.loss.jumps and not majorise:
             control.uses = -1
         control.decrease, control.unrecorded = found.decrease, 0.0
         return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
+
+    def _next_part(self, uses: float, t: float, majorise: float) -> float:
+        """Return the uses after a step: more of a parabola's curvature after a short step, less after a whole one."""
+        if t < TUNING.short:
+            return -min(1.0, TUNING.bent * majorise or 1.0)
+        part = TUNING.fading * majorise
+        return -part if part > TUNING.least_part else uses
 
     def _search(
         self, state: NewtonState, found: Direction, objective: Objective, channel: Channel
@@ -189,7 +205,8 @@ class Newton(Algorithm[NewtonState]):
         jumps = objective.loss.jumps and not objective.threshold.any()
         if jumps and objective.loss.knee is not None:
             return self._search_margins(state, found, objective, channel)
-        most = 1 if jumps else TUNING.trials  # halvings end far from the minimum where curvature jumps
+        most = TUNING.trials if state.model.root is None else TUNING.few_trials
+        most = 1 if jumps else most  # halvings end far from the minimum where curvature jumps
         point, trials = backtracking_search(objective, channel, state, found.p, found.decrease, most)
         if point is None and jumps:
             t, more = self._search_margins(state, found, objective, channel)
@@ -214,18 +231,40 @@ class Newton(Algorithm[NewtonState]):
         move_to(state, w + t * p, exact)
         return t, 2
 
-    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: bool = False) -> None:
+    def _factor(self, state: NewtonState, objective: Objective, channel: Channel, majorise: float = 0.0) -> Direction:
+        """Factor the curvature at the anchor, and return the direction."""
         h = curvature(objective, state.anchor, channel, majorise)
         state.model = QuadraticModel(h, used_part(objective.threshold, objective))
+        return self._direction(state, objective, channel)
+
+    def _anew(
+        self, state: NewtonState, objective: Objective, channel: Channel, majorise: float
+    ) -> tuple[Direction, float]:
+        """Factor the curvature, or the rows if it is singular and steps gain little; return direction and epochs."""
+        found = self._factor(state, objective, channel, majorise)
+        slow = found.decrease > TUNING.slow * state.control.decrease
+        if not (found.singular and (slow or hides(objective, channel)) and is_affordable(objective, channel)):
+            return found, 1.0
+        root = curvature_root(objective, state.anchor, channel, majorise)
+        state.model = QuadraticModel(state.model.h, state.model.threshold, root)
+        return self._direction(state, objective, channel), 2.0
 
     def _direction(self, state: NewtonState, objective: Objective, channel: Channel) -> Direction:
         """Minimise the model; all ranks take rank 0's answer."""
         g = state.gradient + objective.ridge * state.w
         p = state.model.minimise(used_part(g, objective), used_part(state.w, objective))
-        agreed = channel.of_root(p)
+        factor = state.model.factor
+        damped = isinstance(factor, DampedCholesky) and factor.damping > 0.0
+        agreed = channel.of_root(np.append(p, float(damped)))
         full = objective.zeros()
-        full[:, : used_columns(objective)] = agreed.reshape(objective.outputs, -1)
-        return Direction(full, -expected_change(objective, state, full))
+        full[:, : used_columns(objective)] = agreed[:-1].reshape(objective.outputs, -1)
+        return Direction(full, -expected_change(objective, state, full), bool(agreed[-1]))
+
+
+def hides(objective: Objective, channel: Channel) -> bool:
+    """Return whether columns far from 0, which no intercept centres, hide their differences; collective."""
+    shard = objective.shard
+    return not shard.intercept and bool(far_columns(shard.rows, shard.weight, shard.features, channel.comm))
 
 
 def used_part(columns: Model, objective: Objective) -> Model:

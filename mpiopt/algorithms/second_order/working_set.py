@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.second_order.box_quadratic import BoxQuadraticModel
+from mpiopt.algorithms.second_order.box_quadratic import largest_violation as box_violation
 from mpiopt.algorithms.second_order.l1_quadratic import (
     QuadraticModel,
     first_order_change,
@@ -25,6 +27,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Layout, NamedVector, Replicated, Slot
 from mpiopt.objective import passes
+from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.duality_gap import least_subgradient
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
@@ -115,6 +118,7 @@ class WorkingSet(Algorithm[WorkingSetState]):
     """
 
     name: ClassVar[str] = "working-set"
+    takes_bounds: ClassVar[bool] = True
     limit: int = 2000
 
     def __post_init__(self) -> None:
@@ -146,7 +150,7 @@ class WorkingSet(Algorithm[WorkingSetState]):
     def step(self, k: int, state: WorkingSetState, objective: Objective, channel: Channel) -> StepInfo:
         """Choose a set, minimise in it, and evaluate all columns."""
         g = state.gradient + objective.ridge * state.w
-        violation = np.abs(least_subgradient(state.w, g, objective.threshold))
+        violation = np.abs(_allowed(state.w, least_subgradient(state.w, g, objective.threshold), objective.bounds))
         part = restrict(objective, channel, state.w, self._choose(state, g, violation, objective))
         start = part.start(state.w, float(state.value[0]), state.gradient)
         accuracy = TUNING.settled_accuracy if state.control.settled else TUNING.accuracy
@@ -170,6 +174,9 @@ class WorkingSet(Algorithm[WorkingSetState]):
         control, used = state.control, np.arange(objective.width) < used_columns(objective)
         free = np.broadcast_to(objective.threshold == 0, g.shape) & used
         support = (state.w != 0) | free
+        if objective.bounds is not None:  # a weight that stays at its bound is as little in the way as one at 0
+            moves = (state.w > objective.bounds.lower) & (state.w < objective.bounds.upper)
+            free, support = free & moves, support & moves
         inside, worst = int(np.count_nonzero(support)), float(violation.max(initial=0.0))
         settled = worst <= TUNING.progress * control.violation
         last = TUNING.growth * control.largest * (not settled)
@@ -177,12 +184,20 @@ class WorkingSet(Algorithm[WorkingSetState]):
         control.violation, control.settled = worst, float(settled)
         size, room = int(min(max(control.largest, inside + TUNING.least_new), self.limit)), self.limit - inside
         rank = np.where(support, np.inf, np.abs(g) - objective.threshold)
+        rank = rank if objective.bounds is None else np.where(support, np.inf, violation)
         if room < TUNING.least_new:  # blocks of the worst violators then take turns
             rank = violation
-        order = np.argsort(-np.where(used, rank, -np.inf), axis=None, kind="stable")
-        chosen = np.zeros(g.size, dtype=bool)
-        chosen[order[: min(size, len(g) * used_columns(objective))]] = True
-        return chosen.reshape(g.shape)
+        return largest(np.where(used, rank, -np.inf), min(size, len(g) * used_columns(objective)))
+
+
+def largest(rank: Model, count: int) -> Chosen:
+    """Return which entries are the `count` largest, of equal ones the first; in linear time."""
+    flat = rank.ravel()
+    least = np.partition(flat, flat.size - count)[flat.size - count] if count else np.inf
+    chosen = flat > least
+    equal = np.flatnonzero(flat == least)
+    chosen[equal[: count - np.count_nonzero(chosen)]] = True
+    return chosen.reshape(rank.shape)
 
 
 class SetSolver:
@@ -209,7 +224,10 @@ class SetSolver:
         self.epochs = float(total[1]) / stored + 0.5 * self.share
         self.chosen = part.chosen
         self.threshold = np.broadcast_to(part.threshold, self.chosen.shape)[self.chosen]
-        self.model: QuadraticModel | None = None
+        whole = part.objective.bounds
+        self.bounds = None if whole is None else whole.of_columns(part.columns)
+        self.of_chosen = None if whole is None else whole.of_columns(part.columns[np.nonzero(self.chosen)[1]])
+        self.model: QuadraticModel | BoxQuadraticModel | None = None
 
     def minimise(self, point: Point) -> tuple[Point, float]:
         """Step until the violation is small enough; return the point and the last step length, 0 without a step."""
@@ -232,6 +250,8 @@ class SetSolver:
     def violation(self, point: Point) -> float:
         """Return the largest violation of the optimality conditions in the set."""
         w, g = point.w[self.chosen], self.part.smooth_gradient(point)[self.chosen]
+        if self.of_chosen is not None:
+            return box_violation(w, g, self.threshold, self.of_chosen)
         return largest_violation(w, g, self.threshold)
 
     def bend_rows(self, p: Vector, change: Model, t: float) -> None:
@@ -249,9 +269,11 @@ class SetSolver:
         """Search on the line to the minimum of the quadratic model; return the point and the step length."""
         if self.model is None:
             bound = self.part.objective.loss.curvature_bound or 0.0
-            self.model = QuadraticModel(
-                self.part.curvature(point.margins, self.control.least * bound), self.threshold
-            )
+            h = self.part.curvature(point.margins, self.control.least * bound)
+            if self.of_chosen is None:
+                self.model = QuadraticModel(h, self.threshold)
+            else:
+                self.model = BoxQuadraticModel(h, self.threshold, self.of_chosen)
             self.epochs += self.share
         w, g = point.w[self.chosen], self.part.smooth_gradient(point)[self.chosen]
         p = np.zeros_like(point.w)
@@ -272,7 +294,7 @@ class SetSolver:
         """Return the first of w + p, w + p/2, w + p/4 … where F falls enough; the old point and 0 if none does."""
         part, slack = self.part, ROUNDING * abs(point.value)
         self.epochs += self.share
-        whole = part.evaluate(point.w + p, point.margins + change)
+        whole = part.evaluate(self._inside(point.w + p), point.margins + change)
         if whole.value <= point.value - ARMIJO * decrease + slack:
             return whole, 1.0
         for first in range(1, TUNING.lengths * TUNING.exchanges, TUNING.lengths):
@@ -282,5 +304,14 @@ class SetSolver:
             if len(good):
                 t = float(lengths[good[0]])
                 self.epochs += 0.5 * self.share
-                return part.evaluate(point.w + t * p, point.margins + t * change), t
+                return part.evaluate(self._inside(point.w + t * p), point.margins + t * change), t
         return point, 0.0
+
+    def _inside(self, w: Model) -> Model:
+        """Return weights within their bounds, from which rounding may have moved them."""
+        return w if self.bounds is None else self.bounds.nearest(w)
+
+
+def _allowed(w: Model, g: Model, bounds: Bounds | None) -> Model:
+    """Return subgradients, 0 where a step along them would leave the bounds."""
+    return g if bounds is None else bounds.allowed(w, g)

@@ -28,7 +28,7 @@ from mpiopt.core.state import Layout, layouts
 from mpiopt.data.shard import Shard
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training import loop, warmup
+from mpiopt.training import loop
 from mpiopt.training.problem import pose
 from mpiopt.training.run_state import RunPlan, RunState, RunTimer
 
@@ -94,7 +94,6 @@ def warm(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int) 
 
 def first_calls(objective: Objective, algorithm: Algorithm[Any], seed: int) -> float:
     """Return the seconds to load kernels and libraries at their first calls in a run."""
-    warmup.warm(objective)
     took = []
     for _ in range(2):
         began = time.process_time()

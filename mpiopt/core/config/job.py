@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mpiopt.core.config.columns import ColumnOptions
+from mpiopt.core.config.columns import ColumnOptions, split_names
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.durations import read_duration
 
-LATER = {"init": "", "verify": "auto"}  # keys that earlier versions did not have, and their defaults
+# Keys that earlier versions did not have, and their defaults.
+LATER = {"init": "", "verify": "auto", "nonnegative": False, "bounds": ""}
 VERIFY = ("auto", "always", "never")
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
 SCALES = ("none", "standard", "maxabs", "unit-rows")
@@ -85,9 +87,13 @@ class Model:
     loss: PluginSpec = field(default_factory=PluginSpec)
     """squared, logistic, softmax, huber[delta=1.0] …; auto: by the labels"""
     l1: float = 0.0
-    """strength of the l1 penalty"""
+    """strength of the l1 penalty; a lasso needs l2 = 0, too"""
     l2: float | str = "1/N"
     """strength of the ridge penalty, a number or 1/N"""
+    nonnegative: bool = False
+    """keep all coefficients at 0 or above, but for the intercept"""
+    bounds: str = ""
+    """bounds of coefficients by column: age=0:,income=-1:1; one end may be missing, and * stands for any letters"""
 
     def __post_init__(self) -> None:
         at_least("l1", self.l1, 0)
@@ -95,10 +101,42 @@ class Model:
             raise ValueError(f"l2 must be a number >= 0 or 1/N, not {self.l2!r}")
         if not isinstance(self.l2, str):
             at_least("l2", self.l2, 0)
+        named_bounds(self.bounds)
+        if self.bounded and not (self.l1 or self.l2):
+            raise ValueError(
+                "bounds on coefficients need an l2 or an l1 above 0, for the certificate: set l2 to 1e-8"
+            )
+
+    @property
+    def bounded(self) -> bool:
+        """Whether coefficients have bounds."""
+        return self.nonnegative or bool(self.bounds)
 
     def ridge(self, total: int) -> float:
         """Return l2 as a number, for `total` rows."""
         return 1.0 / max(total, 1) if isinstance(self.l2, str) else self.l2
+
+
+def named_bounds(text: str) -> dict[str, tuple[float, float]]:
+    """Read bounds such as `age=0:,income=-1:1`, by the pattern of the column.
+
+    Examples
+    --------
+    >>> named_bounds("age=0:,income=-1:1")
+    {'age': (0.0, inf), 'income': (-1.0, 1.0)}
+    """
+    found = {}
+    for rule in split_names(text):
+        name, _, ends = rule.rpartition("=")
+        low, colon, high = ends.partition(":")
+        try:
+            pair = float(low or "-inf"), float(high or "inf")
+        except ValueError:
+            pair = (1.0, 0.0)
+        if not (name and colon and pair[0] <= pair[1] and pair[0] < math.inf and pair[1] > -math.inf):
+            raise ValueError(f"bounds must be like age=0:,income=-1:1 (least:largest), not {rule!r}")
+        found[name.strip()] = pair
+    return found
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ OF_ALGORITHM = {
     "round_seconds": "seconds of a timed round; 0: the time that the median rank needs (saga)",
     "staleness": "rounds that a rank of an async run may be ahead; 0: any (saga)",
 }
-SWITCHES = ("intercept", "float32", "downlink", "overwrite", "quiet")  # flags without a value
+SWITCHES = ("intercept", "nonnegative", "float32", "downlink", "overwrite", "quiet")  # flags without a value
 PLUGINS = ("loss", "algorithm", "compress", "recovery")
 HELP_WIDTH = 80  # columns
 

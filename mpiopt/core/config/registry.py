@@ -53,8 +53,7 @@ class Plugin:
             If an entry point cannot be loaded, or is not a plug-in of the family, or if its name is taken.
         """
         package = importlib.import_module(cls.__module__.rpartition(".")[0])
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+        _import_members(package.__name__, tuple(package.__path__))
         group = f"mpiopt.{package.__name__.rpartition('.')[2]}"
         brought = {c: point for point in _entry_points(group, tuple(sys.path)) for c in cls._load(point)}
         concrete = [c for c in _descendants(cls) if not inspect.isabstract(c) and "name" in vars(c)]
@@ -139,6 +138,13 @@ def nearest(word: str, words: Iterable[str]) -> str:
         w for w in known if word and (word.startswith(w) or w.startswith(word))
     ]
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@functools.cache  # a fit asks for families a dozen times; reading their folders each time was half of a short fit
+def _import_members(package: str, path: tuple[str, ...]) -> None:
+    """Import all modules of a package, once for each process."""
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        importlib.import_module(module.name)
 
 
 @functools.cache

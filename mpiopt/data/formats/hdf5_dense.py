@@ -30,7 +30,8 @@ class Hdf5Dense(Reader):
 
     def recognises(self, path: str, head: bytes) -> bool:
         """Return whether the first bytes are HDF5's and the rows are not in CSR form."""
-        from mpiopt.data.formats.hdf5 import SIGNATURE, is_csr
+        from mpiopt.data.formats.hdf5 import SIGNATURE
+        from mpiopt.data.formats.hdf5_groups import is_csr
 
         return head.startswith(SIGNATURE) and not is_csr(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from mpiopt.data.tables import arrow
 from mpiopt.kernels.text_hash import hash_texts
 
 DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}  # units of a timestamp in a day
+DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")  # ISO 8601, without a zone
 WHOLE = 2.0**53  # up to here a float holds every whole number
 
 
@@ -129,14 +131,16 @@ def _plain(column: Any) -> tuple[Any, Any]:
 
 
 def _from_text(column: Any) -> Vector:
+    """Return cells of text as numbers, or all as dates; NoNumber at the first that does not fit most others."""
     code, levels = words(column, TEXT_GAPS)
-    found = np.full(len(levels) + 1, np.nan)  # the last is the gaps'
-    for place, text in enumerate(levels):
-        value = as_number(text)
-        found[place] = np.nan if value is None else value
-        if value is None and (code == place).any():
-            raise NoNumber(int(np.argmax(code == place)), text)
-    return np.asarray(found[code])
+    used, wrong = np.isin(np.arange(len(levels)), code), []
+    for read in (as_number, as_day):
+        values = [read(text) for text in levels]
+        wrong.append([place for place, value in enumerate(values) if value is None and used[place]])
+        if not wrong[-1]:
+            return np.array([np.nan if value is None else value for value in values] + [np.nan])[code]
+    first = min(wrong, key=len)[0]
+    raise NoNumber(int(np.argmax(code == first)), levels[first])
 
 
 def as_number(text: str) -> float | None:
@@ -144,6 +148,16 @@ def as_number(text: str) -> float | None:
     try:
         return None if "_" in text else float(text)
     except ValueError:
+        return None
+
+
+def as_day(text: str) -> float | None:
+    """Return a date, with or without a time of day, as days since 1970; None if the text is none."""
+    if not DATE.fullmatch(text):
+        return None
+    try:
+        return float(np.datetime64(text.replace(" ", "T"), "us").astype(np.int64)) / DAY["us"]
+    except ValueError:  # no day has this number
         return None
 
 

@@ -50,6 +50,7 @@ class CsvTable(Table):
             self._states = states(files)
         self._files: list[_File] = []
         self._dates: dict[str, str] = {}
+        self._decimal = "."
         start = 0
         for file in files:
             opened = _open(file, reader, titles, comm, start)
@@ -58,6 +59,8 @@ class CsvTable(Table):
             self._files.append(opened)
             start += opened.text.rows
         kinds = self._guess(comm)
+        if arrow.TEXT in kinds.values() and all(file.separator != "," for file in self._files):
+            kinds = self._with_commas(kinds, comm)
         super().__init__(path, kinds, start, sum(file.text.nbytes for file in self._files), guessed=True)
 
     def _guess(self, comm: Comm) -> dict[str, str]:
@@ -68,7 +71,7 @@ class CsvTable(Table):
             for file in self._files:
                 for block in file.text.blocks(PIECE):
                     _refuse_quotes(file, block)
-                    for field in _parse(file, block, {}).schema:
+                    for field in _parse(file, block, {}, self._decimal).schema:
                         found[field.name].add(_guessed(field.type, f"{file.path}: column {field.name!r}"))
         every = allgather_json(comm, {title: sorted(kinds) for title, kinds in found.items()})
         kinds = {}
@@ -82,12 +85,24 @@ class CsvTable(Table):
             kinds[title] = (agreed_kinds([*plain]) if len(zones) < 2 else "") or arrow.TEXT
         return kinds
 
+    def _with_commas(self, plain: dict[str, str], comm: Comm) -> dict[str, str]:
+        """Return the kinds with decimal commas, if these make numbers of words and spoil no number; collective."""
+        dates = self._dates
+        self._dates, self._decimal = {}, ","
+        found = self._guess(comm)
+        gained = [title for title, kind in found.items() if kind == arrow.NUMBER and plain[title] == arrow.TEXT]
+        lost = [title for title, kind in found.items() if kind != arrow.NUMBER and plain[title] == arrow.NUMBER]
+        if gained and not lost:
+            return found
+        self._dates, self._decimal = dates, "."
+        return plain
+
     def batches(self, kinds: Mapping[str, str]) -> Iterator[Batch]:
         """Read some columns of this rank's lines."""
         types = {title: self._type(title, kind) for title, kind in kinds.items()}
         for file in self._files:
             for block in file.text.blocks(PIECE):
-                cells = _parse(file, block, types)
+                cells = _parse(file, block, types, self._decimal)
                 columns = {title: _one_array(cells.column(title)) for title in kinds}
                 rows = cells.num_rows if kinds else block.rows
                 yield Batch(columns, rows, file.start + block.row, file.path, block.line, "line")
@@ -131,7 +146,7 @@ def _one_array(column: Any) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _parse(file: _File, block: Block, types: Mapping[str, Any]) -> Any:
+def _parse(file: _File, block: Block, types: Mapping[str, Any], decimal: str) -> Any:
     """Return the rows of a block as an Arrow table, of the columns in `types`, all without types.
 
     Raises
@@ -148,6 +163,7 @@ def _parse(file: _File, block: Block, types: Mapping[str, Any]) -> Any:
         true_values=TRUE,
         false_values=FALSE,
         strings_can_be_null=True,
+        decimal_point=decimal,
     )
     try:
         found = csv.read_csv(
@@ -157,7 +173,7 @@ def _parse(file: _File, block: Block, types: Mapping[str, Any]) -> Any:
             convert_options=options,
         )
     except pa.ArrowInvalid as error:
-        _explain(file, block, types, str(error))
+        _explain(file, block, types, decimal, str(error))
     if found.num_rows != block.rows and types != {}:
         raise ValueError(
             f"{file.path}: between line {block.line + 1} and the {block.rows} rows after it, quotes go over the end "
@@ -197,7 +213,7 @@ def _refuse_quotes(file: _File, block: Block) -> None:
             raise ValueError(f"{file.path}, line {number + 1}: {fault}")
 
 
-def _explain(file: _File, block: Block, types: Mapping[str, Any], error: str) -> NoReturn:
+def _explain(file: _File, block: Block, types: Mapping[str, Any], decimal: str, error: str) -> NoReturn:
     """Raise ValueError with the place and the text of what Arrow refuses."""
     for number, line in _rows(file, block):
         fields = _fields(line.rstrip(b"\r").decode("utf-8", "replace"), file.separator)
@@ -207,7 +223,7 @@ def _explain(file: _File, block: Block, types: Mapping[str, Any], error: str) ->
         if len(fields) != len(file.titles):
             raise ValueError(f"{where}: found {len(fields)} fields, where the table has {len(file.titles)} columns")
         for title, field in zip(file.titles, fields, strict=True):
-            wanted = _wanted(field, types.get(title))
+            wanted = _wanted(field, types.get(title), decimal)
             if wanted:
                 raise ValueError(f"{where}, column {title!r}: {describe_word(field, wanted, title)}")
     raise ValueError(f"{file.path}: between line {block.line + 1} and {block.line + block.rows + 1}: {error}")
@@ -228,11 +244,13 @@ def _fields(line: str, separator: str) -> list[str] | None:
     return next(iter(csv_lines.reader([line], delimiter=separator, skipinitialspace=False)), [])
 
 
-def _wanted(field: str, kind: Any) -> str:
+def _wanted(field: str, kind: Any, decimal: str) -> str:
     """Return what a field should be, if it is not that; else ""."""
     pa = arrow.load()
     if kind is None or field.strip() in TEXT_GAPS or pa.types.is_dictionary(kind):
         return ""
+    if decimal == "," and kind == pa.float64():
+        field = field.translate(str.maketrans(",.", ".,"))
     try:
         pa.scalar(field.strip()).cast(kind)
     except pa.ArrowInvalid:

@@ -17,6 +17,7 @@ from mpiopt.data.tables.survey import gaps_of, read_cells
 from mpiopt.data.tables.table import Table
 
 SHOWN = 60  # columns that are listed
+FEW_ROWS = 20  # below, many levels mean nothing
 NAMED = 5  # levels in a message
 DAY = 86400  # seconds
 DATE_LENGTH = {"D": 10, "m": 16}  # characters of 2020-12-31T23:59 that are shown, of a day and of a minute
@@ -40,6 +41,16 @@ def interaction_widths(columns: Sequence[Column]) -> list[tuple[str, int]]:
     return [
         (":".join(column.title for column in crossed), math.prod(column.width for column in crossed))
         for crossed in interactions(columns)
+    ]
+
+
+def names_of_rows(columns: Sequence[Column], rows: int) -> list[str]:
+    """Return a line for each column of words in which most rows have a level of their own."""
+    return [
+        f"column {c.title!r} has {len(c.levels)} levels in {rows} rows; if it names or dates the rows, give "
+        f"--drop {c.title}, or --numeric {c.title} for dates"
+        for c in columns
+        if c.role == FEATURE and c.kind == TEXT and rows >= FEW_ROWS and len(c.levels) > rows // 2
     ]
 
 
@@ -118,7 +129,7 @@ def fit_lines(table: Table, columns: Sequence[Column], comm: Comm, only_new: boo
 
 
 def _count_unseen(found: dict[str, int], column: Column, cells: Words) -> None:
-    known = {*column.levels, column.first_level}
+    known = {*column.levels, *filter(None, [column.first_level])}  # an empty word may be a level, and new
     if RARE in known and column.unseen == "ignore":
         return  # a level of a few rows and one of none are the same to the model
     counts = np.bincount(cells.code[cells.code >= 0], minlength=len(cells.levels))

@@ -31,7 +31,7 @@ from mpiopt.data.tables.columns import (
 from mpiopt.data.tables.csv_table import CsvTable
 from mpiopt.data.tables.encode import Encoder
 from mpiopt.data.tables.files import BINARY, TEXTS, TableFiles, plain_suffix, table_of
-from mpiopt.data.tables.report import column_lines, fit_lines
+from mpiopt.data.tables.report import column_lines, fit_lines, names_of_rows
 from mpiopt.data.tables.survey import Survey, batches_kept, survey
 from mpiopt.data.tables.table import Table
 
@@ -158,6 +158,7 @@ def open_table(files: TableFiles, options: DataOptions, target: str, link: str, 
     source.notes += (
         *([f"{path}: {known.dropped} rows with gaps are left out"] if known.dropped else []),
         *([f"columns left out: {listed(left_out)}"] if left_out else []),
+        *names_of_rows(known.columns, table.total),
         column_lines(known.columns),
     )
     return source

@@ -77,13 +77,15 @@ class Loss(Plugin, ABC):
         Whether the slopes of all outputs sum to 0 on every row.
     jumps : bool
         Whether loss'' jumps from 0 to its bound at some margins, as that of piecewise quadratic losses does.
+    of_residual : bool
+        Whether it is a function of margin - label alone, so that labels and intercept may lose an origin.
     right_below : float or None
         Loss of a row below which the row's label is predicted and larger weights only lower the loss; None if the
         loss of a row reaches its least value.
     family : str
         The distribution whose negative log likelihood it is, up to a term without the margin; "" if it is none.
     link : str
-        "identity", "log" or "logit": the function of the expected target that is the margin.
+        "identity", "log", "logit" or "inverse": the function of the expected target that is the margin.
     known_dispersion : bool
         Whether the distribution has the dispersion 1; else it is estimated.
     functions : BlockFunctions
@@ -102,6 +104,7 @@ class Loss(Plugin, ABC):
     quadratic: ClassVar[bool] = False
     centred: ClassVar[bool] = False
     jumps: ClassVar[bool] = False
+    of_residual: ClassVar[bool] = False
     right_below: ClassVar[float | None] = None
     family: ClassVar[str] = ""
     link: ClassVar[str] = "identity"
@@ -125,6 +128,11 @@ class Loss(Plugin, ABC):
     def knee(self) -> float | None:
         """Residual z − y beyond which the loss is linear, so that there is no curvature; None if there is none."""
         return None
+
+    @property
+    def own_parameters(self) -> int:
+        """How many parameters of the distribution were estimated, beside coefficients and dispersion."""
+        return 0
 
     @property
     def value_address(self) -> int:
@@ -207,6 +215,8 @@ class Loss(Plugin, ABC):
         if cls.link == "identity":
             return z
         with np.errstate(over="ignore"):  # a margin may be far out
+            if cls.link == "inverse":
+                return np.where(z > 0.0, 1.0 / np.where(z > 0.0, z, 1.0), np.where(np.isnan(z), np.nan, np.inf))
             return np.asarray(np.exp(z) if cls.link == "log" else 1.0 / (1.0 + np.exp(-z)))
 
     def response(self, y: Vector) -> Vector:
@@ -302,10 +312,30 @@ def log_gamma(x: Vector) -> Vector:
     )
 
 
-NOT_CONVEX = {
-    "inverse-gaussian": "with the log link it is not convex, so no optimum can be certified, and its canonical link "
-    "allows positive margins only; use gamma, or tweedie[power=1.9]",
-}  # losses that are asked for, and why they are not here
+SHIFT = 8  # of the argument of digamma and trigamma: from here on their series are exact to rounding
+
+
+def digamma(x: Vector) -> Vector:
+    """Compute the derivative of log Γ(x) for x > 0 (M. Abramowitz, I. Stegun 1964, 6.3.5 and 6.3.18)."""
+    far = x + SHIFT
+    f = far**-2.0
+    series = f * (1 / 12 - f * (1 / 120 - f * (1 / 252 - f * (1 / 240 - f * (1 / 132 - f * (691 / 32760))))))
+    return np.asarray(np.log(far) - 0.5 / far - series - sum(1.0 / (x + k) for k in range(SHIFT)))
+
+
+def trigamma(x: Vector) -> Vector:
+    """Compute the second derivative of log Γ(x) for x > 0 (the same, 6.4.6 and 6.4.12)."""
+    far = x + SHIFT
+    f = far**-2.0
+    series = f * (1 / 6 - f * (1 / 30 - f * (1 / 42 - f * (1 / 30 - f * (5 / 66 - f * (691 / 2730))))))
+    return np.asarray(1.0 / far + 0.5 * f + series / far + sum((x + k) ** -2.0 for k in range(SHIFT)))
+
+
+LINKS_NOT_CONVEX = {
+    "inverse-gaussian": "its loss is convex for all margins with the inverse link alone (mean 1/z): with the log "
+    "link it is not convex, so no optimum can be certified, and with 1/mean² margins must be positive; use gamma, or "
+    "tweedie[power=1.9], for the log link",
+}  # losses whose links are asked for, and why they have no other
 
 
 def loss_targets() -> dict[str, str]:

@@ -48,6 +48,7 @@ class Huber(Loss):
     target = "real"
     curvature_bound = 1.0
     jumps = True
+    of_residual = True
 
     delta: float = 1.0
 

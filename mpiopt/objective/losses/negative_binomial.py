@@ -14,8 +14,10 @@ from mpiopt.objective.losses.base import (
     BlockFunctions,
     LabelStatistics,
     Loss,
+    digamma,
     intercept_between_means,
     log_gamma,
+    trigamma,
     x_log_x,
 )
 
@@ -53,7 +55,9 @@ class NegativeBinomial(Loss):
     Parameters
     ----------
     theta : float
-        θ, above 0; it is given, not estimated. Poisson's loss is its limit for large θ.
+        θ, above 0. Poisson's loss is its limit for large θ.
+    profile : bool
+        Whether θ is estimated before the run (`mpiopt.training.profile`), as R's `glm.nb` does; it begins at `theta`.
     """
 
     name = "negative-binomial"
@@ -62,6 +66,7 @@ class NegativeBinomial(Loss):
     link = "log"
 
     theta: float = 1.0
+    profile: bool = False
 
     def __post_init__(self) -> None:
         if not (self.theta > 0.0 and math.isfinite(self.theta)):
@@ -71,6 +76,19 @@ class NegativeBinomial(Loss):
     def functions(self) -> BlockFunctions:
         """The block functions for this theta."""
         return _functions(float(self.theta))
+
+    @property
+    def own_parameters(self) -> int:
+        """1 if θ is estimated."""
+        return int(self.profile)
+
+    def curve_of_theta(self, z: Any, y: Any) -> tuple[Any, Any]:
+        """Compute the first and the second derivative of each row's log likelihood by log θ, (n,) each."""
+        theta, mean = self.theta, np.exp(z[:, 0])
+        whole = theta + mean
+        first = digamma(y + theta) - digamma(np.array([theta])) - np.log1p(mean / theta) + (mean - y) / whole
+        second = trigamma(y + theta) - trigamma(np.array([theta])) + mean / (theta * whole) - (mean - y) / whole**2
+        return theta * first, theta * theta * second + theta * first
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """Compute (y + θ) (q log q + (1 − q) log(1 − q)) + u log θ with q = (u + y)/(y + θ) in [0, 1].

@@ -56,6 +56,7 @@ class Quantile(Loss):
     name = "quantile"
     target = "real"
     jumps = True
+    of_residual = True
 
     tau: float = 0.5
     width: float = 1.0

@@ -36,6 +36,7 @@ class Squared(Loss):
     target = "real"
     curvature_bound = 1.0
     quadratic = True
+    of_residual = True
     family = "Gaussian"
     known_dispersion = False
     functions = BlockFunctions(_value, _slope, _curvature)

@@ -6,14 +6,9 @@ import pytest
 from mpiopt.algorithms.saga.kernel_call import SagaCall, local_steps
 from mpiopt.data.shard import Shard
 from mpiopt.kernels import permutations
-from mpiopt.kernels.csr import pass_csr
-from mpiopt.kernels.dense import pass_dense
-from mpiopt.kernels.saga_csr import saga_sparse
-from mpiopt.kernels.saga_dense import saga_dense
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
-from mpiopt.training.warmup import warm
 from tests.unit.objective.test_objective import csr, model, problem
 
 STRENGTHS = [(0.0, 0.0), (0.0, 0.2), (0.05, 0.0), (0.05, 0.2), (3.0, 0.01)]
@@ -173,18 +168,6 @@ def test_bad_moves_are_refused():
         SagaCall(np.arange(3), np.ones(8), 1.0, 1.0, 9)
     with pytest.raises(ValueError, match="form must be one of sparse, lazy, not 'csr'"):
         SagaCall(np.arange(3), np.ones(8), 1.0, 1.0, 8, "csr")
-
-
-@pytest.mark.parametrize("form", ["dense", "csr"])
-def test_warm_compiles_what_a_job_calls(loss, form):
-    for n in (0, 20):
-        objective, x = problem(loss, n, form, np.float32)
-        warm(objective)
-        counted = [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
-        w, average, table = start(objective, x)
-        objective.refresh(w, table)
-        local_steps(objective, moves_for(n, 24, 8, epochs=1), w, average, table)
-        assert counted == [len(k.signatures) for k in (pass_dense, pass_csr, saga_dense, saga_sparse)]
 
 
 def test_what_does_not_fit_is_refused_before_a_kernel_sees_it():

@@ -191,3 +191,11 @@ def test_chosen_columns_are_those_of_the_rows(kind):
         assert part.values.dtype == kind
         assert part.width == 4
         np.testing.assert_array_equal(passes.dense_block(part, slice(0, 5), 4), x[:, columns])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 8])
+def test_the_largest_entries_are_those_of_a_stable_sort(count):
+    rank = np.array([[1.0, np.inf, 2.0, 2.0], [-np.inf, 2.0, np.inf, 0.0]])
+    wanted = np.zeros(8, dtype=bool)
+    wanted[np.argsort(-rank, axis=None, kind="stable")[:count]] = True
+    assert np.array_equal(working_set.largest(rank, count).ravel(), wanted)

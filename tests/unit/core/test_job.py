@@ -86,8 +86,8 @@ def test_every_key_has_a_flag_and_a_help():
     stable += (
         "exchange round-seconds staleness log checkpoint-form io-hints recovery spares coordinates overwrite init "
     )
-    stable += "verify target weights offset exposure drop columns categorical numeric encode gaps unseen max-levels "
-    stable += "titles interactions"
+    stable += "nonnegative bounds interactions titles "
+    stable += "verify target weights offset exposure drop columns categorical numeric encode gaps unseen max-levels"
     assert set(flags()) == set(stable.split())
 
 

@@ -60,7 +60,7 @@ def test_the_rows_are_those_of_the_group(tmp_path, write, form, size):
 
 def test_a_layer_is_named(tmp_path):
     anndata(tmp_path / "a.h5ad", name="layers/counts")
-    names, rows = read(tmp_path / "a.h5ad", "hdf5-csr:y=obs/label,group=layers/counts", 2)
+    _, rows = read(tmp_path / "a.h5ad", "hdf5-csr:y=obs/label,group=layers/counts", 2)
     np.testing.assert_array_equal(rows[:, :D], X.toarray())
     with pytest.raises(
         ValueError, match=r"/layers is no group with indptr, indices, data; such groups: /layers/counts"

@@ -179,3 +179,25 @@ def test_the_summary_of_a_table_with_an_exposure_is_that_of_statsmodels(here, ca
         assert re.search(rf"AIC: +{other.aic:.6g}\n", shown)
     fit = fitted(X[:, :1], claims, exposure=years, l2=0.0, tol=1e-20)
     np.testing.assert_allclose(fit.coef, read_result("m.h5").coef, rtol=1e-9)
+
+
+def test_an_estimated_theta_is_in_the_result_and_in_its_summary(trained, capsys):
+    y = RNG.negative_binomial(2, 2.0 / (2.0 + np.exp(X @ [0.3, -0.01, 2.0] + 0.4))).astype(float)
+    lines = ["claims,age,km,risk", *(",".join(map(repr, row)) for row in np.column_stack([y, X]).tolist())]
+    (trained / "n.csv").write_text("\n".join(lines) + "\n")
+    (trained / "n.toml").write_text(
+        'path = "n.csv"\nout = "n.h5"\n[model]\nloss = "negative-binomial[profile=true]"\n'
+    )
+    flags = ("--format", "csv:label=first", "--intercept", "--l2", "0", "--tol", "1e-12", "--overwrite")
+    theirs = sm.NegativeBinomial(y, sm.add_constant(X)).fit(method="newton", maxiter=300, disp=0, tol=1e-14)
+    for size in (1, 2):
+        assert mpiopt_on(size, "train", "n.toml", *flags) == {0}
+        assert "that of the largest profile likelihood" in capsys.readouterr().out
+        loss = str(read_result("n.h5").provenance["loss"])
+        assert float(loss.partition("theta=")[2].partition(",")[0]) == pytest.approx(1 / theirs.params[-1], rel=1e-6)
+        assert mpiopt_on(size, "summary", "n.h5") == {0}
+        printed = capsys.readouterr().out
+        assert f"AIC: {theirs.aic:.6g}".split()[1] in printed
+        assert "theta was estimated" in printed
+    assert mpiopt("path", "n.csv", *flags[:3], "--loss", "negative-binomial[profile=true]", "--out", "p.csv") == 2
+    assert "a path takes a theta that is given" in capsys.readouterr().err

@@ -4,11 +4,14 @@ import glum
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import special
 from scipy.optimize import linprog
 
 import mpiopt
 from mpiopt.comm.threads import spmd
 from mpiopt.inference.summary import InferenceOptions
+from mpiopt.objective.losses.base import Loss, digamma, trigamma
+from mpiopt.objective.losses.negative_binomial import NegativeBinomial
 from mpiopt.results.model import expected
 
 N, EXACT = 180, 1e-24
@@ -67,6 +70,100 @@ def test_the_table_and_the_fit_are_those_of_statsmodels(loss, size):
     found = {name: getattr(mine.goodness, name) for name in expected_figures}
     assert found == pytest.approx(expected_figures, rel=1e-8)
     same(summary(loss, y, size, covariance="HC0"), model.fit(tol=1e-14, cov_type="HC0"))
+
+
+def inverse_gaussian():
+    """Targets whose margins 1/mean are well above 0."""
+    mean = 1.0 / (2.0 + X @ [0.2, -0.1, 0.15])
+    return np.random.default_rng(5).wald(mean, 20.0)
+
+
+@pytest.mark.filterwarnings("ignore:The InversePower link")
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_inverse_gaussian_table_is_that_of_statsmodels(size):
+    y, loss = inverse_gaussian(), "inverse-gaussian"
+    for weight in (None, PRECISION):
+        family = sm.families.InverseGaussian(sm.families.links.InversePower())
+        model = sm.GLM(y, DESIGN, family=family, var_weights=weight)
+        theirs = model.fit(tol=1e-14, maxiter=200)
+        mine = summary(loss, y, size, weight, information="expected", weights="precision")
+        same(mine, theirs)
+        fit = mine.goodness
+        found = (fit.deviance, fit.pearson, fit.dispersion, fit.log_likelihood, fit.aic)
+        wanted = (theirs.deviance, theirs.pearson_chi2, theirs.scale, theirs.llf, theirs.aic)
+        np.testing.assert_allclose(found, wanted, rtol=1e-8)
+    same(summary(loss, y, size, covariance="HC0"), sm.GLM(y, DESIGN, family=family).fit(tol=1e-14, cov_type="HC0"))
+
+
+def test_an_inverse_gaussian_model_with_rows_without_a_mean_has_no_summary():
+    y = inverse_gaussian()
+    y[:10] = 1e4
+    fit = mpiopt.fit(X, y, loss="inverse-gaussian", l2=0.0)
+    assert fit.certified
+    assert np.isinf(expected(fit.margins(X), "inverse-gaussian")).any()
+    with pytest.raises(ValueError, match="rows have no mean, because their margins are not above 0"):
+        fit.summary(X, y)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_estimated_theta_is_that_of_statsmodels(size):
+    y, twice = FAMILIES["negative-binomial[theta=2]"][0], np.arange(N) % 3 == 0
+    for rows, weight in ((np.arange(N), None), (np.r_[np.arange(N), np.flatnonzero(twice)], 1.0 + twice)):
+        theirs = sm.NegativeBinomial(y[rows], DESIGN[rows]).fit(method="newton", maxiter=200, disp=0, tol=1e-14)
+        mine = summary("negative-binomial[profile=true]", y, size, weight)
+        theta = float(mine.loss.partition("theta=")[2].partition(",")[0])
+        assert theta == pytest.approx(1.0 / theirs.params[-1], rel=1e-7)
+        np.testing.assert_allclose(mine.coef, theirs.params[:-1], rtol=1e-6, atol=1e-8)
+        fit = mine.goodness
+        found = (fit.log_likelihood, fit.aic, fit.bic)
+        np.testing.assert_allclose(found, (theirs.llf, theirs.aic, theirs.bic), rtol=1e-8)
+        family = sm.families.NegativeBinomial(LOG, alpha=theirs.params[-1])
+        given = sm.GLM(y[rows], DESIGN[rows], family=family).fit(tol=1e-14)
+        expected = summary("negative-binomial[profile=true]", y, size, weight, information="expected")
+        np.testing.assert_allclose(expected.standard_errors, given.bse, rtol=1e-6)
+        assert "theta was estimated" in mine.text()
+
+
+def test_a_theta_is_estimated_with_a_penalty_too():
+    y = FAMILIES["negative-binomial[theta=2]"][0]
+    fit = mpiopt.fit(X, y, loss="negative-binomial[profile=true]", l1=0.02, l2=0.1, tol=1e-10)
+
+    def penalised(t):
+        found = mpiopt.fit(X, y, loss=f"negative-binomial[theta={float(np.exp(t))!r}]", l1=0.02, l2=0.1, tol=1e-12)
+        loss, z = NegativeBinomial(float(np.exp(t))), found.margins(X)
+        likely = loss.log_likelihood(z, y, np.ones(N), 1.0).mean()
+        return -likely + 0.02 * np.abs(found.coef).sum() + 0.05 * (found.coef**2).sum()
+
+    place = np.log(fit.settings.model.loss.fitted(Loss.known())["theta"])
+    here, left, right = (penalised(place + step) for step in (0.0, -1e-3, 1e-3))
+    assert abs(0.5 * (right - left) / (right - 2.0 * here + left)) < 0.01  # in steps of 1e-3
+    assert fit.certified
+
+
+def test_a_theta_that_grows_for_ever_is_refused():
+    y = np.random.default_rng(1).poisson(MEAN)
+    with pytest.raises(ValueError, match="counts vary no more than Poisson's; use the loss poisson"):
+        mpiopt.fit(X, y - (y > 2), loss="negative-binomial[profile=true]", l2=0.0)
+    with pytest.raises(ValueError, match="a path takes a theta that is given"):
+        mpiopt.path(X, y, loss="negative-binomial[profile=true]")
+
+
+def test_the_derivatives_by_theta_are_those_of_the_likelihood():
+    y = np.arange(60.0) ** 1.5
+    z = np.random.default_rng(2).normal(size=(60, 1)) + np.log(y + 1.0)[:, None]
+    for theta in (0.01, 1.3, 200.0):
+        one, step = NegativeBinomial(theta), 1e-4
+        values = [
+            NegativeBinomial(float(np.exp(np.log(theta) + k * step))).log_likelihood(z, y, np.ones(60), 1.0)
+            for k in (-1, 0, 1)
+        ]
+        first, second = one.curve_of_theta(z, y)
+        np.testing.assert_allclose(first, (values[2] - values[0]) / (2 * step), rtol=1e-5, atol=1e-6)
+        bend = (values[2] - 2.0 * values[1] + values[0]) / step**2
+        np.testing.assert_allclose(second, bend, rtol=1e-3, atol=1e-3 * np.abs(bend).max())
+    x = np.geomspace(1e-3, 1e6, 50)
+    np.testing.assert_allclose(digamma(x), special.digamma(x), rtol=1e-12)
+    np.testing.assert_allclose(trigamma(x), special.polygamma(1, x), rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", FAMILIES)
@@ -134,13 +231,13 @@ def test_predictions_are_expected_targets():
 def test_wrong_labels_options_and_families_are_one_line():
     y = FAMILIES["gamma"][0]
     for loss, labels, message in (
-        ("gamma", y - y.min(), "do not fit gamma, which takes labels above 0"),
+        ("gamma", y - y.min(), "do not fit gamma, inverse-gaussian, which takes labels above 0"),
         ("binomial", y, "do not fit binomial, which takes labels from 0 to 1"),
         ("tweedie", -y, "which takes no negative labels"),
         ("tweedie[power=2]", y, "use poisson for 1 and gamma for 2"),
         ("negative-binomial[theta=0]", y, "theta must be a positive number"),
         ("quantile[tau=1]", y, "tau must be between 0 and 1"),
-        ("inverse-gaussian", y, "with the log link it is not convex"),
+        ("inverse-gaussian[link=log]", y, "takes no link: .* with the log link it is not convex"),
     ):
         with pytest.raises(ValueError, match=message) as found:
             mpiopt.fit(X, labels, loss=loss)

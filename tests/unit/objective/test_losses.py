@@ -33,6 +33,7 @@ def formula(loss, z, y):
         "poisson": lambda: np.exp(z[:, 0]) - m,
         "gamma": lambda: y * np.exp(-z[:, 0]) + z[:, 0],
         "tweedie": lambda: 2 * y * np.exp(-z[:, 0] / 2) + 2 * np.exp(z[:, 0] / 2),
+        "inverse-gaussian": lambda: y * z[:, 0] ** 2 / 2 - z[:, 0],
         "negative-binomial": lambda: (y + 1) * np.logaddexp(0, z[:, 0]) - y * z[:, 0],
         "binomial": lambda: np.logaddexp(0, z[:, 0]) - y * z[:, 0],
         "quantile": lambda: np.where(r > 1, r, 0.5 * r**2 + 0.5) / 2,
@@ -87,7 +88,7 @@ def test_softmax_curvature_bounds_the_hessian():
 
 def test_curvature_bound_holds_and_is_reached(loss):
     if loss.curvature_bound is None:
-        assert loss.name in ("poisson", "gamma", "tweedie", "negative-binomial")
+        assert loss.name in ("poisson", "gamma", "tweedie", "negative-binomial", "inverse-gaussian")
         return
     # In steps of 0.01 from -3 to 3: 0 for the logistic loss, between the kinks for the others.
     z = np.zeros((601, loss.outputs(2)))
@@ -133,8 +134,9 @@ def test_options_are_those_of_the_formula():
         "binomial": [],
         "gamma": [],
         "huber": ["delta"],
+        "inverse-gaussian": [],
         "logistic": [],
-        "negative-binomial": ["theta"],
+        "negative-binomial": ["theta", "profile"],
         "poisson": [],
         "quantile": ["tau", "width"],
         "softmax": [],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNetCV, LassoCV, LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import PredefinedSplit
+from sklearn.model_selection import PredefinedSplit, TimeSeriesSplit
 
 import mpiopt
 from mpiopt.comm.threads import spmd
@@ -14,7 +14,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.inference.clusters import coded
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.training.cross_validation import without_fold
-from mpiopt.training.folds import dealt_folds, grouped_folds
+from mpiopt.training.folds import Folds, dealt_folds, grouped_folds, ordered_folds, times
 from mpiopt.training.path import PathOptions
 from tests.cases import problems
 
@@ -26,11 +26,25 @@ FOLD = RNG.permutation(np.arange(90) % 5)
 GRID = {"points": 8, "min_ratio": 2e-2}
 
 
-def on_ranks(size, y, loss, *, weight=None, groups=None, folds=FOLD, tol=1e-12, score="deviance", **options):
+def on_ranks(
+    size,
+    y,
+    loss,
+    *,
+    weight=None,
+    groups=None,
+    time=None,
+    repeats=1,
+    folds=FOLD,
+    tol=1e-12,
+    score="deviance",
+    **options,
+):
     def main(comm):
         part = slice(len(y) * comm.rank // comm.size, len(y) * (comm.rank + 1) // comm.size)
         given = {"sample_weight": None if weight is None else weight[part], "score": score}
         given["folds"] = folds if np.ndim(folds) == 0 else folds[part]
+        given |= {"time": time if time is None or isinstance(time, str) else time[part], "repeats": repeats}
         given["groups"] = None if groups is None else groups[part]
         grid = PathOptions(**{**GRID, **options})
         return mpiopt.path(X[part], y[part], comm, loss=loss, tol=tol, options=grid, **given)
@@ -141,6 +155,14 @@ def test_folds_that_cannot_be_are_refused():
         (REAL, "squared", {"folds": np.where(FOLD == 2, 1, FOLD)}, "fold 2 holds out no row"),
         (REAL, "squared", {"folds": 3, "score": "AUC"}, "the score must be deviance, RMSE, MAE, R²"),
         (few, "logistic", {"folds": 3, "tol": 1e-3}, "leaves no row of a class"),
+        (REAL, "squared", {"folds": 3, "repeats": 0}, "repeats must be at least 1, not 0"),
+        (REAL, "squared", {"folds": 3, "repeats": 2, "time": "rows"}, "folds by time take no repeats"),
+        (REAL, "squared", {"folds": 3, "groups": FOLD, "time": "rows"}, "folds by time take no groups"),
+        (REAL, "squared", {"folds": 3, "time": "days"}, "time must be 'rows' or have one entry for each row"),
+        (REAL, "squared", {"folds": 3, "time": np.where(FOLD, 1.0, np.nan)}, "a time is missing"),
+        (REAL, "squared", {"folds": 3, "time": np.full(90, 2.0)}, "fold 0 holds out no row"),
+        (REAL, "squared", {"folds": 3, "time": np.maximum(np.arange(90.0), 30)}, "fold 0 trains on no row"),
+        (REAL, "squared", {"folds": 0, "repeats": 2}, "repeats are for cross-validation"),
     ):
         with pytest.raises(ValueError, match=message):
             on_ranks(2, y, loss, **{"folds": FOLD, **given})
@@ -158,7 +180,10 @@ def test_an_infinite_loss_of_a_held_out_row_does_not_spoil_its_fold(form):
             values[0 if form == "dense" else slice(0, rows.indptr[1])] = 1e6  # exp of its margin is infinite
             rows = replace(rows, values=values)
         objective = replace(objective, shard=replace(shard, rows=rows))
-        rest, w = without_fold(objective, held, 0, comm), np.full((1, objective.shard.rows.width), 0.1)
+        rest, w = (
+            without_fold(objective, Folds(held[None], 1), 0, comm),
+            np.full((1, objective.shard.rows.width), 0.1),
+        )
         assert comm.sum(np.array([len(rest.shard.label)]))[0] == problems.TOTAL - 1
         assert comm.sum(np.array([rest.shard.weight.sum()]))[0] == pytest.approx(problems.TOTAL)
         with np.errstate(over="ignore"):
@@ -175,3 +200,70 @@ def test_groups_without_a_number_of_folds_are_refused():
         on_ranks(1, REAL, "squared", groups=FOLD, folds=0)
     with pytest.raises(ValueError, match="groups have no effect; give the number of folds"):
         on_ranks(1, REAL, "squared", groups=FOLD)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_folds_by_time_are_those_of_scikit_learn(size):
+    moment = RNG.permutation(90) - 40.5
+    sequence = np.argsort(moment)
+    found = on_ranks(size, REAL, "squared", folds=4, time=moment)
+    mine = found[0].cross_validation
+    split = TimeSeriesSplit(4)
+    options = {"alphas": mine.strengths, "cv": split, "tol": 1e-13, "max_iter": 100_000}
+    theirs = LassoCV(**options).fit(X[sequence], REAL[sequence])
+    np.testing.assert_allclose(mine.scores, theirs.mse_path_, rtol=1e-8)
+    assert found[0].best.strength == theirs.alpha_
+    assert mine.simplest <= mine.best
+    fold, margins = joined(found, "fold"), joined(found, "margins")
+    for number, (_, held) in enumerate(split.split(sequence)):
+        assert sorted(np.flatnonzero(fold == number)) == sorted(sequence[held])
+    assert np.isnan(margins[:, 0]).tolist() == (fold < 0).tolist()
+    squares = (margins[:, 0] - REAL) ** 2
+    np.testing.assert_allclose([squares[fold == k].mean() for k in range(4)], mine.scores[mine.best], rtol=1e-8)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_rows_of_one_time_are_tested_together_and_after_all_they_are_trained_on(size):
+    rng = np.random.default_rng(2)
+    for moment in (rng.integers(-3, 4, 61) * 1e300, rng.normal(size=61), -np.exp(9.0 * rng.normal(size=61))):
+        parts = spmd(size, lambda comm, t=moment: ordered_folds(t[comm.rank :: comm.size], 3, comm))
+        fold = np.empty(61, int)
+        for rank, part in enumerate(parts):
+            fold[rank::size] = part
+        for k in range(3):
+            before, held = moment[fold < k], moment[fold == k]
+            assert before.max(initial=-np.inf) < held.min(initial=np.inf)
+        if len(set(moment)) == 61:
+            assert np.bincount(fold + 1).tolist() == [16, 15, 15, 15]
+
+
+def test_times_are_numbers_or_dates():
+    dates = np.array(["2024-03-01", "2023-12-31T23:00:00+01:00", "2024-01-01 00:00:00"])
+    assert np.argsort(times(dates)).tolist() == [1, 2, 0]
+    assert times(np.array(["2", "1e1"])).tolist() == [2.0, 10.0]
+    assert np.diff(times(np.array(["2024-03-01", "2024-03-02"], "datetime64[D]"))).tolist() == [86400e6]
+    for wrong in (np.array(["31.12.2023"]), np.array(["nan"]), np.array(["NaT"], "datetime64[D]")):
+        with pytest.raises(ValueError, match=r"neither a number nor a date|is missing"):
+            times(wrong)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_repeats_are_cross_validations_of_their_own(grouped):
+    groups = np.arange(90) // 4 if grouped else None
+    found = on_ranks(2, REAL, "squared", folds=3, repeats=2, groups=groups, points=5)
+    mine = found[0].cross_validation
+    fold = np.concatenate([path.cross_validation.fold for path in found], axis=1)
+    assert mine.scores.shape == (5, 6)
+    assert (fold[0] != fold[1]).sum() > 30
+    alone = [on_ranks(1, REAL, "squared", folds=one, points=5)[0].cross_validation for one in fold]
+    for repeat, one in enumerate(alone):
+        np.testing.assert_allclose(mine.scores[:, 3 * repeat : 3 * repeat + 3], one.scores, rtol=1e-8)
+        assert grouped is False or all(len(set(fold[repeat][groups == g])) == 1 for g in set(groups))
+    np.testing.assert_allclose(mine.mean, np.mean([one.scores.mean(axis=1) for one in alone], axis=0), rtol=1e-8)
+    errors = [one.scores.std(axis=1, ddof=1) / np.sqrt(3) for one in alone]
+    np.testing.assert_allclose(mine.error, np.sqrt(np.mean(np.square(errors), axis=0)), rtol=1e-8)
+    if mine.best == alone[0].best == alone[1].best:
+        margins = np.concatenate([path.cross_validation.margins for path in found])
+        np.testing.assert_allclose(margins, (alone[0].margins + alone[1].margins) / 2, atol=1e-8)
+    limit = mine.mean[mine.best] + mine.error[mine.best]
+    assert mine.simplest == np.flatnonzero(mine.mean <= limit)[0]

@@ -177,3 +177,13 @@ def test_one_class_is_named_as_the_caller_names_it():
         mpiopt.fit(np.eye(3), ["a", "a", "a"])
     with pytest.raises(ValueError, match=r"3 distinct labels \('a', 'b', 'c'\) do not fit logistic"):
         mpiopt.fit(np.eye(3), ["a", "b", "c"], loss="logistic")
+
+
+@pytest.mark.parametrize("labels", [np.zeros(0), np.zeros(0, "U1")])
+def test_no_rows_are_refused_on_all_ranks(labels):
+    def main(comm):
+        with pytest.raises(ValueError, match="x has no rows"):
+            mpiopt.fit(np.zeros((0, 3)), labels, comm)
+        return True
+
+    assert spmd(2, main) == [True] * 2

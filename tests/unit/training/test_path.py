@@ -88,6 +88,10 @@ def test_the_command_writes_the_same_models_on_any_number_of_ranks(here, capsys)
         (["d.csv", "--out", "p.txt"], "a path is written as .csv or .h5"),
         (["d.csv", "--oof", "p.txt"], "--oof needs folds"),
         (["d.csv", "--choose", "best"], "--choose best needs folds"),
+        (["d.csv", "--time", "rows"], "--time needs folds"),
+        (["d.csv", "--repeats", "2"], "--repeats needs folds"),
+        (["d.csv", "--folds", "3", "--repeats", "2", "--time", "rows"], "folds by time take no repeats"),
+        (["d.csv", *flags, "--folds", "3", "--time", "t99"], "neither a file nor a column"),
         (["d.csv", "--choose", "worst"], "choose must be one of best, simplest, last"),
         (["d.csv", "--folds", "3", "--target", "y", "--groups", "g99"], "neither a file nor a column"),
         (["d.csv", *flags, "--resume", "p.csv"], "p.csv.points: no such file"),
@@ -136,6 +140,36 @@ def test_folds_of_the_command_are_in_the_result_file_and_its_predictions_in_the_
     assert command("inspect", "p.h5") == 0
     assert "4 folds" in capsys.readouterr().out
     assert command("predict", "p.h5", "d.csv", "--quiet") == 0
+
+
+def test_folds_by_time_and_repeats_of_the_command(here, capsys):
+    y, day = Y["squared"].round(3), np.random.default_rng(1).permutation(80)
+    dates = (np.datetime64("2024-01-01") + day).astype(str)
+    titles = ["y", "day", *(f"g{j}" for j in range(40))]
+    lines = [",".join(map(str, row)) for row in zip(y, dates, *X.T.round(3), strict=True)]
+    (here / "d.csv").write_text("\n".join([",".join(titles), *lines]) + "\n")
+    (here / "s.csv").write_text("\n".join([",".join(titles), *np.array(lines)[np.argsort(day)]]) + "\n")
+    flags = ["--target", "y", "--drop", "day", "--loss", "squared", "--points", "6", "--min-ratio", "0.05"]
+    flags += ["--folds", "3", "--intercept", "--tol", "1e-10", "--overwrite", "--quiet"]
+    (here / "days.txt").write_text("".join(f"{d}\n" for d in day))
+    found = []
+    for size, data, time in ((1, "d.csv", "day"), (2, "d.csv", "days.txt"), (3, "s.csv", "rows")):
+        assert mpiopt_on(size, "path", data, *flags, "--time", time, "--out", "p.h5", "--oof", "oof.txt") == {0}
+        found.append((read_result("p.h5").path, np.loadtxt("oof.txt")))
+    for table, _ in found[1:]:
+        np.testing.assert_allclose(table.scores, found[0][0].scores, rtol=1e-7)
+    options = PathOptions(points=6, min_ratio=0.05)
+    theirs = mpiopt.path(X.round(3), y, loss="squared", tol=1e-10, folds=3, time=day, options=options)
+    np.testing.assert_allclose(found[0][0].scores, theirs.cross_validation.scores, rtol=1e-7)
+    np.testing.assert_allclose(found[0][1], theirs.cross_validation.margins[:, 0], atol=1e-6)
+    np.testing.assert_allclose(found[2][1], found[0][1][np.argsort(day)], atol=1e-6)
+    assert np.isnan(found[0][1]).sum() == 20
+    assert command("path", "d.csv", *flags, "--repeats", "2", "--out", "p.h5") == 0
+    table = read_result("p.h5").path
+    assert (table.repeats, table.scores.shape) == (2, (6, 6))
+    capsys.readouterr()
+    assert command("inspect", "p.h5") == 0
+    assert "6 folds in 2 repeats" in capsys.readouterr().out
 
 
 def test_a_path_that_was_cut_goes_on(here, capsys, monkeypatch):

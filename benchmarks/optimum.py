@@ -1,28 +1,15 @@
-"""Our fits with default options, from arrays in memory to the model, and the optimum that measures all fits."""
+"""The optimum of a logistic problem, which measures runs on it."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import Problem, Scale, Vector
-from benchmarks.peers import Solver
+from benchmarks.data import Problem, Scale
 from mpiopt.training.fit import fit
 
-TOLERANCES = [1e4, 1e3, 1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12]
 STORE = Path(".cache/bench")
-
-
-def solve(algorithm: str, problem: Problem, tolerance: float) -> Vector:
-    """Fit to a certified tolerance."""
-    return fit(problem.x, problem.y, intercept=False, algorithm=algorithm, tol=tolerance).coef.ravel()
-
-
-def ours() -> list[Solver]:
-    """Return the default algorithm and SAGA."""
-    return [Solver(f"mpiopt {name}", partial(solve, name), TOLERANCES, ours=True) for name in ("auto", "saga")]
 
 
 def optimum(problem: Problem) -> Scale:

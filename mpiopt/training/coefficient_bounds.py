@@ -1,0 +1,73 @@
+"""Bounds on coefficients as users give them, by the names of columns, and in the columns of the algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpiopt.core.config.job import Model, named_bounds
+from mpiopt.core.config.registry import nearest
+from mpiopt.objective.bounds import Bounds
+from mpiopt.objective.objective import Objective
+
+Pair = tuple[float | None, float | None]
+
+
+def with_bounds(
+    objective: Objective, model: Model, size: NDArray[np.float64], names: Sequence[str] | None
+) -> Objective:
+    """Return the objective with the bounds of a model.
+
+    Parameters
+    ----------
+    objective : Objective
+        Without bounds.
+    model : Model
+        As the user gave it.
+    size : ndarray, shape (d,)
+        What the coefficients of the file are multiplied by to give the weights of the objective.
+    names : sequence of str, optional
+        Of the columns; x1, x2 … by default.
+
+    Raises
+    ------
+    ValueError
+        If a name is that of no column, bounds contradict each other, or the model has several outputs.
+    """
+    if not model.bounded:
+        return objective
+    if objective.outputs > 1:
+        raise ValueError(f"bounds on coefficients take losses with one output, not {objective.loss.name}")
+    d = objective.shard.features
+    titles = list(names) if names is not None else [f"x{j + 1}" for j in range(d)]
+    lower, upper = (np.full(objective.width, end) for end in (-np.inf, np.inf))
+    for pattern, (low, high) in named_bounds(model.bounds).items():
+        told = pattern.replace("[", "[[]")  # a bracket is part of a name here
+        chosen = [j for j, title in enumerate(titles) if title == pattern or fnmatchcase(title, told)]
+        if not chosen:
+            raise ValueError(f"bounds: no column is called {pattern!r}{nearest(pattern, titles)}")
+        lower[chosen], upper[chosen] = low, high
+    if model.nonnegative:
+        lower[:d] = np.maximum(lower[:d], 0.0)
+        below = np.flatnonzero(upper[:d] < 0.0)
+        if len(below):
+            raise ValueError(f"bounds: column {titles[below[0]]} is to be below 0 and nonnegative")
+    lower[:d], upper[:d] = lower[:d] * size, upper[:d] * size
+    return replace(objective, bounds=Bounds(lower, upper))
+
+
+def text_of(bounds: Mapping[str, Pair] | str | None) -> str:
+    """Return bounds as a job file has them, from pairs by the name of the column; None stands for no bound."""
+    if bounds is None or isinstance(bounds, str):
+        return bounds or ""
+    rules = []
+    for name, pair in bounds.items():
+        if len(pair) != 2:
+            raise ValueError(f"bounds are pairs (least, largest), not {pair!r} for {name}")
+        ends = ["" if end is None or np.isinf(end) else repr(float(end)) for end in pair]
+        rules.append(f"{name}={':'.join(ends)}")
+    return ",".join(rules)
