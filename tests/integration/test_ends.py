@@ -26,14 +26,14 @@ from mpi4py import MPI
 import mpiopt.__main__ as program
 import mpiopt.training.train as train
 program.JOINT_FAILURE_SECONDS = 1.0
-made = train.pose
+made = train.posed_data
 
-def pose(*words):
+def posed(*words):
     if MPI.COMM_WORLD.rank == 1:
         raise {kind}("only here")
     return made(*words)
 
-train.pose = pose
+train.posed_data = posed
 sys.argv[1:] = ["train", "generate:n=500,d=3,task=binary", "--out", "{out}"]
 sys.exit(program.main())
 """
