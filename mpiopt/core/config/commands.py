@@ -77,7 +77,7 @@ COMMANDS = {
     ),
     "export": Command(
         "mpiopt.results.export:export",
-        "write a result as csv, parquet, sklearn or onnx",
+        "write a result as csv, parquet, sklearn, onnx or trace",
         "export RUN.h5 OUT.pkl --to sklearn",
         one_rank=True,
     ),
