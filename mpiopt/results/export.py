@@ -36,7 +36,7 @@ SUFFIXES = {
     ".onnx": "onnx",
     ".json": "trace",
 }
-TABLES = ("history", "traffic", "time", "phases", "events")
+TABLES = ("history", "traffic", "time", "phases", "events", "model")
 
 
 def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
@@ -95,10 +95,21 @@ def rows_of(record: RunRecord, table: str) -> tuple[list[str], list[Any]]:
     """Return the names of the columns, and the rows."""
     if table == "events":
         return list(Event._fields), list(record.events)
+    if table == "model":
+        return coefficients(record.finished_model)
     found = getattr(record, table)
     if found is None:
         raise ValueError(f"{record.path}: there is no table {table} in it")
     return list(found.dtype.names), found.tolist()
+
+
+def coefficients(model: FittedModel) -> tuple[list[str], list[Any]]:
+    """Return a row for each feature and a last row, `(intercept)`, with a column for each output, as frames have it."""
+    outputs = [""] if model.classes is None else class_names(model.classes).tolist()
+    names = model.feature_names or [f"x{j}" for j in range(model.coef.shape[1])]
+    values = np.column_stack([model.coef, model.intercept]).T.tolist()
+    heads = outputs[-len(model.coef) :] if len(outputs) > 1 else ["coefficient"]
+    return ["feature", *heads], [[name, *row] for name, row in zip([*names, "(intercept)"], values, strict=True)]
 
 
 def as_parquet(record: RunRecord, table: str) -> bytes:

@@ -52,7 +52,7 @@ COMMANDS = {
     "summary": Command(
         "mpiopt.training.summarise:summary",
         "show standard errors, tests and measures of fit of a model",
-        "summary MODEL.h5 [--data DATA]",
+        "summary MODEL.h5 [DATA]",
         prints=True,
     ),
     "inspect": Command(
