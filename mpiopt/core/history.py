@@ -38,6 +38,23 @@ def events_from_text(text: str) -> list[Event]:
 PHASES = ("load", "compile", "compute", "compress", "communicate", "wait", "evaluate", "checkpoint")
 
 
+class PhaseSample(NamedTuple):
+    """What a rank's clock said at an evaluation: seconds of the run, and of each phase since this run began."""
+
+    round: int
+    seconds: float
+    compute: float
+    compress: float
+    communicate: float
+    wait: float
+    evaluate: float
+    checkpoint: float
+    compile: float
+
+
+SAMPLED = PhaseSample._fields[2:]
+
+
 class HistoryRow(NamedTuple):
     """One evaluation of the whole objective; seconds count from the first start of the run, over all restarts."""
 
@@ -91,6 +108,7 @@ class Clock:
     """Seconds of this rank in each phase."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    samples: list[PhaseSample] = field(default_factory=list)  # of the loop that runs now, one for each evaluation
     now: Callable[[], float] = time.perf_counter
 
     @contextmanager

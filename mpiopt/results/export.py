@@ -1,4 +1,4 @@
-"""`mpiopt export RUN.h5 OUT`: the tables of a run as CSV or Parquet, its model for scikit-learn or as ONNX."""
+"""`mpiopt export RUN.h5 OUT`: a run's tables as CSV or Parquet, its model for scikit-learn or as ONNX, its trace."""
 
 from __future__ import annotations
 
@@ -25,16 +25,28 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import frames
 from mpiopt.results.model import FittedModel, class_names
 from mpiopt.results.run_record import RunRecord, read_record
+from mpiopt.results.trace import as_trace
 
-USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx] [--table history|traffic|time|events] [--overwrite]"
-SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pkl": "sklearn", ".joblib": "sklearn", ".onnx": "onnx"}
-TABLES = ("history", "traffic", "time", "events")
+USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx|trace] [--table NAME] [--overwrite]"
+SUFFIXES = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".pkl": "sklearn",
+    ".joblib": "sklearn",
+    ".onnx": "onnx",
+    ".json": "trace",
+}
+TABLES = ("history", "traffic", "time", "phases", "events", "model")
 
 
 def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Write the file; without --to its suffix decides about its content. Return the exit code."""
-    paths, settings = parse(words, {"to": True, "table": True, "overwrite": False})
+    paths, settings = parse(words, {"to": True, "table": True, "trace": False, "overwrite": False})
     chosen = dict(settings)
+    if "trace" in chosen:
+        if chosen.setdefault("to", "trace") != "trace":
+            raise ValueError(f"--trace and --to {chosen['to']} are two kinds of files; give one of them")
+        paths = [*paths, str(Path(paths[0]).with_suffix(".trace.json"))] if len(paths) == 1 else paths
     if len(paths) != 2:
         raise ValueError(f"export needs a run and a file to write: mpiopt {USAGE}")
     source, out = paths
@@ -83,10 +95,21 @@ def rows_of(record: RunRecord, table: str) -> tuple[list[str], list[Any]]:
     """Return the names of the columns, and the rows."""
     if table == "events":
         return list(Event._fields), list(record.events)
+    if table == "model":
+        return coefficients(record.finished_model)
     found = getattr(record, table)
     if found is None:
         raise ValueError(f"{record.path}: there is no table {table} in it")
     return list(found.dtype.names), found.tolist()
+
+
+def coefficients(model: FittedModel) -> tuple[list[str], list[Any]]:
+    """Return a row for each feature and a last row, `(intercept)`, with a column for each output, as frames have it."""
+    outputs = [""] if model.classes is None else class_names(model.classes).tolist()
+    names = model.feature_names or [f"x{j}" for j in range(model.coef.shape[1])]
+    values = np.column_stack([model.coef, model.intercept]).T.tolist()
+    heads = outputs[-len(model.coef) :] if len(outputs) > 1 else ["coefficient"]
+    return ["feature", *heads], [[name, *row] for name, row in zip([*names, "(intercept)"], values, strict=True)]
 
 
 def as_parquet(record: RunRecord, table: str) -> bytes:
@@ -116,6 +139,7 @@ KINDS: dict[str, Callable[[RunRecord, str], bytes]] = {
     "parquet": as_parquet,
     "sklearn": as_sklearn,
     "onnx": as_onnx,
+    "trace": as_trace,
 }
 
 

@@ -69,6 +69,11 @@ class Run:
         return _frame(self.record.time, "rank")
 
     @property
+    def phases(self) -> DataFrame:
+        """A row for each rank and evaluation: seconds in each phase since the one before; empty before the end."""
+        return _frame(self.record.phases)
+
+    @property
     def events(self) -> DataFrame:
         """A row for each event: seconds, round, kind, rank (-1: all ranks), text."""
         return _pandas().DataFrame(self.record.events, columns=list(Event._fields))

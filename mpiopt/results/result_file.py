@@ -38,6 +38,7 @@ class RunCosts:
 
     traffic: NDArray[np.void]  # (ranks,), with the columns of `mpiopt.comm.accounting.COUNTS`
     time: NDArray[np.void]  # (ranks,), seconds in each phase of the clock, in "other" and in "total"
+    phases: NDArray[np.void] | None = None  # the same from one evaluation to the next; see `mpiopt.results.phases`
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Result:
     provenance: dict[str, Any]
     traffic: NDArray[np.void] | None = None  # as in `RunCosts`; None in files of earlier versions
     time: NDArray[np.void] | None = None
+    phases: NDArray[np.void] | None = None
     events: list[Event] = field(default_factory=list)
     test: dict[str, float] = field(default_factory=dict)  # metrics of the test rows
     schema: Schema | None = None  # of the training file; None in files of earlier versions
@@ -165,7 +167,7 @@ def read_result(path: str | Path) -> Result:
 
 def _result(f: h5py.File) -> Result:
     provenance = {k: v.item() if isinstance(v, np.generic) else v for k, v in f["provenance"].attrs.items()}
-    rest = {name: f[name][()] for name in ("traffic", "time") if name in f}
+    rest = {name: f[name][()] for name in ("traffic", "time", "phases") if name in f}
     events = _events(f["events"][()]) if "events" in f else []
     test = {k: float(v) for k, v in f["test"].attrs.items()} if "test" in f else {}
     history, job = f["history"][()], f["job"].asstr()[()]
@@ -214,6 +216,8 @@ def _image(
         rows.attrs["units"] = ", ".join(f"{name}: {unit}" for name, unit in UNITS.items())
         if costs is not None:
             f["traffic"], f["time"] = costs.traffic, costs.time
+            if costs.phases is not None:
+                f["phases"] = costs.phases
         f["events"] = np.array(list(events), EVENT)
         f.create_group("test").attrs.update(test)
         if diagnostics is not None:

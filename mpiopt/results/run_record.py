@@ -41,6 +41,7 @@ class RunRecord:
     traffic: Table | None = None  # a row for each rank, since the run was last started
     time: Table | None = None
     diagnostics: Diagnostics | None = None
+    phases: Table | None = None  # a row for each rank and evaluation
 
     @property
     def finished_model(self) -> FittedModel:
@@ -96,7 +97,18 @@ def read_record(path: str | Path) -> RunRecord:
         return _unfinished(place, read_head(place))
     r = read_result(place)
     return RunRecord(
-        place, True, r.history, r.job, r.provenance, r.events, r.test, r.model, r.traffic, r.time, r.diagnostics
+        place,
+        True,
+        r.history,
+        r.job,
+        r.provenance,
+        r.events,
+        r.test,
+        r.model,
+        r.traffic,
+        r.time,
+        r.diagnostics,
+        r.phases,
     )
 
 

@@ -38,6 +38,7 @@ from mpiopt.training.progress import Lines, Progress
 from mpiopt.training.rates import as_rates
 from mpiopt.training.rehearsal import compile_kernels
 from mpiopt.training.run_state import RunPlan, count_loop, mean_times
+from mpiopt.training.uncertified import warn_uncertified
 
 if TYPE_CHECKING:
     from mpiopt.inference.summary import InferenceOptions, Summary
@@ -329,6 +330,11 @@ def fit(
     ValueError
         On all ranks: labels that fit no loss, NaN in the rows, an unknown name or an option out of range.
 
+    Warns
+    -----
+    ConvergenceWarning
+        On rank 0: the fit is not certified. The warning says why and what to do.
+
     Examples
     --------
     >>> import numpy as np
@@ -378,29 +384,31 @@ def fit(
         shown.end()
         count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
         times = mean_times(clock, time.perf_counter() - began, ranks)
-    names = posed.names if frame is None else frame.names
-    fitted = in_file_units(now.state.w, d, intercept, posed.mean, posed.scale, posed.coordinates)
-    at_centre = fitted.intercept if fitted.intercept_at_centre is None else fitted.intercept_at_centre
-    return Fit(
-        coef=fitted.coef,
-        intercept=centred(fitted.intercept),
-        centre=np.zeros(d) if fitted.centre is None else fitted.centre,
-        intercept_at_centre=centred(at_centre),
-        classes=posed.classes,
-        loss=objective.loss.name,
-        objective=now.exact.value,
-        certificate=now.certificate.value,
-        certificate_kind=now.certificate.kind,
-        certified=now.ending == CERTIFIED,
-        reason=now.reason_in_names(names),
-        history=now.rows,
-        events=now.events,
-        settings=settings,
-        names=names,
-        columns=() if frame is None else frame.columns,
-        ending=now.ending,
-        times=times,
-    )
+        names = posed.names if frame is None else frame.names
+        fitted = in_file_units(now.state.w, d, intercept, posed.mean, posed.scale, posed.coordinates)
+        at_centre = fitted.intercept if fitted.intercept_at_centre is None else fitted.intercept_at_centre
+        result = Fit(
+            coef=fitted.coef,
+            intercept=centred(fitted.intercept),
+            centre=np.zeros(d) if fitted.centre is None else fitted.centre,
+            intercept_at_centre=centred(at_centre),
+            classes=posed.classes,
+            loss=objective.loss.name,
+            objective=now.exact.value,
+            certificate=now.certificate.value,
+            certificate_kind=now.certificate.kind,
+            certified=now.ending == CERTIFIED,
+            reason=now.reason_in_names(names),
+            history=now.rows,
+            events=now.events,
+            settings=settings,
+            names=names,
+            columns=() if frame is None else frame.columns,
+            ending=now.ending,
+            times=times,
+        )
+        warn_uncertified(result, tol, ranks)
+    return result
 
 
 def model_of(init: Fit | FittedModel | str) -> FittedModel:

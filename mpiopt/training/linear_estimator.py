@@ -6,7 +6,6 @@ parameters are those of `mpiopt.fit`.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from mpiopt.training import frame_names, validation
 from mpiopt.training.fit import Fit, communicator, fit
 from mpiopt.training.frames import has_words
 from mpiopt.training.initial import Columns, matched_model
-from mpiopt.training.sklearn_base import BaseEstimator, ConvergenceWarning
+from mpiopt.training.sklearn_base import BaseEstimator
 
 Vector = NDArray[np.float64]
 
@@ -105,8 +104,6 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
             found = fit(x, target, ranks, sample_weight=weight, **options)
             titles = found.names if found.columns or names is None else [str(name) for name in names]
             self.fit_: Fit = replace(found, names=titles)
-            if ranks.rank == 0 and not found.certified:
-                warnings.warn(not_certified(found, self.tol), ConvergenceWarning, stacklevel=2)
         self.n_iter_ = self.fit_.history[-1].round
         self.n_features_in_ = self.fit_.coef.shape[1] if names is None else len(names)
         self.__dict__.pop("feature_names_in_", None)
@@ -185,14 +182,3 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
         rows = validation.checked_rows(frame, self.n_features_in_, type(self).__name__)
         z = self.fit_.margins(rows)
         return z[:, 0] if z.shape[1] == 1 else z
-
-
-def not_certified(found: Fit, tol: float) -> str:
-    """Return why a fit is not certified and what to do, in one line."""
-    reached = f"{found.certificate_kind} {found.certificate:.2g}, tol {tol:g}"
-    advice = ""  # where there is no optimum, the reason says what to do
-    if "spent" in found.reason:
-        advice = f"; raise {found.reason.partition(' ')[0]} or tol; if columns differ much in size, scale='standard'"
-    elif "no progress" in found.reason:
-        advice = "; raise tol, since rounding allows no better model, or scale='standard'"
-    return f"the fit is not certified ({reached}): {found.reason}{advice}"

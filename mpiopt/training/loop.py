@@ -106,6 +106,7 @@ def run(
             saved = save(plan.store, plan, now, objective, timer)
             if saved and not now.ending:
                 decide(plan, now, timer)  # `mpiopt halt --after-checkpoint` ends the run here
+    timer.sample(now)  # with what came after the last evaluation, such as a checkpoint
     keep_finite(now)
     if now.ending == "budget":
         name_far_columns(now, objective, channel)
@@ -306,6 +307,7 @@ def record(now: RunState, step_size: float, timer: RunTimer, report: Report, gua
         step_size=step_size,
     )
     now.rows.append(row)
+    timer.sample(now)
     report(row)
 
 

@@ -158,7 +158,13 @@ def _scores(validated: CrossValidation) -> list[str]:
     spread = ", ".join(
         f"{name} {values.mean():.6g} (sd {values.std(ddof=1):.2g})" for name, values in validated.quality.items()
     )
-    return [*lines, f"folds at the best point: {spread}"]
+    lines.append(f"folds at the best point: {spread}")
+    if validated.best == len(validated.strengths) - 1 > 0:
+        lines.append(
+            "the best point is the last one: a weaker penalty may be better (a smaller --ratio); if columns differ much "
+            "in size, try --scale standard"
+        )
+    return lines
 
 
 def write_csv(out: str, content: str) -> None:

@@ -35,6 +35,7 @@ from mpiopt.training.problem import make_loss
 Matrix = NDArray[np.float64]
 FLAGS = {"out": True, "overwrite": False, "format": True, "kind": True, "quiet": False}
 KINDS = ("label", "probability", "margin")
+NO_LABELS = "no labels"
 
 
 class Applied(NamedTuple):
@@ -78,6 +79,8 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     quality = measured(applied, result.model, make_loss(loss), comm)
     if "quiet" not in chosen:
         written = f"; written to {chosen['out']}" if "out" in chosen else ""
+        if quality == NO_LABELS and not written:
+            written = " to compare with, and no --out FILE for the predictions: nothing is written"
         print_on_root(comm, f"{path}: {quality}{written}")
     return 0
 
@@ -86,7 +89,7 @@ def measured(applied: Applied, model: FittedModel, loss: Loss, comm: Comm) -> st
     """Return the metrics in one line, or why there are none; collective."""
     missing = comm.max(np.array([0.0, float(np.isnan(applied.label).any())]))[1] > 0
     if missing or int(comm.sum(np.array([len(applied.label)]))[0]) == 0:
-        return "no labels"
+        return NO_LABELS
     label = as_trained(applied.label, model, loss.target)
     unknown = float(comm.sum(np.array([float(np.isnan(label).sum())]))[0])
     if unknown:

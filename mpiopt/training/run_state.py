@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Stopping
-from mpiopt.core.history import Clock, Event, HistoryRow
+from mpiopt.core.history import Clock, Event, HistoryRow, PhaseSample
 from mpiopt.data.shard import Shard
 from mpiopt.kernels.kernel_cache import compile_seconds
 from mpiopt.objective.certificate import Certificate, Certifier, Judgement, list_columns
@@ -201,6 +201,8 @@ class RunTimer:
         stop.restart_clock()  # the budget of seconds counts what the history counts
         self._began, self._compiled_before = time.perf_counter(), compile_seconds()
         self._exchanging_before = self._exchanging()
+        clock.samples.clear()
+        self._phases_before = self._phases()
         self.saved_seconds, self.saved_round, self.failed_saves = 0.0, 0, 0
 
     def _exchanging(self) -> float:
@@ -228,6 +230,19 @@ class RunTimer:
         compute, communicate, wait, sent, plain = self.channel.comm.sum(np.array(mine)).tolist()
         size = self.channel.size
         return Spent(slowest, compute / size, communicate / size, wait / size, sent, plain)
+
+    def _phases(self) -> list[float]:
+        """Return the seconds of this rank so far: compressing, communicating, waiting, evaluating, saving."""
+        traffic, counted = self.channel.traffic, self.clock.seconds
+        exchanging = (traffic.seconds_compress, traffic.seconds_communicate, traffic.seconds_wait)
+        return [*exchanging, counted["evaluate"], counted["checkpoint"]]
+
+    def sample(self, now: RunState) -> None:
+        """Note what this rank's clock says now; local."""
+        elapsed, compiled = time.perf_counter() - self._began, self.compiled()
+        parts = [after - before for after, before in zip(self._phases(), self._phases_before, strict=True)]
+        values = [now.spent_before.seconds + elapsed, elapsed - sum(parts) - compiled, *parts, compiled]
+        self.clock.samples.append(PhaseSample(now.round, *values))
 
     def compiled(self) -> float:
         """Return the seconds that this rank has compiled kernels since this timer began."""

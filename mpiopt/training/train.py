@@ -30,6 +30,7 @@ from mpiopt.resilience.round_limit import RoundLimit
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import summary
 from mpiopt.results.jsonl_log import open_log
+from mpiopt.results.phases import gather_phases
 from mpiopt.results.result_file import RunCosts
 from mpiopt.training.channel_setup import check_exchange_options, open_channel
 from mpiopt.training.coefficient_bounds import with_bounds
@@ -129,7 +130,8 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
         terminal.end()
         count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
         code = stop.exit_code if now.ending == "signal" else EXIT[now.ending]
-        costs = RunCosts(channel.counts(), summary.times(clock, time.perf_counter() - began, comm))
+        phases = gather_phases(clock.samples, comm)
+        costs = RunCosts(channel.counts(), summary.times(clock, time.perf_counter() - began, comm), phases)
         finished = Finished(now, code, exchanges, costs)
         if now.ending != "signal":
             store.settle()

@@ -14,6 +14,7 @@ import re
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from tests.fuzz.draw import Problem
 from tests.fuzz.losses import LD, long_loss
 from tests.fuzz.recession import has_optimum
 from tests.fuzz.reference import Exact, Optimum, exact, long_rows, optimum, strength
+
+warnings.filterwarnings("ignore", message="the fit is not certified")  # the judgement says so
 
 EPOCHS = 200.0  # within which default options should certify
 SECONDS = 60.0  # of a fit; more is a time-out

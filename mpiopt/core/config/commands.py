@@ -52,7 +52,7 @@ COMMANDS = {
     "summary": Command(
         "mpiopt.training.summarise:summary",
         "show standard errors, tests and measures of fit of a model",
-        "summary MODEL.h5 [--data DATA]",
+        "summary MODEL.h5 [DATA]",
         prints=True,
     ),
     "inspect": Command(
@@ -77,7 +77,7 @@ COMMANDS = {
     ),
     "export": Command(
         "mpiopt.results.export:export",
-        "write a result as csv, parquet, sklearn or onnx",
+        "write a result as csv, parquet, sklearn, onnx or trace",
         "export RUN.h5 OUT.pkl --to sklearn",
         one_rank=True,
     ),
