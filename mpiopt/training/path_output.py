@@ -161,8 +161,8 @@ def _scores(validated: CrossValidation) -> list[str]:
     lines.append(f"folds at the best point: {spread}")
     if validated.best == len(validated.strengths) - 1 > 0:
         lines.append(
-            "the best point is the last one: a weaker penalty may be better (a smaller --ratio); if columns differ much "
-            "in size, try --scale standard"
+            "the best point is the last one: a weaker penalty may be better (a smaller --min-ratio); if columns "
+            "differ much in size, try --scale standard"
         )
     return lines
 
