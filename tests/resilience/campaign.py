@@ -25,6 +25,7 @@ from mpiopt.core.processes import children
 from mpiopt.resilience.checkpoint.header import parse, read_text
 from mpiopt.results.result_file import read_result
 from tests.cases.processes import running, until
+from tests.conftest import NOT_STARTED
 
 KINDS = ("one rank", "all ranks", "during the write")
 TRAIN = ("-m", "mpi4py", "-m", "mpiopt", "train")
@@ -33,6 +34,7 @@ PLAIN = ("--algorithm", "saga[preconditioner=none,local_steps=1000]")
 SAME = ["round", "epoch", "objective", "certificate", "step_size"]  # columns of the history that are no clock
 EVALUATED = 40  # rounds between two evaluations, at most
 REPORTED = re.compile(r"round (\d+)")
+FAILED_STARTS = 3  # of mpirun, which happen once in some thousand
 SECONDS = 60.0  # in which a start must do what is expected of it
 
 
@@ -61,6 +63,7 @@ class Campaign:
     start: Callable[[Path], subprocess.Popen[bytes]]
     undisturbed: Path  # the result of a run that nobody killed
     chance: random.Random
+    failed_starts: int = 0
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -90,6 +93,9 @@ class Campaign:
         with self.start(self.folder) as process:
             killed = bool(kind) and self.await_saves(process, before) and self.strike(process, kind)
             code = process.wait(timeout=4 * SECONDS)
+        if code == NOT_STARTED and not killed and self.failed_starts < FAILED_STARTS:
+            self.failed_starts += 1
+            return self.run_once(kind)
         self.check_going_on(rounds)
         if killed:
             self.tally.kills[kind] += 1
