@@ -12,6 +12,7 @@ from mpiopt.core.hdf5 import SEALED
 from mpiopt.core.history import PHASES, HistoryRow
 from mpiopt.core.seal import sealed, without_seal
 from mpiopt.results.model import FittedModel
+from mpiopt.results.phases import gather_phases
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
 
@@ -36,8 +37,10 @@ def seconds(compute):
     return table
 
 
-def made_run(path, history=None, job="", model=MODEL, ranks=2, loss="logistic", compute=None, events=(), test=None):
-    """Write a result; `job` are lines of TOML."""
+def made_run(
+    path, history=None, job="", model=MODEL, ranks=2, loss="logistic", compute=None, events=(), test=None, samples=()
+):
+    """Write a result; `job` are lines of TOML, `samples` the phases of a rank at its evaluations."""
     chosen = read(f'path = "made up"\n{job}')
     time = seconds([1.0] * ranks if compute is None else compute)
     traffic = np.array([(800, 400)] * len(time), [("bytes_sent", "i8"), ("bytes_received", "i8")])
@@ -46,7 +49,9 @@ def made_run(path, history=None, job="", model=MODEL, ranks=2, loss="logistic", 
     def main(comm):
         known = Provenance(chosen.text(), chosen.seed, data="made up", data_checksum="c0ffee", objective="F",
                            loss=loss, penalty="none", certificate_kind="duality gap")  # fmt: skip
-        write_result(path, model=model, history=history, comm=comm, costs=RunCosts(traffic, time), events=events,
+        phases = gather_phases(samples, comm) if samples else None
+        costs = RunCosts(traffic, time, phases)
+        write_result(path, model=model, history=history, comm=comm, costs=costs, events=events,
                      provenance=dataclasses.replace(gather(comm, known), ranks=len(time)), test=test)  # fmt: skip
 
     spmd(1, main)

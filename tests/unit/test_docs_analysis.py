@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiopt.core.history import SAMPLED, PhaseSample
 from tests.cases.command import mpiopt
 from tests.cases.result_files import made_run, rows
 
@@ -22,7 +23,8 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
 @pytest.fixture
 def with_runs(here):
     (here / "runs").mkdir()
-    made_run("runs/a.h5", rows(0.5), "seed = 1")
+    samples = [PhaseSample(k, 1.0 * k, *(0.1 * k for _ in SAMPLED)) for k in (1, 2)]
+    made_run("runs/a.h5", rows(0.5), "seed = 1", samples=samples)
     made_run("runs/b.h5", rows(0.4), "seed = 2")
     return here
 
@@ -35,7 +37,7 @@ def test_commands(with_runs, command, capsys):
     assert capsys.readouterr().out
     for word in words[1:]:
         if "." in word:
-            assert (with_runs / word).stat().st_size > 100
+            assert (with_runs / word).stat().st_size > 40
 
 
 def test_snippets_in_their_order(with_runs, capsys):
