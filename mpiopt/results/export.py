@@ -106,7 +106,7 @@ def rows_of(record: RunRecord, table: str) -> tuple[list[str], list[Any]]:
 def coefficients(model: FittedModel) -> tuple[list[str], list[Any]]:
     """Return a row for each feature, and a last row `(intercept)`; a column for each output."""
     outputs = [""] if model.classes is None else class_names(model.classes).tolist()
-    names = model.feature_names or [f"x{j}" for j in range(model.coef.shape[1])]
+    names = model.feature_names or [f"x{j + 1}" for j in range(model.coef.shape[1])]
     values = np.column_stack([model.coef, model.intercept]).T.tolist()
     heads = outputs[-len(model.coef) :] if len(outputs) > 1 else ["coefficient"]
     return ["feature", *heads], [[name, *row] for name, row in zip([*names, "(intercept)"], values, strict=True)]

@@ -111,7 +111,7 @@ class Run:
             If the run has not ended.
         """
         fitted = self.record.finished_model
-        features = fitted.feature_names or [f"x{i}" for i in range(fitted.coef.shape[1])]
+        features = fitted.feature_names or [f"x{i + 1}" for i in range(fitted.coef.shape[1])]
         values = np.column_stack([fitted.coef, fitted.intercept]).T
         return _pandas().DataFrame(values, index=[*features, "(intercept)"], columns=outputs(fitted))
 

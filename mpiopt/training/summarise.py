@@ -40,10 +40,12 @@ def summary(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Print the summary of a result; write it to --out; return the exit code."""
     positional, settings = parse(words, {**FLAGS, "overwrite": False})
     chosen = dict(settings)
-    if len(positional) == 2:
-        chosen.setdefault("data", positional[1])  # as `predict` has it
-    if len(positional) not in (1, 2) or chosen.get("data", "") != "".join(positional[1:] or [chosen.get("data", "")]):
+    if len(positional) not in (1, 2):
         raise ValueError("summary needs a result: mpiopt summary MODEL.h5 [DATA] [flags]")
+    if len(positional) == 2:  # as `predict` has it
+        if "data" in chosen:
+            raise ValueError(f"the training file is given twice: {positional[1]} and --data {chosen['data']}")
+        chosen["data"] = positional[1]
     options, out = _options(chosen), chosen.get("out", "")
     if out and Path(out).suffix not in SUFFIXES:
         raise ValueError(f"--out {out}: the suffix must be one of {', '.join(SUFFIXES)}")

@@ -80,6 +80,9 @@ def test_other_rows_and_wrong_flags_are_one_line(trained, capsys):
     (trained / "other.csv").write_text((trained / "t.csv").read_text().replace("claims", "c").replace("3.", "4."))
     for words, message in (
         ([], "summary needs a result"),
+        (["m.h5", "t.csv", "more.csv"], "summary needs a result"),
+        (["m.h5", "t.csv", "--data", "other.csv"], "the training file is given twice: t.csv and --data other.csv"),
+        (["m.h5", "other.csv"], "is not what m.h5 was trained on"),
         (["m.h5", "--data", "other.csv"], "is not what m.h5 was trained on"),
         (["m.h5", "--clusters", "few.txt"], "has 2 lines; the data have 90 rows"),
         (["m.h5", "--clusters", "none.txt"], "none.txt: cannot be read"),

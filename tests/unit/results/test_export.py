@@ -9,6 +9,7 @@ import pytest
 
 from mpiopt.core.history import Event
 from mpiopt.results.model import FittedModel
+from mpiopt.results.result_file import read_result
 from tests.cases.command import mpiopt
 from tests.cases.result_files import MODEL, made_run, rows
 
@@ -82,6 +83,17 @@ def test_tables_as_text_keep_every_digit(here):
     assert [tuple(map(float, line)) for line in read[1:]] == [tuple(map(float, row)) for row in rows()]
     assert exported("e.csv", "--table", "events").decode().splitlines()[1] == '0.5,3,failed,1,"rank 1, lost"'
     assert exported("t.csv", "--table", "time").decode().startswith("load,compile,compute,")
+
+
+@pytest.mark.parametrize(("loss", "heads"), [("softmax", ["0", "1", "2"]), ("squared", ["coefficient"])])
+def test_a_model_as_a_table_is_the_model(here, loss, heads):
+    trained(loss)
+    read = list(csv.reader(io.StringIO(exported("m.csv", "--table", "model").decode())))
+    model = read_result("run.h5").model
+    assert read[0] == ["feature", *heads]
+    assert [line[0] for line in read[1:]] == ["x1", "x2", "x3", "x4", "(intercept)"]
+    np.testing.assert_array_equal(np.array([line[1:] for line in read[1:]], float).T[:, :4], model.coef)
+    np.testing.assert_array_equal(np.array(read[-1][1:], float), model.intercept)
 
 
 def test_tables_for_data_frames(here):

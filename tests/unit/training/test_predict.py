@@ -118,6 +118,8 @@ def test_labels_may_be_missing(model, kind, size, capsys):
     data = made[kind]()
     assert mpiopt("predict", model, data, "--out", "answers", size=size) == 0
     assert "no labels" in capsys.readouterr().out
+    assert mpiopt("predict", model, data, size=size) == 0
+    assert "no labels to compare with, and no --out FILE" in capsys.readouterr().out
     np.testing.assert_allclose(np.loadtxt("answers"), T[NEW], atol=0.6)
 
 
