@@ -61,7 +61,7 @@ def test_frames_hold_what_the_file_holds(tmp_path):
 
 def test_models_are_frames_of_features_and_outputs(tmp_path):
     model = open_run(made_run(tmp_path / "a.h5")).model
-    assert model.index.tolist() == ["x0", "x1", "x2", "(intercept)"]
+    assert model.index.tolist() == ["x1", "x2", "x3", "(intercept)"]
     assert model[1.0].tolist() == [1.0, 0.0, 2.5, 0.5]
     named = FittedModel(np.ones((3, 2)), np.zeros(3), np.array(["a", "b", "c"]), feature_names=["long", "wide"])
     model = open_run(made_run(tmp_path / "b.h5", model=named)).model
