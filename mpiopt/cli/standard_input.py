@@ -1,8 +1,13 @@
-"""Standard input as a data file: data are read more than once, so that it is copied into a temporary file first."""
+"""Standard input as a data file: data are read more than once, so that it is copied into a temporary file first.
+
+It is refused under a launcher: Open MPI 5's mpirun does not pass the end of a pipe on to a reader that begins late,
+which then waits for ever.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -10,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.launcher_env import launched
 
 INPUT = "-"  # what stands for it on the command line
 NAME = "stdin"  # of the copy; a result gets its name from it
@@ -25,7 +31,7 @@ def input_as_file(words: Sequence[str], comm: Comm) -> Iterator[Sequence[str]]:
     Raises
     ------
     ValueError
-        If there are several ranks, of which the launcher gives standard input to one, or nobody writes to it.
+        If there are several ranks, or a launcher, or nobody writes to standard input.
     """
     at = _place(words)
     if at < 0:
@@ -33,6 +39,11 @@ def input_as_file(words: Sequence[str], comm: Comm) -> Iterator[Sequence[str]]:
         return
     if comm.size > 1:
         raise ValueError(f"{INPUT}: standard input is read by one rank; for more, write it into a file: cat > FILE")
+    found = launched(os.environ)
+    if found is not None and found.launcher != "Slurm":  # a batch script without a launcher of its own may use it
+        raise ValueError(
+            f"{INPUT}: {found.launcher} may lose the end of standard input; start mpiopt without it, or give a file"
+        )
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         raise ValueError(f"{INPUT}: standard input is not connected to a file or a pipe; give a file")
     with tempfile.TemporaryDirectory(prefix="mpiopt-") as folder:

@@ -48,10 +48,14 @@ def test_a_model_is_trained_on_standard_input_and_applied_to_it(given, tmp_path,
     assert "60 rows, 9 columns" in capsys.readouterr().out
 
 
-def test_several_ranks_and_a_terminal_are_refused(given, capsys, monkeypatch):
+def test_several_ranks_a_launcher_and_a_terminal_are_refused(given, capsys, monkeypatch):
     given(b"1 1:1\n")
     assert mpiopt_on(2, "train", "-") == {2}
     assert "standard input is read by one rank" in capsys.readouterr().err
+    with monkeypatch.context() as launcher:
+        launcher.setenv("OMPI_COMM_WORLD_SIZE", "1")
+        assert mpiopt("train", "-") == 2
+    assert "Open MPI's mpirun may lose the end of standard input" in capsys.readouterr().err
     monkeypatch.setattr(Given, "isatty", lambda self: True)
     assert mpiopt("train", "-") == 2
     assert "standard input is not connected" in capsys.readouterr().err
