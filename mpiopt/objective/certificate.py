@@ -317,7 +317,7 @@ class Certifier:
         doubled = progress.waits >= TUNING.patience and np.log2(progress.waits) % 1.0 == 0.0
         if not doubled or judged.exact.error:
             return judged
-        noise = rounding.gradient_rounding(self.objective, w, channel)
+        of_value, noise = rounding.evaluation_rounding(self.objective, w, channel)
         cost, scale = judged.epochs + rounding.EPOCHS, self.scale(judged.exact.value)
         measured = self._kind() == DECREMENT and self._is_small()
         measures = [self._gap_with_noise(w, judged, noise)] if self._says_gap() else []
@@ -327,7 +327,8 @@ class Certifier:
             if found.is_near:
                 measures.append((DECREMENT, found.value / scale, 0.5 * float(((noise * found.noise) ** 2).sum())))
         for name, value, size in measures:
-            if value <= self._believed() and name == DECREMENT:
+            # A value that is known to fewer digits than the tolerance asks for is not certified by a small decrement.
+            if value <= self._believed() and name == DECREMENT and of_value <= self.tol * scale:
                 rounded = TUNING.above_noise * size
                 believed, more = decrement.contracts(self.objective, w, found, scale, channel, rounded)
                 cost += more
