@@ -30,6 +30,12 @@ def test_no_seed_gives_a_wrong_certificate(seed):
     assert found.verdict not in BAD, found.line()
 
 
+def test_a_value_that_rounding_hides_is_not_certified():
+    found = judge(draw(5179))  # columns far from 0, no intercept, no penalty: F is known to 1e-5 of its scale
+    assert found.verdict not in BAD, found.line()
+    assert "use --intercept" in found.line()
+
+
 def test_a_seed_is_always_the_same_problem():
     one, other = draw(17), draw(17)
     assert one.line() == other.line()
