@@ -39,8 +39,9 @@ from tests.cases.problems import objective
 from tests.resilience.trials import main
 
 TOL = 1e-6
-SECONDS = 30.0  # that a rank waits for another before the trial counts as one that would hang
+SECONDS = 60.0  # after which the process of a trial is killed, and the trial counts as one that hangs
 ROUND = 10.0  # seconds after which a round is ended; one takes milliseconds
+COMPILING = 600.0  # seconds for a round in which kernels are compiled
 ALGORITHMS = ("lbfgs", "saga", "newton")
 SIZES = (1, 2, 3)
 PLACES = ("w", "other state", "rows", "labels", "weights")
@@ -100,8 +101,8 @@ def size_of(seed):
     return SIZES[seed // len(PLACES) % len(SIZES)]
 
 
-def ending_on(comm, seed, told):
-    """Make one trial on this rank; return how it ended, in words. A round without end ends the process.
+def ending_on(comm, seed, told, seconds=ROUND):
+    """Make one trial on this rank; return how it ended, in words. A round of so many seconds ends the process.
 
     `told` gets the stack of such a process.
     """
@@ -109,7 +110,7 @@ def ending_on(comm, seed, told):
     clean = objective("logistic", 0.0, 0.05, ("dense", "csr")[seed // 45 % 2], comm)
     target = writable(clean)
     flipping = Flipping(make_algorithm(parse_spec(algorithm)), comm, target, seed)
-    limit = RoundLimit(comm.rank, 0.0, {VARIABLE: str(ROUND)}, os._exit, told)
+    limit = RoundLimit(comm.rank, 0.0, {VARIABLE: str(seconds)}, os._exit, told)
     plan = RunPlan(Stopping(tol=TOL, max_epochs=200.0), limit=limit)
     try:
         with limit, np.errstate(all="ignore"):
@@ -125,10 +126,10 @@ def ending_on(comm, seed, told):
     return "repaired, certified and right" if repaired else "certified and right"
 
 
-def trial(seed, told):
+def trial(seed, told, seconds=ROUND):
     """Make one trial on ranks that are threads; return how it ended, in words."""
     try:
-        return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told), timeout=SECONDS)[0]
+        return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told, seconds), timeout=3.0 * seconds)[0]
     except threading.BrokenBarrierError:
         return "hang"
     except Exception as error:
@@ -176,7 +177,7 @@ def trial_in_child(seed):
 
 def waited(child):
     """Return the exit code of a child process; None if it did not end in time and was killed."""
-    late = time.monotonic() + 2.0 * SECONDS
+    late = time.monotonic() + SECONDS
     while time.monotonic() < late:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
@@ -192,7 +193,7 @@ def compile_kernels():
     best()
     for kernel in range(0, 90, 15):
         with open(os.devnull, "w") as stack:
-            trial(kernel, stack)
+            trial(kernel, stack, COMPILING)
 
 
 def trials(count, seed):
