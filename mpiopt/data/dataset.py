@@ -18,6 +18,7 @@ from mpiopt.data.coordinates import Coordinates
 from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
 from mpiopt.data.loader import RowLayout, load
 from mpiopt.data.matching import open_like
+from mpiopt.data.offsets import beside
 from mpiopt.data.redistribute import LoadedRows
 from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_beyond_float32, refuse_changed
 from mpiopt.data.row_formats import set_intercept, to_float32
@@ -99,7 +100,7 @@ def prepare(
     losses : mapping of str to str
         The target of each loss, for the message where the labels do not fit.
     link : str
-        How the loss takes the offset of a row: "log", "identity" or "" for not at all.
+        How the loss takes the offset of a row: "log", "identity", "margin", or "" for not at all.
 
     Returns
     -------
@@ -262,7 +263,7 @@ def _shard(
                 listed = ", ".join(f"{v:g}" for v in known.classes[:10])
                 raise ValueError(f"{path}: label {unknown[0]:g} is not a class of the training data: {listed}")
     rows = known.coordinates.move(loaded.rows) if moved else loaded.rows
-    label = empty_weightless(rows, label, weight)
+    label = beside(empty_weightless(rows, label, weight), loaded.offset)
     rows = set_intercept(rows, d) if options.intercept else rows
     rows = to_float32(rows) if options.float32 else rows
     factor = 1.0

@@ -61,10 +61,10 @@ def _destination(total: int, source: Source, layout: RowLayout, seed: int, comm:
     n = stop - start
     order = generator(seed, _MEMORY, 0, comm.rank).permutation(n) if layout.shuffled else np.arange(n)
     if source.sparse:
-        return Destination(total, comm, CsrAssembler(n, layout.dtype), order)
+        return Destination(total, comm, CsrAssembler(n, layout.dtype), order, source.offsets_stay)
     columns = source.features or 0
     width = padded_width((layout.features or columns) + layout.intercept)
-    return Destination(total, comm, DenseAssembler(n, columns, width, layout.dtype), order)
+    return Destination(total, comm, DenseAssembler(n, columns, width, layout.dtype), order, source.offsets_stay)
 
 
 def _read_and_send(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +155,7 @@ class _Matched(Source):
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:
         for piece in self.source.pieces(nbytes):
-            yield RawRows(self._moved(piece.rows), piece.label, piece.weight, piece.start)
+            yield replace(piece, rows=self._moved(piece.rows))
 
     def _moved(self, rows: NDArray[np.float64] | CsrRows) -> NDArray[np.float64] | CsrRows:
         features = self.features or 0

@@ -1,4 +1,8 @@
-"""Targets with an offset as targets without one: rates of an exposure with a weight, or shifted targets."""
+"""Offsets of margins, and exposures, whose logarithms are offsets.
+
+For some losses a target with an offset is a target without one: a rate of an exposure with a weight, or a shifted
+target. For the others each label has its offset beside it, and the margin of a row is W x + o.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,51 @@ from typing import NamedTuple
 import numpy as np
 
 from mpiopt.data.shard import Vector
+
+STAYS = "margin"  # the beginning of the link of a loss whose labels keep their offsets
+
+
+def beside(label: Vector, offset: Vector | None) -> Vector:
+    """Return labels with offsets beside them, (n, 2); without offsets the labels as they are, (n,).
+
+    Examples
+    --------
+    >>> beside(np.array([1.0, -1.0]), np.array([0.5, 0.0])).tolist()
+    [[1.0, 0.5], [-1.0, 0.0]]
+    """
+    return label if offset is None else np.column_stack([label, offset])
+
+
+def labels_of(label: Vector) -> Vector:
+    """Return the labels alone, (n,), with or without offsets beside them."""
+    return label if label.ndim == 1 else np.ascontiguousarray(label[:, 0])
+
+
+def apart(margins: Vector, label: Vector) -> tuple[Vector, Vector]:
+    """Return the margins with the offsets that stand beside the labels, and the labels alone.
+
+    Parameters
+    ----------
+    margins : ndarray, shape (n,) or (n, outputs)
+        Margins without offsets.
+    label : ndarray, shape (n,) or (n, 2)
+        Labels, with offsets beside them or without.
+    """
+    if label.ndim == 1:
+        return margins, label
+    offset = label[:, 1]
+    return margins + (offset if margins.ndim == 1 else offset[:, None]), labels_of(label)
+
+
+def largest_offset(label: Vector) -> float:
+    """Return the largest size of an offset of this rank's rows; 0 without offsets."""
+    return float(np.abs(label[:, 1]).max(initial=0.0)) if label.ndim == 2 else 0.0
+
+
+def summed(offset: Vector | None, exposure: Vector | None, rows: int) -> Vector:
+    """Return offsets plus the logarithms of exposures, (n,)."""
+    total = np.zeros(rows) if offset is None else offset
+    return total if exposure is None else np.log(exposure) + total
 
 
 class WithoutOffset(NamedTuple):
@@ -42,9 +91,7 @@ def without_offset(
     ValueError
         If e is beyond float64; the message begins with the row.
     """
-    total = np.zeros(len(label)) if offset is None else offset
-    if exposure is not None:
-        total = np.log(exposure) + total
+    total = summed(offset, exposure, len(label))
     if link == "identity":
         return WithoutOffset(label - total, weight, total)
     power = float(link.partition(":")[2] or 1.0)

@@ -31,6 +31,7 @@ class LoadedRows:
     start: int
     total: int
     features: int
+    offset: Vector | None = None  # what stays beside the labels
 
 
 class DenseAssembler:
@@ -120,13 +121,24 @@ class _Band:
 
 
 class Destination:
-    """This rank's block of a sequence of `total` rows while it is filled; memory is in the order `order`."""
+    """This rank's block of a sequence of `total` rows while it is filled; memory is in the order `order`.
 
-    def __init__(self, total: int, comm: Comm, assembler: DenseAssembler | CsrAssembler, order: Indices) -> None:
+    With `offsets` each row has an offset that stays beside its label.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        comm: Comm,
+        assembler: DenseAssembler | CsrAssembler,
+        order: Indices,
+        offsets: bool = False,
+    ) -> None:
         self._total, self._assembler, self._order, self._comm = total, assembler, order, comm
         self._start, stop = block(total, comm.size, comm.rank)
         n = stop - self._start
         self._label, self._weight = np.empty(n), np.empty(n)
+        self._offset = np.empty(n) if offsets else None
         self._places = np.empty(n, np.int64)
         self._places[order] = np.arange(n)
         self._starts = np.array([block(total, comm.size, r)[0] for r in range(comm.size)])
@@ -140,6 +152,8 @@ class Destination:
         places = self._places[self._swap(positions, ends) - self._start]
         self._label[places] = self._swap(piece.label[chosen] if piece else np.empty(0), ends)
         self._weight[places] = self._swap(_weights(piece, chosen), ends)
+        if self._offset is not None:
+            self._offset[places] = self._swap(_offsets(piece, chosen), ends)
         if isinstance(self._assembler, DenseAssembler):
             self._assembler.add(places, [self._swap(_dense(piece, chosen, self._assembler.columns), ends)])
         else:
@@ -151,7 +165,9 @@ class Destination:
         if isinstance(rows, CsrRows) and intercept:
             last = rows.indptr[1:] - 1
             rows.indices[last], rows.values[last] = features, 0
-        return LoadedRows(rows, self._label, self._weight, self._order, self._start, self._total, features)
+        return LoadedRows(
+            rows, self._label, self._weight, self._order, self._start, self._total, features, self._offset
+        )
 
     def _swap(self, x: Array, ends: Indices) -> Array:
         return np.concatenate(self._comm.alltoall(np.split(x, ends)))
@@ -170,6 +186,10 @@ def _weights(piece: RawRows | None, chosen: Indices) -> Vector:
     if piece is None or piece.weight is None:
         return np.ones(len(chosen))
     return piece.weight[chosen]
+
+
+def _offsets(piece: RawRows | None, chosen: Indices) -> Vector:
+    return np.zeros(len(chosen)) if piece is None or piece.offset is None else piece.offset[chosen]
 
 
 def _dense(piece: RawRows | None, chosen: Indices, columns: int) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ SHORT = 128  # columns
 FLOAT32_LIMIT = float(
     np.nextafter(float(np.finfo(np.float32).max) * (1.0 + 2.0**-25), 0.0)
 )  # the last to be rounded down
+OF_OFFSET = 0x9E3779B97F4A7C15  # odd: what the bits of an offset are multiplied by beside those of the weight
 BEYOND_FLOAT32 = "float32 holds numbers up to 3.4e+38: leave out --float32, or divide the column"
 
 
@@ -42,6 +43,8 @@ class FileStatistics:
         self.weighted |= piece.weight is not None
         self.unlabelled |= bool(np.isnan(piece.label).any())
         bits = weight.view(np.uint64)
+        if piece.offset_stays and piece.offset is not None:
+            bits = bits + (piece.offset + 0.0).view(np.uint64) * np.uint64(OF_OFFSET)
         if isinstance(piece.rows, CsrRows):
             self.features = max(self.features, piece.rows.width)
             rows = without_zeros(piece.rows)
@@ -49,7 +52,7 @@ class FileStatistics:
             part = row_moves.checksum_csr(
                 piece.start, label, bits, rows.indptr, rows.indices, rows.values.view(np.uint64)
             )
-            piece = RawRows(rows, piece.label, piece.weight, piece.start)
+            piece = replace(piece, rows=rows)
         else:
             self.nonzeros += int(row_moves.count_nonzeros(piece.rows).sum())
             part = row_moves.checksum_dense(

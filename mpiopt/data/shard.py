@@ -96,8 +96,9 @@ class Shard:
     ----------
     rows : DenseRows or CsrRows
         The n rows, in the order in which they lie in memory.
-    label : ndarray of float64, shape (n,)
-        -1 or +1, a class number from 0, or a real target.
+    label : ndarray of float64, shape (n,) or (n, 2)
+        -1 or +1, a class number from 0, or a real target; with offsets, each has its own beside it
+        (`mpiopt.data.offsets.beside`).
     weight : ndarray of float64, shape (n,)
         Sample weights, with mean 1 over all ranks.
     order : ndarray of int64, shape (n,)
@@ -135,6 +136,11 @@ class Shard:
     intercept: bool = False
     column_scale: Vector | None = None
     weight_unit: float = 1.0
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether the margins of the rows have offsets."""
+        return self.label.ndim == 2
 
     def __len__(self) -> int:
         return len(self.rows)

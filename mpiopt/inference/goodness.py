@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.data.offsets import apart
 from mpiopt.inference.distributions import chi_squared_tail
 from mpiopt.inference.rows import WeightedRows
 from mpiopt.objective.intercept import minimise_intercept
@@ -189,7 +190,8 @@ def _pearson(rows: WeightedRows) -> float:
     loss = rows.objective.loss
     if rows.objective.outputs > 1 or not loss.family:
         return math.nan
-    mean, y = loss.mean(rows.margins[:, 0]), loss.response(rows.objective.shard.label)
+    z, label = apart(rows.margins[:, 0], rows.objective.shard.label)
+    mean, y = loss.mean(z), loss.response(label)
     without = rows.total(np.isinf(mean).astype(np.float64)) if loss.link == "inverse" else 0.0
     if without:
         raise ValueError(

@@ -32,5 +32,5 @@ class CsrArrays(NamedTuple):
 class Labels(NamedTuple):
     """What the loss needs of each row beside its margins."""
 
-    y: NDArray[np.float64]  # (n,) labels
+    y: NDArray[np.float64]  # (n,) labels, or (n, 2) labels and offsets
     weight: NDArray[np.float64]  # (n,) s_i

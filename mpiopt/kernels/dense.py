@@ -86,7 +86,7 @@ def pass_dense(
     x : ndarray, shape (n, width)
         Rows; width is a multiple of 8.
     y, s : ndarray, shape (n,)
-        Labels and weights.
+        Labels and weights; y is (n, 2) where each label has an offset beside it (`loss_block.call_block`).
     w, gradient : ndarray, shape (outputs, width)
         The model, and where its gradient is added.
     table : ndarray, shape (n, outputs) or (0, outputs)

@@ -52,8 +52,13 @@ def address(function: BlockFunction) -> int:
 
 
 def _call_block(typingctx, place, z, y, first, out, n, outputs):  # type: ignore[no-untyped-def]
-    """Call the block function at address `place` on n rows whose labels are y[first:first + n]."""
+    """Call the block function at address `place` on n rows whose labels are y[first:first + n].
+
+    With offsets beside the labels, y of shape (rows, 2), the margins of the one output are z plus the offsets.
+    """
     signature = types.void(types.int64, z, y, types.int64, out, types.int64, types.int64)
+    if y.ndim == 2:
+        return signature, _emit_with_offsets
 
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         double, integer = ir.DoubleType().as_pointer(), ir.IntType(64)
@@ -65,6 +70,19 @@ def _call_block(typingctx, place, z, y, first, out, n, outputs):  # type: ignore
         return context.get_dummy_value()
 
     return signature, emit
+
+
+def _emit_with_offsets(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return context.compile_internal(builder, _call_with_offsets, signature, arguments)
+
+
+def _call_with_offsets(place: int, z: Any, y: Any, first: int, out: Any, n: int, outputs: int) -> None:
+    """Do as `call_block` for labels and offsets side by side: the loss gets margins and labels of its own."""
+    moved, label = np.empty(n), np.empty(n)
+    for i in range(n):
+        label[i] = y[first + i, 0]
+        moved[i] = z[i] + y[first + i, 1]
+    call_block(place, moved, label, 0, out, n, outputs)
 
 
 def _prefetch(typingctx, array, offset):  # type: ignore[no-untyped-def]

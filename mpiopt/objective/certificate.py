@@ -198,7 +198,7 @@ class Certifier:
     def falls_for_ever(self, exact: Evaluation) -> bool:
         """Return whether every row is on the right side, so that larger weights are always better."""
         right, (l1, l2) = self.objective.loss.right_below, self.objective.penalty.strengths
-        if right is None or l1 or l2:
+        if right is None or l1 or l2 or self.objective.shard.has_offsets:  # larger weights do not make offsets larger
             return False
         return exact.value < right * self.labels.least_share
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.data.offsets import apart
 from mpiopt.objective.losses.base import Loss
 
 Vector = NDArray[np.float64]
@@ -68,12 +69,13 @@ def diagnose(loss: Loss, z: Margins, label: Vector, weight: Vector, rows: str, c
     z : ndarray, (n, outputs)
         Margins of this rank's rows.
     label, weight : ndarray, (n,)
-        Labels, as the loss takes them, and weights.
+        Labels, as the loss takes them, and weights; a label may have an offset beside it.
     rows : str
         Which rows, in words.
     comm : Comm
         The ranks.
     """
+    z, label = apart(z, label)
     if loss.target == "multiclass":
         found = _confusion(z, label, weight, comm) if z.shape[1] <= MOST_CLASSES else None
         return None if found is None else Diagnostics(rows, confusion=found)

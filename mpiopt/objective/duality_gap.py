@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
+from mpiopt.data.offsets import labels_of, largest_offset
 from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.losses.base import LabelStatistics
@@ -38,8 +39,8 @@ TINY = 1e-300  # avoids a division by 0 where F(0) is the floor
 
 
 def label_statistics(objective: Objective, channel: Channel) -> LabelStatistics:
-    """Collect what bounds need to know of labels and rows; collective, two passes over the rows, two exchanges."""
-    shard, y = objective.shard, objective.shard.label
+    """Collect what bounds need to know of labels and rows; collective, two passes, two exchanges (offsets: three)."""
+    shard, y = objective.shard, labels_of(objective.shard.label)
     s = shard.weight / shard.total
     column = size_of_columns(objective)
     row = float(np.sqrt(objective.row_norms(column**2)).max(initial=0.0))
@@ -60,6 +61,7 @@ def label_statistics(objective: Objective, channel: Channel) -> LabelStatistics:
         mean_row=float(np.linalg.norm(mean_row * column)),
         least_share=-least,
         mean_row_vector=mean_row,
+        largest_offset=float(channel.max(largest_offset(shard.label))[0]) if shard.has_offsets else 0.0,
     )
 
 
@@ -76,7 +78,7 @@ def size_of_columns(objective: Objective) -> Vector:
 
 def _class_shares(objective: Objective, s: Vector) -> Vector:
     """Return this rank's part of the weight of each class; an empty array if the labels are not classes."""
-    y = objective.shard.label
+    y = labels_of(objective.shard.label)
     if objective.loss.target == "binary":
         return np.array([s[y < 0].sum(), s[y > 0].sum()])
     if objective.loss.target == "multiclass":

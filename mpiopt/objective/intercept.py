@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
+from mpiopt.data.offsets import largest_offset
 from mpiopt.objective.losses.base import Loss, class_probabilities
 from mpiopt.objective.objective import Objective
 
@@ -58,6 +59,8 @@ def _one_output(loss: Loss, z: Matrix, y: Vector, s: Vector, channel: Channel) -
     """Return δ of one output."""
     low, high, at, width, before = -np.inf, np.inf, 0.0, 1.0, np.inf
     furthest = np.inf if loss.target == "real" else LARGEST_SHIFT
+    if y.ndim == 2:  # there are offsets
+        furthest += float(channel.max(largest_offset(y))[0])
     for _ in range(ITERATIONS):
         slope, bend, size = _derivatives(loss, z, y, s, at, channel)
         if abs(slope) <= EXACT * size:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.data.offsets import apart
 from mpiopt.data.shard import Vector
 from mpiopt.objective.losses.base import Loss
 
@@ -34,7 +35,7 @@ def metrics(
     margins : ndarray, shape (n,), (n, 1) or (n, C)
         Margins of this rank's rows.
     label, weight : ndarray, shape (n,)
-        Labels and weights of this rank's rows.
+        Labels and weights of this rank's rows; a label may have an offset beside it.
     comm : Comm
         The ranks.
     loss : Loss, optional
@@ -53,6 +54,7 @@ def metrics(
     >>> metrics("binary", np.array([2.0, -1.0, 0.5]), np.array([1.0, -1.0, -1.0]), np.ones(3), single())["AUC"]
     1.0
     """
+    margins, label = apart(margins, label)
     if target in ("binary", "multiclass"):
         found = {
             "accuracy": accuracy(margins, label, weight, comm),

@@ -62,6 +62,8 @@ def evaluation_rounding(objective: Objective, w: Model, channel: Channel) -> Rou
         block = slice(begin, min(begin + BLOCK, len(shard)))
         y, (rows, absolute) = shard.label[block], _block(shard.rows, block)
         z, terms = passes.margins(rows, w), passes.margins(absolute, size)
+        if y.ndim == 2:  # an offset is rounded with the margin
+            terms += np.abs(y[:, 1:])
         slope = np.abs(objective.loss.slope(z, y))
         error = slope + objective.loss.curvature(z, y)[:, None] * terms
         value += float(s[block] @ (np.abs(objective.loss.value(z, y)) + (slope * terms).sum(axis=1)))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.data.offsets import labels_of
 from mpiopt.data.row_formats import select
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
 from mpiopt.objective import passes
@@ -183,7 +184,8 @@ def without_fold(objective: Objective, folds: Folds, number: int, comm: Comm) ->
         raise ValueError(f"fold {number} {lacks} with a weight; use fewer folds")
     if objective.loss.target in ("binary", "multiclass"):
         classes = [-1.0, 1.0] if objective.loss.target == "binary" else list(range(objective.outputs))
-        left = comm.sum(np.array([float(weight[shard.label == c].sum()) for c in classes]))
+        label = labels_of(shard.label)
+        left = comm.sum(np.array([float(weight[label == c].sum()) for c in classes]))
         if not (left > 0.0).all():
             raise ValueError(f"fold {number} leaves no row of a class to train on; use fewer folds, or no groups")
     weight *= shard.total / whole

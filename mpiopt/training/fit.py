@@ -187,7 +187,7 @@ class Fit:
                 x = applied_frame(x, self.columns)
                 n = np.shape(x)[0] if np.ndim(y) else 0
             given = as_rates(y, sample_weight, exposure, offset, settings.model, ranks)
-            posed = posed_rows(x, given.y, given.sample_weight, settings, np.arange(n), ranks)
+            posed = posed_rows(x, given.y, given.sample_weight, settings, np.arange(n), ranks, given.offset)
             objective = posed.objective
             wrong = objective.shard.features != self.coef.shape[1] or (objective.outputs != len(self.coef))
             ranks.agree(ValueError("the rows are not those of the fit: other columns or classes") if wrong else None)
@@ -269,10 +269,11 @@ def fit(
     sample_weight : array, (n,), optional
         Weights of the rows, at least 0; all 1 by default. Only their ratios matter.
     exposure : array, (n,), optional
-        The target of a row is fitted as a rate of it, for the losses poisson (by default), gamma and tweedie.
+        The expected target is that of an exposure of 1 times it, for losses with a logarithmic link: poisson (by
+        default), gamma, tweedie, negative-binomial.
     offset : array, (n,), optional
-        Added to the margins of the rows in the fit, for these losses and squared, huber, quantile. `margins` is
-        without it, and for an exposure of 1.
+        Added to the margins of the rows in the fit, for every loss but softmax. `margins` is without it, and for an
+        exposure of 1.
     loss : str
         "logistic", "softmax", "squared-hinge", "squared", "huber", "quantile", "poisson", "negative-binomial",
         "gamma", "inverse-gaussian", "tweedie" or "binomial", with options in brackets: "huber[delta=0.5]". "auto"
@@ -361,7 +362,7 @@ def fit(
         with ranks.agree_on_errors():
             order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
         given = as_rates(y, sample_weight, exposure, offset, settings.model, ranks)
-        posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks)
+        posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset)
         objective, d = posed.objective, posed.objective.shard.features
         refuse_infinite(objective, "y", ranks)
         titles = posed.names if frame is None else frame.names

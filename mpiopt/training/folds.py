@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.rng import generator
+from mpiopt.data.offsets import labels_of
 from mpiopt.inference.clusters import Clusters
 from mpiopt.objective.objective import Objective
 
@@ -244,7 +245,7 @@ def _times_of_texts(texts: list[str]) -> NDArray[np.float64]:
 
 def strata_of(objective: Objective) -> NDArray[np.int64]:
     """Return the class of each row as a number from 0; 0 for all rows of a loss that is not for classes."""
-    label = objective.shard.label
+    label = labels_of(objective.shard.label)
     if objective.loss.target == "binary":
         return (label > 0).astype(np.int64)
     return label.astype(np.int64) if objective.loss.target == "multiclass" else np.zeros(len(label), np.int64)

@@ -127,7 +127,7 @@ def diagnostics(data: Dataset, objective: Objective, now: RunState, comm: Comm) 
         rows = f"{total} of the training rows" if total < data.shard.total else "the training rows"
     z = replace(objective, shard=shard).predict(now.state.w)
     far = data.coordinates.label_origin
-    return diagnose(objective.loss, z + far, shard.label + far, shard.weight, rows, comm)
+    return diagnose(objective.loss, z + far, shard.label + far if far else shard.label, shard.weight, rows, comm)
 
 
 def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:

@@ -17,6 +17,7 @@ from mpiopt.core.config.spec import spec_of
 from mpiopt.core.files import mark_output, write_whole
 from mpiopt.core.history import HistoryRow
 from mpiopt.data.dataset import Dataset
+from mpiopt.data.offsets import apart
 from mpiopt.objective.certificate import GAP
 from mpiopt.objective.objective import Objective
 from mpiopt.results.model import class_names
@@ -128,7 +129,7 @@ def write_out_of_fold(out: str, job: Job, data: Dataset, objective: Objective, f
     validated, shard = found.cross_validation, data.shard
     if validated is None:
         return
-    margins = validated.margins + data.coordinates.label_origin
+    margins, _ = apart(validated.margins + data.coordinates.label_origin, shard.label)
     z = in_file_order(numbers_in_file(job, shard, "oof"), margins, shard.total, comm)
     loss = objective.loss.name
     kind = "probability" if loss in ("logistic", "softmax") else "label"

@@ -16,6 +16,7 @@ from mpiopt.data import row_formats, scaling
 from mpiopt.data.array_checks import check_labels, check_numbers, check_sparse
 from mpiopt.data.coordinates import Coordinates, as_given, standardised
 from mpiopt.data.labels import MAX_CLASSES, NUMBERS, find_classes, guess_target
+from mpiopt.data.offsets import beside
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.data.weightless import empty_weightless
 from mpiopt.inference.units import ColumnUnits
@@ -57,9 +58,18 @@ class PosedRows:
 
 
 def posed_rows(
-    x: Any, y: ArrayLike, sample_weight: ArrayLike | None, settings: Settings, order: NDArray[np.int64], ranks: Comm
+    x: Any,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    settings: Settings,
+    order: NDArray[np.int64],
+    ranks: Comm,
+    offset: Vector | None = None,
 ) -> PosedRows:
-    """Copy this rank's rows in the given order, scale and move their columns, and pose the problem; collective."""
+    """Copy this rank's rows in the given order, scale and move their columns, and pose the problem; collective.
+
+    `offset` is what the margins have beside the model's, on all ranks or on none.
+    """
     model, intercept = settings.model, settings.intercept
     with ranks.agree_on_errors():
         rows, d, weight = copied_rows(x, y, sample_weight, intercept, order)
@@ -72,7 +82,8 @@ def posed_rows(
     if settings.coordinates == "standardised":
         inner = standardised(rows, shard.weight, d, intercept, ranks)
         shard = replace(shard, rows=inner.move(rows), column_scale=inner.scale)
-    shard = replace(shard, label=empty_weightless(shard.rows, shard.label, shard.weight))
+    label = empty_weightless(shard.rows, shard.label, shard.weight)
+    shard = replace(shard, label=beside(label, None if offset is None else offset[order]))
     if intercept:
         row_formats.set_intercept(shard.rows, d)
     if sample_weight is not None and model.l2 == "1/N":  # a row of weight 2 counts as two rows

@@ -20,6 +20,7 @@ from mpiopt.core.files import mark_output, refuse_existing, refuse_onto
 from mpiopt.data import scaling
 from mpiopt.data.formats.base import Source, open_source
 from mpiopt.data.matching import open_like
+from mpiopt.data.offsets import beside
 from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_changed
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
 from mpiopt.data.tables.files import are_parts, joined
@@ -44,7 +45,8 @@ class Applied(NamedTuple):
     margins: Matrix  # (n, outputs)
     label: Matrix  # (n,), NaN where the file has none
     weight: Matrix  # (n,)
-    offset: Matrix  # (n,) to add to the margins; label and weight are those of the problem without it
+    offset: Matrix  # (n,) to add to the margins
+    stays: bool  # whether the offset belongs to the labels; else label and weight are those without it
 
 
 def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
@@ -94,6 +96,7 @@ def measured(applied: Applied, model: FittedModel, loss: Loss, comm: Comm) -> st
     unknown = float(comm.sum(np.array([float(np.isnan(label).sum())]))[0])
     if unknown:
         return f"not measured, {unknown:g} rows have labels that the model was not trained on"
+    label = beside(label, applied.offset if applied.stays else None)
     return metrics_line(metrics(loss.target, applied.margins, label, applied.weight, comm, loss))
 
 
@@ -127,7 +130,8 @@ def apply(model: FittedModel, path: str, source: Source, scale: str) -> tuple[Ap
         labels.append(piece.label)
         weights.append(np.ones(len(piece)) if piece.weight is None else piece.weight)
         offsets.append(np.zeros(len(piece)) if piece.offset is None else piece.offset)
-    return Applied(*(np.concatenate(parts) for parts in (z, labels, weights, offsets))), seen
+    margins, label, weight, offset = (np.concatenate(parts) for parts in (z, labels, weights, offsets))
+    return Applied(margins, label, weight, offset, source.offsets_stay), seen
 
 
 def of_length_one(rows: Rows) -> Rows:

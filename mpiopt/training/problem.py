@@ -14,17 +14,21 @@ from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import Job, Model
 from mpiopt.core.config.spec import PluginSpec
+from mpiopt.data.offsets import STAYS, labels_of
 from mpiopt.data.shard import CsrRows, Shard
 from mpiopt.objective.losses.base import LINKS_NOT_CONVEX, Loss
 from mpiopt.objective.losses.tweedie import Tweedie
 from mpiopt.objective.objective import Objective
+from mpiopt.objective.offset_loss import with_offsets
 from mpiopt.objective.penalties.base import Penalty
 from mpiopt.training.memory_needs import Room, needed_nbytes, room_of, without_matrix
 
 SMALL_MODEL = 5000  # unknowns: a Hessian of this size takes 200 MB
 NO_MATRIX = ", without a matrix of curvature, for which there is not enough memory"
 # An offset o is a factor exp(o) of the mean, with the power of exp(o) that the weight gets, or a shift of the target.
+# With other losses it stays in the margin; then an exposure is for those with a logarithmic link.
 LINKS = {"poisson": "log", "gamma": "log:0", "squared": "identity", "huber": "identity", "quantile": "identity"}
+SEVERAL = 3  # classes: softmax has an output for each
 DEFAULT_LOSS = {"binary": "logistic", "multiclass": "softmax", "real": "squared", "count": "poisson"}
 
 
@@ -34,11 +38,18 @@ def target_of(model: Model) -> str:
 
 
 def link_of(model: Model) -> str:
-    """Return how the loss takes the offset of a row: "log" with a power, "identity", or "" for not at all."""
+    """Return how the loss takes the offset of a row, as `mpiopt.data.offsets.without_offset` and `STAYS` say it.
+
+    "" stands for not at all: the loss has several outputs, or is not known yet.
+    """
     if model.loss.name == "auto":
         return ""
     loss = make_loss(model.loss)
-    return f"log:{2.0 - loss.power!r}" if isinstance(loss, Tweedie) else LINKS.get(loss.name, "")
+    if isinstance(loss, Tweedie):
+        return f"log:{2.0 - loss.power!r}"
+    if loss.outputs(SEVERAL) > 1:
+        return ""
+    return LINKS.get(loss.name, f"{STAYS}:log" if loss.link == "log" else STAYS)
 
 
 def penalty(l1: float, l2: float) -> Penalty:
@@ -51,8 +62,9 @@ def penalty(l1: float, l2: float) -> Penalty:
 def pose(model: Model, shard: Shard, target: str, classes: NDArray[Any] | None) -> Objective:
     """Return the objective on this shard."""
     chosen = model.loss if model.loss.name != "auto" else replace(model.loss, name=DEFAULT_LOSS[target])
-    h = penalty(model.l1, model.ridge(shard.total))
-    return Objective(make_loss(chosen), h, shard, 2 if classes is None else len(classes))
+    h, loss = penalty(model.l1, model.ridge(shard.total)), make_loss(chosen)
+    loss = with_offsets(loss) if shard.has_offsets else loss
+    return Objective(loss, h, shard, 2 if classes is None else len(classes))
 
 
 def refuse_infinite(objective: Objective, source: str, comm: Comm) -> None:
@@ -67,7 +79,7 @@ def refuse_infinite(objective: Objective, source: str, comm: Comm) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         parts = (loss.value(zero, shard.label), loss.slope(zero, shard.label)[:, 0], loss.lowest(shard.label))
         sums = comm.sum(np.array([np.abs(shard.weight * part).sum() for part in parts]))
-    largest = float(comm.max(np.array([np.abs(shard.label).max(initial=0.0)]))[0])
+    largest = float(comm.max(np.array([np.abs(labels_of(shard.label)).max(initial=0.0)]))[0])
     with np.errstate(over="ignore"):
         finite = bool(np.isfinite(sums).all() and np.isfinite(np.square(sums[1])))
     if not finite:

@@ -19,9 +19,11 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Stopping
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.history import Clock
+from mpiopt.data.offsets import apart
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.losses.negative_binomial import NegativeBinomial
 from mpiopt.objective.objective import Objective
+from mpiopt.objective.offset_loss import with_offsets
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.loop import run
 from mpiopt.training.problem import pick
@@ -64,7 +66,8 @@ def profiled(objective: Objective, stopping: Stopping, comm: Comm, stop: StopSig
         epochs += now.epochs
         return None if now.ending == "no optimum" else replace(posed, initial=np.array(now.state.w))
 
-    posed = fitted(replace(objective, loss=Loss.make("poisson")))
+    poisson = Loss.make("poisson")
+    posed = fitted(replace(objective, loss=with_offsets(poisson) if objective.shard.has_offsets else poisson))
     if posed is None:  # the run will say so
         return Profile(objective, "")
     _refuse_poisson(posed, comm)
@@ -90,7 +93,8 @@ def _margins(objective: Objective) -> NDArray[np.float64]:
 
 def _refuse_poisson(objective: Objective, comm: Comm) -> None:
     """Raise ValueError if the likelihood falls with 1/θ at 0, given the means of Poisson's model; collective."""
-    y, s, mean = objective.shard.label, objective.shard.weight, np.exp(_margins(objective)[:, 0])
+    z, y = apart(_margins(objective), objective.shard.label)
+    s, mean = objective.shard.weight, np.exp(z[:, 0])
     if not float(comm.sum(np.array([s @ ((y - mean) ** 2 - y)]))[0]) > 0.0:
         raise ValueError(
             "theta grows for ever: the counts vary no more than Poisson's; use the loss poisson, or give a theta"
@@ -99,7 +103,7 @@ def _refuse_poisson(objective: Objective, comm: Comm) -> None:
 
 def _likeliest(loss: NegativeBinomial, objective: Objective, comm: Comm) -> float:
     """Return the θ of the largest likelihood at the margins of a model; collective."""
-    z, y, s = _margins(objective), objective.shard.label, objective.shard.weight
+    (z, y), s = apart(_margins(objective), objective.shard.label), objective.shard.weight
     place = math.log(loss.theta)
     for _ in range(STEPS):
         parts = replace(loss, theta=math.exp(place)).curve_of_theta(z, y)

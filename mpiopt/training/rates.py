@@ -1,4 +1,4 @@
-"""Exposures and offsets that a caller of `mpiopt.fit` gives as arrays: targets become rates, or are shifted."""
+"""Exposures and offsets that a caller of `mpiopt.fit` gives as arrays: they stay, or change the targets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import Model
-from mpiopt.data.offsets import without_offset
-from mpiopt.data.tables.source import OF_LOG
+from mpiopt.data.offsets import STAYS, summed, without_offset
+from mpiopt.data.tables.source import NO_EXPOSURE, NO_OFFSET, takes_exposure
 from mpiopt.inference.goodness import Rates
 from mpiopt.training.problem import link_of
 
@@ -18,10 +18,11 @@ Vector = NDArray[np.float64]
 
 
 class Targets(NamedTuple):
-    """Targets and weights of a problem without an offset."""
+    """Targets and weights of a problem, and the offsets that stay in its margins."""
 
     y: Any
     sample_weight: Any
+    offset: Vector | None = None
     rates: Rates | None = None  # how the targets are weighted, if they are rates
 
 
@@ -33,7 +34,7 @@ def as_rates(
     model: Model,
     ranks: Comm,
 ) -> Targets:
-    """Return the targets and weights of the problem without an exposure and an offset; collective.
+    """Return the targets and weights of the problem without an exposure and, if it can be, an offset; collective.
 
     Raises
     ------
@@ -44,10 +45,12 @@ def as_rates(
         return Targets(y, sample_weight)
     with ranks.agree_on_errors():
         link = link_of(model)
-        if not link or (exposure is not None and link == "identity"):
-            name, more = ("exposure", "") if exposure is not None else ("offset", ", squared, huber, quantile")
-            raise ValueError(f"{name} needs a loss of {OF_LOG}{more}; not {model.loss}")
-        label = _numbers("y", y, len(np.asarray(y)))
+        if exposure is not None and not takes_exposure(link):
+            raise ValueError(f"exposure {NO_EXPOSURE}; not {model.loss}")
+        if not link:
+            raise ValueError(f"offset {NO_OFFSET}; not {model.loss}")
+        stays, rows = link.startswith(STAYS), len(np.asarray(y))
+        label = np.zeros(rows) if stays else _numbers("y", y, rows)
         weight, out, shares = (
             None if given is None else _numbers(name, given, len(label))
             for name, given in (("sample_weight", sample_weight), ("offset", offset), ("exposure", exposure))
@@ -55,11 +58,13 @@ def as_rates(
         if shares is not None and not (shares > 0.0).all():
             row = int(np.argmin(shares > 0.0))
             raise ValueError(f"exposure, row {row + 1}: found {shares[row]:g}; it must be above 0")
+        if stays:
+            return Targets(y, sample_weight, summed(out, shares, rows))
         found = without_offset(label, weight, out, shares, link)
     if link == "identity":
         return Targets(found.label, sample_weight)
     weighted = float(link.partition(":")[2] or 1.0) != 0.0
-    return Targets(found.label, found.weight, Rates(weighted, alone=sample_weight is None))
+    return Targets(found.label, found.weight, rates=Rates(weighted, alone=sample_weight is None))
 
 
 def _numbers(name: str, given: ArrayLike, rows: int) -> Vector:

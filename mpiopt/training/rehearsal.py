@@ -26,6 +26,7 @@ from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
+from mpiopt.data.offsets import beside
 from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
 from mpiopt.objective.bounds import Bounds
@@ -131,7 +132,7 @@ def _form(objective: Objective, algorithm: Algorithm[Any]) -> tuple[Any, ...]:
     options = tuple(str(getattr(algorithm, field.name)) for field in fields(algorithm))
     return (
         type(algorithm), options, objective.loss, type(rows), rows.values.dtype, min(objective.outputs, CLASSES),
-        shard.intercept, shard.column_scale is None, objective.bounds is None,
+        shard.intercept, shard.column_scale is None, objective.bounds is None, shard.has_offsets,
         *(bool(strength) for strength in objective.penalty.strengths),
     )  # fmt: skip
 
@@ -145,7 +146,7 @@ def made_up(objective: Objective) -> Objective:
     l1, l2 = objective.penalty.strengths
     small = Shard(
         rows=_in_form(shard.rows, x, shard.intercept),
-        label=_labels(loss.target, classes, random),
+        label=beside(_labels(loss.target, classes, random), random.normal(size=ROWS) if shard.has_offsets else None),
         weight=np.ones(ROWS),
         order=np.arange(ROWS, dtype=np.int64),
         start=0,

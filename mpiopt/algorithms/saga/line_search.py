@@ -66,7 +66,7 @@ class DescentTest:
 
     def _flat(self, margins: NDArray[np.float64]) -> tuple[NDArray[np.float64], Vector]:
         """Return margins and labels with one row for each row of a block."""
-        return margins.reshape(-1, margins.shape[2]), self.label.reshape(-1)
+        return margins.reshape(-1, margins.shape[2]), self.label.reshape(-1, *self.label.shape[2:])
 
     def _value(self, margins: NDArray[np.float64]) -> Vector:
         """Return φ_B of each block."""

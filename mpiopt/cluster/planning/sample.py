@@ -124,7 +124,9 @@ def _taken(path: str, source: Source, target: str, options: DataOptions, seed: i
             break
     if not taken:
         raise ValueError(f"{path}: there are no rows")
-    held = _PiecesInMemory(sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken)
+    held = _PiecesInMemory(
+        sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken, offsets_stay=source.offsets_stay
+    )
     alike = replace(options, shards="shuffled", holdout=0.0, test="")
     return prepare_source(path, held, target, alike, seed, single(), loss_targets()), source.total
 
@@ -135,5 +137,5 @@ def _copied(piece: RawRows) -> RawRows:
     rows = piece.rows
     if isinstance(rows, CsrRows):
         kept = CsrRows(np.array(rows.indptr), np.array(rows.indices), np.array(rows.values), rows.width)
-        return RawRows(kept, np.array(piece.label), weight, piece.start)
-    return RawRows(np.array(rows), np.array(piece.label), weight, piece.start)
+        return replace(piece, rows=kept, label=np.array(piece.label), weight=weight)
+    return replace(piece, rows=np.array(rows), label=np.array(piece.label), weight=weight)

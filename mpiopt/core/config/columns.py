@@ -48,7 +48,7 @@ class ColumnOptions:
     offset: str = ""
     """column added to the margin of a row; losses poisson, gamma, tweedie, squared, huber, quantile"""
     exposure: str = ""
-    """column of the exposures: a target is fitted as a rate of it; losses poisson, gamma, tweedie"""
+    """column of the exposures, whose logarithms are offsets; losses poisson, gamma, tweedie, negative-binomial"""
     drop: Names = ()
     """columns that are left out: names, wildcards or types, with commas between"""
     columns: Names = ()

@@ -36,7 +36,8 @@ class RawRows:
     label: Vector  # (n,) NaN if the file has none
     weight: Vector | None  # (n,)
     start: int  # number of the first row in the file, from 0
-    offset: Vector | None = None  # (n,) what predictions add to the margins; label and weight are those without it
+    offset: Vector | None = None  # (n,) what predictions add to the margins
+    offset_stays: bool = False  # whether training adds it, too; else label and weight are those without it
 
     def __len__(self) -> int:
         return len(self.label)
@@ -64,6 +65,8 @@ class Source(ABC):
         Where label and weight are, and what `auto` has found; None: nothing but the reader's options.
     notes : tuple of str
         Lines for the user: what the file has and is not used.
+    offsets_stay : bool
+        Whether the pieces have offsets that stay beside the labels.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Source(ABC):
     checksum: str | None = field(default=None, kw_only=True)
     schema: Schema | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
+    offsets_stay: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def pieces(self, nbytes: int = PIECE) -> Iterator[RawRows]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.data.formats.base import RawRows
-from mpiopt.data.offsets import without_offset
+from mpiopt.data.offsets import STAYS, WithoutOffset, summed, without_offset
 from mpiopt.data.shard import CsrRows, Vector
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.cells import Words
@@ -51,7 +51,7 @@ class Encoder:
         Features, target, weights, offset, exposure.
     link : str
         How the loss takes an offset: "log" as a factor e of the expected target, which multiplies the weight as well,
-        "log:q" with e^q for the weight; "identity" as a shift of the target; "" not at all.
+        "log:q" with e^q for the weight; "identity" as a shift of the target; "margin" as it is; "" not at all.
     """
 
     columns: Sequence[Column]
@@ -73,6 +73,11 @@ class Encoder:
         ]
 
     @property
+    def offsets_stay(self) -> bool:
+        """Whether rows have offsets that stay beside their labels."""
+        return self.link.startswith(STAYS) and any(column.role in (OFFSET, EXPOSURE) for column in self.columns)
+
+    @property
     def sparse(self) -> bool:
         """Whether rows are sparse: a column has levels, or a spline."""
         return any(column.role == FEATURE and (column.kind == TEXT or column.is_spline) for column in self.columns)
@@ -87,6 +92,7 @@ class Encoder:
         """
         places, values = self._entries(cells)
         label, weight, offset = self._target(cells, len(places), start)
+        stays = self.offsets_stay
         if self.sparse:
             stored = (places >= 0) & (values != 0.0)
             indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))]).astype(np.int64)
@@ -95,7 +101,7 @@ class Encoder:
             )
         else:
             matrix = np.ascontiguousarray(values)
-        return RawRows(matrix, label, weight, start, offset)
+        return RawRows(matrix, label, weight, start, offset, stays)
 
     def _entries(self, cells: Mapping[str, Vector | Words]) -> Entries:
         """Return the features of columns and interactions."""
@@ -121,13 +127,15 @@ class Encoder:
     def _target(
         self, cells: Mapping[str, Vector | Words], rows: int, start: int
     ) -> tuple[Vector, Vector | None, Vector | None]:
-        """Return labels, weights and offsets; with offset or exposure, those of the problem without them."""
+        """Return labels, weights and offsets; where these do not stay, those of the problem without them."""
         found = {column.role: cells[column.title] for column in self.columns if column.title in cells}
         label = _labels(found.get(TARGET, np.full(rows, np.nan)), self._of(TARGET))
         weight, offset = _numbers(found.get(WEIGHT)), _numbers(found.get(OFFSET))
         exposure = _numbers(found.get(EXPOSURE))
         if offset is None and exposure is None:
             return label, weight, None
+        if self.link.startswith(STAYS):
+            return WithoutOffset(label, weight, summed(offset, exposure, rows))
         return without_offset(label, weight, offset, exposure, self.link, start)
 
     def _of(self, role: str) -> Column | None:

@@ -36,7 +36,8 @@ from mpiopt.data.tables.survey import Survey, batches_kept, survey
 from mpiopt.data.tables.table import Table
 
 OF_WORDS = ("auto", "binary", "multiclass")  # targets of losses for classes
-OF_LOG = "poisson, gamma, tweedie"  # losses with a logarithmic link and a power of the mean as variance
+NO_OFFSET = "needs a loss with one output, named by loss: to all classes of softmax it would add the same"
+NO_EXPOSURE = "needs a loss with a logarithmic link: poisson, gamma, tweedie, negative-binomial"
 
 
 @dataclass(eq=False)
@@ -132,7 +133,7 @@ def open_table(files: TableFiles, options: DataOptions, target: str, link: str, 
     target : str
         The kind of labels that the loss takes, or "auto".
     link : str
-        How the loss takes an offset: "log", "identity" or "" for not at all.
+        How the loss takes an offset: "log", "identity", "margin", or "" for not at all.
     comm : Comm
         The ranks that share the rows.
     """
@@ -218,15 +219,21 @@ def _source(table: Table, known: Survey, encoder: Encoder, options: ColumnOption
         encoder,
         schema=replace(schema, table=tree),
         notes=table.notes,
+        offsets_stay=encoder.offsets_stay,
     )
 
 
 def _refuse_offsets(path: str, columns: Sequence[Column], link: str) -> None:
     for column in columns:
         if column.role == OFFSET and not link:
-            raise ValueError(f"{path}: --offset needs a loss of {OF_LOG}, squared, huber, quantile; others take none")
-        if column.role == EXPOSURE and not link.startswith("log"):
-            raise ValueError(f"{path}: --exposure needs a loss of {OF_LOG}; --weights weight the rows")
+            raise ValueError(f"{path}: --offset {NO_OFFSET}")
+        if column.role == EXPOSURE and not takes_exposure(link):
+            raise ValueError(f"{path}: --exposure {NO_EXPOSURE}; --weights weight the rows")
+
+
+def takes_exposure(link: str) -> bool:
+    """Return whether a loss that takes offsets in this way has a logarithmic link."""
+    return link.startswith("log") or link.endswith(":log")
 
 
 def _refuse_target(path: str, columns: Sequence[Column], target: str) -> None:

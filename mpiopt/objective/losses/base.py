@@ -34,6 +34,7 @@ class LabelStatistics:
     mean_row: float  # ‖(1/N) Σ s_i x_i‖ in the same units; 0 without an intercept
     least_share: float  # smallest s_i/N above 0
     mean_row_vector: Vector  # (width,) (1/N) Σ s_i x_i; zeros without an intercept
+    largest_offset: float = 0.0  # max |o_i|
 
     def loss_per_rare_row(self, above: float) -> float:
         """Return the loss a row of the rarest class can have at most, if the total loss is `above` its floor."""

@@ -51,7 +51,7 @@ def refused(capsys, *words, size=2):
         (["--target", "wins", "--loss", "squared", "--gaps", "level"], "--target wins holds words (no, yes, …)"),
         (
             ["--target", "wins", "--exposure", "years", "--loss", "logistic"],
-            "--exposure needs a loss of poisson",
+            "--exposure needs a loss with a logarithmic link: poisson, gamma, tweedie, negative-binomial",
         ),
         (["--target", "claims", "--exposure", "id", "--offset", "id"], "column 'id' is both"),
         (["--target", "claims", "--features", "3"], "--features is not for tables"),
@@ -346,6 +346,37 @@ def test_an_offset_shifts_the_target_of_the_squared_loss(files, tmp_path):
         assert mpiopt("predict", model, files["csv"], "--out", out, "--overwrite", "--quiet") == 0
         answers.append(np.loadtxt(out))
     np.testing.assert_allclose(answers[0], answers[1] + made()["years"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_offset_in_the_margin_enters_training_tests_metrics_paths_and_predictions(files, size, tmp_path, capsys):
+    """Each figure of the commands is that of scikit-learn's and scipy's functions at the margins with the offset."""
+    model, out, oof = tmp_path / "model.h5", tmp_path / "out.txt", tmp_path / "oof.txt"
+    words = ["--target", "wins", "--columns", "smoker,zip", "--offset", "years", "--loss", "logistic", "--intercept"]
+    asked = ["--test", files["parquet"], "--l2", "0.01", "--tol", "1e-12", "--quiet"]
+    assert mpiopt_on(size, "train", files["csv"], *words, *asked, "--out", model) == {0}
+    assert mpiopt_on(size, "predict", model, files["csv"], "--kind", "margin", "--out", out) == {0}
+    said, x = capsys.readouterr().out, made()[["smoker", "zip"]].to_numpy(float)
+    y, o, found = np.where(made()["wins"] == "yes", 1.0, -1.0), made()["years"].to_numpy(), read_result(model)
+    np.testing.assert_allclose(np.loadtxt(out), z := x @ found.coef[0] + found.intercept[0] + o, rtol=1e-12)
+    assert f"log loss {np.logaddexp(0.0, -y * z).mean():.6g}" in said
+    assert found.test["log loss"] == pytest.approx(np.logaddexp(0.0, -y * z).mean(), rel=1e-10)
+    slope = -y / (1.0 + np.exp(y * z)) / len(y)
+    np.testing.assert_allclose([*(slope @ x + 0.01 * found.coef[0]), slope.sum()], 0.0, atol=1e-6)
+    assert mpiopt_on(size, "path", files["csv"], *words, "--points", "5", "--folds", "3", "--oof", oof, "--quiet",
+                     "--tol", "1e-8", "--choose", "best", "--out", tmp_path / "path.h5",
+                     "--score", "log loss") == {0}  # fmt: skip
+    chances, scores = np.loadtxt(oof), read_result(tmp_path / "path.h5").path.scores
+    assert -np.log(np.where(y > 0, chances[:, 1], chances[:, 0])).mean() == pytest.approx(
+        scores.mean(1).min(), rel=1e-3
+    )
+    assert mpiopt("predict", model, write_without(tmp_path, "years"), "--out", out, "--overwrite") == 0
+    assert "there is no column years" in capsys.readouterr().out
+
+
+def write_without(folder, title):
+    made().drop(columns=title).to_csv(folder / "without.csv", index=False)
+    return folder / "without.csv"
 
 
 def test_a_table_is_described_the_same_on_any_number_of_ranks(files, capsys):

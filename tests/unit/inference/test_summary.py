@@ -342,13 +342,40 @@ def test_an_offset_shifts_a_target():
     assert shifted.goodness.log_likelihood == pytest.approx(plain.llf, rel=1e-9)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("loss", ["logistic", "negative-binomial[theta=2]"])
+def test_an_offset_that_stays_in_the_margin_is_that_of_statsmodels(loss, size):
+    """The offset is in the null model as well; deviance and likelihood are those of the counts themselves."""
+    y, given = (CLAIMS, {"exposure": YEARS}) if loss != "logistic" else (TARGETS["logistic"], {"offset": MARGIN})
+    families = {"logistic": sm.families.Binomial()}
+    family = families.get(loss, sm.families.NegativeBinomial(alpha=0.5))
+    model = sm.GLM((y > 0).astype(float) if loss == "logistic" else y, sm.add_constant(SHAPE), family=family, **given)
+    other, mine = model.fit(tol=1e-14), of_rates(size, loss=loss, y=y, given=given, information="expected")
+    np.testing.assert_allclose(mine.coef, other.params, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(mine.standard_errors, other.bse, rtol=1e-7)
+    fit = mine.goodness
+    for ours, theirs in (
+        (fit.log_likelihood, other.llf),
+        (fit.null_log_likelihood, other.llnull),
+        (fit.deviance, other.deviance),
+        (fit.null_deviance, other.null_deviance),
+        (fit.pearson, other.pearson_chi2),
+    ):
+        assert ours == pytest.approx(theirs, rel=1e-7)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ({"exposure": YEARS[:5]}, "exposure must have one entry for each row"),
         ({"exposure": YEARS - 1.0}, "exposure, row .*; it must be above 0"),
-        ({"exposure": YEARS, "loss": "squared"}, "exposure needs a loss of poisson, gamma, tweedie; not squared"),
-        ({"offset": YEARS, "loss": "logistic"}, "offset needs a loss of poisson, gamma, tweedie, squared"),
+        (
+            {"exposure": YEARS, "loss": "squared"},
+            "exposure needs a loss with a logarithmic link: poisson, gamma, .*; not squared",
+        ),
+        ({"exposure": YEARS, "loss": "softmax"}, "exposure needs a loss with a logarithmic link"),
+        ({"offset": YEARS, "loss": "softmax"}, "offset needs a loss with one output, .* of softmax .*; not softmax"),
+        ({"offset": YEARS}, "offset needs a loss with one output, named by loss.*; not auto"),
         ({"offset": YEARS * np.nan, "loss": "poisson"}, "offset holds values that are not finite"),
         ({"offset": YEARS + 800.0, "loss": "poisson"}, r"row 1: offset .*; exp\(offset\)"),
     ],
