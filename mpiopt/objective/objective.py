@@ -86,11 +86,14 @@ class Objective:
         return np.zeros((self.outputs, self.width))
 
     def origin(self) -> Model:
-        """Return the model from which a run starts: 0 but for its intercept, shape (outputs, width)."""
+        """Return the model from which a run starts, shape (outputs, width).
+
+        It is 0 but for its intercept, and for weights whose bounds forbid that.
+        """
         w = self.zeros()
         if self.constants is not None:
             w[:, self.shard.features] = self.constants
-        return w
+        return w if self.bounds is None else self.bounds.nearest(w)
 
     def beginning(self) -> Model:
         """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin.

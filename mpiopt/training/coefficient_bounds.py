@@ -13,6 +13,7 @@ from mpiopt.core.config.job import Model, named_bounds
 from mpiopt.core.config.registry import nearest
 from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.objective import Objective
+from mpiopt.results.model import FittedModel
 
 Pair = tuple[float | None, float | None]
 
@@ -43,8 +44,24 @@ def with_bounds(
     if objective.outputs > 1:
         raise ValueError(f"bounds on coefficients take losses with one output, not {objective.loss.name}")
     d = objective.shard.features
-    titles = list(names) if names is not None else [f"x{j + 1}" for j in range(d)]
+    of_file = bounds_of_file(model, d, names)
     lower, upper = (np.full(objective.width, end) for end in (-np.inf, np.inf))
+    lower[:d], upper[:d] = of_file.lower * size, of_file.upper * size
+    return replace(objective, bounds=Bounds(lower, upper))
+
+
+def kept_within(found: FittedModel, model: Model, names: Sequence[str] | None) -> FittedModel:
+    """Return a model of the file's columns within its bounds: other units may have moved it by a rounding error."""
+    if not model.bounded:
+        return found
+    bounds = bounds_of_file(model, found.coef.shape[1], names)
+    return replace(found, coef=np.clip(found.coef, bounds.lower, bounds.upper))
+
+
+def bounds_of_file(model: Model, d: int, names: Sequence[str] | None) -> Bounds:
+    """Return the bounds of the coefficients of d columns, in the units of the file; ValueError as `with_bounds`."""
+    titles = list(names) if names is not None else [f"x{j + 1}" for j in range(d)]
+    lower, upper = (np.full(d, end) for end in (-np.inf, np.inf))
     for pattern, (low, high) in named_bounds(model.bounds).items():
         told = pattern.replace("[", "[[]")  # a bracket is part of a name here
         chosen = [j for j, title in enumerate(titles) if title == pattern or fnmatchcase(title, told)]
@@ -52,22 +69,27 @@ def with_bounds(
             raise ValueError(f"bounds: no column is called {pattern!r}{nearest(pattern, titles)}")
         lower[chosen], upper[chosen] = low, high
     if model.nonnegative:
-        lower[:d] = np.maximum(lower[:d], 0.0)
-        below = np.flatnonzero(upper[:d] < 0.0)
+        lower = np.maximum(lower, 0.0)
+        below = np.flatnonzero(upper < 0.0)
         if len(below):
             raise ValueError(f"bounds: column {titles[below[0]]} is to be below 0 and nonnegative")
-    lower[:d], upper[:d] = lower[:d] * size, upper[:d] * size
-    return replace(objective, bounds=Bounds(lower, upper))
+    return Bounds(lower, upper)
 
 
 def text_of(bounds: Mapping[str, Pair] | str | None) -> str:
     """Return bounds as a job file has them, from pairs by the name of the column; None stands for no bound."""
     if bounds is None or isinstance(bounds, str):
         return bounds or ""
+    if not isinstance(bounds, Mapping):
+        raise ValueError(f"bounds must be a mapping of names to pairs, or a text; not {type(bounds).__name__}")
     rules = []
     for name, pair in bounds.items():
-        if len(pair) != 2:
-            raise ValueError(f"bounds are pairs (least, largest), not {pair!r} for {name}")
-        ends = ["" if end is None or np.isinf(end) else repr(float(end)) for end in pair]
-        rules.append(f"{name}={':'.join(ends)}")
+        if "," in str(name):
+            raise ValueError(f"bounds: {name!r} has a comma; write ? for it")
+        try:
+            low, high = (None if end is None else float(end) for end in pair)
+        except (TypeError, ValueError):
+            raise ValueError(f"bounds are pairs (least, largest), not {pair!r} for {name}") from None
+        least = "" if low in (None, -np.inf) else repr(low)
+        rules.append(f"{name}={least}:{'' if high in (None, np.inf) else repr(high)}")
     return ",".join(rules)

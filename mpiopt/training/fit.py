@@ -27,7 +27,7 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.ending import CERTIFIED, Ending
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.channel_setup import open_channel
-from mpiopt.training.coefficient_bounds import Pair, text_of, with_bounds
+from mpiopt.training.coefficient_bounds import Pair, kept_within, text_of, with_bounds
 from mpiopt.training.frames import applied_frame, encoded_frame
 from mpiopt.training.initial import Columns, matched_model, with_initial
 from mpiopt.training.loop import run
@@ -366,7 +366,8 @@ def fit(
         objective, d = posed.objective, posed.objective.shard.features
         refuse_infinite(objective, "y", ranks)
         titles = posed.names if frame is None else frame.names
-        objective = with_bounds(objective, settings.model, posed.units.size, titles)
+        with ranks.agree_on_errors():
+            objective = with_bounds(objective, settings.model, posed.units.size, titles)
         if init is not None:
             wanted = Columns(d, titles, posed.classes, objective.outputs)
             with ranks.agree_on_errors():
@@ -385,8 +386,8 @@ def fit(
         shown.end()
         count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
         times = mean_times(clock, time.perf_counter() - began, ranks)
-        names = posed.names if frame is None else frame.names
         fitted = in_file_units(now.state.w, d, intercept, posed.mean, posed.scale, posed.coordinates)
+        fitted = kept_within(fitted, settings.model, titles)
         at_centre = fitted.intercept if fitted.intercept_at_centre is None else fitted.intercept_at_centre
         result = Fit(
             coef=fitted.coef,
@@ -399,11 +400,11 @@ def fit(
             certificate=now.certificate.value,
             certificate_kind=now.certificate.kind,
             certified=now.ending == CERTIFIED,
-            reason=now.reason_in_names(names),
+            reason=now.reason_in_names(titles),
             history=now.rows,
             events=now.events,
             settings=settings,
-            names=names,
+            names=titles,
             columns=() if frame is None else frame.columns,
             ending=now.ending,
             times=times,

@@ -26,6 +26,7 @@ from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import RunCosts, write_result
 from mpiopt.training.agreement import confirm_written
+from mpiopt.training.coefficient_bounds import kept_within
 from mpiopt.training.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
     shard = data.shard
 
     def converted() -> FittedModel:
-        return in_file_units(
+        found = in_file_units(
             finished.now.state.w,
             shard.features,
             shard.intercept,
@@ -81,6 +82,7 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
             data.class_labels,
             data.names,
         )
+        return kept_within(found, job.model, data.names)
 
     model = converted()
     if job.verify == "always" and finished.now.ending == "certified":

@@ -183,6 +183,20 @@ def test_a_scaled_column_and_a_start_outside_keep_to_the_bounds_of_the_file():
     np.testing.assert_allclose(fit.coef[0], best / X.std(axis=0), atol=1e-8)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize(("l1", "l2"), [(100.0, 0.0), (0.0, 0.01)])
+def test_a_model_of_zeros_that_the_bounds_forbid_is_not_certified(l1, l2, size):
+    bounds = {"x1": (0.1, 0.3), "x2": (None, -0.7), "x3": (1.0 / 3.0, 1.0 / 3.0)}
+    for scale in ("none", "standard"):
+        fit = on_ranks(size, REAL, "squared", l1=l1, l2=l2, bounds=bounds, scale=scale)
+        assert fit.certified
+        assert 0.1 <= fit.coef[0, 0] <= 0.3
+        assert fit.coef[0, 1] <= -0.7
+        assert fit.coef[0, 2] == 1.0 / 3.0
+    spent = on_ranks(size, REAL, "squared", bounds=bounds, max_epochs=0)
+    assert spent.coef[0].tolist() == [0.1, -0.7, 1.0 / 3.0, *[0.0] * 5]
+
+
 def test_what_bounds_do_not_go_with_is_refused_in_one_line():
     three = np.arange(150) % 3
     for y, loss, options, message in (
@@ -193,6 +207,20 @@ def test_what_bounds_do_not_go_with_is_refused_in_one_line():
         (REAL, "squared", {"bounds": "x9=0:"}, "no column is called 'x9'"),
         (REAL, "squared", {"bounds": "x1=1:0"}, "bounds must be like"),
         (REAL, "squared", {"bounds": {"x1": (None, -1.0)}}, "column x1 is to be below 0 and nonnegative"),
+        (REAL, "squared", {"bounds": {"x1": 5}}, r"bounds are pairs \(least, largest\), not 5 for x1"),
+        (
+            REAL,
+            "squared",
+            {"bounds": {"x1": ("a", 1)}},
+            r"bounds are pairs \(least, largest\), not \('a', 1\) for x1",
+        ),
+        (
+            REAL,
+            "squared",
+            {"bounds": [(0, 1)] * 8},
+            "bounds must be a mapping of names to pairs, or a text; not list",
+        ),
+        (REAL, "squared", {"bounds": {"a,b": (0, 1)}}, r"bounds: 'a,b' has a comma; write \? for it"),
     ):
         with pytest.raises(ValueError, match=message) as found:
             on_ranks(2, y, loss, **{"nonnegative": True, **options})
