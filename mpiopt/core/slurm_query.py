@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "PREEMPTED", "CONFIGURING"))
+# A preempted job that is requeued is PENDING in the queue; one that stays PREEMPTED has ended.
+WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"))
 RUNNING = frozenset(("RUNNING", "SUSPENDED", "STOPPED", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING"))
 SECONDS = 20.0  # that Slurm may take to answer
 

@@ -36,7 +36,12 @@ class StopLevel(IntEnum):
     SIGTERM = 5
 
 
-LEVELS = {signal.SIGUSR1: StopLevel.SIGUSR1, signal.SIGINT: StopLevel.SIGINT, signal.SIGTERM: StopLevel.SIGTERM}
+LEVELS = {
+    signal.SIGUSR1: StopLevel.SIGUSR1,
+    signal.SIGUSR2: StopLevel.SIGUSR1,  # some sites keep SIGUSR1 for themselves
+    signal.SIGINT: StopLevel.SIGINT,
+    signal.SIGTERM: StopLevel.SIGTERM,
+}
 EXIT_CODES = {
     StopLevel.SIGUSR1: 75,
     StopLevel.DEADLINE: 75,
@@ -45,7 +50,7 @@ EXIT_CODES = {
     StopLevel.SIGTERM: 143,
 }
 NAMES = {
-    StopLevel.SIGUSR1: "SIGUSR1",
+    StopLevel.SIGUSR1: "SIGUSR1 or SIGUSR2",
     StopLevel.DEADLINE: "the end of the job's time is near",
     StopLevel.HALT: "halt asked for",
     StopLevel.SIGINT: "Ctrl-C",

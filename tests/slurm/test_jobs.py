@@ -1,13 +1,14 @@
 """The templates on a real Slurm: to the end, stopped, requeued, preempted, refused."""
 
 import os
+import re
 import signal
 
 import pytest
 
 from mpiopt.core.processes import marked
 from tests.cases.processes import until
-from tests.slurm.conftest import certified
+from tests.slurm.conftest import JOB, certified
 
 FOUR = ("--nodes=2", "--ntasks-per-node=2", "--time=10")
 SPREAD = ("--nodes=2", "--ntasks-per-node=1", "--time=10")
@@ -30,7 +31,7 @@ def test_submit_runs_to_the_certified_end(site, tmp_path):
     assert provenance["certificate"] <= 1e-8
     text = (tmp_path / "runs" / "run.out").read_text()
     assert "restart 0 on n[1-2]" in text
-    assert f"env SLURM_JOB_ID={job}" in text
+    assert f"SLURM_JOB_ID={job}\n" in (tmp_path / "runs" / "run.env").read_text()
     shown = site.mpiopt("status", folder=tmp_path).splitlines()[1].split()
     assert shown[:2] == ["runs/run", "certified"]
     assert shown[-1] == job
@@ -48,6 +49,20 @@ def test_sigusr1_saves_requeues_and_goes_on(site, tmp_path):
     assert text.index("mpiopt ended with 75") < text.index("restart 1 on") < text.index("mpiopt ended with 0")
     shown = site.mpiopt("status", folder=tmp_path).splitlines()[1].split()
     assert (shown[1], shown[-2:]) == ("certified", ["1", job])
+
+
+def test_a_chain_of_jobs_goes_on_where_none_is_requeued(site, tmp_path):
+    (tmp_path / "job.toml").write_text(JOB)
+    words = ("submit", "job.toml", "--tasks-per-node", "2", "--time", "10", "--chain", "3", "--signal", "USR2@60")
+    shown = site.mpiopt(*words, "--", f"--output={tmp_path}/log", "--exclude=n4", folder=tmp_path, pause=0.02)
+    first, second, third = re.findall(r"^job (\d+):", shown, re.M)
+    site.under_way(tmp_path)
+    site.run("scancel", "-s", "USR2", first)
+    state = site.ended(first)
+    assert (state["JobState"], state["ExitCode"], state["Restarts"]) == ("FAILED", "75:0", "0"), log(tmp_path)
+    assert site.ended(second)["JobState"] == "COMPLETED"
+    assert site.ended(third)["JobState"] == "CANCELLED"  # there is nothing left to do
+    certified(tmp_path)
 
 
 def test_mpirun_passes_the_signal_on(site, tmp_path):

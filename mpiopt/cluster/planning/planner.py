@@ -138,7 +138,7 @@ class Planner:
             mine = probe.probe(objectives, self.algorithm(ranks)[0], self.request.job.seed, self._limits(ranks))
             seconds = np.array([mine.compute, mine.start])
             mean, most = self.comm.sum(seconds) / self.comm.size, self.comm.max(seconds)
-            self.measurements[key] = mine._replace(
+            self.measurements[key] = mine.of_root(self.comm)._replace(
                 compute=float(mean[0]), start=float(mean[1]), spread=float(most[0] / mean[0] - 1.0)
             )
         return self.measurements[key]

@@ -19,6 +19,8 @@ from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.cluster.planning.clocks import ClockComm, Clocks
 from mpiopt.cluster.planning.link import Link
 from mpiopt.cluster.planning.sample import Sample, part
+from mpiopt.comm.base import Comm
+from mpiopt.comm.collective_io import allgather_json
 from mpiopt.comm.lockstep import spmd
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
@@ -51,6 +53,13 @@ class Measurement(NamedTuple):
     calls: Mapping[tuple[str, int], float]  # collective operations by name and bytes
     certified: float  # epochs to the tolerance; 0: it was not reached
     spread: float = 0.0  # extra work of the slowest rank of this run, as a part of the mean
+
+    def of_root(self, comm: Comm) -> Measurement:
+        """Return what rank 0 measured: the clock, which differs between ranks, ends a measured run; collective."""
+        fields = self._asdict() | {name: [*getattr(self, name).items()] for name in ("start_calls", "calls")}
+        root = allgather_json(comm, fields)[0]
+        calls = {name: {(verb, nbytes): n for (verb, nbytes), n in root[name]} for name in ("start_calls", "calls")}
+        return Measurement(**root | calls)
 
 
 class ProbeLimits(NamedTuple):

@@ -12,11 +12,18 @@ TEMPLATES = Path(__file__).parent
 BODY = "set -u\n"  # the commands of a template begin here
 OPTION = re.compile(r"#SBATCH --([a-z-]+)(?:=(.*))?$")
 TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+EXPANDED = ("ENVIRONMENT",)  # variables whose value the shell reads when the script runs
+FIND_MODULES = "type module >/dev/null 2>&1 || . /etc/profile.d/modules.sh || . /etc/profile.d/lmod.sh"
 PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)  # needs no quotes in a line of #SBATCH
 
 
 def filled(
-    template: str, options: Mapping[str, str], variables: Mapping[str, str], words: Sequence[str], origin: str
+    template: str,
+    options: Mapping[str, str],
+    variables: Mapping[str, str],
+    words: Sequence[str],
+    origin: str,
+    modules: Sequence[str] = (),
 ) -> str:
     """Return the text of a script.
 
@@ -27,11 +34,13 @@ def filled(
     options : mapping of str to str
         Options of sbatch, which replace those of the template; "" for an option without a value.
     variables : mapping of str to str
-        Shell variables that the template reads.
+        Shell variables that the template reads; that of `EXPANDED` is shell text, the others are quoted.
     words : sequence of str
         Arguments of `mpiopt train` or `mpiopt sweep`.
     origin : str
         Comment that says where the script comes from.
+    modules : sequence of str
+        Environment modules to load.
 
     Raises
     ------
@@ -46,8 +55,9 @@ def filled(
     lines[last + 1 : last + 1] = [
         f"#SBATCH --{name}{f'={quoted(value)}' if value else ''}" for name, value in options.items()
     ]
-    assignments = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    return "\n".join([*lines, f"# {origin}", *assignments, f"set -- {shlex.join(words)}", ""]) + BODY + body
+    assignments = [f"{name}={value if name in EXPANDED else shlex.quote(value)}" for name, value in variables.items()]
+    loads = [FIND_MODULES, f"module load {shlex.join(modules)}"] if modules else []
+    return "\n".join([*lines, f"# {origin}", *loads, *assignments, f"set -- {shlex.join(words)}", ""]) + BODY + body
 
 
 def quoted(value: str) -> str:
@@ -82,7 +92,12 @@ def refuse_control_characters(what: str, value: str) -> None:
 
 def _sets_one_of(options: Mapping[str, str], line: str) -> bool:
     match = OPTION.match(line)
-    return match is not None and match.group(1) in options
+    return match is not None and (match.group(1) in options or f"no-{match.group(1)}" in options)
+
+
+def in_shell(path: str | Path) -> str:
+    """Return a path as it is written in a line of the shell."""
+    return shlex.quote(str(path))
 
 
 def read(name: str | Path) -> str:

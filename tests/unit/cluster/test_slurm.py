@@ -81,10 +81,11 @@ def test_submit_writes_what_the_user_can_keep_and_calls_sbatch(here, capsys):
     words = shlex.split("job.toml --nodes 4 --tasks-per-node 32 --time 4:00:00 --tol 1e-8 -- --qos=long")
     assert mpiopt("submit", *words) == 0
     assert capsys.readouterr().out == "job 12: runs/a.sbatch\n"
-    assert (here / "sbatch.asked").read_text() == "--parsable --qos=long runs/a.sbatch\n"
+    assert (here / "sbatch.asked").read_text() == "--parsable runs/a.sbatch\n"
     text = (here / "runs" / "a.sbatch").read_text()
+    assert "ENVIRONMENT=runs/a.env\n" in text
     options = shlex.split("nodes=4 ntasks-per-node=32 time=4:00:00 signal=USR1@300 job-name=a output=runs/a.out")
-    for line in options:
+    for line in (*options, "qos=long"):
         assert f"#SBATCH --{line}\n" in text
     assert "set -- job.toml --tol 1e-8 --out runs/a.h5\n" in text
     assert text.splitlines()[-1].startswith("# submitted as job 12 on ")
@@ -100,6 +101,59 @@ def test_a_short_job_is_told_in_time_and_other_launchers_have_other_templates(he
     assert mpiopt("submit", "job.toml", "--elastic", "--dry-run", "--overwrite") == 0
     assert "#SBATCH --no-kill\n" in (here / "runs" / "a.sbatch").read_text()
     assert not (here / "sbatch.asked").exists()
+
+
+def test_what_a_site_asks_for_goes_into_the_script(here):
+    (here / "sbatch.says").write_text("12\n")
+    words = "--cpus-per-task 8 --mem 64G --signal USR2@600 --modules openmpi/5.0,hdf5 --constraint ib --gres none"
+    words += " --mail me@example.org --bind cores -- --exclusive -q long --comment 'a b' --time=2:00:00 --wait"
+    assert mpiopt("submit", "job.toml", *shlex.split(words)) == 0
+    head, body = (here / "runs" / "a.sbatch").read_text().split(scripts.BODY)
+    options = {line.removeprefix("#SBATCH --") for line in head.splitlines() if line.startswith("#SBATCH")}
+    assert options >= {"cpus-per-task=8", "mem=64G", "signal=USR2@600", "constraint=ib", "gres=none", "qos=long"}
+    assert options >= {"mail-user=me@example.org", "mail-type=END,FAIL,REQUEUE", "exclusive", 'comment="a b"'}
+    assert {line for line in options if line.startswith("time=")} == {"time=2:00:00"}
+    assert "module load openmpi/5.0 hdf5\n" in head
+    assert "BIND=--cpu-bind=cores\n" in head
+    assert 'launch="srun --mpi=$MPI_TYPE --kill-on-bad-exit=0 $BIND"\n' in body
+    assert (here / "sbatch.asked").read_text() == "--parsable --wait runs/a.sbatch\n"
+    assert mpiopt("submit", "job.toml", "--bind", "nomultithread", "--launcher", "mpirun", "--overwrite") == 0
+    head = (here / "runs" / "a.sbatch").read_text().split(scripts.BODY)[0]
+    assert "#SBATCH --hint=nomultithread\n" in head
+    assert "#SBATCH --signal=B:USR1@300\n" in head
+
+
+def test_where_requeues_are_forbidden_a_chain_of_jobs_goes_on(here, capsys):
+    (here / "sbatch.says").write_text("12\n")
+    assert mpiopt("submit", "job.toml", "--chain", "3") == 0
+    text = (here / "runs" / "a.sbatch").read_text()
+    assert "#SBATCH --no-requeue\n" in text
+    assert "#SBATCH --requeue\n" not in text
+    assert "REQUEUE=no\n" in text
+    assert text.count("# submitted as job") == 1
+    first, *others = (here / "sbatch.asked").read_text().splitlines()
+    assert first == "--parsable runs/a.sbatch"
+    assert others == ["--parsable --dependency=afternotok:12 --kill-on-invalid-dep=yes runs/a.sbatch"] * 2
+
+
+@pytest.mark.parametrize("template", ["train", "train-mpirun", "elastic", "sweep"])
+def test_a_script_says_where_slurm_refuses_to_requeue_and_keeps_the_environment_out_of_the_log(here, template):
+    answers = {"scontrol": "exit 1", "srun": "exit 75", "squeue": "echo 1", "mpirun": "exit 75", "sleep": "exit 0"}
+    for name, answer in answers.items():
+        (here / "bin" / name).write_text(f'#!/bin/sh\necho "$@" >>{here}/{name}.asked\n{answer}\n')
+        (here / "bin" / name).chmod(0o755)
+    job = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3", "MPIRUN": "mpirun"}
+    variables = os.environ | job | {"ENVIRONMENT": "a.env", "PYTHON": sys.executable}
+    call = ["bash", scripts.TEMPLATES / f"{template}.sbatch", "job.toml"]
+    done = subprocess.run(call, env=variables, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert "Slurm does not requeue this job; submit this script again" in done.stdout
+    assert (here / "scontrol.asked").read_text() == f"requeue {'9_3' if template == 'sweep' else '9'}\n"
+    assert "SLURM_JOB_ID=9\n" in (here / "a.env").read_text()
+    assert "SLURM_ARRAY_TASK_ID" not in done.stdout
+    done = subprocess.run(call, env=variables | {"REQUEUE": "no"}, capture_output=True, text=True)
+    assert done.returncode == 75
+    assert "it goes on when this script is submitted again" in done.stdout
 
 
 def test_a_script_that_was_changed_is_not_written_over(here, capsys):
@@ -157,6 +211,10 @@ def test_a_sweep_is_an_array_and_a_table_after_it(here, capsys):
         (("absent.svm",), "absent.svm: no such file"),
         (("job.toml", "--template", "job.toml"), "a template needs a line 'set -u'"),
         (("job.toml", "--elastic", "--launcher", "mpirun"), "--elastic needs srun"),
+        (("job.toml", "--signal", "TERM@60"), "--signal must be USR1 or USR2, with seconds as in USR1@300"),
+        (("job.toml", "--bind", "sockets"), "--bind must be one of none, cores, nomultithread"),
+        (("job.toml", "--", "long"), "submit takes flags of sbatch, as --qos=long; not 'long'"),
+        (("job.toml", "--chain", "-1"), "--chain must be at least 0"),
     ],
 )
 def test_submit_refuses_before_anything_is_queued(here, capsys, words, says):
@@ -257,6 +315,12 @@ def test_status_with_slurm(here, capsys):
     life = vars(new_lease({})) | {"job": "12", "host": "n1", "number": 2}
     Path("runs/a.ckpt/owner").write_text(json.dumps(life))
     assert cells(capsys)["runs/a"][0] == "running"
+    (here / "squeue.says").write_text("12|PENDING\n")  # preempted and requeued
+    (here / "sacct.says").write_text("12|PREEMPTED\n")
+    assert cells(capsys)["runs/a"][0] == "waiting"
+    (here / "squeue.says").write_text("")
+    assert cells(capsys)["runs/a"][0] == "died (PREEMPTED)"
+    (here / "sacct.says").write_text("")
     (here / "squeue.says").write_text("12|NODE_FAIL\n")
     assert cells(capsys)["runs/a"][0] == "died (NODE_FAIL)"
     (here / "squeue.says").write_text("")
