@@ -113,7 +113,7 @@ def _path(points: PathTable | None) -> list[tuple[str, str]]:
     extent = f"λ {points.strength[0]:.4g} to {points.strength[-1]:.4g}, {int(points.certified.sum())} certified"
     rows = [("path", f"{len(points.strength)} points, {extent}; the model is point {points.chosen}")]
     if points.score:
-        mean = points.scores @ points.share
+        mean = points.mean
         rows.append(
             (
                 f"{points.scores.shape[1]} folds" + (f" in {points.repeats} repeats" if points.repeats > 1 else ""),

@@ -69,6 +69,16 @@ class PathTable:
             *(used, coef[:, :, used], intercept, none, np.empty(0)),
         )
 
+    @property
+    def mean(self) -> Vector:
+        """The mean score of each point over the folds, (points,)."""
+        return np.asarray(self.scores @ self.share)
+
+    @property
+    def error(self) -> Vector:
+        """The standard error of that mean, (points,)."""
+        return standard_error(self.scores, self.share, self.repeats)
+
     def write(self, group: Any) -> None:
         """Write the table into a group of a result file."""
         for part in dataclasses.fields(self):
@@ -88,3 +98,12 @@ class PathTable:
             kept = group[part.name][()] if part.name in group else group.attrs[part.name]
             found[part.name] = kept.item() if isinstance(kept, np.generic) else kept
         return cls(**found)
+
+
+def standard_error(scores: NDArray[np.float64], share: Vector, repeats: int) -> Vector:
+    """Return the standard error of the mean score of each point, (points,), from scores (points, repeats · K)."""
+    each = scores.reshape(len(scores), repeats, -1)
+    part = share.reshape(repeats, -1)
+    mean = (each * part).sum(axis=2) / part.sum(axis=1)
+    spread = ((each - mean[:, :, None]) ** 2 * part).sum(axis=(1, 2))
+    return np.asarray(np.sqrt(spread / (each.shape[2] - 1)))

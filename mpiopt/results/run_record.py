@@ -21,6 +21,7 @@ from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.resilience.checkpoint.header import Head, flatten
 from mpiopt.results.contents import contents, read_head
 from mpiopt.results.model import FittedModel
+from mpiopt.results.path_table import PathTable
 from mpiopt.results.result_file import read_result
 
 Table = NDArray[np.void]
@@ -42,6 +43,7 @@ class RunRecord:
     time: Table | None = None
     diagnostics: Diagnostics | None = None
     phases: Table | None = None  # a row for each rank and evaluation
+    points: PathTable | None = None  # of a result of the command `path`
 
     @property
     def finished_model(self) -> FittedModel:
@@ -109,6 +111,7 @@ def read_record(path: str | Path) -> RunRecord:
         r.time,
         r.diagnostics,
         r.phases,
+        r.path,
     )
 
 

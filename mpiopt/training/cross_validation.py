@@ -24,6 +24,7 @@ from mpiopt.objective import passes
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.metrics import deviance, metrics
 from mpiopt.objective.objective import Objective
+from mpiopt.results.path_table import standard_error
 from mpiopt.training.folds import Folds
 
 Vector = NDArray[np.float64]
@@ -145,15 +146,6 @@ class FoldModels(NamedTuple):
             used |= (w != 0.0).any(axis=0)
         columns = np.flatnonzero(used)
         return cls(columns, np.stack([w[:, columns] for w in models]), certified, epochs)
-
-
-def standard_error(scores: Matrix, share: Vector, repeats: int) -> Vector:
-    """Return the standard error of the mean score of each point, (points,), from scores (points, repeats · K)."""
-    each = scores.reshape(len(scores), repeats, -1)
-    part = share.reshape(repeats, -1)
-    mean = (each * part).sum(axis=2) / part.sum(axis=1)
-    spread = ((each - mean[:, :, None]) ** 2 * part).sum(axis=(1, 2))
-    return np.asarray(np.sqrt(spread / (each.shape[2] - 1)))
 
 
 def check_score(score: str, target: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.algorithms.portfolio import course
 from mpiopt.algorithms.warm_start import first_of
@@ -103,7 +104,7 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
         events=finished.now.events,
         test=quality,
         schema=data.schema,
-        diagnostics=diagnostics(data, objective, finished.now, comm),
+        diagnostics=diagnostics(data, objective, finished.now.state.w, comm),
     )
     return quality
 
@@ -116,7 +117,7 @@ def test_metrics(data: Dataset, objective: Objective, now: RunState, comm: Comm)
     return metrics(data.target, z, data.test.label, data.test.weight, comm, objective.loss)
 
 
-def diagnostics(data: Dataset, objective: Objective, now: RunState, comm: Comm) -> Diagnostics | None:
+def diagnostics(data: Dataset, objective: Objective, w: NDArray[np.float64], comm: Comm) -> Diagnostics | None:
     """Return how well the model predicts: on the test rows, else on the first training rows; collective."""
     if data.test is not None:
         shard, rows = data.test, f"{data.test.total} test rows"
@@ -127,7 +128,7 @@ def diagnostics(data: Dataset, objective: Objective, now: RunState, comm: Comm) 
         label, weight = shard.label[:count], shard.weight[:count]
         shard = replace(shard, rows=first_of(shard.rows, count), label=label, weight=weight, order=np.arange(count))
         rows = f"{total} of the training rows" if total < data.shard.total else "the training rows"
-    z = replace(objective, shard=shard).predict(now.state.w)
+    z = replace(objective, shard=shard).predict(w)
     far = data.coordinates.label_origin
     return diagnose(objective.loss, z + far, shard.label + far if far else shard.label, shard.weight, rows, comm)
 

@@ -18,6 +18,7 @@ from mpiopt.core.config import job_file
 from mpiopt.core.config.columns import ColumnOptions
 from mpiopt.core.config.flags import Settings, parse, typed
 from mpiopt.core.config.job import Job
+from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.files import refuse_existing, refuse_onto
 from mpiopt.data.dataset import Dataset, prepare
@@ -40,6 +41,13 @@ from mpiopt.training.path_output import (
     write_out_of_fold,
     write_path_result,
 )
+from mpiopt.training.path_report import (
+    RESULT,
+    AnswerOptions,
+    diagnostics_of_path,
+    summary_of_path,
+    write_answers,
+)
 from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
 from mpiopt.training.problem import link_of, refuse_infinite, target_of
 
@@ -48,7 +56,9 @@ OF_JOB = (
     *("tol", "max-epochs", "seed", "out", "overwrite", "quiet", "test", "holdout", "resume"),
     *(field.name.replace("_", "-") for field in fields(ColumnOptions)),
 )
-SUFFIXES = (".csv", ".h5")
+SUFFIXES = (".csv", RESULT)
+SELECTION = "selection"  # table of a job file with the flags that a job does not have
+NUMBERS = ("l1-ratio", "points", "min-ratio", "folds", "repeats")
 
 
 class Grids(NamedTuple):
@@ -56,16 +66,18 @@ class Grids(NamedTuple):
 
     options: PathOptions
     folds: FoldOptions
+    answers: AnswerOptions
 
 
 def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Fit a path to a file, print a line for each point, write the models to --out; return the exit code."""
     known, own = job_file.flags(), own_flags()
     positional, settings = parse(words, {**{name: known[name] for name in OF_JOB}, **dict.fromkeys(own, True)})
-    asked = _asked([one for one in settings if one[0] in own], own)
     with comm.agree_on_errors():
-        job = _job(positional, [one for one in settings if one[0] not in own], asked.folds)
-    for out in filter(None, (job.out, asked.folds.oof)):
+        read = _read(positional)
+        asked = _asked([*_selected(read, own), *(one for one in settings if one[0] in own)], own)
+        job = _job(read, [one for one in settings if one[0] not in own], asked)
+    for out in filter(None, (job.out, asked.folds.oof, *asked.answers.files)):
         run_on_root(comm, lambda out=out: refuse_existing(out, job.overwrite, "path"))  # type: ignore[misc]
         check_writable(out, comm)
     began = time.perf_counter()
@@ -73,6 +85,8 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
+    if asked.answers.summary and objective.outputs > 1:
+        raise ValueError("--summary is for models with one output: l1 chooses other columns for each class")
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
     saved = SavedPoints(job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data), comm)
     if job.resume:
@@ -85,15 +99,20 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     found = replace(found, names=data.names)
     chosen = asked.folds.point(found)
     tested = _tested(data, objective, found.points[chosen], comm)
-    if FilePath(job.out).suffix == ".h5":
-        write_path_result(job, data, objective, found, chosen, tested, comm, began)
+    if FilePath(job.out).suffix == RESULT:
+        drawn = diagnostics_of_path(data, objective, found, found.points[chosen], comm)
+        write_path_result(job, data, objective, found, chosen, tested, drawn, comm, began)
     else:
         run_on_root(comm, lambda: write_csv(job.out, as_csv(found)))
     if asked.folds.oof and found.cross_validation is not None:
         write_out_of_fold(asked.folds.oof, job, data, objective, found, comm)
     saved.remove()
+    summary = summary_of_path(data, objective, found.points[chosen], comm) if asked.answers.summary else None
+    run_on_root(comm, lambda: write_answers(asked.answers, job.out, summary))
     if not job.quiet:
-        print_on_root(comm, "\n".join([*told(found, chosen, tested), f"written: {job.out}"]))
+        said = [*told(found, chosen, tested), *([] if summary is None else [summary.text()])]
+        written = ", ".join([job.out, *asked.answers.files])
+        print_on_root(comm, "\n".join([*said, f"written: {written}"]))
     return CERTIFIED if found.certified else NOT_CERTIFIED
 
 
@@ -125,43 +144,78 @@ class Lines:
 
 def own_flags() -> dict[str, type]:
     """Return the flags that a job does not have, with what they belong to."""
-    return {
-        field.name.replace("_", "-"): options for options in (PathOptions, FoldOptions) for field in fields(options)
-    }
+    every = (PathOptions, FoldOptions, AnswerOptions)
+    return {field.name.replace("_", "-"): options for options in every for field in fields(options)}
 
 
 def _asked(settings: Settings, own: dict[str, type]) -> Grids:
     """Return the flags of the command in their types."""
-    given: dict[type, Settings] = {PathOptions: [], FoldOptions: []}
+    given: dict[type, Settings] = {PathOptions: [], FoldOptions: [], AnswerOptions: []}
     for name, text in settings:
         given[own[name]].append((name.replace("-", "_"), text))
-        if name in ("l1-ratio", "points", "min-ratio", "folds", "repeats"):
+        if name in NUMBERS:
             try:
                 (int if name in ("points", "folds", "repeats") else float)(text)
             except ValueError:
                 raise ValueError(f"--{name} must be a number, not {text!r}") from None
-    options, folds = typed(PathOptions, given[PathOptions]), typed(FoldOptions, given[FoldOptions])
-    return Grids(PathOptions(**options), FoldOptions(**folds))
+    options, folds, answers = (typed(kind, chosen) for kind, chosen in given.items())
+    return Grids(PathOptions(**options), FoldOptions(**folds), AnswerOptions(**answers))
 
 
-def _job(positional: Sequence[str], settings: Settings, folds: FoldOptions) -> Job:
-    """Return the job of a command line: a data file, a job file or both, and flags."""
+class Read(NamedTuple):
+    """The files of a command line: data and job file."""
+
+    data: list[str]
+    source: str  # name of the job file; "" without one
+    text: str  # of the job file
+
+
+def _read(positional: Sequence[str]) -> Read:
+    """Return the files of a command line; a data file, a job file or both."""
     files = [word for word in positional if word.endswith(".toml")]
     data = [word for word in positional if not word.endswith(".toml")]
     if len(files) > 1 or (len(data) > 1 and not are_parts(data)):
         raise ValueError(f"path takes one data file and at most one job file, not {' '.join(positional)}")
-    paths = [("path", joined(data))] if data else []
-    out = dict(settings).get("out", "")
-    job = job_file.read(job_text(files[0]) if files else "", [*paths, *settings], *files)
+    return Read(data, "".join(files), job_text(files[0]) if files else "")
+
+
+def _selected(read: Read, own: dict[str, type]) -> Settings:
+    """Return the keys of the table of the job file as flags."""
+    found = []
+    for key, value in job_file.table_of(read.text, SELECTION, read.source).items():
+        name = key.replace("_", "-")
+        if name not in own:
+            known = [flag.replace("-", "_") for flag in own]
+            raise ValueError(
+                f"{read.source}: unknown key {f'{SELECTION}.{key}'!r}{nearest(key, known)}; "
+                f"the keys of [{SELECTION}] are {', '.join(sorted(known))}"
+            )
+        found.append((name, str(value)))
+    return found
+
+
+def _job(read: Read, settings: Settings, asked: Grids) -> Job:
+    """Return the job of a command line: a data file, a job file or both, and flags."""
+    folds, answers = asked.folds, asked.answers
+    paths = [("path", joined(read.data))] if read.data else []
+    source = read.source or "the job file"
+    job = job_file.read(read.text, [*paths, *settings], source, own=SELECTION)
     if job.model.bounded:
         raise ValueError("a path takes no bounds on coefficients; train at one strength instead")
     if not job.path:
         raise ValueError("path needs a data file: mpiopt path DATA [job.toml] [flags]")
-    out = out or f"{stem(job.path)}-path.csv"
+    named = job.out if job_file.table_of(read.text, SELECTION, source) else dict(settings).get("out", "")
+    out = named or f"{stem(job.path)}-path{RESULT if answers.page else '.csv'}"  # a job of `train` has its own out
     if FilePath(out).suffix not in SUFFIXES:
         raise ValueError(f"--out {out}: a path is written as .csv or .h5")
-    refuse_onto(out, job.path, job.data.test, folds.oof, folds.groups, folds.time)
-    refuse_onto(folds.oof, job.path, job.data.test, folds.groups, folds.time)
+    if answers.page and FilePath(out).suffix != RESULT:
+        raise ValueError(f"--page shows a result file, not a table: --out {FilePath(out).with_suffix(RESULT)}")
+    sources = [job.path, job.data.test, folds.groups, folds.time]
+    outputs = [out, *filter(None, (folds.oof, *answers.files))]
+    if len(set(outputs)) < len(outputs):
+        raise ValueError(f"two outputs have one name: {', '.join(outputs)}")
+    for output in outputs:
+        refuse_onto(output, *sources)
     columns, model = job.data.columns, job.model
     if folds.groups and not FilePath(folds.groups).is_file() and folds.groups not in columns.drop:
         columns = replace(columns, drop=(*columns.drop, folds.groups))  # a group is no feature

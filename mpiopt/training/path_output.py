@@ -19,6 +19,7 @@ from mpiopt.core.history import HistoryRow
 from mpiopt.data.dataset import Dataset
 from mpiopt.data.offsets import apart
 from mpiopt.objective.certificate import GAP
+from mpiopt.objective.diagnostics import Diagnostics
 from mpiopt.objective.objective import Objective
 from mpiopt.results.model import class_names
 from mpiopt.results.path_table import PathTable
@@ -89,6 +90,7 @@ def write_path_result(
     found: Path,
     chosen: int,
     tested: dict[str, float],
+    drawn: Diagnostics | None,
     comm: Comm,
     began: float,
 ) -> None:
@@ -116,6 +118,7 @@ def write_path_result(
         test=tested,
         schema=data.schema,
         points=as_table(found, chosen),
+        diagnostics=drawn,
     )
     run_on_root(comm, lambda: mark_output(FilePath(job.out), "path"))
 

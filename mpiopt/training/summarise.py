@@ -68,7 +68,7 @@ def summary(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         lines.append(f"Likelihood ratio against {chosen['against']}: {_words(test)}")
     print_on_root(comm, "\n".join(lines))
     if out:
-        run_on_root(comm, lambda: _write(out, _content(found, Path(out).suffix)))
+        run_on_root(comm, lambda: _write(out, content(found, Path(out).suffix)))
         print_on_root(comm, f"written: {out}")
     return 0
 
@@ -150,7 +150,8 @@ def _words(test: HypothesisTest) -> str:
     return f"chi2 {test.statistic:.6g}, {test.df:g} df, p {test.p_value:.4g}"
 
 
-def _content(found: Summary, suffix: str) -> str:
+def content(found: Summary, suffix: str) -> str:
+    """Return a summary in the form of a file's suffix."""
     if suffix == ".txt":
         return found.text() + "\n"
     return found.csv() if suffix == ".csv" else found.latex()

@@ -29,11 +29,14 @@ OF_ALGORITHM = {
 }
 SWITCHES = ("intercept", "nonnegative", "float32", "downlink", "overwrite", "quiet")  # flags without a value
 PLUGINS = ("loss", "algorithm", "compress", "recovery")
+APART = {"sweep": "sweep", "selection": "path"}  # tables that are not of a job, and the commands that read them
 HELP_WIDTH = 80  # columns
 
 
-def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "the job file") -> Job:
+def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "the job file", own: str = "") -> Job:
     """Read a job from TOML, and settings (key or key.path, value) that take precedence over it.
+
+    The table `own` is left to the caller.
 
     Raises
     ------
@@ -41,12 +44,11 @@ def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "
         If the text is not TOML, a key is unknown (the nearest one is named), or a value is out of its range.
     """
     tree: Tree = {}
-    try:
-        parsed = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source}: {error}") from None
-    if "sweep" in parsed:
-        raise ValueError(f"{source} has a [sweep] table: run it with mpiopt sweep")
+    parsed = _parsed(text, source)
+    parsed.pop(own, None)
+    for table, command in APART.items():
+        if table in parsed:
+            raise ValueError(f"{source} has a [{table}] table: run it with mpiopt {command}")
     try:
         for key, value in flat_items(parsed):
             _set_key(tree, key, value)
@@ -55,6 +57,21 @@ def read(text: str, settings: Iterable[tuple[str, object]] = (), source: str = "
     for key, value in settings:
         _set_key(tree, key, value)
     return cast(Job, _build(Job, tree))
+
+
+def table_of(text: str, name: str, source: str) -> Tree:
+    """Return a table of a job file that is not of the job; ValueError if it is none."""
+    found = _parsed(text, source).get(name, {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{source}: {name} must be a table, [{name}]")
+    return found
+
+
+def _parsed(text: str, source: str) -> Tree:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def flags() -> dict[str, bool]:

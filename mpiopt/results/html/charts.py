@@ -53,6 +53,7 @@ class Chart:
     xaxis: str = "linear"
     yaxis: str = "log"
     small: str = ""  # "small": one of many
+    legend: bool = False  # names of the lines beside the chart, on a wide screen
 
     @property
     def empty(self) -> bool:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpiopt.objective.diagnostics import Table
+from mpiopt.objective.diagnostics import Diagnostics, Table
 from mpiopt.results.coefficients import CoefficientsShown, coefficient_rows
 from mpiopt.results.html.charts import AUTO, Bars, Chart, Curve, short
 from mpiopt.results.html.document import Page
-from mpiopt.results.html.html import Cell, Markup, Number, folded, paragraph, section, table, tag
+from mpiopt.results.html.html import Cell, Markup, Number, folded, paragraph, section, table, tag, text
 from mpiopt.results.model import FittedModel, class_names
 from mpiopt.results.run_record import RunRecord
 
@@ -33,8 +33,15 @@ class Interval(NamedTuple):
 Intervals = Mapping[str, Interval]  # by the name of the coefficient
 
 
-def read_intervals(path: str) -> dict[str, Interval]:
-    """Read the intervals in a table that `mpiopt summary --out FILE.csv` wrote.
+class SummaryShown(NamedTuple):
+    """What a page shows of a summary: the intervals, and its text if that is at hand."""
+
+    intervals: Intervals
+    text: str = ""
+
+
+def read_summary(path: str) -> SummaryShown:
+    """Read the intervals from a table that `mpiopt summary --out FILE.csv` wrote.
 
     Raises
     ------
@@ -44,22 +51,25 @@ def read_intervals(path: str) -> dict[str, Interval]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return {row["name"]: Interval(float(row["lower"]), float(row["upper"])) for row in rows}
+        return SummaryShown({row["name"]: Interval(float(row["lower"]), float(row["upper"])) for row in rows})
     except (KeyError, TypeError, ValueError, csv.Error):
         raise ValueError(f"{path}: no table of mpiopt summary --out FILE.csv") from None
 
 
 def about_models(
-    made: Page, records: Sequence[RunRecord], shown: Sequence[str], intervals: Intervals | None = None
+    made: Page, records: Sequence[RunRecord], shown: Sequence[str], summary: SummaryShown | None = None
 ) -> list[Cell]:
     """Return the sections about the models; none for runs that have not ended."""
     found = [(name, i, r) for i, (name, r) in enumerate(zip(shown, records, strict=True)) if r.model is not None]
     sections: list[Cell] = []
-    parts = coefficients(made, found[:MOST_RUNS], intervals or {})
+    parts = coefficients(made, found[:MOST_RUNS], {} if summary is None else summary.intervals)
+    if summary is not None and summary.text:
+        parts.append(folded("summary", text(summary.text)))
     if parts:
         sections.append(section("The models", *parts))
     drawn = [(name, i, r) for name, i, r in found if r.diagnostics is not None][:MOST_RUNS]
-    charts = [chart for chart in (roc(drawn), calibration(drawn), residuals(drawn), spread(drawn)) if chart.parts]
+    drawings = (roc(drawn), calibration(drawn), lift(drawn), residuals(drawn), spread(drawn))
+    charts = [chart for chart in drawings if chart.parts]
     tables = [confusions(name, r) for name, _, r in drawn]
     if charts or any(tables):
         where = dict.fromkeys(r.diagnostics.rows for _, _, r in drawn if r.diagnostics is not None)
@@ -198,6 +208,33 @@ def calibration_points(record: RunRecord) -> tuple[np.ndarray, np.ndarray] | Non
 
 def _with_diagonal(parts: Sequence[Curve], low: float, high: float) -> list[Curve]:
     return [Curve(CHANCE, [low, high], [low, high], -1, "lines"), *parts] if parts else []
+
+
+def lift(found: Found) -> Chart:
+    """Return how much larger than the mean the target is in the rows with the largest predictions."""
+    parts = []
+    for name, series, record in found:
+        points = None if record.diagnostics is None else lift_points(record.diagnostics)
+        if points is not None:
+            share, factor = points
+            parts.append(Curve(name, short(share.tolist()), short(factor.tolist()), series, "lines", AUTO))
+    words = ("share of the rows, largest predictions first", "mean target / mean of all")
+    same = [Curve(CHANCE, [0.0, 1.0], [1.0, 1.0], -1, "lines")] if parts else []
+    return Chart("lift", *words, [*same, *parts], yaxis="linear")
+
+
+def lift_points(found: Diagnostics) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return shares of the rows, and their lift; None for numbers below 0, and without a row that counts."""
+    if found.scores is not None:
+        weight, sums = found.scores["positive"] + found.scores["negative"], found.scores["positive"]
+    elif found.means is not None and (found.means["observed"] >= 0.0).all():
+        weight, sums = found.means["weight"], found.means["weight"] * found.means["observed"]
+    else:
+        return None
+    reached, so_far = np.cumsum(weight[::-1]), np.cumsum(sums[::-1])
+    if not (len(reached) and so_far[-1] > 0.0):
+        return None
+    return reached / reached[-1], so_far / reached * (reached[-1] / so_far[-1])
 
 
 def residuals(found: Found) -> Chart:

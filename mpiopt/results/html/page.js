@@ -66,7 +66,8 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: style("--ink"), size: 12 },
       margin: { l: 10, r: 12, t: bars ? 44 : 8, b: 10 }, barmode: "stack", hovermode: "closest",
       hoverlabel: { bgcolor: style("--panel"), font: { color: style("--ink") }, bordercolor: style("--line") },
-      showlegend: bars && chart.parts.length > 1, legend: { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
+      showlegend: bars ? chart.parts.length > 1 : chart.legend && window.innerWidth > 700,
+      legend: bars ? { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } } : { font: { size: 11 } },
       xaxis: axis(chart.x, chart.xaxis !== "either" ? chart.xaxis : logx && logx.checked ? "log" : "linear"),
       yaxis: bars ? { ...axis(chart.y, "category"), autorange: "reversed", nticks: undefined } : axis(chart.y, chart.yaxis, chart.yaxis === "log" && decades(chart.parts.flatMap(part => part.y)) < 2),
     };

@@ -16,7 +16,8 @@ from mpiopt.results.html.charts import AUTO, Chart, Curve, curve, short
 from mpiopt.results.html.document import Page
 from mpiopt.results.html.groups import RunGroup, deepest, grouped, ranked
 from mpiopt.results.html.html import Cell, Markup, escape, folded, pairs, paragraph, section, tag, text
-from mpiopt.results.html.model import about_models, read_intervals
+from mpiopt.results.html.model import SummaryShown, about_models, read_summary
+from mpiopt.results.html.path import about_paths
 from mpiopt.results.plot import positive
 from mpiopt.results.run_record import RunRecord, names, with_history
 
@@ -25,11 +26,13 @@ MOST_SMALL = 24  # small charts, one for each setting
 FEW = 8  # lines of a list or legend that is not folded
 
 
-def page(paths: Sequence[str | Path], rank_by: str = "seconds", summary: str = "") -> Page:
+def page(
+    paths: Sequence[str | Path], rank_by: str = "seconds", summary: str = "", known: SummaryShown | None = None
+) -> Page:
     """Return the page.
 
     `rank_by` is the column of the history by which settings are ranked; `summary` is a table of `mpiopt summary`
-    for one run, whose intervals the page shows.
+    for one run, whose intervals the page shows, and `known` a summary that is at hand.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def page(paths: Sequence[str | Path], rank_by: str = "seconds", summary: str = "
     records, shown = [with_history(path) for path in paths], names(paths)
     if summary and len(paths) > 1:
         raise ValueError("--summary has the intervals of one run; report one run with it")
-    intervals = read_intervals(summary) if summary else {}
+    known = read_summary(summary) if summary else known
     groups = grouped(records, shown)
     made = Page(shown[0] if len(shown) == 1 else f"{len(shown)} runs, {len(groups)} settings")
     made.add(*(paragraph(note, css="failed") for note in warnings(records)))
@@ -48,9 +51,11 @@ def page(paths: Sequence[str | Path], rank_by: str = "seconds", summary: str = "
     different = tables.differences(records, shown)
     if different:
         made.add(section("What differs between the runs", different))
-    made.add(section("What it cost", tables.milestones(records, shown)))
-    made.add(section("Convergence", legend(groups), convergence(made, groups)))
-    made.add(*about_models(made, records, shown, intervals))
+    if any(record.points is None for record in records):  # the history of a path has an objective for each point
+        made.add(section("What it cost", tables.milestones(records, shown)))
+        made.add(section("Convergence", legend(groups), convergence(made, groups)))
+    made.add(*about_paths(made, records, shown))
+    made.add(*about_models(made, records, shown, known))
     if len(groups) > 2 or (len(groups) > 1 and len(records) > len(groups)):
         made.add(small_multiples(made, groups, rank_by))
     made.add(*details(made, records, shown, groups))
