@@ -108,6 +108,28 @@ def confirm(now: RunState, rows_before: int, timer: RunTimer, verify: str = "aut
         raise RollBack(f"round {now.round}: in the memory of a rank {what} had changed by itself")
 
 
+def begin_anew(now: RunState, channel: Channel) -> bool:
+    """Let the algorithm begin anew at its model if the evaluation there is not the one that it compares with.
+
+    Collective. After a bit of the model has changed on all ranks there are, no step may be below the old value.
+    Return whether the run goes on.
+
+    Raises
+    ------
+    RollBack
+        On all ranks, if the algorithm has no start at a given model.
+    """
+    if is_confirmed(now, now.state.w, channel):
+        return False
+    objective, w = now.certifier.objective, np.array(now.state.w)
+    try:
+        now.state = now.algorithm.go_on(w, evaluate_exact(objective, w, channel), objective, channel)
+    except ValueError:
+        raise RollBack(f"round {now.round}: the model is not the one that was evaluated") from None
+    now.events.append(Event(now.last.seconds, now.round, "repaired", ALL, "the model had changed: evaluated anew"))
+    return True
+
+
 def is_cheap(now: RunState) -> bool:
     """Return whether one more evaluation is a small part of the run; equal on all ranks."""
     numbers = now.certifier.objective.shard.total * now.state.w.size

@@ -23,7 +23,7 @@ from mpiopt.objective.objective import Model, Objective
 from mpiopt.resilience.checkpoint.base import FIELDS, CheckpointStore, LoadedState, Meta
 from mpiopt.resilience.consistency import content_sum
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.agreement import confirm, fingerprint, mend, note_evaluated
+from mpiopt.training.agreement import begin_anew, confirm, fingerprint, mend, note_evaluated
 from mpiopt.training.run_state import Guard, RunPlan, RunState, RunTimer, Spent, learned
 
 Report = Callable[[HistoryRow], None]
@@ -33,6 +33,7 @@ EVALUATE_EVERY = 2.0  # epochs between exact evaluations, if the algorithm makes
 PATIENCE = 4  # such intervals: until then an algorithm may itself give up steps that were too long
 MOST_NAMED = 3  # columns in the line of an ending
 STALLED = 12  # evaluations without a better certificate; a run that still improves shows it within a few of them
+NO_PROGRESS = f"no progress in {STALLED} evaluations"
 ROUNDING = 4e-16  # relative change of the objective that is rounding alone: about two units in the last place
 
 
@@ -97,6 +98,8 @@ def run(
         now.epochs += step.epochs
         evaluate_if_due(now, step, objective, timer, report, plan.guard)
         decide(plan, now, timer)
+        if now.reason == NO_PROGRESS and begin_anew(now, channel):
+            now.ending, now.reason = "", ""
         saved = plan.store is not None and now.ending in ("signal", "budget")  # a resumed run goes on with the change
         if step.exact is not None and (saved or not now.ending):
             go_on_with_next(now, portfolio, objective, channel)
@@ -329,7 +332,7 @@ def decide(plan: RunPlan, now: RunState, timer: RunTimer) -> None:
     elif timer.agreed_seconds(now) >= limits.max_seconds:
         now.ending, now.reason = "budget", f"max_seconds {limits.max_seconds:g} spent{early}"
     elif stalled(now.rows):
-        now.ending, now.reason = "budget", f"no progress in {STALLED} evaluations"
+        now.ending, now.reason = "budget", NO_PROGRESS
 
 
 def stalled(rows: list[HistoryRow]) -> bool:

@@ -94,6 +94,30 @@ def test_it_ends_where_rounding_is_reached():
     assert not stalled(now.rows[:5])
 
 
+class Changing:
+    """An algorithm whose model changes by itself on all ranks, to one where F is larger."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def step(self, k, state, objective, channel):
+        step = self.inner.step(k, state, objective, channel)
+        if k == 5:
+            state.w *= 1.0 + 1e-2
+        return step
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_model_that_has_changed_is_evaluated_anew_where_no_step_is_below_the_old_value(size):
+    endings = spmd(size, lambda comm: go(Changing(PLAIN), Stopping(tol=1e-10, max_epochs=2000.0), comm)[0])
+    for now in endings:
+        assert now.ending == "certified", now.reason
+        assert [event.kind for event in now.events] == ["repaired"]
+
+
 def test_seconds_are_a_budget():
     now, _ = go(Still(), Stopping(max_seconds=0.0))
     assert now.reason == "max_seconds 0 spent before the first round"
