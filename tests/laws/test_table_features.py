@@ -173,7 +173,7 @@ def test_interactions_and_splines_of_a_frame(frame):
         (["--interactions", "age"], "interactions must name different columns with colons between: a:b; not 'age'"),
         (["--interactions", "age:age"], "interactions must name different columns"),
         (["--interactions", "age:city,city:age"], "--interactions has age:city twice"),
-        (["--encode", "spline"], "encode: a spline is for columns that are named: age=spline"),
+        (["--encode", "spline"], "encode: this encoding is for columns that are named: age=spline"),
         (["--encode", "city=spline"], "column 'city' holds text; a spline is for numbers and dates"),
         (["--encode", "smoker=spline"], "column 'smoker' holds boolean; a spline is for numbers and dates"),
         (["--encode", "age=onehot"], "column 'age' holds number; for onehot say --categorical age as well"),

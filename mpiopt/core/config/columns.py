@@ -14,7 +14,10 @@ ENCODINGS: dict[str, dict[str, object]] = {
     "onehot": {"least": 1, "drop": "none"},
     "hash": {"bits": 14},
     "spline": {"knots": 5, "degree": 3, "drop": "none"},
+    "ordered": {"levels": ""},
 }
+BELOW = "<"  # between the levels of an order
+NAMED = {"spline": "age=spline[knots=5]", "ordered": "size=ordered[levels=S<M<L]"}  # encodings of named columns
 UNSEEN = ("ignore", "refuse")
 MOST_BITS = 26  # of a hash: 67 million columns
 MOST_COUNT = 2**63  # rows of a level
@@ -46,9 +49,9 @@ class ColumnOptions:
     weights: str = ""
     """column of the weights of the rows"""
     offset: str = ""
-    """column added to the margin of a row; losses poisson, gamma, tweedie, squared, huber, quantile"""
+    """column added to the margin of a row; every loss but softmax"""
     exposure: str = ""
-    """column of the exposures, whose logarithms are offsets; losses poisson, gamma, tweedie, negative-binomial"""
+    """column of the exposures, whose logarithms are offsets; losses with a logarithmic link"""
     drop: Names = ()
     """columns that are left out: names, wildcards or types, with commas between"""
     columns: Names = ()
@@ -58,7 +61,7 @@ class ColumnOptions:
     numeric: Names = ()
     """columns whose values are numbers, also if they are stored as text"""
     encode: Names = ("onehot",)
-    """onehot[least=10,drop=first], hash[bits=14]; for some columns: shop_*=hash[bits=10],age=spline[knots=5]"""
+    """onehot[least=10,drop=first], hash[bits=14]; for some: age=spline[knots=5],size=ordered[levels=S<M<L]"""
     interactions: Names = ()
     """products of the features of columns, beside the features themselves: age:region,city:smoker"""
     gaps: Names = ("refuse",)
@@ -81,8 +84,9 @@ class ColumnOptions:
                 if value_of_rule(rule) not in allowed:
                     raise ValueError(f"{name} must be {', '.join(allowed)}, or column=value; not {rule!r}")
         for rule in self.encode:
-            if encoding(value_of_rule(rule)).name == "spline" and not column_of_rule(rule):
-                raise ValueError(f"encode: a spline is for columns that are named: age={rule}")
+            name = encoding(value_of_rule(rule)).name
+            if name in NAMED and not column_of_rule(rule):
+                raise ValueError(f"encode: this encoding is for columns that are named: {NAMED[name]}")
         for rule in self.interactions:
             titles = titles_of(rule)
             if len(titles) < 2 or not all(titles) or len({*titles}) < len(titles):
@@ -158,10 +162,21 @@ def encoding(text: str) -> PluginSpec:
         if key not in known:
             listed = ", ".join(known) or "none"
             raise ValueError(f"encode: {spec.name} has no option {key!r}; its options: {listed}")
+        if key == "levels":
+            continue
         least, most = RANGES.get(key, (1, MOST_COUNT))
         whole = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
         if not (value in ("none", "first", None) if key == "drop" else whole):
             bounds = f"{least} to {most}" if key in RANGES else f"a whole number of at least {least}"
             allowed = "none or first" if key == "drop" else bounds
             raise ValueError(f"encode: {spec.name}[{key}] must be {allowed}, not {value!r}")
+    if spec.name == "ordered":
+        levels = order_of(str(spec.options.get("levels", "")))
+        if len(levels) < 2 or not all(levels) or len({*levels}) < len(levels):
+            raise ValueError(f"encode: ordered needs different levels with {BELOW} between: {NAMED['ordered']}")
     return PluginSpec(spec.name, {**known, **spec.options})
+
+
+def order_of(text: str) -> Names:
+    """Return the levels of an order `S<M<L`, from the lowest."""
+    return tuple(level.strip() for level in text.split(BELOW))

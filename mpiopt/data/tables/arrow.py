@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 NUMBER, BOOLEAN, DATE, TEXT, EMPTY = "number", "boolean", "date", "text", "empty"
+ORDERED = "ordered"  # text whose levels have an order
 ABSENT = "tables are read with pyarrow, which is not installed: pip install mpiopt[tables]"
 
 
@@ -41,3 +42,15 @@ def kind_of(kind: Any, where: str) -> str:
     if types.is_binary(kind):
         raise ValueError(f"{where} is not UTF-8 text; convert it: iconv -f latin1 -t UTF-8 FILE > NEW")
     raise ValueError(f"{where} has the type {kind}; columns of numbers, words, booleans and dates can be used")
+
+
+def has_order(kind: Any) -> bool:
+    """Return whether a column of an Arrow type has words in an order, as pandas' ordered categories have."""
+    types = load().types
+    return bool(types.is_dictionary(kind) and kind.ordered and kind_of(kind.value_type, "") == TEXT)
+
+
+def order_in(columns: list[Any]) -> list[str] | None:
+    """Return the order of the levels of an ordered column, from its chunks; None if these differ."""
+    orders = [chunk.dictionary.to_pylist() for column in columns for chunk in getattr(column, "chunks", [column])]
+    return orders[0] if orders and all(order == orders[0] for order in orders) else None

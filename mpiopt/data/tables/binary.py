@@ -11,7 +11,15 @@ from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import allgather_json
 from mpiopt.data.tables import arrow
 from mpiopt.data.tables.files import refuse_changed, states
-from mpiopt.data.tables.table import ROWS, Batch, Table, agreed_kinds, refuse_other_columns, refuse_twice
+from mpiopt.data.tables.table import (
+    ROWS,
+    Batch,
+    Table,
+    agreed_kinds,
+    agreed_orders,
+    refuse_other_columns,
+    refuse_twice,
+)
 
 INDEX = "__index_level_"  # what pandas calls an index without a title
 
@@ -36,6 +44,7 @@ class _BinaryTable(Table):
             mine = [self._head(file) for file in files[comm.rank :: comm.size]]
         every = allgather_json(comm, mine)
         heads = [every[place % comm.size][place // comm.size] for place in range(len(files))]
+        self.orders = agreed_orders(path, [head[2] for head in heads])
         kinds = self._kinds(files, [head[0] for head in heads])
         counts = [(file, number, rows) for file, head in zip(files, heads, strict=True) for number, rows in head[1]]
         starts = [0, *accumulate(rows for _, _, rows in counts)]
@@ -47,8 +56,8 @@ class _BinaryTable(Table):
         kept = {title: kind for title, kind in kinds.items() if INDEX not in title}
         super().__init__(path, kept, starts[-1], nbytes // comm.size, notes)
 
-    def _head(self, path: str) -> tuple[dict[str, str], list[tuple[int, int]]]:
-        """Return what the columns of a file hold, and number and rows of its parts."""
+    def _head(self, path: str) -> tuple[dict[str, str], list[tuple[int, int]], dict[str, list[str] | None]]:
+        """Return what the columns of a file hold, number and rows of its parts, and the orders of its levels."""
         try:
             schema, parts = self._opened(path)
         except (arrow.load().ArrowInvalid, OSError) as error:
@@ -59,7 +68,13 @@ class _BinaryTable(Table):
             name: arrow.kind_of(kind, f"{path}: column {name!r}")
             for name, kind in zip(schema.names, schema.types, strict=True)
         }
-        return kinds, [(number, rows) for number, rows in parts if rows]
+        parts = [(number, rows) for number, rows in parts if rows]
+        ordered = [name for name, kind in zip(schema.names, schema.types, strict=True) if arrow.has_order(kind)]
+        orders: dict[str, list[str] | None] = {}
+        if ordered and parts:
+            first = next(self._records(Part(path, *parts[0], 0, 0), ordered, []))
+            orders = {title: arrow.order_in([first.column(title)]) for title in ordered}
+        return kinds, parts, orders
 
     def _kinds(self, files: Sequence[str], heads: Sequence[Mapping[str, str]]) -> dict[str, str]:
         for file, head in zip(files, heads, strict=True):

@@ -14,6 +14,7 @@ from mpiopt.kernels.text_hash import hash_texts
 
 DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}  # units of a timestamp in a day
 DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")  # ISO 8601, without a zone
+OTHER = 0x5BD1E995  # changes the seed of a hash for the second half of a key
 WHOLE = 2.0**53  # up to here a float holds every whole number
 
 
@@ -85,6 +86,25 @@ def hashed(column: Any, title: str, bits: int, gaps: frozenset[str] = frozenset(
 
     It is MurmurHash3 of the word, with that of the title as seed, as Vowpal Wabbit hashes words of a namespace.
     """
+    pc = arrow.load("pyarrow.compute")
+    code, levels, gap = _levels(column, gaps)
+    place = np.append(_hashes(pc.fill_null(levels, ""), _hash_of(title)) & np.uint32((1 << bits) - 1), 0)
+    return np.where(gap[code], np.nan, place[code].astype(np.float64))
+
+
+def level_keys(column: Any, title: str, gaps: frozenset[str] = frozenset()) -> NDArray[np.uint64]:
+    """Return a key of 64 bits for each level among the cells; its low 32 bits are the hash of `hashed`."""
+    pc = arrow.load("pyarrow.compute")
+    code, levels, gap = _levels(column, gaps)
+    used = np.zeros(len(gap), np.bool_)
+    used[code] = True
+    texts, seed = pc.fill_null(levels, ""), _hash_of(title)
+    low, high = (_hashes(texts, s).astype(np.uint64) for s in (seed, seed ^ OTHER))
+    return np.asarray((high << np.uint64(32) | low)[(used & ~gap)[:-1]])
+
+
+def _levels(column: Any, gaps: frozenset[str]) -> tuple[NDArray[np.int64], Any, NDArray[np.bool_]]:
+    """Return the number of each cell's level, -1 for a gap, the levels, and which are gaps, the last that of -1."""
     pa, pc = arrow.load(), arrow.load("pyarrow.compute")
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -97,8 +117,7 @@ def hashed(column: Any, title: str, bits: int, gaps: frozenset[str] = frozenset(
         levels = pc.utf8_trim_whitespace(column.dictionary.cast(pa.string()))
     gap = pc.fill_null(pc.is_in(levels, value_set=pa.array(sorted(gaps), pa.string())), True)
     gap = np.append(gap.to_numpy(zero_copy_only=False) | levels.is_null().to_numpy(zero_copy_only=False), True)
-    place = np.append(_hashes(pc.fill_null(levels, ""), _hash_of(title)) & np.uint32((1 << bits) - 1), 0)
-    return np.where(gap[code], np.nan, place[code].astype(np.float64))
+    return code, levels, gap
 
 
 def _hashes(texts: Any, seed: int) -> NDArray[np.uint32]:

@@ -8,10 +8,18 @@ from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
 
-from mpiopt.core.config.columns import MOST_BITS, ColumnOptions, column_of_rule, encoding, rule_of, titles_of
+from mpiopt.core.config.columns import (
+    MOST_BITS,
+    ColumnOptions,
+    column_of_rule,
+    encoding,
+    order_of,
+    rule_of,
+    titles_of,
+)
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec, parse_spec
-from mpiopt.data.tables.arrow import BOOLEAN, DATE, EMPTY, NUMBER, TEXT
+from mpiopt.data.tables.arrow import BOOLEAN, DATE, EMPTY, NUMBER, ORDERED, TEXT
 from mpiopt.data.tables.splines import functions
 from mpiopt.data.tables.table import Table
 
@@ -31,11 +39,12 @@ class Column:
     title : str
         Its title.
     kind : str
-        What it holds: number, boolean, date or text.
+        What it holds: number, boolean, date, text, or ordered: words whose places in an order are numbers.
     role : str
         feature, target, weights, offset or exposure.
     encode : str
         How words become features: onehot or hash with its options; of numbers: spline with its options, or "".
+        Ordered words have none: their feature is their place among the levels, from 0.
     gaps : str
         What fills gaps: refuse, drop, mean, median, level.
     unseen : str
@@ -52,6 +61,10 @@ class Column:
         Gaps in the training rows.
     levels_rare : int
         Levels that are counted as RARE.
+    levels_hashed : int
+        Levels of a hashed column in training, -1 if they were too many to count.
+    levels_shared : int
+        How many of them share a place with others.
     stated : bool
         Whether the user has said what it holds.
     low, high : float
@@ -79,6 +92,8 @@ class Column:
     indicator: bool = False
     missing: int = 0
     levels_rare: int = 0
+    levels_hashed: int = 0
+    levels_shared: int = 0
     stated: bool = False
     low: float | None = None
     high: float | None = None
@@ -100,6 +115,11 @@ class Column:
     def is_spline(self) -> bool:
         """Whether its numbers become a spline."""
         return self.kind != TEXT and bool(self.encode)
+
+    @property
+    def order(self) -> dict[str, int]:
+        """The number of each level, where they have an order."""
+        return {level: place for place, level in enumerate(self.levels)} if self.kind == ORDERED else {}
 
     @property
     def degree(self) -> int:
@@ -180,7 +200,7 @@ def columns_of(table: Table, options: ColumnOptions) -> list[Column]:
         rules = [column_of_rule(rule) for rule in getattr(options, name)]
         refuse_unknown(path, [title for title in rules if title and not is_wild(title)], kinds, f"--{name}")
     found = [
-        replace(_column(path, title, kind, roles.get(title, FEATURE), options), stated=title in stated)
+        replace(_column(table, title, kind, roles.get(title, FEATURE), options), stated=title in stated)
         for title, kind in kinds.items()
         if title in roles or (title in wanted and title not in dropped)
     ]
@@ -244,18 +264,37 @@ def _changed_kinds(path: str, table: Table, options: ColumnOptions, categorical:
     return kinds
 
 
-def _column(path: str, title: str, kind: str, role: str, options: ColumnOptions) -> Column:
+def _column(table: Table, title: str, kind: str, role: str, options: ColumnOptions) -> Column:
+    path = table.path
     gaps, named = rule_of(options.gaps, title), {column_of_rule(rule) for rule in options.gaps}
     if role != FEATURE:
         if kind == TEXT and role != TARGET:
             raise ValueError(f"{path}: --{role} {title} holds words; numbers are needed")
         return Column(title, kind, role, gaps="drop" if gaps == "drop" else "refuse")
+    order = _order(table, title, kind, options)
+    if order:
+        return Column(title, ORDERED, role, "", gaps, levels=order)
     if kind == TEXT and gaps in ("mean", "median"):
         if title in named:
             raise ValueError(f"{path}: column {title!r} holds words, which have no {gaps}; use --gaps {title}=level")
         gaps = "level"
     encode = _encode(path, title, kind, options)
     return Column(title, kind, role, encode, gaps, rule_of(options.unseen, title) or "ignore")
+
+
+def _order(table: Table, title: str, kind: str, options: ColumnOptions) -> tuple[str, ...]:
+    """Return the order of a column's levels that the user states, or else the file; () if there is none."""
+    named = tuple(rule for rule in options.encode if column_of_rule(rule))
+    wanted = rule_of(named, title)
+    if not wanted:
+        stated = title in select(table.path, options.categorical, table.kinds, "--categorical")
+        return () if kind != TEXT or stated else tuple(table.orders.get(title, ()))
+    spec = encoding(wanted)
+    if spec.name != "ordered":
+        return ()
+    if kind not in (TEXT, NUMBER):
+        raise ValueError(f"{table.path}: column {title!r} holds {kind}; an order is for words and numbers")
+    return order_of(str(spec.options["levels"]))
 
 
 def _encode(path: str, title: str, kind: str, options: ColumnOptions) -> str:

@@ -20,7 +20,7 @@ from mpiopt.data.tables.encode import Encoder
 from mpiopt.data.tables.report import fit_lines
 from mpiopt.data.tables.source import refuse_other_columns_than
 from mpiopt.data.tables.survey import Survey, batches_kept, survey
-from mpiopt.data.tables.table import ROWS, Batch, Table, agreed_kinds, refuse_twice
+from mpiopt.data.tables.table import ROWS, Batch, Table, agreed_kinds, agreed_orders, refuse_twice
 
 NAME = "x"  # what messages call a frame
 PLAIN = "biuf"  # numbers, in numpy's letters
@@ -75,7 +75,13 @@ class FrameTable(Table):
             mine = {
                 field.name: arrow.kind_of(field.type, f"{NAME}: column {field.name!r}") for field in self._rows.schema
             }
+        own = {
+            field.name: arrow.order_in([self._rows.column(field.name)])
+            for field in self._rows.schema
+            if arrow.has_order(field.type)
+        }
         every = allgather_json(comm, [mine, self._rows.num_rows])
+        self.orders = agreed_orders(NAME, allgather_json(comm, own))
         if any({*kinds} != {*mine} for kinds, _ in every):
             raise ValueError("the frames of the ranks have different feature names")
         kinds = {title: agreed_kinds([kinds[title] for kinds, _ in every]) for title in mine}

@@ -9,7 +9,8 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import allgather_json
-from mpiopt.data.tables.arrow import DATE, TEXT
+from mpiopt.core.config.columns import BELOW
+from mpiopt.data.tables.arrow import DATE, ORDERED, TEXT
 from mpiopt.data.tables.cells import Words
 from mpiopt.data.tables.columns import FEATURE, GAP, RARE, TARGET, Column, interactions
 from mpiopt.data.tables.encode import NOWHERE, level_places
@@ -19,6 +20,7 @@ from mpiopt.data.tables.table import Table
 SHOWN = 60  # columns that are listed
 FEW_ROWS = 20  # below, many levels mean nothing
 NAMED = 5  # levels in a message
+SOME = 8  # levels of an order that are listed
 DAY = 86400  # seconds
 DATE_LENGTH = {"D": 10, "m": 16}  # characters of 2020-12-31T23:59 that are shown, of a day and of a minute
 IGNORED = "they count as no level"  # what is said of unseen levels
@@ -68,6 +70,8 @@ def encoded(column: Column) -> str:
         return column.encode
     if column.is_spline:
         return column.encode
+    if column.kind == ORDERED:
+        return f"0 to {len(column.levels) - 1} in order"
     return "days since 1970" if column.kind == DATE else "number"
 
 
@@ -93,7 +97,12 @@ def number(column: Column, value: float | None) -> str:
 def levels(column: Column) -> str:
     """Return the number of levels of a column, or the range of its numbers."""
     if column.hash_bits:
-        return f"2^{column.hash_bits} places"
+        many = column.levels_hashed < 0
+        found = "too many to count" if many else f"{column.levels_hashed}"
+        alone = "" if many else f", {column.levels_shared} not alone"
+        return f"{found} in 2^{column.hash_bits} places{alone}"
+    if column.kind == ORDERED:
+        return f" {BELOW} ".join([*column.levels[:SOME], *(["…", column.levels[-1]] if column.levels[SOME:] else [])])
     if column.kind != TEXT:
         return f"{number(column, column.low)} to {number(column, column.high)}" if column.low is not None else ""
     own = [level for level in column.levels if level not in (RARE, GAP)]

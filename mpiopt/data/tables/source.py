@@ -259,7 +259,8 @@ def refuse_other_columns_than(table: Table, trained: Sequence[Column]) -> list[C
 def _refuse_other_kind(path: str, column: Column, kinds: Mapping[str, str]) -> None:
     there = kinds.get(column.title, arrow.EMPTY)
     numbers = {arrow.NUMBER, arrow.BOOLEAN}
-    if there in (arrow.EMPTY, column.kind) or arrow.TEXT in (there, column.kind) or {there, column.kind} <= numbers:
+    as_words = arrow.TEXT in (there, column.kind) or column.kind == arrow.ORDERED
+    if there in (arrow.EMPTY, column.kind) or as_words or {there, column.kind} <= numbers:
         return  # words that should be numbers are found, with their place, when they are read
     raise ValueError(f"{path}: column {column.title!r} holds {there}; the model was trained with {column.kind}")
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import allgather_json
+from mpiopt.core.config.columns import BELOW
 from mpiopt.data.labels import MAX_CLASSES
 from mpiopt.data.shard import Vector
-from mpiopt.data.tables.arrow import TEXT
-from mpiopt.data.tables.cells import TEXT_GAPS, NoNumber, Words, as_number, hashed, numbers, words
+from mpiopt.data.tables.arrow import ORDERED, TEXT
+from mpiopt.data.tables.cells import TEXT_GAPS, NoNumber, Words, as_number, hashed, level_keys, numbers, words
 from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, RARE, TARGET, WEIGHT, Column, refuse_wide_interactions
 from mpiopt.data.tables.csv_table import describe_word
 from mpiopt.data.tables.exact_sum import ExactSum
+from mpiopt.data.tables.hashed_levels import NONE, HashedLevels
 from mpiopt.data.tables.quantiles import quantiles
 from mpiopt.data.tables.table import Batch, Table
 
@@ -35,6 +37,7 @@ class Learned:
     values: list[Vector] = field(default_factory=list)  # where a median or knots are needed
     low: float = np.inf
     high: float = -np.inf
+    hashes: HashedLevels = field(default_factory=HashedLevels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ def read_cells(batch: Batch, column: Column, guessed: bool) -> Vector | Words:
         return hashed(cells, column.title, column.hash_bits, gaps)
     if column.kind == TEXT:
         return words(cells, gaps)
+    if column.kind == ORDERED:
+        return _places(batch, column, words(cells, gaps))
     try:
         found = numbers(cells)
     except NoNumber as fault:
@@ -69,6 +74,20 @@ def read_cells(batch: Batch, column: Column, guessed: bool) -> Vector | Words:
         row = int(np.argmax(found <= 0.0))
         raise ValueError(f"{batch.place(row, column.title)}: the exposure is {found[row]:g}; it must be above 0")
     return found
+
+
+def _places(batch: Batch, column: Column, cells: Words) -> Vector:
+    """Return the places of words in the order of their column, NaN for gaps; ValueError at a word without one."""
+    order = column.order
+    place = np.array([order.get(level, -1.0) for level in cells.levels] + [np.nan])[cells.code]
+    if (place < 0.0).any():
+        row = int(np.argmax(place < 0.0))
+        known = f" {BELOW} ".join(column.levels)
+        raise ValueError(
+            f"{batch.place(row, column.title)}: found {cells.levels[cells.code[row]]!r}, which is none of the levels "
+            f"{known}; correct it, or state the order with it"
+        )
+    return np.asarray(place, np.float64)
 
 
 def gaps_of(cells: Vector | Words) -> NDArray[np.bool_]:
@@ -104,11 +123,15 @@ def survey(table: Table, columns: Sequence[Column], max_levels: int, comm: Comm,
             kept.append((batch.start, int(rows.sum())))
             for column in columns:
                 _learn(found[column.title], column, cells[column.title], rows, max_levels)
+                if column.hash_bits:
+                    gaps = TEXT_GAPS if table.guessed else frozenset()
+                    found[column.title].hashes.add(level_keys(batch.cells[column.title], column.title, gaps))
     _merge(found, columns, comm)
     _refuse_mixed(table, columns, found, comm)
     _refuse_gaps(table.path, columns, found)
     if refuse_many:
         _refuse_levels(table.path, columns, found, max_levels)
+    shared = {c.title: found[c.title].hashes.counted(c.hash_bits, comm) for c in columns if c.hash_bits}
     fills, knots = _fills(columns, found, comm), _knots(table.path, columns, found, comm)
     counts = np.concatenate(comm.allgather(np.array(kept, np.int64).reshape(-1, 2)))
     counts = counts[np.argsort(counts[:, 0], kind="stable")]
@@ -118,7 +141,12 @@ def survey(table: Table, columns: Sequence[Column], max_levels: int, comm: Comm,
     if total == 0:
         raise ValueError(f"{table.path}: has no rows" + (" without gaps" if table.total else ""))
     finished = tuple(
-        replace(_finished(column, found[column.title], fills.get(column.title)), knots=knots.get(column.title, ()))
+        replace(
+            _finished(column, found[column.title], fills.get(column.title)),
+            knots=knots.get(column.title, ()),
+            levels_hashed=shared.get(column.title, NONE).levels,
+            levels_shared=shared.get(column.title, NONE).shared,
+        )
         for column in columns
     )
     refuse_wide_interactions(table.path, finished)

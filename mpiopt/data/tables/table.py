@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from mpiopt.core.config.registry import nearest
@@ -50,6 +51,9 @@ class Table(ABC):
     """
 
     form = ""  # name of the format
+    orders: Mapping[str, Sequence[str]] = MappingProxyType(
+        {}
+    )  # levels of columns of text with an order, from the lowest
 
     def __init__(
         self,
@@ -77,6 +81,19 @@ def agreed_kinds(kinds: Sequence[str]) -> str:
     if not found:
         return EMPTY
     return found[0] if len(found) == 1 else ""
+
+
+def agreed_orders(path: str, every: Sequence[Mapping[str, Sequence[str] | None]]) -> dict[str, Sequence[str]]:
+    """Return the order of the levels of each column that has one; ValueError if the parts of a table differ."""
+    found: dict[str, Sequence[str]] = {}
+    for orders in every:
+        for title, order in orders.items():
+            if order is None or found.setdefault(title, order) != order:
+                raise ValueError(
+                    f"{path}: the parts of column {title!r} have their levels in different orders; state one: "
+                    f"--encode '{title}=ordered[levels=S<M<L]'"
+                )
+    return found
 
 
 def refuse_twice(path: str, titles: Sequence[str]) -> None:
