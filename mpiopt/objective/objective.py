@@ -86,14 +86,11 @@ class Objective:
         return np.zeros((self.outputs, self.width))
 
     def origin(self) -> Model:
-        """Return the model from which a run starts, shape (outputs, width).
-
-        It is 0 but for its intercept, and for weights whose bounds forbid that.
-        """
+        """Return the model 0 but for its intercept, shape (outputs, width); bounds may forbid it."""
         w = self.zeros()
         if self.constants is not None:
             w[:, self.shard.features] = self.constants
-        return w if self.bounds is None else self.bounds.nearest(w)
+        return w
 
     def beginning(self) -> Model:
         """Return the model at which an algorithm begins, shape (outputs, width): `initial`, or else the origin.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -54,10 +55,11 @@ class FoldOptions:
         if self.time:
             refuse_beside_time(bool(self.groups), self.repeats)
 
-    def identity(self) -> tuple[int | str, ...]:
-        """Return what two paths with the same folds share."""
+    def identity(self, labels: Labels | None) -> tuple[int | str, ...]:
+        """Return what two paths with the same folds share; `labels` are the groups or times of the rows."""
         more = (self.repeats, self.time) if self.repeats != 1 or self.time else ()
-        return (self.folds, self.groups, *more)
+        content = () if labels is None else (zlib.crc32("\n".join(labels.tolist()).encode(errors="replace")),)
+        return (self.folds, self.groups, *more, *content)
 
     def point(self, found: Path) -> int:
         """Return the number of the point that becomes the model."""
@@ -98,8 +100,7 @@ def folds_of_file(job: Job, asked: FoldOptions, labels: Labels | None, objective
         refuse_length(asked.groups or asked.time, labels, shard.total)
     if asked.time:
         numbers = numbers_in_file(job, shard, "time")
-        with comm.agree_on_errors():
-            place = numbers.astype(np.float64) if labels is None else times(labels[numbers])
+        place = numbers.astype(np.float64) if labels is None else times(labels[numbers], comm)
         return Folds(ordered_folds(place, asked.folds, comm)[None], asked.folds, ordered=True)
     codes = None if labels is None else coded(labels[numbers_in_file(job, shard, "groups")], comm)
     strata = strata_of(objective)

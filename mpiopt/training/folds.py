@@ -27,6 +27,7 @@ Mask = NDArray[np.bool_]
 
 STREAM = 104  # of randomness: which fold a row goes to
 GROUPS = 105  # of randomness: the order in which a repeat deals the groups
+NO_ROWS, NUMBERS, DATES, DURATIONS, TEXTS = range(5)  # kinds of times
 MOST_STRATA = 1 << 20  # in a number for the generator, beside the repeat
 
 
@@ -206,33 +207,49 @@ def repeated_folds(
     return Folds(np.stack([dealt_folds(order, strata, count, seed, comm, r) for r in range(repeats)]), count)
 
 
-def times(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return times as numbers: numbers, dates of numpy, or texts with numbers or ISO 8601 dates.
+def times(values: NDArray[Any], comm: Comm) -> NDArray[np.float64]:
+    """Return times as numbers: numbers, dates of numpy, or texts with numbers or ISO 8601 dates; collective.
+
+    All ranks read them alike: texts are numbers only if those of all ranks are.
 
     Raises
     ------
     ValueError
-        If one is missing or is none of these.
+        On all ranks: if one is missing or is none of these, or ranks have different kinds.
     """
-    if values.dtype.kind in "mM":
-        if np.isnat(values).any():
-            raise ValueError("a time is missing")
-        return values.astype(f"{values.dtype.kind}8[us]").astype(np.int64).astype(np.float64)
-    if values.dtype.kind in "biuf":
-        found = values.astype(np.float64)
-    else:
-        found = _times_of_texts([str(value) for value in values.tolist()])
-    if not np.isfinite(found).all():
-        raise ValueError("a time is missing or infinite")
-    return found
+    kind = {"m": DURATIONS, "M": DATES, **dict.fromkeys("biuf", NUMBERS)}.get(values.dtype.kind, TEXTS)
+    words: list[str] = []
+    if kind == TEXTS:
+        words = [str(value) for value in values.tolist()]
+        kind = NUMBERS if all(_is_number(word) for word in words) else TEXTS
+    known = [int(part[0]) for part in comm.allgather(np.array([kind if len(values) else NO_ROWS]))]
+    found = {k for k in known if k != NO_ROWS}
+    with comm.agree_on_errors():
+        if len(found) > 1 and not (words and found <= {NUMBERS, TEXTS}):
+            raise ValueError("the times of the ranks are of different kinds: numbers, dates, texts")
+        if words:
+            as_numbers = np.array([float(word) for word in words]) if found == {NUMBERS} else _dates_of_texts(words)
+        elif kind in (DATES, DURATIONS):
+            if np.isnat(values).any():
+                raise ValueError("a time is missing")
+            as_numbers = values.astype(f"{values.dtype.kind}8[us]").astype(np.int64).astype(np.float64)
+        else:
+            as_numbers = values.astype(np.float64)
+        if not np.isfinite(as_numbers).all():
+            raise ValueError("a time is missing or infinite")
+    return as_numbers
 
 
-def _times_of_texts(texts: list[str]) -> NDArray[np.float64]:
-    """Return numbers, or the seconds of ISO dates; a date without a zone is in UTC."""
+def _is_number(text: str) -> bool:
     try:
-        return np.array([float(text) for text in texts])
+        float(text)
     except ValueError:
-        pass
+        return False
+    return True
+
+
+def _dates_of_texts(texts: list[str]) -> NDArray[np.float64]:
+    """Return the seconds of ISO dates; a date without a zone is in UTC."""
     found = []
     for text in texts:
         try:
@@ -251,14 +268,16 @@ def strata_of(objective: Objective) -> NDArray[np.int64]:
     return label.astype(np.int64) if objective.loss.target == "multiclass" else np.zeros(len(label), np.int64)
 
 
-def given_folds(folds: NDArray[np.int64], comm: Comm) -> Folds:
+def given_folds(folds: NDArray[Any], comm: Comm) -> Folds:
     """Return folds that the caller has numbered; collective.
 
     Raises
     ------
     ValueError
-        If a number is below -1, or there are fewer than two folds. A row with -1 is always trained on.
+        If a number is not whole or below -1, or there are fewer than two folds. A row with -1 is always trained on.
     """
+    whole = folds.dtype.kind in "biuf" and bool((folds == np.floor(folds)).all())
+    comm.agree(None if whole else ValueError("folds must be whole numbers from 0, or -1 for rows never held out"))
     extent = comm.max(np.array([float(folds.max(initial=-1)), -float(folds.min(initial=0))]))
     if extent[1] > 1.0:
         raise ValueError(f"folds must be numbers from 0, or -1 for rows that are never held out; not {-extent[1]:g}")

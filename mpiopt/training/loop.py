@@ -174,9 +174,12 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
             exact = evaluate_exact(objective, state.w, channel)
             now = RunState(state, certifier, exact, certifier.glance(state.w, exact), algorithm=algorithm)
             return resumed(now, loaded, timer)
-    algorithm = portfolio.first
-    now = RunState(None, certifier, start, certifier.glance(objective.origin(), start), algorithm=algorithm)
-    origin = objective.origin()
+    algorithm, origin = portfolio.first, objective.origin()
+    if objective.bounds is not None:  # a certificate is for a model within them
+        origin = objective.bounds.nearest(origin)
+        with timer.phase("evaluate"):
+            start = evaluate_exact(objective, origin, channel)
+    now = RunState(None, certifier, start, certifier.glance(origin, start), algorithm=algorithm)
     judge(now, origin, timer)
     begins = origin
     if objective.initial is not None and now.judgement is not None and not now.judgement.ending:

@@ -293,8 +293,12 @@ def _folds_of_rows(
     """Return the folds of the rows in the order of the memory; collective."""
     n, (groups, repeats, time) = len(objective.shard), rules
     for name, given in (("folds", folds), ("groups", groups), ("time", time)):
-        short = np.ndim(given) == 1 and len(np.asarray(given)) != n  # type: ignore[arg-type]
-        ranks.agree(ValueError(f"{name} must have one entry for each row of x") if short else None)
+        single = (name == "folds" and np.ndim(given) == 0) or (name == "time" and isinstance(given, str))  # type: ignore[arg-type]
+        wrong = not (given is None or single) and np.shape(given) != (n,)  # type: ignore[arg-type]
+        ranks.agree(ValueError(f"{name} must have one entry for each row of x") if wrong else None)
+    for name, number in (("folds", folds), ("repeats", repeats)):
+        if np.ndim(number) == 0 and not isinstance(number, int | np.integer):
+            raise ValueError(f"{name} must be a whole number, not {number!r}")
     words = [name for name, given in (("groups", groups), ("time", time)) if given is not None]
     words += ["repeats"] if repeats != 1 else []
     if np.ndim(folds) == 1:
@@ -314,11 +318,13 @@ def _folds_of_rows(
     check_count(count, objective.shard.total, repeats)
     if time is not None:
         refuse_beside_time(groups is not None, repeats)
-        with ranks.agree_on_errors():
-            in_rows = isinstance(time, str)
-            if in_rows and time != "rows":
-                raise ValueError(f"time must be 'rows' or have one entry for each row of x, not {time!r}")
-            place = objective.shard.start + np.arange(float(n)) if in_rows else times(np.asarray(time))
+        in_rows = isinstance(time, str)
+        if in_rows and time != "rows":
+            raise ValueError(f"time must be 'rows' or have one entry for each row of x, not {time!r}")
+        place = objective.shard.start + np.arange(float(n)) if in_rows else times(np.asarray(time), ranks)
         return Folds(ordered_folds(place[order], count, ranks)[None], count, ordered=True)
-    codes = None if groups is None else coded(np.asarray(groups)[order], ranks)
+    labels = None if groups is None else np.asarray(groups)[order]
+    if labels is not None and labels.dtype == object:  # of several types, which do not sort
+        labels = labels.astype(str)
+    codes = None if labels is None else coded(labels, ranks)
     return repeated_folds(order, strata_of(objective), codes, count, repeats, seed, ranks)

@@ -27,7 +27,7 @@ from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.fold_options import FoldOptions, folds_of_file, read_labels
+from mpiopt.training.fold_options import FoldOptions, Labels, folds_of_file, read_labels
 from mpiopt.training.job_args import job_text, stem
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.path import Validation, find_path
@@ -88,7 +88,9 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if asked.answers.summary and objective.outputs > 1:
         raise ValueError("--summary is for models with one output: l1 chooses other columns for each class")
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
-    saved = SavedPoints(job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data), comm)
+    saved = SavedPoints(
+        job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data, labels), comm
+    )
     if job.resume:
         saved.load(job.resume != "auto")
     lines = Lines(saved, job.quiet, comm)
@@ -224,9 +226,9 @@ def _job(read: Read, settings: Settings, asked: Grids) -> Job:
     return replace(job, out=out, data=replace(job.data, columns=columns), model=model)
 
 
-def _identity(job: Job, asked: Grids, data: Dataset) -> str:
+def _identity(job: Job, asked: Grids, data: Dataset, labels: Labels | None) -> str:
     """Return what a path must share with the one that it goes on from."""
-    folds = asked.folds.identity()
+    folds = asked.folds.identity(labels)
     return json.dumps([job.identity(), job.stop.tol, repr(asked.options), folds, data.checksum])
 
 

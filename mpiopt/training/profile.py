@@ -7,7 +7,9 @@ last two make them fewer. A penalty is part of what the coefficients minimise.
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,12 +31,15 @@ from mpiopt.training.loop import run
 from mpiopt.training.problem import pick
 from mpiopt.training.run_state import RunPlan
 
+logger = logging.getLogger(__name__)
+
 SHARPER = 1e-6  # factor on the tolerance for the fits of the profile: the error of θ goes with the root of a gap
 SHARPEST = 1e-16  # tolerance of these fits: θ is then exact to about 1e-8
 ENOUGH = 1e-9  # change of log θ that ends the turns
 TURNS = 25  # at most; the change falls by a factor of ten and more in each
 STEPS = 60  # of Newton's method for log θ at given margins
 LONGEST = 2.0  # step of log θ
+TOO_LATE = "theta is not estimated: the run ended before"
 LARGEST = 1e7  # θ that cannot be told from infinity: digits of the likelihood cancel
 
 
@@ -57,19 +62,25 @@ def profiled(objective: Objective, stopping: Stopping, comm: Comm, stop: StopSig
     if not isinstance(loss, NegativeBinomial) or not loss.profile:
         return Profile(objective, "")
     stopping = replace(stopping, tol=max(SHARPER * stopping.tol, SHARPEST))
-    epochs, turn, before = 0.0, 0, (0.0, 0.0)
+    epochs, turn, before, ended, began = 0.0, 0, (0.0, 0.0), False, time.perf_counter()
 
     def fitted(posed: Objective) -> Objective | None:
-        nonlocal epochs
+        nonlocal epochs, ended
         algorithm, _ = pick(PluginSpec(), posed, stopping.tol, comm)
-        now = run(RunPlan(stopping), posed, algorithm, Channel(comm), stop, Clock(), lambda row: None)
+        spent = float(comm.max(np.array([time.perf_counter() - began]))[0])
+        left = replace(stopping, max_seconds=max(stopping.max_seconds - spent, 0.0))
+        now = run(RunPlan(left), posed, algorithm, Channel(comm), stop, Clock(), lambda row: None)
         epochs += now.epochs
+        # All ranks know this alike; a signal may have reached only some of them by now.
+        ended = now.ending == "signal" or now.reason.startswith("max_seconds")
         return None if now.ending == "no optimum" else replace(posed, initial=np.array(now.state.w))
 
     poisson = Loss.make("poisson")
     posed = fitted(replace(objective, loss=with_offsets(poisson) if objective.shard.has_offsets else poisson))
     if posed is None:  # the run will say so
         return Profile(objective, "")
+    if ended:
+        return Profile(objective, _told(TOO_LATE, comm))
     _refuse_poisson(posed, comm)
     theta = _likeliest(loss, posed, comm)
     for turn in range(1, TURNS + 1):
@@ -77,14 +88,25 @@ def profiled(objective: Objective, stopping: Stopping, comm: Comm, stop: StopSig
         if posed is None:
             return Profile(objective, "")
         change = math.log(_likeliest(replace(loss, theta=theta), posed, comm) / theta)
-        if abs(change) <= ENOUGH or stop.exit_code:
+        if abs(change) <= ENOUGH or ended:
             break
         fall = before[1] - change
         secant = change * (math.log(theta) - before[0]) / fall if turn > 1 and fall else change
         before = (math.log(theta), change)
         theta *= math.exp(min(max(secant, -LONGEST), LONGEST))
-    line = f"theta {theta:.8g}: that of the largest profile likelihood ({turn} turns, {epochs:.1f} epochs)"
-    return Profile(posed, line)
+    else:
+        ended = True
+    took = f"of the largest profile likelihood ({turn} turns, {epochs:.1f} epochs)"
+    if ended:
+        return Profile(posed, _told(f"theta {theta:.8g} is not yet that {took}", comm))
+    return Profile(posed, f"theta {theta:.8g}: that {took}")
+
+
+def _told(line: str, comm: Comm) -> str:
+    """Warn, since the run may be certified at the θ that it has; return the line; local."""
+    if comm.rank == 0:
+        logger.warning(line)
+    return line
 
 
 def _margins(objective: Objective) -> NDArray[np.float64]:

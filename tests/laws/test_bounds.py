@@ -193,6 +193,9 @@ def test_a_model_of_zeros_that_the_bounds_forbid_is_not_certified(l1, l2, size):
         assert 0.1 <= fit.coef[0, 0] <= 0.3
         assert fit.coef[0, 1] <= -0.7
         assert fit.coef[0, 2] == 1.0 / 3.0
+        far = on_ranks(size, np.ones(150), "poisson", l1=l1, l2=l2, bounds={"x*": (6.0, 7.0)}, scale=scale, tol=1e-6)
+        assert far.certified
+        assert far.objective < 1e5  # F of the start, of more than e^60, is no measure of it
     spent = on_ranks(size, REAL, "squared", bounds=bounds, max_epochs=0)
     assert spent.coef[0].tolist() == [0.1, -0.7, 1.0 / 3.0, *[0.0] * 5]
 

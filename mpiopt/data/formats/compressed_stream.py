@@ -10,7 +10,8 @@ import io
 import lzma
 import os
 import zlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, cast
 
 from mpiopt.core.seal import DamagedFile
@@ -18,6 +19,7 @@ from mpiopt.core.seal import DamagedFile
 GZIP, BZIP2, XZ, ZSTANDARD = b"\x1f\x8b", b"BZh", b"\xfd7z", b"\x28\xb5\x2f"  # first bytes of a file
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 BUFFER = 1 << 17  # bytes that are unpacked at a time
+LARGEST_DICTIONARY = 1 << 30  # bytes that an xz file may ask for; the largest preset takes 65 MB
 
 
 class FileHead(NamedTuple):
@@ -45,33 +47,31 @@ def _unpack(raw: IO[bytes]) -> IO[bytes]:
     if magic[:2] == GZIP:
         return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
     if magic == BZIP2:
-        return bz2.BZ2File(raw)
+        return cast(IO[bytes], SeveralStreams(raw, bz2.BZ2Decompressor))
     if magic == XZ:
-        return lzma.LZMAFile(raw)
+        return cast(IO[bytes], SeveralStreams(raw, lambda: lzma.LZMADecompressor(memlimit=LARGEST_DICTIONARY)))
     return cast(IO[bytes], ZstandardFile(raw)) if magic == ZSTANDARD else raw
 
 
-class ZstandardFile:
-    """The content of a zst file, unpacked by pyarrow: Python 3.11 has no zstd of its own."""
+class ForwardFile(ABC):
+    """The content of a compressed file, which is read from its beginning."""
 
     def __init__(self, raw: IO[bytes]) -> None:
-        try:
-            self._arrow = importlib.import_module("pyarrow")
-        except ImportError:
-            raise ValueError(
-                f"{raw.name}: zst files are read with pyarrow, which is not installed: pip install mpiopt[tables]"
-            ) from None
         self._raw, self._at = raw, 0
-        self._inner = self._begin()
+        self._inner: Any = self._begin()
 
+    @abstractmethod
     def _begin(self) -> Any:
-        self._raw.seek(0)
-        return self._arrow.CompressedInputStream(self._arrow.PythonFile(self._raw, mode="r"), "zstd")
+        """Return what unpacks the file from its beginning."""
+
+    @abstractmethod
+    def _more(self, nbytes: int) -> bytes:
+        """Return some of the next bytes; none at the end."""
 
     def read(self, nbytes: int) -> bytes:
         """Return the next bytes, fewer at the end."""
         parts: list[bytes] = []
-        while nbytes > 0 and (part := bytes(self._inner.read(nbytes))):
+        while nbytes > 0 and (part := self._more(nbytes)):
             parts.append(part)
             nbytes -= len(part)
         self._at += sum(map(len, parts))
@@ -98,6 +98,60 @@ class ZstandardFile:
     def close(self) -> None:
         """Forget the content; who has opened the file closes it."""
         self._inner = None
+
+
+class SeveralStreams(ForwardFile):
+    """The content of a bz2 or xz file, which may be several streams one behind the other.
+
+    `BZ2File` and `LZMAFile` end without an error where a stream begins with bytes that they do not know, and so would
+    leave out the rows behind a damaged one. Zeros at the end are allowed.
+    """
+
+    def __init__(self, raw: IO[bytes], stream: Callable[[], Any]) -> None:
+        self._stream = stream
+        super().__init__(raw)
+
+    def _begin(self) -> Any:
+        self._raw.seek(0)
+        return self._stream()
+
+    def _more(self, nbytes: int) -> bytes:
+        while True:
+            packed = b""
+            if self._inner.eof:
+                packed = self._inner.unused_data.lstrip(b"\0")
+                while not packed and (piece := self._raw.read(BUFFER)):
+                    packed = piece.lstrip(b"\0")
+                if not packed:
+                    return b""
+                self._inner = self._stream()
+            elif self._inner.needs_input:
+                packed = self._raw.read(BUFFER)
+                if not packed:
+                    raise EOFError("it ends before the end of a stream")
+            content = self._inner.decompress(packed, nbytes)
+            if content:
+                return bytes(content)
+
+
+class ZstandardFile(ForwardFile):
+    """The content of a zst file, unpacked by pyarrow: Python 3.11 has no zstd of its own."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        try:
+            self._arrow = importlib.import_module("pyarrow")
+        except ImportError:
+            raise ValueError(
+                f"{raw.name}: zst files are read with pyarrow, which is not installed: pip install mpiopt[tables]"
+            ) from None
+        super().__init__(raw)
+
+    def _begin(self) -> Any:
+        self._raw.seek(0)
+        return self._arrow.CompressedInputStream(self._arrow.PythonFile(self._raw, mode="r"), "zstd")
+
+    def _more(self, nbytes: int) -> bytes:
+        return bytes(self._inner.read(nbytes))
 
 
 class UnpackedFile(io.RawIOBase):

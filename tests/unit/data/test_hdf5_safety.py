@@ -1,6 +1,8 @@
 """HDF5 data that lie elsewhere, refer to themselves or are not what they say; damaged archives and streams."""
 
+import bz2
 import gzip
+import lzma
 import os
 from pathlib import Path
 
@@ -133,6 +135,19 @@ def test_a_damaged_stream_is_one_line_with_the_file(here):
         Path("a.csv.gz").write_bytes(content)
         with pytest.raises(ValueError, match=r"a.csv.gz: the compressed file is damaged or cut off"):
             read("a.csv.gz")
+
+
+@pytest.mark.parametrize(("name", "packed"), [("a.csv.bz2", bz2.compress), ("a.csv.xz", lzma.compress)])
+def test_rows_behind_a_damaged_head_of_a_second_stream_are_not_left_out(here, name, packed):
+    first, second = (
+        packed("".join(f"{i % 2},{i}.5,3\n" for i in rows).encode()) for rows in (range(50), range(50, 90))
+    )
+    Path(name).write_bytes(first + second + bytes(8))
+    assert len(read(name)) == 90
+    for rest in (bytes([second[0] ^ 1]) + second[1:], second[:-9], b"no stream"):
+        Path(name).write_bytes(first + rest)
+        with pytest.raises(ValueError, match=rf"{name}: the compressed file is damaged or cut off"):
+            read(name)
 
 
 def test_a_trial_ends_with_its_work(here):

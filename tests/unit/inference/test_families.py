@@ -9,10 +9,15 @@ from scipy.optimize import linprog
 
 import mpiopt
 from mpiopt.comm.threads import spmd
+from mpiopt.core.config.job import Model, Stopping
+from mpiopt.core.config.spec import parse_spec
 from mpiopt.inference.summary import InferenceOptions
 from mpiopt.objective.losses.base import Loss, digamma, trigamma
 from mpiopt.objective.losses.negative_binomial import NegativeBinomial
+from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import expected
+from mpiopt.training.posed_rows import Settings, posed_rows
+from mpiopt.training.profile import profiled
 
 N, EXACT = 180, 1e-24
 RNG = np.random.default_rng(3)
@@ -146,6 +151,23 @@ def test_a_theta_that_grows_for_ever_is_refused():
         mpiopt.fit(X, y - (y > 2), loss="negative-binomial[profile=true]", l2=0.0)
     with pytest.raises(ValueError, match="a path takes a theta that is given"):
         mpiopt.path(X, y, loss="negative-binomial[profile=true]")
+
+
+def test_a_signal_that_one_rank_has_seen_parts_no_ranks():
+    class Early(StopSignal):
+        exit_code = 15
+
+    def main(comm):
+        y = FAMILIES["negative-binomial[theta=2]"][0][comm.rank :: 2]
+        settings = Settings(Model(parse_spec("negative-binomial[profile=true]")), True, "none", "standardised")
+        posed = posed_rows(X[comm.rank :: 2], y, None, settings, np.arange(len(y)), comm).objective
+        found = [profiled(posed, Stopping(max_seconds=s), comm, (StopSignal, Early)[comm.rank]()) for s in (1e9, 0.0)]
+        return found[0].objective.loss.theta, [profile.line for profile in found]
+
+    (first, lines), (second, _) = spmd(2, main)
+    assert first == second
+    assert "that of the largest profile likelihood" in lines[0]
+    assert lines[1] == "theta is not estimated: the run ended before"
 
 
 def test_the_derivatives_by_theta_are_those_of_the_likelihood():

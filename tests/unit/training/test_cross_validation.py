@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import PredefinedSplit, TimeSeriesSplit
 
 import mpiopt
-from mpiopt.comm.threads import spmd
+from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.inference.clusters import coded
 from mpiopt.objective.evaluation import evaluate_exact
@@ -45,7 +45,7 @@ def on_ranks(
         given = {"sample_weight": None if weight is None else weight[part], "score": score}
         given["folds"] = folds if np.ndim(folds) == 0 else folds[part]
         given |= {"time": time if time is None or isinstance(time, str) else time[part], "repeats": repeats}
-        given["groups"] = None if groups is None else groups[part]
+        given["groups"] = groups[part] if np.ndim(groups) else groups
         grid = PathOptions(**{**GRID, **options})
         return mpiopt.path(X[part], y[part], comm, loss=loss, tol=tol, options=grid, **given)
 
@@ -158,6 +158,15 @@ def test_folds_that_cannot_be_are_refused():
         (REAL, "squared", {"folds": 3, "repeats": 0}, "repeats must be at least 1, not 0"),
         (REAL, "squared", {"folds": 3, "repeats": 2, "time": "rows"}, "folds by time take no repeats"),
         (REAL, "squared", {"folds": 3, "groups": FOLD, "time": "rows"}, "folds by time take no groups"),
+        (REAL, "squared", {"folds": 3, "time": np.zeros((90, 2))}, "time must have one entry for each row"),
+        (REAL, "squared", {"folds": 3, "groups": np.array(3)}, "groups must have one entry for each row"),
+        (REAL, "squared", {"folds": 3, "groups": "a"}, "groups must have one entry for each row"),
+        (REAL, "squared", {"folds": np.arange(90) % 3 / 2}, "folds must be whole numbers from 0"),
+        (REAL, "squared", {"folds": np.where(FOLD, 1.0, np.nan)}, "folds must be whole numbers from 0"),
+        (REAL, "squared", {"folds": np.array(["a", "b", "c"] * 30)}, "folds must be whole numbers from 0"),
+        (REAL, "squared", {"folds": 2.5}, "folds must be a whole number, not 2.5"),
+        (REAL, "squared", {"folds": "5"}, "folds must be a whole number, not '5'"),
+        (REAL, "squared", {"folds": 3, "repeats": 2.5}, "repeats must be a whole number, not 2.5"),
         (REAL, "squared", {"folds": 3, "time": "days"}, "time must be 'rows' or have one entry for each row"),
         (REAL, "squared", {"folds": 3, "time": np.where(FOLD, 1.0, np.nan)}, "a time is missing"),
         (REAL, "squared", {"folds": 3, "time": np.full(90, 2.0)}, "fold 0 holds out no row"),
@@ -238,13 +247,25 @@ def test_rows_of_one_time_are_tested_together_and_after_all_they_are_trained_on(
 
 
 def test_times_are_numbers_or_dates():
+    alone = single()
     dates = np.array(["2024-03-01", "2023-12-31T23:00:00+01:00", "2024-01-01 00:00:00"])
-    assert np.argsort(times(dates)).tolist() == [1, 2, 0]
-    assert times(np.array(["2", "1e1"])).tolist() == [2.0, 10.0]
-    assert np.diff(times(np.array(["2024-03-01", "2024-03-02"], "datetime64[D]"))).tolist() == [86400e6]
+    assert np.argsort(times(dates, alone)).tolist() == [1, 2, 0]
+    assert times(np.array(["2", "1e1"]), alone).tolist() == [2.0, 10.0]
+    assert np.diff(times(np.array(["2024-03-01", "2024-03-02"], "datetime64[D]"), alone)).tolist() == [86400e6]
     for wrong in (np.array(["31.12.2023"]), np.array(["nan"]), np.array(["NaT"], "datetime64[D]")):
         with pytest.raises(ValueError, match=r"neither a number nor a date|is missing"):
-            times(wrong)
+            times(wrong, alone)
+
+
+def test_ranks_read_times_alike():
+    """Whole days look like numbers on the ranks that have no other dates."""
+    dates = np.array(["20240301", "20240229", "2024-01-01", "2024-02-01"])
+    alone, parts = times(dates, single()), spmd(2, lambda comm: times(dates[comm.rank * 2 :][:2], comm))
+    assert np.concatenate(parts).tolist() == alone.tolist()
+    assert spmd(3, lambda comm: times(dates[:2][comm.rank :][:1], comm))[0].tolist() == [20240301.0]
+    kinds = (dates, np.arange(4.0), np.array(["2024-01-01"], "M8[D]"))
+    with pytest.raises(ValueError, match="the times of the ranks are of different kinds"):
+        spmd(3, lambda comm: times(kinds[comm.rank], comm))
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -176,7 +176,8 @@ def test_a_path_that_was_cut_goes_on(here, capsys, monkeypatch):
     rows = np.column_stack([Y["logistic"], X]).tolist()
     (here / "d.csv").write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
     words = ["path", "d.csv", "--format", "csv:label=first", "--points", "24", "--min-ratio", "0.02", "--tol", "1e-9"]
-    words += ["--folds", "2"]
+    words += ["--folds", "2", "--groups", "g.txt"]
+    Path("g.txt").write_text("".join(f"{i}\n" for i in range(len(rows))))
     assert command(*words, "--out", "whole.csv") == 0
     assert not Path("whole.csv.points").exists()
     capsys.readouterr()
@@ -210,7 +211,11 @@ def test_a_path_that_was_cut_goes_on(here, capsys, monkeypatch):
     np.testing.assert_allclose(tables[0][:, 8:], tables[1][:, 8:], atol=1e-3)
     cut(12)
     capsys.readouterr()
-    assert command(*words, "--l1-ratio", "0.5", "--out", "p.csv", "--overwrite", "--resume", "auto") == 2
+    resumed = [*words, "--out", "p.csv", "--overwrite", "--resume", "auto"]
+    assert command(*resumed, "--l1-ratio", "0.5") == 2
+    assert "is of another job" in capsys.readouterr().err
+    Path("g.txt").write_text("".join(f"{i // 2}\n" for i in range(len(rows))))  # other folds
+    assert command(*resumed) == 2
     assert "is of another job" in capsys.readouterr().err
 
 
