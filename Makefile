@@ -1,4 +1,5 @@
-# make run | test | test-3 | test-slurm | check | docs | torture | bench | study-saga | clean; see docs/install.md.
+# make run | test | test-3 | test-slurm | other-mpis | check | dist | docs | torture | bench | study-saga | clean;
+# see docs/install.md.
 # MPICC=… HDF5_DIR=… make … uses the MPI and the HDF5 of the machine.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
@@ -33,7 +34,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test debug-comm mpi-tests test-slurm check torture bench docs clean
+.PHONY: setup run test debug-comm mpi-tests test-slurm other-mpis check dist torture bench docs clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -73,6 +74,14 @@ test-%: setup
 test-slurm: setup
 	@tests/slurm/install.sh
 	$(PYTHON) -m pytest -q --durations=5 tests/slurm
+
+# A part of the MPI tests, and a run, on MPICH from PyPI and on the Open MPI of the machine (4 on Debian 12).
+other-mpis: setup
+	@tools/other_mpis.sh
+
+# Source archive and wheel in dist/. The wheel is then tried in a new environment, without a compiler.
+dist:
+	@tools/dist.sh
 
 check: setup
 	$(PYTHON) -m ruff format --check .

@@ -12,9 +12,16 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / name / "README.md" for name in ("jobs", "data")),
 ]
-PROGRAMS = "mpiopt|mpirun|make|python|pip|pytest|bash|sbatch|srun|kill|lfs|less|tail|cat|git"
+WALKS = ("administrator", "analyst", "cluster-user", "researcher")  # pages of the tutorial that are run as a whole
+PROGRAMS = "mkdir|sed|python3|mpiopt|mpirun|make|python|pip|pytest|bash|sbatch|srun|kill|lfs|less|tail|cat|git"
 SET = r"(?:[A-Z][A-Z0-9_]*=\S+ )*"  # variables before a command
 COMMAND = rf"{SET}(?:\.venv/bin/)?(?:{PROGRAMS})\b"
+
+
+def walk(name):
+    """Return all commands of a walk as one script."""
+    page = (ROOT / "docs" / "tutorial" / f"{name}.md").read_text()
+    return "".join(re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S))
 
 
 def blocks(text):

@@ -105,6 +105,16 @@ ELSEWHERE = [
         ["make setup", "make test", "make test-3", "make check", "make test-slurm", "make docs"],
     ),
     (
+        "minutes, as they install packages into environments of their own",
+        ".ci/run",
+        ["make dist", "make other-mpis", "pip install mpich"],
+    ),
+    (
+        "it needs a container; that the image takes the wheel is read",
+        "tests/unit/test_packaging.py",
+        ["srun --mpi=pmix apptainer exec mpiopt.sif mpiopt train job.toml"],
+    ),
+    (
         "hours of killing ranks; the same on a few runs is there",
         "tests/resilience/test_deaths.py",
         [
@@ -208,6 +218,7 @@ ELSEWHERE = [
             "pip install mpiopt[analysis]",
             "pip install mpiopt[export]",
             "pip install mpiopt[mpi]",
+            "pip install mpiopt[mpi,tables,analysis,inference,export]",
             "pip install mpiopt[tables]",
             "pip install pre-commit",
         ],

@@ -48,7 +48,7 @@ class Site:
     def __init__(self, cluster):
         self.cluster = cluster
 
-    def run(self, *words, folder=ROOT, pause=0.0):
+    def run(self, *words, folder=ROOT, pause=0.0, seconds=120):
         """Run a program; return its output."""
         done = subprocess.run(
             [str(word) for word in words],
@@ -56,7 +56,7 @@ class Site:
             env=variables(pause) | self.cluster.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -96,9 +96,9 @@ class Site:
         until(there, seconds, lambda: log.read_text() if log.exists() else "no log", 0.2)
 
 
-def certified(folder):
+def certified(folder, name="run.h5"):
     """Return the result, which must be certified, with a history that never goes back."""
-    result = read_result(folder / "run.h5")
+    result = read_result(folder / name)
     assert result.provenance["exit_status"] == 0, result.provenance
     assert result.provenance["certificate"] <= 1e-6
     rounds = result.history["round"].tolist()

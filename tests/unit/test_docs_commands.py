@@ -23,11 +23,13 @@ from tests.cases.command import mpiopt, mpiopt_on
 from tests.cases.result_files import made_run, rows
 from tests.cases.tables import made as made_table
 from tests.cases.tables import write as write_table
-from tests.documented import DOCUMENTS, ROOT, blocks, lines_of, mentioned, program, shown, words_of
+from tests.documented import DOCUMENTS, ROOT, WALKS, blocks, lines_of, mentioned, program, shown, words_of
 from tests.run_elsewhere import HERE, LISTED
 
 ANALYSIS = blocks((ROOT / "docs" / "howto" / "analysis.md").read_text())  # tests/unit/test_docs_analysis.py runs them
-RUN = [command for command in shown() if command not in (*LISTED, *ANALYSIS)]
+# tests/integration/test_walks.py, tests/slurm/test_walk.py and tools/dist.sh run these
+IN_WALKS = {command for name in WALKS for command in blocks((ROOT / "docs" / "tutorial" / f"{name}.md").read_text())}
+RUN = [command for command in shown() if command not in {*LISTED, *ANALYSIS, *IN_WALKS}]
 NEEDED = {"report": "plotly", "plot": "matplotlib", "export": "skl2onnx", "list": "matplotlib"}
 
 
@@ -171,7 +173,8 @@ def exists(command):
     if words[0] == "pip":
         setup = configparser.ConfigParser()
         setup.read(ROOT / "setup.cfg")
-        return words[-1] in (".", "pre-commit") or words[-1][7:-1] in setup["options.extras_require"]
+        extras = words[-1][7:-1].split(",")
+        return words[-1] in (".", "pre-commit", "mpich") or {*extras} <= {*setup["options.extras_require"]}
     if words[0] == "git":
         return f"url = {words[-1]}\n" in (ROOT / "setup.cfg").read_text()
     paths = [word for word in words if word.startswith(("tests/", "jobs/train", "docs/examples/"))]

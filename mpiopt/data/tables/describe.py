@@ -20,7 +20,7 @@ from mpiopt.data.tables.columns import FEATURE, Column, columns_of, interactions
 from mpiopt.data.tables.exact_sum import ExactSum
 from mpiopt.data.tables.files import table_of
 from mpiopt.data.tables.quantiles import quantiles
-from mpiopt.data.tables.report import aligned, encoded, gaps, interaction_widths, levels, number
+from mpiopt.data.tables.report import aligned, encoded, gaps, interaction_widths, levels, names_of_rows, number
 from mpiopt.data.tables.source import open_files
 from mpiopt.data.tables.survey import gaps_of, read_cells, survey
 from mpiopt.data.tables.table import Table
@@ -59,7 +59,8 @@ def describe(path: str, form: str, options: ColumnOptions, comm: Comm) -> str:
         files = table_of(path)
     table = open_files(files, form, options.titles, comm)
     with comm.agree_on_errors():
-        planned = [_lenient(column) for column in columns_of(table, options)]
+        asked = columns_of(table, options)
+        planned = [_lenient(column) for column in asked]
     known = survey(table, planned, options.max_levels, comm, refuse_many=False)
     columns = [replace(column, gaps=now.gaps) for column, now in zip(known.columns, planned, strict=True)]
     numbers = [column for column in columns if column.kind != TEXT]
@@ -87,8 +88,16 @@ def describe(path: str, form: str, options: ColumnOptions, comm: Comm) -> str:
         *([f"columns left out: {listed(empty)}"] if empty else []),
         *aligned([heads, *rows]),
         f"encoded: {memory.features} features, {memory.form}; rows take {memory.nbytes / 1e6:.3g} MB in training",
+        *names_of_rows(columns, table.total),
+        *_gaps_to_decide(columns, asked),
     ]
     return "\n".join(lines)
+
+
+def _gaps_to_decide(columns: Sequence[Column], asked: Sequence[Column]) -> list[str]:
+    """Return a line that says of which columns training wants to know what to do with gaps."""
+    open_ones = [c.title for c, before in zip(columns, asked, strict=True) if c.missing and before.gaps == "refuse"]
+    return [f"gaps in {listed(open_ones)}: train needs --gaps level, drop, mean or median"] if open_ones else []
 
 
 def _lenient(column: Column) -> Column:
