@@ -25,6 +25,7 @@ BENCHMARKS += [
     "paths",
     "peers --install --out docs/benchmarks/peers.md",
     "ranks --store FILE",
+    "stream",
 ]
 ELSEWHERE = [
     (

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.data.row_formats import empty_csr
+from mpiopt.data.row_storage import storage_of
 from mpiopt.data.scaling import LIMB_BITS, total_weight
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Vector
 from mpiopt.kernels import column_moments
@@ -265,6 +266,6 @@ def _completed(rows: CsrRows, wanted: NDArray[np.intp]) -> CsrRows:
     lacking = column_moments.lacking(rows.indptr, rows.indices, wanted)
     if not lacking.any():
         return rows
-    full = empty_csr(np.diff(rows.indptr) + lacking, rows.width, rows.values.dtype)
+    full = empty_csr(np.diff(rows.indptr) + lacking, rows.width, rows.values.dtype, storage_of(rows.values))
     column_moments.completed(rows.indptr, rows.indices, rows.values, wanted, full.indptr, full.indices, full.values)
     return full

@@ -23,6 +23,7 @@ from mpiopt.data.redistribute import LoadedRows
 from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_beyond_float32, refuse_changed
 from mpiopt.data.row_formats import set_intercept, to_float32
 from mpiopt.data.row_order import partition_rows
+from mpiopt.data.row_storage import RowStorage, memory_note, refuse_no_folder
 from mpiopt.data.schema import Schema
 from mpiopt.data.shard import DenseRows, Shard, Vector
 from mpiopt.data.tables.files import find_table
@@ -122,6 +123,8 @@ def prepare(
     """
     with comm.agree_on_errors():
         refuse_special(options.test)
+        if options.stream:
+            refuse_no_folder(options.stream)
         table = find_table(path, options.format, options.columns.names_any)
     if table is not None:
         source = open_table(table, options, target, link, comm)
@@ -158,7 +161,7 @@ def prepare_source(
     preprocessing = _preprocessing(path, loaded, target, options, comm, losses, class_names(source.schema))
     shards = [_shard(path, rows, preprocessing, options, found.weighted, comm) for rows in loaded]
     schema = _schema(source, loaded[0].features, preprocessing.target, options)
-    notes = source.notes
+    notes = source.notes + (memory_note(options.stream) if options.stream else ())
     test = shards[1] if len(shards) > 1 else None
     if options.test:
         opened = _open_test(options, loaded[0].features, schema, comm)
@@ -208,7 +211,7 @@ def _layout(
     as_in_file = options.scale == "none" and options.coordinates == "file"
     dtype = np.float32 if options.float32 and as_in_file else np.float64
     fits = np.float32 if options.float32 and options.scale == "none" else np.float64
-    return RowLayout(options.intercept, dtype, features, dense, shuffled, fits)
+    return RowLayout(options.intercept, dtype, features, dense, shuffled, fits, RowStorage(options.stream))
 
 
 def _check_content(path: str, source: Source, found: FileStatistics) -> None:

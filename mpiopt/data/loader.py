@@ -11,10 +11,11 @@ from mpiopt.core import memory
 from mpiopt.core.partition import block
 from mpiopt.core.rng import generator
 from mpiopt.data.formats.base import PIECE, Source
-from mpiopt.data.redistribute import CsrAssembler, DenseAssembler, Destination, LoadedRows
+from mpiopt.data.redistribute import CsrAssembler, DenseAssembler, Destination, FiledDenseAssembler, LoadedRows
 from mpiopt.data.row_checks import FileStatistics, check_pieces
-from mpiopt.data.row_formats import padded_width
+from mpiopt.data.row_formats import MEMORY, padded_width
 from mpiopt.data.row_order import Partition
+from mpiopt.data.row_storage import RowStorage
 
 LEAST_VECTORS = 8  # of the length of the model in each rank: means, scales, model, gradient, trial, ridge …
 _MEMORY = 103  # stream of randomness
@@ -30,6 +31,7 @@ class RowLayout:
     dense: bool | None = None  # None: by the fraction of nonzeros
     shuffled: bool = False  # whether the rows of a rank are shuffled in its memory
     fits: type[np.floating] = np.float64  # numbers of the file must be finite in this type
+    storage: RowStorage = MEMORY
 
 
 def load(
@@ -61,9 +63,13 @@ def _destination(total: int, source: Source, layout: RowLayout, seed: int, comm:
     n = stop - start
     order = generator(seed, _MEMORY, 0, comm.rank).permutation(n) if layout.shuffled else np.arange(n)
     if source.sparse:
-        return Destination(total, comm, CsrAssembler(n, layout.dtype), order, source.offsets_stay)
+        csr = CsrAssembler(n, layout.dtype, layout.storage)
+        return Destination(total, comm, csr, order, source.offsets_stay)
     columns = source.features or 0
     width = padded_width((layout.features or columns) + layout.intercept)
+    if layout.storage.folder:
+        filed = FiledDenseAssembler(n, columns, width, layout.dtype, layout.storage)
+        return Destination(total, comm, filed, order, source.offsets_stay)
     return Destination(total, comm, DenseAssembler(n, columns, width, layout.dtype), order, source.offsets_stay)
 
 

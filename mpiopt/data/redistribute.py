@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Array, Comm
 from mpiopt.core.partition import block
 from mpiopt.data.formats.base import RawRows
-from mpiopt.data.growable_buffer import GrowableBuffer
-from mpiopt.data.row_formats import NO_ROWS, aligned_zeros, empty_csr, padded_width, row_pointer, select, to_csr
+from mpiopt.data.row_formats import (
+    MEMORY,
+    NO_ROWS,
+    aligned_zeros,
+    empty_csr,
+    padded_width,
+    row_pointer,
+    select,
+    to_csr,
+)
 from mpiopt.data.row_order import Move
+from mpiopt.data.row_storage import BufferFactory, RowStorage
 from mpiopt.data.shard import CsrRows, DenseRows, Indices, Rows, Vector
 from mpiopt.kernels.row_moves import gather, scatter, spread
 
 BANDS = 16  # of the memory of sparse rows, filled one after the other
+BANDS_OF_FILE = 64  # of rows in a file: one of them is in memory at a time
 
 
 @dataclass(eq=False)
@@ -50,17 +60,52 @@ class DenseAssembler:
         return DenseRows(self._values) if dense else to_csr(self._values[:, :features], spare)
 
 
+class FiledDenseAssembler:
+    """Keep dense rows as they come, in a file, and put them in order at the end, one band of rows after the other.
+
+    Rows come in any order: written at once to their places, each would move a page of the disk.
+    """
+
+    def __init__(self, n: int, columns: int, width: int, dtype: type[np.floating], storage: RowStorage) -> None:
+        self._n, self._width, self._dtype, self._storage, self.columns = n, width, dtype, storage, columns
+        self._step = max(1, -(-n // BANDS_OF_FILE))
+        made = storage.buffers()
+        self._places: list[list[Indices]] = [[] for _ in range(-(-n // self._step))]
+        self._bands = [made.make(np.float64) for _ in self._places]
+
+    def add(self, places: Indices, parts: Sequence[Array]) -> None:
+        """Keep received rows and their places."""
+        (rows,) = parts
+        order = np.argsort(places // self._step, kind="stable")
+        rows, places = rows[order], places[order]
+        cuts = np.searchsorted(places // self._step, np.arange(len(self._bands) + 1))
+        for known, band, a, b in zip(self._places, self._bands, cuts[:-1], cuts[1:], strict=True):
+            known.append(places[a:b])
+            band.append(rows[a:b])
+
+    def finish(self, features: int, spare: int, dense: bool) -> Rows:
+        """Return the rows, with `spare` columns more than features."""
+        values = aligned_zeros(self._n, self._width, self._dtype, self._storage)
+        for k, band in enumerate(self._bands):
+            places = np.concatenate([np.empty(0, np.int64), *self._places[k]])
+            with band.taken() as rows:
+                scatter(rows.reshape(len(places), self.columns), places, values)
+            self._places[k] = []
+        return DenseRows(values) if dense else to_csr(values[:, :features], spare)
+
+
 class CsrAssembler:
     """Keep CSR rows as they come and put them in order at the end, one band of memory after the other.
 
     The memory of a band is returned to the system when its rows are in place: all rows are never in memory twice.
     """
 
-    def __init__(self, n: int, dtype: type[np.floating]) -> None:
-        self._n, self._dtype = n, dtype
-        self._step = max(1, -(-n // BANDS))
+    def __init__(self, n: int, dtype: type[np.floating], storage: RowStorage = MEMORY) -> None:
+        self._n, self._dtype, self._storage = n, dtype, storage
+        self._step = max(1, -(-n // (BANDS_OF_FILE if storage.folder else BANDS)))
         self._lengths = np.zeros(n, np.int64)
-        self._bands = [_Band(dtype) for _ in range(-(-n // self._step))]
+        made = storage.buffers()
+        self._bands = [_Band(dtype, made) for _ in range(-(-n // self._step))]
 
     def add(self, places: Indices, parts: Sequence[Array]) -> None:
         """Keep received rows: their places in memory, lengths, indices and values."""
@@ -77,13 +122,13 @@ class CsrAssembler:
         return self._dense(padded_width(features + spare)) if dense else self._csr(features + spare, spare)
 
     def _csr(self, width: int, spare: int) -> CsrRows:
-        rows = empty_csr(self._lengths + spare, width, self._dtype)
+        rows = empty_csr(self._lengths + spare, width, self._dtype, self._storage)
         for a, b, band in self._in_order():
             band.write(a, self._lengths[a:b], rows.indptr[a:b], rows)
         return rows
 
     def _dense(self, width: int) -> DenseRows:
-        values = aligned_zeros(self._n, width, self._dtype)
+        values = aligned_zeros(self._n, width, self._dtype, self._storage)
         for a, b, band in self._in_order():
             rows = empty_csr(self._lengths[a:b], width, self._dtype)
             band.write(a, self._lengths[a:b], rows.indptr[:-1], rows)
@@ -98,9 +143,9 @@ class CsrAssembler:
 class _Band:
     """The rows of one range of memory, in the order in which they came."""
 
-    def __init__(self, dtype: type[np.floating]) -> None:
+    def __init__(self, dtype: type[np.floating], made: BufferFactory) -> None:
         self._places = [np.empty(0, np.int64)]
-        self._indices, self._values = GrowableBuffer(np.int32), GrowableBuffer(dtype)
+        self._indices, self._values = made.make(np.int32), made.make(dtype)
 
     def add(self, places: Indices, rows: CsrRows, a: int, b: int) -> None:
         """Take rows a … b - 1."""
@@ -120,20 +165,16 @@ class _Band:
         self._places = []
 
 
+Assembler = DenseAssembler | FiledDenseAssembler | CsrAssembler
+
+
 class Destination:
     """This rank's block of a sequence of `total` rows while it is filled; memory is in the order `order`.
 
     With `offsets` each row has an offset that stays beside its label.
     """
 
-    def __init__(
-        self,
-        total: int,
-        comm: Comm,
-        assembler: DenseAssembler | CsrAssembler,
-        order: Indices,
-        offsets: bool = False,
-    ) -> None:
+    def __init__(self, total: int, comm: Comm, assembler: Assembler, order: Indices, offsets: bool = False) -> None:
         self._total, self._assembler, self._order, self._comm = total, assembler, order, comm
         self._start, stop = block(total, comm.size, comm.rank)
         n = stop - self._start
@@ -154,10 +195,10 @@ class Destination:
         self._weight[places] = self._swap(_weights(piece, chosen), ends)
         if self._offset is not None:
             self._offset[places] = self._swap(_offsets(piece, chosen), ends)
-        if isinstance(self._assembler, DenseAssembler):
-            self._assembler.add(places, [self._swap(_dense(piece, chosen, self._assembler.columns), ends)])
-        else:
+        if isinstance(self._assembler, CsrAssembler):
             self._assembler.add(places, self._swap_csr(piece, chosen, ends))
+        else:
+            self._assembler.add(places, [self._swap(_dense(piece, chosen, self._assembler.columns), ends)])
 
     def assemble(self, features: int, dense: bool, intercept: bool) -> LoadedRows:
         """Return the rows, dense or CSR, with a column of zeros for the intercept if `intercept`."""

@@ -7,20 +7,21 @@ import mmap
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.data.growable_buffer import anonymous_memory
+from mpiopt.data.row_storage import RowStorage, owner_of, storage_of
 from mpiopt.data.shard import CsrRows, DenseRows, Indices, Rows
 from mpiopt.kernels import row_moves
 
 LARGE = 1 << 20  # bytes from which on an array has memory pages of its own
 ALIGNMENT = 64  # bytes, a cache line
+MEMORY = RowStorage()
 NO_ROWS = CsrRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0), 0)
 
 
-def aligned_zeros(n: int, width: int, dtype: type[np.floating]) -> NDArray[np.floating]:
+def aligned_zeros(n: int, width: int, dtype: type[np.floating], storage: RowStorage = MEMORY) -> NDArray[np.floating]:
     """Return an (n, width) array of zeros whose first row starts at a cache line."""
     nbytes = n * width * np.dtype(dtype).itemsize
-    if nbytes >= LARGE:
-        return np.frombuffer(anonymous_memory(nbytes), dtype, n * width).reshape(n, width)
+    if nbytes >= LARGE or (storage.folder and nbytes):
+        return storage.numbers(n * width, dtype, 0).reshape(n, width)
     raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     found: NDArray[np.floating] = raw[start : start + nbytes].view(dtype).reshape(n, width)
@@ -30,10 +31,7 @@ def aligned_zeros(n: int, width: int, dtype: type[np.floating]) -> NDArray[np.fl
 def _to_float32_in_place(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Convert an array of `aligned_zeros` to float32 in its own memory, and return the rest to the system."""
     n, width = values.shape
-    owner = values
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    memory = memoryview(owner.base).obj if isinstance(owner.base, memoryview) else owner.base
+    memory = owner_of(values)
     if not isinstance(memory, mmap.mmap):
         found = aligned_zeros(n, width, np.float32)
         found[:] = values
@@ -58,10 +56,15 @@ def row_pointer(lengths: Indices) -> Indices:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def empty_csr(lengths: Indices, width: int, dtype: type[np.floating] | np.dtype[np.floating]) -> CsrRows:
+def empty_csr(
+    lengths: Indices, width: int, dtype: type[np.floating] | np.dtype[np.floating], storage: RowStorage = MEMORY
+) -> CsrRows:
     """Return CSR rows with these lengths whose entries are not set."""
     indptr = row_pointer(lengths)
-    return CsrRows(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], dtype), width)
+    stored = int(indptr[-1])
+    if storage.folder:
+        return CsrRows(indptr, storage.numbers(stored, np.int32, 0), storage.numbers(stored, dtype, 0), width)
+    return CsrRows(indptr, np.empty(stored, np.int32), np.empty(stored, dtype), width)
 
 
 def to_dense(rows: CsrRows, width: int) -> DenseRows:
@@ -73,7 +76,8 @@ def to_dense(rows: CsrRows, width: int) -> DenseRows:
 
 def to_csr(values: NDArray[np.floating], spare: int) -> CsrRows:
     """Convert dense rows to CSR, with room for `spare` more entries at the end of each row."""
-    rows = empty_csr(row_moves.count_nonzeros(values) + spare, values.shape[1] + spare, values.dtype)
+    lengths = row_moves.count_nonzeros(values) + spare
+    rows = empty_csr(lengths, values.shape[1] + spare, values.dtype, storage_of(values))
     row_moves.compress(values, rows.indptr, rows.indices, rows.values)
     return rows
 
@@ -111,5 +115,9 @@ def to_float32(rows: Rows) -> Rows:
     if rows.values.dtype == np.float32:
         return rows
     if isinstance(rows, CsrRows):
-        return CsrRows(rows.indptr, rows.indices, rows.values.astype(np.float32), rows.width)
+        if storage_of(rows.values).folder:  # what is beside other rows in a file stays there
+            narrow = _to_float32_in_place(rows.values.reshape(-1, 1)).reshape(-1)
+        else:
+            narrow = rows.values.astype(np.float32)
+        return CsrRows(rows.indptr, rows.indices, narrow, rows.width)
     return DenseRows(_to_float32_in_place(rows.values))

@@ -13,6 +13,7 @@ from mpiopt.data.shard import CsrRows, DenseRows, Rows, Vector
 from mpiopt.kernels import row_moves
 
 LIMB_BITS = 31  # of each of the two integers that hold a sum
+PIECE = 1 << 20  # entries that are divided at a time: their divisors are a copy
 NO_SPREAD = 1e-14  # a standard deviation below this fraction of the mean is rounding error
 
 
@@ -103,7 +104,9 @@ def apply(kind: str, rows: Rows, mean: Vector, scale: Vector) -> None:
         else:
             row_moves.unit_rows_dense(rows.values, len(mean))
     elif kind != "none" and isinstance(rows, CsrRows):
-        rows.values[:] /= np.append(scale, 1.0)[rows.indices]
+        by = np.append(scale, 1.0)
+        for a in range(0, len(rows.values), PIECE):
+            rows.values[a : a + PIECE] /= by[rows.indices[a : a + PIECE]]
     elif kind != "none":
         rows.values[:, : len(mean)] -= mean
         rows.values[:, : len(mean)] /= scale

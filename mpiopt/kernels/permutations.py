@@ -13,6 +13,7 @@ from mpiopt.kernels.random_words import mixed
 
 Starts = NDArray[np.int64]
 
+MIXED = 64  # stretches whose blocks are visited together: 16 MB of rows
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -69,6 +70,22 @@ def shuffled(n: int, batch: int, seed: int) -> Starts:
     starts = np.arange(0, n, batch)
     _shuffle(starts, seed)
     return starts
+
+
+def in_stretches(n: int, batch: int, stretch: int, seed: int) -> Starts:
+    """Return the first rows of all blocks, so that blocks near in time are near in the rows.
+
+    Stretches of `stretch` neighbouring blocks come in random order, and the blocks of each `MIXED` of them in random
+    order among themselves. Rows that lie on a disk are read in pieces of a stretch.
+    """
+    stretches = shuffled(-(-n // batch), stretch, seed)
+    found = []
+    for k in range(0, len(stretches), MIXED):
+        blocks = (stretches[k : k + MIXED, None] + np.arange(stretch)).reshape(-1) * batch
+        blocks = blocks[blocks < n]
+        _shuffle(blocks, seed + k + 1)
+        found.append(blocks)
+    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def drawn(n: int, batch: int, count: int, seed: int) -> Starts:

@@ -1,11 +1,14 @@
 """A prepared data set is the same sequence on any number of ranks, to the last bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.core.config.job import ORDERS, SCALES, DataOptions
 from mpiopt.data.dataset import Dataset, prepare
+from mpiopt.data.row_storage import storage_of
 from mpiopt.data.shard import CsrRows, Shard
 
 SIZES = (1, 2, 3, 5)
@@ -71,3 +74,18 @@ def test_every_order_is_a_permutation_of_the_rows(file, shards):
     )
     if shards != "contiguous":
         assert not np.array_equal(rows, plain)
+
+
+@pytest.mark.parametrize("coordinates", ["file", "standardised"])
+@pytest.mark.parametrize("float32", [False, True])
+@pytest.mark.parametrize("scale", ["none", "standard"])
+def test_rows_in_a_file_are_those_in_memory_to_the_last_bit(file, tmp_path, scale, float32, coordinates):
+    options = DataOptions(scale=scale, holdout=0.2, intercept=True, float32=float32, coordinates=coordinates)
+    for size in SIZES[::2]:
+        _, rows, test = whole(file, "binary", options, size)
+        sets, same_rows, same_test = whole(file, "binary", replace(options, stream=str(tmp_path)), size)
+        assert np.array_equal(rows, same_rows)
+        assert np.array_equal(test, same_test)
+        for one in sets:
+            assert storage_of(one.shard.rows.values).folder == str(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["made.svm"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.data.read_ahead import read_ahead
 from mpiopt.data.shard import CsrRows, DenseRows
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.permutations import Starts
@@ -100,8 +101,9 @@ def local_steps(objective: Objective, call: SagaCall, w: Model, average: Model, 
     if isinstance(rows, DenseRows):
         iterate = ColumnIterate(w, average, call.step)
         penalty = ColumnPenalty(objective.ridge, objective.threshold, l1 > 0.0)
-        for starts in paced(call.starts, call.poll):
-            saga_dense(rows.values, labels, table, iterate, starts, steps, penalty, address)
+        for part in read_ahead(rows, call.starts, call.batch):
+            for starts in paced(part, call.poll):
+                saga_dense(rows.values, labels, table, iterate, starts, steps, penalty, address)
         return
     arrays, strengths = CsrArrays(rows.indptr, rows.indices, rows.values), Strengths(l2, l1)
     if call.form == "lazy":
@@ -111,8 +113,9 @@ def local_steps(objective: Objective, call: SagaCall, w: Model, average: Model, 
         average[...] = records[:, 1 : 3 * len(w) : 3].T
         return
     records = _sparse_records(rows, objective, call, w, average)
-    for starts in paced(call.starts, call.poll):
-        saga_sparse(arrays, labels, table, records, starts, steps, strengths, address)
+    for part in read_ahead(rows, call.starts, call.batch):
+        for starts in paced(part, call.poll):
+            saga_sparse(arrays, labels, table, records, starts, steps, strengths, address)
     met = objective.column_counts > 0
     _move_unmet(objective, call, w, average, ~met)
     w[:, met] = records[met, 0 : 2 * len(w) : 2].T

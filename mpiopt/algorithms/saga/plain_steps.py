@@ -18,8 +18,9 @@ from mpiopt.algorithms.saga.step_size_search import PeriodResult
 from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.whitening import Coordinates, Scaled
+from mpiopt.data.read_ahead import stretch_of
 from mpiopt.kernels.dense import BLOCK
-from mpiopt.kernels.permutations import Starts, drawn, shuffled
+from mpiopt.kernels.permutations import Starts, drawn, in_stretches, shuffled
 from mpiopt.kernels.polling import Poll
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used_columns
@@ -81,7 +82,8 @@ class PlainSteps:
         share = {"A": 1.0 / n, "E": 1.0 / n, "D": 0.0}.get(variant, 1.0 / total)
         form = "lazy" if self.options.lazy else "sparse"
         wanted = max(1, round((epochs or state.control.round_epochs) * blocks))
-        for order in self._order(state.cursor, n, wanted, channel):
+        stretch = stretch_of(objective.shard.rows, self.batch)
+        for order in self._order(state.cursor, n, wanted, channel, stretch):
             for starts in self.length.cut(order, blocks):
                 self.length.measure(state.work, objective, state.local, self.column, starts)
                 step = self.column * self.step_size(state.control, state.work)
@@ -102,14 +104,18 @@ class PlainSteps:
         whole = 1.0 / part if self.options.variant == "A" else 1.0
         return np.asarray(state.average + (state.own - state.shared) * whole)
 
-    def _order(self, cursor: NDArray[np.int64], n: int, wanted: int, channel: Channel) -> list[Starts]:
-        """Return the next `wanted` blocks: of seeded permutations, one for each local epoch, or drawn uniformly."""
+    def _order(self, cursor: NDArray[np.int64], n: int, wanted: int, channel: Channel, stretch: int) -> list[Starts]:
+        """Return the next `wanted` blocks: of seeded permutations, one for each local epoch, or drawn uniformly.
+
+        Rows in a file are visited in stretches of so many blocks.
+        """
         if self.options.sampling == "uniform":
             cursor[0] += 1
             return [drawn(n, self.batch, wanted, order_seed(channel.seed, int(cursor[0]) - 1, channel.rank))]
 
         def order_of(epoch: int) -> Starts:
-            return shuffled(n, self.batch, order_seed(channel.seed, epoch, channel.rank))
+            seed = order_seed(channel.seed, epoch, channel.rank)
+            return in_stretches(n, self.batch, stretch, seed) if stretch else shuffled(n, self.batch, seed)
 
         return next_blocks(cursor, -(-n // self.batch), wanted, order_of)
 

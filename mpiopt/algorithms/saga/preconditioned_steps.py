@@ -16,6 +16,7 @@ from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.whitening import Coordinates
 from mpiopt.core import rng
+from mpiopt.data.read_ahead import read_ahead
 from mpiopt.data.shard import DenseRows
 from mpiopt.kernels.dense import BLOCK
 from mpiopt.kernels.polling import Integers, Poll, paced
@@ -102,8 +103,9 @@ class PreconditionedSteps:
             return rng.generator(channel.seed, ORDER_STREAM, epoch, channel.rank).permutation(blocks)
 
         for order in next_blocks(state.cursor, blocks, wanted, order_of):
-            for part in paced(order, poll):
-                self._kernel(state, objective, rest, part, factors)
+            for starts in read_ahead(objective.shard.rows, order * self.block, self.block):
+                for part in paced(starts // self.block, poll):
+                    self._kernel(state, objective, rest, part, factors)
             state.work.visited += rows_in(order * self.block, self.block, rows)
 
     def _kernel(

@@ -8,7 +8,7 @@ from mpiopt.cluster.planning.probe import MemoryNeeds
 from mpiopt.cluster.planning.sample import Sample
 from mpiopt.core.config.job import DataOptions
 from mpiopt.core.state import Layout
-from mpiopt.data.redistribute import BANDS
+from mpiopt.data.redistribute import BANDS, BANDS_OF_FILE
 from mpiopt.data.shard import CsrRows, Shard
 
 READ_BESIDE = 32  # bytes a row while it is read: label, weight, order and position, 8 each
@@ -36,6 +36,8 @@ def of_rank(sample: Sample, options: DataOptions, needs: MemoryNeeds, program: f
     rows, labels = n * row_bytes(shard), float(KEPT_BESIDE * n)
     work = needs.fixed + needs.row * n
     loading = READ_BESIDE * n + rows * (arriving(shard, options) - 1.0)
+    if options.stream:  # one band of the rows is in memory as it came, the others are in the file
+        loading, rows = READ_BESIDE * n + rows / BANDS_OF_FILE, 0.0
     peak = program + rows + max(labels + max(work, SAVING * n), loading)
     return Space(program, rows, labels, work, loading, SAVING * n + SAVING_FIXED, peak)
 

@@ -20,7 +20,7 @@ from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.durations import read_duration
 
 # Keys that earlier versions did not have, and their defaults.
-LATER = {"init": "", "verify": "auto", "nonnegative": False, "bounds": ""}
+LATER = {"init": "", "verify": "auto", "nonnegative": False, "bounds": "", "stream": ""}
 VERIFY = ("auto", "always", "never")
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
 SCALES = ("none", "standard", "maxabs", "unit-rows")
@@ -63,6 +63,8 @@ class DataOptions:
     """fraction of the rows that is held out for testing"""
     test: str = ""
     """test file, prepared with the columns, classes and scaling of the training data"""
+    stream: str = ""
+    """folder on a disk of each node where the rows lie while they are used, for rows larger than memory"""
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     """the columns of a table: target, weights, encodings, gaps"""
 
@@ -241,7 +243,7 @@ class Job:
 
         Budgets, names of files, and what only decides how the run is shown and saved, are left out.
         """
-        data = dataclasses.replace(self.data, test="", format="auto")
+        data = dataclasses.replace(self.data, test="", format="auto", stream="")
         names = ("model", "algorithm", "compress", "memory", "downlink", "seed")
         fixed: dict[str, Any] = {name: getattr(self, name) for name in names}
         return Job(data=data, **fixed).text()
