@@ -16,7 +16,7 @@ from benchmarks.model_classes import Matrix, ModelProblem, Vector
 
 Model = tuple[Matrix, Vector]
 TOLERANCES = [10.0**-k for k in range(1, 15)]
-OURS = [10.0**-k for k in range(13)]
+OURS = [10.0**-k for k in range(0, 13, 2)]
 EPOCHS = [5, 8, 12, 17, 24, 34, 48, 68, 96, 136, 190, 270, 380, 540, 760, 1000, 2000]
 LBFGS = [8, 12, 16, 20, 26, 34, 44, 58, 75, 100, 130, 170, 220, 290, 380, 500, 700, 1000, 1500, 2500]
 NEWTON = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30]

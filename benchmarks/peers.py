@@ -1,31 +1,30 @@
 """`python -m benchmarks.peers --install --out docs/benchmarks/peers.md`: whole fits beside other libraries.
 
 Options: [--sets NAME,…|tuned|judged] [--losses NAME,…] [--penalties l2,l1,both] [--libraries NAME,…]
-[--numbers N] [--limit SECONDS] [--repeats N] [--install] [--out FILE.md]
+[--numbers N] [--limit SECONDS] [--repeats N] [--install] [--log FILE] [--out FILE.md]
 
 Each library runs in a process of its own; one that is not installed beside mpiopt has an environment in .cache/peers,
 which `--install` makes. All get the same rows from one file. A solver climbs from coarse to fine settings; for each
 suboptimality (F − F*)/(F(0) − F*) its first setting that reaches it counts. F* is the least F of all fits, of which
-one of ours is certified to 1e-12. Then these settings run again in turn, and the least processor seconds count, from
-arrays in memory to the model, in one thread.
+one of ours is certified to 1e-12. Then ours and the `RERUN` fastest peers run again in turn, and the least processor
+seconds count, from arrays in memory to the model, in one thread.
+
+Every cell is added to the log as soon as it is measured. Another run with the same log leaves out what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
-import os
-import platform
 import select
-import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,20 +32,20 @@ from typing import Any
 import numpy as np
 
 import benchmarks  # noqa: F401  # first: it sets one thread
-from benchmarks.auto import MORE, half, read
+from benchmarks.auto import half
 from benchmarks.data import gaussian, text
 from benchmarks.model_classes import LOSSES, PENALTIES, ModelProblem, posed
+from benchmarks.peer_page import LEVELS, OURS, Cell, page, ratio, times
 from benchmarks.peer_solvers import FAMILIES, LIBRARIES, Solver, solvers
-from benchmarks.tightness import SETS
+from benchmarks.real_sets import every_real_set
 
-LEVELS = (1e-3, 1e-6, 1e-9)
-OURS = "mpiopt"
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / ".cache" / "peers"
 MODULES = {"scikit-learn": "sklearn"}  # where the name of the module is another one
-SMALL = 10_000  # rows below which start-up dominates
+RERUN = 2  # peers that run again, the fastest to each suboptimality
 HOPELESS = 2.0  # times the least seconds to the last level: a solver that takes so long for less is not the fastest
 HANGING = 5.0  # times the limit: a fit that takes longer is ended with its process
+STARTING = 120.0  # seconds for the first fit of a form: imports, and kernels that are compiled
 
 
 @dataclass(frozen=True)
@@ -76,38 +75,22 @@ class Climb:
         return min((one.seconds for one in self.fits if one.setting == setting), default=np.inf)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A problem with the seconds of each solver to each level."""
-
-    data: str
-    rows: int
-    columns: int
-    loss: str
-    penalty: str
-    intercept: bool
-    seconds: dict[str, list[float]]  # by solver, for each level; inf where it was not reached
-    notes: dict[str, str]
-
-    def best(self, level: int) -> str:
-        """Return the fastest peer; "" if none arrived."""
-        peers = {name: s[level] for name, s in self.seconds.items() if name != OURS and np.isfinite(s[level])}
-        return min(peers, key=peers.__getitem__, default="")
-
-    def ratio(self, level: int) -> float:
-        """Return our seconds over those of the fastest peer; nan where none arrived."""
-        best, mine = self.best(level), self.seconds[OURS][level]
-        return mine / self.seconds[best][level] if best else np.nan if np.isfinite(mine) else np.inf
-
-
 class Worker:
     """A process with one library; it is started at the first request, and again where it has hung or died."""
 
     def __init__(self, library: str, limit: float) -> None:
         self.library, self.limit = library, limit
         self.process: subprocess.Popen[str] | None = None
+        self.warm: set[tuple[object, ...]] = set()
 
-    def fit(self, path: Path, solver: Solver, setting: float) -> tuple[float, float, str]:
+    def warm_up(self, path: Path, solver: Solver, problem: ModelProblem) -> None:
+        """Fit once what the process has not fitted in this form: imports, compiled kernels."""
+        form = (solver.name, problem.loss, problem.penalty, problem.intercept, problem.sparse)
+        if form not in self.warm:
+            self.fit(path, solver, solver.ladder[0], STARTING)
+            self.warm.add(form)
+
+    def fit(self, path: Path, solver: Solver, setting: float, most: float = 0.0) -> tuple[float, float, str]:
         """Return the processor seconds, F, and an error or ""."""
         if self.process is None:
             command = [str(interpreter(self.library)), "-m", "benchmarks.peer_worker", self.library]
@@ -115,11 +98,12 @@ class Worker:
             self.process = subprocess.Popen(command, text=True, cwd=ROOT, **pipes)
         self.process.stdin.write(json.dumps([str(path), solver.name, setting]) + "\n")
         self.process.stdin.flush()
-        answered = select.select([self.process.stdout], [], [], HANGING * self.limit)[0]
+        most = max(most, HANGING * self.limit)
+        answered = select.select([self.process.stdout], [], [], most)[0]
         answer = self.process.stdout.readline() if answered else ""
         if not answer:
             self.close()
-            return np.inf, np.inf, "ended" if answered else f"more than {HANGING * self.limit:g} s"
+            return np.inf, np.inf, "ended" if answered else f"more than {most:g} s"
         seconds, value, note = json.loads(answer)
         return seconds, value, note
 
@@ -129,6 +113,7 @@ class Worker:
             self.process.kill()
             self.process.communicate()
             self.process = None
+            self.warm.clear()
 
 
 def interpreter(library: str) -> Path:
@@ -146,12 +131,16 @@ def install(library: str) -> None:
     subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-q", LIBRARIES[library]], check=False)
 
 
-def problems(options: argparse.Namespace) -> Iterator[tuple[str, ModelProblem]]:
-    """Pose every problem that is asked for; dense columns and real targets are standardised."""
+def problems(
+    options: argparse.Namespace, known: Collection[tuple[str, str, str, bool]] = ()
+) -> Iterator[tuple[str, ModelProblem]]:
+    """Pose every problem that is asked for and not known; dense columns and real targets are standardised."""
     for name, kind, load in every_set(options.numbers):
         chosen = options.sets in ("", half(name)) or name in options.sets.split(",")
         losses = [loss for loss in LOSSES[kind] if options.losses == "" or loss in options.losses.split(",")]
-        found = load() if chosen and losses else None
+        every = itertools.product(losses, options.penalties.split(","), (True, False))
+        wanted = [each for each in every if chosen and (name, *each) not in known]
+        found = load() if wanted else None
         if found is None:
             continue
         x, y = found
@@ -160,23 +149,15 @@ def problems(options: argparse.Namespace) -> Iterator[tuple[str, ModelProblem]]:
             x = (x - x.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
         if kind == "real":
             y = (y - y.mean()) / y.std()
-        for loss in losses:
-            for penalty in options.penalties.split(","):
-                for intercept in (True, False):
-                    yield name, posed(x, y, loss, penalty, intercept)
+        for loss, penalty, intercept in wanted:
+            yield name, posed(x, y, loss, penalty, intercept)
 
 
 def every_set(numbers: float) -> Iterator[tuple[str, str, Any]]:
     """Yield the name, the kind of labels, and a function that returns rows and labels, of every set."""
     for kind in LOSSES:
         yield from ((name, kind, lambda name=name, kind=kind: made_up(name, kind)) for name in MADE[kind])
-        for file in [*SETS[kind], *MORE.get(kind, [])]:
-
-            def load(file: str = file, kind: str = kind) -> tuple[Any, Any] | None:
-                data = read(file, kind, numbers)
-                return None if data is None else (data.x, data.y)
-
-            yield file.partition("/")[0], kind, load
+        yield from ((name, kind, load) for name, load in every_real_set(kind, numbers))
 
 
 MADE = {
@@ -217,7 +198,7 @@ def race(name: str, problem: ModelProblem, workers: dict[str, Worker], limit: fl
         least = quickest = np.inf
         for climb in climbs:
             worker = workers[climb.solver.library]
-            worker.fit(path, climb.solver, climb.solver.ladder[0])  # imports; kernels are compiled
+            worker.warm_up(path, climb.solver, problem)
             spent = 0.0
             for setting in climb.solver.ladder:
                 seconds, value, climb.note = worker.fit(path, climb.solver, setting)
@@ -230,85 +211,47 @@ def race(name: str, problem: ModelProblem, workers: dict[str, Worker], limit: fl
             least = min(least, *(one.value for one in climb.fits))
             quickest = min(quickest, climb.seconds(least + LEVELS[-1] * (start - least)))
         wanted = [least + level * (start - least) for level in LEVELS]
+        again = contenders(climbs, wanted)
         for _ in range(repeats - 1):
-            for climb in climbs:
+            for climb in again:
                 for setting in {climb.reached(value) for value in wanted} - {None}:
                     seconds, value, _note = workers[climb.solver.library].fit(path, climb.solver, setting)
                     climb.fits.append(Fitted(setting, seconds, value))
     n, d = problem.x.shape
-    times = {climb.solver.name: [climb.seconds(value) for value in wanted] for climb in climbs}
+    seconds = {climb.solver.name: [climb.seconds(value) for value in wanted] for climb in climbs}
     notes = {climb.solver.name: climb.note for climb in climbs if climb.note}
-    return Cell(name, n, d, problem.loss, problem.penalty, problem.intercept, times, notes)
+    return Cell(name, n, d, problem.loss, problem.penalty, problem.intercept, seconds, notes)
 
 
-def page(cells: list[Cell], libraries: list[str]) -> str:
-    """Return the page."""
-    about = (
-        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
-    lines = ["# Beside other libraries", "", __doc__.strip(), "", f"{about}; {', '.join(libraries)}.", ""]
-    lines += ["Ours over the fastest peer, in processor seconds; below 1 ours is faster:", ""]
-    lines += ["| half | rows | suboptimality | cells | median | worst | ours faster | within 1.5 | within 50 ms |"]
-    lines += ["|---|---|---|---|---|---|---|---|---|"]
-    for part in ("tuned", "judged"):
-        for large in (True, False):
-            some = [cell for cell in cells if half(cell.data) == part and (cell.rows >= SMALL) == large]
-            lines += [row for k in range(len(LEVELS)) if (row := summary(part, large, k, some))]
-    lines += [
-        "",
-        "Each cell, the worst to 1e-6 first; milliseconds to " + " / ".join(f"{v:g}" for v in LEVELS) + ":",
-        "",
-    ]
-    lines += ["| set | half | rows × columns | loss | penalty | intercept | ours | fastest peer | ratio |"]
-    lines += ["|---|---|---|---|---|---|---|---|---|"]
-    for cell in sorted(cells, key=lambda cell: -np.nan_to_num(cell.ratio(1), nan=0.0, posinf=1e9)):
-        best = cell.best(1) or cell.best(0)
-        theirs = f"{best} {times(cell.seconds[best])}" if best else "none arrives"
-        ratios = " / ".join(ratio(cell.ratio(k)) for k in range(len(LEVELS)))
-        lines.append(
-            f"| {cell.data} | {half(cell.data)} | {cell.rows} × {cell.columns} | {cell.loss} | {cell.penalty} "
-            f"| {'yes' if cell.intercept else 'no'} | {times(cell.seconds[OURS])} | {theirs} | {ratios} |"
-        )
-    return "\n".join([*lines, ""])
+def contenders(climbs: list[Climb], wanted: list[float]) -> list[Climb]:
+    """Return ours and the fastest peers to each level."""
+    found = [climb for climb in climbs if climb.solver.name == OURS]
+    peers = [climb for climb in climbs if climb.solver.name != OURS]
+    for value in wanted:
+        found += sorted(peers, key=lambda climb, value=value: climb.seconds(value))[:RERUN]
+    return [climb for climb in climbs if climb in found]
 
 
-def summary(part: str, large: bool, k: int, cells: list[Cell]) -> str:
-    """Return the line of the cells of one kind at one level; "" without any with a peer."""
-    raced = [cell for cell in cells if cell.best(k)]
-    if not raced:
-        return ""
-    ratios = [cell.ratio(k) for cell in raced]
-    behind = [cell.seconds[OURS][k] - cell.seconds[cell.best(k)][k] <= 0.05 for cell in raced]
-    rows = f"{'from' if large else 'below'} {SMALL}"
-    middle, worst = ratio(statistics.median(ratios)), ratio(max(ratios))
-    return (
-        f"| {part} | {rows} | {LEVELS[k]:g} | {len(raced)} | {middle} | {worst} "
-        f"| {sum(r <= 1.0 for r in ratios)} | {sum(r <= 1.5 for r in ratios)} | {sum(behind)} |"
-    )
-
-
-def ratio(number: float) -> str:
-    """Return a ratio for the table; a peer alone that arrives is "not reached"."""
-    return "–" if np.isnan(number) else "not reached" if np.isinf(number) else f"{number:.2f}"
-
-
-def times(seconds: list[float]) -> str:
-    """Return milliseconds for the table."""
-    return " / ".join(f"{1e3 * s:.3g}" if np.isfinite(s) else "–" for s in seconds)
+def read_log(path: Path) -> list[Cell]:
+    """Return the cells of an earlier run with this log."""
+    if not path.exists():
+        return []
+    return [Cell(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def main() -> None:
-    """Race, and write the page after each cell, in case the run is interrupted."""
+    """Race, and write the page after each set, in case the run is interrupted."""
     parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__.splitlines()[0])
     parser.add_argument("--sets", default="", help="names with commas, or tuned or judged")
     parser.add_argument("--losses", default="", help="names with commas")
     parser.add_argument("--penalties", default=",".join(PENALTIES))
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help="with commas; mpiopt is always raced")
-    parser.add_argument("--numbers", type=float, default=4e6, help="at most so many numbers of a set: every k-th row")
-    parser.add_argument("--limit", type=float, default=5.0, help="processor seconds of all settings of a solver")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--numbers", type=float, default=1e6, help="at most so many numbers of a set: every k-th row")
+    parser.add_argument("--limit", type=float, default=1.0, help="processor seconds of all settings of a solver")
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--install", action="store_true", help="make the environments that are missing")
-    parser.add_argument("--out", default="runs/peers.md", help="the page; beside it a .json with all seconds")
+    parser.add_argument("--log", default="", help="a line of JSON for each cell; by default beside the page")
+    parser.add_argument("--out", default="runs/peers.md", help="the page")
     options = parser.parse_args()
     wanted = [OURS, *(name for name in options.libraries.split(",") if name != OURS)]
     for name in wanted if options.install else []:
@@ -318,16 +261,22 @@ def main() -> None:
     for name in set(wanted) - set(libraries):
         print(f"{name} is not installed: left out (--install)", file=sys.stderr)
     workers = {name: Worker(name, options.limit) for name in libraries}
-    cells: list[Cell] = []
     out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for name, problem in problems(options):
+    log = Path(options.log or (ROOT / "runs" / out.with_suffix(".jsonl").name))
+    for path in (out, log):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    cells, last = read_log(log), ""
+    for name, problem in problems(options, {cell.key for cell in cells}):
         cell = race(name, problem, workers, options.limit, options.repeats)
         cells.append(cell)
         what = f"{name} {problem.loss} {problem.penalty}{' intercept' * problem.intercept}"
         print(f"{what}: {times(cell.seconds[OURS])}, ratio {ratio(cell.ratio(1))} {cell.best(1)}", flush=True)
-        out.write_text(page(cells, libraries))
-        out.with_suffix(".json").write_text(json.dumps([vars(one) for one in cells], indent=1))
+        with log.open("a") as file:
+            file.write(json.dumps(vars(cell)) + "\n")
+        if name != last:
+            out.write_text(page(cells, __doc__, libraries))
+        last = name
+    out.write_text(page(cells, __doc__, libraries))
     for worker in workers.values():
         worker.close()
 

@@ -58,12 +58,18 @@ class EvaluatedStart(NamedTuple):
     epochs: float  # that it cost
 
 
-def begin(algorithm: Algorithm[Any], objective: Objective, channel: Channel) -> EvaluatedStart:
+def begin(
+    algorithm: Algorithm[Any], objective: Objective, channel: Channel, on_part: bool = True
+) -> EvaluatedStart:
     """Return the optimum of a part of the rows, or the origin where F is lower there, evaluated; collective.
 
-    A model that the run was given (`Objective.initial`) takes the place of the part's optimum.
+    A model that the run was given (`Objective.initial`) takes the place of the part's optimum. With `on_part` False
+    the start is at the origin without one.
     """
-    start, zero = find(algorithm, objective, channel), objective.origin()
+    zero = objective.origin()
+    if not on_part and objective.initial is None:
+        return EvaluatedStart(zero, evaluate_exact(objective, zero, channel), 1.0)
+    start = find(algorithm, objective, channel)
     exact = evaluate_exact(objective, start.w, channel)
     if start.epochs == 0.0 and objective.initial is None:
         return EvaluatedStart(start.w, exact, 1.0)

@@ -89,6 +89,11 @@ def guess_target(values: Vector) -> str:
     return "multiclass" if are_classes(values) and 2 < len(values) <= MAX_GUESSED else "real"
 
 
+def fits(values: Vector, target: str) -> bool:
+    """Return whether the distinct labels, or the least and the largest of them, fit one of `NUMBERS`."""
+    return target in _fitting(values)
+
+
 def _fitting(values: Vector) -> list[str]:
     """Return the targets that the distinct labels fit."""
     fits = {

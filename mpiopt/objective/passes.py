@@ -82,8 +82,14 @@ def gram(rows: Rows, c: Vector) -> Matrix:
     if isinstance(rows, CsrRows) and len(rows.indices) ** 2 * _SCATTER_COST < (len(rows) * rows.width) ** 2:
         row_products.gram_csr(rows.indptr, rows.indices, rows.values, c, total)
         return np.triu(total) + np.triu(total, 1).T
+    root = np.sqrt(c)
+    if isinstance(rows, DenseRows) and (root == root[:1]).all():  # of a quadratic loss without weights: no copy
+        for _block, x in _chunks(rows):
+            total += x.T @ x
+        return total * c[0] if len(c) else total
     for block, x in _chunks(rows):
-        x = x * np.sqrt(c[block, None])
+        r, used = root[block, None], root[block] > 0.0
+        x = x * r if used.all() else x[used] * r[used]  # hinges and knees leave many rows without curvature
         total += x.T @ x
     return total
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.algorithms.portfolio import EVENT, Portfolio
+from mpiopt.algorithms.second_order import row_space
 from mpiopt.compress.channel import Channel
 from mpiopt.core import history
 from mpiopt.core.history import ALL, Clock, Event, HistoryRow
@@ -182,6 +183,8 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     now = RunState(None, certifier, start, certifier.glance(origin, start), algorithm=algorithm)
     judge(now, origin, timer)
     begins = origin
+    if now.judgement is not None and not now.judgement.ending:
+        objective = start_in_row_space(now, objective, timer)
     if objective.initial is not None and now.judgement is not None and not now.judgement.ending:
         begins = try_initial(now, objective, timer)
     if now.judgement is not None and now.judgement.ending:
@@ -190,6 +193,14 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     else:
         now.state = algorithm.init(objective, channel)
     return now
+
+
+def start_in_row_space(now: RunState, objective: Objective, timer: RunTimer) -> Objective:
+    """Return the objective with the optimum in the space of the rows to start from, where they are few; collective."""
+    with timer.phase("compute"):
+        found = row_space.with_start(objective, timer.channel)
+    now.epochs += found.epochs
+    return found.objective
 
 
 def algorithm_of(meta: Meta, portfolio: Portfolio, objective: Objective, size: int) -> Algorithm[Any]:

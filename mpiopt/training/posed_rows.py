@@ -15,7 +15,7 @@ from mpiopt.core.config.job import Model
 from mpiopt.data import row_formats, scaling
 from mpiopt.data.array_checks import check_labels, check_numbers, check_sparse
 from mpiopt.data.coordinates import Coordinates, as_given, standardised
-from mpiopt.data.labels import MAX_CLASSES, NUMBERS, find_classes, guess_target
+from mpiopt.data.labels import MAX_CLASSES, NUMBERS, find_classes, fits, guess_target
 from mpiopt.data.offsets import beside
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.data.weightless import empty_weightless
@@ -193,6 +193,8 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     mine_numbers = y.dtype.kind in "fiub"
     finite = not mine_numbers or np.isfinite(y).all()
     ranks.agree(None if finite else ValueError("y holds values that are not finite numbers"))
+    if target in NUMBERS and _are_numbers(y, target, ranks):
+        return target, None, y.astype(np.float64)
     mine = json.dumps([mine_numbers or len(y) == 0, np.unique(y)[: MAX_CLASSES + 1].tolist()]).encode()
     every = [json.loads(part.tobytes()) for part in ranks.allgather(np.frombuffer(mine, np.uint8))]
     numbers = all(part[0] for part in every)  # a rank without rows has labels of any kind
@@ -210,6 +212,17 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     find_classes("y", codes, target, loss_targets(), () if numbers else values.tolist())
     number = np.searchsorted(values, y).astype(np.float64)
     return target, values, 2.0 * number - 1.0 if target == "binary" else number
+
+
+def _are_numbers(y: NDArray[Any], target: str, ranks: Comm) -> bool:
+    """Return whether the labels of all ranks are numbers that fit a target, by the least and the largest; collective.
+
+    Distinct labels, of which there may be as many as rows, are listed for a message alone.
+    """
+    mine = y.astype(np.float64) if y.dtype.kind in "fiub" else np.zeros(0)
+    other = float(len(mine) < len(y))
+    words, low, high = ranks.max(np.array([other, -mine.min(initial=np.inf), mine.max(initial=-np.inf)]))
+    return bool(words == 0.0 and -low <= high and fits(np.array([-low, high]), target))
 
 
 def make_shard(rows: Rows, d: int, intercept: bool, label: Vector, weight: Vector, ranks: Comm) -> Shard:

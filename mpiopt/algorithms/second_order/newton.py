@@ -126,9 +126,9 @@ class Newton(Algorithm[NewtonState]):
         return NewtonState(w, np.zeros(1), w.copy(), w.copy(), control, None)
 
     def init(self, objective: Objective, channel: Channel) -> NewtonState:
-        """Start at the optimum on a part of the rows, or at 0."""
+        """Start at the optimum on a part of the rows, or at 0; a quadratic loss needs one step from anywhere."""
         state = self.blank(objective, channel.size)
-        start = warm_start.begin(self, objective, channel)
+        start = warm_start.begin(self, objective, channel, not objective.loss.quadratic)
         move_to(state, start.w, start.exact)
         state.control.unrecorded = start.epochs + self._widen_knee(state, objective, channel)
         return state

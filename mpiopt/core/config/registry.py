@@ -56,7 +56,7 @@ class Plugin:
         _import_members(package.__name__, tuple(package.__path__))
         group = f"mpiopt.{package.__name__.rpartition('.')[2]}"
         brought = {c: point for point in _entry_points(group, tuple(sys.path)) for c in cls._load(point)}
-        concrete = [c for c in _descendants(cls) if not inspect.isabstract(c) and "name" in vars(c)]
+        concrete = [c for c in _descendants(cls) if not _is_abstract(c) and "name" in vars(c)]
         found: dict[str, type[Self]] = {}
         for c in sorted(concrete, key=lambda c: c in brought):
             if c.name in found and c in brought:
@@ -156,6 +156,12 @@ def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 def _origin(point: EntryPoint) -> str:
     package = point.dist.name if point.dist else "an unknown package"
     return f"package {package}: the entry point {point.name!r} of {point.group}"
+
+
+@functools.cache  # it never changes, and a fit asks for hundreds
+def _is_abstract(cls: type[Any]) -> bool:
+    """Return whether a class has abstract methods."""
+    return inspect.isabstract(cls)
 
 
 def _descendants(cls: type[Any]) -> list[type[Any]]:
