@@ -75,6 +75,7 @@ class CurvatureRoot:
     """
 
     def __init__(self, root: Matrix) -> None:
+        self.matrix = root
         length = np.sqrt((root**2).sum(axis=0))
         self.size: Vector = np.where(length > 0.0, length, 1.0)
         _, self.singular, self.vectors = np.linalg.svd(root / self.size, full_matrices=False)

@@ -72,6 +72,7 @@ class Minimum(NamedTuple):
     """The minimum, and how many steps led there."""
 
     w: Vector  # (d,), the same bits on all ranks
+    slopes: Vector  # (n,) of this rank's rows; 0 where they have no weight
     steps: int
 
 
@@ -87,7 +88,9 @@ def minimise(problem: ClippedProblem, w: Vector, level: float, ranks: Ranks) -> 
         steps += 1
         if state.step() < TUNING.shortest:
             break
-    return Minimum(state.minimum(), steps)
+    slopes = np.zeros(len(problem.rows))
+    slopes[problem.weight > 0.0] = state.slope[: len(state.rows)]
+    return Minimum(state.minimum(), slopes, steps)
 
 
 class _Moves(NamedTuple):

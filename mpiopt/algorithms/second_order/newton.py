@@ -214,7 +214,8 @@ class Newton(Algorithm[NewtonState]):
             move_to(state, w, exact)
         control.uses = control.weak = control.unrecorded = 0.0
         control.decrease = np.inf
-        return StepInfo(epochs, t, Evaluation(float(state.value[0]), state.gradient.copy()))
+        now = Evaluation(float(state.value[0]), state.gradient.copy())
+        return StepInfo(epochs + 1.0, t, now, slopes=found.slopes[:, None])
 
     def _next_part(self, uses: float, t: float, majorise: float) -> float:
         """Return the uses after a step: more of a parabola's curvature after a short step, less after a whole one."""
@@ -271,7 +272,10 @@ class Newton(Algorithm[NewtonState]):
         """Factor the curvature, or the rows if it is singular and steps gain little; return direction and epochs."""
         found = self._factor(state, objective, channel, majorise)
         slow = found.decrease > TUNING.slow * state.control.decrease
-        if not (found.singular and (slow or hides(objective, channel)) and is_affordable(objective, channel)):
+        lost = found.singular and (slow or hides(objective, channel))
+        if objective.threshold.any():
+            lost = state.control.weak >= TUNING.weak
+        if not (lost and is_affordable(objective, channel)):
             return found, 1.0
         root = curvature_root(objective, state.anchor, channel, majorise)
         state.model = QuadraticModel(state.model.h, state.model.threshold, root)
