@@ -91,6 +91,54 @@ def bound_from_below(objective: Objective, w: Model, labels: LabelStatistics, ch
     return bound_at(objective, EvaluatedRows(w, z, slopes, value, gradient), labels, channel)
 
 
+def bound_of_slopes(
+    objective: Objective, w: Model, exact: Evaluation, slopes: Matrix, labels: LabelStatistics, channel: Channel
+) -> float:
+    """Bound F* from below by slopes that come from elsewhere than from margins; collective, two products with rows.
+
+    The loss must have a clipped line as its slope. A method that has slopes among its unknowns knows them to more
+    digits than margins do, which are near the corners of the loss.
+
+    Parameters
+    ----------
+    objective : Objective
+        This rank's share of the objective.
+    w, exact : ndarray, shape (1, width), and Evaluation
+        A model near the optimum, and the objective there. Any model gives a bound.
+    slopes : ndarray, shape (n, 1)
+        Of this rank's rows, within the bounds of the line.
+    labels : LabelStatistics
+        What bounds the slope of the intercept.
+    channel : Channel
+        The ranks.
+
+    Returns
+    -------
+    float
+        F* is at least this, up to rounding; -inf if the penalty bounds nothing.
+    """
+    shard, d = objective.shard, objective.shard.features
+    line, s = objective.loss.clipped_line(shard.label), shard.weight / shard.total
+    l1, l2 = objective.threshold[:d], objective.ridge[:d]
+    if line is None or not ((l1 > 0.0) | (l2 > 0.0)).all():
+        return -np.inf
+    gradient = channel.sum(passes.weighted_row_sum(shard.rows, slopes * s[:, None])).reshape(w.shape)
+    v, only_l1 = -gradient[:, :d], l2 == 0.0
+    over = np.divide(l1, np.abs(v), out=np.ones_like(v), where=np.abs(v) > l1)[:, only_l1]
+    alpha = float(over.min(initial=1.0))
+    u, v, gradient = alpha * slopes[:, 0], alpha * v, alpha * gradient
+    at = line.centre + u / line.bend  # where the loss has these slopes
+    parts = s * objective.loss.value(at[:, None], shard.label), s * u * (objective.predict(w)[:, 0] - at)
+    own = [float(part[s > 0.0].sum()) for part in parts]
+    size = sum(float(np.abs(part[s > 0.0]).sum()) for part in parts)
+    loss, moved, size = (float(number) for number in channel.sum(*own, size))
+    gap = duality_gap(w[:, :d][:, ~only_l1], v[:, ~only_l1], l1[~only_l1], l2[~only_l1])
+    gap += float(np.maximum(l1 * np.abs(w[:, :d]) - v * w[:, :d], 0.0)[:, only_l1].sum())
+    gap += gap_of_intercept(objective, w, Evaluation(exact.value, gradient), labels)
+    lower = loss + moved + objective.penalty_value(w) - gap - VALUE_ROUNDING * (size + gap + abs(exact.value))
+    return lower if np.isfinite(lower) else -np.inf
+
+
 class EvaluatedRows(NamedTuple):
     """A model at its best intercept, with the loss on every row of this rank.
 

@@ -275,6 +275,9 @@ def evaluate_if_due(
         return
     refuse_infinite(exact, now.round)
     now.exact = exact
+    if step.slopes is not None:
+        with timer.phase("evaluate"):
+            now.certifier.learn(now.state.w, exact, step.slopes, timer.channel)
     judge(now, now.state.w, timer)
     record(now, step.step_size, timer, report, guard)
     note_evaluated(now)
