@@ -67,14 +67,12 @@ def words(column: Any, gaps: frozenset[str] = frozenset()) -> Words:
     gaps : frozenset of str
         Words that mean a gap, besides Arrow's own.
     """
-    pa, pc = arrow.load(), arrow.load("pyarrow.compute")
+    pa = arrow.load()
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _of_numbers(numbers(column))
-    if not pa.types.is_dictionary(column.type):
-        column = pc.dictionary_encode(column.cast(pa.string()))
-    code = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-    texts = [None if text is None else text.strip() for text in column.dictionary.cast(pa.string()).to_pylist()]
+    code, dictionary = _coded(column)
+    texts = [None if text is None else text.strip() for text in dictionary.cast(pa.string()).to_pylist()]
     if None in texts or gaps.intersection(texts):
         lost = np.array([text is None or text in gaps for text in texts] + [True])  # the last is the gaps'
         code = np.where(lost[code], -1, code)
@@ -111,13 +109,30 @@ def _levels(column: Any, gaps: frozenset[str]) -> tuple[NDArray[np.int64], Any, 
         coded = _of_numbers(numbers(column))
         code, levels = coded.code, pa.array(coded.levels, pa.string())
     else:
-        if not pa.types.is_dictionary(column.type):
-            column = pc.dictionary_encode(column.cast(pa.string()))
-        code = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-        levels = pc.utf8_trim_whitespace(column.dictionary.cast(pa.string()))
+        code, dictionary = _coded(column)
+        levels = pc.utf8_trim_whitespace(dictionary.cast(pa.string()))
     gap = pc.fill_null(pc.is_in(levels, value_set=pa.array(sorted(gaps), pa.string())), True)
     gap = np.append(gap.to_numpy(zero_copy_only=False) | levels.is_null().to_numpy(zero_copy_only=False), True)
     return code, levels, gap
+
+
+def _coded(column: Any) -> tuple[NDArray[np.int64], Any]:
+    """Return the number of each cell's level, -1 for a gap, and the levels: not many more than there are cells.
+
+    The dictionary of a Parquet file is that of a row group, which is read in many batches.
+    """
+    pa, pc = arrow.load(), arrow.load("pyarrow.compute")
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column.cast(pa.string()))
+    code = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    levels = column.dictionary
+    if len(levels) <= len(code):
+        return code, levels
+    used = np.zeros(len(levels) + 1, np.bool_)
+    used[code] = True
+    number = np.where(used, np.cumsum(used) - 1, -1)
+    number[-1] = -1
+    return number[code], levels.filter(pa.array(used[:-1]))
 
 
 def _hashes(texts: Any, seed: int) -> NDArray[np.uint32]:
