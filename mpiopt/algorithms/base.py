@@ -57,6 +57,8 @@ class Algorithm(Plugin, ABC, Generic[S]):
         The error compensation that --memory auto stands for; "" if it always exchanges exact sums.
     takes_bounds
         Whether it keeps the weights within `Objective.bounds`.
+    takes_groups
+        Whether it knows the penalty on the norms of `Objective.groups`.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class Algorithm(Plugin, ABC, Generic[S]):
     exact: ClassVar[bool] = True
     compressed_memory: ClassVar[str] = ""
     takes_bounds: ClassVar[bool] = False
+    takes_groups: ClassVar[bool] = False
 
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel of a whole run, certificate and signals included; by default the given one. Collective.
