@@ -35,7 +35,9 @@ class StepInfo(NamedTuple):
     epochs: float  # row gradients computed in this round by all ranks, divided by the number of rows N
     step_size: float  # of this round; the algorithm's own unit
     exact: Evaluation | None = None  # at state.w, if the round ended with an exact evaluation
-    slopes: NDArray[np.float64] | None = None  # (n, 1) of this rank's rows, if they are known beyond the margins' digits
+    slopes: NDArray[np.float64] | None = (
+        None  # (n, 1) of this rank's rows, if they are known beyond the margins' digits
+    )
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Algorithm(Plugin, ABC, Generic[S]):
         The error compensation that --memory auto stands for; "" if it always exchanges exact sums.
     takes_bounds
         Whether it keeps the weights within `Objective.bounds`.
+    takes_groups
+        Whether it knows the penalty on the norms of `Objective.groups`.
 
     Examples
     --------
@@ -88,6 +92,7 @@ class Algorithm(Plugin, ABC, Generic[S]):
     exact: ClassVar[bool] = True
     compressed_memory: ClassVar[str] = ""
     takes_bounds: ClassVar[bool] = False
+    takes_groups: ClassVar[bool] = False
 
     def run_channel(self, channel: Channel) -> Channel:
         """Return the channel of a whole run, certificate and signals included; by default the given one. Collective.

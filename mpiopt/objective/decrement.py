@@ -81,7 +81,8 @@ class Decrement(NamedTuple):
 
 def is_measurable(objective: Objective) -> bool:
     """Return whether the Hessian of the loss is known (one output, or softmax), and no bounds end a step."""
-    return objective.bounds is None and (objective.outputs == 1 or objective.loss.name == "softmax")
+    free = objective.bounds is None and objective.groups is None
+    return free and (objective.outputs == 1 or objective.loss.name == "softmax")
 
 
 def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel) -> Decrement:

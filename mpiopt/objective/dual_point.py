@@ -201,6 +201,8 @@ class _LossPart:
 def _gap(objective: Objective, w: Model, gradient: Model, loss_part: _LossPart, enough: float = 0.0) -> float:
     """Return the smallest gap over α, or one of at most `enough`; inf if a column has no penalty."""
     d = objective.shard.features
+    if objective.groups is not None:
+        return _gap_of_groups(objective, w, -gradient, loss_part, enough)
     w, v, l1, l2 = w[:, :d], -gradient[:, :d], objective.threshold[:d], objective.ridge[:d]
     if d == 0:
         return 0.0
@@ -230,6 +232,18 @@ def _gap(objective: Objective, w: Model, gradient: Model, loss_part: _LossPart, 
     gap = penalty_part(1.0)
     searched = l1.any() and gap > enough
     return _search(lambda alpha: penalty_part(alpha) + loss_part(alpha), gap) if searched else gap
+
+
+def _gap_of_groups(objective: Objective, w: Model, v: Model, loss_part: _LossPart, enough: float) -> float:
+    """Do as `_gap` with a penalty on the norms of groups."""
+    groups, (l1, l2) = objective.groups, objective.penalty.strengths
+    if groups is None or not l1 > 0.0:
+        return np.inf
+    if l2 == 0.0:
+        alpha = groups.scaling(v, l1)
+        return max(groups.gap(w, alpha * v, l1, l2), 0.0) + (loss_part(alpha) if alpha < 1.0 else 0.0)
+    gap = groups.gap(w, v, l1, l2)
+    return _search(lambda a: groups.gap(w, a * v, l1, l2) + loss_part(a), gap) if gap > enough else gap
 
 
 def _search(gap: Callable[[float], float], at_one: float) -> float:

@@ -114,6 +114,8 @@ def gap_of_gradient(
     l1, l2 = objective.threshold[:d], objective.ridge[:d]
     if objective.bounds is not None:
         gap = _gap_in_bounds(objective, w, v, above) if not exact.error and labels is not None else np.inf
+    elif objective.groups is not None:
+        gap = _gap_of_groups(objective, w, v, above) if not exact.error and labels is not None else np.inf
     elif (l2 > 0.0).all():
         gap = duality_gap(w[:, :d], v[:, :d], l1, l2, exact.error)
     elif (l1 > 0.0).all() and not l2.any() and labels is not None:
@@ -136,6 +138,15 @@ def _gap_in_bounds(objective: Objective, w: Model, v: Model, above: float) -> fl
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = float((np.abs(v) / l1 - 1.0)[beyond].max())
     return float(each[~beyond].sum() + (l1 * np.abs(w) - v * w)[beyond].sum()) + above * excess
+
+
+def _gap_of_groups(objective: Objective, w: Model, v: Model, above: float) -> float:
+    """Return the gap with groups; without l2 the optimum has Σ λ_g ‖w*_g‖ <= above."""
+    groups, (l1, l2) = objective.groups, objective.penalty.strengths
+    if groups is None:
+        return np.inf
+    excess = 0.0 if l2 > 0.0 else max(groups.largest(v) / l1 - 1.0, 0.0)
+    return groups.gap(w, v, l1, l2) + above * excess
 
 
 def bounds_of_features(objective: Objective) -> Bounds:
@@ -197,6 +208,10 @@ def expected_gap(objective: Objective, w: Model, exact: Evaluation, labels: Labe
     d, v = objective.shard.features, -exact.gradient
     if objective.shard.intercept:
         v = v - v[:, d : d + 1] * labels.mean_row_vector
+    if objective.groups is not None:
+        strength, ridge = objective.penalty.strengths
+        alpha = 1.0 if ridge > 0.0 else objective.groups.scaling(v, strength)
+        return objective.groups.gap(w, alpha * v, strength, ridge) + (1.0 - alpha) ** 2 * (exact.value - labels.floor)
     v, w, l1, l2 = v[:, :d], w[:, :d], objective.threshold[:d], objective.ridge[:d]
     if objective.bounds is not None:
         bounds = bounds_of_features(objective)

@@ -131,7 +131,8 @@ class LowerBound:
         if suffices(rough, wanted, progress.tried):
             found = self._take(iter([nearby.at(w)]), wanted)
             progress.tried = rough
-        elif self.objective.bounds is not None:  # steps near the model know no bounds
+        elif self.objective.bounds is not None or self.objective.groups is not None:
+            # Steps near the model know neither.
             return Found(None, 0.0)
         else:
             # Where exchanges are compressed their bytes count: bounds travel exactly, so only promising ones do.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mpiopt.data.shard import Shard
 from mpiopt.objective import passes
 from mpiopt.objective.bounds import Bounds
+from mpiopt.objective.column_groups import ColumnGroups
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.penalties.base import Penalty
 
@@ -48,6 +49,8 @@ class Objective:
         A model that the caller believes to be near the optimum; a run starts there instead.
     bounds : Bounds, optional
         Of the weights; values of the objective are for weights within them.
+    groups : ColumnGroups, optional
+        Columns whose weights are 0 together: l1 is then that of the norms of the groups.
 
     Examples
     --------
@@ -70,6 +73,14 @@ class Objective:
     constants: Vector | None = None
     initial: Model | None = None
     bounds: Bounds | None = None
+    groups: ColumnGroups | None = None
+
+    @property
+    def named_penalty(self) -> Penalty:
+        """The penalty by the name of what it is with these groups."""
+        if self.groups is None:
+            return self.penalty
+        return Penalty.make("group-lasso", dict(zip(("l1", "l2"), self.penalty.strengths, strict=True)))
 
     @property
     def outputs(self) -> int:
@@ -127,7 +138,9 @@ class Objective:
         return self.penalty.strengths[0] * self.rate
 
     def penalty_value(self, w: Model) -> float:
-        """Compute l1 ‖w/scale‖₁ + (l2/2) ‖w/scale‖² without the intercept."""
+        """Compute l1 ‖w/scale‖₁ + (l2/2) ‖w/scale‖² without the intercept; with groups l1 times their norms."""
+        if self.groups is not None:
+            return self.penalty.strengths[0] * self.groups.value(w) + 0.5 * float((self.ridge * w * w).sum())
         with np.errstate(over="ignore", invalid="ignore"):  # of steps that are too long, which are refused later
             return float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
 

@@ -6,6 +6,7 @@ A value on the line between two points then costs one number for each row, and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import symmetric_sum
 from mpiopt.data.shard import CsrRows, Rows
 from mpiopt.objective import passes
+from mpiopt.objective.column_groups import ColumnGroups
 from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.losses.base import class_probabilities
 from mpiopt.objective.objective import Objective
@@ -75,6 +77,12 @@ class Restriction:
         """l2 of each column, shape (m,)."""
         return np.asarray(self.objective.ridge[self.columns])
 
+    @cached_property
+    def groups(self) -> ColumnGroups | None:
+        """The groups of the columns."""
+        groups = self.objective.groups
+        return None if groups is None else groups.of_columns(self.columns)
+
     @property
     def covers_all(self) -> bool:
         """Whether every column in use is among the m."""
@@ -116,6 +124,9 @@ class Restriction:
 
     def _penalty(self, w: Model) -> float:
         """Compute the penalty of the whole model."""
+        if self.groups is not None:
+            l1 = self.objective.penalty.strengths[0]
+            return self.held + l1 * self.groups.value(w) + 0.5 * float((self.ridge * w * w).sum())
         return self.held + float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
 
     def curvature(self, margins: Matrix, least: float) -> Matrix:

@@ -21,8 +21,10 @@ LEAST_SECONDS = 0.0005  # what is less is shown as 0.000
 WIDTH = 80  # columns of a terminal
 
 
-def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path: str) -> str:
+def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path: str, smoothing: str = "") -> str:
     """Return the table of the result; `kind` is the name of the certificate, `status` the ending in words.
+
+    `smoothing` says how far the loss is from the one that it smooths.
 
     A row that says that nothing was done or sent is left out.
     """
@@ -31,6 +33,7 @@ def result_table(row: HistoryRow, kind: str, tolerance: float, status: str, path
             ("status", status),
             ("objective", f"{row.objective:.15g}"),
             (kind, f"{row.certificate:.3e} (tolerance {tolerance:.1e})"),
+            *([("smoothing", smoothing)] if smoothing else []),
             ("epochs", f"{row.epoch:.6g}"),
             *([("rounds", f"{row.round}")] if row.round else []),
             *([("bytes sent", saved(row.bytes_sent, row.bytes_plain))] if row.bytes_sent else []),

@@ -17,6 +17,15 @@ from mpiopt.results.model import FittedModel
 
 Pair = tuple[float | None, float | None]
 
+NO_SUMMARY = "there are no standard errors of coefficients with bounds: a summary takes none"
+NO_SUMMARY_OF_GROUPS = "a summary takes no l1_groups: train without l1 on the columns that they chose"
+
+
+def refuse_summary(model: Model) -> None:
+    """Raise ValueError if coefficients of a model have no standard errors."""
+    if model.bounded or model.l1_groups:
+        raise ValueError(NO_SUMMARY if model.bounded else NO_SUMMARY_OF_GROUPS)
+
 
 def with_bounds(
     objective: Objective, model: Model, size: NDArray[np.float64], names: Sequence[str] | None

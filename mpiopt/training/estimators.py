@@ -73,6 +73,8 @@ class Regressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         Whether all coefficients are kept at 0 or above, as scikit-learn's `positive`.
     bounds : mapping or str, default None
         The least and the largest coefficient of columns, by title, as in `mpiopt.fit`.
+    l1_groups : sequence of sequences of str, or str, default None
+        Columns whose coefficients are 0 together, as in `mpiopt.fit`.
     init : Fit, FittedModel or str, default None
         A model to start from, or the result file that has it.
     verbose : int, default 0
@@ -176,6 +178,8 @@ class Classifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         Whether all coefficients are kept at 0 or above, as scikit-learn's `positive`.
     bounds : mapping or str, default None
         The least and the largest coefficient of columns, by title, as in `mpiopt.fit`.
+    l1_groups : sequence of sequences of str, or str, default None
+        Columns whose coefficients are 0 together, as in `mpiopt.fit`.
     init : Fit, FittedModel or str, default None
         A model to start from, or the result file that has it.
     verbose : int, default 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,10 @@ from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.ending import CERTIFIED, Ending
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.channel_setup import open_channel
-from mpiopt.training.coefficient_bounds import Pair, kept_within, text_of, with_bounds
+from mpiopt.training.coefficient_bounds import Pair, kept_within, refuse_summary, text_of, with_bounds
 from mpiopt.training.frames import applied_frame, encoded_frame
 from mpiopt.training.initial import Columns, matched_model, with_initial
+from mpiopt.training.lasso_groups import text_of_groups, with_groups
 from mpiopt.training.loop import run
 from mpiopt.training.posed_rows import Settings, canonical, posed_rows
 from mpiopt.training.problem import pick, refuse_infinite
@@ -47,7 +48,6 @@ Matrix = NDArray[np.float64]
 
 SHUFFLE = 2  # stream of randomness: the order of the caller's rows
 SAME_ROWS = 1e-4  # relative difference of F at the model: rounding makes less on rows that are the same
-NO_SUMMARY = "there are no standard errors of coefficients with bounds: a summary takes none"
 COLUMN_SCALES = SCALES[:3]  # the ways to scale that act on columns
 
 
@@ -98,6 +98,9 @@ class Fit:
     times : dict
         Seconds of each phase, the mean over the ranks: "compile", "compute", "communicate", … and "other". The
         seconds of the history begin after compiling.
+    smoothing : float
+        For a loss that is smoothed (quantile): by the loss itself F is at most this plus the certified gap above its
+        least value. 0 for other losses.
 
     Examples
     --------
@@ -127,6 +130,7 @@ class Fit:
     columns: tuple[Column, ...] = ()
     ending: str = ""
     times: Mapping[str, float] = field(default_factory=dict)
+    smoothing: float = 0.0
 
     def margins(self, x: Any) -> Matrix:
         """Compute the margins of rows, (n, outputs); local.
@@ -177,8 +181,7 @@ class Fit:
         settings = self.settings
         if settings is None:
             raise ValueError("this fit does not say what it minimised: only fits of mpiopt.fit have a summary")
-        if settings.model.bounded:
-            raise ValueError(NO_SUMMARY)
+        refuse_summary(settings.model)
         from mpiopt.inference.clusters import coded
         from mpiopt.inference.summary import InferenceOptions, summarise
 
@@ -237,6 +240,7 @@ def fit(
     l2: float | str = "1/N",
     nonnegative: bool = False,
     bounds: Mapping[str, Pair] | str | None = None,
+    l1_groups: Sequence[Sequence[str]] | str | None = None,
     intercept: bool = True,
     scale: str = "none",
     coordinates: str = "standardised",
@@ -288,6 +292,9 @@ def fit(
     bounds : mapping or str, optional
         The least and the largest coefficient of columns, by title (x1, x2 … without titles): {"age": (0, None)}, or
         the text "age=0:,income=-1:1". A title may have wildcards. Bounds need an l1 or an l2.
+    l1_groups : sequence of sequences of str, or str, optional
+        Columns whose coefficients are 0 together: l1 is then the strength of a group lasso. Titles, with wildcards,
+        as [["north", "south"], ["age*"]] or "north+south,age*"; "columns": the features of each column of a frame.
     intercept : bool
         Whether to fit the constants b, which are not penalised.
     scale : str
@@ -347,10 +354,8 @@ def fit(
     (True, 'logistic', ['no', 'yes'], (1, 3))
     """
     loss = "poisson" if loss == "auto" and exposure is not None else loss
-    settings, stopping = (
-        Settings(Model(parse_spec(loss), l1, l2, nonnegative, text_of(bounds)), intercept, scale, coordinates),
-        Stopping(tol, max_epochs, max_seconds),
-    )
+    model = Model(parse_spec(loss), l1, l2, nonnegative, text_of(bounds), text_of_groups(l1_groups))
+    settings, stopping = Settings(model, intercept, scale, coordinates), Stopping(tol, max_epochs, max_seconds)
     exchange = Job(compress=parse_spec(compress), memory=memory, downlink=downlink, seed=seed)
     for name, value, allowed in (("scale", scale, COLUMN_SCALES), ("coordinates", coordinates, COORDINATES)):
         if value not in allowed:
@@ -368,11 +373,12 @@ def fit(
         titles = posed.names if frame is None else frame.names
         with ranks.agree_on_errors():
             objective = with_bounds(objective, settings.model, posed.units.size, titles)
+        objective = with_groups(objective, settings.model, titles)
         if init is not None:
             wanted = Columns(d, titles, posed.classes, objective.outputs)
             with ranks.agree_on_errors():
-                model = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
-            objective = with_initial(objective, model, posed.units)
+                first = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
+            objective = with_initial(objective, first, posed.units)
         objective, estimated = profiled(objective, stopping, ranks, StopSignal())
         if estimated:
             settings = replace(settings, model=replace(settings.model, loss=parse_spec(str(spec_of(objective.loss)))))
@@ -408,6 +414,7 @@ def fit(
             columns=() if frame is None else frame.columns,
             ending=now.ending,
             times=times,
+            smoothing=objective.loss.smoothing,
         )
         warn_uncertified(result, tol, ranks)
     return result

@@ -49,6 +49,7 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
     max_seconds: float = float("inf")
     nonnegative: bool = False
     bounds: Any = None
+    l1_groups: Any = None
     init: Any = None
     verbose: int = 0
 

@@ -61,10 +61,21 @@ def data_lines(data: Dataset, objective: Objective) -> tuple[str, str]:
 
 
 def bounded_line(objective: Objective) -> str:
-    """Return in words how many coefficients have bounds; "" for none."""
+    """Return in words how many coefficients have bounds, or in how many groups they are; "" for neither."""
+    if objective.groups is not None:
+        return f", l1 on the norms of {objective.groups.size} groups of {objective.shard.features} coefficients"
     bounds = objective.bounds
     count = 0 if bounds is None else int((np.isfinite(bounds.lower) | np.isfinite(bounds.upper)).sum())
     return f", bounds on {count} coefficients" if count else ""
+
+
+def smoothing_line(objective: Objective, value: float) -> str:
+    """Return in words how far F is from that of the loss that is smoothed; "" if the loss is exact."""
+    loss = objective.loss
+    if not loss.smoothing:
+        return ""
+    part = f", {100.0 * loss.smoothing / value:.2g} % of it" if value > 0.0 else ""
+    return f"the {loss.name} loss has an F of 0 to {loss.smoothing:g} less{part}; a smaller width makes that less"
 
 
 def write(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> dict[str, float]:
@@ -135,14 +146,15 @@ def diagnostics(data: Dataset, objective: Objective, w: NDArray[np.float64], com
 
 def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, comm: Comm) -> Provenance:
     """Return where the result comes from; collective."""
-    certificate = finished.now.certificate
+    certificate, smoothed = finished.now.certificate, objective.loss.smoothing > 0.0
     known = Provenance(
         job=job.text(),
         seed=job.seed,
         data=data.source,
         data_checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1"
-        + bounded_line(objective),
+        + bounded_line(objective)
+        + (f"; F is 0 to {objective.loss.smoothing:g} above that of the loss that is smoothed" * smoothed),
         loss=str(spec_of(objective.loss)),
         penalty=str(spec_of(objective.penalty)),
         compression=finished.exchanges.removeprefix("exchanges: ") or "none",
@@ -170,7 +182,9 @@ def print_tables(
     say(
         job,
         comm,
-        summary.result_table(now.last, now.certificate.kind, job.stop.tol, status, job.out),
+        summary.result_table(
+            now.last, now.certificate.kind, job.stop.tol, status, job.out, smoothing_line(objective, now.exact.value)
+        ),
         *([f"algorithms   {ran}"] if ran else []),
         *work,
         summary.time_table(costs.time),

@@ -33,6 +33,7 @@ from mpiopt.training.folds import (
     strata_of,
     times,
 )
+from mpiopt.training.lasso_groups import grouped, text_of_groups
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, first_strength
 from mpiopt.training.posed_rows import Settings, posed_rows
 
@@ -112,6 +113,7 @@ def path(
     options: PathOptions | None = None,
     sample_weight: ArrayLike | None = None,
     loss: str = "auto",
+    l1_groups: Sequence[Sequence[str]] | str | None = None,
     intercept: bool = True,
     scale: str = "none",
     tol: float = 1e-6,
@@ -127,7 +129,7 @@ def path(
 
     Parameters
     ----------
-    x, y, comm, sample_weight, loss, intercept, scale, seed
+    x, y, comm, sample_weight, loss, l1_groups, intercept, scale, seed
         As of `mpiopt.fit`.
     options : PathOptions, optional
         The strengths.
@@ -170,10 +172,12 @@ def path(
     """
     if scale not in COLUMN_SCALES:
         raise ValueError(f"scale must be one of {', '.join(COLUMN_SCALES)}; not {scale!r}")
-    settings = Settings(Model(parse_spec(loss), 0.0, 0.0), intercept, scale, "standardised")
+    model = Model(parse_spec(loss), 0.0, 0.0, l1_groups=text_of_groups(l1_groups))
+    settings = Settings(model, intercept, scale, "standardised")
     with communicator(comm) as ranks:
         order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
         posed = posed_rows(x, y, sample_weight, settings, order, ranks)
+        posed = replace(posed, objective=grouped(posed.objective, model, posed.names))
         frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
         options, stop = options or PathOptions(), Stopping(tol, max_epochs)
         dealt = _folds_of_rows(folds, FoldRules(groups, repeats, time), order, posed.objective, seed, ranks)

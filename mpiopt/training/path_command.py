@@ -27,9 +27,11 @@ from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
+from mpiopt.training.coefficient_bounds import refuse_summary
 from mpiopt.training.fold_options import FoldOptions, Labels, folds_of_file, read_labels
 from mpiopt.training.job_args import job_text, stem
 from mpiopt.training.label_origin import posed_data
+from mpiopt.training.lasso_groups import grouped
 from mpiopt.training.path import Validation, find_path
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint
 from mpiopt.training.path_output import (
@@ -52,7 +54,18 @@ from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
 from mpiopt.training.problem import link_of, refuse_infinite, target_of
 
 OF_JOB = (
-    *("format", "features", "intercept", "scale", "coordinates", "float32", "shards", "loss", "algorithm"),
+    *(
+        "format",
+        "features",
+        "intercept",
+        "scale",
+        "coordinates",
+        "float32",
+        "shards",
+        "loss",
+        "algorithm",
+        "l1-groups",
+    ),
     *("tol", "max-epochs", "seed", "out", "overwrite", "quiet", "test", "holdout", "resume"),
     *(field.name.replace("_", "-") for field in fields(ColumnOptions)),
 )
@@ -85,6 +98,9 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
+    objective = grouped(objective, job.model, data.names)
+    if asked.answers.summary:
+        refuse_summary(job.model)
     if asked.answers.summary and objective.outputs > 1:
         raise ValueError("--summary is for models with one output: l1 chooses other columns for each class")
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)

@@ -103,7 +103,7 @@ def write_path_result(
         data_checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
         loss=str(spec_of(objective.loss)),
-        penalty=str(spec_of(penalty(point.l1, point.l2))),
+        penalty=str(spec_of(replace(objective, penalty=penalty(point.l1, point.l2)).named_penalty)),
         exit_status=CERTIFIED if found.certified else NOT_CERTIFIED,
         certificate_kind=GAP,
         certificate=point.certificate,

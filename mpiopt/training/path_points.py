@@ -75,6 +75,7 @@ class PathStart(NamedTuple):
     def of(cls, objective: Objective, l1_ratio: float, channel: Channel) -> PathStart:
         """Find the best constants, evaluate there and collect the statistics of the labels; collective."""
         unit = replace(with_best_constants(objective, channel), penalty=penalty(l1_ratio, 1.0 - l1_ratio))
+        unit = replace(unit, penalty=unit.named_penalty)
         exact = evaluate_exact(unit, unit.origin(), channel)
         return cls(unit, exact, label_statistics(unit, channel), l1_ratio)
 
@@ -107,7 +108,7 @@ class Solved(NamedTuple):
 def takes_groups(objective: Objective) -> bool:
     """Return whether the points of a path can be solved in groups: one output, and curvature wherever the loss is."""
     smooth = objective.loss.quadratic or objective.loss.link != "identity"
-    return objective.outputs == 1 and smooth and objective.loss.knee is None
+    return objective.outputs == 1 and smooth and objective.loss.knee is None and objective.groups is None
 
 
 class PathGroups:
@@ -266,5 +267,7 @@ def least_strength(start: PathStart) -> float:
     """Return the least λ at which all coefficients are 0; 0 if they are 0 without a penalty."""
     d = start.objective.shard.features
     gradient = start.exact.gradient[:, :d]
+    if start.objective.groups is not None:
+        return start.objective.groups.largest(start.exact.gradient) / start.l1_ratio
     largest = float(np.abs(gradient / start.objective.rate[:d]).max(initial=0.0)) if d else 0.0
     return largest / start.l1_ratio

@@ -175,6 +175,8 @@ def pick_for(
         _refuse_unmet(spec, unmet(algorithm.needs, objective))
         if objective.bounds is not None:
             _refuse_beside_bounds(spec)
+        if objective.groups is not None:
+            _refuse_beside_groups(spec)
         return algorithm, f"algorithm {spec}, as asked for"
     name, why = choose(size, candidates(spec, objective, compressor))
     return make_algorithm(PluginSpec(name, spec.options)), why
@@ -189,6 +191,8 @@ def refuse_unfit_algorithm(job: Job) -> None:
         met |= _met_by_loss(make_loss(job.model.loss))
     if job.model.bounded:
         _refuse_beside_bounds(job.algorithm)
+    if job.model.l1_groups:
+        _refuse_beside_groups(job.algorithm)
     needs = make_algorithm(job.algorithm).needs
     _refuse_unmet(job.algorithm, next((need for need in sorted(needs) if not met.get(need, True)), ""))
 
@@ -198,6 +202,13 @@ def _refuse_beside_bounds(spec: PluginSpec) -> None:
         known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
         able = ", ".join(sorted(name for name, member in known.items() if member.takes_bounds))
         raise ValueError(f"{spec.name} takes no bounds on coefficients; use --algorithm {able}")
+
+
+def _refuse_beside_groups(spec: PluginSpec) -> None:
+    if not make_algorithm(spec).takes_groups:
+        known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
+        able = ", ".join(sorted(name for name, member in known.items() if member.takes_groups))
+        raise ValueError(f"{spec.name} takes no l1_groups; use --algorithm {able}")
 
 
 def _refuse_unmet(spec: PluginSpec, lacking: str) -> None:
@@ -217,9 +228,12 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
         for name, member in known.items()
         if not (member.baseline or unmet(member.needs, objective))
         and (member.takes_bounds or objective.bounds is None)
+        and (member.takes_groups or objective.groups is None)
         and spec.options.keys() <= member.options().keys()
         and (compressor == "none" or member.compressed_memory)
     }
+    if not found and objective.groups is not None:
+        raise ValueError("l1_groups take no compressed exchanges and the options of working-set only")
     if not found and objective.bounds is not None:
         raise ValueError("bounds on coefficients take no compressed exchanges and the options of working-set only")
     if not found:

@@ -30,6 +30,7 @@ from mpiopt.data.offsets import beside
 from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
 from mpiopt.objective.bounds import Bounds
+from mpiopt.objective.column_groups import ColumnGroups
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.penalties.base import Penalty
 from mpiopt.resilience.signals import StopSignal
@@ -133,6 +134,7 @@ def _form(objective: Objective, algorithm: Algorithm[Any]) -> tuple[Any, ...]:
     return (
         type(algorithm), options, objective.loss, type(rows), rows.values.dtype, min(objective.outputs, CLASSES),
         shard.intercept, shard.column_scale is None, objective.bounds is None, shard.has_offsets,
+        objective.groups is None,
         *(bool(strength) for strength in objective.penalty.strengths),
     )  # fmt: skip
 
@@ -158,9 +160,11 @@ def made_up(objective: Objective) -> Objective:
     penalty = Penalty.make("elastic-net", {"l1": L1 * bool(l1), "l2": L2 * bool(l2)})
     width = small.rows.width
     bounds = None if objective.bounds is None else Bounds(np.zeros(width), np.full(width, np.inf))
-    return replace(
+    made = replace(
         objective, shard=small, penalty=penalty, classes=classes, constants=None, initial=None, bounds=bounds
     )
+    groups = None if objective.groups is None else ColumnGroups.of(np.arange(COLUMNS) // 2, made.rate)
+    return replace(made, groups=groups)
 
 
 def _labels(target: str, classes: int, random: np.random.Generator) -> NDArray[np.float64]:

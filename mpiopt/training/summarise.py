@@ -25,7 +25,7 @@ from mpiopt.inference.units import ColumnUnits
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import class_names
 from mpiopt.results.result_file import Result, read_result
-from mpiopt.training.fit import NO_SUMMARY
+from mpiopt.training.coefficient_bounds import refuse_summary
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.problem import link_of, target_of
 from mpiopt.training.row_numbers import lines_of, numbers_in_file, refuse_length
@@ -88,8 +88,10 @@ def summary_of_result(
     except ValueError as fault:
         raise ValueError(f"{path}: {fault}") from None
     job, schema = read(result.job), result.schema
-    if job.model.bounded:
-        raise ValueError(f"{path}: {NO_SUMMARY}")
+    try:
+        refuse_summary(job.model)
+    except ValueError as fault:
+        raise ValueError(f"{path}: {fault}") from None
     data = prepare(
         chosen.get("data", job.path), target_of(job.model), job.data, job.seed, comm, link=link_of(job.model)
     )

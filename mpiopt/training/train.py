@@ -37,6 +37,7 @@ from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.initial import started_from
 from mpiopt.training.job_args import agreed_job
 from mpiopt.training.label_origin import posed_data
+from mpiopt.training.lasso_groups import with_groups
 from mpiopt.training.loop import run
 from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
 from mpiopt.training.ownership import identity, refuse_others_files, refuse_others_result
@@ -97,6 +98,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     refuse_infinite(objective, job.path, comm)
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
     objective = with_bounds(objective, job.model, units.size, data.names)
+    objective = with_groups(objective, job.model, data.names)
     init = ""
     if job.init:
         objective, init = started_from(job.init, objective, data, comm)

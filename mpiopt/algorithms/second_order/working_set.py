@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.algorithms.second_order.box_quadratic import BoxQuadraticModel
 from mpiopt.algorithms.second_order.box_quadratic import largest_violation as box_violation
+from mpiopt.algorithms.second_order.group_quadratic import GroupQuadraticModel
 from mpiopt.algorithms.second_order.l1_quadratic import (
     QuadraticModel,
     first_order_change,
@@ -27,7 +28,6 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Layout, NamedVector, Replicated, Slot
 from mpiopt.objective import passes
-from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.duality_gap import least_subgradient
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
@@ -119,6 +119,7 @@ class WorkingSet(Algorithm[WorkingSetState]):
 
     name: ClassVar[str] = "working-set"
     takes_bounds: ClassVar[bool] = True
+    takes_groups: ClassVar[bool] = True
     limit: int = 2000
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ class WorkingSet(Algorithm[WorkingSetState]):
     def step(self, k: int, state: WorkingSetState, objective: Objective, channel: Channel) -> StepInfo:
         """Choose a set, minimise in it, and evaluate all columns."""
         g = state.gradient + objective.ridge * state.w
-        violation = np.abs(_allowed(state.w, least_subgradient(state.w, g, objective.threshold), objective.bounds))
+        violation = np.abs(_subgradient(objective, state.w, g))
         part = restrict(objective, channel, state.w, self._choose(state, g, violation, objective))
         start = part.start(state.w, float(state.value[0]), state.gradient)
         accuracy = TUNING.settled_accuracy if state.control.settled else TUNING.accuracy
@@ -174,6 +175,8 @@ class WorkingSet(Algorithm[WorkingSetState]):
         control, used = state.control, np.arange(objective.width) < used_columns(objective)
         free = np.broadcast_to(objective.threshold == 0, g.shape) & used
         support = (state.w != 0) | free
+        if objective.groups is not None:
+            support = objective.groups.whole(state.w != 0) | free
         if objective.bounds is not None:  # a weight that stays at its bound is as little in the way as one at 0
             moves = (state.w > objective.bounds.lower) & (state.w < objective.bounds.upper)
             free, support = free & moves, support & moves
@@ -185,9 +188,12 @@ class WorkingSet(Algorithm[WorkingSetState]):
         size, room = int(min(max(control.largest, inside + TUNING.least_new), self.limit)), self.limit - inside
         rank = np.where(support, np.inf, np.abs(g) - objective.threshold)
         rank = rank if objective.bounds is None else np.where(support, np.inf, violation)
+        if objective.groups is not None:
+            rank = np.where(support, np.inf, objective.groups.excess(g, objective.penalty.strengths[0]))
         if room < TUNING.least_new:  # blocks of the worst violators then take turns
             rank = violation
-        return largest(np.where(used, rank, -np.inf), min(size, len(g) * used_columns(objective)))
+        chosen = largest(np.where(used, rank, -np.inf), min(size, len(g) * used_columns(objective)))
+        return chosen if objective.groups is None else objective.groups.whole(chosen)
 
 
 def largest(rank: Model, count: int) -> Chosen:
@@ -227,7 +233,9 @@ class SetSolver:
         whole = part.objective.bounds
         self.bounds = None if whole is None else whole.of_columns(part.columns)
         self.of_chosen = None if whole is None else whole.of_columns(part.columns[np.nonzero(self.chosen)[1]])
-        self.model: QuadraticModel | BoxQuadraticModel | None = None
+        every, self.l1 = part.objective.groups, part.objective.penalty.strengths[0]
+        self.groups = None if every is None else every.of_columns(part.columns[np.nonzero(self.chosen)[1]])
+        self.model: QuadraticModel | BoxQuadraticModel | GroupQuadraticModel | None = None
 
     def minimise(self, point: Point) -> tuple[Point, float]:
         """Step until the violation is small enough; return the point and the last step length, 0 without a step."""
@@ -250,6 +258,8 @@ class SetSolver:
     def violation(self, point: Point) -> float:
         """Return the largest violation of the optimality conditions in the set."""
         w, g = point.w[self.chosen], self.part.smooth_gradient(point)[self.chosen]
+        if self.groups is not None:
+            return float(np.abs(self.groups.least_subgradient(w, g, self.l1)).max(initial=0.0))
         if self.of_chosen is not None:
             return box_violation(w, g, self.threshold, self.of_chosen)
         return largest_violation(w, g, self.threshold)
@@ -270,7 +280,9 @@ class SetSolver:
         if self.model is None:
             bound = self.part.objective.loss.curvature_bound or 0.0
             h = self.part.curvature(point.margins, self.control.least * bound)
-            if self.of_chosen is None:
+            if self.groups is not None:
+                self.model = GroupQuadraticModel(h, self.groups, self.l1)
+            elif self.of_chosen is None:
                 self.model = QuadraticModel(h, self.threshold)
             else:
                 self.model = BoxQuadraticModel(h, self.threshold, self.of_chosen)
@@ -278,7 +290,7 @@ class SetSolver:
         w, g = point.w[self.chosen], self.part.smooth_gradient(point)[self.chosen]
         p = np.zeros_like(point.w)
         p[self.chosen] = self.part.channel.of_root(self.model.approach(g, w, TUNING.forcing))
-        decrease = -float(first_order_change(w, g, p[self.chosen], self.threshold).sum())
+        decrease = -self.foretold(w, g, p[self.chosen])
         if not decrease > 0.0:
             return point, 0.0
         change = np.asarray(passes.margins(self.part.rows, p))
@@ -289,6 +301,12 @@ class SetSolver:
             faded = TUNING.fading * self.control.least
             self.control.least = faded if faded >= TUNING.negligible else 0.0
         return found, t
+
+    def foretold(self, w: Vector, g: Vector, p: Vector) -> float:
+        """Return g·p + h(w + p) − h(w), which is not above 0."""
+        if self.groups is not None:
+            return float(g @ p) + self.l1 * self.groups.change(w, p)
+        return float(first_order_change(w, g, p, self.threshold).sum())
 
     def search(self, point: Point, p: Model, change: Model, decrease: float) -> tuple[Point, float]:
         """Return the first of w + p, w + p/2, w + p/4 … where F falls enough; the old point and 0 if none does."""
@@ -312,6 +330,9 @@ class SetSolver:
         return w if self.bounds is None else self.bounds.nearest(w)
 
 
-def _allowed(w: Model, g: Model, bounds: Bounds | None) -> Model:
-    """Return subgradients, 0 where a step along them would leave the bounds."""
-    return g if bounds is None else bounds.allowed(w, g)
+def _subgradient(objective: Objective, w: Model, g: Model) -> Model:
+    """Return least subgradients, 0 where a step along them would leave the bounds; g of the smooth part."""
+    if objective.groups is not None:
+        return objective.groups.least_subgradient(w, g, objective.penalty.strengths[0])
+    found = least_subgradient(w, g, objective.threshold)
+    return found if objective.bounds is None else objective.bounds.allowed(w, found)

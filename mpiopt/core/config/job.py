@@ -20,7 +20,7 @@ from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.durations import read_duration
 
 # Keys that earlier versions did not have, and their defaults.
-LATER = {"init": "", "verify": "auto", "nonnegative": False, "bounds": "", "stream": ""}
+LATER = {"init": "", "verify": "auto", "nonnegative": False, "bounds": "", "stream": "", "l1_groups": ""}
 VERIFY = ("auto", "always", "never")
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
 SCALES = ("none", "standard", "maxabs", "unit-rows")
@@ -96,6 +96,8 @@ class Model:
     """keep all coefficients at 0 or above, but for the intercept"""
     bounds: str = ""
     """bounds of coefficients by column: age=0:,income=-1:1; one end may be missing, and * stands for any letters"""
+    l1_groups: str = ""
+    """group lasso, coefficients 0 together: columns (all features of a column of a table), or names as a+b,c*+d"""
 
     def __post_init__(self) -> None:
         at_least("l1", self.l1, 0)
@@ -104,6 +106,8 @@ class Model:
         if not isinstance(self.l2, str):
             at_least("l2", self.l2, 0)
         named_bounds(self.bounds)
+        if self.bounded and self.l1_groups:
+            raise ValueError("bounds on coefficients take no l1_groups")
         if self.bounded and not (self.l1 or self.l2):
             raise ValueError(
                 "bounds on coefficients need an l2 or an l1 above 0, for the certificate: set l2 to 1e-8"

@@ -140,6 +140,11 @@ class Loss(Plugin, ABC):
         return None
 
     @property
+    def smoothing(self) -> float:
+        """How far the loss of a row may be above the one that it smooths, and never below it; 0 if it is exact."""
+        return 0.0
+
+    @property
     def own_parameters(self) -> int:
         """How many parameters of the distribution were estimated, beside coefficients and dispersion."""
         return 0

@@ -82,6 +82,11 @@ class Quantile(Loss):
         """The residual `width`."""
         return self.width
 
+    @property
+    def smoothing(self) -> float:
+        """width/4, at r = 0."""
+        return 0.25 * self.width
+
     def majorant(self, z: Any, y: Any) -> Any:
         """Compute 1/(2 max(|r|, width)), as for Huber's loss; the linear part has no curvature."""
         return 0.5 / np.maximum(np.abs(z[:, 0] - y), self.width)

@@ -1,4 +1,4 @@
-"""The four separable penalties: none, ridge, lasso, elastic net."""
+"""The separable penalties: none, ridge, lasso, elastic net."""
 
 from __future__ import annotations
 

@@ -144,3 +144,15 @@ def test_options_are_those_of_the_formula():
         "squared-hinge": [],
         "tweedie": ["power"],
     }
+
+
+def test_a_smoothed_loss_is_above_what_it_smooths_by_no_more_than_it_says(loss):
+    if loss.name != "quantile":
+        assert loss.smoothing == 0.0
+        return
+    for tau, width in ((0.5, 1.0), (0.9, 0.2)):
+        member = Loss.make("quantile", {"tau": tau, "width": width})
+        r = np.concatenate([[0.0], np.linspace(-3.0, 3.0, 4001)])
+        above = member.value(r[:, None], np.zeros(len(r))) - np.maximum(-tau * r, (1.0 - tau) * r)
+        assert above.min() >= -1e-15
+        assert above[0] == above.max() == pytest.approx(member.smoothing)

@@ -4,9 +4,12 @@ import threading
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.optimize import linprog
 
 import mpiopt
 from mpiopt.comm.threads import spmd
+from mpiopt.results.result_file import read_result
+from tests.cases.command import mpiopt as command
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(120, 5)) * (RNG.random((120, 5)) < 0.6)
@@ -187,3 +190,29 @@ def test_no_rows_are_refused_on_all_ranks(labels):
         return True
 
     assert spmd(2, main) == [True] * 2
+
+
+@pytest.mark.parametrize("width", [1.0, 0.01])
+def test_the_error_of_the_smoothing_is_told_and_holds(width, here, capsys):
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(80, 3))
+    y = x @ [1.0, -1.0, 0.5] + rng.standard_t(3, size=80)
+    fit = mpiopt.fit(x, y, loss=f"quantile[tau=0.7,width={width}]", l1=0.02, l2=0.0, tol=1e-8)
+    rows = np.c_[x, np.ones(80)]
+
+    def exact(w):
+        r = rows @ w - y
+        return np.maximum(-0.7 * r, 0.3 * r).mean() + 0.02 * np.abs(w[:3]).sum()
+
+    # The linear program of quantile regression with l1: weights and residuals as differences of positive parts.
+    cost = np.concatenate([np.full(6, 0.02), [0.0, 0.0], np.full(80, 0.7 / 80), np.full(80, 0.3 / 80)])
+    parts = np.hstack([x, -x, np.ones((80, 1)), -np.ones((80, 1)), np.eye(80), -np.eye(80)])
+    least = linprog(cost, A_eq=parts, b_eq=y).fun
+    assert fit.smoothing == width / 4
+    mine = exact(np.append(fit.coef[0], fit.intercept))
+    assert -1e-12 <= mine - least <= fit.smoothing + 1e-7
+    assert least <= fit.objective <= least + fit.smoothing + 1e-7
+    (here / "q.csv").write_text("y,a,b,c\n" + "".join(",".join(map(repr, r)) + "\n" for r in np.c_[y, x].tolist()))
+    assert command("train", "q.csv", "--target", "y", "--loss", f"quantile[width={width}]") == 0
+    assert f"has an F of 0 to {width / 4:g} less, " in capsys.readouterr().out
+    assert f"F is 0 to {width / 4:g} above" in read_result("q.h5").provenance["objective"]
