@@ -5,8 +5,8 @@ Options: [--rows N] [--columns D,…] [--ranks P] [--limit SECONDS] [--algorithm
 `generate:criteo` makes rows of 13 numbers and 26 hashed categories, with as many levels as in the public Criteo set.
 All solve the same problem: logistic loss, l2 = 1/N, no intercept, rows as they are. F* is the least F that any found.
 Ours are runs of `mpiopt train` on two ranks from an HDF5 file; `with loading` is the whole command until that moment,
-with start, reading and compiling. The others are fits from arrays in memory, in one thread. Microseconds are those of a
-row: seconds of the wall clock for ours, of the processor for the others.
+with start, reading and compiling. The others are fits from arrays in memory, in one thread. Microseconds are those of
+a row: seconds of the wall clock for ours, of the processor for the others.
 """
 
 from __future__ import annotations
