@@ -1,5 +1,5 @@
-# make run | test | test-3 | test-slurm | other-mpis | check | dist | docs | torture | bench | study-saga | clean;
-# see docs/install.md.
+# make run | test | test-3 | test-slurm | other-mpis | check | dist | docs | torture | bench | bench-criteo |
+# study-saga | clean; see docs/install.md.
 # MPICC=… HDF5_DIR=… make … uses the MPI and the HDF5 of the machine.
 PYTHON ?= .venv/bin/python
 MPIEXEC ?= $(if $(wildcard .venv/bin/mpirun),.venv/bin/mpirun,mpirun)
@@ -34,7 +34,7 @@ export OMPI_MCA_mpi_yield_when_idle = 1
 endif
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup run test debug-comm mpi-tests test-slurm other-mpis check dist torture bench docs clean
+.PHONY: setup run test debug-comm mpi-tests test-slurm other-mpis check dist torture bench bench-criteo docs clean
 
 run: setup
 	@mkdir -p $(dir $(RESULT))
@@ -119,6 +119,11 @@ full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-f
 bench: setup
 	$(PYTHON) -m benchmarks.bench
 	$(PYTHON) -m benchmarks.peers --install --out runs/peers.md
+
+# Made-up clicks with the shape of Criteo's: to 1e-4 and to a certified 1e-6, beside other libraries; in minutes.
+bench-criteo: setup
+	@mkdir -p runs
+	$(PYTHON) -m benchmarks.criteo --install --out runs/criteo.md
 
 # The site, in build/docs. It needs no MPI and no .venv: its pinned packages are in an environment of their own.
 DOCS_ENVIRONMENT = .cache/docs-venv

@@ -43,9 +43,13 @@ def read_ahead(rows: Rows, starts: Indices, block: int) -> Iterator[Indices]:
     size = max(1, int(WINDOW / (block * row_bytes(rows))))
     parts = [starts[k : k + size] for k in range(0, len(starts), size)]
     _ask_for(rows, parts[0], block)
-    for part, following in zip(parts, [*parts[1:], parts[0][:0]], strict=True):
-        _ask_for(rows, following, block)
-        yield part
+    _say(rows, mmap.MADV_RANDOM)  # the system reads what is asked for, and no neighbours
+    try:
+        for part, following in zip(parts, [*parts[1:], parts[0][:0]], strict=True):
+            _ask_for(rows, following, block)
+            yield part
+    finally:
+        _say(rows, mmap.MADV_SEQUENTIAL)
 
 
 def stretch_of(rows: Rows, block: int) -> int:
@@ -59,6 +63,14 @@ def row_bytes(rows: Rows) -> float:
     """Return the mean bytes of a row that lie in the file."""
     of_entry = rows.values.itemsize + (0 if isinstance(rows, DenseRows) else rows.indices.itemsize)
     return max(1.0, of_entry * rows.values.size / max(1, len(rows)))
+
+
+def _say(rows: Rows, advice: int) -> None:
+    """Tell the system in which order rows are visited."""
+    for numbers in [rows.values] if isinstance(rows, DenseRows) else [rows.indices, rows.values]:
+        memory = owner_of(numbers)
+        if isinstance(memory, FileMapping):
+            memory.madvise(advice)
 
 
 def _ask_for(rows: Rows, starts: Indices, block: int) -> None:

@@ -373,7 +373,7 @@ def fit(
         titles = posed.names if frame is None else frame.names
         with ranks.agree_on_errors():
             objective = with_bounds(objective, settings.model, posed.units.size, titles)
-        objective = with_groups(objective, settings.model, titles)
+            objective = with_groups(objective, settings.model, titles)
         if init is not None:
             wanted = Columns(d, titles, posed.classes, objective.outputs)
             with ranks.agree_on_errors():

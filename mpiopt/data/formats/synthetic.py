@@ -59,7 +59,7 @@ class Generated(Reader):
 
     def recognises(self, path: str, head: bytes) -> bool:
         """Return whether the path has the prefix of a recipe."""
-        return path.startswith(PREFIX)
+        return path.startswith(PREFIX) and not path.startswith(f"{PREFIX}criteo")
 
     def open(self, path: str, comm: Comm, features: int | None = None) -> Source:
         """Read the options in the path."""
