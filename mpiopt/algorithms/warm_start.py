@@ -58,9 +58,7 @@ class EvaluatedStart(NamedTuple):
     epochs: float  # that it cost
 
 
-def begin(
-    algorithm: Algorithm[Any], objective: Objective, channel: Channel, on_part: bool = True
-) -> EvaluatedStart:
+def begin(algorithm: Algorithm[Any], objective: Objective, channel: Channel, on_part: bool = True) -> EvaluatedStart:
     """Return the optimum of a part of the rows, or the origin where F is lower there, evaluated; collective.
 
     A model that the run was given (`Objective.initial`) takes the place of the part's optimum. With `on_part` False
