@@ -184,7 +184,9 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     judge(now, origin, timer)
     begins = origin
     if now.judgement is not None and not now.judgement.ending:
-        objective = start_in_row_space(now, objective, timer)
+        with timer.phase("compute"):
+            objective, spent = row_space.with_start(objective, channel)
+        now.epochs += spent
     if objective.initial is not None and now.judgement is not None and not now.judgement.ending:
         begins = try_initial(now, objective, timer)
     if now.judgement is not None and now.judgement.ending:
@@ -193,14 +195,6 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     else:
         now.state = algorithm.init(objective, channel)
     return now
-
-
-def start_in_row_space(now: RunState, objective: Objective, timer: RunTimer) -> Objective:
-    """Return the objective with the optimum in the space of the rows to start from, where they are few; collective."""
-    with timer.phase("compute"):
-        found = row_space.with_start(objective, timer.channel)
-    now.epochs += found.epochs
-    return found.objective
 
 
 def algorithm_of(meta: Meta, portfolio: Portfolio, objective: Objective, size: int) -> Algorithm[Any]:

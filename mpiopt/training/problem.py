@@ -278,6 +278,7 @@ def measure(objective: Objective, tol: float, comm: Comm) -> Size:
         quadratic=objective.loss.quadratic,
         smooth=not objective.threshold.any() and objective.bounds is None,
         condition=condition(objective, comm),
+        hinge=objective.loss.jumps and objective.loss.knee is None,
     )
 
 

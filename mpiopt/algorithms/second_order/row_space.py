@@ -1,9 +1,10 @@
 """The optimum in the space of the rows, where they are fewer than the columns: N unknowns instead of d.
 
 With a ridge alone the optimum is a combination of the rows (the representer theorem: G. Kimeldorf, G. Wahba, J. Math.
-Anal. Appl. 33 (1971)). Let Z have the rows, each column over the root of its ridge, and L Lᵀ = Z Zᵀ. Then w = Zᵀ L⁻ᵀ u
-has the margins L u and the ridge ‖u‖²: the same problem with N dense columns, for which Newton's method is cheap and
-exact. That matters most where curvature jumps: a step that is nearly right moves rows over the jump, and back again.
+Anal. Appl. 33 (1971)). Let Z have the rows, each column over the root of its ridge, and L Lᵀ = Z Zᵀ. Then the model
+w = Zᵀ L⁻ᵀ u, over these roots, has the margins L u and the ridge ‖u‖²: the same problem with N dense columns, for
+which Newton's method is cheap and exact. That matters most where curvature jumps: a step that is nearly right moves
+rows over the jump, and back again.
 
 It is a start of a run, not an algorithm: rounding in Z Zᵀ is judged with everything else on the rows themselves.
 """
@@ -20,7 +21,7 @@ from mpiopt.algorithms.cost_model import COSTS
 from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.compress.channel import Channel
 from mpiopt.data import row_formats
-from mpiopt.data.shard import CsrRows, DenseRows, Shard
+from mpiopt.data.shard import CsrRows, DenseRows
 from mpiopt.objective.objective import Model, Objective
 
 Matrix = NDArray[np.float64]
@@ -50,7 +51,7 @@ class RowSpaceStart(NamedTuple):
 
 
 def with_start(objective: Objective, channel: Channel) -> RowSpaceStart:
-    """Return the objective with the optimum in the space of the rows to start from, where that is cheap; collective."""
+    """Return the objective with its optimum in the space of the rows as start, where that is cheap; collective."""
     if not _is_worth_it(objective, channel):
         return RowSpaceStart(objective, 0.0)
     shard, d = objective.shard, objective.shard.features
@@ -66,12 +67,12 @@ def with_start(objective: Objective, channel: Channel) -> RowSpaceStart:
     root = channel.of_root(root).reshape(k.shape)  # all ranks take rank 0's
     if not root.diagonal().all():
         return RowSpaceStart(objective, 0.0)
-    small = _in_row_space(objective, root)
-    found, epochs = _optimum(small, channel)
-    u = np.linalg.solve(root.T, found[0, : len(root)])
-    mine = u[shard.start : shard.start + len(shard)]
+    first = sum(int(part[0]) for part in channel.comm.allgather(np.array([len(shard)]))[: channel.rank])
+    mine = slice(first, first + len(shard))
+    found, epochs = _optimum(_in_row_space(objective, root, mine), channel)
+    u = np.linalg.solve(root.T, found[0, : len(root)])[mine]
     w = objective.zeros()
-    w[0, :d] = channel.sum(np.asarray(z.T @ mine).reshape(-1)).reshape(-1) / np.sqrt(objective.ridge[:d])
+    w[0, :d] = channel.sum(np.asarray(z.T @ u).reshape(-1)).reshape(-1) / np.sqrt(objective.ridge[:d])
     if shard.intercept:
         w[0, d] = found[0, len(root)]
     return RowSpaceStart(replace(objective, initial=channel.of_root(w).reshape(w.shape)), epochs)
@@ -125,11 +126,11 @@ def _gathered(z: Any, channel: Channel) -> Any:
     return sparse.csr_matrix((np.concatenate(values), np.concatenate(columns), indptr), (len(lengths), z.shape[1]))
 
 
-def _in_row_space(objective: Objective, root: Matrix) -> Objective:
-    """Return the objective whose rows are those of L, with a ridge of 1."""
+def _in_row_space(objective: Objective, root: Matrix, mine: slice) -> Objective:
+    """Return the objective whose rows are those of L, of which this rank has some, with a ridge of 1."""
     shard, n = objective.shard, len(root)
     values = row_formats.aligned_zeros(len(shard), row_formats.padded_width(n + shard.intercept), np.float64)
-    values[:, :n] = root[shard.start : shard.start + len(shard)]
+    values[:, :n] = root[mine]
     rows = DenseRows(values)
     if shard.intercept:
         row_formats.set_intercept(rows, n)
