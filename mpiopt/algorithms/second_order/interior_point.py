@@ -33,6 +33,7 @@ Matrix = NDArray[np.float64]
 class InteriorPointTuning:
     """Constants of the method."""
 
+    least: int = 2  # steps: where nothing is clipped the second one refines the first
     steps: int = 50  # at most: twice as many as the hardest problem of the fuzzer took
     inside: float = 0.995  # part of the way to the nearest bound that a step may go
     enough: float = 1e-12  # of the first sum of products: what is left at the end
@@ -84,7 +85,7 @@ def minimise(problem: ClippedProblem, w: Vector, level: float, ranks: Ranks) -> 
     """
     state = _State(problem, w, level, ranks)
     first, steps = state.complementarity(), 0
-    while steps < TUNING.steps and state.complementarity() > TUNING.enough * first:
+    while steps < TUNING.least or (steps < TUNING.steps and state.complementarity() > TUNING.enough * first):
         steps += 1
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # near a bound; such a step is refused
             length = state.step()
