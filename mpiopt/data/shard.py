@@ -114,6 +114,8 @@ class Shard:
     column_scale : ndarray of float64, shape (features,), optional
         By what each column was divided for the algorithms alone (`mpiopt.data.coordinates`): the penalty is on the
         weight divided by it. None: by 1.
+    far : ndarray of float64, shape (features,), optional
+        Where columns lie that are far from 0 beside their range and that no intercept centres; 0 for the others.
     weight_unit : float
         By what `weight` is multiplied to give the weights as they were given.
 
@@ -136,6 +138,7 @@ class Shard:
     intercept: bool = False
     column_scale: Vector | None = None
     weight_unit: float = 1.0
+    far: Vector | None = None
 
     @property
     def has_offsets(self) -> bool:

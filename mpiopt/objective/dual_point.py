@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
-from mpiopt.objective.duality_gap import VALUE_ROUNDING, bounds_of_features, duality_gap, gap_of_intercept
+from mpiopt.objective.duality_gap import (
+    TINY,
+    VALUE_ROUNDING,
+    bounds_of_features,
+    duality_gap,
+    gap_of_intercept,
+)
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.intercept import minimise_intercept
 from mpiopt.objective.losses.base import LabelStatistics
@@ -122,6 +128,7 @@ def bound_of_slopes(
     l1, l2 = objective.threshold[:d], objective.ridge[:d]
     if line is None or not ((l1 > 0.0) | (l2 > 0.0)).all():
         return -np.inf
+    slopes = _balanced(slopes[:, 0], s, channel)[:, None] if shard.intercept else slopes
     gradient = channel.sum(passes.weighted_row_sum(shard.rows, slopes * s[:, None])).reshape(w.shape)
     v, only_l1 = -gradient[:, :d], l2 == 0.0
     over = np.divide(l1, np.abs(v), out=np.ones_like(v), where=np.abs(v) > l1)[:, only_l1]
@@ -137,6 +144,13 @@ def bound_of_slopes(
     gap += gap_of_intercept(objective, w, Evaluation(exact.value, gradient), labels)
     lower = loss + moved + objective.penalty_value(w) - gap - VALUE_ROUNDING * (size + gap + abs(exact.value))
     return lower if np.isfinite(lower) else -np.inf
+
+
+def _balanced(slopes: Vector, s: Vector, channel: Channel) -> Vector:
+    """Return slopes whose sum is 0, as the intercept wants it: those of the larger side become smaller; collective."""
+    up, down = (float(v) for v in channel.sum(float(s @ np.maximum(slopes, 0.0)), float(s @ np.maximum(-slopes, 0.0))))
+    least = min(up, down)
+    return slopes * np.where(slopes > 0.0, least / max(up, TINY), least / max(down, TINY))
 
 
 class EvaluatedRows(NamedTuple):

@@ -81,7 +81,7 @@ def posed_rows(
     inner = as_given(d)
     if settings.coordinates == "standardised":
         inner = standardised(rows, shard.weight, d, intercept, ranks)
-        shard = replace(shard, rows=inner.move(rows), column_scale=inner.scale)
+        shard = replace(shard, rows=inner.move(rows), column_scale=inner.scale, far=inner.far)
     label = empty_weightless(shard.rows, shard.label, shard.weight)
     shard = replace(shard, label=beside(label, None if offset is None else offset[order]))
     if intercept:

@@ -33,6 +33,7 @@ Matrix = NDArray[np.float64]
 class InteriorPointTuning:
     """Constants of the method."""
 
+    least: int = 2  # steps: where nothing is clipped the second one refines the first
     steps: int = 50  # at most: twice as many as the hardest problem of the fuzzer took
     inside: float = 0.995  # part of the way to the nearest bound that a step may go
     enough: float = 1e-12  # of the first sum of products: what is left at the end
@@ -84,9 +85,11 @@ def minimise(problem: ClippedProblem, w: Vector, level: float, ranks: Ranks) -> 
     """
     state = _State(problem, w, level, ranks)
     first, steps = state.complementarity(), 0
-    while steps < TUNING.steps and state.complementarity() > TUNING.enough * first:
+    while steps < TUNING.least or (steps < TUNING.steps and state.complementarity() > TUNING.enough * first):
         steps += 1
-        if state.step() < TUNING.shortest:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # near a bound; such a step is refused
+            length = state.step()
+        if length < TUNING.shortest:
             break
     slopes = np.zeros(len(problem.rows))
     slopes[problem.weight > 0.0] = state.slope[: len(state.rows)]
@@ -177,7 +180,8 @@ class _State:
         else:  # nothing is clipped
             moves = predictor
         length = min(1.0, TUNING.inside * self._longest(moves))
-        if not all(np.isfinite(self.ranks.max(float(np.abs(part).max(initial=0.0)))[0]) for part in moves):
+        wild = not all(np.isfinite(part).all() for part in moves)
+        if not np.isfinite(length) or self.ranks.max(float(wild))[0]:
             return 0.0
         self.w, self.slope = self.w + length * moves.w, self.slope + length * moves.slope
         self.above, self.below = self.above + length * moves.above, self.below + length * moves.below
@@ -193,7 +197,7 @@ class _State:
             (self.above, moves.above),
             (self.below, moves.below),
         )
-        speed = max(float((-by / size)[by < 0.0].max(initial=0.0)) for size, by in shrinking)
+        speed = max(float((-by[by < 0.0] / size[by < 0.0]).max(initial=0.0)) for size, by in shrinking)
         speed = float(self.ranks.max(speed)[0])
         return 1.0 / speed if speed > 0.0 else np.inf
 
