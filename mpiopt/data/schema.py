@@ -84,4 +84,9 @@ def read_schema(text: str, names: Sequence[str] | None) -> Schema:
     tree: dict[str, Any] = {k: v for k, v in json.loads(text).items() if k in Schema.__dataclass_fields__}
     for key in ("label", "weight"):
         tree[key] = Place(**tree.get(key, {}))
-    return Schema(**tree, names=None if names is None else tuple(names))
+    found = Schema(**tree, names=None if names is None else tuple(names))
+    whole = isinstance(found.options, dict) and isinstance(found.table, dict)
+    titles = found.table.get("titles", []) if whole else None
+    if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
+        raise ValueError("the schema of the training file is damaged")
+    return found

@@ -20,6 +20,7 @@ from mpiopt.core.hdf5 import FORMAT, LIBVER, RESULT, SEALED, NotHdf5, check_form
 from mpiopt.core.history import UNITS, Event, HistoryRow, table
 from mpiopt.core.seal import DamagedFile, sealed
 from mpiopt.data.schema import Schema, read_schema
+from mpiopt.data.tables.columns import from_tree
 from mpiopt.objective.diagnostics import Diagnostics
 from mpiopt.results.ending import Ending, ending_of
 from mpiopt.results.model import FittedModel
@@ -264,7 +265,12 @@ def _model(group: h5py.Group) -> FittedModel:
 
 
 def _schema(group: h5py.Group, model: FittedModel) -> Schema | None:
-    return read_schema(group["schema"].asstr()[()], model.feature_names) if "schema" in group else None
+    if "schema" not in group:
+        return None
+    schema = read_schema(group["schema"].asstr()[()], model.feature_names)
+    if schema.table:
+        from_tree(schema.table["columns"])
+    return schema
 
 
 def _storable(value: Any) -> Any:

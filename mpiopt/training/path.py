@@ -298,7 +298,7 @@ def _folds_of_rows(
     n, (groups, repeats, time) = len(objective.shard), rules
     for name, given in (("folds", folds), ("groups", groups), ("time", time)):
         single = (name == "folds" and np.ndim(given) == 0) or (name == "time" and isinstance(given, str))  # type: ignore[arg-type]
-        wrong = not (given is None or single) and np.shape(given) != (n,)  # type: ignore[arg-type]
+        wrong = not (given is None or single) and np.shape(given) != (n,)
         ranks.agree(ValueError(f"{name} must have one entry for each row of x") if wrong else None)
     for name, number in (("folds", folds), ("repeats", repeats)):
         if np.ndim(number) == 0 and not isinstance(number, int | np.integer):

@@ -24,6 +24,7 @@ FORMAT, VERSION = "mpiopt-data", 1
 SPARSE_FORMS = ("csr", "csc")  # what other programs write into the attribute `format`
 USUAL = {"y": "y", "weight": "weight"}  # datasets of label and weight that are used if they are there
 OWN = ("names", "classes", "schema")  # datasets that `mpiopt convert` adds
+MOST_NAMES = (1 << 31) - 1  # indices of columns are int32
 SHOWN = 20  # names of datasets in a message
 LINKED = ("refuse", "allow")  # rows that lie in other files
 _trusted: set[tuple[str, int, int, int]] = set()  # files that HDF5 may open: path, inode, bytes, time of last change
@@ -114,7 +115,8 @@ def refuse_linked(path: str, file: h5py.File, found: h5py.Dataset, linked: str) 
     elif found.is_virtual:
         where = f"is virtual, of {found.virtual_sources()[0].file_name if found.virtual_sources() else 'nothing'}"
     if where and linked != "allow":
-        form = "csr" if "indptr" in file else "dense"
+        sparse = any(f"{group}indptr" in file for group in ("", "X/", "matrix/"))
+        form = "csr" if sparse or name.endswith("indptr") else "dense"
         raise ValueError(
             f"{path}: dataset {name!r} {where}; to read other files, say --format hdf5-{form}:linked=allow"
         )
@@ -251,7 +253,7 @@ def read_vectors(
     return read[0], read[1]
 
 
-def stated(path: str, file: h5py.File, ranks: int, n: int, d: int | None) -> Stated:
+def stated(path: str, file: h5py.File, ranks: int, n: int, d: int | None, linked: str = "refuse") -> Stated:
     """Read what a file says of its rows; `ranks` share the reading.
 
     Raises
@@ -264,7 +266,7 @@ def stated(path: str, file: h5py.File, ranks: int, n: int, d: int | None) -> Sta
     if shape is not None and (shape[0] != n or shape[1] != (shape[1] if d is None else d)):
         found = f"{n} rows" + (f", {d} columns" if d is not None else "")
         raise ValueError(f"{path}: its attribute 'shape' says {shape}; the file has {found}")
-    names = _names(path, file)
+    names = names_in(path, file, "names", linked=linked)
     columns = d if d is not None or shape is None else shape[1]
     if names is not None and columns is not None and len(names) != columns:
         raise ValueError(f"{path}: has {len(names)} names for {columns} features; one each is needed")
@@ -294,12 +296,15 @@ def _table(path: str, file: h5py.File) -> dict[str, Any]:
 def shape_of(path: str, file: h5py.File) -> tuple[int, int] | None:
     """Return the attribute `shape`, None without one; ValueError if it is not two whole numbers of at least 0."""
     found = file.attrs.get("shape")
-    if found is None:
-        return None
+    return None if found is None else whole_shape(path, "attribute", found)
+
+
+def whole_shape(path: str, where: str, found: Any) -> tuple[int, int]:
+    """Return a stored shape; ValueError if it is not two whole numbers of at least 0."""
     numbers = np.asarray(found)
     is_whole = numbers.dtype.kind in "iuf" and bool((numbers == np.floor(numbers)).all() and (numbers >= 0).all())
     if numbers.shape != (2,) or not is_whole:
-        raise ValueError(f"{path}: its attribute 'shape' must be two whole numbers, rows and columns; not {found}")
+        raise ValueError(f"{path}: its {where} 'shape' must be two whole numbers, rows and columns; not {found}")
     return int(numbers[0]), int(numbers[1])
 
 
@@ -313,12 +318,22 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def _names(path: str, file: h5py.File) -> list[str] | None:
-    """Return the dataset `names` as text, None if there is none."""
-    found = get_object(file, "names")
+def names_in(path: str, file: h5py.File, name: str, d: int | None = None, linked: str = "refuse") -> list[str] | None:
+    """Return a dataset of d names as text, None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape or type, or lies in another file: names are shown, and kept with the model.
+    """
+    found = get_object(file, name)
     if found is None:
         return None
-    if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype.names:
-        raise ValueError(f"{path}: 'names' must be a dataset with one axis: a name for each column")
-    refuse_linked(path, file, found, "refuse")
+    word = isinstance(found, h5py.Dataset) and (h5py.check_string_dtype(found.dtype) or found.dtype.kind in "iuf")
+    if not word or found.ndim != 1:
+        raise ValueError(f"{path}: {name!r} must be a dataset with one axis: a name for each column")
+    refuse_linked(path, file, found, linked)
+    if len(found) > MOST_NAMES or (d is not None and len(found) != d):
+        wanted = f"the {d} features" if d is not None else "the features"
+        raise ValueError(f"{path}: has {len(found)} names in {name!r} for {wanted}; one each is needed")
     return [text(name) for name in found[:].tolist()]

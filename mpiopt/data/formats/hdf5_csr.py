@@ -65,9 +65,9 @@ class Hdf5Csr(Reader):
             hdf5.dataset(path, file, indices, 1, stored, True, self.linked)
             _refuse_columns(path, file[group or "/"], n)
             _check_ends(path, file[indptr], n, stored)
-            stated = hdf5.stated(path, file, comm.size, n, None)
+            stated = hdf5.stated(path, file, comm.size, n, None, self.linked)
             if group:
-                facts = hdf5_groups.group_facts(path, file, group, n)
+                facts = hdf5_groups.group_facts(path, file, group, n, self.linked)
                 stated = stated._replace(features=facts.features, names=facts.names or stated.names)
             found = hdf5.find_vectors(path, file, {"y": self.y, "weight": self.weight}, rows, n, self.linked)
             d = stated.features

@@ -49,7 +49,7 @@ class Hdf5Dense(Reader):
             n, d = hdf5.dataset(path, file, self.x, 2, None, linked=self.linked).shape
             found = hdf5.find_vectors(path, file, {"y": self.y, "weight": self.weight}, (self.x,), n, self.linked)
             check_width(path, d, features)
-            stated = hdf5.stated(path, file, comm.size, n, d)
+            stated = hdf5.stated(path, file, comm.size, n, d, self.linked)
             return _Source(
                 n,
                 d,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import h5py
-import numpy as np
 
 from mpiopt.data.formats import hdf5
 
@@ -56,7 +55,7 @@ def find_group(path: str, file: h5py.File, wanted: str) -> str:
     return group
 
 
-def group_facts(path: str, file: h5py.File, group: str, n: int) -> GroupFacts:
+def group_facts(path: str, file: h5py.File, group: str, n: int, linked: str = "refuse") -> GroupFacts:
     """Return what a group of n rows says of them.
 
     10x Genomics stores genes by cells, compressed by columns: these are rows of cells, and the shape is turned.
@@ -67,33 +66,27 @@ def group_facts(path: str, file: h5py.File, group: str, n: int) -> GroupFacts:
         If the shape does not fit the rows, or there is not one name for each feature.
     """
     of_10x = f"{group}/barcodes" in file
-    shape = _shape(file, group)
+    shape = _shape(path, file, group)
     rows, d = (None, None) if shape is None else (shape[::-1] if of_10x else shape)
     if rows is not None and rows != n:
         raise ValueError(f"{path}: the shape of /{group} says {rows} rows; indptr has {n}")
-    names = _names(file, f"{group}/", NAMES_OF_10X) if of_10x else _names(file, "var/", _index(file))
-    if names is not None and d is not None and len(names) != d:
-        raise ValueError(f"{path}: has {len(names)} names for the {d} features of /{group}; one each is needed")
-    return GroupFacts(d, names)
+    candidates = [f"{group}/{name}" for name in NAMES_OF_10X] if of_10x else _index(file)
+    found = (hdf5.names_in(path, file, name, d, linked) for name in candidates)
+    return GroupFacts(d, next((names for names in found if names is not None), None))
 
 
-def _shape(file: h5py.File, group: str) -> tuple[int, int] | None:
-    found = file.get(f"{group}/shape")
-    stored = found[:] if isinstance(found, h5py.Dataset) and found.shape == (2,) else None
+def _shape(path: str, file: h5py.File, group: str) -> tuple[int, int] | None:
     for name in SHAPES:
-        stored = file[group].attrs.get(name, stored)
-    return None if stored is None or np.shape(stored) != (2,) else (int(stored[0]), int(stored[1]))
+        if name in file[group].attrs:
+            return hdf5.whole_shape(path, f"/{group}", file[group].attrs[name])
+    found = hdf5.get_object(file, f"{group}/shape")
+    if not isinstance(found, h5py.Dataset):
+        return None
+    return hdf5.whole_shape(path, f"/{group}", found[:] if found.shape == (2,) else f"an array of {found.shape}")
 
 
-def _index(file: h5py.File) -> tuple[str, ...]:
+def _index(file: h5py.File) -> list[str]:
     """Return the dataset with the names of AnnData's features: an attribute of `/var` says which."""
-    var = file.get("var")
-    return tuple(hdf5.texts(var.attrs.get("_index", "_index"))) if isinstance(var, h5py.Group) else ()
-
-
-def _names(file: h5py.File, where: str, candidates: tuple[str, ...]) -> list[str] | None:
-    for name in candidates:
-        found = file.get(where + name)
-        if isinstance(found, h5py.Dataset) and found.ndim == 1 and not found.dtype.names:
-            return [hdf5.text(value) for value in found[:].tolist()]
-    return None
+    var = hdf5.get_object(file, "var")
+    names = hdf5.texts(var.attrs.get("_index", "_index")) if isinstance(var, h5py.Group) else []
+    return [f"var/{name}" for name in names]

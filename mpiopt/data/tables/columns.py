@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from math import prod
+from itertools import chain, pairwise
+from math import isfinite, prod
 from typing import Any
 
 from mpiopt.core.config.columns import (
@@ -357,15 +358,64 @@ def to_tree(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 
 def from_tree(tree: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Return columns from what `to_tree` made; keys of later versions are left out."""
+    """Return columns from what `to_tree` made; keys of later versions are left out.
+
+    Raises
+    ------
+    ValueError
+        If they are not what a model can have: another program made the file, or it is damaged.
+    """
     known = Column.__dataclass_fields__
-    found = [{key: value for key, value in column.items() if key in known} for column in tree]
-    return tuple(
-        replace(
-            Column(**one),
-            levels=tuple(one.get("levels", ())),
-            knots=tuple(one.get("knots", ())),
-            interactions=tuple(tuple(titles) for titles in one.get("interactions", ())),
+    try:
+        found = [{key: value for key, value in column.items() if key in known} for column in tree]
+        columns = tuple(
+            replace(
+                Column(**one),
+                levels=tuple(one.get("levels", ())),
+                knots=tuple(one.get("knots", ())),
+                interactions=tuple(tuple(titles) for titles in one.get("interactions", ())),
+            )
+            for one in found
         )
-        for one in found
-    )
+        fault = next(filter(None, map(_fault, columns)), "") or _fault_of_titles(columns)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        fault = str(error)
+    if fault:
+        raise ValueError(f"the columns that the model keeps are damaged: {fault}")
+    return columns
+
+
+def _fault(column: Column) -> str:
+    """Return what a column cannot be, in words; "" if it is whole."""
+    texts = (column.title, column.kind, column.role, column.encode, column.gaps, column.unseen, column.first_level)
+    if not all(isinstance(text, str) for text in (*texts, *column.levels, *chain(*column.interactions))):
+        return f"column {column.title!r} has a number in the place of a text"
+    if column.kind not in (*TYPES.values(), EMPTY) or column.role not in (FEATURE, *ROLES):
+        return f"column {column.title!r} is {column.kind}, {column.role}"
+    numbers = [
+        float(x) for x in (column.fill, *column.knots, *(x for x in (column.low, column.high) if x is not None))
+    ]
+    if not all(map(isfinite, numbers)):
+        return f"column {column.title!r} has a number that is not finite"
+    if column.encode:
+        name = encoding(column.encode).name
+        if (name == "spline") == (column.kind == TEXT):
+            return f"column {column.title!r} is {column.kind}, encoded as {name}"
+    rising = all(low < high for low, high in pairwise(column.knots))
+    if column.is_spline and not (len(column.knots) > 1 and rising):
+        return f"the knots of column {column.title!r} do not ascend"
+    return ""
+
+
+def _fault_of_titles(columns: Sequence[Column]) -> str:
+    """Return which titles are not there, or twice; "" if there are none."""
+    titles = [column.title for column in columns]
+    features = {column.title for column in columns if column.role == FEATURE}
+    if len({*titles}) < len(titles):
+        return "two columns have one title"
+    for column in columns:
+        for crossed in column.interactions:
+            whole = len(crossed) > 1 and len({*crossed}) == len(crossed) and crossed[0] == column.title
+            if not (whole and features.issuperset(crossed)):
+                return f"there is an interaction of {':'.join(crossed)}"
+    return ""

@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_one_line(tmp_path):
     with h5py.File(tmp_path / "c.h5", "r+") as f:
         del f["var/genes"]
         f["var/genes"] = GENES[1:]
-    with pytest.raises(ValueError, match=r"has 6 names for the 7 features of /X; one each is needed"):
+    with pytest.raises(ValueError, match=r"has 6 names in 'var/genes' for the 7 features; one each is needed"):
         read(tmp_path / "c.h5", "hdf5-csr:y=obs/label", 1)
 
 
@@ -93,3 +93,60 @@ def test_a_model_of_one_program_is_applied_to_a_file_of_the_other(tmp_path):
         assert mpiopt("predict", model, tmp_path / name, "--kind", "margin", "--out", out) == 0
         answers.append(np.loadtxt(out))
     np.testing.assert_array_equal(*answers)
+
+
+def shaped(value):
+    def change(file, group):
+        del group["shape"]
+        group["shape"] = value
+
+    return change
+
+
+def named(make):
+    def change(file, group):
+        del group["features/id"]
+        make(group["features"])
+
+    return change
+
+
+def virtual(features):
+    layout = h5py.VirtualLayout((D,), "S8")
+    layout[:] = h5py.VirtualSource("other.h5", "names", (D,), "S8")
+    features.create_virtual_dataset("id", layout)
+
+
+HOSTILE = (
+    (shaped([b"a", b"b"]), "'shape' must be two whole numbers"),
+    (shaped([np.nan, N]), "'shape' must be two whole numbers"),
+    (shaped([D + 0.5, N]), "'shape' must be two whole numbers"),
+    (shaped([D + 1j, N]), "'shape' must be two whole numbers"),
+    (shaped([-D, N]), "'shape' must be two whole numbers"),
+    (named(lambda f: f.create_dataset("id", (1 << 45,), "S8", chunks=(1024,))), "names in 'matrix/features/id' for"),
+    (named(lambda f: f.create_dataset("id", (D,), "S8", external=[("other.h5", 0, 8 * D)])), "lies in other.h5"),
+    (named(lambda f: f.create_dataset("id", (D,), h5py.ref_dtype)), "must be a dataset with one axis"),
+    (named(lambda f: f.__setitem__("id", h5py.ExternalLink("other.h5", "/names"))), "is a link into"),
+    (named(virtual), "is virtual, of other.h5"),
+)
+
+
+@pytest.mark.parametrize(("change", "message"), HOSTILE)
+def test_a_hostile_group_is_one_line_and_reads_no_other_file(here, change, message):
+    with h5py.File("other.h5", "w") as other:
+        other["names"] = np.array([b"secret"] * D)
+    tenx("a.h5")
+    with h5py.File("a.h5", "r+") as f:
+        change(f, f["matrix"])
+    with pytest.raises(ValueError, match=message) as found:
+        read("a.h5", "hdf5-csr:y=label", 2)
+    assert "a.h5" in str(found.value)
+    assert "secret" not in str(found.value)
+
+
+def test_names_behind_a_loop_of_links_are_left_out(here):
+    tenx("a.h5")
+    with h5py.File("a.h5", "r+") as f:
+        del f["matrix/features/id"]
+        f["matrix/features/id"] = h5py.SoftLink("/matrix/features/id")
+    assert read("a.h5", "hdf5-csr:y=label", 1)[0] is None

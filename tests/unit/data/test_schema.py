@@ -1,5 +1,7 @@
 """The schema of a data set, and the columns of another file that it finds."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from mpiopt.data.formats.columns import columns_like
 from mpiopt.data.matching import moved_sparse, open_like, source_columns
 from mpiopt.data.schema import Place, Schema, read_schema
 from mpiopt.data.shard import CsrRows
+from mpiopt.data.tables.columns import Column, from_tree, to_tree
 
 TITLED = Schema(
     "csv", {"label": "y"}, label=Place("y", 2), weight=Place("w", 4), columns=5, names=("a", "b", "c"), features=3
@@ -21,6 +24,39 @@ def test_a_schema_is_its_text():
     assert read_schema(ARRAYS.text(), None) == ARRAYS
     later = TITLED.text().replace("{", '{"unknown": 1, ', 1)
     assert read_schema(later, TITLED.names) == TITLED
+
+
+AGE = Column("age", "number", encode="spline[knots=3]", knots=(1.0, 2.0, 4.0), interactions=(("age", "city"),))
+CITY = Column("city", "text", encode="onehot", levels=("a", "b"))
+
+
+def test_columns_are_their_tree():
+    tree = json.loads(json.dumps(to_tree([AGE, CITY])))
+    assert from_tree([one | {"later": 1} for one in tree]) == (AGE, CITY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"knots": knots} for knots in ([], [1.0], [4.0, 2.0, 1.0], [1.0, 1.0, 2.0], [1.0, np.nan], ["a"], None, 5)),
+        *({"encode": rule} for rule in ("spline[knots=x]", "spline[degree=99]", "onehot", 5)),
+        *({"interactions": crossed} for crossed in ([["age", "zip"]], [["age", "age"]], [["age"]], "age:city", 5)),
+        {"interactions": [["city", "age"]]},
+        *({"kind": kind} for kind in ("text", "blob")),
+        {"role": "x"},
+        {"role": "target"},
+        {"title": 5},
+        {"title": "city"},
+        {"levels": 5},
+        {"fill": "x"},
+        {"low": np.inf},
+    ],
+)
+def test_columns_that_no_model_has_are_refused(change):
+    age, city = json.loads(json.dumps(to_tree([AGE, CITY])))
+    with pytest.raises(ValueError, match="the columns that the model keeps are damaged: ") as found:
+        from_tree([age | change, city])
+    assert "\n" not in str(found.value)
 
 
 @pytest.mark.parametrize(
