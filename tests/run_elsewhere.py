@@ -196,6 +196,7 @@ ELSEWHERE = [
         ],
     ),
     ("it starts mpirun", "tests/slurm/test_without_slurm.py", ["RANKS=2 bash jobs/train.sbatch jobs/train.toml"]),
+    ("it needs a run under way", "tests/unit/cluster/test_resize.py", ["mpiopt resize runs/first.h5 --ranks 8"]),
     (
         "it needs Slurm",
         "tests/slurm/test_jobs.py",

@@ -21,7 +21,7 @@ from typing import IO, cast
 
 from mpiopt.cluster.launch_args import USAGE as USAGE
 from mpiopt.cluster.launch_args import LaunchRequest, read, result_path
-from mpiopt.cluster.mpirun import Mpirun, find, reachable
+from mpiopt.cluster.mpirun import Mpirun, allocated, find, reachable
 from mpiopt.cluster.stderr_tail import StderrTail
 from mpiopt.comm.base import Comm
 from mpiopt.comm.membership import AGAIN
@@ -39,6 +39,8 @@ MAX_FAILED_STARTS = 3  # starts in a row in which MPI did not initialise; a four
 def launch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     """Run a command on P ranks until it ends, restarting it after lost ranks; return its exit code."""
     request = read(words)
+    if not request.hosts:
+        request = replace(request, hosts=allocated(os.environ))
     mpirun = find(os.environ, request.ulfm)
     if stop.level:  # Ctrl-C came during the search for mpirun
         return EXIT_CODES[StopLevel(stop.level)]

@@ -17,6 +17,7 @@ from mpiopt.core.launcher_env import THREAD_VARIABLES, open_mpi_settings
 
 OPEN_MPI, HYDRA, OTHER = "Open MPI", "MPICH", "an MPI that is not Open MPI"
 ASK_HOST = "ssh -o BatchMode=yes -o ConnectTimeout=10"  # runs `true` on a host; MPIOPT_AGENT replaces it
+ASK_NODE = "srun --overlap --nodes=1 --ntasks=1 --nodelist"  # the same on a node of an allocation of Slurm
 ASK_HOST_SECONDS = 20.0  # a host that takes longer counts as lost
 ASK_MPIRUN_SECONDS = 30.0  # for mpirun to print its version, or to start one process
 
@@ -77,6 +78,8 @@ class Mpirun:
             settings |= open_mpi_settings(environment, os.geteuid() == 0)
             if self.ulfm:
                 settings["OMPI_MCA_pml"] = "ob1"  # the only messaging layer of Open MPI that supports ULFM
+            if in_allocation(environment):  # Slurm still counts the processors of a step that lost a node as used
+                settings["SLURM_OVERLAP"] = "1"
             if not hosts and not any(name.startswith("SLURM_") for name in environment):
                 shared_memory = "sm" if self.release >= 5 else "vader"  # renamed in Open MPI 5
                 # Without the search for networks, a job on one host starts five times as fast.
@@ -140,9 +143,28 @@ def output(command: Sequence[str], variables: Mapping[str, str] | None = None) -
     return done.stdout + done.stderr
 
 
+def in_allocation(environment: Mapping[str, str]) -> bool:
+    """Return whether this process is the script of a Slurm job on several nodes, and not one of its ranks."""
+    nodes = environment.get("SLURM_JOB_NUM_NODES", "")
+    return nodes.isdigit() and int(nodes) > 1 and not environment.get("SLURM_STEP_ID", "").isdigit()
+
+
+def allocated(environment: Mapping[str, str]) -> Hosts:
+    """Return the nodes of the allocation with the ranks that Slurm lets each have; none outside of one."""
+    if not in_allocation(environment):
+        return ()
+    names = output(["scontrol", "show", "hostnames", environment.get("SLURM_JOB_NODELIST", "")]).split()
+    slots = [
+        int(count)
+        for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", environment.get("SLURM_TASKS_PER_NODE", ""))
+        for _ in range(int(times or 1))
+    ]
+    return tuple(HostSlots(name, count) for name, count in zip(names, slots, strict=False))
+
+
 def reachable(hosts: Hosts) -> Hosts:
     """Return the hosts that answer."""
-    ask = shlex.split(os.environ.get("MPIOPT_AGENT", ASK_HOST))
+    ask = shlex.split(os.environ.get("MPIOPT_AGENT") or (ASK_NODE if in_allocation(os.environ) else ASK_HOST))
     return tuple(host for host in hosts if succeeds([*ask, host.name, "true"]))
 
 

@@ -232,6 +232,8 @@ def _within_tolerance(result: Result, job: Job) -> bool:
 # ---- the table ----
 
 FOUND = ("state", "objective", "certificate", "epochs", "rounds", "seconds", "bytes")
+SCORE = "test "  # begins the name of a column with a score of the test rows
+SCORES_SHOWN = 2  # of the test rows, on the screen; the CSV has all
 FORMATS = {"objective": ".10g", "certificate": ".1e", "epochs": ".4g"}  # on the screen; the CSV has all digits
 
 
@@ -239,10 +241,12 @@ def collect(grid: Sweep, comm: Comm) -> int:
     """Print the table of all members and write it as CSV; return 0 if all are certified, else 3."""
     rows = [table_row(member) for member in grid.members]
     names = [*dict.fromkeys(key for member in grid.members for key in member.chosen), *FOUND]
-    print_on_root(comm, columns(names, [[_cell(name, row.get(name, "")) for name in names] for row in rows]))
+    scores = sorted({key for row in rows for key in row if key.startswith(SCORE)}, key=str.lower)
+    heads = [*names, *scores[:SCORES_SHOWN]]
+    print_on_root(comm, columns(heads, [[_cell(name, row.get(name, "")) for name in heads] for row in rows]))
     path = grid.folder / "sweep.csv"
     grid.folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(path, names, rows, any(member.job.overwrite for member in grid.members))
+    _write_csv(path, [*names, *scores], rows, any(member.job.overwrite for member in grid.members))
     done = sum(row["state"] == "certified" for row in rows)
     print_on_root(comm, f"{done} of {len(rows)} certified; written: {path}")
     return 0 if done == len(rows) else 3
@@ -267,6 +271,7 @@ def table_row(member: Member) -> dict[str, object]:
         "rounds": int(last["round"]),
         "seconds": float(last["seconds"]),
         "bytes": int(last["bytes_sent"]),
+        **{f"{SCORE}{name}": value for name, value in result.test.items()},
     }
 
 
@@ -278,6 +283,8 @@ def _cell(name: str, value: object) -> str:
         return duration(value)
     if name == "bytes" and isinstance(value, int):
         return size(value)
+    if name.startswith(SCORE) and isinstance(value, float):
+        return f"{value:.4g}"
     return format(value, FORMATS[name]) if name in FORMATS else str(value)
 
 

@@ -38,6 +38,8 @@ def variables(pause=0.0):
         "PYTHON": sys.executable,
         **paused(pause),
         "OMP_NUM_THREADS": "1",
+        # Each node has a /dev/shm of its own; they share /tmp, and count their processes from 1.
+        "PRTE_MCA_prte_tmpdir_base": "/dev/shm",
         "MPIRUN": f"{mpirun if mpirun.exists() else 'mpirun'} --bind-to none",
     }  # fmt: skip
 

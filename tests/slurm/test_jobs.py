@@ -65,6 +65,20 @@ def test_a_chain_of_jobs_goes_on_where_none_is_requeued(site, tmp_path):
     certified(tmp_path)
 
 
+def test_an_elastic_job_gives_nodes_back_when_it_is_resized(site, tmp_path):
+    (tmp_path / "job.toml").write_text(JOB)
+    words = ("submit", "job.toml", "--nodes", "2", "--tasks-per-node", "2", "--time", "10", "--elastic")
+    shown = site.mpiopt(*words, "--", f"--output={tmp_path}/log", "--exclude=n4", folder=tmp_path, pause=0.05)
+    job = shown.split()[1].rstrip(":")
+    site.under_way(tmp_path)
+    assert "go on with 2 ranks" in site.mpiopt("resize", "run.h5", "--ranks", "2", folder=tmp_path)
+    until(lambda: "resized to 2 ranks" in log(tmp_path), 60, lambda: log(tmp_path))
+    assert site.shown(job)["NumNodes"] == "1"
+    state = site.ended(job)
+    assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "0"), log(tmp_path)
+    assert certified(tmp_path).provenance["hosts"] == "n1*2"
+
+
 def test_mpirun_passes_the_signal_on(site, tmp_path):
     job = site.sbatch(tmp_path, "train-mpirun", "job.toml", options=SPREAD, pause=0.02)
     site.under_way(tmp_path)

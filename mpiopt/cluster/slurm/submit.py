@@ -31,6 +31,7 @@ USAGE = (
 NOTICE = 300  # seconds before the time limit at which the ranks are signalled; a quarter of a shorter job's time
 SIGNALS = ("USR1", "USR2")  # after SIGTERM a job would not be requeued: it comes from scancel, too
 BINDINGS = ("none", "cores", "nomultithread")
+TEMPLATES = {"srun": "train", "mpirun": "train-mpirun", "launch": "launch"}  # of a training run, by launcher
 MAIL = "END,FAIL,REQUEUE"  # events of which --mail tells
 WRITTEN = "Written by mpiopt submit on "
 KILL_INVALID = "--kill-on-invalid-dep=yes"  # a job whose turn will not come leaves the queue
@@ -55,7 +56,8 @@ class SubmitOptions:
     modules: str = ""  # names for `module load`, with commas
     bind: str = "none"  # of ranks to processors
     name: str = ""  # of the job; default: that of the result
-    launcher: str = "srun"  # or mpirun
+    launcher: str = "srun"  # or mpirun, or launch
+    spares: int = 0  # of the ranks, with --launcher launch
     mpi: str = "pmix"  # of srun: pmix for Open MPI, pmi2 for MPICH
     template: str = ""  # a file of the user's own
     at_once: int = 0  # members of a sweep that may run at the same time; 0: any number
@@ -69,16 +71,26 @@ class SubmitOptions:
         scripts.seconds(self.time)
         for name in ("name", "account", "partition", "mem", "constraint", "gres", "mail", "modules"):
             scripts.refuse_control_characters(f"--{name}", getattr(self, name))
-        least = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 0, "at_once": 0, "max_restarts": 0, "chain": 0}
+        least = {
+            "nodes": 1,
+            "tasks_per_node": 1,
+            "cpus_per_task": 0,
+            "at_once": 0,
+            "max_restarts": 0,
+            "chain": 0,
+            "spares": 0,
+        }
         for name, number in least.items():
             at_least(f"--{name.replace('_', '-')}", getattr(self, name), number)
         if self.bind not in BINDINGS:
             raise ValueError(f"--bind must be one of {', '.join(BINDINGS)}, not {self.bind!r}")
         self.notice()
-        if self.launcher not in ("srun", "mpirun"):
-            raise ValueError(f"--launcher must be srun or mpirun, not {self.launcher!r}")
+        if self.launcher not in TEMPLATES:
+            raise ValueError(f"--launcher must be srun, mpirun or launch, not {self.launcher!r}")
+        if self.spares and self.launcher != "launch":
+            raise ValueError("--spares needs --launcher launch")
         if self.elastic and self.launcher != "srun":
-            raise ValueError("--elastic needs srun; leave out --launcher mpirun")
+            raise ValueError(f"--elastic needs srun; leave out --launcher {self.launcher}")
 
     def sbatch_options(self) -> dict[str, str]:
         """Return the options of sbatch that do not depend on the job."""
@@ -98,7 +110,7 @@ class SubmitOptions:
             "nodes": str(self.nodes),
             "ntasks-per-node": str(self.tasks_per_node),
             "time": self.time,
-            "signal": f"B:{notice}" if self.launcher == "mpirun" else notice,
+            "signal": notice if self.launcher == "srun" else f"B:{notice}",
             "chdir": os.getcwd(),
             **{name: value for name, value in given.items() if value},
             **({"no-requeue": ""} if self.chain else {}),
@@ -125,6 +137,8 @@ class SubmitOptions:
             common["REQUEUE"] = "no"
         if self.launcher == "srun":
             return {**common, "MPI_TYPE": self.mpi, **({"BIND": "--cpu-bind=cores"} if self.bind == "cores" else {})}
+        if self.launcher == "launch":
+            return {**common, "SPARES": str(self.spares)}
         where = "core" if self.bind == "cores" else "none"
         return {**common, "MPIRUN": f"{launcher if launcher.exists() else 'mpirun'} --bind-to {where}"}
 
@@ -139,12 +153,12 @@ class Script(NamedTuple):
     path: Path
     template: str
     options: Mapping[str, str]
-    environment: str = ""  # the file into which it writes its environment; may hold $SLURM_ARRAY_TASK_ID
+    variables: Mapping[str, str] = {}  # shell variables of this script
 
     def text(self, options: SubmitOptions, words: Sequence[str]) -> str:
         """Return the content of the script."""
         origin = f"{WRITTEN}{datetime.now():%Y-%m-%d %H:%M}; edit it as you like, then: sbatch {self.path}"
-        variables = options.variables() | ({"ENVIRONMENT": self.environment} if self.environment else {})
+        variables = {**options.variables(), **self.variables}
         template = scripts.read(self.template)
         return scripts.filled(template, self.options, variables, words, origin, options.module_names())
 
@@ -215,7 +229,7 @@ def submit_job(options: SubmitOptions, words: list[str], queue: Queue, more: Map
     refuse_missing_data(job)
     out = Path(job.out)
     scripts.refuse_control_characters("--out", job.out)
-    template = "elastic" if options.elastic else {"srun": "train", "mpirun": "train-mpirun"}[options.launcher]
+    template = "elastic" if options.elastic else TEMPLATES[options.launcher]
     of_sbatch = {
         "job-name": options.name or out.stem,
         **options.sbatch_options(),
@@ -223,9 +237,10 @@ def submit_job(options: SubmitOptions, words: list[str], queue: Queue, more: Map
         **more,
     }
     words = words if {"--out", "-o"} & {*words} else [*words, "--out", job.out]
-    script = Script(
-        out.with_suffix(".sbatch"), options.template or template, of_sbatch, scripts.in_shell(out.with_suffix(".env"))
-    )
+    variables = {"ENVIRONMENT": scripts.in_shell(out.with_suffix(".env"))}
+    if options.elastic or options.launcher == "launch":
+        variables["RESIZE"] = str(out.with_suffix(".ranks"))
+    script = Script(out.with_suffix(".sbatch"), options.template or template, of_sbatch, variables)
     write([script], options, words)
     number = queue.submit(script.path, queue.flags)
     for _ in range(1, options.chain):  # starts only if the one before has not reached its end
@@ -239,7 +254,7 @@ def submit_sweep(
     """Submit an array with a task for each member, and a job after it that makes the table."""
     if options.chain:
         raise ValueError("a sweep cannot be a chain of jobs; submit it again to go on: certified members end at once")
-    if (options.launcher == "mpirun" or options.elastic) and not options.template:
+    if (options.launcher != "srun" or options.elastic) and not options.template:
         raise ValueError("a sweep needs srun and cannot be elastic; give --template for another script")
     for member in sweep.members:
         refuse_missing_data(member.job)
@@ -256,8 +271,8 @@ def submit_sweep(
     }
     table = {"job-name": f"{name}-table", "time": "10", "output": scripts.output_pattern(str(folder / "collect.out"))}
     table |= {key: value for key, value in tasks.items() if key in sbatch_flags.OF_EVERY_JOB}
-    environment = f"{scripts.in_shell(folder)}/task-$SLURM_ARRAY_TASK_ID.env"
-    array_script = Script(folder / "sweep.sbatch", options.template or "sweep", tasks, environment)
+    variables = {"ENVIRONMENT": f"{scripts.in_shell(folder)}/task-$SLURM_ARRAY_TASK_ID.env"}
+    array_script = Script(folder / "sweep.sbatch", options.template or "sweep", tasks, variables)
     table_script = Script(folder / "collect.sbatch", "collect", table)
     write([array_script, table_script], options, words)
     number = queue.submit(array_script.path, queue.flags)

@@ -136,6 +136,12 @@ COMMANDS = {
     "halt": Command(
         "mpiopt.cluster.halt:halt", "ask a run to save and end", "halt RUN.h5 [--at 18:00]", without_mpi=True
     ),
+    "resize": Command(
+        "mpiopt.cluster.resize:resize",
+        "let a running job go on with other ranks",
+        "resize RUN.h5 --ranks 8",
+        without_mpi=True,
+    ),
     "serve": Command(
         "mpiopt.studies.parameter_server.serve:serve",
         "run one cell of a failure study with a rank for each server and worker",

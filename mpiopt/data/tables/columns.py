@@ -390,7 +390,7 @@ def _fault(column: Column) -> str:
     texts = (column.title, column.kind, column.role, column.encode, column.gaps, column.unseen, column.first_level)
     if not all(isinstance(text, str) for text in (*texts, *column.levels, *chain(*column.interactions))):
         return f"column {column.title!r} has a number in the place of a text"
-    if column.kind not in (*TYPES.values(), EMPTY) or column.role not in (FEATURE, *ROLES):
+    if column.kind not in (*TYPES.values(), EMPTY, ORDERED) or column.role not in (FEATURE, *ROLES):
         return f"column {column.title!r} is {column.kind}, {column.role}"
     numbers = [
         float(x) for x in (column.fill, *column.knots, *(x for x in (column.low, column.high) if x is not None))

@@ -98,6 +98,12 @@ def test_a_short_job_is_told_in_time_and_other_launchers_have_other_templates(he
     assert "#SBATCH --signal=B:USR1@60\n" in text
     assert "#SBATCH --partition=p\n" in text
     assert "trap 'kill -USR1 $launcher' USR1" in text
+    words = ("--launcher", "launch", "--nodes", "2", "--spares", "1", "--dry-run", "--overwrite")
+    assert mpiopt("submit", "job.toml", *words) == 0
+    text = (here / "runs" / "a.sbatch").read_text()
+    assert "#SBATCH --no-kill\n" in text
+    assert "SPARES=1\n" in text
+    assert 'launch -n "$ranks" --spares "$SPARES" -- train' in text
     assert mpiopt("submit", "job.toml", "--elastic", "--dry-run", "--overwrite") == 0
     assert "#SBATCH --no-kill\n" in (here / "runs" / "a.sbatch").read_text()
     assert not (here / "sbatch.asked").exists()
@@ -205,7 +211,7 @@ def test_a_sweep_is_an_array_and_a_table_after_it(here, capsys):
         (("job.toml", "--nodes", "0"), "--nodes must be at least 1, not 0"),
         (("job.toml", "--nodes", "many"), "nodes must be a whole number"),
         (("job.toml", "--time", "4h"), "--time must be like 30"),
-        (("job.toml", "--launcher", "ssh"), "--launcher must be srun or mpirun"),
+        (("job.toml", "--launcher", "ssh"), "--launcher must be srun, mpirun or launch"),
         (("job.toml", "--node", "2"), "unknown flag --node (did you mean --nodes"),
         (("job.toml", "--tol", "-1"), "tol must be greater than 0"),
         (("absent.svm",), "absent.svm: no such file"),
@@ -214,6 +220,7 @@ def test_a_sweep_is_an_array_and_a_table_after_it(here, capsys):
         (("job.toml", "--signal", "TERM@60"), "--signal must be USR1 or USR2, with seconds as in USR1@300"),
         (("job.toml", "--bind", "sockets"), "--bind must be one of none, cores, nomultithread"),
         (("job.toml", "--", "long"), "submit takes flags of sbatch, as --qos=long; not 'long'"),
+        (("job.toml", "--spares", "1"), "--spares needs --launcher launch"),
         (("job.toml", "--chain", "-1"), "--chain must be at least 0"),
     ],
 )

@@ -79,6 +79,16 @@ def test_all_in_turn_then_nothing_again_then_the_table(sweep, capsys, ranks):
     assert all(float(row["certificate"]) <= 1e-6 for row in rows)
 
 
+def test_the_table_has_the_scores_of_test_rows(sweep, capsys):
+    assert sweep("--quiet", "--holdout", "0.2", "--task", "1") == {0}
+    assert sweep("--collect", "--holdout", "0.2") == {3}
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split("  ")[-2:] == ["test accuracy", "test AUC"]
+    row = list(csv.DictReader(Path("runs/s/sweep.csv").read_text().splitlines()))[1]
+    assert f"{float(row['test accuracy']):.4g}" in shown[2]
+    assert {"test log loss", "test Brier"} <= {*row}
+
+
 def test_one_task_alone_and_what_is_missing(sweep, capsys):
     assert sweep("--count") == {0}
     assert capsys.readouterr().out == "4\n"

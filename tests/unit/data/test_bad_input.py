@@ -203,7 +203,7 @@ def test_files_that_are_none(tmp_path):
     assert problem(tmp_path / "tran.svm").endswith("no such file (did you mean 'train.svm'?)")
     assert problem(tmp_path).endswith("is a folder, not a file")
     (tmp_path / "x.pdf").write_bytes(b"%PDF-1.4\n")
-    assert "its name and first bytes do not tell its format; set --format to one of: csv, " in problem(
+    assert "its name and first bytes do not tell its format; set --format to one of: criteo, csv, " in problem(
         tmp_path / "x.pdf"
     )
     with pytest.raises(ValueError, match="do not tell its format"):
