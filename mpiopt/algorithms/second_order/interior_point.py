@@ -167,7 +167,9 @@ class _State:
         predictor = solve(high, low)
         if now > 0.0:
             length = min(1.0, self._longest(predictor))
-            after = (self.above + length * predictor.above) * (self.to_high - length * predictor.slope) * self.has_high
+            after = (
+                (self.above + length * predictor.above) * (self.to_high - length * predictor.slope) * self.has_high
+            )
             after += (self.below + length * predictor.below) * (self.to_low + length * predictor.slope) * self.has_low
             left = max(float(self.ranks.sum(float(self.counts @ after))[0]) / now, 0.0)
             aim = left**3 * now / self.bounds
