@@ -147,8 +147,10 @@ def bound_of_slopes(
 
 
 def _balanced(slopes: Vector, s: Vector, channel: Channel) -> Vector:
-    """Return slopes whose sum is 0, as the intercept wants it: those of the larger side become smaller; collective."""
-    up, down = (float(v) for v in channel.sum(float(s @ np.maximum(slopes, 0.0)), float(s @ np.maximum(-slopes, 0.0))))
+    """Return slopes whose sum is 0, as the intercept wants it: those of the larger side shrink; collective."""
+    up, down = (
+        float(v) for v in channel.sum(float(s @ np.maximum(slopes, 0.0)), float(s @ np.maximum(-slopes, 0.0)))
+    )
     least = min(up, down)
     return slopes * np.where(slopes > 0.0, least / max(up, TINY), least / max(down, TINY))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LD = np.longdouble
-ONE = LD(1)
+ONE, NONE = LD(1), LD(0)
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class LongLoss:
     outputs: int = 1  # 1, or the number of classes
     delta: np.longdouble = ONE  # of Huber's loss; the width of a quantile's
     option: np.longdouble = ONE  # tau of a quantile, power of Tweedie's loss, theta of the negative binomial
-    soft: np.longdouble = LD(0)  # level of softening of the squared hinge's slope
+    soft: np.longdouble = NONE  # level of softening of the squared hinge's slope
 
     def values(self, z):
         """Return the loss of each row, (n,)."""

@@ -130,6 +130,7 @@ class Optimum:
     left: np.longdouble  # the point may be this far above the optimum
     rounding: np.longdouble  # what rounding in long double may change of the value
     margins: np.ndarray  # (n, outputs) of the rows with weight, without the centres of targets
+    weights: np.ndarray  # (outputs, k) of the columns that are not 0 everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +306,20 @@ def optimum(problem: Exact) -> Optimum:
     error = ROUNDING * (np.abs(composite.b) @ np.abs(u).T + np.abs(problem.loss.y)[:, None])
     value = composite.value(u)
     rounding = (problem.s[:, None] * np.abs(problem.loss.slopes(z)) * error).sum() + ROUNDING * abs(value)
-    return Optimum(value, left, rounding, z)
+    inner = u if problem.l1 else solved(np.vstack([root * whole, ridge]), np.vstack([root * z, q[n:] @ u.T])).T
+    return Optimum(value, left, rounding, z, inner @ link.T / problem.unit)
+
+
+def solved(m, b):
+    """Return the least squares solution x of m x = b, refined twice."""
+    size = np.sqrt((m * m).sum(axis=0))
+    size = np.where(size > 0, size, 1)
+    unit = m / size
+    x = np.zeros((m.shape[1], b.shape[1]), LD)
+    for _ in range(3):
+        rest = unit.T @ (b - unit @ x)
+        x = x + np.stack([solve(unit.T @ unit, column) for column in rest.T], axis=1)
+    return x / size[:, None]
 
 
 def approached(composite, u, scale):

@@ -200,7 +200,7 @@ class Newton(Algorithm[NewtonState]):
         return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
 
     def _by_interior_point(self, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
-        """Minimise by the interior-point method, and go on from there; it is sure where steps are short or gain little."""
+        """Minimise by the interior-point method, which needs no long steps and no curvature, and go on from there."""
         control, shard, d = state.control, objective.shard, used_columns(objective)
         floor = channel.sum(float(shard.weight @ objective.loss.lowest(shard.label)) / shard.total)[0]
         level = max(float(state.value[0] - floor), ROUNDING * abs(float(state.value[0])))

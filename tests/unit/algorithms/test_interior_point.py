@@ -43,7 +43,7 @@ def posed(words, l1, l2, comm, far=0.0):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 @pytest.mark.parametrize("words", CLIPPED)
-@pytest.mark.parametrize("l1, l2", [(0.0, 1e-3), (0.02, 0.0), (0.02, 1e-4)])
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 1e-3), (0.02, 0.0), (0.02, 1e-4)])
 def test_its_slopes_prove_that_it_is_at_the_minimum(words, l1, l2, size):
     def run(comm):
         objective, channel = posed(words, l1, l2, comm), Channel(comm)
@@ -94,7 +94,9 @@ def test_a_clipped_line_is_the_slope_of_its_loss(words):
 
 def test_a_loss_whose_slope_is_curved_has_no_line():
     lines = {name: Loss.make(name).clipped_line(np.ones(3)) for name in Loss.known()}
-    assert {name for name, line in lines.items() if line is not None} == {words.partition("[")[0] for words in CLIPPED}
+    assert {name for name, line in lines.items() if line is not None} == {
+        words.partition("[")[0] for words in CLIPPED
+    }
 
 
 def test_a_quadratic_model_that_is_nearly_singular_is_minimised():
