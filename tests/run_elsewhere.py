@@ -23,6 +23,7 @@ BENCHMARKS += [
     "kernels",
     "passes",
     "paths",
+    "shared_folds",
     "peers --install --out docs/benchmarks/peers.md",
     "ranks --store FILE",
     "stream",
