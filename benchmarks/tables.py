@@ -28,7 +28,6 @@ from mpiopt.data.tables.files import table_of
 from mpiopt.data.tables.source import TableSource, open_table
 from mpiopt.data.tables.survey import batches_kept
 
-
 COLUMNS, LEVELS, BATCH = 20, 1000, 1 << 14
 GROUP = 1 << 17  # rows of a row group
 

@@ -160,6 +160,8 @@ class Column:
         """Number of its features."""
         if self.hash_bits:
             return (1 << self.hash_bits) + self.indicator
+        if self.kind == TEXT:
+            return len(self.levels) if self.role == FEATURE else 0
         return len(self.feature_names)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ NOWHERE = -1  # no feature
 class Entries(NamedTuple):
     """The features of one column, or of an interaction: k entries for each row, ascending in their places."""
 
-    places: NDArray[np.int64]  # (n, k) numbers of features, from 0; NOWHERE where there is none
+    places: NDArray[np.integer[Any]]  # (n, k) numbers of features, from 0; NOWHERE where there is none
     values: Vector  # (n, k)
 
     def times(self, other: Entries, width: int) -> Entries:
@@ -36,9 +37,15 @@ class Entries(NamedTuple):
         values = self.values[:, :, None] * other.values[:, None, :]
         return Entries(places.reshape(len(places), -1), values.reshape(len(values), -1))
 
-    def shifted(self, first: int) -> Entries:
-        """Return the entries where the features begin at `first`."""
-        return Entries(np.where(self.places >= 0, self.places + first, NOWHERE), self.values)
+    def copy_to(self, out: Entries, at: int, first: int) -> int:
+        """Copy to entry `at` and those that follow, of features that begin at `first`; return the end."""
+        end = at + int(self.places.shape[1])
+        np.add(self.places, first, out=out.places[:, at:end], casting="same_kind")
+        nowhere = self.places < 0
+        if nowhere.any():
+            out.places[:, at:end][nowhere] = NOWHERE
+        out.values[:, at:end] = self.values
+        return end
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,11 @@ class Encoder:
     columns: Sequence[Column]
     link: str = ""
 
-    @property
+    @cached_property
+    def _known(self) -> dict[str, dict[str, int]]:
+        return {column.title: places_of(column) for column in self.columns if column.kind == TEXT}
+
+    @cached_property
     def features(self) -> int:
         """Number of features."""
         crossed = (prod(column.width for column in columns) for columns in interactions(self.columns))
@@ -96,9 +107,7 @@ class Encoder:
         if self.sparse:
             stored = (places >= 0) & (values != 0.0)
             indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))]).astype(np.int64)
-            matrix: CsrRows | NDArray[np.float64] = CsrRows(
-                indptr, places[stored].astype(np.int32), values[stored], self.features
-            )
+            matrix: CsrRows | NDArray[np.float64] = CsrRows(indptr, places[stored], values[stored], self.features)
         else:
             matrix = np.ascontiguousarray(values)
         return RawRows(matrix, label, weight, start, offset, stays)
@@ -106,23 +115,21 @@ class Encoder:
     def _entries(self, cells: Mapping[str, Vector | Words]) -> Entries:
         """Return the features of columns and interactions."""
         own = {
-            column.title: _encode(column, cells[column.title]) for column in self.columns if column.role == FEATURE
+            column.title: _encode(column, cells[column.title], self._known.get(column.title))
+            for column in self.columns
+            if column.role == FEATURE
         }
-        parts, first = [], 0
-        for column in self.columns:
-            if column.role == FEATURE:
-                parts.append(own[column.title].shifted(first))
-                first += column.width
+        parts = [(own[column.title], column.width) for column in self.columns if column.role == FEATURE]
         for columns in interactions(self.columns):
             found = own[columns[0].title]
             for column in columns[1:]:
                 found = found.times(own[column.title], column.width)
-            parts.append(found.shifted(first))
-            first += prod(column.width for column in columns)
-        return Entries(
-            np.concatenate([part.places for part in parts], axis=1),
-            np.concatenate([part.values for part in parts], axis=1),
-        )
+            parts.append((found, prod(column.width for column in columns)))
+        shape = (len(parts[0][0].places), sum(found.places.shape[1] for found, _ in parts))
+        every, at, first = Entries(np.empty(shape, np.int32), np.empty(shape)), 0, 0
+        for found, width in parts:
+            at, first = found.copy_to(every, at, first), first + width
+        return every
 
     def _target(
         self, cells: Mapping[str, Vector | Words], rows: int, start: int
@@ -154,10 +161,10 @@ def _labels(cells: Vector | Words, column: Column | None) -> Vector:
     return np.asarray(number[cells.code])
 
 
-def _encode(column: Column, cells: Vector | Words) -> Entries:
+def _encode(column: Column, cells: Vector | Words, known: Mapping[str, int] | None) -> Entries:
     """Return the features of a column."""
     if isinstance(cells, Words):
-        place = level_places(column, cells.levels)[cells.code]
+        place = level_places(column, cells.levels, known)[cells.code]
         return Entries(place[:, None], np.ones((len(place), 1)))
     gap = np.isnan(cells)
     if column.hash_bits:
@@ -184,9 +191,19 @@ def _spline(column: Column, x: Vector, gap: NDArray[np.bool_]) -> Entries:
     return Entries(np.where(places >= 0, places, NOWHERE), values)
 
 
-def level_places(column: Column, levels: Sequence[str]) -> NDArray[np.int64]:
-    """Return the feature of each level within its column, NOWHERE for none; the last is that of a gap."""
-    place = {level: i for i, level in enumerate(column.levels)}
+def level_places(column: Column, levels: Sequence[str], known: Mapping[str, int] | None = None) -> NDArray[np.int64]:
+    """Return the feature of each level within its column, NOWHERE for none; the last is that of a gap.
+
+    `known` is the result of `places_of`, where it is at hand.
+    """
+    place = places_of(column) if known is None else known
     other = place.get(RARE, NOWHERE)
-    found = [NOWHERE if level == column.first_level and level else place.get(level, other) for level in levels]
+    found = [place.get(level, other) for level in levels]
+    if column.first_level:
+        found = [NOWHERE if level == column.first_level else at for level, at in zip(levels, found, strict=True)]
     return np.array([*found, place.get(GAP, NOWHERE)], np.int64)
+
+
+def places_of(column: Column) -> dict[str, int]:
+    """Return the feature of each known level within its column."""
+    return {level: place for place, level in enumerate(column.levels)}
