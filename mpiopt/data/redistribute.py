@@ -41,6 +41,7 @@ class LoadedRows:
     start: int
     total: int
     features: int
+    parts: Indices | None = None  # as in `Shard`
 
 
 class DenseAssembler:
@@ -170,7 +171,8 @@ Assembler = DenseAssembler | FiledDenseAssembler | CsrAssembler
 class Destination:
     """This rank's block of a sequence of `total` rows while it is filled; memory is in the order `order`."""
 
-    def __init__(self, total: int, comm: Comm, assembler: Assembler, order: Indices) -> None:
+    def __init__(self, total: int, comm: Comm, assembler: Assembler, order: Indices, parts: Indices | None) -> None:
+        self._parts = parts
         self._total, self._assembler, self._order, self._comm = total, assembler, order, comm
         self._start, stop = block(total, comm.size, comm.rank)
         n = stop - self._start
@@ -199,7 +201,9 @@ class Destination:
         if isinstance(rows, CsrRows) and intercept:
             last = rows.indptr[1:] - 1
             rows.indices[last], rows.values[last] = features, 0
-        return LoadedRows(rows, self._label, self._weight, self._order, self._start, self._total, features)
+        return LoadedRows(
+            rows, self._label, self._weight, self._order, self._start, self._total, features, self._parts
+        )
 
     def _swap(self, x: Array, ends: Indices) -> Array:
         return np.concatenate(self._comm.alltoall(np.split(x, ends)))

@@ -115,6 +115,9 @@ class Shard:
         weight divided by it. None: by 1.
     weight_unit : float
         By what `weight` is multiplied to give the weights as they were given.
+    parts : ndarray of int64, shape (factors,), optional
+        For each factor f >= 1, how many of this rank's first rows belong to the part of 1/f of all rows, which is the
+        same on any number of ranks. None: a part is the same share of each rank's rows.
 
     Examples
     --------
@@ -135,6 +138,7 @@ class Shard:
     intercept: bool = False
     column_scale: Vector | None = None
     weight_unit: float = 1.0
+    parts: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
