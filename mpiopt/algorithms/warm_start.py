@@ -1,4 +1,4 @@
-"""A start near the optimum: the same algorithm on an eighth of each rank's rows, and there on an eighth again.
+"""A start near the optimum: the same algorithm on an eighth of the rows, and there on an eighth again.
 
 The optimum on n rows is within its statistical error, about unknowns/n of the objective, of that on all rows
 (H. Daneshmand, A. Lucchi, T. Hofmann, Starting small, ICML 2016; A. Mokhtari et al., Adaptive Newton method,
@@ -26,7 +26,7 @@ Model = NDArray[np.float64]
 class WarmStartTuning:
     """Constants of the start on a part of the rows, found by trial (docs/explanation/design.md)."""
 
-    factor: int = 8  # rows of a rank for each row of the part
+    factor: int = 8  # rows for each row of the part
     least_rows: int = 20  # rows of the part for each unknown: with fewer its optimum is too far from that of all rows
     error: float = 0.1  # of the statistical error: a smaller gain between two exact values ends the work on the part
     surprise: float = 10.0  # times the statistical error: the largest relative loss on all rows that is accepted
@@ -122,9 +122,13 @@ def _run(
 
 
 def first_rows(objective: Objective, channel: Channel, factor: int = TUNING.factor) -> Objective | None:
-    """Return the objective of the first n_k/factor rows of each rank; None if a rank would have none; collective."""
+    """Return the objective of the part of 1/factor of the rows; None if a rank would have none; collective.
+
+    It has the same rows on any number of ranks, if the shard knows them: so the start leads to the same model.
+    """
     shard = objective.shard
-    count = len(shard) // factor
+    known = shard.parts is not None and factor < len(shard.parts)
+    count = int(shard.parts[factor]) if shard.parts is not None and known else len(shard) // factor
     total = channel.sum(float(count))[0]
     least = -channel.max(-float(count))[0]
     if least < 1:
@@ -132,6 +136,7 @@ def first_rows(objective: Objective, channel: Channel, factor: int = TUNING.fact
     part = Shard(
         first_of(shard.rows, count), shard.label[:count], shard.weight[:count], np.arange(count), 0,
         int(total), shard.features, shard.intercept, shard.column_scale,
+        parts=shard.parts[::factor] if shard.parts is not None else None,
     )  # fmt: skip
     return replace(objective, shard=part)
 

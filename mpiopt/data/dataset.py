@@ -155,7 +155,7 @@ def prepare_source(
     """Return this rank's shard of a source that is open; `path` names it in messages; see `prepare`."""
     began = time.perf_counter()
     partition = partition_rows(path, source, options.shards, options.holdout, seed, comm)
-    layout = _layout(options, options.features, shuffled=options.shards != "shuffled")
+    layout = _layout(options, options.features, shuffled=True)
     loaded, found = load(path, source, partition, layout, seed, comm)
     _check_content(path, source, found)
     preprocessing = _preprocessing(path, loaded, target, options, comm, losses, class_names(source.schema))
@@ -277,7 +277,8 @@ def _shard(
             raise ValueError(f"{path}: {fault}") from None
     scale = known.coordinates.scale if moved else None
     shard = Shard(rows, label, weight * factor, loaded.order, loaded.start, loaded.total, d, options.intercept, scale)
-    return replace(shard, weight_unit=1.0 / factor, far=known.coordinates.far if moved else None)
+    far = known.coordinates.far if moved else None
+    return replace(shard, weight_unit=1.0 / factor, far=far, parts=loaded.parts)
 
 
 def _open_test(options: DataOptions, features: int, schema: Schema | None, comm: Comm) -> Source:

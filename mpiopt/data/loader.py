@@ -9,16 +9,14 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.core import memory
 from mpiopt.core.partition import block
-from mpiopt.core.rng import generator
 from mpiopt.data.formats.base import PIECE, Source
 from mpiopt.data.redistribute import CsrAssembler, DenseAssembler, Destination, FiledDenseAssembler, LoadedRows
 from mpiopt.data.row_checks import FileStatistics, check_pieces
 from mpiopt.data.row_formats import MEMORY, padded_width
-from mpiopt.data.row_order import Partition
+from mpiopt.data.row_order import Partition, drawn_order
 from mpiopt.data.row_storage import RowStorage
 
 LEAST_VECTORS = 8  # of the length of the model in each rank: means, scales, model, gradient, trial, ridge …
-_MEMORY = 103  # stream of randomness
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class RowLayout:
     dtype: type[np.floating] = np.float64
     features: int | None = None  # None: as the source has
     dense: bool | None = None  # None: by the fraction of nonzeros
-    shuffled: bool = False  # whether the rows of a rank are shuffled in its memory
+    shuffled: bool = False  # whether the rows of a rank lie in a random order in its memory
     fits: type[np.floating] = np.float64  # numbers of the file must be finite in this type
     storage: RowStorage = MEMORY
 
@@ -61,16 +59,17 @@ def _refuse_wide(path: str, d: int) -> None:
 def _destination(total: int, source: Source, layout: RowLayout, seed: int, comm: Comm) -> Destination:
     start, stop = block(total, comm.size, comm.rank)
     n = stop - start
-    order = generator(seed, _MEMORY, 0, comm.rank).permutation(n) if layout.shuffled else np.arange(n)
+    order, parts = drawn_order(start, n, seed) if layout.shuffled else (np.arange(n), None)
     if source.sparse:
         csr = CsrAssembler(n, layout.dtype, layout.storage)
-        return Destination(total, comm, csr, order, source.offsets_stay)
+        return Destination(total, comm, csr, order, parts, source.offsets_stay)
     columns = source.features or 0
     width = padded_width((layout.features or columns) + layout.intercept)
     if layout.storage.folder:
         filed = FiledDenseAssembler(n, columns, width, layout.dtype, layout.storage)
-        return Destination(total, comm, filed, order, source.offsets_stay)
-    return Destination(total, comm, DenseAssembler(n, columns, width, layout.dtype), order, source.offsets_stay)
+        return Destination(total, comm, filed, order, parts, source.offsets_stay)
+    dense = DenseAssembler(n, columns, width, layout.dtype)
+    return Destination(total, comm, dense, order, parts, source.offsets_stay)
 
 
 def _read_and_send(

@@ -42,6 +42,7 @@ class LoadedRows:
     total: int
     features: int
     offset: Vector | None = None  # what stays beside the labels
+    parts: Indices | None = None  # as in `Shard`
 
 
 class DenseAssembler:
@@ -174,7 +175,16 @@ class Destination:
     With `offsets` each row has an offset that stays beside its label.
     """
 
-    def __init__(self, total: int, comm: Comm, assembler: Assembler, order: Indices, offsets: bool = False) -> None:
+    def __init__(
+        self,
+        total: int,
+        comm: Comm,
+        assembler: Assembler,
+        order: Indices,
+        parts: Indices | None,
+        offsets: bool = False,
+    ) -> None:
+        self._parts = parts
         self._total, self._assembler, self._order, self._comm = total, assembler, order, comm
         self._start, stop = block(total, comm.size, comm.rank)
         n = stop - self._start
@@ -207,7 +217,15 @@ class Destination:
             last = rows.indptr[1:] - 1
             rows.indices[last], rows.values[last] = features, 0
         return LoadedRows(
-            rows, self._label, self._weight, self._order, self._start, self._total, features, self._offset
+            rows,
+            self._label,
+            self._weight,
+            self._order,
+            self._start,
+            self._total,
+            features,
+            self._offset,
+            self._parts,
         )
 
     def _swap(self, x: Array, ends: Indices) -> Array:

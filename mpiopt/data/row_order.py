@@ -24,7 +24,8 @@ from mpiopt.data.shard import Indices, Vector
 from mpiopt.kernels.row_moves import feistel, hashes
 
 Order = Callable[[Indices], Indices]  # from numbers of rows to their positions
-_SHUFFLE, _HOLDOUT = 101, 102  # streams of randomness
+_SHUFFLE, _HOLDOUT, _DRAW = 101, 102, 109  # streams of randomness
+LARGEST_FACTOR = 4096  # of the parts of the rows that are counted: a smaller part is too few rows for any use
 SAMPLES_PER_RANK = 16  # keys that a rank sends for each rank, to choose the ranges of the sample sort
 
 
@@ -74,6 +75,40 @@ def partition_rows(path: str, source: Source, order: str, fraction: float, seed:
         return Partition(totals, _by_label(path, source, holdout, comm), holdout)
     orders = {"shuffled": lambda: shuffled(kept, seed), "round-robin": lambda: round_robin(kept)}
     return Partition(totals, orders[order]() if order in orders else contiguous, holdout)
+
+
+def drawn_order(start: int, n: int, seed: int) -> tuple[Indices, Indices]:
+    """Return a random order of rows in memory in which the parts of all rows come first.
+
+    Each row of the data set draws a number in [0, 1) by its own number alone; rows lie in memory by what they drew.
+    Those that drew less than 1/f are the same rows of the data set on any number of ranks.
+
+    Parameters
+    ----------
+    start, n : int
+        Numbers of the rows in the data set: start … start + n - 1.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    order : ndarray of int64, shape (n,)
+        A permutation: the row with number `start + order[j]` is row j in memory.
+    parts : ndarray of int64, shape (LARGEST_FACTOR + 1,)
+        For each factor f >= 1, how many rows drew less than 1/f.
+
+    Examples
+    --------
+    >>> order, parts = drawn_order(0, 1000, 0)
+    >>> parts[[1, 2, 8]].tolist()
+    [1000, 507, 125]
+    """
+    draws = hashes(start, n, seed_of(seed, _DRAW, 0, 0))
+    order = np.argsort(draws)
+    limits = np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
+    parts = np.searchsorted(draws[order], limits)
+    parts[:2] = n
+    return order, parts
 
 
 def shuffled(total: int, seed: int) -> Order:

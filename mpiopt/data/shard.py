@@ -118,6 +118,9 @@ class Shard:
         Where columns lie that are far from 0 beside their range and that no intercept centres; 0 for the others.
     weight_unit : float
         By what `weight` is multiplied to give the weights as they were given.
+    parts : ndarray of int64, shape (factors,), optional
+        For each factor f >= 1, how many of this rank's first rows belong to the part of 1/f of all rows, which is the
+        same on any number of ranks. None: a part is the same share of each rank's rows.
 
     Examples
     --------
@@ -139,6 +142,7 @@ class Shard:
     column_scale: Vector | None = None
     weight_unit: float = 1.0
     far: Vector | None = None
+    parts: Indices | None = None
 
     @property
     def has_offsets(self) -> bool:

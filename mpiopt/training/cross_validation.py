@@ -185,7 +185,12 @@ def without_fold(objective: Objective, folds: Folds, number: int, comm: Comm) ->
         return replace(objective, shard=replace(shard, weight=weight))
     kept = np.flatnonzero(trained)
     rest = replace(
-        shard, rows=_taken(shard.rows, kept), label=shard.label[kept], weight=weight[kept], order=shard.order[kept]
+        shard,
+        rows=_taken(shard.rows, kept),
+        label=shard.label[kept],
+        weight=weight[kept],
+        order=shard.order[kept],
+        parts=None,
     )
     return replace(objective, shard=rest)
 

@@ -17,7 +17,6 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import COORDINATES, SCALES, Job, Model, Stopping
 from mpiopt.core.config.spec import parse_spec, spec_of
 from mpiopt.core.history import Clock, Event, HistoryRow
-from mpiopt.core.rng import generator
 from mpiopt.data.array_checks import check_sparse
 from mpiopt.data.shard import CsrRows, DenseRows, Vector
 from mpiopt.data.tables.columns import Column
@@ -32,7 +31,7 @@ from mpiopt.training.frames import applied_frame, encoded_frame
 from mpiopt.training.initial import Columns, matched_model, with_initial
 from mpiopt.training.lasso_groups import text_of_groups, with_groups
 from mpiopt.training.loop import run
-from mpiopt.training.posed_rows import Settings, canonical, posed_rows
+from mpiopt.training.posed_rows import Settings, canonical, order_of_rows, posed_rows
 from mpiopt.training.problem import pick, refuse_infinite
 from mpiopt.training.profile import profiled
 from mpiopt.training.progress import Lines, Progress
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float64]
 
-SHUFFLE = 2  # stream of randomness: the order of the caller's rows
 SAME_ROWS = 1e-4  # relative difference of F at the model: rounding makes less on rows that are the same
 COLUMN_SCALES = SCALES[:3]  # the ways to scale that act on columns
 
@@ -364,10 +362,9 @@ def fit(
         began, compiled, clock = time.perf_counter(), compile_seconds(), Clock()
         frame = encoded_frame(x, columns, ranks)
         x = x if frame is None else frame.matrix
-        with ranks.agree_on_errors():
-            order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
+        order, parts = order_of_rows(x, y, seed, ranks)
         given = as_rates(y, sample_weight, exposure, offset, settings.model, ranks)
-        posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset)
+        posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset, parts)
         objective, d = posed.objective, posed.objective.shard.features
         refuse_infinite(objective, "y", ranks)
         titles = posed.names if frame is None else frame.names

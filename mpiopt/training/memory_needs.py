@@ -104,6 +104,7 @@ def _state_nbytes(algorithm: Algorithm[Any], objective: Objective, rows: int, wi
         start=0,
         total=rows,
         features=width - shard.intercept,
+        parts=None,
     )
     state = algorithm.blank(replace(objective, shard=tiny), size)
     return sum(a.nbytes for a in vars(state).values() if isinstance(a, np.ndarray))

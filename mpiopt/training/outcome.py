@@ -137,7 +137,9 @@ def diagnostics(data: Dataset, objective: Objective, w: NDArray[np.float64], com
         count = min(len(shard), MOST_DIAGNOSED)
         total = int(comm.sum(np.array([float(count)]))[0])
         label, weight = shard.label[:count], shard.weight[:count]
-        shard = replace(shard, rows=first_of(shard.rows, count), label=label, weight=weight, order=np.arange(count))
+        shard = replace(
+            shard, rows=first_of(shard.rows, count), label=label, weight=weight, order=np.arange(count), parts=None
+        )
         rows = f"{total} of the training rows" if total < data.shard.total else "the training rows"
     z = replace(objective, shard=shard).predict(w)
     far = data.coordinates.label_origin

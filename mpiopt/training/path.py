@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
-from mpiopt.core.rng import generator
 from mpiopt.inference.clusters import coded
 from mpiopt.objective.objective import Objective
 from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
-from mpiopt.training.fit import COLUMN_SCALES, SHUFFLE, communicator
+from mpiopt.training.fit import COLUMN_SCALES, communicator
 from mpiopt.training.folds import (
     Folds,
     check_count,
@@ -35,7 +34,7 @@ from mpiopt.training.folds import (
 )
 from mpiopt.training.lasso_groups import grouped, text_of_groups
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, first_strength
-from mpiopt.training.posed_rows import Settings, posed_rows
+from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -175,8 +174,8 @@ def path(
     model = Model(parse_spec(loss), 0.0, 0.0, l1_groups=text_of_groups(l1_groups))
     settings = Settings(model, intercept, scale, "standardised")
     with communicator(comm) as ranks:
-        order = generator(seed, SHUFFLE, 0, ranks.rank).permutation(np.shape(x)[0] if np.ndim(y) else 0)
-        posed = posed_rows(x, y, sample_weight, settings, order, ranks)
+        order, parts = order_of_rows(x, y, seed, ranks)
+        posed = posed_rows(x, y, sample_weight, settings, order, ranks, parts=parts)
         posed = replace(posed, objective=grouped(posed.objective, model, posed.names))
         frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
         options, stop = options or PathOptions(), Stopping(tol, max_epochs)

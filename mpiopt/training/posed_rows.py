@@ -17,6 +17,7 @@ from mpiopt.data.array_checks import check_labels, check_numbers, check_sparse
 from mpiopt.data.coordinates import Coordinates, as_given, standardised
 from mpiopt.data.labels import MAX_CLASSES, NUMBERS, find_classes, fits, guess_target
 from mpiopt.data.offsets import beside
+from mpiopt.data.row_order import drawn_order
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
 from mpiopt.data.weightless import empty_weightless
 from mpiopt.inference.units import ColumnUnits
@@ -65,6 +66,7 @@ def posed_rows(
     order: NDArray[np.int64],
     ranks: Comm,
     offset: Vector | None = None,
+    parts: NDArray[np.int64] | None = None,
 ) -> PosedRows:
     """Copy this rank's rows in the given order, scale and move their columns, and pose the problem; collective.
 
@@ -75,7 +77,7 @@ def posed_rows(
         rows, d, weight = copied_rows(x, y, sample_weight, intercept, order)
     ranks.agree(different_columns(ranks, d))
     target, classes, label = labelled(np.asarray(y)[order], target_of(model), ranks)
-    shard = make_shard(rows, d, intercept, label, weight, ranks)
+    shard = replace(make_shard(rows, d, intercept, label, weight, ranks), parts=parts)
     mean, scale = scaling.statistics(settings.scale, rows, d, shard.total, ranks)
     scaling.apply(settings.scale, rows, mean, scale)
     inner = as_given(d)
@@ -94,6 +96,14 @@ def posed_rows(
     if settings.coordinates == "standardised":
         objective, inner = without_label_origin(objective, inner, ranks)
     return PosedRows(objective, classes, mean, scale, inner, names)
+
+
+def order_of_rows(x: Any, y: Any, seed: int, ranks: Comm) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order in which this rank's rows are copied, and `Shard.parts`; collective."""
+    with ranks.agree_on_errors():
+        n = np.shape(x)[0] if np.ndim(y) else 0
+    before = ranks.allgather(np.array([n]))[: ranks.rank]
+    return drawn_order(sum(int(part[0]) for part in before), n, seed)
 
 
 def copied_rows(

@@ -89,3 +89,18 @@ def test_rows_in_a_file_are_those_in_memory_to_the_last_bit(file, tmp_path, scal
         for one in sets:
             assert storage_of(one.shard.rows.values).folder == str(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["made.svm"]
+
+
+@pytest.mark.parametrize("shards", ORDERS)
+def test_a_part_of_the_rows_has_the_same_rows_on_any_number_of_ranks(shards):
+    def part(comm, factor):
+        data = prepare("generate:n=3000,d=3", "real", DataOptions(shards=shards), 3, comm)
+        count = int(data.shard.parts[factor])
+        assert data.shard.parts[1] == len(data.shard)
+        return data.shard.start + data.shard.order[:count]
+
+    for factor in (2, 7, 64):
+        alone = np.sort(spmd(1, lambda comm, f=factor: part(comm, f))[0])
+        assert 0.5 < len(alone) / (3000 / factor) < 1.6
+        for size in SIZES[1:]:
+            assert np.array_equal(alone, np.sort(np.concatenate(spmd(size, lambda comm, f=factor: part(comm, f)))))

@@ -61,7 +61,14 @@ def part(shard: Shard, start: int, n: int, total: int) -> Shard:
         cut = DenseRows(rows.values[start : start + n])
     label, weight = shard.label[start : start + n], shard.weight[start : start + n]
     return replace(
-        shard, rows=cut, label=label, weight=weight, order=np.arange(n, dtype=np.int64), start=start, total=total
+        shard,
+        rows=cut,
+        label=label,
+        weight=weight,
+        order=np.arange(n, dtype=np.int64),
+        start=start,
+        total=total,
+        parts=None,
     )
 
 
