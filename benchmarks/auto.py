@@ -1,5 +1,7 @@
 """`python -m benchmarks.auto > docs/benchmarks/auto.md`: the work of `auto` beside that of each algorithm.
 
+Arguments: names of sets, or tuned or judged; all without. Every loss that fits the labels is run.
+
 Each run is `mpiopt.fit` on one rank until certified to 1e-6, on real data. Work is counted (`benchmarks.work`), so
 the table is the same on a busy machine. What the certifier does to measure rounding, where a certificate stands
 still, is left out: its Hessian would hide what an algorithm costs. Every k-th row of a set is used, so that at most
@@ -15,10 +17,12 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import itertools
 import os
 import statistics
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +30,7 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.tightness import SETS, Data, strengths
+from benchmarks.tightness import LOSSES, Data, strengths
 from benchmarks.work import counted
 from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
@@ -97,12 +101,13 @@ def read(file: str, target: str, numbers: float = NUMBERS) -> Data | None:
 
 def cells(names: set[str]) -> Iterator[Cell]:
     """Measure every set that is there."""
-    for target, loss in LOSS.items():
-        for file in [*SETS[target], *MORE.get(target, [])]:
-            wanted = not names or file.partition("/")[0] in names
-            data = read(file, target) if wanted else None
-            for penalty in ("l2", "l1") if data is not None else ():
-                found = measure(data, loss, penalty)
+    from benchmarks.real_sets import every_real_set  # it takes `read` from here
+
+    for target, losses in LOSSES.items():
+        for name, load in every_real_set(target, NUMBERS):
+            rows = load() if not names or names & {name, half(name)} else None
+            for loss, penalty in itertools.product(losses, ("l2", "l1")) if rows is not None else ():
+                found = measure(Data(name, *rows), loss, penalty)
                 if found is not None:
                     print(f"{found.data} {penalty}: {found.ratio:.2f}", file=sys.stderr, flush=True)
                     yield found
@@ -129,7 +134,8 @@ def measure(data: Data, loss: str, penalty: str) -> Cell | None:
 
 def run(data: Data, loss: str, penalty: str, algorithm: str) -> tuple[Fit, float]:
     """Return a fit and its work in modelled milliseconds."""
-    with counted() as work, mock.patch.object(certificate, "TUNING", NO_ROUNDING):
+    with warnings.catch_warnings(), counted() as work, mock.patch.object(certificate, "TUNING", NO_ROUNDING):
+        warnings.simplefilter("ignore")  # a run may spend its budget
         strength = strengths(data, loss, penalty, intercept=True)
         fitted = fit(data.x, data.y, loss=loss, algorithm=algorithm, max_epochs=EPOCHS, **strength)
     return fitted, 1e3 * work.seconds()

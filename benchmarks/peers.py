@@ -44,8 +44,9 @@ PLACE = ROOT / ".cache" / "peers"
 MODULES = {"scikit-learn": "sklearn"}  # where the name of the module is another one
 RERUN = 2  # peers that run again, the fastest to each suboptimality
 HOPELESS = 2.0  # times the least seconds to the last level: a solver that takes so long for less is not the fastest
-HANGING = 5.0  # times the limit: a fit that takes longer is ended with its process
-STARTING = 120.0  # seconds for the first fit of a form: imports, and kernels that are compiled
+HANGING = 20.0  # times the limit: a fit that takes longer is ended with its process
+PATIENCE = 20.0  # times the limit: ours goes on, because F* hangs on it
+STARTING = 300.0  # seconds for the first fit of a form: imports, and kernels that are compiled
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Worker:
 
     def warm_up(self, path: Path, solver: Solver, problem: ModelProblem) -> None:
         """Fit once what the process has not fitted in this form: imports, compiled kernels."""
-        form = (solver.name, problem.loss, problem.penalty, problem.intercept, problem.sparse)
+        form = (solver.name, problem.loss, problem.penalty, problem.sparse)
         if form not in self.warm:
             self.fit(path, solver, solver.ladder[0], STARTING)
             self.warm.add(form)
@@ -169,12 +170,12 @@ MADE = {
 
 
 def made_up(name: str, kind: str) -> tuple[Any, Any]:
-    """Make a set: `wide` 120 × 4000, `tall` 40 000 × 50 of condition 100, `words` 5000 × 20 000 sparse."""
+    """Make a set: `wide` 120 × 4000, `tall` 20 000 × 50 of condition 100, `words` 5000 × 20 000 sparse."""
     random = np.random.default_rng(1)
     if name == "words":
         x = text(5000, 20_000, 7)[0]
     else:
-        n, d, condition = (120, 4000, 1.0) if name == "wide" else (40_000, 50, 100.0)
+        n, d, condition = (120, 4000, 1.0) if name == "wide" else (20_000, 50, 100.0)
         x = random.standard_normal((n, d)) if name == "wide" else gaussian(n, d, condition, 8)[0]
     w = np.where(np.arange(x.shape[1]) % max(1, x.shape[1] // 20) == 0, random.standard_normal(x.shape[1]), 0.0)
     z = x @ w
@@ -206,7 +207,8 @@ def race(name: str, problem: ModelProblem, workers: dict[str, Worker], limit: fl
                 climb.fits.append(Fitted(setting, seconds, value))
                 arrived = climb.solver.name != OURS and value <= least + 0.1 * LEVELS[-1] * (start - least)
                 quickest = min(quickest, seconds) if arrived else quickest
-                if climb.note or arrived or spent > limit or seconds > HOPELESS * quickest:
+                most = limit if climb.solver.name != OURS else PATIENCE * limit
+                if climb.note or arrived or spent > most or seconds > HOPELESS * quickest:
                     break
             least = min(least, *(one.value for one in climb.fits))
             quickest = min(quickest, climb.seconds(least + LEVELS[-1] * (start - least)))
@@ -247,7 +249,7 @@ def main() -> None:
     parser.add_argument("--penalties", default=",".join(PENALTIES))
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help="with commas; mpiopt is always raced")
     parser.add_argument("--numbers", type=float, default=1e6, help="at most so many numbers of a set: every k-th row")
-    parser.add_argument("--limit", type=float, default=1.0, help="processor seconds of all settings of a solver")
+    parser.add_argument("--limit", type=float, default=0.5, help="processor seconds of all settings of a solver")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--install", action="store_true", help="make the environments that are missing")
     parser.add_argument("--log", default="", help="a line of JSON for each cell; by default beside the page")

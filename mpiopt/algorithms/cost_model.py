@@ -84,7 +84,10 @@ class Passes:
     newton_cg_digit: float = 1.5  # and for each digit
     newton_cg_root: float = 0.04  # and for each digit and √κ (raw counts: 87 to 250 to 1e-6)
     most_digit: float = 25.0  # passes for a digit at most, with any κ (raw counts and images: 15 to 24)
-    hinge: float = 5.0  # factor on passes of all but newton, whose steps are exact (1 to 100 on 12 sets)
+    rough_hinge: float = 5.0  # where loss'' jumps to 0 at a margin (1 to 100 on 12 sets): rows cross it, and return
+    rough_unbounded: float = 2.0  # where loss'' has no bound: e^z of Poisson's loss and its kin
+    newton_knee: float = 2.0  # factor on newton's rounds with l1: the knee is narrowed step by step
+    newton_cg_classes: float = 1.5  # factor on the passes with several outputs
     newton_cg_rounds: int = 6  # each of which makes the curvature of the sample anew
     newton_cg_dearest: float = 10.0  # passes: a sample that costs more is not taken
 
@@ -92,7 +95,7 @@ class Passes:
 COSTS = Costs()
 PASSES = Passes()
 PROBE = 4.0  # epochs that show whether L-BFGS is fast with l1, which no size tells
-PROBE_SHARE = 0.25  # of the seconds of the best other one: what these epochs may cost
+PROBE_SHARE = 0.15  # of the seconds of the best other one: what these epochs may cost
 ALIKE = 1.5  # times the least estimate: a smaller difference says little
 USUAL = 2  # ranks on which algorithms are compared: latency there stands for what a call costs on one rank, too
 LISTED = 2  # estimates in the line that says what was chosen: more do not fit in 80 columns
@@ -112,7 +115,8 @@ class Size(NamedTuple):
     smooth: bool  # neither l1 nor bounds
     condition: float = 0.0  # κ = bound · mean ‖x‖²/l2; 0: not known, or no bound
     start: float = 1.0  # certificate where the algorithm begins
-    hinge: bool = False  # loss'' jumps to 0 at a margin
+    knee: bool = False  # loss is linear beyond one, as Huber's
+    rough: float = 1.0  # factor on the passes of methods whose steps are not exact: see `Passes`
 
 
 def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
@@ -180,7 +184,7 @@ def is_worth_a_try(size: Size, best: float) -> bool:
     Only where a working set may hold all columns afterwards.
     """
     small = size.outputs == 1 and size.unknowns <= 2 * set_size(size)
-    fits = not (size.smooth or size.quadratic) and small
+    fits = not (size.smooth or size.quadratic or size.rough > 1.0) and small
     return fits and PROBE * lbfgs_step(size, PROBE) <= PROBE_SHARE * best
 
 
@@ -244,13 +248,14 @@ def newton_rounds(size: Size) -> int:
     if size.quadratic:
         return PASSES.newton_quadratic
     far = math.ceil(max(0.0, math.log10(size.start / PASSES.newton_near)) / PASSES.newton_digits)
-    return (PASSES.newton_smooth if size.smooth else PASSES.newton_l1) - 1 + far
+    near = PASSES.newton_smooth if size.smooth else PASSES.newton_l1
+    return math.ceil((PASSES.newton_knee if size.knee and not size.smooth else 1.0) * (near - 1 + far))
 
 
 def saga_epochs(size: Size) -> float:
     """Return the epochs of distributed SAGA."""
     if has_preconditioner(size):
-        return hinge_factor(size) * (PASSES.saga_start + PASSES.saga_digit * digits(size))
+        return roughness(size) * (PASSES.saga_start + PASSES.saga_digit * digits(size))
     digit = PASSES.saga_plain_sparse_digit if size.sparse else PASSES.saga_plain_dense_digit
     digit = digit if size.smooth else PASSES.saga_l1_digit
     digit += PASSES.saga_condition * size.condition / max(size.rows, 1)
@@ -263,16 +268,17 @@ def plain_passes(size: Size) -> float:
         return PASSES.lbfgs_l1_digit * digits(size)
     digit = PASSES.lbfgs_sparse_digit if size.sparse else PASSES.lbfgs_dense_digit
     root = min(PASSES.most_digit, PASSES.lbfgs_root * math.sqrt(size.condition))
-    return hinge_factor(size) * (PASSES.lbfgs_start + max(digit, root) * digits(size))
+    return roughness(size) * (PASSES.lbfgs_start + max(digit, root) * digits(size))
 
 
 def newton_cg_passes(size: Size) -> float:
     """Return the passes of Newton's method by conjugate gradients."""
+    factor = roughness(size) * (PASSES.newton_cg_classes if size.outputs > 1 else 1.0)
     if math.isfinite(newton_cg_sample(size)):
-        return hinge_factor(size) * (PASSES.newton_cg_sampled_start + PASSES.newton_cg_sampled_digit * digits(size))
+        return factor * (PASSES.newton_cg_sampled_start + PASSES.newton_cg_sampled_digit * digits(size))
     digit = PASSES.newton_cg_digit + PASSES.newton_cg_root * math.sqrt(size.condition)
     least = 0.0 if size.sparse else PASSES.lbfgs_dense_digit
-    return PASSES.newton_cg_start + min(PASSES.most_digit, max(digit, least)) * digits(size)
+    return factor * (PASSES.newton_cg_start + min(PASSES.most_digit, max(digit, least)) * digits(size))
 
 
 def newton_cg_sample(size: Size) -> float:
@@ -287,12 +293,12 @@ def newton_cg_sample(size: Size) -> float:
 
 def sampled_passes(size: Size) -> float:
     """Return the passes of L-BFGS with the curvature of a sample."""
-    return hinge_factor(size) * (PASSES.lbfgs_sampled_start + PASSES.lbfgs_sampled_digit * digits(size))
+    return roughness(size) * (PASSES.lbfgs_sampled_start + PASSES.lbfgs_sampled_digit * digits(size))
 
 
-def hinge_factor(size: Size) -> float:
-    """Return the factor on passes: inexact steps move rows over the margin where curvature jumps, and back again."""
-    return PASSES.hinge if size.hinge and size.smooth else 1.0
+def roughness(size: Size) -> float:
+    """Return the factor on passes of methods whose steps are not exact; with l1 it was not seen."""
+    return size.rough if size.smooth else 1.0
 
 
 def evaluation(size: Size) -> float:

@@ -118,7 +118,7 @@ class Portfolio:
         second = self._epoch_seconds(last.name, certificate)
         patience = TUNING.patience * rest[other]
         own = TUNING.superlinear if last.name not in LINEAR else TUNING.linear * self._size.smooth
-        own *= cost_model.hinge_factor(self._size) if last.name == "newton" else 1.0  # it ends at once, when it ends
+        own *= cost_model.roughness(self._size) if last.name == "newton" else 1.0  # it ends at once, when it ends
         patience = max(patience, own * last.expected * second)
         patience *= TUNING.again ** sum(one.name == last.name for one in stints[:-1])
         early = last.rounds < TUNING.rounds and last.epochs < TUNING.long * last.expected

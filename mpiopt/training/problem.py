@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.algorithms.base import Algorithm
-from mpiopt.algorithms.cost_model import Size, choose, models, suitable
+from mpiopt.algorithms.cost_model import PASSES, Size, choose, models, suitable
 from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.job import Job, Model
@@ -278,8 +278,16 @@ def measure(objective: Objective, tol: float, comm: Comm) -> Size:
         quadratic=objective.loss.quadratic,
         smooth=not objective.threshold.any() and objective.bounds is None,
         condition=condition(objective, comm),
-        hinge=objective.loss.jumps and objective.loss.knee is None,
+        knee=objective.loss.knee is not None,
+        rough=_roughness(objective.loss),
     )
+
+
+def _roughness(loss: Loss) -> float:
+    """Return the factor on the passes of methods whose steps are not exact."""
+    if loss.jumps and loss.knee is None:
+        return PASSES.rough_hinge
+    return PASSES.rough_unbounded if loss.curvature_bound is None else 1.0
 
 
 def condition(objective: Objective, comm: Comm) -> float:

@@ -1,5 +1,7 @@
 """The arithmetic of the benchmarks: data, the bound of the optimum, ratios and goals."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -111,10 +113,21 @@ def test_the_page_names_the_ratio_to_the_fastest_peer():
     times = {"mpiopt": [0.2, 0.3, 0.4], "one": [0.1, 0.4, np.inf], "two": [0.5, 0.15, np.inf]}
     cell = peers.Cell("a9a", 20_000, 5, "squared", "l1", True, times, {})
     assert [cell.best(k) for k in range(3)] == ["one", "two", ""]
-    page = peers.page([cell], ["mpiopt", "one", "two"])
+    page = peers.page([cell], "How.", ["mpiopt", "one", "two"])
     assert "2.00 / 2.00 / –" in page
     assert "| from 10000 | 1e-06 | 1 | 2.00 | 2.00 | 0 | 0 | 0 |" in page
+    assert "of 1 cells with 10000 rows or more ahead in 0, more than 1.5 times behind in 1" in page
+    assert page.count("| a9a |") == 2  # among those that miss the goal, and among all
     assert set(LIBRARIES) == set(FAMILIES)
+
+
+def test_a_race_goes_on_with_its_log(tmp_path):
+    times = {"mpiopt": [0.2, 0.3, np.inf], "one": [0.1, 0.4, np.inf]}
+    cell = peers.Cell("a9a", 20_000, 5, "squared", "l1", True, times, {"one": "ended"})
+    log = tmp_path / "log"
+    assert peers.read_log(log) == []
+    log.write_text(json.dumps(vars(cell)) + "\n")
+    assert peers.read_log(log) == [cell]
 
 
 def test_every_goal_of_the_compressors_is_measured_for_the_largest_vector():

@@ -41,6 +41,7 @@ class RowSpaceTuning:
 
 
 TUNING = RowSpaceTuning()
+WHOLE = 2.0  # passes over all columns: for the products of the rows, and for the model
 
 
 class RowSpaceStart(NamedTuple):
@@ -75,7 +76,8 @@ def with_start(objective: Objective, channel: Channel) -> RowSpaceStart:
     w[0, :d] = channel.sum(np.asarray(z.T @ u).reshape(-1)).reshape(-1) / np.sqrt(objective.ridge[:d])
     if shard.intercept:
         w[0, d] = found[0, len(root)]
-    return RowSpaceStart(replace(objective, initial=channel.of_root(w).reshape(w.shape)), epochs)
+    epochs *= len(root) / d  # of passes over n columns, not d
+    return RowSpaceStart(replace(objective, initial=channel.of_root(w).reshape(w.shape)), epochs + WHOLE)
 
 
 def _is_worth_it(objective: Objective, channel: Channel) -> bool:

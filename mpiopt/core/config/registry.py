@@ -9,12 +9,12 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
-_is_abstract: Callable[[type[Any]], bool] = functools.cache(inspect.isabstract)  # a fit asks hundreds of times
+_ABSTRACT: dict[type[Any], bool] = {}  # by class; a fit asks hundreds of times
 
 
 class Plugin:
@@ -158,6 +158,13 @@ def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 def _origin(point: EntryPoint) -> str:
     package = point.dist.name if point.dist else "an unknown package"
     return f"package {package}: the entry point {point.name!r} of {point.group}"
+
+
+def _is_abstract(cls: type[Any]) -> bool:
+    """Return whether a class has abstract methods, which never changes."""
+    if cls not in _ABSTRACT:
+        _ABSTRACT[cls] = inspect.isabstract(cls)
+    return _ABSTRACT[cls]
 
 
 def _descendants(cls: type[Any]) -> list[type[Any]]:

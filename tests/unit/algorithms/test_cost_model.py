@@ -57,6 +57,13 @@ def test_an_algorithm_that_exchanges_make_much_dearer_is_not_chosen(newton, want
     assert choose(SMALL._replace(ranks=16), ("newton", "lbfgs"))[0] == wanted
 
 
+def test_newton_is_chosen_where_inexact_steps_are_bad():
+    size = SMALL._replace(unknowns=120, rows=8000, numbers=8000 * 120, quadratic=False)
+    assert choose(size, ALL)[0] == "lbfgs"
+    assert choose(size._replace(rough=cost_model.PASSES.rough_hinge), ALL)[0] == "newton"
+    assert not cost_model.is_worth_a_try(size._replace(smooth=False, rough=2.0), 1e9)
+
+
 def test_only_what_is_able_is_chosen():
     assert choose(SMALL, ["lbfgs", "saga"])[0] != "newton"
     assert choose(SMALL, ["saga"])[0] == "saga"
