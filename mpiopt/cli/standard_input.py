@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.config.flags import SHORT
+from mpiopt.core.config.job_file import SWITCHES
 from mpiopt.core.launcher_env import launched
 
 INPUT = "-"  # what stands for it on the command line
@@ -54,8 +56,13 @@ def input_as_file(words: Sequence[str], comm: Comm) -> Iterator[Sequence[str]]:
 
 
 def _place(words: Sequence[str]) -> int:
-    """Return the place of `-` as a data file, -1 without one; behind a flag it is a value of that."""
+    """Return the place of `-` as a data file, -1 without one; behind a flag that takes a value it is that."""
     if words[0] not in TAKEN_BY:
         return -1
-    found = (i for i in range(1, len(words)) if words[i] == INPUT and not words[i - 1].startswith("--"))
+    found = (i for i in range(1, len(words)) if words[i] == INPUT and not _takes_value(words[i - 1]))
     return next(found, -1)
+
+
+def _takes_value(word: str) -> bool:
+    name = SHORT.get(word, word)
+    return name.lstrip("-") not in ("", *SWITCHES) and name.startswith("--") and "=" not in name

@@ -5,12 +5,16 @@
 A trial damages one file of a folder of good ones and runs one command on it, in a child process with a limit of time
 and of memory. It must end in one of two ways: the command says in one line what is damaged (and shows the other files
 of the folder), or its output is that of the undamaged file. All else is a fault: another output, a traceback, a
-signal, no end. The same seed makes the same trials.
+signal, no end. Only foreign data whose format has no checksums may give another output. The same seed makes the same
+trials.
 """
 
 from __future__ import annotations
 
+import bz2
 import collections
+import gzip
+import lzma
 import os
 import re
 import resource
@@ -22,13 +26,21 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
+import h5py
 import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+import scipy.sparse
 
 from mpiopt.cli.main import run
 from mpiopt.comm.threads import single, spmd
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.result_file import read_result
+from mpiopt.training.path_saved import SavedPoints
 from tests.resilience.trials import main
 
 SECONDS = 20.0  # of a trial; none should take more than one
@@ -45,6 +57,7 @@ class Kind:
     name: str
     pattern: str
     commands: tuple[tuple[str, ...], ...]
+    checked: bool = True  # whether its format has checksums; else other numbers are not known to be wrong
 
     @property
     def file(self) -> str:
@@ -65,6 +78,28 @@ OF_DATA = (
     ("predict", "b.h5", "{}", "--out", PREDICTED, "--overwrite"),
     ("convert", "{}", CONVERTED, "--overwrite"),
 )
+TABLE = ("--target", "y", "--quiet", "--algorithm", "working-set", "--nonnegative", "--verify", "always")
+ENCODED = ("--encode", "b=spline[knots=3]", "--interactions", "b:city")
+OF_TABLE = (
+    ("describe", "{}", "--target", "y"),
+    ("train", "{}", *TABLE, *ENCODED, "--out", "t.h5", "--overwrite"),
+    ("predict", "table.h5", "{}", "--out", PREDICTED, "--overwrite"),
+    ("summary", "table.h5", "{}", "--out", "s.csv", "--overwrite"),
+)
+OF_MODEL = (
+    ("inspect", "{}"),
+    ("predict", "{}", "table.csv", "--out", PREDICTED, "--overwrite"),
+    ("summary", "{}", "table.csv", "--out", "s.csv", "--overwrite"),
+    ("export", "{}", EXPORTED, "--table", "model", "--overwrite"),
+    ("train", "table.csv", *TRAIN, "--target", "y", *ENCODED, "--init", "{}", "--out", "t.h5", "--overwrite"),
+)
+PATH = ("path", "data.csv", "--points", "6", "--min-ratio", "0.1", "--folds", "2", "--tol", "1e-5", "--overwrite")
+OF_PATH = (("inspect", "{}"), ("predict", "{}", "data.csv", "--out", PREDICTED, "--overwrite"), ("status", "."))
+SPARSE = ("--format", "hdf5-csr:y=label")
+OF_GROUP = (
+    ("train", "{}", *SPARSE, *TRAIN, "--out", "t.h5", "--overwrite"),
+    ("convert", "{}", CONVERTED, *SPARSE, "--overwrite"),
+)
 KINDS = (
     Kind("result", "a.h5", (*READERS, *OF_RESULT)),
     Kind("checkpoint, shared", "shared.ckpt/??????.h5", (*READERS, (*RESUME, "shared.h5"))),
@@ -73,6 +108,17 @@ KINDS = (
     Kind("data, dense", "dense.h5", OF_DATA),
     Kind("data, csr", "csr.h5", OF_DATA),
     Kind("data, float32", "float32.h5", OF_DATA),
+    Kind("model of a table", "table.h5", OF_MODEL),
+    Kind("result of a path", "path.h5", OF_PATH),
+    Kind("points of a path", "p.csv.points", ((*PATH, "--resume", "auto", "--out", "p.csv"),)),
+    Kind("text, gz", "table.csv.gz", OF_TABLE),
+    Kind("text, bz2, two streams", "table.csv.bz2", OF_TABLE),
+    Kind("text, xz, two streams", "table.csv.xz", OF_TABLE),
+    Kind("text, zst", "table.csv.zst", OF_TABLE, checked=False),
+    Kind("Parquet", "table.parquet", OF_TABLE, checked=False),
+    Kind("Feather", "table.feather", OF_TABLE, checked=False),
+    Kind("HDF5 of 10x Genomics", "tenx.h5", OF_GROUP, checked=False),
+    Kind("HDF5 of AnnData", "annot.h5", OF_GROUP, checked=False),
 )
 
 
@@ -96,8 +142,46 @@ def make_good(folder: Path) -> None:
         assert command("train", "data.csv", *TRAIN, *words) == 3
         Path(f"{name}.h5").unlink()
         shutil.copytree(f"{name}.ckpt", f"good-{name}")
+    make_tables(x, y)
+    make_paths()
     for form, flags in (("dense", ["--form", "dense"]), ("csr", ["--form", "csr"]), ("float32", ["--float32"])):
         assert command("convert", "data.csv", f"{form}.h5", *flags) == 0
+
+
+def make_tables(x: np.ndarray, y: np.ndarray) -> None:
+    """Make a table in every form, a model of it, and sparse rows in groups of HDF5."""
+    rows = [f"{b:.6g},{'uvw'[k % 3]},{label}\n" for k, (b, label) in enumerate(zip(x[:, 1], y, strict=True))]
+    head, rest = "".join(["b,city,y\n", *rows[:30]]).encode(), "".join(rows[30:]).encode()
+    Path("table.csv").write_bytes(head + rest)
+    Path("table.csv.gz").write_bytes(gzip.compress(head + rest, mtime=0))
+    Path("table.csv.bz2").write_bytes(bz2.compress(head) + bz2.compress(rest))
+    Path("table.csv.xz").write_bytes(lzma.compress(head) + lzma.compress(rest))
+    Path("table.csv.zst").write_bytes(pyarrow.compress(head + rest, "zstd", asbytes=True))
+    table = pyarrow.csv.read_csv("table.csv")
+    pyarrow.parquet.write_table(table, "table.parquet")
+    pyarrow.feather.write_feather(table, "table.feather")
+    assert command("train", "table.csv", *TRAIN, "--target", "y", *ENCODED, "--out", "table.h5") in (0, 3)
+    sparse = scipy.sparse.csr_array(x)
+    for name, group in (("tenx.h5", "matrix"), ("annot.h5", "X")):
+        with h5py.File(name, "w") as file:
+            for part in ("indptr", "indices", "data"):
+                file[f"{group}/{part}"] = getattr(sparse, part)
+            file["label"] = y
+            if group == "X":
+                file["X"].attrs["shape"] = x.shape
+                file["var/_index"] = [f"gene {j}" for j in range(5)]
+            else:
+                file["matrix/shape"], file["matrix/barcodes"] = x.shape[::-1], [f"cell {i}" for i in range(60)]
+                file["matrix/features/id"] = [f"gene {j}" for j in range(5)]
+
+
+def make_paths() -> None:
+    """Make the result of a path, and the points of one that was cut before its output."""
+    assert command(*PATH, "--out", "path.h5") == 0
+    with mock.patch.object(SavedPoints, "remove"):
+        assert command(*PATH, "--out", "p.csv") == 0
+    Path("p.csv").unlink()
+    shutil.copy("p.csv.points", "good.points")
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
@@ -221,17 +305,19 @@ def trials(count: int, seed: int) -> dict[str, collections.Counter[str]]:
             for number in range(seed, seed + count):
                 rng = np.random.default_rng([number, 19])
                 kind, words = pairs[number % len(pairs)]
-                content = Path(kind.file).read_bytes()
+                place = Path(kind.file)
+                content = place.read_bytes()
                 changed, what = damaged(content, rng)
-                Path(kind.file).write_bytes(changed)
-                found = answer([w.format(kind.file) for w in words])
+                place.write_bytes(changed)
+                found = answer([w.format(place) for w in words])
                 verdict = judged(found, plain[kind.name, words])
+                verdict = "other numbers" if verdict == "wrong" and not kind.checked else verdict
                 tally[kind.name][verdict] += 1
                 if verdict in FAULTS:
                     shown = f"{verdict}: trial {number}, {kind.name}, {words[0]}, {what}, exit code {found.code}"
                     print(f"{shown}\n{found.err[-1500:]}", flush=True)
-                Path(kind.file).write_bytes(content)
-                if words[0] == "train":
+                place.write_bytes(content)
+                if words[0] in ("train", "path"):
                     restore()
         finally:
             os.chdir(before)
@@ -239,12 +325,13 @@ def trials(count: int, seed: int) -> dict[str, collections.Counter[str]]:
 
 
 def restore() -> None:
-    """Put the good checkpoints back where a trial has resumed from them, and remove those of a training."""
+    """Put back the checkpoints and points from which a trial has gone on; remove the checkpoints of a training."""
     shutil.rmtree("t.ckpt", ignore_errors=True)
     for name in ("shared", "sharded"):
         shutil.rmtree(f"{name}.ckpt", ignore_errors=True)
         shutil.copytree(f"good-{name}", f"{name}.ckpt")
         Path(f"{name}.h5").unlink(missing_ok=True)
+    shutil.copy("good.points", "p.csv.points")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,13 @@ def test_a_model_is_trained_on_standard_input_and_applied_to_it(given, tmp_path,
     assert "60 rows, 9 columns" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("before", ["--quiet", "--nonnegative", "--l2=0.1", "--"])
+def test_behind_a_flag_without_a_value_it_is_standard_input(given, before):
+    given(b"1 1:1\n")
+    with input_as_file(["train", before, "-"], single()) as words:
+        assert Path(words[2]).read_bytes() == b"1 1:1\n"
+
+
 def test_several_ranks_a_launcher_and_a_terminal_are_refused(given, capsys, monkeypatch):
     given(b"1 1:1\n")
     assert mpiopt_on(2, "train", "-") == {2}
@@ -69,5 +76,7 @@ def test_behind_a_flag_and_for_other_commands_it_is_a_word():
         ):
             return [*one], [*two]
 
+    with input_as_file(["train", "a.csv", "-o", "-"], single()) as short:
+        assert [*short] == ["train", "a.csv", "-o", "-"]
     assert words(single()) == (["train", "a.csv", "--out", "-"], ["compare", "-"])
     assert len(spmd(2, words)) == 2
