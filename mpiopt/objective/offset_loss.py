@@ -12,7 +12,7 @@ from dataclasses import fields
 import numpy as np
 
 from mpiopt.data.offsets import apart, labels_of
-from mpiopt.objective.losses.base import LabelStatistics, Loss, Vector
+from mpiopt.objective.losses.base import ClippedLine, LabelStatistics, Loss, Vector
 
 
 class OffsetLoss(Loss):
@@ -49,6 +49,11 @@ class OffsetLoss(Loss):
     def log_likelihood(self, z: Vector, y: Vector, precision: Vector, dispersion: float) -> Vector:
         """Compute the log likelihood of each row."""
         return super().log_likelihood(*apart(z, y), precision, dispersion)
+
+    def clipped_line(self, y: Vector) -> ClippedLine | None:
+        """Return the line of the loss, moved by each row's offset."""
+        line = super().clipped_line(labels_of(y))
+        return line if line is None or y.ndim == 1 else line._replace(centre=line.centre - y[:, 1])
 
     def lowest(self, y: Vector) -> Vector:
         """Compute the least loss of each label: an offset does not change it."""

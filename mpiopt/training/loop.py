@@ -157,7 +157,8 @@ def keep_finite(now: RunState) -> None:
 
 def keep_better(now: RunState, objective: Objective, channel: Channel) -> None:
     """Go back to the last model that was evaluated if the steps since then have made F larger; collective."""
-    if now.evaluated is None or np.array_equal(now.state.w, now.evaluated):
+    moved = now.evaluated is not None and not np.array_equal(now.state.w, now.evaluated)
+    if not channel.comm.max(np.array([moved], np.int64))[0]:  # a bit may have changed on one rank
         return
     if not evaluate_exact(objective, now.state.w, channel).value <= now.exact.value:
         now.state.w[...] = now.evaluated
