@@ -118,7 +118,7 @@ class _State:
         line, zeros = problem.line, np.zeros(k)
         self.weight = np.append(problem.weight[used], np.ones(k))
         self.counts = np.append(problem.weight[used], np.full(k, float(self.own)))
-        self.inverse_bend = np.append(np.full(len(self.rows), 1.0 / line.bend), zeros)
+        self.inverse_bend = np.append(1.0 / np.broadcast_to(line.bend, len(used))[used], zeros)
         self.centre = np.append(line.centre[used], zeros)
         low, high = np.append(line.low[used], -self.l1), np.append(line.high[used], self.l1)
         self.has_low, self.has_high = np.isfinite(low), np.isfinite(high)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.second_order.centred_columns import CentredColumns
 from mpiopt.algorithms.second_order.interior_point import STEP_EPOCHS, ClippedProblem, minimise
 from mpiopt.algorithms.second_order.l1_quadratic import DampedCholesky, QuadraticModel, first_order_change
 from mpiopt.algorithms.second_order.line_search import ROUNDING, backtracking_search, move_to
@@ -204,7 +205,14 @@ class Newton(Algorithm[NewtonState]):
         control, shard, d = state.control, objective.shard, used_columns(objective)
         floor = channel.sum(float(shard.weight @ objective.loss.lowest(shard.label)) / shard.total)[0]
         level = max(float(state.value[0] - floor), ROUNDING * abs(float(state.value[0])))
-        found = minimise(problem_of(objective), state.w[0, :d], level, channel)
+        problem, begin = problem_of(objective), state.w[0, :d]
+        if shard.far is None:
+            found = minimise(problem, begin, level, channel)
+        else:
+            centred = CentredColumns(shard.far)
+            problem, begin = centred.problem(problem, objective, channel.rank == 0), centred.unknowns(begin)
+            found = minimise(problem, begin, level, channel)
+            found = found._replace(w=centred.weights(found.w), slopes=found.slopes[: len(shard)])
         epochs = control.unrecorded + 1.0 + STEP_EPOCHS * found.steps
         w = objective.zeros()
         w[0, :d] = found.w

@@ -63,7 +63,7 @@ class BlockFunctions(NamedTuple):
 class ClippedLine(NamedTuple):
     """Slopes min(max(bend (z - centre), low), high) of a loss by its margins z."""
 
-    bend: float
+    bend: float | Vector  # or one for each row, inf for a jump from the lower bound to the upper one
     centre: Vector  # (n,)
     low: Vector  # (n,), -inf where nothing is clipped
     high: Vector  # (n,)

@@ -1,10 +1,13 @@
 """The interior-point method: it ends in few steps at a minimum that its own slopes prove, on any number of ranks."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 import mpiopt
 from mpiopt.algorithms.second_order import newton
+from mpiopt.algorithms.second_order.centred_columns import CentredColumns
 from mpiopt.algorithms.second_order.interior_point import ClippedProblem, minimise
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
@@ -27,11 +30,11 @@ def loss_of(words):
     return Loss.make(name, {k: float(v) for k, v in (part.split("=") for part in options.split(",") if part)})
 
 
-def posed(words, l1, l2, comm, far=0.0):
+def posed(words, l1, l2, comm):
     """Return this rank's share of a problem whose columns differ in size, with an intercept."""
     rng = np.random.default_rng(1)
     x, mine = np.zeros((N, WIDTH)), slice(*block(N, comm.size, comm.rank))
-    x[:, :D] = rng.normal(size=(N, D)) * 10.0 ** rng.integers(-3, 4, D) + far
+    x[:, :D] = rng.normal(size=(N, D)) * 10.0 ** rng.integers(-3, 4, D)
     x[:, D] = 1.0
     y = x[:, 0] / np.abs(x[:, 0]).max() + rng.normal(size=N)
     loss = loss_of(words)
@@ -131,3 +134,32 @@ def test_newton_calls_it_where_its_steps_are_short(size, monkeypatch):
     found = spmd(size, fit)[0]
     assert found.certified, found.reason
     assert calls
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("words", CLIPPED)
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 1e-3), (1e-3, 1e-3), (1e-3, 0.0)])
+def test_columns_at_1e12_without_an_intercept_are_certified(words, l1, l2, size):
+    rng = np.random.default_rng(7)
+    x = np.round(rng.normal(size=(30, 5)) * 1024) / 1024 + np.array([1e12, 3e9, 0.0, -2e11, 1e5])
+    y = x[:, 2] + rng.normal(size=30)
+    y = np.sign(y) if words == "squared-hinge" else y
+
+    def fit(comm):
+        mine = slice(*block(30, size, comm.rank))
+        options = {"loss": words, "l1": l1, "l2": l2, "intercept": False, "algorithm": "newton", "max_epochs": 200}
+        return mpiopt.fit(x[mine], y[mine], comm, **options)
+
+    found = spmd(size, fit)[0]
+    assert found.certified, found.reason
+
+
+def test_weights_are_rounded_so_that_their_common_part_is_kept():
+    far = np.array([1e12, 3e5, 0.0, -2e11])
+    centred = CentredColumns(far)
+    unknowns = np.array([0.7, 0.3, -0.2, 0.1])  # the first is Σ w c
+    w = centred.weights(unknowns)
+    common = sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(w, far, strict=True))
+    assert abs(float(common) - 0.7) < 1e-9
+    np.testing.assert_allclose(w[1:], unknowns[1:], atol=1e-8)
+    np.testing.assert_allclose(centred.unknowns(w)[0], float(common), rtol=1e-15)
