@@ -35,6 +35,7 @@ class StepInfo(NamedTuple):
     epochs: float  # row gradients computed in this round by all ranks, divided by the number of rows N
     step_size: float  # of this round; the algorithm's own unit
     exact: Evaluation | None = None  # at state.w, if the round ended with an exact evaluation
+    slopes: Model | None = None  # (n, 1) of this rank's rows, where margins lack the digits to tell them
 
 
 @dataclass(frozen=True)

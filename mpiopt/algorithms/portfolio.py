@@ -37,6 +37,7 @@ class PortfolioTuning:
     superlinear: float = 1.5  # of its own expected seconds: before, the gain of such an algorithm says nothing
     linear: float = 0.75  # the same of the others, but with l1, where the expectation says little
     rounds: int = 5  # of such an algorithm: its start may cost much, and the first steps say nothing of the last
+    long: float = 1.5  # times the expected epochs: fewer rounds than these say enough if they took longer
     behind: float = 1.5  # times the seconds of the best other one: what the algorithm in use may still need
     again: float = 2.0  # factor on the patience, and on the expectation, for another time of the same algorithm
     largest: float = 1e6  # certificate from which digits are counted
@@ -119,7 +120,8 @@ class Portfolio:
         own = TUNING.superlinear if last.name not in LINEAR else TUNING.linear * self._size.smooth
         patience = max(patience, own * last.expected * second)
         patience *= TUNING.again ** sum(one.name == last.name for one in stints[:-1])
-        if last.name not in LINEAR and last.rounds < TUNING.rounds:
+        early = last.rounds < TUNING.rounds and last.epochs < TUNING.long * last.expected
+        if last.name not in LINEAR and early:
             return None
         if last.epochs * second < patience or rest[last.name] <= TUNING.behind * rest[other]:
             return None

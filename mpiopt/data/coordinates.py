@@ -50,6 +50,9 @@ class Coordinates:
         By what is divided; float32 holds the inverse, which the kernels of SAGA read.
     label_origin : float
         What is subtracted from the labels, and so from the intercept.
+    far : ndarray, shape (d,), optional
+        Without an intercept: the middle, after the division, of each column that lies far from 0 beside its range; 0
+        elsewhere. Margins are computed from the distances to it. None if there is no such column.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class Coordinates:
     centre: Vector
     scale: Vector
     label_origin: float = 0.0
+    far: Vector | None = None
 
     def move(self, rows: Rows) -> Rows:
         """Move rows to these coordinates, in place but for sparse rows without an entry in a column with a centre."""
@@ -119,7 +123,13 @@ def standardised(rows: Rows, weight: Vector, features: int, intercept: bool, com
     scale = _scale(typical[:features])
     if rows.values.dtype == np.float32:
         centre, scale = _exact_centre(centre, low, high), np.ldexp(1.0, np.rint(np.log2(scale)).astype(np.int64))
-    return Coordinates(centre[:features], scale)
+    if intercept:
+        return Coordinates(centre[:features], scale)
+    far = list(_far(low, high, stored == total, features))
+    scale[far] = np.ldexp(1.0, np.rint(np.log2(scale[far])).astype(np.int64))  # rounds no entry
+    middles = np.zeros(features)
+    middles[far] = (0.5 * low + 0.5 * high)[far] / scale[far]
+    return Coordinates(centre[:features], scale, far=middles if far else None)
 
 
 def origin_of_labels(label: Vector, weight: Vector, comm: Comm) -> float:
@@ -165,9 +175,13 @@ def far_columns(rows: Rows, weight: Vector, features: int, comm: Comm) -> tuple[
     [(1,)]
     """
     extent = _extent(rows, weight, features, comm)
-    low, high, stored = extent.low[:features], extent.high[:features], extent.stored[:features]
-    far = np.abs(0.5 * low + 0.5 * high) >= FAR_COLUMNS * (high - low)
-    return tuple(np.flatnonzero(far & (low < high) & (stored == extent.total)).tolist())
+    return _far(extent.low, extent.high, extent.stored == extent.total, features)
+
+
+def _far(low: Vector, high: Vector, full: NDArray[np.bool_], features: int) -> tuple[int, ...]:
+    """Return the columns, stored in full, whose middle is far from 0 beside their range."""
+    far = (np.abs(0.5 * low + 0.5 * high) >= FAR_COLUMNS * (high - low)) & (low < high) & full
+    return tuple(np.flatnonzero(far[:features]).tolist())
 
 
 def _exact_centre(centre: Vector, low: Vector, high: Vector) -> Vector:

@@ -273,7 +273,7 @@ def _shard(
             raise ValueError(f"{path}: {fault}") from None
     scale = known.coordinates.scale if moved else None
     shard = Shard(rows, label, weight * factor, loaded.order, loaded.start, loaded.total, d, options.intercept, scale)
-    return replace(shard, weight_unit=1.0 / factor)
+    return replace(shard, weight_unit=1.0 / factor, far=known.coordinates.far if moved else None)
 
 
 def _open_test(options: DataOptions, features: int, schema: Schema | None, comm: Comm) -> Source:

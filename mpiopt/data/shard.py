@@ -113,6 +113,8 @@ class Shard:
     column_scale : ndarray of float64, shape (features,), optional
         By what each column was divided for the algorithms alone (`mpiopt.data.coordinates`): the penalty is on the
         weight divided by it. None: by 1.
+    far : ndarray of float64, shape (features,), optional
+        Where columns lie that are far from 0 beside their range and that no intercept centres; 0 for the others.
     weight_unit : float
         By what `weight` is multiplied to give the weights as they were given.
 
@@ -135,6 +137,7 @@ class Shard:
     intercept: bool = False
     column_scale: Vector | None = None
     weight_unit: float = 1.0
+    far: Vector | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import decrement, rounding
 from mpiopt.objective.curvature import column_curvatures, used_columns
-from mpiopt.objective.dual_point import DualBound
+from mpiopt.objective.dual_point import DualBound, bound_of_slopes
 from mpiopt.objective.duality_gap import (
     LEAST_SCALE,
     TINY,
@@ -175,6 +175,12 @@ class Certifier:
                 ending="certified", reason=f"{judged.certificate.kind} {value:.1e} <= {self.tol:g}"
             )
         return self._exact_to_rounding(w, judged._replace(reason=""), channel)
+
+    def learn(self, w: Model, exact: Evaluation, slopes: NDArray[np.float64], channel: Channel) -> None:
+        """Raise the lower bound by slopes of the rows that an algorithm knows; collective."""
+        if is_penalised(self.objective):
+            bound = bound_of_slopes(self.objective, w, exact, slopes, self.labels, channel)
+            self.progress.lower = max(self.progress.lower, bound)
 
     def glance(self, w: Model, exact: Evaluation) -> Certificate:
         """Return the certificate that costs nothing, and learn nothing; local."""

@@ -8,6 +8,8 @@ Sci. Comput. 34 (2012)).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,40 @@ Matrix = NDArray[np.float64]
 LARGEST_EXCHANGE = 1_000_000  # numbers of the factors of all ranks: 8 MB, which every rank factors again
 LARGEST_ROWS = 4_000_000  # numbers of a rank's rows, which are copied
 LEAST_SINGULAR = 8.0 * float(np.finfo(np.float64).eps)  # for each unknown, with columns of length 1: less is rounding
+
+
+class Ranks(Protocol):
+    """What sums and decides over the ranks: a `Channel`, or `ALONE`."""
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    def sum(self, *parts: Vector | float) -> Vector: ...  # noqa: D102
+
+    def max(self, x: Vector | float) -> Vector: ...  # noqa: D102
+
+    def of_root(self, *parts: Vector | float) -> Vector: ...  # noqa: D102
+
+
+class _Alone:
+    """One rank."""
+
+    rank, size = 0, 1
+
+    def sum(self, *parts: Vector | float) -> Vector:
+        return np.concatenate([np.ravel(np.asarray(part, np.float64)) for part in parts])
+
+    def max(self, x: Vector | float) -> Vector:
+        return self.sum(x)
+
+    def of_root(self, *parts: Vector | float) -> Vector:
+        return self.sum(*parts)
+
+
+ALONE: Ranks = _Alone()
 
 
 class CurvatureRoot:
@@ -39,6 +75,7 @@ class CurvatureRoot:
     """
 
     def __init__(self, root: Matrix) -> None:
+        self.matrix = root
         length = np.sqrt((root**2).sum(axis=0))
         self.size: Vector = np.where(length > 0.0, length, 1.0)
         _, self.singular, self.vectors = np.linalg.svd(root / self.size, full_matrices=False)
@@ -64,10 +101,16 @@ def curvature_root(objective: Objective, w: Matrix, channel: Channel, majorise: 
     """
     d, shard = used_columns(objective), objective.shard
     c = objective.row_majorants(w, majorise) if majorise else objective.row_curvatures(w)
-    rows = passes.dense_block(shard.rows, slice(0, len(shard)), d) * np.sqrt(c / shard.total)[:, None]
-    own = np.linalg.qr(rows, mode="r")
-    every = np.zeros((channel.size, d, d))
-    every[channel.rank, : len(own)] = own
-    stacked = channel.sum(every).reshape(-1, d)
-    root = np.linalg.qr(np.vstack([stacked, np.diag(np.sqrt(objective.ridge[:d]))]), mode="r")
+    rows = passes.dense_block(shard.rows, slice(0, len(shard)), d)
+    return root_of_rows(rows, c / shard.total, objective.ridge[:d], channel)
+
+
+def root_of_rows(rows: Matrix, c: Vector, diagonal: Vector, ranks: Ranks) -> CurvatureRoot:
+    """Compute the root of Σ c_i x_i x_iᵀ over the rows of all ranks, plus a diagonal; collective."""
+    d = rows.shape[1]
+    own = np.linalg.qr(rows * np.sqrt(c)[:, None], mode="r")
+    every = np.zeros((ranks.size, d, d))
+    every[ranks.rank, : len(own)] = own
+    stacked = ranks.sum(every).reshape(-1, d)
+    root = np.linalg.qr(np.vstack([stacked, np.diag(np.sqrt(diagonal))]), mode="r")
     return CurvatureRoot(np.asarray(root))

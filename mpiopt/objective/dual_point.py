@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
-from mpiopt.objective.duality_gap import VALUE_ROUNDING, bounds_of_features, duality_gap, gap_of_intercept
+from mpiopt.objective.duality_gap import (
+    TINY,
+    VALUE_ROUNDING,
+    bounds_of_features,
+    duality_gap,
+    gap_of_intercept,
+)
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.intercept import minimise_intercept
 from mpiopt.objective.losses.base import LabelStatistics
@@ -89,6 +95,112 @@ def bound_from_below(objective: Objective, w: Model, labels: LabelStatistics, ch
         total = channel.sum(float(s @ objective.loss.value(z, y)), own)
     value, gradient = float(total[0]), total[1:].reshape(w.shape)
     return bound_at(objective, EvaluatedRows(w, z, slopes, value, gradient), labels, channel)
+
+
+def bound_of_slopes(
+    objective: Objective, w: Model, exact: Evaluation, slopes: Matrix, labels: LabelStatistics, channel: Channel
+) -> float:
+    """Bound F* from below by slopes that come from elsewhere than from margins; collective, two products with rows.
+
+    The loss must have a clipped line as its slope. A method that has slopes among its unknowns knows them to more
+    digits than margins do, which are near the corners of the loss.
+
+    Parameters
+    ----------
+    objective : Objective
+        This rank's share of the objective.
+    w, exact : ndarray, shape (1, width), and Evaluation
+        A model near the optimum, and the objective there. Any model gives a bound.
+    slopes : ndarray, shape (n, 1)
+        Of this rank's rows, within the bounds of the line.
+    labels : LabelStatistics
+        What bounds the slope of the intercept.
+    channel : Channel
+        The ranks.
+
+    Returns
+    -------
+    float
+        F* is at least this, up to rounding; -inf if the penalty bounds nothing.
+    """
+    shard, d = objective.shard, objective.shard.features
+    line, s = objective.loss.clipped_line(shard.label), shard.weight / shard.total
+    l1, l2 = objective.threshold[:d], objective.ridge[:d]
+    if line is None or not ((l1 > 0.0) | (l2 > 0.0)).all():
+        return -np.inf
+    slopes = _balanced(slopes[:, 0], s, channel)[:, None] if shard.intercept else slopes
+    shift = 0.0
+    if shard.far is None:
+        gradient = channel.sum(passes.weighted_row_sum(shard.rows, slopes * s[:, None])).reshape(w.shape)
+    else:
+        gradient, shift = _with_best_sum(objective, w, slopes[:, 0] * s, channel)
+    v, only_l1 = -gradient[:, :d], l2 == 0.0
+    over = np.divide(l1, np.abs(v), out=np.ones_like(v), where=np.abs(v) > l1)[:, only_l1]
+    alpha = float(over.min(initial=1.0))
+    u, v, gradient = alpha * slopes[:, 0], alpha * v, alpha * gradient
+    at = line.centre + u / line.bend  # where the loss has these slopes
+    parts = s * objective.loss.value(at[:, None], shard.label), s * u * (objective.predict(w)[:, 0] - at)
+    own = [float(part[s > 0.0].sum()) for part in parts]
+    size = sum(float(np.abs(part[s > 0.0]).sum()) for part in parts)
+    loss, moved, size = (float(number) for number in channel.sum(*own, size))
+    gap = duality_gap(w[:, :d][:, ~only_l1], v[:, ~only_l1], l1[~only_l1], l2[~only_l1])
+    gap += float(np.maximum(l1 * np.abs(w[:, :d]) - v * w[:, :d], 0.0)[:, only_l1].sum())
+    gap += gap_of_intercept(objective, w, Evaluation(exact.value, gradient), labels)
+    if shift:
+        loss -= _cost_of_shift(objective, w, u, at, shift, channel)
+    lower = loss + moved + objective.penalty_value(w) - gap - VALUE_ROUNDING * (size + gap + abs(exact.value))
+    return lower if np.isfinite(lower) else -np.inf
+
+
+def _with_best_sum(objective: Objective, w: Model, u: Vector, channel: Channel) -> tuple[Model, float]:
+    """Return the gradient of weighted slopes u whose sum is the best one, and by how much it is another; collective.
+
+    Where columns lie far from 0, the last bits of slopes move Σ u_i, and so the gap, by more than the tolerance. The
+    sum is a number of the dual point that need not be one of float64 slopes.
+    """
+    shard, d = objective.shard, objective.shard.features
+    far = np.zeros(d) if shard.far is None else shard.far
+    total = channel.sum(passes.weighted_row_sum(objective.distances, u[:, None]), float(u.sum()))
+    gradient, now = total[:-1].reshape(w.shape), float(total[-1])
+    l1, l2 = objective.threshold[:d], objective.ridge[:d]
+    held = (far != 0.0) & (l2 > 0.0) & ((w[0, :d] != 0.0) | (l1 == 0.0))
+    best = now
+    if held.any():
+        rest = -(gradient[0, :d] + l2 * w[0, :d] + l1 * np.sign(w[0, :d]))[held]
+        c, weight = far[held], 1.0 / l2[held]
+        best = float((c * weight * rest).sum() / (c * c * weight).sum())
+    gradient[:, :d] += far * best
+    return gradient, best - now
+
+
+def _cost_of_shift(objective: Objective, w: Model, u: Vector, at: Vector, shift: float, channel: Channel) -> float:
+    """Bound by how much the loss's part of a lower bound falls if slopes shift; inf if none can; collective.
+
+    Slopes that are inside their bounds shift; `at` is where the loss has the slopes u.
+    """
+    shard = objective.shard
+    line, s = objective.loss.clipped_line(shard.label), shard.weight / shard.total
+    if line is None:
+        return np.inf
+    room = np.minimum(u - line.low, line.high - u)
+    inside = float(channel.max(float(room[s > 0.0].max(initial=0.0)))[0])
+    chosen = (room >= 0.5 * inside) & (s > 0.0)
+    weight = float(channel.sum(float(s[chosen].sum()))[0])
+    if not (weight > 0.0 and abs(shift) < 0.5 * inside * weight):
+        return np.inf
+    away = np.abs(objective.predict(w)[:, 0] - at)[chosen].max(initial=0.0)
+    least = float(np.min(np.broadcast_to(line.bend, len(s))[chosen], initial=np.inf))
+    away, bend = float(channel.max(away)[0]), -float(channel.max(-least)[0])
+    return abs(shift) * away + 0.5 * shift * shift / (bend * weight)
+
+
+def _balanced(slopes: Vector, s: Vector, channel: Channel) -> Vector:
+    """Return slopes whose sum is 0, as the intercept wants it: those of the larger side shrink; collective."""
+    up, down = (
+        float(v) for v in channel.sum(float(s @ np.maximum(slopes, 0.0)), float(s @ np.maximum(-slopes, 0.0)))
+    )
+    least = min(up, down)
+    return slopes * np.where(slopes > 0.0, least / max(up, TINY), least / max(down, TINY))
 
 
 class EvaluatedRows(NamedTuple):

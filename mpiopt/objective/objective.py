@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.data.shard import Shard
+from mpiopt.data.shard import Rows, Shard
 from mpiopt.objective import passes
 from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.losses.base import Loss
@@ -152,8 +152,25 @@ class Objective:
     def _share(self, w: Model, table: Matrix) -> tuple[float, Model]:
         """Compute this rank's share of value and gradient; fill `table` unless it has no rows."""
         shard = self.shard
+        if shard.far is not None:
+            return self._share_at(self.predict(w), table)
         value, gradient = passes.value_and_gradient(shard.rows, shard.label, shard.weight, self.loss, w, table)
         return value / shard.total, gradient / shard.total
+
+    def _share_at(self, z: Matrix, table: Matrix) -> tuple[float, Model]:
+        """Do as `_share` with the margins given."""
+        shard, used = self.shard, self.shard.weight > 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # of steps that are too long, which are refused later
+            slopes = shard.weight[:, None] * self.loss.slope(z, shard.label)
+            value = float(shard.weight[used] @ self.loss.value(z, shard.label)[used]) / shard.total
+        if len(table):
+            table[:] = slopes
+        return value, passes.weighted_row_sum(shard.rows, slopes) / shard.total
+
+    @cached_property
+    def distances(self) -> Rows:
+        """The rows without the middles of columns that lie far from 0; the rows themselves if there are none."""
+        return self.shard.rows if self.shard.far is None else passes.distances(self.shard.rows, self.shard.far)
 
     def row_curvatures(self, w: Model) -> Vector:
         """Compute s_i loss_i''(W x_i) for each row of this rank (several outputs: its bound), shape (n,)."""
@@ -195,5 +212,10 @@ class Objective:
         return passes.column_counts(self.shard.rows)
 
     def predict(self, w: Model) -> Matrix:
-        """Compute the margins W x_i of this rank's rows, shape (n, outputs)."""
-        return passes.margins(self.shard.rows, w)
+        """Compute the margins W x_i of this rank's rows, shape (n, outputs).
+
+        What columns far from 0 have in common is added up exactly: it may cancel to a small part.
+        """
+        if self.shard.far is None:
+            return passes.margins(self.shard.rows, w)
+        return passes.margins(self.distances, w) + passes.exact_products(w, self.shard.far)

@@ -5,6 +5,7 @@ The kernels come in pairs, one for each layout of the rows; the functions here c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -74,6 +75,41 @@ def margins(rows: Rows, w: Matrix) -> Matrix:
     table = np.empty((len(rows), len(w)))
     csr_kernels.margins_csr(arrays(rows), by_column(w), table)
     return table
+
+
+def distances(rows: Rows, far: Vector) -> Rows:
+    """Return new rows of float64 numbers x_ij - far_j, far (features,); 0 in columns beyond."""
+    middle = np.append(far, np.zeros(rows.width - len(far)))
+    if isinstance(rows, DenseRows):
+        return DenseRows(rows.values - middle)
+    return CsrRows(rows.indptr, rows.indices, rows.values - middle[rows.indices], rows.width)
+
+
+def exact_products(w: Matrix, far: Vector) -> Vector:
+    """Compute w·far for each output, rounded once; w (outputs, width) (T. J. Dekker 1971).
+
+    Examples
+    --------
+    >>> exact_products(np.array([[1e12 + 1.0, -1e12]]), np.array([1e12, 1e12 + 1.0])).tolist()
+    [0.0]
+    """
+    w = w[:, : len(far)]
+    found = np.empty(len(w))
+    for i, one in enumerate(w):
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = one * far
+            (a, a_rest), (b, b_rest) = _split(one), _split(far)
+            rest = ((a * b - product) + a * b_rest + a_rest * b) + a_rest * b_rest
+        whole = np.isfinite(product).all() and np.isfinite(rest).all()
+        found[i] = math.fsum((*product.tolist(), *rest.tolist())) if whole else product.sum()
+    return found
+
+
+def _split(x: Vector) -> tuple[Vector, Vector]:
+    """Return two numbers of at most 26 bits each that add up to x."""
+    big = 134217729.0 * x  # 2²⁷ + 1
+    high = big - (big - x)
+    return high, x - high
 
 
 def gram(rows: Rows, c: Vector) -> Matrix:

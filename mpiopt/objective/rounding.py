@@ -8,6 +8,9 @@ gradient's column j may be wrong by
 and the value by ε (1/N) Σ_i s_i (|loss_i| + |slope_i| Σ_k |w_k x_ik|), to first order (N. J. Higham, Accuracy and
 Stability of Numerical Algorithms (2002), section 3.1). The factors that grow with the lengths of the sums are left
 out, since errors of different signs cancel.
+
+Where columns lie far from 0 without an intercept, margins are computed from the distances to their middles, so that F
+is known better than that. The gradient's error keeps all of Σ_k |w_k x_ik|: the last bits of w itself move it so.
 """
 
 from __future__ import annotations
@@ -58,13 +61,16 @@ def evaluation_rounding(objective: Objective, w: Model, channel: Channel) -> Rou
     """Estimate the rounding errors of F and of its gradient, ridge included, at a model; collective."""
     shard, total, size, value = objective.shard, np.zeros_like(w), np.abs(w), 0.0
     s = shard.weight / shard.total
+    common = 0.0 if shard.far is None else passes.exact_products(w, shard.far)
     for begin in range(0, len(shard), BLOCK):
         block = slice(begin, min(begin + BLOCK, len(shard)))
-        y, (rows, absolute) = shard.label[block], _block(shard.rows, block)
-        z, terms = passes.margins(rows, w), passes.margins(absolute, size)
+        y, (_, absolute) = shard.label[block], _block(shard.rows, block)
+        rows, distances = _block(objective.distances, block)
+        z, terms = passes.margins(rows, w) + common, passes.margins(absolute, size)
+        known = terms if shard.far is None else passes.margins(distances, size) + np.abs(common)
         slope = np.abs(objective.loss.slope(z, y))
         error = slope + objective.loss.curvature(z, y)[:, None] * terms
-        value += float(s[block] @ (np.abs(objective.loss.value(z, y)) + (slope * terms).sum(axis=1)))
+        value += float(s[block] @ (np.abs(objective.loss.value(z, y)) + (slope * known).sum(axis=1)))
         total += passes.weighted_row_sum(absolute, error * s[block, None])
     found = channel.sum(total, value)
     return Rounding(UNIT * float(found[-1]), UNIT * (found[:-1].reshape(w.shape) + objective.ridge * size))

@@ -109,6 +109,7 @@ def run(
     timer.sample(now)  # with what came after the last evaluation, such as a checkpoint
     keep_finite(now)
     if now.ending == "budget":
+        keep_better(now, objective, channel)
         name_far_columns(now, objective, channel)
     if now.ending == "certified":
         confirm(now, rows_before, timer, plan.verify)
@@ -148,6 +149,14 @@ def keep_finite(now: RunState) -> None:
     if now.evaluated is None:
         refuse_infinite(Evaluation(np.nan, now.state.w), now.round)
     now.state.w[...] = now.evaluated
+
+
+def keep_better(now: RunState, objective: Objective, channel: Channel) -> None:
+    """Go back to the last model that was evaluated if the steps since then have made F larger; collective."""
+    if now.evaluated is None or np.array_equal(now.state.w, now.evaluated):
+        return
+    if not evaluate_exact(objective, now.state.w, channel).value <= now.exact.value:
+        now.state.w[...] = now.evaluated
 
 
 def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunTimer) -> RunState:
@@ -258,6 +267,9 @@ def evaluate_if_due(
         return
     refuse_infinite(exact, now.round)
     now.exact = exact
+    if step.slopes is not None:
+        with timer.phase("evaluate"):
+            now.certifier.learn(now.state.w, exact, step.slopes, timer.channel)
     judge(now, now.state.w, timer)
     record(now, step.step_size, timer, report, guard)
     note_evaluated(now)

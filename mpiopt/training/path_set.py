@@ -332,6 +332,6 @@ def _restricted(point: Point, part: ColumnSet) -> tuple[Objective, LabelStatisti
     shard, columns = point.objective.shard, part.columns
     features = int(np.searchsorted(columns, shard.features))
     scale = None if shard.column_scale is None else shard.column_scale[columns[:features]]
-    rows = replace(shard, rows=part.rows, features=features, column_scale=scale)
+    rows = replace(shard, rows=part.rows, features=features, column_scale=scale, far=None)
     labels = replace(point.labels, mean_row_vector=point.labels.mean_row_vector[columns])
     return replace(point.objective, shard=rows), labels

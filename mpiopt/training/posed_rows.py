@@ -71,7 +71,7 @@ def posed_rows(
     inner = as_given(d)
     if settings.coordinates == "standardised":
         inner = standardised(rows, shard.weight, d, intercept, ranks)
-        shard = replace(shard, rows=inner.move(rows), column_scale=inner.scale)
+        shard = replace(shard, rows=inner.move(rows), column_scale=inner.scale, far=inner.far)
     shard = replace(shard, label=empty_weightless(shard.rows, shard.label, shard.weight))
     if intercept:
         row_formats.set_intercept(shard.rows, d)

@@ -24,6 +24,7 @@ import numpy as np
 
 import mpiopt
 from mpiopt.comm.threads import spmd
+from tests.fuzz.beyond import is_beyond
 from tests.fuzz.draw import Problem
 from tests.fuzz.losses import LD, long_loss
 from tests.fuzz.recession import has_optimum
@@ -42,6 +43,8 @@ NO_OPTIMUM = re.compile(r"no optimum|no minimum|falls for ?ever|separa|unbounded
 RIGHT, WRONG, NAN = "certified, right", "certified, WRONG", "not finite"
 LOOSE, NONE_CERTIFIED, MISSTATED = "bound too small", "certified, no optimum exists", "objective misstated"
 OPEN, SAID, UNSAID = "not certified", "no optimum, said", "no optimum, not said"
+BEYOND = "beyond float64"  # not certified, as no coefficients of float64 are within the tolerance; and said so
+FAR_LINE = "far from 0 beside their spread"  # the line that is true of such a problem
 DENIED, ERROR, CRASH, TIMEOUT, UNKNOWN = "says no optimum, WRONG", "error", "crash", "time-out", "no reference"
 VERDICTS = (
     RIGHT,
@@ -58,9 +61,10 @@ VERDICTS = (
     CRASH,
     TIMEOUT,
     UNKNOWN,
+    BEYOND,
 )
 LIES = (WRONG, NAN, LOOSE, NONE_CERTIFIED, MISSTATED, DENIED)
-GOOD = (RIGHT, SAID)
+GOOD = (RIGHT, SAID, BEYOND)
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,8 @@ def compare(problem: Problem, fit: Any, long: Exact, best: Optimum, found: dict[
         return Judgement(problem, LOOSE, **found)
     if not fit.certified:
         late = fit.reason.startswith("max_seconds")
+        if FAR_LINE in fit.reason and is_beyond(problem, long, best):
+            return Judgement(problem, BEYOND, **found)
         return Judgement(problem, TIMEOUT if late else OPEN, **found)
     return Judgement(problem, RIGHT if best.left + best.rounding <= SOUND * claim + rounding else UNKNOWN, **found)
 

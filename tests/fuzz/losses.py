@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LD = np.longdouble
-ONE = LD(1)
+ONE, NONE = LD(1), LD(0)
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class LongLoss:
     outputs: int = 1  # 1, or the number of classes
     delta: np.longdouble = ONE  # of Huber's loss; the width of a quantile's
     option: np.longdouble = ONE  # tau of a quantile, power of Tweedie's loss, theta of the negative binomial
+    soft: np.longdouble = NONE  # level of softening of the squared hinge's slope
 
     def values(self, z):
         """Return the loss of each row, (n,)."""
@@ -64,7 +65,10 @@ class LongLoss:
         if self.family == "logistic":
             slope = -self.y / (1 + np.exp(np.clip(self.y * z, -11000, 11000)))
         elif self.family == "squared-hinge":
-            slope = -2 * self.y * np.maximum(1 - self.y * z, 0)
+            t = 1 - self.y * z
+            root = np.sqrt(t * t + 4 * self.soft)
+            rest = np.where(root > 0, 4 * self.soft / np.where(root > 0, root + np.abs(t), 1), 0)  # root − |t|
+            slope = -self.y * np.where(t > 0, t + root, rest)
         elif self.family == "poisson":
             slope = np.exp(np.minimum(z, 11000)) - self.y
         elif self.family == "squared":
@@ -97,7 +101,10 @@ class LongLoss:
             e = np.exp(-np.abs(z))
             curvature = e / (1 + e) ** 2
         elif self.family == "squared-hinge":
-            curvature = 2 * (self.y * z < 1).astype(LD)
+            t = 1 - self.y * z
+            root = np.sqrt(t * t + 4 * self.soft)
+            rest = 4 * self.soft / np.where(root > 0, root * (root + np.abs(t)), 1)
+            curvature = np.where(t > 0, 1 + t / np.where(root > 0, root, 1), rest)
         elif self.family == "poisson":
             curvature = np.exp(np.minimum(z, 11000))
         elif self.family == "squared":

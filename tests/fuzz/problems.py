@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -43,6 +44,7 @@ COLUMNS = {
     "crash": (verdicts.CRASH,),
     "time-out": (verdicts.TIMEOUT,),
     "no reference": (verdicts.UNKNOWN,),
+    "beyond float64": (verdicts.BEYOND,),
 }
 
 
@@ -117,7 +119,8 @@ def row(name: str, found: list[Judgement]) -> str:
 
 def share(found: list[Judgement]) -> str:
     """Return the share of problems with default options and an optimum that is certified and right."""
-    mine = [one for one in found if one.exists is not False and one.problem.default]
+    counted = [one for one in found if one.exists is not False and one.verdict != verdicts.BEYOND]
+    mine = [one for one in counted if one.problem.default]
     return f"{100 * sum(one.verdict == verdicts.RIGHT for one in mine) / len(mine):.1f} %" if mine else "–"
 
 
@@ -138,7 +141,9 @@ def page(command: str, found: list[Judgement]) -> str:
     }
     algorithms = sorted({one.problem.algorithm for one in found})
     by_algorithm = {name: [one for one in found if one.problem.algorithm == name] for name in algorithms}
-    return HEAD.format(command=command, count=len(found)) + "\n\n".join(
+    numbers = [one.problem.seed for one in found] or [0]
+    seeds = f"{min(numbers)} to {max(numbers)}"
+    return HEAD.format(command=command, count=len(found), revision=revision(), seeds=seeds) + "\n\n".join(
         [
             table("all", {"all": found}),
             "## By loss and penalty\n\n" + table("kind", by_kind),
@@ -151,17 +156,38 @@ def page(command: str, found: list[Judgement]) -> str:
 
 HEAD = """# Certificates under fuzz
 
-`{command}` drew {count} problems and wrote this page.
+`{command}` drew {count} problems and wrote this page, at revision `{revision}`, of the seeds {seeds}.
 A problem is a seed: a loss, a penalty, weights, dense or sparse rows of float32 or float64, units from 1e-9 to 1e9,
 offsets to 1e12, outliers, collinear columns, fewer rows than columns, separable classes, counts with empty
 categories, 1 to 3 ranks, an algorithm and a tolerance. The objective at the returned model is compared with an
-optimum in long double by code that the package does not share (`tests/fuzz/reference.py`). "Right" means that
-F(w) − F\\* is at most what the certificate claims, up to rounding (`tests/fuzz/judge.py` states how much).
-"Default certified" is the share of the problems with an optimum, among those with default algorithm and tolerance,
-that ended certified and right within 200 epochs. A problem without an optimum is to be refused in words.
+optimum in long double by code that the package does not share (`tests/fuzz/reference.py`).
 `python -m tests.fuzz.problems --only SEED` shows one problem. With `--log FILE` a run goes on where it stopped.
 
+* right: certified, and F(w) − F\\* is at most what the certificate claims, up to rounding (`tests/fuzz/judge.py`
+  states how much).
+* wrong: certified though F(w) − F\\* is larger or no optimum exists, a bound below F(w) − F\\*, an objective that is
+  not F(w), or "no optimum" said where there is one. Not finite: a certified number is none.
+* not certified: the run ended within its budget of 200 epochs, and says so.
+* no optimum, said or not said: the loss falls for ever, and the last line says so or does not.
+* error, crash, time-out: refused though an optimum exists; a traceback; no end within 60 seconds.
+* no reference: the optimum in long double is not known well enough to judge.
+* beyond float64: not certified; no intercept, columns far from 0, whose last bits move all margins; the line says so;
+  and no coefficients of float64 that a search around the optimum tried are within the tolerance
+  (`tests/fuzz/beyond.py`). The search tries few roundings, so it may call a problem so that is not.
+* default certified: of the problems with default algorithm and tolerance that have an optimum, without those beyond
+  float64, the share that ended certified and right within 200 epochs.
+
 """
+
+
+def revision() -> str:
+    """Return the revision of the sources, "unknown" outside a clone; "+" stands for changes since."""
+    try:
+        words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
 
 
 def failures(found: list[Judgement]) -> str:

@@ -54,15 +54,19 @@ def climbs(up: np.ndarray, level: np.ndarray | None) -> bool:
         return False
     level = None if level is None or len(level) == 0 else level
     bounds_a, bounds_b = np.vstack([up, -up]), np.concatenate([np.ones(len(up)), np.zeros(len(up))])
-    found = linprog(
-        -up.sum(axis=0),
-        A_ub=bounds_a,
-        b_ub=bounds_b,
-        A_eq=level,
-        b_eq=None if level is None else np.zeros(len(level)),
-        bounds=(None, None),
-        options=TIGHT,
-    )
+    for method in ("highs", "highs-ds", "highs-ipm"):  # the first one gives up at times
+        found = linprog(
+            -up.sum(axis=0),
+            A_ub=bounds_a,
+            b_ub=bounds_b,
+            A_eq=level,
+            b_eq=None if level is None else np.zeros(len(level)),
+            bounds=(None, None),
+            method=method,
+            options=TIGHT,
+        )
+        if found.status == 0:
+            break
     if found.status != 0:
         raise ArithmeticError(f"the linear program ended with: {found.message}")
     return -found.fun > CLEAR

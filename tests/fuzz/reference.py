@@ -28,6 +28,7 @@ STAGES = 40  # of the barrier's weight, each a 30th of the one before: 59 digits
 FURTHEST = LD("1e90")  # or nearest point of a line search: a step along a flat direction may be of any size
 EXACT = LD(1e-17)  # of the scale: Newton's decrement that ends a solve
 TINY = LD("1e-2000")  # avoids a division by 0
+FAR = 1000  # times its range: a column farther from 0 is centred by hand where no intercept does it
 LEAST_SCALE = LD(1e-9)  # of F(0) − floor, below which no certificate is relative to F(w) − floor
 
 
@@ -42,6 +43,7 @@ class Exact:
     l1: np.longdouble
     l2: np.longdouble
     intercept: bool
+    link: np.ndarray  # (k, k) v = link u: where columns lie far from 0 without an intercept, u has what centres them
     start: np.longdouble  # F(0)
     floor: np.longdouble  # Σ s_i min_z loss_i
 
@@ -73,7 +75,31 @@ def exact(problem: Problem) -> Exact:
     x, largest = x[:, largest > 0], largest[largest > 0]
     unit = 2 ** np.floor(np.log2(largest))
     l2 = strength(problem)
-    return Exact(x / unit, unit, share, loss, LD(problem.l1), l2, problem.intercept, start, floor)
+    a, link = (x / unit, np.eye(len(unit), dtype=LD)) if problem.intercept else centred(x / unit)
+    return Exact(a, unit, share, loss, LD(problem.l1), l2, problem.intercept, link, start, floor)
+
+
+def centred(a):
+    """Return columns without what those far from 0 have in common, and the link to weights of the given ones.
+
+    With a_j = c_j + δ_j the margin Σ v_j a_j is u + Σ v_j δ_j, u = Σ v_j c_j. So u takes the place of one weight v_k,
+    and the column of another one is δ_j − δ_k c_j/c_k: nothing is left to cancel.
+    """
+    c = np.where(FAR * (a.max(axis=0) - a.min(axis=0)) <= np.abs(a).max(axis=0), a.mean(axis=0).astype(np.float64), 0)
+    c, far = c.astype(LD), np.flatnonzero(c)
+    link = np.eye(a.shape[1], dtype=LD)
+    if not len(far):
+        return a, link
+    rest = a - c
+    k = far[np.argmin(np.abs(rest[:, far]).max(axis=0))]
+    ratio = c / c[k]
+    columns = rest - rest[:, [k]] * ratio
+    columns[:, k] = 1 + rest[:, k] / c[k]
+    size = np.abs(columns).max(axis=0)
+    size = np.where(size > 0, 2 ** np.floor(np.log2(np.where(size > 0, size, 1))), 1)
+    link[k] = -ratio
+    link[k, k] = 1 / c[k]
+    return columns / size, link / size
 
 
 def long_rows(problem):
@@ -104,6 +130,7 @@ class Optimum:
     left: np.longdouble  # the point may be this far above the optimum
     rounding: np.longdouble  # what rounding in long double may change of the value
     margins: np.ndarray  # (n, outputs) of the rows with weight, without the centres of targets
+    weights: np.ndarray  # (outputs, k) of the columns that are not 0 everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,24 +144,26 @@ class Composite:
     s: np.ndarray
     b: np.ndarray  # (n, m)
     p: np.ndarray  # (·, m)
-    l1: np.ndarray  # (m,)
+    l1: np.ndarray  # (k,) of the weights v = link u
+    link: np.ndarray  # (k, m)
     mu: np.longdouble = NONE
 
     def value(self, u):
         """Return the value without the barrier."""
         smooth = (self.s * self.loss.values(self.b @ u.T)).sum()
-        return smooth + ((self.p @ u.T) ** 2).sum() / 2 + (self.l1 * np.abs(u)).sum()
+        return smooth + ((self.p @ u.T) ** 2).sum() / 2 + (self.l1 * np.abs(u @ self.link.T)).sum()
 
-    def _radius(self, u):
-        return np.sqrt(self.mu**2 + (self.l1 * u) ** 2)
+    def _radius(self, v):
+        return np.sqrt(self.mu**2 + (self.l1 * v) ** 2)
 
     def barrier_slope(self, u):
-        """Return ψ'(u); λ² u / (μ + √…)."""
-        return self.l1**2 * u / np.maximum(self.mu + self._radius(u), TINY)
+        """Return the slope of Σ ψ(v): λ² v / (μ + √…), by u."""
+        v = u @ self.link.T
+        return (self.l1**2 * v / np.maximum(self.mu + self._radius(v), TINY)) @ self.link
 
-    def barrier_curvature(self, u):
-        """Return ψ''(u)."""
-        root = np.maximum(self._radius(u), TINY)
+    def barrier_curvature(self, v):
+        """Return ψ''(v)."""
+        root = np.maximum(self._radius(v), TINY)
         return self.l1**2 * self.mu / ((self.mu + root) * root)
 
     def gradient(self, u):
@@ -152,10 +181,9 @@ class Composite:
             for j in range(i + 1):
                 h[i, :, j, :] = self.b.T @ (c[:, i, j, None] * self.b)
                 h[j, :, i, :] = h[i, :, j, :].T
-            h[i, :, i, :] += penalty
-        h = h.reshape(outputs * m, outputs * m)
-        h[np.diag_indices(outputs * m)] += self.barrier_curvature(u).ravel()
-        return h
+            bends = self.barrier_curvature(self.link @ u[i]) if self.mu > 0 else np.zeros(len(self.link), LD)
+            h[i, :, i, :] += penalty + self.link.T @ (bends[:, None] * self.link)
+        return h.reshape(outputs * m, outputs * m)
 
     def line_minimum(self, u, p):
         """Return the t > 0 that minimises the value along u + t p, by bisection on the slope."""
@@ -254,20 +282,23 @@ def optimum(problem: Exact) -> Optimum:
     """Return the optimum of a problem that has one."""
     whole = np.hstack([problem.a, np.ones((len(problem.s), 1), LD)]) if problem.intercept else problem.a
     root = np.sqrt(problem.s)[:, None]
-    ridge = np.diag(np.sqrt(problem.l2) / problem.unit)[:, :]
-    ridge = np.hstack([ridge, np.zeros((len(ridge), 1), LD)]) if problem.intercept else ridge
+    link = problem.link
+    if problem.intercept:
+        link = np.hstack([link, np.zeros((len(link), 1), LD)])
+    ridge = (np.sqrt(problem.l2) / problem.unit)[:, None] * link
     if problem.l1:
-        l1 = np.append(problem.l1 / problem.unit, [LD(0)] * problem.intercept)
-        composite = Composite(problem.loss, problem.s, whole, ridge, l1)
+        composite = Composite(problem.loss, problem.s, whole, ridge, problem.l1 / problem.unit, link)
     else:
         q = orthonormal(np.vstack([root * whole, ridge]))
-        n = len(problem.s)
-        composite = Composite(problem.loss, problem.s, q[:n] / root, q[n:], np.zeros(q.shape[1], LD))
+        n, none = len(problem.s), np.zeros((0, q.shape[1]), LD)
+        composite = Composite(problem.loss, problem.s, q[:n] / root, q[n:], np.zeros(0, LD), none)
     u = np.zeros((problem.loss.outputs, composite.b.shape[1]), LD)
     scale = max(composite.value(u) - problem.floor, TINY)
     if problem.loss.family in ("huber", "quantile"):
         u = approached(composite, u, scale)
-    if not problem.l1:
+    if problem.loss.family == "squared-hinge" and not problem.l1:
+        u, left = softened_path(problem, composite, u)
+    elif not problem.l1:
         u, left = minimise(composite, u, problem.scale(problem.floor) or TINY)
     else:
         u, left = central_path(problem, composite, u, scale)
@@ -275,7 +306,20 @@ def optimum(problem: Exact) -> Optimum:
     error = ROUNDING * (np.abs(composite.b) @ np.abs(u).T + np.abs(problem.loss.y)[:, None])
     value = composite.value(u)
     rounding = (problem.s[:, None] * np.abs(problem.loss.slopes(z)) * error).sum() + ROUNDING * abs(value)
-    return Optimum(value, left, rounding, z)
+    inner = u if problem.l1 else solved(np.vstack([root * whole, ridge]), np.vstack([root * z, q[n:] @ u.T])).T
+    return Optimum(value, left, rounding, z, inner @ link.T / problem.unit)
+
+
+def solved(m, b):
+    """Return the least squares solution x of m x = b, refined twice."""
+    size = np.sqrt((m * m).sum(axis=0))
+    size = np.where(size > 0, size, 1)
+    unit = m / size
+    x = np.zeros((m.shape[1], b.shape[1]), LD)
+    for _ in range(3):
+        rest = unit.T @ (b - unit @ x)
+        x = x + np.stack([solve(unit.T @ unit, column) for column in rest.T], axis=1)
+    return x / size[:, None]
 
 
 def approached(composite, u, scale):
@@ -289,9 +333,30 @@ def approached(composite, u, scale):
     return u
 
 
+def softened_path(problem, composite, u):
+    """Approach the optimum of the squared hinge by softer ones; return u and the bound on what is left.
+
+    The softened slope is that of max_s s t − s²/4 + level log s, so the softened optimum is 2 level above at most.
+    """
+    level, best = LD(1), (u, LD(np.inf))
+    for _ in range(STAGES):
+        softer = replace(composite, loss=replace(composite.loss, soft=level))
+        u, left = minimise(softer, u, max(level, TINY) * LD(1e-3) / EXACT)
+        bound = 2 * level + abs(left)
+        best = min(best, (u, bound), key=lambda one: one[1])
+        scale = max(problem.scale(composite.value(u)), TINY)
+        end, rest = minimise(composite, u, scale)
+        if composite.value(end) <= composite.value(u) and 0 <= rest <= EXACT * scale:
+            return end, rest
+        if bound < LD(1e-14) * scale:
+            return u, bound
+        level = level / 30
+    return best
+
+
 def central_path(problem, composite, u, scale):
     """Follow the barrier's minimum until its weight no longer counts; return u and the bound on what is left."""
-    terms = u.size
+    terms = problem.a.shape[1] * len(u)
     mu = scale / terms
     for _ in range(STAGES):
         u, left = minimise(replace(composite, mu=mu), u, max(mu * terms, TINY) * 1e-3 / EXACT)

@@ -1,14 +1,18 @@
 """Of problems drawn from seeds no certificate is wrong, none is NaN, and the default options certify nearly all."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpiopt.algorithms.base import Algorithm
 from tests.fuzz import judge as verdicts
+from tests.fuzz.beyond import is_beyond
 from tests.fuzz.draw import ALGORITHMS, draw
 from tests.fuzz.judge import GOOD, LIES, judge
 from tests.fuzz.problems import BAD, page
+from tests.fuzz.reference import exact, optimum
 
 FIRST, PARTS, PART = 0, 8, 25  # 200 problems, in parts that can run side by side
 OPEN = 1  # problems of a part that may end without a certificate, and say so
@@ -34,6 +38,26 @@ def test_a_value_that_rounding_hides_is_not_certified():
     found = judge(draw(5179))  # columns far from 0, no intercept, no penalty: F is known to 1e-5 of its scale
     assert found.verdict not in BAD, found.line()
     assert "use --intercept" in found.line()
+
+
+# Of problems that short steps, a lost curvature, or the rounding of a gap left without a certificate: losses whose
+# curvature jumps with l2, l1 and both, l1 on columns with outlying rows, and columns far from 0 without an intercept.
+ONCE_OPEN = (5009, 5655, 5799, 5954, 5966, 6123, 6434, 6919, 6517, 6790, 5332, 2396, 1425)
+
+
+@pytest.mark.parametrize("seed", ONCE_OPEN)
+def test_a_problem_that_was_left_open_is_certified(seed):
+    found = judge(draw(seed))
+    assert found.verdict == verdicts.RIGHT, found.line()
+
+
+def test_a_problem_is_beyond_float64_only_if_no_rounding_of_its_optimum_is_good_enough():
+    problem = draw(5751)  # columns at 1e12 without an intercept
+    long = exact(problem)
+    best = optimum(long)
+    assert not is_beyond(problem, long, best)
+    assert is_beyond(replace(problem, tol=1e-18), long, best)
+    assert not is_beyond(replace(problem, tol=1e-18, intercept=True), long, best)
 
 
 def test_a_seed_is_always_the_same_problem():

@@ -11,7 +11,7 @@ STORED = {
     "DlasControl": "largest begun",
     "GossipControl": "gamma since epochs",
     "LbfgsControl": "sample_factor decrement unrecorded until_sample",
-    "NewtonControl": "uses decrease unrecorded",
+    "NewtonControl": "uses decrease unrecorded weak",
     "NewtonCgControl": "forcing made sample_factor unrecorded",
     "StepControl": "scale value decrement since_refresh damping growth round_epochs start_epochs "
     "lengthened|rate_before trail_length mix rest wait adgd_step|chord adgd_ratio|local_rate adgd_curvature "

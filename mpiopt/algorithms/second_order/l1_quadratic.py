@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.algorithms.second_order.interior_point import ClippedProblem, minimise
 from mpiopt.kernels.coordinate_descent import descend, solve_cholesky
 from mpiopt.objective.curvature import refuse_infinite
-from mpiopt.objective.curvature_root import CurvatureRoot
+from mpiopt.objective.curvature_root import ALONE, CurvatureRoot
 from mpiopt.objective.duality_gap import least_subgradient
+from mpiopt.objective.losses.base import ClippedLine
 
 Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 SWEEPS = 20  # of coordinate descent between two tries to solve on the support exactly
 TRIES = 200  # at most; 4000 sweeps then stand for the minimum
 EMPTY_COLUMN = 1e-14  # of the largest diagonal element: smaller ones are rounding
@@ -62,7 +65,7 @@ class QuadraticModel:
     threshold
         l1 penalty of each unknown, shape (d,).
     root
-        Of `h`, where `h` has lost what matters to rounding; without l1.
+        Of `h`, where `h` has lost what matters to rounding.
     """
 
     def __init__(self, h: Vector, threshold: Vector, root: CurvatureRoot | None = None) -> None:
@@ -72,7 +75,9 @@ class QuadraticModel:
 
     def minimise(self, g: Vector, w: Vector) -> Vector:
         """Return the minimising p, shape (d,), at the point w with the gradient g of the smooth part."""
-        return self._composite(g, w) if self.factor is None else -self.factor.solve(g)
+        if self.factor is not None:
+            return -self.factor.solve(g)
+        return self._composite(g, w) if self.root is None else self._by_interior_point(g, w, self.root.matrix)
 
     def approach(self, g: Vector, w: Vector, part: float) -> Vector:
         """Return p that leaves at most `part` of the violation of the optimality conditions; arguments as `minimise`.
@@ -108,6 +113,15 @@ class QuadraticModel:
             if largest_change == 0.0:
                 break
         return p
+
+    def _by_interior_point(self, g: Vector, w: Vector, rows: Matrix) -> Vector:
+        """Minimise ½ ‖R (v - w)‖² + g·v + Σ threshold |v|, v = w + p."""
+        unclipped, none = np.full(len(rows), np.inf), np.zeros_like(g)
+        line = ClippedLine(1.0, rows @ w, -unclipped, unclipped)
+        problem = ClippedProblem(rows, np.ones(len(rows)), line, none, self.threshold, g)
+        bends = (rows**2).sum(axis=0)
+        gain = 0.5 * float(np.divide(g * g, bends, out=none.copy(), where=bends > 0.0).sum())
+        return minimise(problem, w, gain, ALONE).w - w
 
     def _with_signs_held(self, g: Vector, w: Vector, p: Vector) -> Vector:
         """Return the minimum if the penalty were linear with the signs of w + p, and zeros stay zeros."""

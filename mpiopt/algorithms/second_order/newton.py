@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.second_order.centred_columns import CentredColumns
+from mpiopt.algorithms.second_order.interior_point import STEP_EPOCHS, ClippedProblem, minimise
 from mpiopt.algorithms.second_order.l1_quadratic import DampedCholesky, QuadraticModel, first_order_change
 from mpiopt.algorithms.second_order.line_search import ROUNDING, backtracking_search, move_to
 from mpiopt.algorithms.second_order.margin_search import Line, search_length
@@ -22,6 +24,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.data.coordinates import far_columns
+from mpiopt.objective import passes
 from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.curvature_root import curvature_root, is_affordable
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
@@ -46,6 +49,7 @@ class NewtonTuning:
     fading: float = 0.03  # the same after another step
     least_part: float = 1e-10  # a smaller part is none
     few_trials: int = 8  # where rounding hides F's fall: steps that are shorter still only spend epochs
+    weak: int = 4  # steps that gain little or are short, after which the interior-point method takes over
     trials: int = 50  # halvings of a step at most: 2^-50 is below rounding
 
 
@@ -58,6 +62,7 @@ class NewtonControl(NamedVector):
     uses = Slot(0)  # steps made with the factor; 0: none; -p: none, and rows get a part p of a parabola's curvature
     decrease = Slot(1)  # expected decrease of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
+    weak = Slot(3)  # steps that gained little or were short
 
 
 class Direction(NamedTuple):
@@ -137,6 +142,8 @@ class Newton(Algorithm[NewtonState]):
         """Begin at w with a new factor."""
         state = self.blank(objective, channel.size)
         move_to(state, w, exact)
+        if objective.loss.jumps:  # another algorithm was behind: the corners are the likely cause
+            state.control.weak = TUNING.weak - 1
         return state
 
     def _widen_knee(self, state: NewtonState, objective: Objective, channel: Channel) -> float:
@@ -173,6 +180,8 @@ class Newton(Algorithm[NewtonState]):
     def step(self, k: int, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
         """Step with the factor in use, or with a new one if that would not contract well."""
         control, quadratic = state.control, objective.loss.quadratic
+        if control.weak >= TUNING.weak and clips(objective, channel):
+            return self._by_interior_point(state, objective, channel)
         epochs, uses, majorise = control.unrecorded, int(max(control.uses, 0.0)), max(-control.uses, 0.0)
         found = self._direction(state, objective, channel) if uses > 0 else None
         if found is None or not (0 < found.decrease <= TUNING.contraction * control.decrease or quadratic):
@@ -186,8 +195,35 @@ class Newton(Algorithm[NewtonState]):
             control.uses = self._next_part(control.uses, t, majorise)
         elif t < TUNING.short and objective.loss.jumps and not majorise:
             control.uses = -1
+        control.weak += t < TUNING.short or not found.decrease <= TUNING.slow * control.decrease
+        control.weak += TUNING.weak * (t == 0.0)
         control.decrease, control.unrecorded = found.decrease, 0.0
         return StepInfo(epochs + trials, t, Evaluation(float(state.value[0]), state.gradient.copy()))
+
+    def _by_interior_point(self, state: NewtonState, objective: Objective, channel: Channel) -> StepInfo:
+        """Minimise by the interior-point method, which needs no long steps and no curvature, and go on from there."""
+        control, shard, d = state.control, objective.shard, used_columns(objective)
+        floor = channel.sum(float(shard.weight @ objective.loss.lowest(shard.label)) / shard.total)[0]
+        level = max(float(state.value[0] - floor), ROUNDING * abs(float(state.value[0])))
+        problem, begin = problem_of(objective), state.w[0, :d]
+        if shard.far is None:
+            found = minimise(problem, begin, level, channel)
+        else:
+            centred = CentredColumns(shard.far)
+            problem, begin = centred.problem(problem, objective, channel.rank == 0), centred.unknowns(begin)
+            found = minimise(problem, begin, level, channel)
+            found = found._replace(w=centred.weights(found.w), slopes=found.slopes[: len(shard)])
+        epochs = control.unrecorded + 1.0 + STEP_EPOCHS * found.steps
+        w = objective.zeros()
+        w[0, :d] = found.w
+        exact = evaluate_exact(objective, w, channel)
+        t = float(exact.value < state.value[0])
+        if t:
+            move_to(state, w, exact)
+        control.uses = control.weak = control.unrecorded = 0.0
+        control.decrease = np.inf
+        now = Evaluation(float(state.value[0]), state.gradient.copy())
+        return StepInfo(epochs + 1.0, t, now, slopes=found.slopes[:, None])
 
     def _next_part(self, uses: float, t: float, majorise: float) -> float:
         """Return the uses after a step: more of a parabola's curvature after a short step, less after a whole one."""
@@ -205,7 +241,8 @@ class Newton(Algorithm[NewtonState]):
         jumps = objective.loss.jumps and not objective.threshold.any()
         if jumps and objective.loss.knee is not None:
             return self._search_margins(state, found, objective, channel)
-        most = TUNING.trials if state.model.root is None else TUNING.few_trials
+        few = state.model.root is not None or objective.loss.jumps
+        most = TUNING.few_trials if few else TUNING.trials
         most = 1 if jumps else most  # halvings end far from the minimum where curvature jumps
         point, trials = backtracking_search(objective, channel, state, found.p, found.decrease, most)
         if point is None and jumps:
@@ -243,7 +280,10 @@ class Newton(Algorithm[NewtonState]):
         """Factor the curvature, or the rows if it is singular and steps gain little; return direction and epochs."""
         found = self._factor(state, objective, channel, majorise)
         slow = found.decrease > TUNING.slow * state.control.decrease
-        if not (found.singular and (slow or hides(objective, channel)) and is_affordable(objective, channel)):
+        lost = found.singular and (slow or hides(objective, channel))
+        if objective.threshold.any():
+            lost = state.control.weak >= TUNING.weak
+        if not (lost and is_affordable(objective, channel)):
             return found, 1.0
         root = curvature_root(objective, state.anchor, channel, majorise)
         state.model = QuadraticModel(state.model.h, state.model.threshold, root)
@@ -259,6 +299,24 @@ class Newton(Algorithm[NewtonState]):
         full = objective.zeros()
         full[:, : used_columns(objective)] = agreed[:-1].reshape(objective.outputs, -1)
         return Direction(full, -expected_change(objective, state, full), bool(agreed[-1]))
+
+
+def clips(objective: Objective, channel: Channel) -> bool:
+    """Return whether the interior-point method takes the objective, and its rows can be factored; collective."""
+    shard = objective.shard
+    line = objective.loss.clipped_line(shard.label)
+    return line is not None and objective.bounds is None and is_affordable(objective, channel)
+
+
+def problem_of(objective: Objective) -> ClippedProblem:
+    """Return the objective as the interior-point method takes it."""
+    shard, d = objective.shard, used_columns(objective)
+    line = objective.loss.clipped_line(shard.label)
+    if line is None:
+        raise RuntimeError(f"the slope of {objective.loss.name} is no clipped line")
+    rows, zeros = passes.dense_block(shard.rows, slice(0, len(shard)), d), np.zeros(d)
+    weight = shard.weight / shard.total
+    return ClippedProblem(rows, weight, line, objective.ridge[:d], objective.threshold[:d], zeros)
 
 
 def hides(objective: Objective, channel: Channel) -> bool:

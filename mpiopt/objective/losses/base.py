@@ -59,6 +59,15 @@ class BlockFunctions(NamedTuple):
     curvature: BlockFunction
 
 
+class ClippedLine(NamedTuple):
+    """Slopes min(max(bend (z - centre), low), high) of a loss by its margins z."""
+
+    bend: float | Vector  # or one for each row, inf for a jump from the lower bound to the upper one
+    centre: Vector  # (n,)
+    low: Vector  # (n,), -inf where nothing is clipped
+    high: Vector  # (n,)
+
+
 @dataclass(frozen=True)
 class Loss(Plugin, ABC):
     """A convex loss(z, y), twice differentiable almost everywhere.
@@ -178,6 +187,10 @@ class Loss(Plugin, ABC):
         It is used where steps by the curvature itself are too long. By default it is the curvature.
         """
         return self.curvature(z, y)
+
+    def clipped_line(self, y: Vector) -> ClippedLine | None:
+        """Return each row's slope as a line that is clipped; None if it is no such line. Only for one output."""
+        return None
 
     def lowest(self, y: Vector) -> Vector:
         """Compute min_z loss(z, y) for each label, shape (n,)."""

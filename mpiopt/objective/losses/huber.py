@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
+from mpiopt.objective.losses.base import BlockFunctions, ClippedLine, LabelStatistics, Loss
 
 
 @functools.cache
@@ -69,6 +69,10 @@ class Huber(Loss):
     def majorant(self, z: Any, y: Any) -> Any:
         """Compute min(1, delta/|r|): iteratively reweighted least squares (Huber 1964; Holland, Welsch 1977)."""
         return self.delta / np.maximum(np.abs(z[:, 0] - y), self.delta)
+
+    def clipped_line(self, y: Any) -> ClippedLine:
+        """Return z - y, clipped at ±delta."""
+        return ClippedLine(1.0, y, np.full(len(y), -self.delta), np.full(len(y), self.delta))
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """Compute ½ u² + u y where |u| <= delta."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
+from mpiopt.objective.losses.base import BlockFunctions, ClippedLine, LabelStatistics, Loss
 
 
 @functools.cache
@@ -85,6 +85,11 @@ class Quantile(Loss):
     def majorant(self, z: Any, y: Any) -> Any:
         """Compute 1/(2 max(|r|, width)), as for Huber's loss; the linear part has no curvature."""
         return 0.5 / np.maximum(np.abs(z[:, 0] - y), self.width)
+
+    def clipped_line(self, y: Any) -> ClippedLine:
+        """Return (z - y)/(2 width) + ½ - tau, between -tau and 1 - tau."""
+        ones, lean = np.ones(len(y)), 0.5 - self.tau
+        return ClippedLine(0.5 / self.width, y - 2.0 * self.width * lean, -self.tau * ones, (1.0 - self.tau) * ones)
 
     def lowest(self, y: Any) -> Any:
         """Compute width tau (1 - tau), at r = (2 tau - 1) width."""

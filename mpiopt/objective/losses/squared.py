@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
+from mpiopt.objective.losses.base import BlockFunctions, ClippedLine, LabelStatistics, Loss
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -40,6 +40,10 @@ class Squared(Loss):
     family = "Gaussian"
     known_dispersion = False
     functions = BlockFunctions(_value, _slope, _curvature)
+
+    def clipped_line(self, y: Any) -> ClippedLine:
+        """Return z - y, which is clipped nowhere."""
+        return ClippedLine(1.0, y, np.full(len(y), -np.inf), np.full(len(y), np.inf))
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """Compute ½ u² + u y."""

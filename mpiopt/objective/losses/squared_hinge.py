@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiopt.objective.losses.base import BlockFunctions, LabelStatistics, Loss
+from mpiopt.objective.losses.base import BlockFunctions, ClippedLine, LabelStatistics, Loss
 
 
 def _value(z: Any, y: Any, out: Any, n: int, outputs: int) -> None:
@@ -44,6 +44,10 @@ class SquaredHinge(Loss):
     def majorant(self, z: Any, y: Any) -> Any:
         """Return 2: beyond the margin 1, too, a parabola that touches the loss lies above it."""
         return np.full(len(y), 2.0)
+
+    def clipped_line(self, y: Any) -> ClippedLine:
+        """Return 2 (z - y), of the sign of -y or 0."""
+        return ClippedLine(2.0, y, np.where(y > 0.0, -np.inf, 0.0), np.where(y > 0.0, 0.0, np.inf))
 
     def conjugate(self, u: Any, y: Any) -> Any:
         """Compute t²/4 − t with t = −y u >= 0."""
