@@ -27,6 +27,8 @@ BENCHMARKS += [
     "peers --install --out docs/benchmarks/peers.md",
     "ranks --store FILE",
     "stream",
+    "criteo --install --out docs/benchmarks/criteo.md",
+    "plan_counts --store FILE",
 ]
 ELSEWHERE = [
     (

@@ -84,7 +84,12 @@ def to_csr(values: NDArray[np.floating], spare: int) -> CsrRows:
 
 def select(rows: CsrRows, chosen: Indices) -> CsrRows:
     """Return the rows `chosen`, in that order, as float64."""
-    found = empty_csr(np.diff(rows.indptr)[chosen], rows.width, np.float64)
+    return gathered(rows, chosen, np.float64)
+
+
+def gathered(rows: CsrRows, chosen: Indices, dtype: type[np.floating] | None = None) -> CsrRows:
+    """Return the rows `chosen`, in that order, in a type or their own."""
+    found = empty_csr(np.diff(rows.indptr)[chosen], rows.width, dtype or rows.values.dtype.type)
     row_moves.gather(chosen, rows.indptr, rows.indices, rows.values, found.indptr[:-1], found.indices, found.values)
     return found
 

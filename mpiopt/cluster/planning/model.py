@@ -82,7 +82,8 @@ def predict(case: Case, measured: Measurement, link: Link) -> RunPrediction:
     compute += _compression_seconds(measured.calls, case) * case.ranks_per_core
     wait = exchanges.barriers + measured.spread * compute
     epoch = compute + exchanges.seconds + wait
-    measured_levels = _start_levels(min(2, case.ranks) * measured.rows, measured.rows, case.unknowns)
+    began = measured.start_rows or measured.rows
+    measured_levels = _start_levels(min(2, case.ranks) * began, began, case.unknowns)
     deeper = _start_levels(case.total, case.rows, case.unknowns) / measured_levels
     at_start = _exchanges(measured.start_calls, case, link)
     start = measured.start * scale * (1.0 + measured.spread) + deeper * (at_start.seconds + at_start.barriers)

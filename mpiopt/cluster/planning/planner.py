@@ -23,6 +23,7 @@ from mpiopt.comm.threads import single
 from mpiopt.objective.objective import Objective
 from mpiopt.training import network_model
 from mpiopt.training.channel_setup import make_compressor
+from mpiopt.training.label_origin import posed_data
 from mpiopt.training.network_model import Candidate
 from mpiopt.training.problem import measure, pick_for, target_of
 
@@ -58,6 +59,7 @@ class Planner:
         job, began = request.job, time.perf_counter()
         rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed)
         took, shard = time.perf_counter() - began, rows.data.shard
+        rows = replace(rows, data=posed_data(job, job.model, rows.data, single())[0])
         between = link.measure(shard.rows.width, comm) if request.link == "measured" else None
         return cls(request, rows, between or link.read(request.link, request.ranks_per_node), comm, first_calls, took)
 
@@ -137,8 +139,9 @@ class Planner:
             self.comm.barrier()
             mine = probe.probe(objectives, self.algorithm(ranks)[0], self.request.job.seed, self._limits(ranks))
             seconds = np.array([mine.compute, mine.start])
+            mine = probe.from_root(mine, self.comm)
             mean, most = self.comm.sum(seconds) / self.comm.size, self.comm.max(seconds)
-            self.measurements[key] = mine.of_root(self.comm)._replace(
+            self.measurements[key] = mine._replace(
                 compute=float(mean[0]), start=float(mean[1]), spread=float(most[0] / mean[0] - 1.0)
             )
         return self.measurements[key]
@@ -164,12 +167,30 @@ class Planner:
         those of the cost model would distort the comparison.
         """
         alone, several = (self.measure(few).certified for few in (1, min(2, self.rows.rows)))
-        measured = (alone or several) if ranks == 1 else (several or alone)
+        measured = (alone or several) if ranks == 1 or self.by_sums(ranks) else (several or alone)
         return measured or cost_model.epochs(self.algorithm(ranks)[0].name, self.size(ranks))
 
     def predict(self, ranks: int) -> RunPrediction:
         """Predict the job on `ranks` ranks with its own way of exchanging."""
-        return predict(self.case(ranks, self.candidate(ranks)), self.measure(ranks), self.link)
+        return predict(self.case(ranks, self.candidate(ranks)), self.work(ranks), self.link)
+
+    def by_sums(self, ranks: int) -> bool:
+        """Return whether the algorithm sees rows through sums over all ranks: then rounds do not depend on ranks."""
+        return not isinstance(self.algorithm(ranks)[0], Saga)
+
+    def work(self, ranks: int) -> Measurement:
+        """Return the work of one rank out of `ranks`, with the exchanges of two ranks where they are the same."""
+        measured = self.measure(ranks)
+        if ranks <= 2 or not self.by_sums(ranks):
+            return measured
+        both = self.measure(2)
+        return measured._replace(
+            start_epochs=both.start_epochs,
+            rounds=both.rounds,
+            calls=both.calls,
+            start_calls=both.start_calls,
+            start_rows=both.rows,
+        )
 
     def candidate(self, ranks: int) -> Candidate | None:
         """Return the compression of the job on `ranks` ranks; None for exact sums."""
@@ -184,7 +205,7 @@ class Planner:
     def best(self, ranks: int) -> BestExchange:
         """Return the compressor and the length of rounds that the model of `--compress auto` chooses."""
         algorithm, objective, size = self.algorithm(ranks)[0], self.objective(ranks), self.size(ranks)
-        measured = self.measure(ranks)
+        measured = self.work(ranks)
         plain = predict(self.case(ranks), measured, self.link)
         if ranks == 1 or not algorithm.compressed_memory:
             return BestExchange(None, 1.0, plain)

@@ -6,6 +6,7 @@ number of ranks. Seconds are those of the processor, so that other work on the m
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from mpiopt.cluster.planning.clocks import ClockComm, Clocks
 from mpiopt.cluster.planning.link import Link
 from mpiopt.cluster.planning.sample import Sample, part
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import allgather_json
+from mpiopt.comm.collective_io import text_from_root
 from mpiopt.comm.lockstep import spmd
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
@@ -53,13 +54,7 @@ class Measurement(NamedTuple):
     calls: Mapping[tuple[str, int], float]  # collective operations by name and bytes
     certified: float  # epochs to the tolerance; 0: it was not reached
     spread: float = 0.0  # extra work of the slowest rank of this run, as a part of the mean
-
-    def of_root(self, comm: Comm) -> Measurement:
-        """Return what rank 0 measured: the clock, which differs between ranks, ends a measured run; collective."""
-        fields = self._asdict() | {name: [*getattr(self, name).items()] for name in ("start_calls", "calls")}
-        root = allgather_json(comm, fields)[0]
-        calls = {name: {(verb, nbytes): n for (verb, nbytes), n in root[name]} for name in ("start_calls", "calls")}
-        return Measurement(**root | calls)
+    start_rows: int = 0  # of the rank where the exchanges of the start were counted; 0: `rows`
 
 
 class ProbeLimits(NamedTuple):
@@ -115,7 +110,7 @@ def first_calls(objective: Objective, algorithm: Algorithm[Any], seed: int) -> f
 def _measured(
     objective: Objective, algorithm: Algorithm[Any], comm: ClockComm, seed: int, until: ProbeLimits
 ) -> Measurement:
-    watch, now = _begun(objective, algorithm, Channel(comm, seed))
+    watch, now = _begun(objective, algorithm, Channel(comm, seed), until.tol)
     start, start_calls = comm.spent.compute, dict(comm.spent.calls)
     comm.spent.calls.clear()
     epochs = _run_rounds(objective, algorithm, watch, now, until)
@@ -126,6 +121,20 @@ def _measured(
     reached = now.epochs if now.certificate.value <= until.tol else 0.0
     return Measurement(
         len(objective.shard), start, started, compute, len(epochs) / later, start_calls, calls, reached
+    )
+
+
+def from_root(mine: Measurement, comm: Comm) -> Measurement:
+    """Return the counts of rank 0: how far a measured run came depends on each rank's clock; collective."""
+    counts = (mine.start_epochs, mine.rounds, [*mine.start_calls.items()], [*mine.calls.items()], mine.certified)
+    shared = json.loads(text_from_root(comm, lambda: json.dumps(counts)))
+    start_epochs, rounds, start_calls, calls, certified = shared
+    return mine._replace(
+        start_epochs=start_epochs,
+        rounds=rounds,
+        start_calls={(verb, nbytes): count for (verb, nbytes), count in start_calls},
+        calls={(verb, nbytes): count for (verb, nbytes), count in calls},
+        certified=certified,
     )
 
 
@@ -157,9 +166,11 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
     return replace(objective, shard=part(objective.shard, 0, n, n * ranks))
 
 
-def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[RunTimer, RunState]:
+def _begun(
+    objective: Objective, algorithm: Algorithm[Any], channel: Channel, tol: float = ONE_PERIOD.tol
+) -> tuple[RunTimer, RunState]:
     watch = RunTimer(algorithm.run_channel(channel), Clock(), StopSignal())
-    now = loop.begin(RunPlan(Stopping()), objective, Portfolio((algorithm,)), watch)
+    now = loop.begin(RunPlan(Stopping(tol)), objective, Portfolio((algorithm,)), watch)
     loop.record(now, 0.0, watch, lambda row: None)
     return watch, now
 
@@ -173,6 +184,8 @@ def _run_rounds(
     objective: Objective, algorithm: Algorithm[Any], watch: RunTimer, now: RunState, until: ProbeLimits
 ) -> list[float]:
     """Run rounds until the limits are reached; return the epochs of each."""
+    if now.judgement is not None and now.judgement.ending:  # such a part has no optimum: a class may be missing
+        return [0.0]
     epochs: list[float] = []
     began = time.perf_counter()
     while True:

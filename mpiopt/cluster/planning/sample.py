@@ -16,10 +16,12 @@ import numpy as np
 
 from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
+from mpiopt.core.partition import block
 from mpiopt.data.dataset import Dataset, prepare_source
 from mpiopt.data.formats.base import PIECE, RawRows, Source, find_reader
 from mpiopt.data.formats.compressed_stream import read_head, without_packing
 from mpiopt.data.row_checks import check_pieces
+from mpiopt.data.row_formats import gathered
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
 from mpiopt.data.tables.files import find_table
 from mpiopt.data.tables.source import open_table
@@ -39,8 +41,13 @@ class Sample:
     source: str  # where N comes from: given, read or estimated
 
     def shares(self, ranks: int) -> list[Shard]:
-        """Return the rows of two ranks (or the only one) of `ranks`, as far as the sample has them."""
+        """Return the rows of two ranks (or the only one) of `ranks`, as far as the sample has them.
+
+        If it has all rows, they are those that these ranks of a run have, in the same order.
+        """
         shard, count = self.data.shard, min(2, ranks)
+        if len(shard) == self.rows == shard.total:
+            return [shard] if ranks == 1 else [own(shard, which, ranks, count) for which in range(count)]
         n = max(1, min(self.rows_of_rank(ranks), len(shard) // count))
         return [part(shard, which * n, n, n * count) for which in range(count)]
 
@@ -69,6 +76,23 @@ def part(shard: Shard, start: int, n: int, total: int) -> Shard:
         start=start,
         total=total,
         parts=None,
+    )
+
+
+def own(shard: Shard, which: int, ranks: int, count: int) -> Shard:
+    """Return a copy of the rows that a rank of `ranks` has of the only rank's shard; `count` ranks have the total."""
+    start, stop = block(shard.total, ranks, which)
+    kept = np.flatnonzero((shard.order >= start) & (shard.order < stop))
+    rows: Rows = gathered(shard.rows, kept) if isinstance(shard.rows, CsrRows) else DenseRows(shard.rows.values[kept])
+    return replace(
+        shard,
+        rows=rows,
+        label=shard.label[kept],
+        weight=shard.weight[kept],
+        order=shard.order[kept] - start,
+        start=start,
+        total=block(shard.total, ranks, count - 1)[1],
+        parts=None if shard.parts is None else np.searchsorted(kept, shard.parts),
     )
 
 

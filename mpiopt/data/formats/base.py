@@ -121,7 +121,7 @@ class Reader(Plugin, ABC):
     Examples
     --------
     >>> sorted(Reader.known())[:3]
-    ['csv', 'generated', 'hdf5-csr']
+    ['criteo', 'csv', 'generated']
     >>> Reader.make("csv", {"label": "first"}).label
     'first'
     """

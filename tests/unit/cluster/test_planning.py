@@ -94,17 +94,30 @@ def test_a_simulation_is_the_run(ranks):
     assert got.seconds == pytest.approx(got.compute + got.communicate + got.wait, rel=1e-6)
 
 
-def test_bytes_and_epochs_of_two_ranks_are_those_of_the_run():
-    def main(comm):
-        planner = Planner.of(read_request([*WORDS, "--ranks", "2"]), comm)
-        return planner.predict(2)
+@pytest.mark.parametrize(
+    ("words", "ranks"),
+    [
+        (WORDS, 2),
+        ([*WORDS[:1], "--algorithm", "lbfgs", "--tol", "1e-8"], 5),
+        (["generate:n=900,d=4", "--intercept", "--algorithm", "newton-cg", "--scale", "standard"], 4),
+    ],
+)
+def test_a_plan_that_has_seen_all_rows_tells_the_epochs_of_the_run_and_its_bytes(words, ranks):
+    o = Planner.of(read_request([*words, "--ranks", str(ranks)]), single()).predict(ranks)
+    true = simulated.simulate_job(read_request([*words, "--simulate", "2", "--link", "1GB/s,2us"]).job, ranks, FAST)
+    assert o.epochs == pytest.approx(true.epochs, rel=1e-6)
+    assert o.sent_all == pytest.approx(true.sent, rel=0.2)
 
-    o = main(single())
-    true = simulated.simulate_job(read_request([*WORDS, "--simulate", "2", "--link", "1GB/s,2us"]).job, 2, FAST)
-    assert o.epochs == pytest.approx(true.epochs, rel=0.5)
-    per_epoch = true.sent / true.epochs / 2
-    assert o.sent == pytest.approx(per_epoch, rel=0.5)
-    assert 0.3 < o.sent_all / true.sent < 3
+
+def test_shares_of_all_rows_are_those_of_the_ranks_of_a_run():
+    rows = Planner.of(read_request([DATA, "--ranks", "3"]), single()).rows
+    for ranks in (1, 3):
+        mine = rows.shares(ranks)
+        run = spmd(ranks, lambda comm: prepare(DATA, "binary", DataOptions(), 0, comm).shard)
+        for which, one in enumerate(mine):
+            np.testing.assert_array_equal(one.rows.values, run[which].rows.values)
+            np.testing.assert_array_equal(one.order, run[which].order)
+            np.testing.assert_array_equal(one.parts, run[which].parts)
 
 
 def test_all_ranks_plan_the_same_with_a_measured_link():
