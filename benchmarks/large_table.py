@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,10 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from benchmarks.large import TARGET, planned, run
+from benchmarks.large import TARGET, run
+from benchmarks.launching import output_of
 
 NUMBERS, WORDS, LEVELS = 20, 10, 100_000
 PART, GROUP = 1 << 20, 1 << 17  # rows of a file and of a row group, at most
+LONGEST = 3600.0  # seconds of the plan, which reads the table once
 BITS = 14  # of the hash of a column
 FLAGS = [
     "--target", "y", "--encode", f"hash[bits={BITS}]", "--intercept", "--float32", "--loss", "logistic",
@@ -65,7 +68,17 @@ def main() -> None:
         rows = make(parts, chosen.gigabytes * 1e9)
         nbytes = size_of(parts)
         print(f"{nbytes / 1e9:.2f} GB of Parquet, {rows} rows, {len(list(parts.iterdir()))} files", flush=True)
-        expected = planned(chosen.ranks, str(parts), *FLAGS)
+        line = [
+            sys.executable,
+            "-m",
+            "benchmarks.large",
+            "--inside",
+            str(parts),
+            *FLAGS,
+            "--ranks",
+            str(chosen.ranks),
+        ]
+        expected = float(output_of(line, LONGEST).split()[-1])
         print(f"plan: {expected / 1e9:.2f} GB for each of {chosen.ranks} ranks", flush=True)
         words = [*FLAGS, "--max-epochs", str(chosen.epochs), "--out", str(folder / "model.h5")]
         phase, printed = run("train", chosen.ranks, nbytes, "train", str(parts), *words, codes=(0, 3))

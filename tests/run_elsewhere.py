@@ -18,6 +18,8 @@ BENCHMARKS = [
 BENCHMARKS += ["recovery --rows 1000000 --epochs 100 --repeats 7", "slow_link", "slow_ranks", "sorted", "step_sizes"]
 BENCHMARKS += [
     "tightness",
+    "tables",
+    "large_table --folder DIR",
     "auto > docs/benchmarks/auto.md",
     "history",
     "kernels",
@@ -181,6 +183,11 @@ ELSEWHERE = [
             "python -m tests.fuzz.problems --seed 5000 --count 2000 --out docs/benchmarks/fuzz.md",
             "python -m tests.fuzz.problems --only SEED",
         ],
+    ),
+    (
+        "it takes an hour; 60 tables are a test",
+        "tests/fuzz/test_tables.py",
+        ["python -m tests.fuzz.tables --count 10000", "python -m tests.fuzz.tables --first SEED --count 1"],
     ),
     (
         "it is a test, with more kills than by default",

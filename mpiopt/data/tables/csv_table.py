@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import allgather_json
@@ -18,6 +19,7 @@ from mpiopt.data.formats.text_blocks import Block, TextFile, number_hint, text_s
 from mpiopt.data.formats.titles import is_word
 from mpiopt.data.tables import arrow
 from mpiopt.data.tables.cells import TEXT_GAPS
+from mpiopt.data.tables.csv_numbers import plain_numbers
 from mpiopt.data.tables.csv_quotes import fault_of_line, may_be_wrong, patterns
 from mpiopt.data.tables.files import refuse_changed, states
 from mpiopt.data.tables.table import Batch, Table, agreed_kinds, refuse_other_columns, refuse_twice
@@ -69,7 +71,13 @@ class CsvTable(Table):
         found: dict[str, set[str]] = {title: set() for title in titles}
         with comm.agree_on_errors():
             for file in self._files:
+                alone = self._decimal == "."  # numbers alone, so far
                 for block in file.text.blocks(PIECE):
+                    if alone and plain_numbers(block, file.separator, len(titles)) is not None:
+                        for title in titles:
+                            found[title].add(arrow.NUMBER)
+                        continue
+                    alone = False
                     _refuse_quotes(file, block)
                     for field in _parse(file, block, {}, self._decimal).schema:
                         found[field.name].add(_guessed(field.type, f"{file.path}: column {field.name!r}"))
@@ -101,7 +109,20 @@ class CsvTable(Table):
         """Read some columns of this rank's lines."""
         types = {title: self._type(title, kind) for title, kind in kinds.items()}
         for file in self._files:
+            plain = self._decimal == "." and all(kind == arrow.NUMBER for kind in kinds.values())
             for block in file.text.blocks(PIECE):
+                found = plain_numbers(block, file.separator, len(file.titles)) if plain else None
+                plain = found is not None
+                if found is not None:
+                    yield Batch(
+                        _as_arrow(file, found, kinds),
+                        block.rows,
+                        file.start + block.row,
+                        file.path,
+                        block.line,
+                        "line",
+                    )
+                    continue
                 cells = _parse(file, block, types, self._decimal)
                 columns = {title: _one_array(cells.column(title)) for title in kinds}
                 rows = cells.num_rows if kinds else block.rows
@@ -135,6 +156,12 @@ def _open(path: str, reader: Csv, titles: Sequence[str], comm: Comm, start: int)
         refuse_twice(path, names)
         skip = head.skip + head.nbytes * titled
     return _File(path, names, head.separator, TextFile(path, comm, skip, head.lines + titled), start)
+
+
+def _as_arrow(file: _File, found: NDArray[np.float64], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Return columns of numbers as Arrow arrays."""
+    pa = arrow.load()
+    return {title: pa.array(found[:, file.titles.index(title)]) for title in kinds}
 
 
 def _guessed(kind: Any, where: str) -> str:
