@@ -110,6 +110,7 @@ full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-f
 bench: setup
 	$(PYTHON) -m benchmarks.bench
 	$(PYTHON) -m benchmarks.peers --install --out runs/peers.md
+	$(PYTHON) -m benchmarks.path_peers --install --out runs/path-peers.md
 
 # The site, in build/docs. It needs no MPI and no .venv: its pinned packages are in an environment of their own.
 DOCS_ENVIRONMENT = .cache/docs-venv
