@@ -119,6 +119,7 @@ full_jobs = $(filter-out %-small.toml $(patsubst %-full.toml,%.toml,$(filter %-f
 bench: setup
 	$(PYTHON) -m benchmarks.bench
 	$(PYTHON) -m benchmarks.peers --install --out runs/peers.md
+	$(PYTHON) -m benchmarks.path_peers --install --out runs/path-peers.md
 
 # Made-up clicks with the shape of Criteo's: to 1e-4 and to a certified 1e-6, beside other libraries; in minutes.
 bench-criteo: setup

@@ -26,6 +26,7 @@ BENCHMARKS += [
     "passes",
     "paths",
     "shared_folds",
+    "path_peers --install",
     "peers --install --out docs/benchmarks/peers.md",
     "ranks --store FILE",
     "stream",

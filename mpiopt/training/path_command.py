@@ -128,7 +128,10 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     summary = summary_of_path(data, objective, found.points[chosen], comm) if asked.answers.summary else None
     run_on_root(comm, lambda: write_answers(asked.answers, job.out, summary))
     if not job.quiet:
-        said = [*told(found, chosen, tested), *([] if summary is None else [summary.text()])]
+        said = [
+            *told(found, chosen, tested, job.data.scale != "none"),
+            *([] if summary is None else [summary.text()]),
+        ]
         written = ", ".join([job.out, *asked.answers.files])
         print_on_root(comm, "\n".join([*said, f"written: {written}"]))
     return CERTIFIED if found.certified else NOT_CERTIFIED

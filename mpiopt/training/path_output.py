@@ -145,16 +145,16 @@ def write_out_of_fold(out: str, job: Job, data: Dataset, objective: Objective, f
     run_on_root(comm, lambda: mark_output(FilePath(out), "path"))
 
 
-def told(found: Path, chosen: int, tested: dict[str, float]) -> list[str]:
-    """Return lines about the scores of the folds, the chosen point and the test rows."""
-    lines = [] if found.cross_validation is None else _scores(found.cross_validation)
+def told(found: Path, chosen: int, tested: dict[str, float], scaled: bool) -> list[str]:
+    """Return lines about the scores of the folds, the chosen point and the test rows; `scaled`: columns are."""
+    lines = [] if found.cross_validation is None else _scores(found.cross_validation, scaled)
     if lines or tested:
         point = found.points[chosen]
         lines.append(f"model: point {chosen}, strength {point.strength:.4e}, {point.nonzeros} nonzeros")
     return [wrapped(line) for line in [*lines, *([f"test rows: {metrics_line(tested)}"] if tested else [])]]
 
 
-def _scores(validated: CrossValidation) -> list[str]:
+def _scores(validated: CrossValidation, scaled: bool) -> list[str]:
     lines = []
     for name, k in (("best", validated.best), ("within one standard error", validated.simplest)):
         score = f"{validated.score} {validated.mean[k]:.6g} ± {validated.error[k]:.2g}"
@@ -164,9 +164,9 @@ def _scores(validated: CrossValidation) -> list[str]:
     )
     lines.append(f"folds at the best point: {spread}")
     if validated.best == len(validated.strengths) - 1 > 0:
+        advice = "" if scaled else "; if columns differ much in size, try --scale standard"
         lines.append(
-            "the best point is the last one: a weaker penalty may be better (a smaller --min-ratio); if columns "
-            "differ much in size, try --scale standard"
+            f"the best point is the last one: a weaker penalty may be better (a smaller --min-ratio){advice}"
         )
     return lines
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import check_writable, print_on_root, run_on_root
@@ -18,10 +22,12 @@ from mpiopt.data.dataset import Dataset, prepare
 from mpiopt.data.schema import Schema
 from mpiopt.data.tables.columns import EXPOSURE, OFFSET, WEIGHT, from_tree
 from mpiopt.data.tables.source import class_names as classes_of_table
+from mpiopt.inference.chosen import chosen_errors
 from mpiopt.inference.clusters import Clusters, coded
 from mpiopt.inference.goodness import HypothesisTest, Rates, likelihood_ratio
 from mpiopt.inference.summary import InferenceOptions, Summary, refuse_no_optimum, summarise
 from mpiopt.inference.units import ColumnUnits
+from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import class_names
 from mpiopt.results.result_file import Result, read_result
@@ -31,7 +37,7 @@ from mpiopt.training.problem import link_of, target_of
 from mpiopt.training.row_numbers import lines_of, numbers_in_file, refuse_length
 
 FLAGS = dict.fromkeys(
-    ("data", "covariance", "clusters", "weights", "information", "level", "wald", "against", "out"), True
+    ("data", "covariance", "clusters", "weights", "information", "level", "wald", "against", "out", "only"), True
 )
 SUFFIXES = (".txt", ".csv", ".tex")
 
@@ -57,6 +63,8 @@ def summary(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if out:
         run_on_root(comm, lambda: refuse_existing(out, "overwrite" in chosen, "summary"))
         check_writable(out, comm)
+    if "only" in chosen:
+        return _only(result, positional[0], chosen, options, comm)
     found = summary_of_result(result, positional[0], chosen, options, comm)
     lines = [found.text()]
     if "wald" in chosen:
@@ -73,10 +81,41 @@ def summary(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     return 0
 
 
-def summary_of_result(
-    result: Result, path: str, chosen: dict[str, str], options: InferenceOptions, comm: Comm
-) -> Summary:
-    """Return the summary of a result, from the rows of its training file; collective.
+def _only(result: Result, path: str, chosen: dict[str, str], options: InferenceOptions, comm: Comm) -> int:
+    """Print the errors of the coefficients of --only; collective."""
+    other = next((flag for flag in ("wald", "against", "out", "clusters", "information") if flag in chosen), "")
+    if other:
+        raise ValueError(f"--only prints errors of single coefficients, and takes no --{other}")
+    posed = pose_again(result, path, chosen, comm)
+    kind = "model" if options.covariance == "auto" else options.covariance
+    found = chosen_errors(
+        posed.objective,
+        posed.w,
+        posed.units,
+        Channel(comm, 0),
+        split_names(chosen["only"]),
+        posed.names,
+        kind,
+        options.level,
+        rates_of(result.schema),
+    )
+    print_on_root(comm, found.text())
+    return 0
+
+
+class PosedAgain(NamedTuple):
+    """The problem of a result, from the rows of its training file."""
+
+    job: Job
+    data: Dataset
+    objective: Objective
+    units: ColumnUnits
+    w: NDArray[np.float64]  # the model in the columns of the objective
+    names: Sequence[str] | None
+
+
+def pose_again(result: Result, path: str, chosen: dict[str, str], comm: Comm) -> PosedAgain:
+    """Read the rows of the training file again, and pose the problem; collective.
 
     Raises
     ------
@@ -85,10 +124,7 @@ def summary_of_result(
     """
     try:
         refuse_no_optimum(result.ending)
-    except ValueError as fault:
-        raise ValueError(f"{path}: {fault}") from None
-    job, schema = read(result.job), result.schema
-    try:
+        job, schema = read(result.job), result.schema
         refuse_summary(job.model)
     except ValueError as fault:
         raise ValueError(f"{path}: {fault}") from None
@@ -101,16 +137,33 @@ def summary_of_result(
     model = Model(parse_spec(str(result.provenance["loss"])), job.model.l1, job.model.l2)
     data, objective = posed_data(job, model, data, comm)
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    w = units.to_training(result.model, objective.width)
+    names = data.names if schema is None or schema.names is None else schema.names
+    return PosedAgain(job, data, objective, units, w, names)
+
+
+def summary_of_result(
+    result: Result, path: str, chosen: dict[str, str], options: InferenceOptions, comm: Comm
+) -> Summary:
+    """Return the summary of a result, from the rows of its training file; collective.
+
+    Raises
+    ------
+    ValueError
+        On all ranks: the file has other rows than the model was trained on, or there is no summary of this model.
+    """
+    job, data, objective, units, w, names = pose_again(result, path, chosen, comm)
+    schema = result.schema
     words = classes_of_table(schema)
     classes = data.classes if words is None else words
     clusters = _clusters(chosen["clusters"], job, data, comm) if "clusters" in chosen else None
     return summarise(
         objective,
-        units.to_training(result.model, objective.width),
+        w,
         units,
         Channel(comm, 0),
         options,
-        names=data.names if schema is None or schema.names is None else schema.names,
+        names=names,
         classes=[] if classes is None else [str(label) for label in class_names(classes)],
         clusters=clusters,
         ending=result.ending,

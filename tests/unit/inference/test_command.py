@@ -8,7 +8,12 @@ import pytest
 import statsmodels.api as sm
 
 from mpiopt import fit as fitted
+from mpiopt.comm.threads import spmd
+from mpiopt.compress.channel import Channel
+from mpiopt.inference.chosen import chosen_errors
+from mpiopt.inference.summary import InferenceOptions
 from mpiopt.results.result_file import read_result
+from mpiopt.training.summarise import pose_again, summary_of_result
 from tests.cases.command import mpiopt, mpiopt_on
 
 RNG = np.random.default_rng(2)
@@ -61,6 +66,47 @@ def test_the_printed_table_has_80_columns(trained, capsys):
     assert mpiopt("summary", "m.h5", "--out", "s.tex", "--level", "0.9") == 0
     assert "age & " in (trained / "s.tex").read_text()
     assert "[0.05 & 0.95]" in (trained / "s.tex").read_text()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["model", "HC0"])
+@pytest.mark.parametrize("l1", ["0", "0.02"])
+def test_errors_of_chosen_coefficients_are_those_of_the_matrix(trained, capsys, size, kind, l1):
+    more = ["--l1", l1, "--l2", "1e-3"] if float(l1) else []
+    words = [*TRAIN[:-4], *more, *TRAIN[-4:]] if not more else ["--loss", "poisson", *more, *TRAIN[4:]]
+    words += ["--format", "csv:label=first", "--out", "c.h5", "--overwrite"]
+    assert mpiopt("train", "t.csv", *words) == 0
+    result, options = read_result("c.h5"), InferenceOptions(kind)
+
+    def main(comm):
+        whole = summary_of_result(result, "c.h5", {}, options, comm)
+        posed = pose_again(result, "c.h5", {}, comm)
+        wanted = [name for name in ("risk", "const", "age") if name in whole.names]
+        parts = (posed.objective, posed.w, posed.units, Channel(comm, 0), wanted, posed.names, kind)
+        return whole, chosen_errors(*parts)
+
+    whole, found = spmd(size, main)[-1]
+    assert len(found.names) >= 2
+    places = [whole.names.index(name) for name in found.names]
+    np.testing.assert_allclose(found.coef, whole.coef[places], rtol=1e-12)
+    np.testing.assert_allclose(found.standard_errors, whole.standard_errors[places], rtol=1e-8)
+
+
+def test_the_table_of_chosen_coefficients_and_its_mistakes(trained, capsys):
+    assert mpiopt_on(2, "summary", "m.h5", "--only", "age,const", "--level", "0.9") == {0}
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["age", "const"]
+    assert "[0.05" in printed
+    for words, message in (
+        (["--only", "agee"], "there is no coefficient 'agee' (did you mean 'age'?)"),
+        (["--only", "age", "--wald", "age"], "takes no --wald"),
+        (["--only", "age", "--covariance", "HC3"], "have the covariances model and HC0, not HC3"),
+    ):
+        assert mpiopt("summary", "m.h5", *words) == 2
+        error = capsys.readouterr().err.strip()
+        assert message in error
+        assert "\n" not in error
 
 
 def test_a_smaller_model_is_compared(trained, capsys):
