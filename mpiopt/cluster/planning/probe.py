@@ -150,7 +150,7 @@ def first_rows(objective: Objective, count: int, ranks: int) -> Objective:
 
 def _begun(objective: Objective, algorithm: Algorithm[Any], channel: Channel) -> tuple[RunTimer, RunState]:
     watch = RunTimer(algorithm.run_channel(channel), Clock(), StopSignal())
-    now = loop.begin(RunPlan(Stopping()), objective, Portfolio((algorithm,)), watch)
+    now = loop.begin(RunPlan(Stopping(), row_space=False), objective, Portfolio((algorithm,)), watch)
     loop.record(now, 0.0, watch, lambda row: None)
     return watch, now
 
