@@ -87,7 +87,7 @@ class Passes:
     rough_hinge: float = 5.0  # where loss'' jumps to 0 at a margin (1 to 100 on 12 sets): rows cross it, and return
     rough_unbounded: float = 2.0  # where loss'' has no bound: e^z of Poisson's loss and its kin
     newton_knee: float = 2.0  # factor on newton's rounds with l1: the knee is narrowed step by step
-    newton_cg_classes: float = 1.5  # factor on the passes with several outputs
+    newton_cg_classes: float = 2.0  # factor on the passes with several outputs
     newton_cg_rounds: int = 6  # each of which makes the curvature of the sample anew
     newton_cg_dearest: float = 10.0  # passes: a sample that costs more is not taken
 
@@ -95,7 +95,7 @@ class Passes:
 COSTS = Costs()
 PASSES = Passes()
 PROBE = 4.0  # epochs that show whether L-BFGS is fast with l1, which no size tells
-PROBE_SHARE = 0.15  # of the seconds of the best other one: what these epochs may cost
+PROBE_SHARE = 0.25  # of the seconds of the best other one: what these epochs may cost
 ALIKE = 1.5  # times the least estimate: a smaller difference says little
 USUAL = 2  # ranks on which algorithms are compared: latency there stands for what a call costs on one rank, too
 LISTED = 2  # estimates in the line that says what was chosen: more do not fit in 80 columns

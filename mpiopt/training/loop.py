@@ -193,7 +193,7 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     now = RunState(None, certifier, start, certifier.glance(origin, start), algorithm=algorithm)
     judge(now, origin, timer)
     begins = origin
-    if now.judgement is not None and not now.judgement.ending:
+    if plan.row_space and now.judgement is not None and not now.judgement.ending:
         with timer.phase("compute"):
             objective, spent = row_space.with_start(objective, channel)
         now.epochs += spent

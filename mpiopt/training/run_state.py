@@ -58,6 +58,8 @@ class RunPlan:
         Ends the process if a round takes far too long.
     verify : str
         Whether a certified model is evaluated once more: "auto", "always" or "never".
+    row_space : bool
+        Whether the run may start at the optimum in the space of the rows, which leaves the algorithm nothing to do.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class RunPlan:
     external_stop: ExternalStop | None = None
     limit: RoundLimit | None = None
     verify: str = "auto"
+    row_space: bool = True
 
     def begin(self, what: str) -> None:
         """Tell the watch over the rounds, if there is one, what comes next."""

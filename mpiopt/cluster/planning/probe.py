@@ -170,7 +170,7 @@ def _begun(
     objective: Objective, algorithm: Algorithm[Any], channel: Channel, tol: float = ONE_PERIOD.tol
 ) -> tuple[RunTimer, RunState]:
     watch = RunTimer(algorithm.run_channel(channel), Clock(), StopSignal())
-    now = loop.begin(RunPlan(Stopping(tol)), objective, Portfolio((algorithm,)), watch)
+    now = loop.begin(RunPlan(Stopping(tol), row_space=False), objective, Portfolio((algorithm,)), watch)
     loop.record(now, 0.0, watch, lambda row: None)
     return watch, now
 
