@@ -284,6 +284,10 @@ class Certifier:
         if believed and found.value <= self.tol * scale:
             believed, more = decrement.contracts(self.objective, w, found, scale, channel)
             cost += more
+        if believed and found.value <= self.tol * scale and self.objective.shard.far is not None:
+            of_value = rounding.evaluation_rounding(self.objective, w, channel).value
+            cost += rounding.EPOCHS
+            believed = of_value <= self.tol * scale  # else the curvature has lost the directions that matter
         return Judgement(certificate, cost, exact, reason="measured" if believed else "")
 
     def _no_optimum(self, direction: Model, exact: Evaluation, epochs: float) -> Judgement:

@@ -10,7 +10,8 @@ Stability of Numerical Algorithms (2002), section 3.1). The factors that grow wi
 out, since errors of different signs cancel.
 
 Where columns lie far from 0 without an intercept, margins are computed from the distances to their middles, so that F
-is known better than that. The gradient's error keeps all of Σ_k |w_k x_ik|: the last bits of w itself move it so.
+is known better than that. Both errors keep all of Σ_k |w_k x_ik|: the last bits of w itself move F and gradient so,
+and the curvature, from which a decrement is computed, has lost what is smaller.
 """
 
 from __future__ import annotations
@@ -65,14 +66,13 @@ def evaluation_rounding(objective: Objective, w: Model, channel: Channel) -> Rou
     for begin in range(0, len(shard), BLOCK):
         block = slice(begin, min(begin + BLOCK, len(shard)))
         y, (_, absolute) = shard.label[block], _block(shard.rows, block)
-        rows, distances = _block(objective.distances, block)
+        rows, _ = _block(objective.distances, block)
         z, terms = passes.margins(rows, w) + common, passes.margins(absolute, size)
-        known = terms if shard.far is None else passes.margins(distances, size) + np.abs(common)
         if y.ndim == 2:  # an offset is rounded with the margin
-            terms, known = terms + np.abs(y[:, 1:]), known + np.abs(y[:, 1:])
+            terms = terms + np.abs(y[:, 1:])
         slope = np.abs(objective.loss.slope(z, y))
         error = slope + objective.loss.curvature(z, y)[:, None] * terms
-        value += float(s[block] @ (np.abs(objective.loss.value(z, y)) + (slope * known).sum(axis=1)))
+        value += float(s[block] @ (np.abs(objective.loss.value(z, y)) + (slope * terms).sum(axis=1)))
         total += passes.weighted_row_sum(absolute, error * s[block, None])
     found = channel.sum(total, value)
     return Rounding(UNIT * float(found[-1]), UNIT * (found[:-1].reshape(w.shape) + objective.ridge * size))
