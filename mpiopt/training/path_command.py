@@ -40,7 +40,7 @@ from mpiopt.training.path_output import (
     write_out_of_fold,
     write_path_result,
 )
-from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
+from mpiopt.training.path_saved import ALL_ROWS, SUFFIX, SavedPoints
 from mpiopt.training.problem import link_of, refuse_infinite, target_of
 
 OF_JOB = (
@@ -74,9 +74,8 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
-    saved = SavedPoints(
-        job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data, labels), comm
-    )
+    before = job.out if job.resume in ("", "auto") else job.resume.removesuffix(SUFFIX)
+    saved = SavedPoints(before, _identity(job, asked, data, labels), comm)
     if job.resume:
         saved.load(job.resume != "auto")
     lines = Lines(saved, job.quiet, comm)
@@ -138,10 +137,11 @@ def _asked(settings: Settings, own: dict[str, type]) -> Grids:
     for name, text in settings:
         given[own[name]].append((name.replace("-", "_"), text))
         if name in ("l1-ratio", "points", "min-ratio", "folds", "repeats"):
+            whole = name in ("points", "folds", "repeats")
             try:
-                (int if name in ("points", "folds", "repeats") else float)(text)
+                (int if whole else float)(text)
             except ValueError:
-                raise ValueError(f"--{name} must be a number, not {text!r}") from None
+                raise ValueError(f"--{name} must be a {'whole ' if whole else ''}number, not {text!r}") from None
     options, folds = typed(PathOptions, given[PathOptions]), typed(FoldOptions, given[FoldOptions])
     return Grids(PathOptions(**options), FoldOptions(**folds))
 
