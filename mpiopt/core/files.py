@@ -70,7 +70,7 @@ def refuse_onto(out: str, *sources: str) -> None:
     """Raise ValueError if an output is one of the files that are read, under the same or another name."""
     for source in filter(None, sources if out else ()):
         if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
-            raise ValueError(f"{out} is the data file itself; choose another name for the output")
+            raise ValueError(f"{out} is another file of this command; choose another name for the output")
 
 
 def refuse_existing(out: str | Path, overwrite: bool, command: str = "") -> None:

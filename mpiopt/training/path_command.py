@@ -50,7 +50,7 @@ from mpiopt.training.path_report import (
     summary_of_path,
     write_answers,
 )
-from mpiopt.training.path_saved import ALL_ROWS, SavedPoints
+from mpiopt.training.path_saved import ALL_ROWS, SUFFIX, SavedPoints
 from mpiopt.training.problem import link_of, refuse_infinite, target_of
 
 OF_JOB = (
@@ -104,9 +104,8 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if asked.answers.summary and objective.outputs > 1:
         raise ValueError("--summary is for models with one output: l1 chooses other columns for each class")
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
-    saved = SavedPoints(
-        job.out if job.resume in ("", "auto") else job.resume, _identity(job, asked, data, labels), comm
-    )
+    before = job.out if job.resume in ("", "auto") else job.resume.removesuffix(SUFFIX)
+    saved = SavedPoints(before, _identity(job, asked, data, labels), comm)
     if job.resume:
         saved.load(job.resume != "auto")
     lines = Lines(saved, job.quiet, comm)
@@ -175,10 +174,11 @@ def _asked(settings: Settings, own: dict[str, type]) -> Grids:
     for name, text in settings:
         given[own[name]].append((name.replace("-", "_"), text))
         if name in NUMBERS:
+            whole = name in ("points", "folds", "repeats")
             try:
-                (int if name in ("points", "folds", "repeats") else float)(text)
+                (int if whole else float)(text)
             except ValueError:
-                raise ValueError(f"--{name} must be a number, not {text!r}") from None
+                raise ValueError(f"--{name} must be a {'whole ' if whole else ''}number, not {text!r}") from None
     options, folds, answers = (typed(kind, chosen) for kind, chosen in given.items())
     return Grids(PathOptions(**options), FoldOptions(**folds), AnswerOptions(**answers))
 

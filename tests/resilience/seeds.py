@@ -41,7 +41,8 @@ from tests.resilience.turns import Process, Stuck, Threads, Turns
 
 FAULTS = ("rule broken", "stuck", "wrong", "not certified", "unclear")
 DATA, ROWS, RIDGE, TOL = "generate:n=60,d=3,condition=1e1,task=binary", 60, 0.01, 1e-5
-ALGORITHMS = ("saga[preconditioner=none,local_steps=20]", "lbfgs[sampled=false]", "newton")
+SAGA = "preconditioner=none,local_steps=20"
+ALGORITHMS = (f"saga[{SAGA}]", f"saga[{SAGA},exchange=async]", "lbfgs[sampled=false]", "newton")
 RECOVERIES = ("stateless", "chain", "chain[every=3]", "checkpoint", "none")
 FORMS = ("parallel", "sharded", "background")
 DIFFER = "ranks disagree on the collective call"

@@ -22,7 +22,7 @@ def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], S
     Raises
     ------
     ValueError
-        If a flag is unknown (the nearest one is named), or its value is missing.
+        If a flag is unknown (the nearest one is named), its value is missing, or an argument is empty.
     """
     positional: list[str] = []
     settings: Settings = []
@@ -31,6 +31,8 @@ def parse(words: Sequence[str], flags: Mapping[str, bool]) -> tuple[list[str], S
         word = rest.pop(0)
         if word == "--":
             return positional + rest, settings
+        if not word:
+            raise ValueError("an argument is empty: is a variable of the shell not set?")
         if not word.startswith("-") or word == "-":
             positional.append(word)
             continue

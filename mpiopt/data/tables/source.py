@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -138,6 +139,8 @@ def open_table(files: TableFiles, options: DataOptions, target: str, link: str, 
         The ranks that share the rows.
     """
     path = files.name
+    if re.match(r"csv:(.*,)?(label|weight)=", options.format):
+        raise ValueError(f"{path}: csv:label and csv:weight are for tables of numbers; use --target, --weights")
     if options.features is not None:
         raise ValueError(f"{path}: --features is not for tables, whose features are counted; leave it out")
     table = open_files(files, options.format, options.columns.titles, comm)

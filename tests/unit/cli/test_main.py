@@ -236,7 +236,7 @@ def test_the_result_is_not_written_over_what_is_read(here, capsys):
     text = (here / "data.svm").read_text()
     for words in (["--out", data], ["--test", "data.svm", "--out", "./data.svm"]):
         assert mpiopt("train", data, *words) == 2
-        assert "is the data file itself; choose another name for the output" in capsys.readouterr().err
+        assert "is another file of this command; choose another name for the output" in capsys.readouterr().err
     assert (here / "data.svm").read_text() == text
 
 

@@ -237,7 +237,7 @@ def test_a_data_file_is_not_converted_onto_itself(tmp_path):
     source.write_text("1 1:1\n0 2:1\n")
     (tmp_path / "link").symlink_to(source)
     for out in (source, tmp_path / "link"):
-        with pytest.raises(ValueError, match=r"is the data file itself; choose another name for the output$"):
+        with pytest.raises(ValueError, match=r"is another file of this command; choose another name for the output$"):
             spmd(2, lambda c, out=out: convert(str(source), str(out), c), timeout=20)
     assert source.read_text() == "1 1:1\n0 2:1\n"
 

@@ -113,7 +113,7 @@ def test_what_cannot_be_exported_is_one_line(here, capsys):
         ("run.h5", "a", "--to", "skleam"): "(did you mean 'sklearn'?)",
         ("run.h5", "a.csv", "--table", "tims"): "(did you mean 'time'?)",
         ("odd.h5", "a.pkl"): "no linear model for the loss made-up",
-        ("run.h5", "run.h5", "--to", "csv"): "is the data file itself",
+        ("run.h5", "run.h5", "--to", "csv"): "is another file of this command",
     }.items():
         assert mpiopt("export", *words) == 2
         assert message in capsys.readouterr().err

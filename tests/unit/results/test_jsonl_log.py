@@ -54,7 +54,7 @@ def test_a_resumed_run_appends_and_a_new_one_does_not(data, tmp_path):
 
 def test_a_log_is_never_written_over_the_data_or_the_result(data, capsys):
     assert mpiopt("train", data, "--log", data) == 2
-    assert "is the data file itself" in capsys.readouterr().err
+    assert "is another file of this command" in capsys.readouterr().err
 
 
 def test_only_rank_0_opens_the_file(tmp_path):

@@ -83,7 +83,7 @@ def test_the_command_writes_the_same_models_on_any_number_of_ranks(here, capsys)
     np.testing.assert_allclose(last[9:], alone.coef[0], atol=1e-4)
     for words, message in (
         (["d.csv", "--l1-ratio", "0"], "l1_ratio must be above 0"),
-        (["d.csv", "--points", "x"], "--points must be a number"),
+        (["d.csv", "--points", "x"], "--points must be a whole number"),
         (["d.csv", "--min-ratio", "2"], "min_ratio must be above 0 and below 1"),
         (["d.csv", "--out", "p.txt"], "a path is written as .csv or .h5"),
         (["d.csv", "--oof", "p.txt"], "--oof needs folds"),
@@ -95,6 +95,12 @@ def test_the_command_writes_the_same_models_on_any_number_of_ranks(here, capsys)
         (["d.csv", "--choose", "worst"], "choose must be one of best, simplest, last"),
         (["d.csv", "--folds", "3", "--target", "y", "--groups", "g99"], "neither a file nor a column"),
         (["d.csv", *flags, "--resume", "p.csv"], "p.csv.points: no such file"),
+        (["d.csv", *flags, "--resume", "p.csv.points"], "mpiopt: p.csv.points: no such file"),
+        (["d.csv", *flags, "--folds", "2.5"], "--folds must be a whole number, not '2.5'"),
+        (
+            ["d.csv", *flags, "--target", "y", "--format", "csv:label=first"],
+            "csv:label and csv:weight are for tables of",
+        ),
         (["d.csv", "--l1", "1"], "unknown flag --l1"),
         ([], "path needs a data file"),
     ):
