@@ -19,7 +19,7 @@ MADE = {
 }
 SHOWN = {
     "analyst": ("gaps in calls: train needs --gaps", "plan[basic]", "Binomial regression", "no labels; written to"),
-    "researcher": ("runs/saga-3bit.h5", "6 of 6 certified", "simulated"),
+    "researcher": ("saga-3bit ", "6 of 6 certified", "simulated"),
 }
 
 
