@@ -29,7 +29,7 @@ def test_a_certified_model_needs_one_step_at_most(size, penalty):
         assert again.certified
         assert again.history[-1].round <= 1
         assert again.history[-1].epoch <= 8.0  # a certificate without a penalty costs some passes
-        np.testing.assert_allclose(again.coef, first.coef, atol=1e-4 * np.abs(first.coef).max())
+        np.testing.assert_allclose(again.coef, first.coef, atol=1e-3 * np.abs(first.coef).max())
 
     spmd(size, main)
 
