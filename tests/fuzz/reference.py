@@ -356,7 +356,7 @@ def softened_path(problem, composite, u):
 
 def central_path(problem, composite, u, scale):
     """Follow the barrier's minimum until its weight no longer counts; return u and the bound on what is left."""
-    terms = problem.a.shape[1] * len(u)
+    terms = max(1, problem.a.shape[1] * len(u))
     mu = scale / terms
     for _ in range(STAGES):
         u, left = minimise(replace(composite, mu=mu), u, max(mu * terms, TINY) * 1e-3 / EXACT)
