@@ -95,11 +95,19 @@ class _BinaryTable(Table):
         words = [title for title, kind in kinds.items() if kind == arrow.TEXT and self.kinds[title] == arrow.TEXT]
         for part in self._parts:
             done = 0
-            for record in self._records(part, list(kinds), words):
+            for record in self._whole_records(part, list(kinds), words):
                 cells = {title: record.column(title) for title in kinds}
                 yield Batch(cells, record.num_rows, part.start + done, part.path, part.first + done)
                 done += record.num_rows
         refuse_changed(self._files, self._states)
+
+    def _whole_records(self, part: Part, titles: list[str], words: list[str]) -> Iterator[Any]:
+        """Yield the record batches of a part; ValueError with the file's name where they are damaged."""
+        try:
+            yield from self._records(part, titles, words)
+        except (arrow.load().ArrowInvalid, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{part.path}: is not a whole {self.form} file: {reason}") from None
 
     @abstractmethod
     def _opened(self, path: str) -> tuple[Any, list[tuple[int, int]]]:
@@ -163,5 +171,6 @@ class ArrowTable(_BinaryTable):
             fields = sorted(schema.get_field_index(title) for title in titles)
             options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
             whole = pa.ipc.open_file(memory, options=options).get_batch(part.number)
+            whole.validate(full=True)  # offsets that point nowhere would end the process
             for start in range(0, part.rows, ROWS):
                 yield whole.slice(start, ROWS)

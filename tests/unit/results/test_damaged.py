@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import h5py
+import numpy as np
+import pyarrow
+import pyarrow.feather
 import pytest
 
 from mpiopt.cli.main import run
@@ -71,3 +74,15 @@ def test_a_result_is_read_back(here, monkeypatch):
     monkeypatch.setattr(result_file, "write_whole", wrong)
     with pytest.raises(OSError, match=r"what was written cannot be read back: a.h5: is damaged"):
         made_run(Path("a.h5"))
+
+
+def test_offsets_of_a_feather_file_that_point_nowhere_are_one_line(here, capsys):
+    words = pyarrow.table({"city": ["aa", "bb", "cc"], "y": [0.0, 1.0, 1.0]})
+    pyarrow.feather.write_feather(words, "t.feather", compression="uncompressed")
+    whole, offsets = Path("t.feather").read_bytes(), np.array([0, 2, 4, 6], np.int32).tobytes()
+    assert whole.count(offsets) == 1
+    Path("t.feather").write_bytes(whole.replace(offsets, np.array([0, 1 << 30, 4, 6], np.int32).tobytes()))
+    assert mpiopt("describe", "t.feather", "--target", "y") == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("mpiopt: t.feather: is not a whole arrow file: In column 0: ")
+    assert len(shown.splitlines()) == 1
