@@ -29,10 +29,6 @@ def test_a_run_goes_on_from_a_checkpoint_that_is_newer_than_its_copies_in_memory
     assert saved[-1] > 2, "the death comes when there are checkpoints, and copies of round 0 only"
 
 
-def test_a_bit_of_the_only_model_there_is_does_not_end_the_progress():
-    assert seeds.trial(10484)[0] == "right after losses"
-
-
 def test_a_seed_makes_the_same_run_again():
     first, again = (seeds.trial(58) for _ in range(2))
     assert first[1].events == again[1].events
