@@ -147,7 +147,7 @@ def test_columns_at_1e12_without_an_intercept_are_certified(words, l1, l2, size)
 
     def fit(comm):
         mine = slice(*block(30, size, comm.rank))
-        options = {"loss": words, "l1": l1, "l2": l2, "intercept": False, "algorithm": "newton", "max_epochs": 200}
+        options = {"loss": words, "l1": l1, "l2": l2, "intercept": False, "algorithm": "newton", "max_epochs": 400}
         return mpiopt.fit(x[mine], y[mine], comm, **options)
 
     found = spmd(size, fit)[0]

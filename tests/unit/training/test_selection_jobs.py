@@ -137,7 +137,7 @@ def test_a_mistake_in_the_table_is_one_line(here, capsys):
     for text, flags, message in (
         ("[selection]\nfold = 5\n", [], "unknown key 'selection.fold' (did you mean 'folds'?)"),
         ("selection = 3\n", [], "selection must be a table"),
-        ("[selection]\nfolds = 'x'\n", [], "--folds must be a number, not 'x'"),
+        ("[selection]\nfolds = 'x'\n", [], "--folds must be a whole number, not 'x'"),
         ("[selection]\nsummary = 's.doc'\n", [], "the suffix must be one of .txt, .csv, .tex"),
         ("[selection]\npage = 'p.html'\n", ["--out", "p.csv"], "--page shows a result file, not a table"),
         ("[selection]\noof = 'a'\nfolds = 3\npage = 'a'\n", [], "two outputs have one name"),
