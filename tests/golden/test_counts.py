@@ -14,8 +14,8 @@ STORED = json.loads(STORE.read_text())
 WORSE = 1.1  # times the stored count, at most
 ONE_MORE = {"epochs": 1.0, "passes": 1.0, "exchanges": 4.0}  # that another processor's rounding may add
 LAW = 1.3  # times the cost of the best algorithm, at most
-# (set, level): what `auto` may cost there. On text L-BFGS is slow first and fast at the end; on Poisson's counts it takes
-# 6 epochs or 8, as the rows lie, and newton 8.
+# (set, level): what `auto` may cost there. On text L-BFGS is slow first and fast at the end; on Poisson's counts it
+# takes 6 epochs or 8, as the rows lie, and newton 8.
 ABOVE_THE_LAW = {("unit rows of text", "1e-6"): 1.45, ("unit rows of text", "1e-9"): 1.5, ("poisson", "1e-6"): 1.4}
 
 
