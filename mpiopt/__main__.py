@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 JOINT_FAILURE_SECONDS = 20.0
 # Seconds within which MPI must start and the ranks must react to the loss of one. MPIOPT_WATCHDOG sets another value.
 WATCHDOG_SECONDS = 120.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 INTERNAL_ERROR, USER_ERROR = 1, 2  # exit codes
 
 

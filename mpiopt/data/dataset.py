@@ -28,7 +28,7 @@ from mpiopt.data.schema import Schema
 from mpiopt.data.shard import DenseRows, Shard, Vector
 from mpiopt.data.tables.files import find_table
 from mpiopt.data.tables.source import class_names, open_table
-from mpiopt.data.weightless import empty_weightless
+from mpiopt.data.weightless import empty_offsets, empty_weightless
 
 NO_LOSSES: Mapping[str, str] = MappingProxyType({})
 
@@ -266,7 +266,7 @@ def _shard(
                 listed = ", ".join(f"{v:g}" for v in known.classes[:10])
                 raise ValueError(f"{path}: label {unknown[0]:g} is not a class of the training data: {listed}")
     rows = known.coordinates.move(loaded.rows) if moved else loaded.rows
-    label = beside(empty_weightless(rows, label, weight), loaded.offset)
+    label = beside(empty_weightless(rows, label, weight), empty_offsets(loaded.offset, weight))
     rows = set_intercept(rows, d) if options.intercept else rows
     rows = to_float32(rows) if options.float32 else rows
     factor = 1.0

@@ -82,12 +82,18 @@ def _read_and_send(
 ) -> FileStatistics:
     pieces = check_pieces(path, source.pieces(PIECE), dtype)
     found = FileStatistics(features=source.features or 0)
+    fault: ValueError | None = None
     while True:
         with comm.agree_on_errors():
+            if fault is not None:
+                raise fault
             piece = next(pieces, None)
         if not comm.max(np.array([piece is not None]))[0]:
             return found.over_ranks(comm)
         if piece is not None:
             piece = found.add(piece)
         for target, move in zip(targets, partition.moves(piece), strict=True):
-            target.deliver(piece, move)
+            try:
+                target.deliver(piece, move)
+            except ValueError as error:  # after its exchanges, on a full disk; the other ranks hear of it next
+                fault = error

@@ -27,3 +27,14 @@ def empty_weightless(rows: Rows, label: Vector, weight: Vector) -> Vector:
     else:
         rows.values[without] = 0.0
     return np.where(without, LEGAL, label)
+
+
+def empty_offsets(offset: Vector | None, weight: Vector) -> Vector | None:
+    """Return the offsets with 0 for rows of weight 0, whose size would loosen bounds; None if there are none.
+
+    Examples
+    --------
+    >>> empty_offsets(np.array([2.0, 1e300]), np.array([1.0, 0.0])).tolist()
+    [2.0, 0.0]
+    """
+    return None if offset is None else np.where(weight == 0.0, 0.0, offset)

@@ -143,7 +143,8 @@ def _row(name: str, features: Sequence[str], units: ColumnUnits, width: int) -> 
         place = features.index(name)
         c[place] = 1.0 / units.size[place]
     else:
-        raise ValueError(f"there is no coefficient {name!r}{nearest(name, [*features, INTERCEPT])}")
+        hint = ": the model has no intercept" if name == INTERCEPT else nearest(name, [*features, INTERCEPT])
+        raise ValueError(f"there is no coefficient {name!r}{hint}")
     return c
 
 

@@ -19,7 +19,7 @@ from mpiopt.data.labels import MAX_CLASSES, NUMBERS, find_classes, fits, guess_t
 from mpiopt.data.offsets import beside
 from mpiopt.data.row_order import drawn_order
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
-from mpiopt.data.weightless import empty_weightless
+from mpiopt.data.weightless import empty_offsets, empty_weightless
 from mpiopt.inference.units import ColumnUnits
 from mpiopt.kernels.row_moves import copy_dense, gather
 from mpiopt.objective.losses.base import loss_targets
@@ -85,7 +85,8 @@ def posed_rows(
         inner = standardised(rows, shard.weight, d, intercept, ranks)
         shard = replace(shard, rows=inner.move(rows), column_scale=inner.scale, far=inner.far)
     label = empty_weightless(shard.rows, shard.label, shard.weight)
-    shard = replace(shard, label=beside(label, None if offset is None else offset[order]))
+    offset = None if offset is None else offset[order]
+    shard = replace(shard, label=beside(label, empty_offsets(offset, shard.weight)))
     if intercept:
         row_formats.set_intercept(shard.rows, d)
     if sample_weight is not None and model.l2 == "1/N":  # a row of weight 2 counts as two rows

@@ -9,7 +9,7 @@ import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.core.partition import block
-from mpiopt.core.state import Derived, Layout, PerRank, Replicated, Sharded, layouts
+from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Sharded, Slot, layouts
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.resilience.checkpoint.store import Checkpoints
 from tests.cases.result_files import changed
@@ -249,6 +249,35 @@ def test_a_checkpoint_of_another_job_is_refused_in_one_line(tmp_path, change, me
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, 3, **change)
     assert "\n" not in str(caught.value)
+
+
+class Few(NamedVector):
+    first = Slot(0)
+    second = Slot(1)
+
+
+class More(Few):
+    third = Slot(2)
+
+
+def test_numbers_that_an_earlier_version_did_not_have_are_0(tmp_path):
+    @dataclass
+    class Control:
+        w: Replicated
+
+    def work(comm):
+        shard, saved, found = shard_of(comm, 17), Few.zeros(), More.zeros()
+        saved[:] = 1.0, 2.0
+        store = Checkpoints(tmp_path, comm, "sharded")
+        store.save(10, Control(saved), shard, {"job": JOB, "seconds": 0.1, "epochs": 10})
+        store.load(lambda meta: Control(found), shard, JOB)
+        with pytest.raises(
+            ValueError, match=r"w is replicated float64 \[2\] there and replicated float64 \[1\] here"
+        ):
+            store.load(lambda meta: Control(More.zeros()[:1]), shard, JOB)
+        return found.tolist()
+
+    assert spmd(3, work) == [[1.0, 2.0, 0.0]] * 3
 
 
 def test_what_a_resumed_run_may_change(tmp_path):

@@ -94,3 +94,12 @@ def test_a_separable_problem_with_offsets_is_not_said_to_have_no_optimum():
     x, label, *_ = problem("logistic")
     fit = mpiopt.fit(x, label, loss="logistic", l2=0.0, offset=30.0 * label, tol=1e-6)
     assert fit.ending != "no optimum"
+
+
+def test_a_row_without_weight_may_have_any_offset():
+    x, label, weight, _ = problem("inverse-gaussian")
+    given = {"sample_weight": np.where(np.arange(TOTAL) == 3, 0.0, weight), "loss": "inverse-gaussian", "l2": L2}
+    far = np.where(np.arange(TOTAL) == 3, 1e200, OFFSET)
+    found, same = (mpiopt.fit(x, label, offset=offset, **given) for offset in (far, OFFSET))
+    assert found.certified
+    assert found.objective == same.objective

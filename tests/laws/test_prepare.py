@@ -7,8 +7,9 @@ import pytest
 
 from mpiopt.comm.threads import spmd
 from mpiopt.core.config.job import ORDERS, SCALES, DataOptions
+from mpiopt.data import row_storage
 from mpiopt.data.dataset import Dataset, prepare
-from mpiopt.data.row_storage import storage_of
+from mpiopt.data.row_storage import SpilledBuffers, storage_of
 from mpiopt.data.shard import CsrRows, Shard
 
 SIZES = (1, 2, 3, 5)
@@ -104,3 +105,20 @@ def test_a_part_of_the_rows_has_the_same_rows_on_any_number_of_ranks(shards):
         assert 0.5 < len(alone) / (3000 / factor) < 1.6
         for size in SIZES[1:]:
             assert np.array_equal(alone, np.sort(np.concatenate(spmd(size, lambda comm, f=factor: part(comm, f)))))
+
+
+def test_a_disk_that_is_full_on_one_rank_ends_all_ranks(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(row_storage, "SPILL", 1)
+    full: list[SpilledBuffers] = []
+    write = SpilledBuffers.write
+
+    def write_on_others(self, raw):
+        full.append(self)
+        if self is full[0]:
+            raise ValueError("no space left")
+        return write(self, raw)
+
+    monkeypatch.setattr(SpilledBuffers, "write", write_on_others)
+    options = DataOptions(stream=str(tmp_path), holdout=0.2)
+    with pytest.raises(ValueError, match=r"rank \d: no space left"):
+        spmd(3, lambda comm: prepare(str(file), "binary", options, 3, comm), timeout=20.0)

@@ -86,6 +86,8 @@ def _is_worth_it(objective: Objective, channel: Channel) -> bool:
     ridge = objective.ridge[: shard.features]
     if objective.outputs > 1 or objective.initial is not None or objective.bounds is not None or n >= d:
         return False
+    if shard.far is not None:  # what such columns have in common hides the rest of Z Zᵀ
+        return False
     if objective.threshold.any() or not (ridge > 0.0).all() or objective.loss.quadratic or shard.total < 2:
         return False
     numbers = float(channel.sum(float(shard.rows.values.size))[0])

@@ -14,7 +14,7 @@ from mpiopt.cluster.planning.planner import Planner
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.problem import target_of
+from mpiopt.training.problem import link_of, target_of
 
 
 def plan(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
@@ -50,7 +50,9 @@ def program_of(request: PlanRequest, comm: Comm) -> Program:
     from mpiopt.results.summary import peak_nbytes
 
     job = request.job
-    rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed, most=1)
+    rows = sample.take(
+        job.path, target_of(job.model), job.data, request.rows, job.seed, most=1, link=link_of(job.model)
+    )
     small = Planner(request, rows, link.read(link.ASSUMED, 1), comm)
     objective, algorithm, first_calls = small.objective(1), small.algorithm(1)[0], 0.0
     for turn in (True, False):  # rank 0 compiles alone, then the others load from the cache

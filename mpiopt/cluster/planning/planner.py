@@ -25,7 +25,7 @@ from mpiopt.training import network_model
 from mpiopt.training.channel_setup import make_compressor
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.network_model import Candidate
-from mpiopt.training.problem import measure, pick_for, target_of
+from mpiopt.training.problem import link_of, measure, pick_for, target_of
 
 SPAN = 5  # the table goes from 2^−SPAN to 2^(SPAN − 2) times the ranks
 SECONDS_TO_TOLERANCE = 6.0  # upper limit of the run that counts the epochs to the tolerance
@@ -57,7 +57,7 @@ class Planner:
     def of(cls, request: PlanRequest, comm: Comm, first_calls: float = 0.0) -> Planner:
         """Read the sample and measure the link."""
         job, began = request.job, time.perf_counter()
-        rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed)
+        rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed, link=link_of(job.model))
         took, shard = time.perf_counter() - began, rows.data.shard
         rows = replace(rows, data=posed_data(job, job.model, rows.data, single())[0])
         between = link.measure(shard.rows.width, comm) if request.link == "measured" else None

@@ -29,7 +29,6 @@ from mpiopt.objective.losses.base import loss_targets
 
 HEAD = 16 << 20  # bytes of a text file that are read: about a second
 NBYTES = 128 << 20  # bytes of the sample's rows: more than the caches of a processor
-LINKS = {"count": "log", "real": "identity"}  # how a loss of this target takes an offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +103,12 @@ class _PiecesInMemory(Source):
         return iter(self.taken)
 
 
-def take(path: str, target: str, options: DataOptions, rows: int | None, seed: int, most: int = NBYTES) -> Sample:
+def take(
+    path: str, target: str, options: DataOptions, rows: int | None, seed: int, most: int = NBYTES, link: str = ""
+) -> Sample:
     """Read up to `most` bytes of rows; `rows` is the total number, None to take it from the data; local.
+
+    `link` is how the loss takes offsets, as for `dataset.prepare`.
 
     Raises
     ------
@@ -114,7 +117,7 @@ def take(path: str, target: str, options: DataOptions, rows: int | None, seed: i
     """
     table = find_table(path, options.format, options.columns.names_any)
     if table is not None:
-        source = open_table(table, options, target, LINKS.get(target, ""), single())
+        source = open_table(table, options, target, link, single())
         return _sample(*_taken(path, source, target, options, seed, most), 1.0, rows, options.holdout)
     reader = find_reader(path, options.format)
     with tempfile.TemporaryDirectory() as folder:

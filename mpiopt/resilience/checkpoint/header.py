@@ -148,7 +148,7 @@ def refuse_other_job(head: Head, job: str, slabs: list[Slab], total: int, where:
     if head.total != total:
         raise ValueError(f"{where} is of another job: {head.total} rows there and {total} here")
     there = {name: _kind(Layout[f.layout], f.dtype, f.shape) for name, f in head.fields.items()}
-    here = {s.name: _kind(s.layout, s.rows.dtype.str, s.shape) for s in slabs}
+    here = {s.name: _kind(s.layout, s.rows.dtype.str, _shape_there(s, head)) for s in slabs}
     for name in [*here, *there]:
         a, b = there.get(name, "absent"), here.get(name, "absent")
         if a != b:
@@ -167,6 +167,13 @@ def difference(ours: str, theirs: str) -> str:
             hint = "; resume with --coordinates " + a.strip("'") if key == COORDINATES else ""
             return f"{key} is {a} there and {b} here{hint}"
     return ""
+
+
+def _shape_there(slab: Slab, head: Head) -> tuple[int, ...]:
+    """Return the shape of a slab, or the shorter one that an earlier version saved of it."""
+    known = head.fields.get(slab.name)
+    shorter = slab.may_grow and known is not None and len(known.shape) == 1 and known.shape[0] < slab.shape[0]
+    return (known.shape[0],) if known is not None and shorter else slab.shape
 
 
 def _kind(layout: Layout, dtype: str, shape: list[int] | tuple[int, ...]) -> str:

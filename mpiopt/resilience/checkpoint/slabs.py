@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.files import PlainFile
-from mpiopt.core.state import Layout, layouts
+from mpiopt.core.state import Layout, NamedVector, layouts
 from mpiopt.data.shard import Shard
 
 PIECE_NBYTES = 1 << 22  # bytes copied at a time: with the inverse order, the only extra memory of a save
@@ -53,9 +53,15 @@ class Slab:
 
     def fill(self, dataset: h5py.Dataset) -> None:
         """Read the rows, in place, from their positions in the dataset."""
-        for a, b in cuts(self.rows):
+        rows = self.rows[: len(dataset)] if self.may_grow else self.rows
+        for a, b in cuts(rows):
             place: Any = slice(a, b) if self.inverse is None else self.inverse[a:b]
-            self.rows[place] = dataset[self.start + a : self.start + b]
+            rows[place] = dataset[self.start + a : self.start + b]
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether a checkpoint of an earlier version may have fewer numbers, of which the others stay as they are."""
+        return self.layout is Layout.REPLICATED and isinstance(self.rows, NamedVector)
 
 
 def slabs(state: object, shard: Shard, comm: Comm, inverse: NDArray[np.integer] | None) -> list[Slab]:

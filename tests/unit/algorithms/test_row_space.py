@@ -90,3 +90,11 @@ def test_rows_that_depend_on_each_other_are_no_error():
     x = np.repeat(rng.normal(size=(20, 900)), 2, axis=0)
     fit = mpiopt.fit(x, np.tile([1.0, -1.0], 20), loss="squared-hinge")  # each row has both labels
     assert fit.certified
+
+
+@pytest.mark.parametrize("loss", ["squared-hinge", "poisson"])
+def test_a_fit_of_columns_far_from_0_without_an_intercept_has_its_optimum(loss):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 200)) + 1e6, np.where(rng.random(30) < 0.5, 1.0, -1.0)
+    fit = mpiopt.fit(x, np.maximum(y, 0.0) if loss == "poisson" else y, loss=loss, intercept=False, l2=0.01)
+    assert fit.certified

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiopt import __main__
 from mpiopt.cli.main import COMMANDS, run
 from mpiopt.comm.threads import spmd
-from mpiopt.resilience.signals import StopLevel, StopSignal
+from mpiopt.resilience.signals import LEVELS, StopLevel, StopSignal
 from mpiopt.results.result_file import read_result
 from tests.cases.command import mpiopt, mpiopt_on
 
@@ -340,6 +341,10 @@ builtins.__import__ = interrupted
 from mpiopt.__main__ import main
 sys.exit(main())
 """
+
+
+def test_every_signal_that_a_run_handles_is_caught_before_the_imports():
+    assert {*__main__.SIGNALS} == {*LEVELS}
 
 
 def test_ctrl_c_during_the_imports_is_no_traceback(here):

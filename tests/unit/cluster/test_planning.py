@@ -109,6 +109,18 @@ def test_a_plan_that_has_seen_all_rows_tells_the_epochs_of_the_run_and_its_bytes
     assert o.sent_all == pytest.approx(true.sent, rel=0.2)
 
 
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "huber"])
+def test_a_plan_takes_offsets(loss, tmp_path):
+    path, rng = tmp_path / "offsets.csv", np.random.default_rng(0)
+    rows = [f"{rng.integers(2)},{rng.normal()!r},{rng.normal()!r}" for _ in range(80)]
+    path.write_text("\n".join(["y,a,o", *rows]).replace("np.float64(", "").replace(")", ""))
+    words = [str(path), "--target", "y", "--offset", "o", "--loss", loss, "--ranks", "2"]
+    planner = Planner.of(read_request(words), single())
+    assert planner.rows.data.shard.features == 1
+    assert planner.rows.data.shard.has_offsets == (loss == "logistic")
+    assert planner.predict(2).epochs > 0.0
+
+
 def test_shares_of_all_rows_are_those_of_the_ranks_of_a_run():
     rows = Planner.of(read_request([DATA, "--ranks", "3"]), single()).rows
     for ranks in (1, 3):

@@ -107,6 +107,10 @@ def test_the_table_of_chosen_coefficients_and_its_mistakes(trained, capsys):
         error = capsys.readouterr().err.strip()
         assert message in error
         assert "\n" not in error
+    words = ["--target", "claims", "--format", "csv", "--out", "n.h5"]
+    assert mpiopt("train", "t.csv", "--loss", "poisson", *words) == 0
+    assert mpiopt("summary", "n.h5", "--only", "const") == 2
+    assert "there is no coefficient 'const': the model has no intercept" in capsys.readouterr().err
 
 
 def test_a_smaller_model_is_compared(trained, capsys):
