@@ -16,6 +16,7 @@ from mpiopt.core.files import refuse_special
 from mpiopt.data import coordinates, labels, scaling
 from mpiopt.data.coordinates import Coordinates
 from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
+from mpiopt.data.given_offsets import linked, refuse_changed_file
 from mpiopt.data.loader import RowLayout, load
 from mpiopt.data.matching import open_like
 from mpiopt.data.offsets import beside
@@ -130,17 +131,11 @@ def prepare(
         source = open_table(table, options, target, link, comm)
     else:
         source = open_source(path, options.format, options.features, comm)
-        _refuse_other_link(path, source.schema, link)
+        source = linked(path, source, link)
     words = class_names(source.schema)
     if words is not None and target == "auto":
         target = "binary" if len(words) == 2 else "multiclass"
     return prepare_source(path, source, target, options, seed, comm, losses)
-
-
-def _refuse_other_link(path: str, schema: Schema | None, link: str) -> None:
-    """Raise ValueError if rows were converted with an exposure, which the loss does not take."""
-    if schema is not None and schema.table and schema.table["link"] not in ("", link):
-        raise ValueError(f"{path}: holds rates and exposures as weights; they are for the loss poisson")
 
 
 def prepare_source(
@@ -158,6 +153,7 @@ def prepare_source(
     layout = _layout(options, options.features, shuffled=True)
     loaded, found = load(path, source, partition, layout, seed, comm)
     _check_content(path, source, found)
+    refuse_changed_file(path, source, comm)
     preprocessing = _preprocessing(path, loaded, target, options, comm, losses, class_names(source.schema))
     shards = [_shard(path, rows, preprocessing, options, found.weighted, comm) for rows in loaded]
     schema = _schema(source, loaded[0].features, preprocessing.target, options)
