@@ -126,16 +126,20 @@ def prepare(
         refuse_special(options.test)
         if options.stream:
             refuse_no_folder(options.stream)
-        table = find_table(path, options.format, options.columns.names_any)
-    if table is not None:
-        source = open_table(table, options, target, link, comm)
-    else:
-        source = open_source(path, options.format, options.features, comm)
-        source = linked(path, source, link)
+    source = open_rows(path, target, options, comm, link)
     words = class_names(source.schema)
     if words is not None and target == "auto":
         target = "binary" if len(words) == 2 else "multiclass"
     return prepare_source(path, source, target, options, seed, comm, losses)
+
+
+def open_rows(path: str, target: str, options: DataOptions, comm: Comm, link: str) -> Source:
+    """Open a table or another data file, whose offsets become what the loss makes of them; see `prepare`."""
+    with comm.agree_on_errors():
+        table = find_table(path, options.format, options.columns.names_any)
+    if table is not None:
+        return open_table(table, options, target, link, comm)
+    return linked(path, open_source(path, options.format, options.features, comm), link)
 
 
 def prepare_source(

@@ -401,6 +401,21 @@ def test_an_offset_in_the_margin_enters_training_tests_metrics_paths_and_predict
     assert "there is no column years" in capsys.readouterr().out
 
 
+def test_predictions_out_of_fold_have_the_exposure(files, tmp_path):
+    """The score of the folds is their mean deviance from the claims, although rates are what is fitted."""
+    oof, kept, words = tmp_path / "oof.txt", tmp_path / "kept.h5", ["--target", "claims", "--exposure", "years"]
+    words += ["--columns", "smoker,zip"]
+    assert mpiopt_on(2, "convert", files["csv"], kept, *words) == {0}
+    y, years = made()["claims"].to_numpy(float), made()["years"].to_numpy()
+    for data, given in ((files["parquet"], words), (kept, [])):
+        asked = ["--loss", "poisson", "--points", "3", "--folds", "3", "--oof", oof, "--quiet", "--intercept"]
+        out = ["--choose", "best", "--out", tmp_path / "path.h5", "--overwrite"]
+        assert mpiopt_on(2, "path", data, *given, *asked, *out) == {0}
+        mean, table = np.loadtxt(oof), read_result(tmp_path / "path.h5").path
+        deviances = 2.0 * (y * np.log(np.where(y > 0, y / mean, 1.0)) - y + mean)
+        assert deviances.sum() / years.sum() == pytest.approx((table.scores @ table.share).min(), rel=1e-8)
+
+
 def write_without(folder, title):
     made().drop(columns=title).to_csv(folder / "without.csv", index=False)
     return folder / "without.csv"
