@@ -96,6 +96,25 @@ def test_a_separable_problem_with_offsets_is_not_said_to_have_no_optimum():
     assert fit.ending != "no optimum"
 
 
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("name", ["logistic", "negative-binomial", "poisson"])
+def test_where_rows_are_separated_offsets_do_not_make_an_optimum(name, intercept):
+    x, *_ = problem("logistic")
+    label = np.where(x[:, 0] > 0.0, 1.0, -1.0)
+    if name != "logistic":  # counts are 0 wherever the first column is not
+        x = np.column_stack([x[:, 0] > 1.0, x[:, 1:]]).astype(float)
+        label = np.where(x[:, 0] > 0.0, 0.0, np.arange(TOTAL) % 4)
+
+    def work(comm):
+        part = slice(*bounds(comm.size, comm.rank))
+        given = {"offset": OFFSET[part], "intercept": intercept, "tol": 1e-8}
+        return mpiopt.fit(x[part], label[part], comm, loss=name, l2=0.0, **given)
+
+    for fit in spmd(2, work):
+        assert fit.ending == "no optimum"
+        assert "falls for ever" in fit.reason
+
+
 @pytest.mark.parametrize("name", ["poisson", "squared", "logistic"])
 def test_a_path_with_offsets_has_the_points_of_fits_and_its_folds_those_of_other_rows(name):
     x, label, weight, _ = problem(name)
@@ -131,7 +150,7 @@ def test_an_array_that_some_ranks_do_not_give_is_one_line_on_all(name):
         rows, y, said = x[part], label[part], []
         given = {name: np.ones(len(y))} if comm.rank != 1 else {}
         for asked in (mpiopt.fit, mpiopt.path, fit.summary):
-            with pytest.raises(ValueError) as error:
+            with pytest.raises(ValueError, match="on all ranks, or on none") as error:
                 asked(rows, y, comm, **given, **({} if asked == fit.summary else {"loss": "poisson"}))
             said.append(str(error.value))
         return said
