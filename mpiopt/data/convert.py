@@ -19,9 +19,12 @@ from mpiopt.core.config.registry import nearest
 from mpiopt.core.files import PlainFile, refuse_existing, refuse_onto, rename_into_place
 from mpiopt.data import labels
 from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
+from mpiopt.data.given_offsets import roles_given
+from mpiopt.data.offsets import GIVEN
 from mpiopt.data.row_checks import DENSE, FileStatistics, check_pieces, refuse_changed, rounded
 from mpiopt.data.row_formats import to_csr, to_dense, without_zeros
 from mpiopt.data.shard import CsrRows, Indices, Vector
+from mpiopt.data.tables.columns import EXPOSURE, OFFSET
 from mpiopt.data.tables.files import TableFiles, find_table
 from mpiopt.data.tables.source import open_table
 
@@ -105,11 +108,11 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
 
 
 def _open_table(files: TableFiles, options: ConvertOptions, comm: Comm) -> Source:
-    """Open a table whose features are written; the exposure becomes weight and rate, as the loss poisson has it."""
-    if options.columns.offset:
-        raise ValueError(f"{files.name}: --offset depends on the loss; train on the table itself")
+    """Open a table whose features are written; offset and exposure stay as they are, for the loss that comes."""
     chosen = DataOptions(format=options.format, features=options.features, columns=options.columns)
-    return open_table(files, chosen, "auto", "log" if options.columns.exposure else "", comm)
+    return open_table(
+        files, chosen, "auto", GIVEN if options.columns.offset or options.columns.exposure else "", comm
+    )
 
 
 def generate(recipe: str, out: str, comm: Comm, options: ConvertOptions | None = None) -> Converted:
@@ -184,6 +187,7 @@ def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) ->
         datasets["y"] = ((n,), np.float64)
     if known.statistics.weighted:
         datasets["weight"] = ((n,), np.float64)
+    datasets |= {name: ((n,), np.float64) for name in roles_given(source.schema)}
     attributes: dict[str, Any] = {"shape": np.array([n, d], np.int64), "checksum": np.bytes_(result.checksum)}
     table = source.schema.table if source.schema is not None else {}
     return WritePlan(
@@ -216,6 +220,9 @@ def _slabs(
             slabs.append(
                 RowSlab("weight", piece.start, np.ones(len(piece)) if piece.weight is None else piece.weight)
             )
+        for name, numbers in ((OFFSET, piece.offset), (EXPOSURE, piece.exposure)):
+            if numbers is not None:
+                slabs.append(RowSlab(name, piece.start, numbers))
         yield slabs
 
 

@@ -16,6 +16,7 @@ from mpiopt.core.files import refuse_special
 from mpiopt.data import coordinates, labels, scaling
 from mpiopt.data.coordinates import Coordinates
 from mpiopt.data.formats.base import PIECE, RawRows, Source, open_source
+from mpiopt.data.given_offsets import linked, refuse_changed_file
 from mpiopt.data.loader import RowLayout, load
 from mpiopt.data.matching import open_like
 from mpiopt.data.offsets import beside
@@ -125,22 +126,20 @@ def prepare(
         refuse_special(options.test)
         if options.stream:
             refuse_no_folder(options.stream)
-        table = find_table(path, options.format, options.columns.names_any)
-    if table is not None:
-        source = open_table(table, options, target, link, comm)
-    else:
-        source = open_source(path, options.format, options.features, comm)
-        _refuse_other_link(path, source.schema, link)
+    source = open_rows(path, target, options, comm, link)
     words = class_names(source.schema)
     if words is not None and target == "auto":
         target = "binary" if len(words) == 2 else "multiclass"
     return prepare_source(path, source, target, options, seed, comm, losses)
 
 
-def _refuse_other_link(path: str, schema: Schema | None, link: str) -> None:
-    """Raise ValueError if rows were converted with an exposure, which the loss does not take."""
-    if schema is not None and schema.table and schema.table["link"] not in ("", link):
-        raise ValueError(f"{path}: holds rates and exposures as weights; they are for the loss poisson")
+def open_rows(path: str, target: str, options: DataOptions, comm: Comm, link: str) -> Source:
+    """Open a table or another data file, whose offsets become what the loss makes of them; see `prepare`."""
+    with comm.agree_on_errors():
+        table = find_table(path, options.format, options.columns.names_any)
+    if table is not None:
+        return open_table(table, options, target, link, comm)
+    return linked(path, open_source(path, options.format, options.features, comm), link)
 
 
 def prepare_source(
@@ -158,6 +157,7 @@ def prepare_source(
     layout = _layout(options, options.features, shuffled=True)
     loaded, found = load(path, source, partition, layout, seed, comm)
     _check_content(path, source, found)
+    refuse_changed_file(path, source, comm)
     preprocessing = _preprocessing(path, loaded, target, options, comm, losses, class_names(source.schema))
     shards = [_shard(path, rows, preprocessing, options, found.weighted, comm) for rows in loaded]
     schema = _schema(source, loaded[0].features, preprocessing.target, options)

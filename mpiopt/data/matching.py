@@ -21,6 +21,7 @@ from mpiopt.data.formats.base import (
     parse_options,
     recognising,
 )
+from mpiopt.data.given_offsets import linked_like
 from mpiopt.data.row_checks import FileStatistics, refuse_changed
 from mpiopt.data.schema import Schema
 from mpiopt.data.shard import CsrRows
@@ -57,6 +58,11 @@ def open_like(path: str, form: str, schema: Schema, comm: Comm) -> Source:
     if reader is None:
         return open_table_like(path, form, schema, comm)
     source = open_with(reader, path, None if schema.names else schema.features, comm)
+    return linked_like(path, _matched(path, source, schema, comm), schema)
+
+
+def _matched(path: str, source: Source, schema: Schema, comm: Comm) -> Source:
+    """Return the source with the features of the model; collective."""
     if source.names and schema.names:
         return _by_title(path, source, schema, comm)
     if source.features is not None and not source.sparse and source.features < schema.features:

@@ -13,6 +13,7 @@ import numpy as np
 from mpiopt.data.shard import Vector
 
 STAYS = "margin"  # the beginning of the link of a loss whose labels keep their offsets
+GIVEN = "given"  # the link of a converted table: offsets and exposures as they are, for the loss that comes
 
 
 def beside(label: Vector, offset: Vector | None) -> Vector:

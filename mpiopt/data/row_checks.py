@@ -23,6 +23,7 @@ FLOAT32_LIMIT = float(
     np.nextafter(float(np.finfo(np.float32).max) * (1.0 + 2.0**-25), 0.0)
 )  # the last to be rounded down
 OF_OFFSET = 0x9E3779B97F4A7C15  # odd: what the bits of an offset are multiplied by beside those of the weight
+OF_EXPOSURE = 0xC2B2AE3D27D4EB4F  # odd, too
 BEYOND_FLOAT32 = "float32 holds numbers up to 3.4e+38: leave out --float32, or divide the column"
 
 
@@ -45,6 +46,8 @@ class FileStatistics:
         bits = weight.view(np.uint64)
         if piece.offset_stays and piece.offset is not None:
             bits = bits + (piece.offset + 0.0).view(np.uint64) * np.uint64(OF_OFFSET)
+        if piece.exposure is not None:
+            bits = bits + (piece.exposure + 0.0).view(np.uint64) * np.uint64(OF_EXPOSURE)
         if isinstance(piece.rows, CsrRows):
             self.features = max(self.features, piece.rows.width)
             rows = without_zeros(piece.rows)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
+from mpiopt.data.offsets import labels_of
 from mpiopt.objective import decrement, rounding
 from mpiopt.objective.curvature import column_curvatures, used_columns
 from mpiopt.objective.dual_point import DualBound, bound_of_slopes
@@ -153,7 +154,7 @@ class Certifier:
                 f"no optimum exists: the loss falls for ever as the intercept moves, because {absent}; {LEAVE_OUT}"
             )
             return Judgement(certificate, 0.0, exact, "no optimum", reason)
-        if self.falls_for_ever(exact):
+        if self.falls_for_ever(exact) and self._separates(w, channel):
             return self._no_optimum(w - self.objective.origin(), exact, 0.0)
         if exact.value - self.labels.floor <= VALUE_ROUNDING * abs(exact.value):
             certificate = Certificate(f"{GAP}, {EXACT}", VALUE_ROUNDING)
@@ -204,9 +205,21 @@ class Certifier:
     def falls_for_ever(self, exact: Evaluation) -> bool:
         """Return whether every row is on the right side, so that larger weights are always better."""
         right, (l1, l2) = self.objective.loss.right_below, self.objective.penalty.strengths
-        if right is None or l1 or l2 or self.objective.shard.has_offsets:  # larger weights do not make offsets larger
+        if right is None or l1 or l2:
             return False
         return exact.value < right * self.labels.least_share
+
+    def _separates(self, w: Model, channel: Channel) -> bool:
+        """Return whether the model puts every row on its side without its offset; collective where there are any.
+
+        Larger weights do not make offsets larger. A pass, for a model that puts all rows there with them.
+        """
+        shard = self.objective.shard
+        if not shard.has_offsets:
+            return True
+        used = shard.weight > 0.0
+        margin = labels_of(shard.label)[used] * self.objective.predict(w)[used, 0]
+        return bool(channel.max(-margin.min(initial=np.inf))[0] < 0.0)
 
     def absent_labels(self) -> str:
         """Return in words why no intercept is the best one; "" if there is one."""

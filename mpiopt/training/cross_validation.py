@@ -63,8 +63,8 @@ class CrossValidation:
     folds : Folds
         Which rows of this rank each fold holds out, in the order of the caller's rows.
     margins : ndarray, shape (n, outputs)
-        The margins of this rank's rows by the models that have not seen them, at the best strength: their mean over
-        the repeats, and nan for rows that are never held out.
+        The margins of this rank's rows, offsets included, by the models that have not seen them, at the best
+        strength: their mean over the repeats, and nan for rows that are never held out.
     quality : dict of str to ndarray
         The metrics of the best strength, (K,) each.
     certified : bool

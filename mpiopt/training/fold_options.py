@@ -90,11 +90,6 @@ def folds_of_file(job: Job, asked: FoldOptions, labels: Labels | None, objective
         return Folds.none()
     check_count(asked.folds, shard.total, asked.repeats)
     if asked.oof:
-        if (job.data.columns.offset or job.data.columns.exposure) and not shard.has_offsets:
-            raise ValueError(
-                f"--oof takes no --offset and no --exposure with the loss {job.model.loss}, which fits rates or "
-                "shifted targets; use predict on the rows of each fold"
-            )
         numbers_in_file(job, shard, "oof")
     if labels is not None:
         refuse_length(asked.groups or asked.time, labels, shard.total)

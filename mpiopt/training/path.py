@@ -35,6 +35,7 @@ from mpiopt.training.folds import (
 from mpiopt.training.lasso_groups import grouped, text_of_groups
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, first_strength
 from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
+from mpiopt.training.rates import as_rates
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -111,6 +112,8 @@ def path(
     *,
     options: PathOptions | None = None,
     sample_weight: ArrayLike | None = None,
+    exposure: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
     loss: str = "auto",
     l1_groups: Sequence[Sequence[str]] | str | None = None,
     intercept: bool = True,
@@ -128,7 +131,7 @@ def path(
 
     Parameters
     ----------
-    x, y, comm, sample_weight, loss, l1_groups, intercept, scale, seed
+    x, y, comm, sample_weight, exposure, offset, loss, l1_groups, intercept, scale, seed
         As of `mpiopt.fit`.
     options : PathOptions, optional
         The strengths.
@@ -171,11 +174,13 @@ def path(
     """
     if scale not in COLUMN_SCALES:
         raise ValueError(f"scale must be one of {', '.join(COLUMN_SCALES)}; not {scale!r}")
+    loss = "poisson" if loss == "auto" and exposure is not None else loss
     model = Model(parse_spec(loss), 0.0, 0.0, l1_groups=text_of_groups(l1_groups))
     settings = Settings(model, intercept, scale, "standardised")
     with communicator(comm) as ranks:
         order, parts = order_of_rows(x, y, seed, ranks)
-        posed = posed_rows(x, y, sample_weight, settings, order, ranks, parts=parts)
+        given = as_rates(y, sample_weight, exposure, offset, model, ranks)
+        posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset, parts)
         posed = replace(posed, objective=grouped(posed.objective, model, posed.names))
         frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
         options, stop = options or PathOptions(), Stopping(tol, max_epochs)
@@ -185,7 +190,8 @@ def path(
     validated = found.cross_validation
     if validated is not None:
         inverse, margins = np.argsort(order), validated.margins + posed.coordinates.label_origin
-        validated = replace(validated, folds=validated.folds.rows(inverse), margins=margins[inverse])
+        margins = margins[inverse] if given.added is None else margins[inverse] + given.added[:, None]
+        validated = replace(validated, folds=validated.folds.rows(inverse), margins=margins)
     return replace(found, names=posed.names, cross_validation=validated)
 
 

@@ -30,7 +30,7 @@ from mpiopt.training.cross_validation import CrossValidation
 from mpiopt.training.path import Path
 from mpiopt.training.predict import predictions, write_lines
 from mpiopt.training.problem import penalty
-from mpiopt.training.row_numbers import in_file_order, numbers_in_file
+from mpiopt.training.row_numbers import in_file_order, numbers_in_file, offsets_in_file
 
 CERTIFIED, NOT_CERTIFIED = 0, 3  # exit codes
 FIGURES = ("strength", "l1", "l2", "objective", "certificate", "certified", "nonzeros", "epochs")
@@ -134,6 +134,8 @@ def write_out_of_fold(out: str, job: Job, data: Dataset, objective: Objective, f
         return
     margins, _ = apart(validated.margins + data.coordinates.label_origin, shard.label)
     z = in_file_order(numbers_in_file(job, shard, "oof"), margins, shard.total, comm)
+    added = None if shard.has_offsets else offsets_in_file(job, objective, comm)
+    z = z if added is None else z + added[:, None]
     loss = objective.loss.name
     kind = "probability" if loss in ("logistic", "softmax") else "label"
     answers = predictions(found.points[0].model, z, loss, kind)

@@ -19,6 +19,7 @@ from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.files import mark_output, refuse_existing, refuse_onto
 from mpiopt.data import scaling
 from mpiopt.data.formats.base import Source, open_source
+from mpiopt.data.given_offsets import refuse_changed_file
 from mpiopt.data.matching import open_like
 from mpiopt.data.offsets import beside
 from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_changed
@@ -75,6 +76,7 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     with comm.agree_on_errors():
         applied, seen = apply(result.model, path, source, read(result.job).data.scale)
     refuse_changed(path, source.checksum, seen.over_ranks(comm))
+    refuse_changed_file(path, source, comm)
     answers = predictions(result.model, applied.margins + applied.offset[:, None], loss.name, kind)
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)

@@ -12,11 +12,14 @@ from mpiopt.comm.collective_io import allgather_json
 from mpiopt.core.config.job import Job
 from mpiopt.core.files import cause
 from mpiopt.core.partition import block
+from mpiopt.data.dataset import open_rows
 from mpiopt.data.row_order import contiguous, round_robin, shuffled
 from mpiopt.data.shard import Shard
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.files import table_of
 from mpiopt.data.tables.source import open_files
+from mpiopt.objective.objective import Objective
+from mpiopt.training.problem import link_of, target_of
 
 Numbers = NDArray[np.int64]
 
@@ -73,6 +76,25 @@ def column_of(job: Job, title: str, flag: str, comm: Comm) -> NDArray[np.str_]:
             mine.append((batch.start, [str(cell) for cell in batch.cells[title].to_pylist()]))
     every = sorted((tuple(part) for parts in allgather_json(comm, mine) for part in parts), key=lambda part: part[0])
     return np.array([cell for _, cells in every for cell in cells])
+
+
+def offsets_in_file(job: Job, objective: Objective, comm: Comm) -> NDArray[np.float64] | None:
+    """Return the offsets of this rank's part of the rows in the order of the file, read again; collective.
+
+    None for a file without offsets and exposures. Rows with offsets that the loss has taken out of the problem do not
+    have them in memory.
+    """
+    source = open_rows(job.path, target_of(job.model), job.data, comm, link_of(job.model))
+    starts, pieces = [np.zeros(0, np.int64)], [np.zeros(0)]
+    with comm.agree_on_errors():
+        for piece in source.pieces():
+            if piece.offset is not None:
+                starts.append(piece.start + np.arange(len(piece)))
+                pieces.append(piece.offset.copy())
+    numbers, found = np.concatenate(starts), np.concatenate(pieces)
+    if not comm.max(np.array([float(len(found))]))[0]:
+        return None
+    return in_file_order(numbers, found[:, None], objective.shard.total, comm)[:, 0]
 
 
 def in_file_order(numbers: Numbers, values: NDArray[np.float64], total: int, comm: Comm) -> NDArray[np.float64]:

@@ -103,3 +103,66 @@ def test_a_row_without_weight_may_have_any_offset():
     found, same = (mpiopt.fit(x, label, offset=offset, **given) for offset in (far, OFFSET))
     assert found.certified
     assert found.objective == same.objective
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("name", ["logistic", "negative-binomial", "poisson"])
+def test_where_rows_are_separated_offsets_do_not_make_an_optimum(name, intercept):
+    x, *_ = problem("logistic")
+    label = np.where(x[:, 0] > 0.0, 1.0, -1.0)
+    if name != "logistic":  # counts are 0 wherever the first column is not
+        x = np.column_stack([x[:, 0] > 1.0, x[:, 1:]]).astype(float)
+        label = np.where(x[:, 0] > 0.0, 0.0, np.arange(TOTAL) % 4)
+
+    def work(comm):
+        part = slice(*bounds(comm.size, comm.rank))
+        given = {"offset": OFFSET[part], "intercept": intercept, "tol": 1e-8}
+        return mpiopt.fit(x[part], label[part], comm, loss=name, l2=0.0, **given)
+
+    for fit in spmd(2, work):
+        assert fit.ending == "no optimum"
+        assert "falls for ever" in fit.reason
+
+
+@pytest.mark.parametrize("name", ["poisson", "squared", "logistic"])
+def test_a_path_with_offsets_has_the_points_of_fits_and_its_folds_those_of_other_rows(name):
+    x, label, weight, _ = problem(name)
+    fold = np.arange(TOTAL) % 2
+
+    def work(comm):
+        part = slice(*bounds(comm.size, comm.rank))
+        given = {"sample_weight": weight[part], "offset": OFFSET[part], "folds": fold[part]}
+        options = mpiopt.PathOptions(points=3, l1_ratio=0.5)
+        found = mpiopt.path(x[part], label[part], comm, loss=name, options=options, tol=1e-9, **given)
+        return found, found.cross_validation.margins
+
+    every = spmd(2, work)
+    found, margins = every[0][0], np.concatenate([part for _, part in every])
+    point = found.best
+    whole = {"loss": name, "l1": point.l1, "l2": point.l2, "tol": 1e-9}
+    fit = mpiopt.fit(x, label, sample_weight=weight, offset=OFFSET, **whole)
+    np.testing.assert_allclose(point.model.coef, fit.coef, atol=1e-4)
+    other = mpiopt.fit(
+        x[fold == 1], label[fold == 1], sample_weight=weight[fold == 1], offset=OFFSET[fold == 1], **whole
+    )
+    expected = other.margins(x[fold == 0])[:, 0] + OFFSET[fold == 0]
+    np.testing.assert_allclose(margins[fold == 0, 0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["sample_weight", "offset", "exposure"])
+def test_an_array_that_some_ranks_do_not_give_is_one_line_on_all(name):
+    x, label, *_ = problem("poisson")
+    fit = mpiopt.fit(x, label, loss="poisson", l2=L2)
+
+    def work(comm):
+        part = slice(*bounds(comm.size, comm.rank))
+        rows, y, said = x[part], label[part], []
+        given = {name: np.ones(len(y))} if comm.rank != 1 else {}
+        for asked in (mpiopt.fit, mpiopt.path, fit.summary):
+            with pytest.raises(ValueError, match="on all ranks, or on none") as error:
+                asked(rows, y, comm, **given, **({} if asked == fit.summary else {"loss": "poisson"}))
+            said.append(str(error.value))
+        return said
+
+    for said in spmd(3, work):
+        assert {*said} == {f"{name} is given on ranks 0, 2 and not on rank 1; give it on all ranks, or on none"}

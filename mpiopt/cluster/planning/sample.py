@@ -20,6 +20,7 @@ from mpiopt.core.partition import block
 from mpiopt.data.dataset import Dataset, prepare_source
 from mpiopt.data.formats.base import PIECE, RawRows, Source, find_reader
 from mpiopt.data.formats.compressed_stream import read_head, without_packing
+from mpiopt.data.given_offsets import linked
 from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.row_formats import gathered
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard
@@ -125,7 +126,7 @@ def take(
         if reader.lines and os.path.getsize(path) > HEAD:
             name, part = _write_head(path, folder)
         try:
-            source = reader.open(name, single(), options.features)
+            source = linked(name, reader.open(name, single(), options.features), link)
             data, total = _taken(name, source, target, options, seed, most)
         except ValueError as error:
             raise ValueError(str(error).replace(name, path)) from None

@@ -38,6 +38,7 @@ class RawRows:
     start: int  # number of the first row in the file, from 0
     offset: Vector | None = None  # (n,) what predictions add to the margins
     offset_stays: bool = False  # whether training adds it, too; else label and weight are those without it
+    exposure: Vector | None = None  # (n,) beside an offset as given: of a converted table alone
 
     def __len__(self) -> int:
         return len(self.label)

@@ -10,19 +10,23 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from mpiopt.comm.base import Array
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.hdf5 import refuse_lost_seal
 from mpiopt.core.seal import DamagedFile, check_seal
 from mpiopt.core.trial_run import fault_of_trial
-from mpiopt.data.formats.base import unused_note
+from mpiopt.data.formats.base import RawRows, unused_note
+from mpiopt.data.offsets import GIVEN
 from mpiopt.data.schema import Place
+from mpiopt.data.shard import CsrRows
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FORMAT, VERSION = "mpiopt-data", 1
 SPARSE_FORMS = ("csr", "csc")  # what other programs write into the attribute `format`
 USUAL = {"y": "y", "weight": "weight"}  # datasets of label and weight that are used if they are there
+OF_MARGINS = ("offset", "exposure")  # datasets that `mpiopt convert` adds of a table with such columns
 OWN = ("names", "classes", "schema")  # datasets that `mpiopt convert` adds
 MOST_NAMES = (1 << 31) - 1  # indices of columns are int32
 SHOWN = 20  # names of datasets in a message
@@ -201,13 +205,19 @@ def find_vectors(
             raise ValueError(f"{path}: there is no /{name}{nearest(name, others)}; there is {listed}")
         dataset(path, file, name, 1, n, linked=linked)
         found[key] = name
-    others = _of_length(file, n, [*rows, *found.values(), *OWN])
+    used = dict(found)
+    if _table(path, file).get("link") == GIVEN:
+        for name in OF_MARGINS:
+            if get_object(file, name) is not None:
+                dataset(path, file, name, 1, n, linked=linked)
+                used[name] = name
+    others = _of_length(file, n, [*rows, *used.values(), *OWN])
     kind = "hdf5-csr" if any(name.endswith("indptr") for name in rows) else "hdf5-dense"
     lines = [
         unused_note(path, f"dataset /{name}", f"{kind}:{{}}={name}" if _is_vector(file[name]) else "", found)
         for name in others
     ]
-    return Vectors(found, tuple(lines))
+    return Vectors(used, tuple(lines))
 
 
 class Vectors(NamedTuple):
@@ -245,12 +255,17 @@ def options_like(path: str, options: Mapping[str, str], given: Collection[str]) 
     return dict.fromkeys(missing - {*given}, "auto")
 
 
-def read_vectors(
-    path: str, file: h5py.File, names: Mapping[str, str], start: int, stop: int
-) -> tuple[Array | None, Array | None]:
-    """Read entries start … stop-1 of the datasets of label and weight; None for one that does not exist."""
-    read = [read_slice(path, file, names[key], start, stop, np.float64) if key in names else None for key in USUAL]
-    return read[0], read[1]
+def with_vectors(
+    path: str, file: h5py.File, names: Mapping[str, str], rows: NDArray[np.float64] | CsrRows, start: int, stop: int
+) -> RawRows:
+    """Return rows start … stop-1 with the entries of the datasets of `find_vectors`."""
+    label, weight, offset, exposure = (
+        read_slice(path, file, names[key], start, stop, np.float64) if key in names else None
+        for key in (*USUAL, *OF_MARGINS)
+    )
+    label = np.full(stop - start, np.nan) if label is None else label
+    stays = offset is not None or exposure is not None
+    return RawRows(rows, label, weight, start, offset, stays, exposure)
 
 
 def stated(path: str, file: h5py.File, ranks: int, n: int, d: int | None, linked: str = "refuse") -> Stated:

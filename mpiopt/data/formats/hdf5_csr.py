@@ -150,9 +150,8 @@ class _Source(Source):
                 values = hdf5.read_slice(path, file, data, ends[0], ends[-1], np.float64)
                 if self.group:  # other programs do not always sort them
                     indices, values = _sorted(ends - ends[0], indices, values)
-                label, weight = hdf5.read_vectors(path, file, names, a, b)
                 rows = _rows(path, a, ends - ends[0], indices, values, self.limit)
-                yield RawRows(rows, np.full(b - a, np.nan) if label is None else label, weight, a)
+                yield hdf5.with_vectors(path, file, names, rows, a, b)
                 a = b
 
 

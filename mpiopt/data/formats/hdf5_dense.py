@@ -79,5 +79,4 @@ class _Source(Source):
         with hdf5.open_data(self.path) as file:
             for a, b in row_ranges(self.total, self.comm, 8 * (self.features or 0), nbytes):
                 rows = hdf5.read_slice(self.path, file, self.x, a, b, np.float64)
-                label, weight = hdf5.read_vectors(self.path, file, self.vectors, a, b)
-                yield RawRows(rows, np.full(b - a, np.nan) if label is None else label, weight, a)
+                yield hdf5.with_vectors(self.path, file, self.vectors, rows, a, b)

@@ -1,8 +1,9 @@
 """The writer of `mpiopt convert`.
 
 The file has `/X` (n, d), or `/indptr` (n + 1), `/indices`, `/data`; `/y` (n,), `/weight` (n,) if there are weights,
-`/names` and `/classes` if known, `/schema` of a table of columns; attributes `format`, `version`, `shape` and
-`checksum`; and a seal at its end. HDF5 lays it out in memory, and the ranks write their rows with plain system calls.
+`/offset` and `/exposure` (n,) of a table that has them, `/names` and `/classes` if known, `/schema` of a table of
+columns; attributes `format`, `version`, `shape` and `checksum`; and a seal at its end. HDF5 lays it out in memory,
+and the ranks write their rows with plain system calls.
 """
 
 from __future__ import annotations

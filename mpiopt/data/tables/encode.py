@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.data.formats.base import RawRows
-from mpiopt.data.offsets import STAYS, WithoutOffset, summed, without_offset
+from mpiopt.data.offsets import GIVEN, STAYS, summed, without_offset
 from mpiopt.data.shard import CsrRows, Vector
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.cells import Words
@@ -48,6 +48,15 @@ class Entries(NamedTuple):
         return end
 
 
+class _Target(NamedTuple):
+    """What rows have beside their features."""
+
+    label: Vector
+    weight: Vector | None = None
+    offset: Vector | None = None
+    exposure: Vector | None = None
+
+
 @dataclass(frozen=True)
 class Encoder:
     """What turns cells into rows.
@@ -58,7 +67,8 @@ class Encoder:
         Features, target, weights, offset, exposure.
     link : str
         How the loss takes an offset: "log" as a factor e of the expected target, which multiplies the weight as well,
-        "log:q" with e^q for the weight; "identity" as a shift of the target; "margin" as it is; "" not at all.
+        "log:q" with e^q for the weight; "identity" as a shift of the target; "margin" as it is; "given": no loss is
+        known yet; "" not at all.
     """
 
     columns: Sequence[Column]
@@ -102,15 +112,15 @@ class Encoder:
             If an offset is beyond what the loss can take; the message begins with the row.
         """
         places, values = self._entries(cells)
-        label, weight, offset = self._target(cells, len(places), start)
-        stays = self.offsets_stay
+        target = self._target(cells, len(places), start)
         if self.sparse:
             stored = (places >= 0) & (values != 0.0)
             indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))]).astype(np.int64)
             matrix: CsrRows | NDArray[np.float64] = CsrRows(indptr, places[stored], values[stored], self.features)
         else:
             matrix = np.ascontiguousarray(values)
-        return RawRows(matrix, label, weight, start, offset, stays)
+        stays = self.offsets_stay or self.link == GIVEN
+        return RawRows(matrix, target.label, target.weight, start, target.offset, stays, target.exposure)
 
     def _entries(self, cells: Mapping[str, Vector | Words]) -> Entries:
         """Return the features of columns and interactions."""
@@ -131,19 +141,19 @@ class Encoder:
             at, first = found.copy_to(every, at, first), first + width
         return every
 
-    def _target(
-        self, cells: Mapping[str, Vector | Words], rows: int, start: int
-    ) -> tuple[Vector, Vector | None, Vector | None]:
+    def _target(self, cells: Mapping[str, Vector | Words], rows: int, start: int) -> _Target:
         """Return labels, weights and offsets; where these do not stay, those of the problem without them."""
         found = {column.role: cells[column.title] for column in self.columns if column.title in cells}
         label = _labels(found.get(TARGET, np.full(rows, np.nan)), self._of(TARGET))
         weight, offset = _numbers(found.get(WEIGHT)), _numbers(found.get(OFFSET))
         exposure = _numbers(found.get(EXPOSURE))
         if offset is None and exposure is None:
-            return label, weight, None
+            return _Target(label, weight)
+        if self.link == GIVEN:
+            return _Target(label, weight, offset, exposure)
         if self.link.startswith(STAYS):
-            return WithoutOffset(label, weight, summed(offset, exposure, rows))
-        return without_offset(label, weight, offset, exposure, self.link, start)
+            return _Target(label, weight, summed(offset, exposure, rows))
+        return _Target(*without_offset(label, weight, offset, exposure, self.link, start))
 
     def _of(self, role: str) -> Column | None:
         return next((column for column in self.columns if column.role == role), None)

@@ -14,6 +14,7 @@ from mpiopt.core.config.job import DataOptions
 from mpiopt.core.files import refuse_unreadable
 from mpiopt.data.formats.base import PIECE, RawRows, Reader, Source, parse_options
 from mpiopt.data.formats.csv import Csv
+from mpiopt.data.offsets import GIVEN
 from mpiopt.data.schema import Schema
 from mpiopt.data.tables import arrow
 from mpiopt.data.tables.binary import ArrowTable, ParquetTable
@@ -134,7 +135,7 @@ def open_table(files: TableFiles, options: DataOptions, target: str, link: str, 
     target : str
         The kind of labels that the loss takes, or "auto".
     link : str
-        How the loss takes an offset: "log", "identity", "margin", or "" for not at all.
+        How the loss takes an offset: "log", "identity", "margin", "given" (no loss is known), or "" for not at all.
     comm : Comm
         The ranks that share the rows.
     """
@@ -148,7 +149,7 @@ def open_table(files: TableFiles, options: DataOptions, target: str, link: str, 
         raise ValueError(f"{path}: has no rows")
     with comm.agree_on_errors():
         planned = plan_columns(table, options.columns)
-        _refuse_offsets(path, planned, link)
+        refuse_offsets(path, planned, link)
     known = survey(table, planned, options.columns.max_levels, comm)
     with comm.agree_on_errors():
         _refuse_target(path, known.columns, target)
@@ -226,7 +227,8 @@ def _source(table: Table, known: Survey, encoder: Encoder, options: ColumnOption
     )
 
 
-def _refuse_offsets(path: str, columns: Sequence[Column], link: str) -> None:
+def refuse_offsets(path: str, columns: Sequence[Column], link: str) -> None:
+    """Raise ValueError if columns are offsets or exposures that a loss with this link does not take."""
     for column in columns:
         if column.role == OFFSET and not link:
             raise ValueError(f"{path}: --offset {NO_OFFSET}")
@@ -236,7 +238,7 @@ def _refuse_offsets(path: str, columns: Sequence[Column], link: str) -> None:
 
 def takes_exposure(link: str) -> bool:
     """Return whether a loss that takes offsets in this way has a logarithmic link."""
-    return link.startswith("log") or link.endswith(":log")
+    return link.startswith("log") or link.endswith(":log") or link == GIVEN
 
 
 def _refuse_target(path: str, columns: Sequence[Column], target: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -323,12 +324,38 @@ def test_a_converted_table_is_trained_on_and_applied_as_the_table(files, tmp_pat
             assert "accuracy" in capsys.readouterr().out
     assert set(answers[0].split()) == {"no", "yes"}
     assert len({*answers}) == 1
-    rates = tmp_path / "rates.h5"
-    of_claims = ["--target", "claims", "--exposure", "years", "--columns", "zip"]
-    assert mpiopt("convert", files["csv"], rates, *of_claims) == 0
-    assert "they are for the loss poisson" in refused(capsys, rates, "--loss", "squared")
-    assert mpiopt("convert", files["csv"], rates, "--overwrite", *of_claims, "--offset", "age") == 2
-    assert "--offset depends on the loss" in capsys.readouterr().err
+
+
+def test_a_converted_table_keeps_offsets_and_exposures_for_any_loss(files, tmp_path, capsys):
+    """A fit and its checksum are to the last bit those of the table, its predictions to rounding."""
+    kept, answer = tmp_path / "kept.h5", tmp_path / "answers.txt"
+    shares, every = ["--target", "claims", "--exposure", "years"], ["--columns", "smoker,age", "--gaps", "age=level"]
+    asked = [
+        ("poisson", "dense", [*shares, "--offset", "zip"]),
+        ("squared", "csr", ["--target", "claims", "--offset", "years", "--weights", "zip"]),
+        ("negative-binomial[theta=2.0]", "dense", [*shares, "--weights", "zip"]),
+    ]
+    for loss, form, words in asked:
+        trained = ["--loss", loss, "--l2", "0.01", "--intercept", "--quiet", "--overwrite", "--out"]
+        made_of = [*words, *every]
+        assert mpiopt_on(3, "convert", files["parquet"], kept, *made_of, "--form", form, "--overwrite") == {0}
+        assert mpiopt_on(2, "train", files["csv"], *made_of, *trained, tmp_path / "of_table.h5") == {0}
+        assert mpiopt_on(2, "train", kept, *trained, tmp_path / "of_kept.h5") == {0}
+        of_table, of_kept = (read_result(tmp_path / f"{name}.h5") for name in ("of_table", "of_kept"))
+        assert of_table.provenance["data_checksum"] == of_kept.provenance["data_checksum"]
+        np.testing.assert_array_equal(of_table.coef, of_kept.coef)
+        answers = []
+        for model, data in (("of_kept", files["csv"]), ("of_kept", kept), ("of_table", kept)):
+            words = ["predict", tmp_path / f"{model}.h5", data, "--kind", "margin", "--out", answer, "--overwrite"]
+            assert mpiopt(*words) == 0
+            answers.append(np.loadtxt(answer))
+        np.testing.assert_allclose(answers[1:], [answers[0]] * 2, rtol=1e-12, atol=1e-14)
+    capsys.readouterr()
+    assert "--exposure needs a loss with a logarithmic link" in refused(capsys, kept, "--loss", "squared")
+    with h5py.File(kept, "r+") as file:
+        file["exposure"][3] += 0.5
+    assert mpiopt("train", kept, "--loss", "poisson", "--out", tmp_path / "damaged.h5") == 2
+    assert "is damaged" in capsys.readouterr().err
 
 
 def test_an_offset_shifts_the_target_of_the_squared_loss(files, tmp_path):
@@ -372,6 +399,21 @@ def test_an_offset_in_the_margin_enters_training_tests_metrics_paths_and_predict
     )
     assert mpiopt("predict", model, write_without(tmp_path, "years"), "--out", out, "--overwrite") == 0
     assert "there is no column years" in capsys.readouterr().out
+
+
+def test_predictions_out_of_fold_have_the_exposure(files, tmp_path):
+    """The score of the folds is their mean deviance from the claims, although rates are what is fitted."""
+    oof, kept, words = tmp_path / "oof.txt", tmp_path / "kept.h5", ["--target", "claims", "--exposure", "years"]
+    words += ["--columns", "smoker,zip"]
+    assert mpiopt_on(2, "convert", files["csv"], kept, *words) == {0}
+    y, years = made()["claims"].to_numpy(float), made()["years"].to_numpy()
+    for data, given in ((files["parquet"], words), (kept, [])):
+        asked = ["--loss", "poisson", "--points", "3", "--folds", "3", "--oof", oof, "--quiet", "--intercept"]
+        out = ["--choose", "best", "--out", tmp_path / "path.h5", "--overwrite"]
+        assert mpiopt_on(2, "path", data, *given, *asked, *out) == {0}
+        mean, table = np.loadtxt(oof), read_result(tmp_path / "path.h5").path
+        deviances = 2.0 * (y * np.log(np.where(y > 0, y / mean, 1.0)) - y + mean)
+        assert deviances.sum() / years.sum() == pytest.approx((table.scores @ table.share).min(), rel=1e-8)
 
 
 def write_without(folder, title):
