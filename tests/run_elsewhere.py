@@ -230,10 +230,20 @@ ELSEWHERE = [
             "git clone https://github.com/mpiopt/mpiopt",
             "pip install mpiopt[analysis]",
             "pip install mpiopt[export]",
+            "pip install mpiopt[mlflow]",
+            "pip install mpiopt[tensorboard]",
             "pip install mpiopt[mpi]",
             "pip install mpiopt[mpi,tables,analysis,inference,export]",
             "pip install mpiopt[tables]",
             "pip install pre-commit",
+        ],
+    ),
+    (
+        "python -m tests.real_trackers, with the libraries; test_trackers.py, with stand-ins",
+        HERE,
+        [
+            "mpiopt export runs/a.h5 board --to tensorboard",
+            "mpiopt export runs/a.h5 tracked --to mlflow",
         ],
     ),
     (

@@ -1,4 +1,4 @@
-"""`mpiopt export RUN.h5 OUT`: a run's tables as CSV or Parquet, its model for scikit-learn or as ONNX, its trace."""
+"""`mpiopt export RUN.h5 OUT`: a run's tables, its model, its trace, its course for TensorBoard or MLflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_on_root, run_on_root
+from mpiopt.comm.collective_io import print_on_root, run_on_root, text_from_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.config.job_file import read
 from mpiopt.core.config.registry import nearest
@@ -24,10 +24,11 @@ from mpiopt.core.history import Event
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results import frames
 from mpiopt.results.model import FittedModel, class_names
-from mpiopt.results.run_record import RunRecord, read_record
+from mpiopt.results.run_record import RunRecord, read_record, with_history
 from mpiopt.results.trace import as_trace
+from mpiopt.results.trackers import TRACKERS
 
-USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx|trace] [--table NAME] [--overwrite]"
+USAGE = "export RUN.h5 OUT [--to csv|parquet|sklearn|onnx|trace|tensorboard|mlflow] [--table NAME] [--overwrite]"
 SUFFIXES = {
     ".csv": "csv",
     ".parquet": "parquet",
@@ -51,12 +52,16 @@ def export(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         raise ValueError(f"export needs a run and a file to write: mpiopt {USAGE}")
     source, out = paths
     kind = chosen.get("to", SUFFIXES.get(Path(out).suffix, ""))
-    if kind not in KINDS:
-        wrong = f"--to {kind!r}{nearest(kind, KINDS)}" if kind else f"{out}: unknown suffix; choose a kind with --to"
-        raise ValueError(f"{wrong}; known: {', '.join(KINDS)}")
+    known = (*KINDS, *TRACKERS)
+    if kind not in known:
+        wrong = f"--to {kind!r}{nearest(kind, known)}" if kind else f"{out}: unknown suffix; choose a kind with --to"
+        raise ValueError(f"{wrong}; known: {', '.join(known)}")
     table = chosen.get("table", "history")
     if table not in TABLES:
         raise ValueError(f"--table {table!r}{nearest(table, TABLES)}; known: {', '.join(TABLES)}")
+    if kind in TRACKERS:
+        print_on_root(comm, f"written: {text_from_root(comm, lambda: track(source, out, kind))}")
+        return 0
     refuse_onto(out, source)
 
     def write() -> None:
@@ -81,6 +86,14 @@ def image(source: str, kind: str, table: str) -> bytes:
         return KINDS[kind](read_record(source), table)
     except ImportError as error:
         raise ValueError(f"export to {kind} needs a package: {error}; pip install mpiopt[export]") from None
+
+
+def track(source: str, out: str, kind: str) -> str:
+    """Add the run to a tracker's folder or server; return where it is. ValueError, one line, as in `image`."""
+    try:
+        return TRACKERS[kind](with_history(source), out)
+    except ImportError as error:
+        raise ValueError(f"export to {kind} needs a package: {error}; pip install mpiopt[{kind}]") from None
 
 
 def as_csv(record: RunRecord, table: str) -> bytes:

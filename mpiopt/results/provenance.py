@@ -6,6 +6,7 @@ import platform
 import shlex
 import socket
 import sys
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import mpiopt
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import allgather_json
+from mpiopt.comm.collective_io import allgather_json, text_from_root
 
 PACKAGES = ("numpy", "mpi4py", "h5py", "numba")
 
@@ -44,6 +45,7 @@ class Provenance:
     certificate_kind: str = ""
     certificate: float = float("nan")
     verified: str = ""  # what was checked once more at the certificate: rows, model, evaluation, file
+    run_id: str = ""  # made at the first start and kept over requeues; `new_run_id`
 
 
 def gather(comm: Comm, known: Provenance) -> Provenance:
@@ -56,8 +58,22 @@ def gather(comm: Comm, known: Provenance) -> Provenance:
         mpi=" ".join(comm.library.replace("\0", "").split()),
         git_revision=git_revision(Path(__file__).resolve().parents[2]),
         versions=versions(),
+        run_id=known.run_id or new_run_id(comm),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+ID_TIME = "%Y%m%dT%H%M%SZ"  # of a run id: the time of the first start, UTC; ids then sort as the runs began
+
+
+def new_run_id(comm: Comm) -> str:
+    """Return an id for a run that starts now: the time and 48 random bits; collective, equal on all ranks."""
+    return text_from_root(comm, lambda: f"{datetime.now(UTC):{ID_TIME}}-{uuid.uuid4().hex[:12]}")
+
+
+def first_start(run_id: str) -> datetime:
+    """Return when the run with this id was first started; ValueError if it is no such id."""
+    return datetime.strptime(run_id.partition("-")[0], ID_TIME).replace(tzinfo=UTC)
 
 
 def versions() -> dict[str, str]:

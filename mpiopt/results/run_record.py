@@ -189,4 +189,6 @@ def _unfinished(path: Path, head: Head) -> RunRecord:
     except (ValueError, TypeError, AttributeError) as error:
         raise DamagedFile(f"{path}: damaged checkpoint: {' '.join(str(error).split())}") from None
     provenance = {"ranks": head.size, "data_checksum": checksum, "rows": head.total, "round": head.k}
+    if meta.get("run_id"):
+        provenance["run_id"] = str(meta["run_id"])
     return RunRecord(path, False, history, job, provenance, events)

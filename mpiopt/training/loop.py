@@ -80,6 +80,7 @@ def run(
     channel = portfolio.first.run_channel(channel)
     timer = RunTimer(channel, clock, stop)
     now = begin(plan, objective, portfolio, timer)
+    now.run_id = now.run_id or str(plan.meta.get("run_id", ""))
     objective = now.certifier.objective
     rows_before = content_sum(objective.shard)
     if not now.rows:
@@ -242,6 +243,7 @@ def resumed(now: RunState, loaded: LoadedState, timer: RunTimer) -> RunState:
         now.certificate = Certificate(now.certificate.kind, now.last.certificate)
     now.spent_before = Spent.before(float(loaded.meta["seconds"]), now.last)
     now.events = history.events_from_text(str(loaded.meta.get("events", "[]")))
+    now.run_id = str(loaded.meta.get("run_id", ""))
     text = f"went on from round {loaded.k}, {timer.channel.size} ranks"
     now.events.append(Event(now.spent_before.seconds, loaded.k, "resumed", ALL, text))
     timer.saved_round = loaded.k
@@ -386,6 +388,7 @@ def save(store: CheckpointStore, plan: RunPlan, now: RunState, objective: Object
         "seconds": max(now.last.seconds, timer.agreed_seconds(now)),  # not a rank's own clock: all save the same
         "history": history.rows_to_text(now.rows),
         "certifier": learned(now),
+        "run_id": now.run_id,
         "events": history.events_to_text(now.events),
     }
     began = time.perf_counter()

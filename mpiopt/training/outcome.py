@@ -166,6 +166,7 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
         certificate_kind=certificate.kind,
         certificate=certificate.value,
         verified=finished.now.verified,
+        run_id=finished.now.run_id,
     )
     return gather(comm, known)
 

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from mpiopt.comm.base import Assignment, Comm
+from mpiopt.comm.collective_io import allgather_json
 from mpiopt.comm.membership import RollBack
 from mpiopt.compress.channel import Channel
 from mpiopt.core.history import ALL, Event, events_to_text
@@ -19,6 +20,7 @@ from mpiopt.resilience.checkpoint.store import Checkpoints
 from mpiopt.resilience.consistency import repair
 from mpiopt.resilience.recovery.base import Recovery
 from mpiopt.resilience.replicas import LiveState, ReplicaStore, restore, shard_place, share_inventories
+from mpiopt.results.provenance import new_run_id
 from mpiopt.training.run_state import RunPlan, RunState, learned
 
 NO_ATTEMPT = 0  # attempts are counted from 1
@@ -77,6 +79,7 @@ class RunRecovery:
         self._round, self._epochs = 0.0, 0.0  # that the run has reached
         self._lost: tuple[int, ...] = ()  # ranks lost in the attempt before
         self._running = False  # whether the run of this attempt has begun
+        self._run_id = ""  # a spare has none until it takes part
 
     def begin(self, assignment: Assignment, recovery: Recovery, say: Callable[[str], None]) -> None:
         """Begin the next attempt, and say which ranks were lost in the one before; collective."""
@@ -119,6 +122,11 @@ class RunRecovery:
             return replace(plan, resume=resume)
         return replace(plan, store=ReplicaFirstStore(self.replicas, self.recovery, disk, comm, resume), resume=True)
 
+    def agree_on_id(self, comm: Comm) -> str:
+        """Return the run's id: a new one in the first attempt, later the one that the ranks had; collective."""
+        self._run_id = next(filter(None, allgather_json(comm, self._run_id)), "") or new_run_id(comm)
+        return self._run_id
+
     def protect(self, now: RunState, shard: Shard, channel: Channel) -> None:
         """Check replicated fields and copy what a loss would take, where due; collective, at the end of a round."""
         store, recovery = self.replicas, self.recovery
@@ -152,7 +160,7 @@ class RunRecovery:
 
     def _start_running(self, now: RunState) -> None:
         """Record and say from where a second or later attempt goes on."""
-        self._running = True
+        self._running, self._run_id = True, now.run_id
         if self.first_attempt:
             self._began = time.monotonic()
             return

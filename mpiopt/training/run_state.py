@@ -146,6 +146,8 @@ class RunState:
         CRC-32 of `evaluated`.
     verified : str
         What was checked at the certificate; "" without one.
+    run_id : str
+        Name of the run, made at its first start and kept over requeues; "" where none is needed.
 
     Examples
     --------
@@ -170,6 +172,7 @@ class RunState:
     algorithm: Any = None
     evaluated_crc: int = 0
     verified: str = ""
+    run_id: str = ""
 
     @property
     def last(self) -> HistoryRow:

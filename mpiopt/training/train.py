@@ -196,6 +196,7 @@ def make_plan(job: Job, data: Dataset, comm: Comm, recovery: RunRecovery) -> tup
         meta={
             "job": identity(job, data.checksum),
             "tol": job.stop.tol,  # for `mpiopt status`
+            "run_id": recovery.agree_on_id(comm),
         },
         save_every=parse_interval(job.checkpoint_every),
         resume=bool(job.resume),

@@ -54,6 +54,16 @@ def test_all_charts_are_drawn_and_nothing_is_too_wide(shown):
     assert shown.evaluate(f"{SMALL}.length") == 0
 
 
+def test_outages_are_shaded_in_charts_over_seconds_alone(shown):
+    bands = shown.evaluate(
+        "[...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('.shapelayer path').length)"
+    )
+    over_seconds = shown.evaluate("[...document.querySelectorAll('.chart')].map(c => c._fullLayout.xaxis.title.text)")
+    counts = {n for n, title in zip(bands, over_seconds, strict=True) if title == "seconds" and n}
+    assert counts == {2}  # between the evaluations at 1.2, 1.3 and 1.4 seconds
+    assert not any(n for n, title in zip(bands, over_seconds, strict=True) if title != "seconds")
+
+
 def test_the_tables_hold_the_figures_of_the_files(shown, page):
     records = [read_record(path) for path in page[1]]
     for record, cells in zip(records, shown.eval_on_selector("#summary", CELLS), strict=True):

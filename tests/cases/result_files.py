@@ -38,7 +38,18 @@ def seconds(compute):
 
 
 def made_run(
-    path, history=None, job="", model=MODEL, ranks=2, loss="logistic", compute=None, events=(), test=None, samples=()
+    path,
+    history=None,
+    job="",
+    model=MODEL,
+    ranks=2,
+    loss="logistic",
+    compute=None,
+    events=(),
+    test=None,
+    samples=(),
+    run_id="",
+    ending="",
 ):
     """Write a result; `job` are lines of TOML, `samples` the phases of a rank at its evaluations."""
     chosen = read(f'path = "made up"\n{job}')
@@ -48,7 +59,8 @@ def made_run(
 
     def main(comm):
         known = Provenance(chosen.text(), chosen.seed, data="made up", data_checksum="c0ffee", objective="F",
-                           loss=loss, penalty="none", certificate_kind="duality gap")  # fmt: skip
+                           loss=loss, penalty="none", certificate_kind="duality gap", run_id=run_id,
+                           ending=ending)  # fmt: skip
         phases = gather_phases(samples, comm) if samples else None
         costs = RunCosts(traffic, time, phases)
         write_result(path, model=model, history=history, comm=comm, costs=costs, events=events,

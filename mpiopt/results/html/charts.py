@@ -54,6 +54,7 @@ class Chart:
     yaxis: str = "log"
     small: str = ""  # "small": one of many
     legend: bool = False  # names of the lines beside the chart, on a wide screen
+    bands: Sequence[tuple[float, float]] = ()  # stretches of the horizontal axis that are shaded
 
     @property
     def empty(self) -> bool:

@@ -67,6 +67,9 @@
       margin: { l: 10, r: 12, t: bars ? 44 : 8, b: 10 }, barmode: "stack", hovermode: "closest",
       hoverlabel: { bgcolor: style("--panel"), font: { color: style("--ink") }, bordercolor: style("--line") },
       showlegend: bars ? chart.parts.length > 1 : chart.legend && window.innerWidth > 700,
+      // On a logarithmic axis Plotly takes the places of shapes as they are; a band from 0 on then begins at its left end.
+      shapes: chart.bands.map(([from, to]) => ({ type: "rect", xref: "x", yref: "paper", x0: from > 0 ? from : to / 1000, x1: to,
+        y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: style("--bad"), opacity: 0.16 })),
       legend: bars ? { orientation: "h", traceorder: "normal", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } } : { font: { size: 11 } },
       xaxis: axis(chart.x, chart.xaxis !== "either" ? chart.xaxis : logx && logx.checked ? "log" : "linear"),
       yaxis: bars ? { ...axis(chart.y, "category"), autorange: "reversed", nticks: undefined } : axis(chart.y, chart.yaxis, chart.yaxis === "log" && decades(chart.parts.flatMap(part => part.y)) < 2),

@@ -23,6 +23,7 @@ from mpiopt.results.run_record import RunRecord, names, with_history
 
 AXES = ("round", "epoch", "seconds", "bytes_sent")
 MOST_SMALL = 24  # small charts, one for each setting
+OUTAGES = ("failed", "recovered", "resumed", "repaired")  # events that cost the run time
 FEW = 8  # lines of a list or legend that is not folded
 
 
@@ -123,9 +124,30 @@ def convergence(made: Page, groups: Sequence[RunGroup]) -> Markup:
     over_seconds = charts[2 * AXES.index("seconds")]
     marked = [*over_seconds.parts, *filter(None, map(event_points, records))]
     charts[2 * AXES.index("seconds")] = replace(over_seconds, parts=marked)
+    bands = outages(records)
+    charts = [replace(chart, bands=bands) if chart.x == over_seconds.x else chart for chart in charts]
     charts = [chart for chart in charts if not chart.empty]
     switch = Markup('<label class="note"><input type="checkbox" id="logx"> logarithmic horizontal axes</label>')
-    return Markup(switch + made.grid(charts))
+    note = (
+        paragraph(
+            "Shaded: from the last evaluation before a failure or restart to the first one after it.", css="note"
+        )
+        if bands
+        else ""
+    )
+    return Markup(switch + note + made.grid(charts))
+
+
+def outages(records: Sequence[RunRecord]) -> list[tuple[float, float]]:
+    """Return the seconds from the last evaluation before each failure or restart to the first one after it."""
+    found = set()
+    for record in records:
+        seconds = record.history["seconds"]
+        for event in record.events:
+            after = int(np.searchsorted(seconds, event.seconds, side="right"))
+            if event.kind in OUTAGES and 0 < after < len(seconds):
+                found.add((float(seconds[after - 1]), float(seconds[after])))
+    return sorted(found)
 
 
 def event_points(record: RunRecord) -> Curve | None:
@@ -174,7 +196,7 @@ def details(made: Page, records: Sequence[RunRecord], shown: Sequence[str], grou
         for i, g in enumerate(groups)
         for r in g.records
     ]
-    of_steps = Chart("step size over seconds", "seconds", "step size", steps)
+    of_steps = Chart("step size over seconds", "seconds", "step size", steps, bands=outages(records))
     if not of_steps.empty:
         sections.append(section("Step size", made.chart(of_steps)))
     for title, part in {

@@ -109,7 +109,10 @@ def test_what_cannot_be_exported_is_one_line(here, capsys):
     made_run("odd.h5", model=FittedModel(MODEL.coef, MODEL.intercept), loss="made-up")
     for words, message in {
         ("run.h5",): "export needs a run and a file to write",
-        ("run.h5", "a.xyz"): "unknown suffix; choose a kind with --to; known: csv, parquet, sklearn, onnx, trace",
+        (
+            "run.h5",
+            "a.xyz",
+        ): "unknown suffix; choose a kind with --to; known: csv, parquet, sklearn, onnx, trace, tensorboard, mlflow",
         ("run.h5", "a", "--to", "skleam"): "(did you mean 'sklearn'?)",
         ("run.h5", "a.csv", "--table", "tims"): "(did you mean 'time'?)",
         ("odd.h5", "a.pkl"): "no linear model for the loss made-up",

@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from mpiopt.comm.threads import spmd
+from mpiopt.results.provenance import first_start
+from mpiopt.results.run_record import read_record
+from mpiopt.training.run_recovery import RunRecovery
 from tests.cases.command import mpiopt
 
 
@@ -37,3 +41,25 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line(data, capsys):
     assert train(data, "--resume", "auto") == 0
     shown = capsys.readouterr().out
     assert f"{newest.name} is damaged: truncated HDF5 file; going on from " in shown
+
+
+def test_a_run_has_one_id_from_its_first_start_on(data):
+    write(data, 1)
+    assert train(data, "--max-epochs", "3", "--tol", "1e-300") == 3
+    first = read_record("run.h5").provenance["run_id"]
+    assert first_start(first).year > 2000
+    assert {read_record(path).provenance["run_id"] for path in data.parent.glob("run.ckpt/??????.h5")} == {first}
+    assert train(data, "--resume", "auto") == 0
+    assert read_record("run.h5").provenance["run_id"] == first
+    assert train(data, "--overwrite") == 0
+    assert read_record("run.h5").provenance["run_id"] != first
+
+
+def test_a_spare_that_takes_part_takes_the_id_of_the_run():
+    def main(comm):
+        recovery = RunRecovery()
+        first = recovery.agree_on_id(comm)
+        fresh = RunRecovery() if comm.rank == 0 else recovery
+        return first, recovery.agree_on_id(comm), fresh.agree_on_id(comm)
+
+    assert len(set(sum(spmd(3, main), ()))) == 1
