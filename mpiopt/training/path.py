@@ -33,7 +33,16 @@ from mpiopt.training.folds import (
     times,
 )
 from mpiopt.training.lasso_groups import grouped, text_of_groups
-from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, first_strength
+from mpiopt.training.path_follow import (
+    Follower,
+    Found,
+    Frame,
+    PathOptions,
+    PathPoint,
+    Progress,
+    Watch,
+    first_strength,
+)
 from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
 from mpiopt.training.rates import as_rates
 
@@ -210,14 +219,14 @@ class FoldRules(NamedTuple):
     time: ArrayLike | None
 
 
-class Watch(Protocol):
-    """Sees the points of a path, and of its folds, as they are found; collective."""
+class Watches(Protocol):
+    """Sees a path and those of its folds."""
 
-    def known(self, fold: int, follower: Follower) -> list[Found]:
-        """Return the first points, if they are known already."""
+    def known(self, fold: int, follower: Follower) -> Progress:
+        """Return how far a path has come already."""
 
-    def note(self, fold: int, found: Sequence[Found], strengths: NDArray[np.float64]) -> None:
-        """Take note of the points that are known by now."""
+    def of(self, fold: int, strengths: NDArray[np.float64]) -> Watch:
+        """Return what sees a path."""
 
 
 def find_path(
@@ -228,7 +237,7 @@ def find_path(
     algorithm: PluginSpec,
     comm: Comm,
     asked: Validation,
-    watch: Watch | None = None,
+    watches: Watches | None = None,
     strengths: NDArray[np.float64] | None = None,
 ) -> Path:
     """Fit a path and those of its folds; collective.
@@ -239,8 +248,8 @@ def find_path(
         As of `Follower`.
     asked : Validation
         The folds.
-    watch : Watch, optional
-        Sees the points; its `fold` is -1 for the path over all rows.
+    watches : Watches, optional
+        See the points; `fold` is -1 for the path over all rows.
     strengths : ndarray, shape (points,), optional
         λ; by default those of the options.
 
@@ -259,15 +268,9 @@ def find_path(
         follower = Follower(posed, frame, options, stop, algorithm, comm)
         if strengths is None:
             strengths = options.strengths(first_strength(follower.start))
-        grid, found = strengths, list[Found]() if watch is None else watch.known(number, follower)
-
-        def report(one: Found) -> None:
-            found.append(one)
-            if watch is not None:
-                watch.note(number, found, grid)
-
-        follower.follow(grid, report, tuple(found))
-        return found
+        if watches is None:
+            return follower.follow(strengths)
+        return follower.follow(strengths, watches.of(number, strengths), watches.known(number, follower))
 
     for number in range(asked.folds.total):  # what a fold lacks is said before the work
         without_fold(objective, asked.folds, number, comm)

@@ -33,7 +33,7 @@ from mpiopt.training.job_args import job_text, stem
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.lasso_groups import grouped
 from mpiopt.training.path import Validation, find_path
-from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint
+from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, Progress
 from mpiopt.training.path_output import (
     CERTIFIED,
     NOT_CERTIFIED,
@@ -142,24 +142,40 @@ class Lines:
     def __init__(self, saved: SavedPoints, quiet: bool, comm: Comm) -> None:
         self.saved, self.quiet, self.comm, self.shown = saved, quiet, comm, 0
 
-    def known(self, fold: int, follower: Follower) -> list[Found]:
-        """Return the points that were saved."""
-        found = self.saved.known(fold, follower)
-        if found and not self.quiet and fold == ALL_ROWS:
-            print_on_root(self.comm, f"{self.saved.place}: goes on after {len(found)} points")
-        return found
+    def known(self, fold: int, follower: Follower) -> Progress:
+        """Return what was saved."""
+        progress = self.saved.known(fold, follower)
+        if progress.found and not self.quiet and fold == ALL_ROWS:
+            print_on_root(self.comm, f"{self.saved.place}: goes on after {len(progress.found)} points")
+        return progress
 
-    def note(self, fold: int, found: Sequence[Found], strengths: NDArray[np.float64]) -> None:
-        """Print and save what was found."""
-        self.saved.note(fold, found, strengths)
-        if self.quiet:
+    def of(self, fold: int, strengths: NDArray[np.float64]) -> PathLines:
+        """Return what prints and saves one path."""
+        return PathLines(self, fold, strengths)
+
+
+class PathLines(NamedTuple):
+    """Prints and saves the points of one path."""
+
+    lines: Lines
+    fold: int
+    strengths: NDArray[np.float64]
+
+    def note(self, found: list[Found]) -> None:
+        """Print one more point of the path over all rows, or that a fold is done."""
+        lines = self.lines
+        if lines.quiet:
             return
-        if fold == ALL_ROWS:
-            self.shown += 1
-            print_on_root(self.comm, (_head() + "\n" if self.shown == 1 else "") + _line(found[-1].point))
-        elif len(found) == len(strengths):
+        if self.fold == ALL_ROWS:
+            lines.shown += 1
+            print_on_root(lines.comm, (_head() + "\n" if lines.shown == 1 else "") + _line(found[-1].point))
+        elif len(found) == len(self.strengths):
             epochs = sum(one.point.epochs for one in found)
-            print_on_root(self.comm, f"fold {fold}: {len(found)} points, {epochs:.1f} epochs")
+            print_on_root(lines.comm, f"fold {self.fold}: {len(found)} points, {epochs:.1f} epochs")
+
+    def save(self, progress: Progress) -> None:
+        """Save how far the path has come."""
+        self.lines.saved.save(self.fold, progress, self.strengths)
 
 
 def own_flags() -> dict[str, type]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +126,36 @@ class Found(NamedTuple):
     w: Model  # (outputs, width)
 
 
-Report = Callable[[Found], None]
+@dataclass(eq=False)
+class Progress:
+    """How far a path has come; what follows depends on nothing else.
+
+    Attributes
+    ----------
+    found : list of Found
+        The first points.
+    ready : dict of Found
+        Later points that are found already, by their number.
+    groups : dict of ndarray
+        State of the groups; empty if none has been solved.
+    alone : bool
+        Whether the points that follow are fitted one by one.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    ready: dict[int, Found] = field(default_factory=dict)
+    groups: dict[str, NDArray[Any]] = field(default_factory=dict)
+    alone: bool = False
+
+
+class Watch(Protocol):
+    """Sees the points of a path as they are found; collective."""
+
+    def note(self, found: list[Found]) -> None:
+        """Take note of one more point."""
+
+    def save(self, progress: Progress) -> None:
+        """Save how far the path has come: after a group, or after a point that was fitted by itself."""
 
 
 class Follower:
@@ -164,34 +192,36 @@ class Follower:
         self.spec = PluginSpec("working-set", algorithm.options) if algorithm.name == "auto" else algorithm
         self.l1_ratio = options.l1_ratio
 
-    def follow(
-        self, strengths: Vector, report: Report = lambda found: None, known: Sequence[Found] = ()
-    ) -> list[Found]:
+    def follow(self, strengths: Vector, watch: Watch | None = None, progress: Progress | None = None) -> list[Found]:
         """Fit the points of some strengths, descending; collective.
 
         Parameters
         ----------
         strengths : ndarray, shape (points,)
             λ.
-        report : callable
-            Called with each point as it is found.
-        known : sequence of Found
-            The first points, if they are known already.
+        watch : Watch, optional
+            Sees the points.
+        progress : Progress, optional
+            How far the path has come already.
         """
-        found = list(known)
-        if self.in_groups:
-            self._in_groups(strengths, found, report)
+        progress = Progress() if progress is None else progress
+        found = progress.found
+        if self.in_groups and not progress.alone:
+            self._in_groups(strengths, progress, watch)
+        progress.alone = True
         for k in range(len(found), len(strengths)):
             found.append(self._alone(float(strengths[k]), found[-1].w if found else None))
-            report(found[-1])
+            if watch is not None:
+                watch.note(found)
+                watch.save(progress)
         return found
 
-    def _in_groups(self, strengths: Vector, found: list[Found], report: Report) -> None:
+    def _in_groups(self, strengths: Vector, progress: Progress, watch: Watch | None) -> None:
         """Fit the points in groups until all are found or the budget is spent."""
+        found, ready = progress.found, progress.ready
         groups = PathGroups(self.start, strengths, self.stop.tol, self.channel, len(found))
-        if found and len(found) < len(strengths):
-            groups.go_on_from(len(found) - 1, found[-1].w[0])
-        ready: dict[int, Found] = {}
+        if progress.groups:
+            groups.restore(progress.groups)
         while len(found) < len(strengths):
             if groups.epochs >= self.stop.max_epochs * (groups.next + 1):
                 return
@@ -206,7 +236,11 @@ class Follower:
                     groups.go_on_from(other.number, ready[other.number].w[0])
             while len(found) in ready:
                 found.append(ready.pop(len(found)))
-                report(found[-1])
+                if watch is not None:
+                    watch.note(found)
+            if watch is not None:
+                progress.groups = groups.state()
+                watch.save(progress)
 
     def restored(
         self, strength: float, value: float, certificate: float, certified: bool, epochs: float, w: Model
@@ -223,7 +257,7 @@ class Follower:
         chosen, _ = pick(self.spec, posed, self.stop.tol, self.comm)
         now = run(RunPlan(self.stop), posed, chosen, self.channel, StopSignal(), Clock(), lambda row: None)
         kept = now.certificate.value if now.certificate.kind.startswith(GAP) else np.inf
-        certified, w = now.ending == "certified", np.array(now.state.w)
+        certified, w = now.ending == "certified", now.state.w + 0.0  # no -0.0, which a saved point would not have
         return self.restored(strength, now.exact.value, kept, certified, now.epochs, w)
 
 

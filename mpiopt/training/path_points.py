@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,10 +138,9 @@ class PathGroups:
         self.most = max(1, min(TUNING.most_points, TUNING.most_numbers // max(int(channel.max(float(n))[0]), 1)))
         counts = channel.sum(objective.column_counts.astype(np.float64), float(rows.values.size))
         self.counts, self.stored = counts[:width], max(float(counts[width]), 1.0)
-        constant = objective.origin()[0, objective.shard.features] if objective.shard.intercept else 0.0
         self.last = self._point(first - 1, max(first - 1, 0))
         self.last.w, self.last.gradient = objective.origin()[0], start.exact.gradient[0]
-        self.last.loss, self.last.margins = start.exact.value, np.full(n, constant)
+        self.last.loss = start.exact.value
 
     def go_on_from(self, number: int, w: Vector) -> None:
         """Take a model as that of a point, from which the next ones start; a pass; collective."""
@@ -151,7 +150,39 @@ class PathGroups:
         self.last = self._point(number, number)
         self.last.w, self.last.gradient = np.zeros_like(w), np.zeros_like(w)
         self.last.w[part.columns], self.last.gradient[part.columns] = found.w[0], found.gradient[0]
-        self.last.loss, self.last.margins = float(found.loss[0]), found.margins[0]
+        self.last.loss = float(found.loss[0])
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that the next groups depend on, equal on all ranks."""
+        kept = [self.last, *self.pending]
+        anchors = {} if self.part is None else self.part.anchors
+        support = np.flatnonzero(np.any([point.w != 0.0 for point in kept], axis=0))
+        return {
+            "groups": np.array([self.next, self.size, self.epochs, self.part is not None], float),
+            "figures": np.array([[point.number, point.loss, point.wanted, point.tries] for point in kept], float),
+            "support": support,
+            "weights": np.array([point.w[support] for point in kept]),
+            "gradients": np.array([point.gradient for point in kept]),
+            "anchors": np.array(list(anchors), float),
+            "curvatures": np.array(list(anchors.values())),
+        }
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take up a state: what follows is the same as if there had been no stop."""
+        count, size, self.epochs, whole = state["groups"].tolist()
+        self.next, self.size = int(count), int(size)
+        kept = []
+        for k, (number, loss, wanted, tries) in enumerate(state["figures"].tolist()):
+            point = self._point(int(number), max(int(number), 0))
+            point.w, point.gradient = np.zeros(self.start.objective.width), state["gradients"][k]
+            point.w[state["support"]] = state["weights"][k]
+            point.loss, point.wanted, point.tries = loss, wanted, int(tries)
+            kept.append(point)
+        self.last, self.pending = kept[0], kept[1:]
+        if whole:
+            columns = np.arange(used_columns(self.start.objective))
+            self.part = ColumnSet.of(self.start.objective, self.channel, columns)
+            self.part.anchors = dict(zip(state["anchors"].tolist(), state["curvatures"], strict=True))
 
     def solve_next(self) -> tuple[list[Solved], list[Point]]:
         """Solve a group; return the certified points, and those that are left to another method; collective."""
@@ -173,7 +204,9 @@ class PathGroups:
         steps.run()
         solved, left = self._check(steps)
         self._spend(part)
-        if not part.covers_all:
+        if part.covers_all:
+            part.forget_before(min([self.next, *(point.number for point in self.pending)]))
+        else:
             self.part = None  # its memory is free before the next copy
         self.size = min(2 * self.size, self.most) if steps.steps <= TUNING.few_steps else self.size
         self.size = max(self.size // 2, 2) if steps.steps > TUNING.many_steps else self.size
@@ -183,8 +216,8 @@ class PathGroups:
         """Return a point that starts at another one."""
         objective, labels = self.start.at(float(self.strengths[strength]))
         if start is None:
-            return Point(number, number, objective, labels, np.empty(0), np.empty(0), 0.0, np.empty(0))
-        return Point(number, start.number, objective, labels, start.w, start.gradient, start.loss, start.margins)
+            return Point(number, number, objective, labels, np.empty(0), np.empty(0), 0.0)
+        return Point(number, start.number, objective, labels, start.w, start.gradient, start.loss)
 
     def _scale_of(self, steps: SetSteps, k: int) -> float:
         return self.start.scale(steps.value(k, steps.w[k], float(steps.loss[k])))
@@ -224,15 +257,15 @@ class PathGroups:
         self.pending, checked = [], list[Solved]()
         for i, k in enumerate(seen):
             point, w = steps.points[k], np.zeros(width)
-            w[part.columns] = steps.w[k]
-            z = steps.margins[k].copy()  # a view would keep the margins of all points alive
+            w[part.columns] = steps.w[k] + 0.0  # no -0.0, which a saved point would not have
+            z = steps.margins[k]
             at = EvaluatedRows(
                 w[None], z[:, None], steps.slopes[k][:, None], float(steps.loss[k]), gradients[i : i + 1]
             )
             scale = self.start.scale(at.loss + point.objective.penalty_value(at.w))
             bound = bound_at(point.objective, at, point.labels, self.channel, self.tol * scale)
             gap = max(bound.value - bound.lower, 0.0) + VALUE_ROUNDING * abs(bound.value)
-            point.w, point.gradient, point.loss, point.margins = w, gradients[i], at.loss, z
+            point.w, point.gradient, point.loss = w, gradients[i], at.loss
             point.start = point.number
             checked.append(Solved(point.number, w, bound.value, gap / scale, gap <= self.tol * scale))
         certified = self.channel.of_root(np.array([one.certified for one in checked], float)) > 0.0

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,14 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import run_on_root
 from mpiopt.core.files import write_whole
-from mpiopt.training.path_follow import Follower, Found
+from mpiopt.training.path_follow import Follower, Progress
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".points"  # of the file beside the output
-EVERY = 5  # points found between two savings: a group has more
+EVERY = 5  # points fitted one by one between two savings
+FORMAT = 2  # of the file: 1 had no state of the groups
+STATE = "state/"  # before the names of the state of the groups
 ALL_ROWS = -1  # number of the path that no fold has
 
 
@@ -76,6 +77,8 @@ class SavedPoints:
             known = json.loads(found.pop("identity").tobytes())
         except Exception as error:  # whatever a cut file may hold
             raise ValueError(f"{self.place}: damaged ({error}); remove it to begin anew") from None
+        if int(found.pop("format", 1)) != FORMAT:
+            raise ValueError(f"{self.place}: was saved by another version of mpiopt; remove it, or omit --resume")
         if known != self.identity:
             raise ValueError(f"{self.place}: is of another job or of other data; remove it, or omit --resume")
         self.arrays = found
@@ -85,33 +88,50 @@ class SavedPoints:
         """The strengths of the path; None if nothing was saved."""
         return self.arrays.get("strengths")
 
-    def known(self, fold: int, follower: Follower) -> list[Found]:
-        """Return the first points of a fold's path, or of that over all rows (-1); local."""
+    def known(self, fold: int, follower: Follower) -> Progress:
+        """Return how far a fold's path has come, or that over all rows (-1); local."""
+        progress = Progress()
         if f"{fold}/figures" not in self.arrays or self.strengths is None:
-            return []
-        figures, columns, weights = (self.arrays[f"{fold}/{name}"] for name in ("figures", "columns", "weights"))
-        found = []
-        for k, (value, certificate, certified, epochs) in enumerate(figures.tolist()):
+            return progress
+        own = {name.split("/", 1)[1]: array for name, array in self.arrays.items() if name.startswith(f"{fold}/")}
+        count, progress.alone = int(own["count"]), bool(own["alone"])
+        progress.groups = {name[len(STATE) :]: array for name, array in own.items() if name.startswith(STATE)}
+        for k, (number, value, certificate, certified, epochs) in enumerate(own["figures"].tolist()):
             w = follower.start.objective.zeros()
-            w[:, columns] = weights[k]
-            strength = float(self.strengths[k])
-            found.append(follower.restored(strength, value, certificate, certified > 0.0, epochs, w))
-        return found
+            w[:, own["columns"]] = own["weights"][k]
+            strength = float(self.strengths[int(number)])
+            one = follower.restored(strength, value, certificate, certified > 0.0, epochs, w)
+            if k < count:
+                progress.found.append(one)
+            else:
+                progress.ready[int(number)] = one
+        return progress
 
-    def note(self, fold: int, found: Sequence[Found], strengths: NDArray[np.float64]) -> None:
-        """Save the points of a path every few points, and at its end; collective.
+    def save(self, fold: int, progress: Progress, strengths: NDArray[np.float64]) -> None:
+        """Save how far a path has come: after each group, else every few points, and at its end; collective.
 
         A file that cannot be written is told once, and the path goes on.
         """
-        if not self.writable or (len(found) % EVERY and len(found) < len(strengths)):
+        count, ended = len(progress.found), len(progress.found) == len(strengths)
+        if not self.writable or (progress.alone and count % EVERY and not ended):
             return
-        used = np.flatnonzero(np.any([(one.w != 0.0).any(axis=0) for one in found], axis=0))
-        points = [one.point for one in found]
-        self.arrays |= {
+        numbers, every = [*range(count), *progress.ready], [*progress.found, *progress.ready.values()]
+        inside = [(one.w != 0.0).any(axis=0) for one in every]
+        used = np.flatnonzero(np.any(inside, axis=0)) if inside else np.empty(0, np.int64)
+        figures = [
+            [k, p.objective, p.certificate, float(p.certified), p.epochs]
+            for k, (p, _) in zip(numbers, every, strict=True)
+        ]
+        kept = {name: array for name, array in self.arrays.items() if not name.startswith(f"{fold}/")}
+        states = {} if ended or progress.alone else progress.groups
+        self.arrays = kept | {
             "strengths": strengths,
+            f"{fold}/count": np.array(count),
+            f"{fold}/alone": np.array(progress.alone),
             f"{fold}/columns": used,
-            f"{fold}/weights": np.array([one.w[:, used] for one in found]),
-            f"{fold}/figures": np.array([[p.objective, p.certificate, float(p.certified), p.epochs] for p in points]),
+            f"{fold}/weights": np.array([one.w[:, used] for one in every]),
+            f"{fold}/figures": np.array(figures),
+            **{f"{fold}/{STATE}{name}": array for name, array in states.items()},
         }
         try:
             run_on_root(self.comm, self._write)
@@ -132,5 +152,5 @@ class SavedPoints:
     def _write(self) -> None:
         image = io.BytesIO()
         identity = np.frombuffer(json.dumps(self.identity).encode(), np.uint8)
-        np.savez(image, identity=identity, **self.arrays)  # type: ignore[arg-type]
+        np.savez(image, identity=identity, format=np.array(FORMAT), **self.arrays)  # type: ignore[arg-type]
         write_whole(self.place, image.getvalue())

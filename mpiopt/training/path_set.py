@@ -66,8 +66,6 @@ class Point:
         Model and gradient of the loss part, over all columns.
     loss : float
         The loss part there.
-    margins : ndarray, shape (n,)
-        Of this rank's rows.
     wanted : float
         The gap, in units of F, at which the work in a set ends.
     """
@@ -79,7 +77,6 @@ class Point:
     w: Vector
     gradient: Vector
     loss: float
-    margins: Vector
     wanted: float = 0.0
     tries: int = 0
     finished: bool = False  # whether it had that gap in its last set
@@ -140,9 +137,7 @@ class ColumnSet:
         """Evaluate models (K, m), after a Newton step on their intercepts; two products with the rows; collective."""
         shard, loss, count = self.objective.shard, self.objective.loss, len(w)
         y, s = shard.label, shard.weight / shard.total
-        full = np.zeros((count, self.rows.width))
-        full[:, : w.shape[1]] = w
-        z = np.ascontiguousarray(passes.margins(self.rows, full).T)  # a loss reads the rows of one model in turn
+        z = self.margins(w)
         slopes, values = np.empty_like(z), np.empty(count)
         w = w.copy()
         with np.errstate(over="ignore", invalid="ignore"):
@@ -154,9 +149,16 @@ class ColumnSet:
                 at = z[k][:, None]
                 slopes[k], values[k] = loss.slope(at, y)[:, 0], s @ loss.value(at, y)
             own = passes.weighted_row_sum(self.rows, (slopes * s).T)[:, : w.shape[1]]
-        self.numbers += self.rows.values.size
+        self.numbers += 0.5 * self.rows.values.size
         total = self.channel.sum(values, own)
         return Evaluated(w, z, slopes, total[:count], total[count:].reshape(w.shape))
+
+    def margins(self, w: Matrix) -> Matrix:
+        """Return the margins of models (K, m) at this rank's rows, (K, n): half a pass."""
+        full = np.zeros((len(w), self.rows.width))
+        full[:, : w.shape[1]] = w
+        self.numbers += 0.5 * self.rows.values.size
+        return np.ascontiguousarray(passes.margins(self.rows, full).T)  # a loss reads the rows of one model in turn
 
     def _shifts(self, z: Matrix, y: Vector, s: Vector) -> Vector:
         """Return a Newton step on each intercept, (K,): what is left of its slope falls quadratically; collective."""
@@ -184,6 +186,11 @@ class ColumnSet:
             own = passes.gram(self.rows, c)[:m, :m] / shard.total
             self.numbers += self.rows.values.size
             self.anchors[number] = symmetric_sum(own, self.channel) if self.channel.size > 1 else own
+
+    def forget_before(self, number: float) -> None:
+        """Drop the anchors that no point from a number on looks at."""
+        for place in sorted(place for place in self.anchors if place <= number)[:-1]:
+            del self.anchors[place]
 
     def curvature(self, number: float) -> Matrix:
         """Return the curvature of the loss at a point: on the straight line between the nearest anchors, (m, m)."""
@@ -215,7 +222,7 @@ class SetSteps:
         self.w = np.array([point.w[columns] for point in points])
         self.gradient = np.array([point.gradient[columns] for point in points])
         self.loss = np.array([point.loss for point in points])
-        self.margins = np.array([point.margins for point in points])
+        self.margins = np.zeros((len(points), len(part.objective.shard)))  # of those that were evaluated
         self.slopes = np.zeros_like(self.margins)
         self.threshold = np.array([point.objective.threshold[columns] for point in points])
         self.ridge = np.array([point.objective.ridge[columns] for point in points])
@@ -309,10 +316,13 @@ class SetSteps:
 
     def _anchor_starts(self) -> None:
         """Compute the curvature where the points start; points that start together share it."""
-        starts = {point.start: self.margins[k] for k, point in enumerate(self.points)}
-        most = 1 if self.part.objective.loss.quadratic else min(self._most_anchors(), len(starts))
+        starts = {point.start: k for k, point in enumerate(self.points)}
+        quadratic = self.part.objective.loss.quadratic
+        most = 1 if quadratic else min(self._most_anchors(), len(starts))
         chosen = sorted(starts)[:: -(-len(starts) // most)]
-        self.part.put_anchors({number: starts[number] for number in chosen})
+        if not quadratic:  # the curvature of the others is the same everywhere
+            self._fill_margins([starts[number] for number in chosen])
+        self.part.put_anchors({number: self.margins[starts[number]] for number in chosen})
 
     def _anchor(self, going: list[int]) -> None:
         """Compute the curvature at some of the points, the last one among them, in place of earlier ones."""
@@ -321,7 +331,14 @@ class SetSteps:
         low, high = min(self.points[k].number for k in going), max(self.points[k].number for k in going)
         for number in [n for n in self.part.anchors if low <= n <= high]:
             del self.part.anchors[number]
+        self._fill_margins(sorted(places))
         self.part.put_anchors({self.points[k].number: self.margins[k] for k in sorted(places)})
+
+    def _fill_margins(self, which: list[int]) -> None:
+        """Compute the margins of those points that were not evaluated in this set: no point brings its own."""
+        missing = [k for k in which if not self.evaluated[k]]
+        if missing:
+            self.margins[missing] = self.part.margins(self.w[missing])
 
     def _most_anchors(self) -> int:
         return max(1, int(TUNING.anchors / max(self.share, 1e-6)))
