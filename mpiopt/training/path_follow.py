@@ -246,7 +246,7 @@ class Follower:
         self, strength: float, value: float, certificate: float, certified: bool, epochs: float, w: Model
     ) -> Found:
         """Return a point as it is reported, from what was found of it."""
-        l1, l2 = self.start.at(strength)[0].penalty.strengths
+        l1, l2 = (strength * part for part in self.start.objective.penalty.strengths)
         shard, frame = self.start.objective.shard, self.frame
         model = in_file_units(w, shard.features, shard.intercept, *frame[:3], classes=frame.classes)
         return Found(PathPoint(strength, l1, l2, model, value, certificate, certified, epochs), w)

@@ -19,7 +19,7 @@ from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_or
 from mpiopt.algorithms.second_order.line_search import ARMIJO, ROUNDING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import symmetric_sum
-from mpiopt.data.shard import CsrRows, Rows
+from mpiopt.data.shard import CsrRows, Rows, Shard
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.duality_gap import expected_gap
@@ -229,7 +229,8 @@ class SetSteps:
         self.evaluated = np.zeros(len(points), dtype=bool)  # in this set
         self.steps = 0
         self.curvatures: dict[int, Matrix] = {}
-        self._restricted = [_restricted(point, part) for point in points]
+        rows, self._labels = _restricted(points[0], part)
+        self._restricted = [replace(point.objective, shard=rows) for point in points]
 
     def value(self, k: int, w: Vector, loss: float) -> float:
         """Return F at a model of point k."""
@@ -238,8 +239,7 @@ class SetSteps:
     def gap(self, k: int) -> float:
         """Estimate the duality gap of point k in the set."""
         exact = Evaluation(self.value(k, self.w[k], float(self.loss[k])), self.gradient[k][None])
-        restricted, labels = self._restricted[k]
-        return expected_gap(restricted, self.w[k][None], exact, labels)
+        return expected_gap(self._restricted[k], self.w[k][None], exact, self._labels)
 
     def run(self) -> None:
         """Step until every point has the gap that it wants, or its step becomes too short; collective."""
@@ -344,11 +344,11 @@ class SetSteps:
         return max(1, int(TUNING.anchors / max(self.share, 1e-6)))
 
 
-def _restricted(point: Point, part: ColumnSet) -> tuple[Objective, LabelStatistics]:
-    """Return what `expected_gap` reads of an objective and its labels, in the columns of a set."""
+def _restricted(point: Point, part: ColumnSet) -> tuple[Shard, LabelStatistics]:
+    """Return what `expected_gap` reads of the rows and their labels in the columns of a set, alike for all points."""
     shard, columns = point.objective.shard, part.columns
     features = int(np.searchsorted(columns, shard.features))
     scale = None if shard.column_scale is None else shard.column_scale[columns[:features]]
     rows = replace(shard, rows=part.rows, features=features, column_scale=scale, far=None)
     labels = replace(point.labels, mean_row_vector=point.labels.mean_row_vector[columns])
-    return replace(point.objective, shard=rows), labels
+    return rows, labels

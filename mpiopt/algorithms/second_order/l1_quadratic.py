@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms.second_order.interior_point import ClippedProblem, minimise
 from mpiopt.kernels.coordinate_descent import descend, solve_cholesky
+from mpiopt.kernels.signs_held import SignLimits, approach_by_signs
 from mpiopt.objective.curvature import refuse_infinite
 from mpiopt.objective.curvature_root import ALONE, CurvatureRoot
 from mpiopt.objective.duality_gap import least_subgradient
@@ -20,6 +21,8 @@ EMPTY_COLUMN = 1e-14  # of the largest diagonal element: smaller ones are roundi
 SMALLEST_PIVOT = 1e-13  # of the factor, on a unit diagonal: smaller pivots are rounding, their solutions noise
 FIRST_DAMPING, DAMPING_GROWTH = 1e-13, 100.0  # on a unit diagonal: about the rounding of a sum, and fast enough
 SLACK = 1e-9  # of a threshold: a gradient that exceeds it by less belongs to a zero
+FEW = 150  # unknowns: with so many the loops of the kernel take less time than calls of LAPACK
+LIMITS = SignLimits(SWEEPS, TRIES, EMPTY_COLUMN, SMALLEST_PIVOT, FIRST_DAMPING, DAMPING_GROWTH, SLACK)
 
 
 class DampedCholesky:
@@ -89,6 +92,9 @@ class QuadraticModel:
         """
         if self.factor is not None:
             return -self.factor.solve(g)
+        if len(w) <= FEW:
+            h = np.ascontiguousarray(self.h)
+            return np.asarray(approach_by_signs(h, g, w, self.threshold, part, LIMITS))
         p, hp = np.zeros_like(w), np.zeros_like(w)
         enough = part * largest_violation(w, g, self.threshold)
         for _ in range(TRIES):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpiopt.algorithms.second_order import l1_quadratic
 from mpiopt.algorithms.second_order.l1_quadratic import (
     QuadraticModel,
     first_order_change,
@@ -11,6 +12,13 @@ from mpiopt.algorithms.second_order.l1_quadratic import (
 from mpiopt.objective.duality_gap import least_subgradient
 
 RANK, SIZE = 30, 80
+
+
+@pytest.fixture(params=["kernel", "LAPACK"], autouse=True)
+def solver(request, monkeypatch):
+    """By the kernel for few unknowns, and by that for many."""
+    if request.param == "LAPACK":
+        monkeypatch.setattr(l1_quadratic, "FEW", 0)
 
 
 def model(seed, ridge, level):
