@@ -354,7 +354,7 @@ def decide(plan: RunPlan, now: RunState, timer: RunTimer) -> None:
         now.ending, now.reason = "budget", f"max_epochs {limits.max_epochs:g} spent"
     elif timer.agreed_seconds(now) >= limits.max_seconds:
         now.ending, now.reason = "budget", f"max_seconds {limits.max_seconds:g} spent{early}"
-    elif stalled(now.rows):
+    elif current and stalled(now.rows):
         now.ending, now.reason = "budget", NO_PROGRESS
 
 
