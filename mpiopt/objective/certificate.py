@@ -202,6 +202,14 @@ class Certifier:
         loss = self.objective.loss
         return loss.quadratic or loss.jumps or is_penalised(self.objective)
 
+    def _keeps_curvature(self) -> bool:
+        """Return whether rounding leaves what a decrement needs of the curvature.
+
+        Far columns without an intercept hide a ridge, which alone bends F where there are fewer rows than columns.
+        """
+        shard = self.objective.shard
+        return shard.far is None or shard.total >= used_columns(self.objective)
+
     def falls_for_ever(self, exact: Evaluation) -> bool:
         """Return whether every row is on the right side, so that larger weights are always better."""
         right, (l1, l2) = self.objective.loss.right_below, self.objective.penalty.strengths
@@ -293,7 +301,7 @@ class Certifier:
         certificate = Certificate(kind, found.value / scale)
         if found.unbounded and found.value <= scale:
             return self._no_optimum(found.step, exact, cost)
-        believed = found.is_near
+        believed = found.is_near and self._keeps_curvature()
         if believed and found.value <= self.tol * scale:
             believed, more = decrement.contracts(self.objective, w, found, scale, channel)
             cost += more
@@ -342,7 +350,7 @@ class Certifier:
             return judged
         of_value, noise = rounding.evaluation_rounding(self.objective, w, channel)
         cost, scale = judged.epochs + rounding.EPOCHS, self.scale(judged.exact.value)
-        measured = self._kind() == DECREMENT and self._is_small()
+        measured = self._kind() == DECREMENT and self._is_small() and self._keeps_curvature()
         measures = [self._gap_with_noise(w, judged, noise)] if self._says_gap() else []
         if measured:
             found = decrement.decrement(self.objective, w, judged.exact.gradient, channel)

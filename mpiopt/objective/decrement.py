@@ -43,7 +43,7 @@ NEAR_MOVE = 1.0  # of a margin: with a longer step the curvature changes by more
 CONTRACTION = 0.25  # largest ratio of two successive decrements that can be believed; e⁻¹ where F falls for ever
 FLAT = 1e-16  # of F: a decrement below is less than the rounding of F
 STEPS = 4  # Newton steps that are long one after another: near an optimum they shrink quadratically
-FAR_OUT = (4.0, 16.0, 64.0, 1024.0)  # Newton steps: F rises on the way if there is an optimum
+FAR_OUT = (4.0, 16.0, 64.0, 1024.0, 65536.0)  # Newton steps: F rises on the way if there is an optimum
 ROUNDING = 4.0 * float(np.finfo(np.float64).eps)  # of F: a rise by less is rounding
 
 

@@ -46,7 +46,9 @@ def test_many_fits_leave_as_many_communicators_descriptors_and_threads(raw, capf
         fit = mpiopt.fit(X[mine], Y[mine], raw)
         mpiopt.Classifier(comm=raw).fit(X[mine], Y[mine])
     assert fit.certified
-    assert held(raw) == before
+    after = held(raw)
+    assert after[:2] == before[:2]
+    assert after[2] <= before[2], "a thread of an earlier test may have ended"
     assert before[0] == 0
     assert capfd.readouterr() == ("", "")
 
