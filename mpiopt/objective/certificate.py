@@ -54,6 +54,7 @@ class CertificateTuning:
     falls: float = 1e-6  # of F: if it still falls by more between evaluations, it is not rounding that stops it
     patience: int = 4  # evaluations without progress before rounding is measured; then 8, 16 …
     near_rounding: float = 1e-8  # largest certificate that counts as exact where rounding ends all progress
+    flat: float = 1e-12  # curvature of a loss by its margin beside the largest: the least value is not attained
     exact: float = 1e-4  # of the tolerance: the largest decrement that is believed where curvature jumps
     above_noise: float = 4.0  # times the effect of rounding: a certificate below cannot be made smaller
 
@@ -157,6 +158,8 @@ class Certifier:
         if self.falls_for_ever(exact) and self._separates(w, channel):
             return self._no_optimum(w - self.objective.origin(), exact, 0.0)
         if exact.value - self.labels.floor <= VALUE_ROUNDING * abs(exact.value):
+            if not self._is_attained() and self._has_flat_rows(w, channel):
+                return self._no_optimum(w - self.objective.origin(), exact, 1.0)
             certificate = Certificate(f"{GAP}, {EXACT}", VALUE_ROUNDING)
             return Judgement(certificate, 0.0, exact, "certified", f"{EXACT}: F is the least that the labels allow")
         if self._is_attained() and exact.value - self.labels.floor <= self.tol * self.scale(exact.value):
@@ -205,10 +208,11 @@ class Certifier:
     def _keeps_curvature(self) -> bool:
         """Return whether rounding leaves what a decrement needs of the curvature.
 
-        Far columns without an intercept hide a ridge, which alone bends F where there are fewer rows than columns.
+        Far columns without an intercept hide a ridge, which alone bends F where there are fewer rows than columns; with
+        several outputs they are not centred.
         """
-        shard = self.objective.shard
-        return shard.far is None or shard.total >= used_columns(self.objective)
+        target, shard = self.objective, self.objective.shard
+        return shard.far is None or (target.outputs == 1 and shard.total >= used_columns(target))
 
     def falls_for_ever(self, exact: Evaluation) -> bool:
         """Return whether every row is on the right side, so that larger weights are always better."""
@@ -216,6 +220,15 @@ class Certifier:
         if right is None or l1 or l2:
             return False
         return exact.value < right * self.labels.least_share
+
+    def _has_flat_rows(self, w: Model, channel: Channel) -> bool:
+        """Return whether the loss of a row no longer bends: it has no least value; collective, one pass."""
+        shard = self.objective.shard
+        if self.objective.outputs > 1:
+            return False
+        bend = self.objective.loss.curvature(self.objective.predict(w), shard.label)[shard.weight > 0.0]
+        largest, least = channel.max(np.array([bend.max(initial=0.0), -bend.min(initial=np.inf)]))
+        return bool(-least < TUNING.flat * largest)
 
     def _separates(self, w: Model, channel: Channel) -> bool:
         """Return whether the model puts every row on its side without its offset; collective where there are any.
@@ -299,7 +312,7 @@ class Certifier:
         if rough > 0.0 and 0.0 < found.value < np.inf:
             progress.ratio = found.value / rough
         certificate = Certificate(kind, found.value / scale)
-        if found.unbounded and found.value <= scale:
+        if found.unbounded and found.value <= scale and not self._is_attained():
             return self._no_optimum(found.step, exact, cost)
         believed = found.is_near and self._keeps_curvature()
         if believed and found.value <= self.tol * scale:
