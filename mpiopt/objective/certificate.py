@@ -208,8 +208,8 @@ class Certifier:
     def _keeps_curvature(self) -> bool:
         """Return whether rounding leaves what a decrement needs of the curvature.
 
-        Far columns without an intercept hide a ridge, which alone bends F where there are fewer rows than columns; with
-        several outputs they are not centred.
+        Far columns without an intercept hide a ridge, which alone bends F where there are fewer rows than columns;
+        with several outputs they are not centred.
         """
         target, shard = self.objective, self.objective.shard
         return shard.far is None or (target.outputs == 1 and shard.total >= used_columns(target))
