@@ -181,7 +181,7 @@ ELSEWHERE = [
         "it takes minutes to hours; 200 problems are a test",
         "tests/fuzz/test_problems.py",
         [
-            "python -m tests.fuzz.problems --seed 5000 --count 2000 --out docs/benchmarks/fuzz.md",
+            "python -m tests.fuzz.problems --seed 30000 --count 5000 --out docs/benchmarks/fuzz.md",
             "python -m tests.fuzz.problems --only SEED",
         ],
     ),
