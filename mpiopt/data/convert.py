@@ -94,7 +94,7 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
     else:
         opened = _open_table(table, options, comm)
     dtype = np.float32 if options.float32 else np.float64
-    known = survey(source, opened, comm, dtype)
+    known = survey(opened, comm, dtype)
     found = known.statistics
     d = options.features or opened.features or found.features
     if d == 0:
@@ -103,7 +103,7 @@ def convert(source: str, out: str, comm: Comm, options: ConvertOptions | None = 
     result = Converted(
         opened.total, d, found.nonzeros, "dense" if dense else "csr", f"{found.checksum:016x}", opened.notes
     )
-    _write(source, opened, out, known, result, dtype, comm)
+    _write(opened, out, known, result, dtype, comm)
     return result
 
 
@@ -120,13 +120,13 @@ def generate(recipe: str, out: str, comm: Comm, options: ConvertOptions | None =
     return convert(f"generate:{recipe.removeprefix('generate:')}", out, comm, options)
 
 
-def survey(path: str, source: Source, comm: Comm, dtype: type[np.floating] = np.float64) -> Survey:
+def survey(source: Source, comm: Comm, dtype: type[np.floating] = np.float64) -> Survey:
     """Read all rows once: statistics, labels, and where the nonzeros of each piece will lie; collective."""
     found = FileStatistics(features=source.features or 0)
     counts: list[tuple[int, int]] = []
     values = np.empty(0)
     with comm.agree_on_errors():
-        for piece in rounded(check_pieces(path, source.pieces(_piece_bytes(comm)), dtype), dtype):
+        for piece in rounded(check_pieces(source, _piece_bytes(comm), dtype), dtype):
             before = found.nonzeros
             found.add(piece)
             counts.append((piece.start, found.nonzeros - before))
@@ -136,7 +136,7 @@ def survey(path: str, source: Source, comm: Comm, dtype: type[np.floating] = np.
     distinct = labels.distinct(values, comm)
     every = found.over_ranks(comm)
     if dtype == np.float64:
-        refuse_changed(path, source.checksum, every)
+        refuse_changed(source.path, source.checksum, every)
     return Survey(every, table[:, 0], np.cumsum(table[:, 1]) - table[:, 1], distinct)
 
 
@@ -145,16 +145,14 @@ def _piece_bytes(comm: Comm) -> int:
     return max(PIECE // comm.size, SMALLEST_PIECE)
 
 
-def _write(
-    path: str, source: Source, out: str, known: Survey, result: Converted, dtype: type[Any], comm: Comm
-) -> None:
+def _write(source: Source, out: str, known: Survey, result: Converted, dtype: type[Any], comm: Comm) -> None:
     from mpiopt.data.formats import hdf5_writer
 
     partial = out + ".partial"
     with comm.agree_on_errors():
         if comm.rank == 0:
             _check_writable(out, partial)
-    slabs = _slabs(path, source, known, result, dtype, comm)
+    slabs = _slabs(source, known, result, dtype, comm)
 
     def next_slabs() -> Sequence[RowSlab] | None:
         with comm.agree_on_errors():
@@ -200,14 +198,14 @@ def _plan(source: Source, known: Survey, result: Converted, dtype: type[Any]) ->
 
 
 def _slabs(
-    path: str, source: Source, known: Survey, result: Converted, dtype: type[Any], comm: Comm
+    source: Source, known: Survey, result: Converted, dtype: type[Any], comm: Comm
 ) -> Iterator[Sequence[RowSlab]]:
     """Yield for each piece of this rank the rows of each dataset."""
     from mpiopt.data.formats.hdf5_writer import RowSlab
 
     if result.form == "csr" and comm.rank == 0:
         yield [RowSlab("indptr", 0, np.zeros(1, np.int64))]
-    for piece in rounded(check_pieces(path, source.pieces(_piece_bytes(comm))), dtype):
+    for piece in rounded(check_pieces(source, _piece_bytes(comm)), dtype):
         if result.form == "dense":
             rows = to_dense(piece.rows, result.features).values if isinstance(piece.rows, CsrRows) else piece.rows
             missing = result.features - rows.shape[1]

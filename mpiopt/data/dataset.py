@@ -21,7 +21,7 @@ from mpiopt.data.loader import RowLayout, load
 from mpiopt.data.matching import open_like
 from mpiopt.data.offsets import beside
 from mpiopt.data.redistribute import LoadedRows
-from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_beyond_float32, refuse_changed
+from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_beyond_float32
 from mpiopt.data.row_formats import set_intercept, to_float32
 from mpiopt.data.row_order import partition_rows
 from mpiopt.data.row_storage import RowStorage, memory_note, refuse_no_folder
@@ -130,7 +130,7 @@ def prepare(
     words = class_names(source.schema)
     if words is not None and target == "auto":
         target = "binary" if len(words) == 2 else "multiclass"
-    return prepare_source(path, source, target, options, seed, comm, losses)
+    return prepare_source(source, target, options, seed, comm, losses)
 
 
 def open_rows(path: str, target: str, options: DataOptions, comm: Comm, link: str) -> Source:
@@ -139,11 +139,11 @@ def open_rows(path: str, target: str, options: DataOptions, comm: Comm, link: st
         table = find_table(path, options.format, options.columns.names_any)
     if table is not None:
         return open_table(table, options, target, link, comm)
-    return linked(path, open_source(path, options.format, options.features, comm), link)
+    source = open_source(path, options.format, options.features, comm)
+    return linked(source, link)
 
 
 def prepare_source(
-    path: str,
     source: Source,
     target: str,
     options: DataOptions,
@@ -151,15 +151,15 @@ def prepare_source(
     comm: Comm,
     losses: Mapping[str, str] = NO_LOSSES,
 ) -> Dataset:
-    """Return this rank's shard of a source that is open; `path` names it in messages; see `prepare`."""
+    """Return this rank's shard of a source that is open; see `prepare`."""
     began = time.perf_counter()
-    partition = partition_rows(path, source, options.shards, options.holdout, seed, comm)
+    partition = partition_rows(source, options.shards, options.holdout, seed, comm)
     layout = _layout(options, options.features, shuffled=True)
-    loaded, found = load(path, source, partition, layout, seed, comm)
-    _check_content(path, source, found)
-    refuse_changed_file(path, source, comm)
-    preprocessing = _preprocessing(path, loaded, target, options, comm, losses, class_names(source.schema))
-    shards = [_shard(path, rows, preprocessing, options, found.weighted, comm) for rows in loaded]
+    loaded, found = load(source, partition, layout, seed, comm)
+    _refuse_unlabelled(source, found)
+    refuse_changed_file(source, found, comm)
+    preprocessing = _preprocessing(source.path, loaded, target, options, comm, losses, class_names(source.schema))
+    shards = [_shard(source.path, rows, preprocessing, options, found.weighted, comm) for rows in loaded]
     schema = _schema(source, loaded[0].features, preprocessing.target, options)
     notes = source.notes + (memory_note(options.stream) if options.stream else ())
     test = shards[1] if len(shards) > 1 else None
@@ -178,7 +178,7 @@ def prepare_source(
         target=preprocessing.target,
         checksum=f"{found.checksum:016x}",
         test=test,
-        source=path,
+        source=source.path,
         bytes_read=nbytes,
         seconds_load=time.perf_counter() - began,
         schema=schema,
@@ -201,7 +201,7 @@ def stream(path: str, options: DataOptions, comm: Comm, nbytes: int = PIECE) -> 
     Opening is collective; the iterator is local and raises this rank's errors. `options.features` is the number of
     features of the model; a file with more is refused.
     """
-    return check_pieces(path, open_source(path, options.format, options.features, comm).pieces(nbytes))
+    return check_pieces(open_source(path, options.format, options.features, comm), nbytes)
 
 
 def _layout(
@@ -214,12 +214,11 @@ def _layout(
     return RowLayout(options.intercept, dtype, features, dense, shuffled, fits, RowStorage(options.stream))
 
 
-def _check_content(path: str, source: Source, found: FileStatistics) -> None:
-    """Raise ValueError if there are no labels, or if the content does not match the checksum in the file."""
+def _refuse_unlabelled(source: Source, found: FileStatistics) -> None:
+    """Raise ValueError if there are no labels."""
     if found.unlabelled:
-        unused = "".join(f"; {note.removeprefix(f'{path}: ')}" for note in source.notes[:1])
-        raise ValueError(f"{path}: has no labels to train on{unused}")
-    refuse_changed(path, source.checksum, found)
+        unused = "".join(f"; {note.removeprefix(f'{source.path}: ')}" for note in source.notes[:1])
+        raise ValueError(f"{source.path}: has no labels to train on{unused}")
 
 
 def _preprocessing(
@@ -292,11 +291,10 @@ def _load_test(
     options: DataOptions, source: Source, main: LoadedRows, known: Preprocessing, seed: int, comm: Comm
 ) -> Shard:
     """Return this rank's shard of the test file, prepared as the training rows were; collective."""
-    path = options.test
-    partition = partition_rows(path, source, "contiguous", 0.0, seed, comm)
+    partition = partition_rows(source, "contiguous", 0.0, seed, comm)
     layout = _layout(options, main.features, dense=isinstance(main.rows, DenseRows))
-    (loaded,), found = load(path, source, partition, layout, seed, comm)
+    (loaded,), found = load(source, partition, layout, seed, comm)
     if found.unlabelled:
-        raise ValueError(f"{path}: has no labels to test on")
+        raise ValueError(f"{source.path}: has no labels to test on")
     scaling.apply(options.scale, loaded.rows, known.mean, known.scale)
-    return _shard(path, loaded, known, options, found.weighted, comm)
+    return _shard(source.path, loaded, known, options, found.weighted, comm)

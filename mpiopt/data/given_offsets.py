@@ -23,7 +23,6 @@ class LinkedSource(Source):
     """The rows of a converted table with offsets as a loss takes them; `stated` is the checksum of those before."""
 
     source: Source
-    path: str
     link: str
     roles: tuple[str, ...]  # what is used of offset and exposure
     stated: str | None  # checksum of the file
@@ -62,7 +61,7 @@ def _roles(schema: Schema) -> tuple[str, ...]:
     return tuple(role for role in (OFFSET, EXPOSURE) if role in there)
 
 
-def linked(path: str, source: Source, link: str) -> Source:
+def linked(source: Source, link: str) -> Source:
     """Return the source of a data file for a loss that takes offsets in this way.
 
     Raises
@@ -72,32 +71,32 @@ def linked(path: str, source: Source, link: str) -> Source:
     """
     roles = roles_given(source.schema)
     if roles and source.schema is not None:
-        refuse_offsets(path, from_tree(source.schema.table["columns"]), link)
-    return _with(path, source, link, roles)
+        refuse_offsets(source.path, from_tree(source.schema.table["columns"]), link)
+    return _with(source, link, roles)
 
 
-def linked_like(path: str, source: Source, trained: Schema) -> Source:
+def linked_like(source: Source, trained: Schema) -> Source:
     """Return the source of a data file for a model: it takes the offsets with which it was trained."""
     there, needed = roles_given(source.schema), _roles(trained)
     lacking = [role for role in needed if role not in there]
     if lacking:
-        note = f"{path}: there is no {' and no '.join(lacking)}; predictions are for an exposure of 1"
+        note = f"{source.path}: there is no {' and no '.join(lacking)}; predictions are for an exposure of 1"
         source.notes = (*source.notes, note)
     used = tuple(role for role in there if role in needed)
-    return _with(path, source, str(trained.table["link"]) if used else "", used)
+    return _with(source, str(trained.table["link"]) if used else "", used)
 
 
-def _with(path: str, source: Source, link: str, roles: tuple[str, ...]) -> Source:
+def _with(source: Source, link: str, roles: tuple[str, ...]) -> Source:
     if source.schema is None or not roles_given(source.schema):
         return source
     return LinkedSource(
+        source.path,
         source.total,
         source.features,
         source.sparse,
         source.names,
         source.nbytes,
         source,
-        path,
         link,
         roles,
         source.checksum,
@@ -107,7 +106,9 @@ def _with(path: str, source: Source, link: str, roles: tuple[str, ...]) -> Sourc
     )
 
 
-def refuse_changed_file(path: str, source: Source, comm: Comm) -> None:
-    """Raise ValueError if the content of a converted table has changed, after a pass over its rows; collective."""
+def refuse_changed_file(source: Source, found: FileStatistics, comm: Comm) -> None:
+    """Raise ValueError if all ranks' rows, of which this was found, are not those of the file; collective."""
     if isinstance(source, LinkedSource):
-        refuse_changed(path, source.stated, source.seen.over_ranks(comm))
+        refuse_changed(source.path, source.stated, source.seen.over_ranks(comm))
+    else:
+        refuse_changed(source.path, source.checksum, found)

@@ -9,7 +9,7 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.core import memory
 from mpiopt.core.partition import block
-from mpiopt.data.formats.base import PIECE, Source
+from mpiopt.data.formats.base import Source
 from mpiopt.data.redistribute import CsrAssembler, DenseAssembler, Destination, FiledDenseAssembler, LoadedRows
 from mpiopt.data.row_checks import FileStatistics, check_pieces
 from mpiopt.data.row_formats import MEMORY, padded_width
@@ -33,18 +33,18 @@ class RowLayout:
 
 
 def load(
-    path: str, source: Source, partition: Partition, layout: RowLayout, seed: int, comm: Comm
+    source: Source, partition: Partition, layout: RowLayout, seed: int, comm: Comm
 ) -> tuple[list[LoadedRows], FileStatistics]:
     """Read the rows of a source and bring them to their positions; return those of each sequence; collective."""
     with comm.agree_on_errors():
         targets = [_destination(total, source, layout, seed, comm) for total in partition.totals]
-    found = _read_and_send(path, source, partition, targets, layout.fits, comm)
+    found = _read_and_send(source, partition, targets, layout.fits, comm)
     d = layout.features if layout.features is not None else source.features or found.features
     if d == 0:
-        raise ValueError(f"{path}: no row has a feature")
+        raise ValueError(f"{source.path}: no row has a feature")
     dense = found.prefers_dense(d, source.total) if layout.dense is None else layout.dense
     with comm.agree_on_errors():
-        _refuse_wide(path, d)
+        _refuse_wide(source.path, d)
         return [target.assemble(d, dense, layout.intercept) for target in targets], found
 
 
@@ -73,14 +73,13 @@ def _destination(total: int, source: Source, layout: RowLayout, seed: int, comm:
 
 
 def _read_and_send(
-    path: str,
     source: Source,
     partition: Partition,
     targets: list[Destination],
     dtype: type[np.floating],
     comm: Comm,
 ) -> FileStatistics:
-    pieces = check_pieces(path, source.pieces(PIECE), dtype)
+    pieces = check_pieces(source, dtype=dtype)
     found = FileStatistics(features=source.features or 0)
     fault: ValueError | None = None
     while True:

@@ -58,18 +58,18 @@ def open_like(path: str, form: str, schema: Schema, comm: Comm) -> Source:
     if reader is None:
         return open_table_like(path, form, schema, comm)
     source = open_with(reader, path, None if schema.names else schema.features, comm)
-    return linked_like(path, _matched(path, source, schema, comm), schema)
+    return linked_like(_matched(source, schema, comm), schema)
 
 
-def _matched(path: str, source: Source, schema: Schema, comm: Comm) -> Source:
+def _matched(source: Source, schema: Schema, comm: Comm) -> Source:
     """Return the source with the features of the model; collective."""
     if source.names and schema.names:
-        return _by_title(path, source, schema, comm)
+        return _by_title(source, schema, comm)
     if source.features is not None and not source.sparse and source.features < schema.features:
-        raise ValueError(f"{path}: rows have {source.features} columns, the model has {schema.features}")
+        raise ValueError(f"{source.path}: rows have {source.features} columns, the model has {schema.features}")
     if source.features is not None and source.features > schema.features:
-        raise ValueError(f"{path}: has {source.features} features; the model has {schema.features}")
-    return _Matched.of(source, path, None, schema.features)
+        raise ValueError(f"{source.path}: has {source.features} features; the model has {schema.features}")
+    return _Matched.of(source, None, schema.features)
 
 
 def is_hdf5(path: str) -> bool:
@@ -94,11 +94,11 @@ def reader_like(path: str, form: str, schema: Schema) -> Reader:
     return Reader.make(name, learned | given).like(path, schema, given)
 
 
-def _by_title(path: str, source: Source, schema: Schema, comm: Comm) -> Source:
+def _by_title(source: Source, schema: Schema, comm: Comm) -> Source:
     """Return the source with its features in the model's order; ValueError if one is missing."""
-    there, wanted = list(source.names or ()), list(schema.names or ())
+    path, there, wanted = source.path, list(source.names or ()), list(schema.names or ())
     if there == wanted:
-        return _Matched.of(source, path, None, schema.features)
+        return _Matched.of(source, None, schema.features)
     refuse_missing(path, there, wanted)
     for names, whose in ((there, path), (wanted, f"{path}: the training file")):
         twice = [name for name in wanted if names.count(name) > 1]
@@ -116,7 +116,7 @@ def _by_title(path: str, source: Source, schema: Schema, comm: Comm) -> Source:
             for piece in source.pieces():
                 seen.add(piece)
         refuse_changed(path, source.checksum, seen.over_ranks(comm))
-    return _Matched.of(source, path, places, schema.features)
+    return _Matched.of(source, places, schema.features)
 
 
 def refuse_missing(path: str, there: Sequence[str], wanted: Sequence[str]) -> None:
@@ -140,19 +140,18 @@ class _Matched(Source):
     """A source whose features are those of a model."""
 
     source: Source
-    path: str
     places: NDArray[np.int64] | None  # of each column of the source in the model, -1 if it is not used
 
     @classmethod
-    def of(cls, source: Source, path: str, places: NDArray[np.int64] | None, features: int) -> Source:
+    def of(cls, source: Source, places: NDArray[np.int64] | None, features: int) -> Source:
         return cls(
+            source.path,
             source.total,
             features,
             source.sparse,
             source.names,
             source.nbytes,
             source,
-            path,
             places,
             checksum=source.checksum if places is None else None,
             schema=source.schema,

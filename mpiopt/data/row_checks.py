@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.seal import DamagedFile
-from mpiopt.data.formats.base import RawRows
+from mpiopt.data.formats.base import PIECE, RawRows, Source
 from mpiopt.data.row_formats import without_zeros
 from mpiopt.data.shard import CsrRows, Rows, Vector
 from mpiopt.kernels import row_moves
@@ -76,10 +76,10 @@ class FileStatistics:
         return self.nonzeros >= (DENSE_SHORT if columns <= SHORT else DENSE) * columns * total
 
 
-def check_pieces(path: str, pieces: Iterator[RawRows], dtype: type[np.floating] = np.float64) -> Iterator[RawRows]:
+def check_pieces(source: Source, nbytes: int = PIECE, dtype: type[np.floating] = np.float64) -> Iterator[RawRows]:
     """Yield the pieces; raise ValueError at a number that is not finite in `dtype` or a negative weight."""
-    limit = FLOAT32_LIMIT if dtype == np.float32 else np.inf
-    for piece in pieces:
+    path, limit = source.path, FLOAT32_LIMIT if dtype == np.float32 else np.inf
+    for piece in source.pieces(nbytes):
         values = piece.rows.values if isinstance(piece.rows, CsrRows) else piece.rows
         if not np.isfinite(values).all():
             raise ValueError(_describe(path, piece, ~np.isfinite(values)) + "; finite numbers are allowed")

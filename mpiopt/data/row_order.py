@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
 from mpiopt.core.rng import seed_of
-from mpiopt.data.formats.base import PIECE, RawRows, Source
+from mpiopt.data.formats.base import RawRows, Source
 from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.shard import Indices, Vector
 from mpiopt.kernels.row_moves import feistel, hashes
@@ -58,7 +58,7 @@ class Partition:
 _NONE = np.zeros(0, np.int64)
 
 
-def partition_rows(path: str, source: Source, order: str, fraction: float, seed: int, comm: Comm) -> Partition:
+def partition_rows(source: Source, order: str, fraction: float, seed: int, comm: Comm) -> Partition:
     """Divide the rows of a source: the `fraction` to hold out, and the others in the order of that name; collective.
 
     Raises
@@ -69,10 +69,10 @@ def partition_rows(path: str, source: Source, order: str, fraction: float, seed:
     holdout = Holdout(fraction, source.total, seed, comm)
     kept = source.total - holdout.held
     if kept == 0:
-        raise ValueError(f"{path}: no row is left to train on after the hold-out")
+        raise ValueError(f"{source.path}: no row is left to train on after the hold-out")
     totals = (kept, holdout.held) if holdout.held else (kept,)
     if order == "sorted-by-label":
-        return Partition(totals, _by_label(path, source, holdout, comm), holdout)
+        return Partition(totals, _by_label(source, holdout, comm), holdout)
     orders = {"shuffled": lambda: shuffled(kept, seed), "round-robin": lambda: round_robin(kept)}
     return Partition(totals, orders[order]() if order in orders else contiguous, holdout)
 
@@ -134,11 +134,11 @@ def round_robin(total: int) -> Order:
     return lambda numbers: numbers * g % max(total, 1)
 
 
-def _by_label(path: str, source: Source, holdout: Holdout, comm: Comm) -> Order:
+def _by_label(source: Source, holdout: Holdout, comm: Comm) -> Order:
     """Sort by label, equal labels in the order of the file; reads the labels in a pass of its own; collective."""
     found, numbers = [np.empty(0)], [_NONE]
     with comm.agree_on_errors():
-        for piece in check_pieces(path, source.pieces(PIECE)):
+        for piece in check_pieces(source):
             held, number = holdout.split(piece.start, len(piece))
             found.append(piece.label[~held])
             numbers.append(number[~held])

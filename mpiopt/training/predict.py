@@ -22,7 +22,7 @@ from mpiopt.data.formats.base import Source, open_source
 from mpiopt.data.given_offsets import refuse_changed_file
 from mpiopt.data.matching import open_like
 from mpiopt.data.offsets import beside
-from mpiopt.data.row_checks import FileStatistics, check_pieces, refuse_changed
+from mpiopt.data.row_checks import FileStatistics, check_pieces
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
 from mpiopt.data.tables.files import are_parts, joined
 from mpiopt.objective.losses.base import Loss
@@ -74,9 +74,8 @@ def predict(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if notes and "quiet" not in chosen:
         print_on_root(comm, "\n".join(notes))
     with comm.agree_on_errors():
-        applied, seen = apply(result.model, path, source, read(result.job).data.scale)
-    refuse_changed(path, source.checksum, seen.over_ranks(comm))
-    refuse_changed_file(path, source, comm)
+        applied, seen = apply(result.model, source, read(result.job).data.scale)
+    refuse_changed_file(source, seen.over_ranks(comm), comm)
     answers = predictions(result.model, applied.margins + applied.offset[:, None], loss.name, kind)
     if "out" in chosen:
         write_lines(chosen["out"], answers, comm)
@@ -109,7 +108,7 @@ def open_data(path: str, form: str, result: Result, comm: Comm) -> Source:
     return open_like(path, form, result.schema, comm)
 
 
-def apply(model: FittedModel, path: str, source: Source, scale: str) -> tuple[Applied, FileStatistics]:
+def apply(model: FittedModel, source: Source, scale: str) -> tuple[Applied, FileStatistics]:
     """Return margins, labels and weights of this rank's rows, and what was seen of them for the checksum; local.
 
     It holds one piece of the rows at a time.
@@ -121,12 +120,12 @@ def apply(model: FittedModel, path: str, source: Source, scale: str) -> tuple[Ap
     """
     z, labels, weights, offsets = [np.empty((0, len(model.coef)))], [np.empty(0)], [np.empty(0)], [np.empty(0)]
     wanted, seen = model.coef.shape[1], FileStatistics()
-    for piece in check_pieces(path, source.pieces()):
+    for piece in check_pieces(source):
         if source.checksum is not None:
             seen.add(piece)
         if not isinstance(piece.rows, CsrRows) and piece.rows.shape[1] < wanted:
             few = piece.rows.shape[1]  # sparse rows may end before the last column
-            raise ValueError(f"{path}: rows have {few} columns, the model has {wanted}")
+            raise ValueError(f"{source.path}: rows have {few} columns, the model has {wanted}")
         rows = piece.rows if isinstance(piece.rows, CsrRows) else DenseRows(np.ascontiguousarray(piece.rows))
         z.append(model.margins(of_length_one(rows) if scale == "unit-rows" else rows))
         labels.append(piece.label)

@@ -9,7 +9,8 @@ from tools.count_returns import ROOT, Source, stays, walk, walk_with_callers
     ("way", "path", "function", "value", "most"),
     [
         (walk, "algorithms/saga/saga.py", "Saga.step", "state", 9),
-        (walk_with_callers, "data/dataset.py", "prepare", "path", 16),
+        (walk_with_callers, "data/dataset.py", "prepare", "path", 6),
+        (walk_with_callers, "data/dataset.py", "prepare_source", "source", 12),
     ],
 )
 def test_returns_are_few(way, path, function, value, most):

@@ -119,15 +119,15 @@ def take(
     table = find_table(path, options.format, options.columns.names_any)
     if table is not None:
         source = open_table(table, options, target, link, single())
-        return _sample(*_taken(path, source, target, options, seed, most), 1.0, rows, options.holdout)
+        return _sample(*_taken(source, target, options, seed, most), 1.0, rows, options.holdout)
     reader = find_reader(path, options.format)
     with tempfile.TemporaryDirectory() as folder:
         name, part = path, 1.0
         if reader.lines and os.path.getsize(path) > HEAD:
             name, part = _write_head(path, folder)
         try:
-            source = linked(name, reader.open(name, single(), options.features), link)
-            data, total = _taken(name, source, target, options, seed, most)
+            source = linked(reader.open(name, single(), options.features), link)
+            data, total = _taken(source, target, options, seed, most)
         except ValueError as error:
             raise ValueError(str(error).replace(name, path)) from None
     return _sample(data, total, part, rows, options.holdout)
@@ -149,21 +149,28 @@ def _write_head(path: str, folder: str) -> tuple[str, float]:
     return name, part
 
 
-def _taken(path: str, source: Source, target: str, options: DataOptions, seed: int, most: int) -> tuple[Dataset, int]:
+def _taken(source: Source, target: str, options: DataOptions, seed: int, most: int) -> tuple[Dataset, int]:
     taken: list[RawRows] = []
     nbytes = 0
-    for piece in check_pieces(path, source.pieces(PIECE)):
+    for piece in check_pieces(source):
         taken.append(_copied(piece))
         nbytes += piece.rows.nbytes
         if nbytes >= most:
             break
     if not taken:
-        raise ValueError(f"{path}: there are no rows")
+        raise ValueError(f"{source.path}: there are no rows")
     held = _PiecesInMemory(
-        sum(map(len, taken)), source.features, source.sparse, source.names, 0, taken, offsets_stay=source.offsets_stay
+        source.path,
+        sum(map(len, taken)),
+        source.features,
+        source.sparse,
+        source.names,
+        0,
+        taken,
+        offsets_stay=source.offsets_stay,
     )
     alike = replace(options, shards="shuffled", holdout=0.0, test="")
-    return prepare_source(path, held, target, alike, seed, single(), loss_targets()), source.total
+    return prepare_source(held, target, alike, seed, single(), loss_targets()), source.total
 
 
 def _copied(piece: RawRows) -> RawRows:

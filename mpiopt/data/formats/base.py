@@ -50,6 +50,8 @@ class Source(ABC):
 
     Parameters
     ----------
+    path : str
+        What the user calls it, for messages.
     total : int
         Rows over all ranks.
     features : int or None
@@ -77,6 +79,7 @@ class Source(ABC):
     (5, 2, [(5, 2)])
     """
 
+    path: str
     total: int
     features: int | None
     sparse: bool

@@ -64,7 +64,7 @@ class Criteo(Reader):
         with comm.agree_on_errors():
             made = cast(Criteo, Reader.make(self.name, parse_options(Reader, self.name, text))) if text else self
             check_width(path, made.d, features)
-        return _Source(made.n, made.d, True, None, 0, made, comm)
+        return _Source(path, made.n, made.d, True, None, 0, made, comm)
 
 
 @dataclass(eq=False)

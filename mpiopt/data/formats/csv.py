@@ -72,6 +72,7 @@ class Csv(Reader):
         text = TextFile(path, comm, head.skip + head.nbytes * head.first.titled, head.lines + head.first.titled)
         table = _Table(ord(head.separator), columns, len(head.fields))
         return _Source(
+            path,
             text.rows,
             columns.features,
             False,

@@ -75,12 +75,12 @@ class Hdf5Csr(Reader):
             limit = d if d is not None else features
             nbytes, checksum = stated.nbytes, stated.checksum
             return _Source(
+                path,
                 n,
                 d,
                 True,
                 stated.names,
                 nbytes,
-                path,
                 found.names,
                 comm,
                 stored,
@@ -123,7 +123,6 @@ def _check_ends(path: str, indptr: h5py.Dataset, n: int, stored: int) -> None:
 
 @dataclass(eq=False)
 class _Source(Source):
-    path: str
     vectors: dict[str, str]
     comm: Comm
     stored: int

@@ -51,12 +51,12 @@ class Hdf5Dense(Reader):
             check_width(path, d, features)
             stated = hdf5.stated(path, file, comm.size, n, d, self.linked)
             return _Source(
+                path,
                 n,
                 d,
                 False,
                 stated.names,
                 stated.nbytes,
-                path,
                 self.x,
                 found.names,
                 comm,
@@ -68,7 +68,6 @@ class Hdf5Dense(Reader):
 
 @dataclass(eq=False)
 class _Source(Source):
-    path: str
     x: str
     vectors: dict[str, str]
     comm: Comm

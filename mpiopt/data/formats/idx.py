@@ -48,7 +48,7 @@ class Idx(Reader):
             d = int(np.prod(shape[1:]))
             check_width(path, d, features)
             nbytes = os.path.getsize(path) + os.path.getsize(beside)
-            return _Source(shape[0], d, False, None, nbytes, path, beside, comm)
+            return _Source(path, shape[0], d, False, None, nbytes, beside, comm)
 
 
 def _label_file(path: str) -> str:
@@ -75,7 +75,6 @@ def _header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.
 
 @dataclass(eq=False)
 class _Source(Source):
-    path: str
     beside: str
     comm: Comm
 

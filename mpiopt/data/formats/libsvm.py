@@ -53,7 +53,7 @@ class Libsvm(Reader):
         base = int(self.base) if self.base != "auto" else 0 if text.has_index_zero else 1
         limit = _MAX_INDEX if features is None else features
         schema = Schema(self.name, {"base": str(base)})
-        return _Source(text.rows, None, True, None, text.nbytes, text, base, limit, schema=schema)
+        return _Source(path, text.rows, None, True, None, text.nbytes, text, base, limit, schema=schema)
 
 
 @dataclass(eq=False)

@@ -68,7 +68,9 @@ class Npy(Reader):
         columns = find_columns(path, table.shape[1], None, self.label, self.weight)
         check_width(path, columns.features, features)
         schema = Schema(self.name, self.stated(), columns=table.shape[1]).at(**columns.places)
-        return _Table(table.shape[0], columns.features, False, None, nbytes, table, columns, comm, schema=schema)
+        return _Table(
+            path, table.shape[0], columns.features, False, None, nbytes, table, columns, comm, schema=schema
+        )
 
     def _open_archive(self, path: str, comm: Comm, features: int | None, nbytes: int) -> Source:
         wanted = self._arrays()
@@ -79,7 +81,7 @@ class Npy(Reader):
         arrays = {key: name for key, name in wanted.items() if name in shapes}
         schema = Schema(self.name, self.stated()).at(**{key: Place(name) for key, name in arrays.items()})
         notes = _notes(path, n, arrays)
-        return _Archive(n, d, False, None, nbytes, path, arrays, comm, schema=schema, notes=notes)
+        return _Archive(path, n, d, False, None, nbytes, arrays, comm, schema=schema, notes=notes)
 
     def _arrays(self) -> dict[str, str]:
         """Return the arrays of an archive that the options name, or that are usual; "" for none."""
@@ -189,7 +191,6 @@ def _header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dty
 
 @dataclass(eq=False)
 class _Archive(Source):
-    path: str
     arrays: Mapping[str, str]
     comm: Comm
 

@@ -67,7 +67,7 @@ class Generated(Reader):
         with comm.agree_on_errors():
             made = cast(Generated, Reader.make(self.name, parse_options(Reader, self.name, text))) if text else self
             check_width(path, made.d, features)
-        return _Source(made.n, made.d, made.density < 1, None, 0, made, comm)
+        return _Source(path, made.n, made.d, made.density < 1, None, 0, made, comm)
 
 
 @dataclass(eq=False)

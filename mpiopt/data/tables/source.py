@@ -56,7 +56,7 @@ class TableSource(Source):
             try:
                 yield self.encoder.rows(cells, start)
             except ValueError as fault:
-                raise ValueError(f"{self.table.path}, {fault}") from None
+                raise ValueError(f"{self.path}, {fault}") from None
 
 
 def open_files(files: TableFiles, form: str, titles: Sequence[str], comm: Comm) -> Table:
@@ -213,6 +213,7 @@ def _source(table: Table, known: Survey, encoder: Encoder, options: ColumnOption
     schema = Schema(table.form, {key: str(value) for key, value in stated.items()})
     tree = {"columns": to_tree(encoder.columns), "titles": list(options.titles), "link": encoder.link}
     return TableSource(
+        table.path,
         known.total,
         encoder.features,
         encoder.sparse,
