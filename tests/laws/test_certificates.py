@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mpiopt.algorithms.second_order.newton import Newton
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import decrement, duality_gap
@@ -14,7 +13,7 @@ from mpiopt.objective.duality_gap import gap_of_gradient
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.nearby import TUNING, Nearby
-from tests.cases.problems import SIZES, objective
+from tests.cases.problems import SIZES, at_optimum, objective
 
 PENALTIES = {"ridge": (0.0, 0.05), "elastic-net": (0.02, 0.05), "lasso": (0.02, 0.0)}
 
@@ -25,9 +24,7 @@ def test_the_gap_bounds_the_distance_and_vanishes_at_the_optimum(loss, penalty):
     def main(comm):
         target, channel = objective(loss, *PENALTIES[penalty], "dense", comm), Channel(comm, seed=3)
         labels = duality_gap.label_statistics(target, channel)
-        state = Newton().init(target, channel)
-        for k in range(40):
-            Newton().step(k, state, target, channel)
+        state = at_optimum(target, channel)
         best = evaluate_exact(target, state.w, channel)
         assert 0.0 <= gap_of_gradient(target, state.w, best, labels) < 1e-7 * (best.value - labels.floor)
         rng = np.random.default_rng(0)
@@ -60,9 +57,7 @@ def test_the_dual_bound_vanishes_fast(loss, penalty):
     def main(comm):
         target, channel = objective(loss, *PENALTIES[penalty], "sparse", comm), Channel(comm, seed=3)
         labels = duality_gap.label_statistics(target, channel)
-        state = Newton().init(target, channel)
-        for k in range(40):
-            Newton().step(k, state, target, channel)
+        state = at_optimum(target, channel)
         best = evaluate_exact(target, state.w, channel).value
         move = np.random.default_rng(1).normal(size=state.w.shape) * (state.w != 0.0)
         gaps = []
@@ -88,9 +83,7 @@ def test_bounds_near_a_model_are_bounds_and_tight_after_newton_steps(loss, penal
     def main(comm):
         target, channel = objective(loss, *PENALTIES[penalty], form, comm), Channel(comm, seed=3)
         labels = duality_gap.label_statistics(target, channel)
-        state = Newton().init(target, channel)
-        for k in range(40):
-            Newton().step(k, state, target, channel)
+        state = at_optimum(target, channel)
         best = evaluate_exact(target, state.w, channel).value
         w = state.w + 1e-3 * np.random.default_rng(1).normal(size=state.w.shape) * (state.w != 0.0)
         exact = evaluate_exact(target, w, channel)
@@ -125,9 +118,7 @@ def test_the_decrement_measures_the_distance_without_a_penalty(loss, largest, mo
         target, channel = objective(loss, 0.0, 0.0, "dense", comm), Channel(comm, seed=3)
         certifier = Certifier.begin(target, 1e-9, channel)
         target = certifier.objective
-        state = Newton().init(target, channel)
-        for k in range(40):
-            Newton().step(k, state, target, channel)
+        state = at_optimum(target, channel)
         best = evaluate_exact(target, state.w, channel).value
         w = state.w + 1e-4 * np.random.default_rng(1).normal(size=state.w.shape) * (np.arange(target.width) < 7)
         exact = evaluate_exact(target, w, channel)
