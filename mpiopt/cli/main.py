@@ -74,7 +74,7 @@ def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str
         internal = isinstance(error, ModuleNotFoundError) and not is_stale_kernel(error)
         if internal or os.environ.get("MPIOPT_TRACEBACK"):
             raise
-        text = one_line(error)
+        text = as_typed(one_line(error), words)
         if comm.rank == 0:  # for all ranks, which should have failed alike
             print(f"mpiopt: {text}", file=sys.stderr, flush=True)
         return CommandEnd(2, text)
@@ -92,6 +92,19 @@ def one_line(error: Exception) -> str:
         return f"the cache of compiled kernels is of another version of mpiopt ({text}); {advice}"
     of_system = re.fullmatch(r"\[Errno \d+\] (.*): '(.*)'", text)
     return f"{of_system[2]}: {of_system[1].lower()}" if of_system else text
+
+
+def as_typed(text: str, words: Sequence[str]) -> str:
+    """Return a message with the flags that were typed in the place of their keys: --l1-groups for l1_groups.
+
+    Keys of one word stay: they may be words of the message.
+    """
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and "-" in flag[2:]:
+            key = re.escape(flag[2:].replace("-", "_"))
+            text = re.sub(rf"(?<![\w./-]){key}(?![\w./])", flag, text)
+    return text
 
 
 def is_stale_kernel(error: ModuleNotFoundError) -> bool:

@@ -7,6 +7,7 @@
     l2 = [1e-2, 1e-3, 1e-4]
     compress = ["none", "quantised[levels=7]"]
     seed = [0, 1]
+    folds = 5                         # each member has a cross-validated score; also repeats, groups, time, score
 
 A member whose certified result exists is not computed again; an interrupted one continues from its checkpoint. So the
 command may be repeated at any time, for all members in turn or, with --task, for one.
@@ -22,18 +23,20 @@ import logging
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.collective_io import print_on_root, text_from_root
+from mpiopt.comm.collective_io import print_on_root, run_on_root, text_from_root
 from mpiopt.core.config import job_file
-from mpiopt.core.config.flags import Settings, parse
+from mpiopt.core.config.flags import Settings, parse, typed
+from mpiopt.core.config.folds import FoldOptions
 from mpiopt.core.config.job import Job
 from mpiopt.core.durations import duration
 from mpiopt.core.files import OVERWRITE, refuse_existing, write_whole
 from mpiopt.resilience.signals import StopSignal
+from mpiopt.results.fold_scores import FoldScores, scores_of
 from mpiopt.results.inspect import columns
 from mpiopt.results.result_file import Result, read_result
 from mpiopt.results.summary import size
@@ -43,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 USAGE = "sweep JOB.toml [--task I | --count | --collect] [flags of train]"
 FLAGS = {"task": True, "count": False, "collect": False}  # whether a value follows
+FOLDS = ("folds", "repeats", "groups", "time", "score")  # keys of [sweep] that are not swept
 MAX_NAME = 150  # characters of a result's file name; file systems allow 255 bytes with suffixes
 
 
@@ -65,6 +69,7 @@ class Sweep:
 
     folder: Path
     members: tuple[Member, ...]
+    folds: FoldOptions = field(default_factory=FoldOptions)
 
     def selected(self, task: str | None) -> tuple[Member, ...]:
         """Return the member number `task`, or all members."""
@@ -86,7 +91,7 @@ def sweep(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         return 0
     if "collect" in given:
         return collect(grid, comm)
-    return run(grid.selected(given.get("task")), comm, stop)
+    return run(grid.selected(given.get("task")), grid.folds, comm, stop)
 
 
 # ---- reading the grid ----
@@ -134,11 +139,19 @@ def parse_sweep(name: str, text: str, settings: Settings) -> Sweep:
             raise ValueError("there is no [sweep] table; mpiopt train runs a single job")
         base = [*job_file.flat_items(tree), *settings]
         folder = Path(str(dict(base).get("out") or f"runs/{Path(name).stem}"))
-        points = [point for grid in (grids if isinstance(grids, list) else [grids]) for point in _product(grid)]
-        members = [_member(folder, base, point) for point in points]
+        every = [dict(grid) for grid in (grids if isinstance(grids, list) else [grids])]
+        folds = _folds(every)
+        points = [point for grid in every for point in _product(grid)]
+        members = [_member(folder, base, point, folds) for point in points]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    return Sweep(folder, tuple({m.job.out: m for m in members}.values()))
+    return Sweep(folder, tuple({m.job.out: m for m in members}.values()), folds)
+
+
+def _folds(grids: list[dict[str, Any]]) -> FoldOptions:
+    """Take the keys of the folds out of the grids; they are of all members."""
+    found = {key: str(grid.pop(key)) for grid in grids for key in FOLDS if key in grid}
+    return FoldOptions(**typed(FoldOptions, [*found.items()]))
 
 
 def _product(grid: Mapping[str, Any]) -> list[dict[str, object]]:
@@ -154,9 +167,11 @@ def _product(grid: Mapping[str, Any]) -> list[dict[str, object]]:
     return [dict(zip(keys, point, strict=True)) for point in itertools.product(*lists)]
 
 
-def _member(folder: Path, base: Sequence[tuple[str, object]], point: Mapping[str, object]) -> Member:
+def _member(
+    folder: Path, base: Sequence[tuple[str, object]], point: Mapping[str, object], folds: FoldOptions
+) -> Member:
     """Return one member; its values name its result, so that the grid may grow later."""
-    job = job_file.read("", [*base, *point.items()])
+    job = folds.without_groups(job_file.read("", [*base, *point.items()]))
     if not job.path:
         raise ValueError('there is no data file; add path = "…"')
     chosen = {key.rpartition(".")[2]: str(value) for key, value in point.items()}
@@ -169,12 +184,15 @@ def _member(folder: Path, base: Sequence[tuple[str, object]], point: Mapping[str
 # ---- running members ----
 
 
-def run(members: Sequence[Member], comm: Comm, stop: StopSignal) -> int:
-    """Train the members that have no certified result; return the most serious exit code.
+def run(members: Sequence[Member], folds: FoldOptions, comm: Comm, stop: StopSignal) -> int:
+    """Train the members that have no certified result, and score them; return the most serious exit code.
 
     A member whose job is refused does not stop the others.
     """
-    from mpiopt.training.train import train_job  # loads numba, for which `status` and `submit` should not wait
+    from mpiopt.training.fold_scores import (
+        score_folds,
+    )  # loads numba, for which `status` and `submit` should not wait
+    from mpiopt.training.train import train_job
 
     codes = [0]
     for member in members:
@@ -183,6 +201,8 @@ def run(members: Sequence[Member], comm: Comm, stop: StopSignal) -> int:
             if comm.rank == 0 and not member.job.quiet:
                 logger.info("%s: %s", member.description, "already certified" if done else member.job.out)
             codes.append(0 if done else train_job(member.job, comm, stop))
+            if folds.folds and not stop.exit_code and not _is_scored(member.job, folds, comm):
+                codes.append(score_folds(member.job, folds, comm, stop))
         except (ValueError, OSError) as error:
             if len(members) == 1:
                 raise
@@ -204,6 +224,16 @@ def is_finished(job: Job, comm: Comm) -> bool:
         )
 
     return bool(text_from_root(comm, certified))
+
+
+def _is_scored(job: Job, folds: FoldOptions, comm: Comm) -> bool:
+    """Return, on all ranks, whether the certified scores of the folds of a job exist; collective."""
+
+    def scored() -> str:
+        found = scores_of(job, folds)
+        return "yes" if found is not None and found.certified else ""
+
+    return bool(text_from_root(comm, scored))
 
 
 def result_of(job: Job) -> Result | None:
@@ -233,27 +263,48 @@ def _within_tolerance(result: Result, job: Job) -> bool:
 
 FOUND = ("state", "objective", "certificate", "epochs", "rounds", "seconds", "bytes")
 SCORE = "test "  # begins the name of a column with a score of the test rows
+MEAN, ERROR, FOLD = "score", "score error", "fold "  # columns of the folds' scores; FOLD begins that of each fold
 SCORES_SHOWN = 2  # of the test rows, on the screen; the CSV has all
-FORMATS = {"objective": ".10g", "certificate": ".1e", "epochs": ".4g"}  # on the screen; the CSV has all digits
+FORMATS = {
+    "objective": ".10g",
+    "certificate": ".1e",
+    "epochs": ".4g",
+    MEAN: ".6g",
+    ERROR: ".2g",
+}  # on the screen; the CSV has all digits
 
 
 def collect(grid: Sweep, comm: Comm) -> int:
     """Print the table of all members and write it as CSV; return 0 if all are certified, else 3."""
-    rows = [table_row(member) for member in grid.members]
-    names = [*dict.fromkeys(key for member in grid.members for key in member.chosen), *FOUND]
+    every = [scores_of(member.job, grid.folds) if grid.folds.folds else None for member in grid.members]
+    rows = [table_row(member, scores, grid.folds) for member, scores in zip(grid.members, every, strict=True)]
+    folds = [MEAN, ERROR] if grid.folds.folds else []
+    names = [*dict.fromkeys(key for member in grid.members for key in member.chosen), *FOUND, *folds]
     scores = sorted({key for row in rows for key in row if key.startswith(SCORE)}, key=str.lower)
     heads = [*names, *scores[:SCORES_SHOWN]]
     print_on_root(comm, columns(heads, [[_cell(name, row.get(name, "")) for name in heads] for row in rows]))
     path = grid.folder / "sweep.csv"
-    grid.folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(path, [*names, *scores], rows, any(member.job.overwrite for member in grid.members))
+    each = [f"{FOLD}{k}" for k in range(max((len(one.scores) for one in every if one is not None), default=0))]
+    overwrite = any(member.job.overwrite for member in grid.members)
+    run_on_root(comm, lambda: _write_csv(path, [*names, *each, *scores], rows, overwrite))
+    best = min(((one.loss, k) for k, one in enumerate(every) if one is not None), default=None)
+    if best is not None:
+        print_on_root(comm, _best_line(grid.members[best[1]], every[best[1]]))
     done = sum(row["state"] == "certified" for row in rows)
     print_on_root(comm, f"{done} of {len(rows)} certified; written: {path}")
     return 0 if done == len(rows) else 3
 
 
-def table_row(member: Member) -> dict[str, object]:
-    """Return the values of a member and what its result says, by column."""
+def _best_line(member: Member, scores: FoldScores | None) -> str:
+    """Return in words which member has the best score."""
+    if scores is None:
+        return ""
+    what = f"{scores.score} {scores.mean:.6g}, standard error {scores.error:.2g}, {len(scores.scores)} folds"
+    return f"best: {member.description or member.job.out} ({what})"
+
+
+def table_row(member: Member, scores: FoldScores | None, folds: FoldOptions) -> dict[str, object]:
+    """Return the values of a member, what its result says, and the scores of its folds, by column."""
     row: dict[str, object] = {**member.chosen, "state": "no result"}
     try:
         result = result_of(member.job)
@@ -263,8 +314,14 @@ def table_row(member: Member) -> dict[str, object]:
         return row
     code, last = result.provenance["exit_status"], result.history[-1]
     certified = code == 0 and _within_tolerance(result, member.job)
+    state = result.ending.state if certified or code != 0 else "not to this tol"
+    if certified and folds.folds and not (scores is not None and scores.certified):
+        state = "no scores of the folds" if scores is None else "folds not certified"
+    if scores is not None:
+        row |= {MEAN: scores.mean, ERROR: scores.error}
+        row |= {f"{FOLD}{k}": score for k, score in enumerate(scores.scores)}
     return row | {
-        "state": result.ending.state if certified or code != 0 else "not to this tol",
+        "state": state,
         "objective": float(last["objective"]),
         "certificate": float(last["certificate"]),
         "epochs": float(last["epoch"]),
@@ -290,6 +347,7 @@ def _cell(name: str, value: object) -> str:
 
 def _write_csv(path: Path, names: list[str], rows: list[dict[str, object]], overwrite: bool) -> None:
     """Write the table, again after more members are done; ValueError if there is a file that is no such table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not set(FOUND) <= {*path.read_text("utf-8", "replace").partition("\n")[0].split(",")}:
         refuse_existing(path, overwrite)
     text = io.StringIO(newline="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -9,7 +10,8 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.core.config.job import Model, named_bounds
+from mpiopt.core.config.columns import FALLING, RISING
+from mpiopt.core.config.job import NO_PENALTY, Model, named_bounds
 from mpiopt.core.config.registry import nearest
 from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.objective import Objective
@@ -17,14 +19,40 @@ from mpiopt.results.model import FittedModel
 
 Pair = tuple[float | None, float | None]
 
-NO_SUMMARY = "there are no standard errors of coefficients with bounds: a summary takes none"
+MONOTONE = re.compile(rf"\[({RISING}|{FALLING}) \d+\]$")  # ends the name of a feature of a monotone spline
+NO_SUMMARY = (
+    "there are no standard errors of coefficients with bounds: a summary takes none; train without bounds on the "
+    "columns whose coefficients are not at one"
+)
 NO_SUMMARY_OF_GROUPS = "a summary takes no l1_groups: train without l1 on the columns that they chose"
 
 
-def refuse_summary(model: Model) -> None:
+def refuse_summary(model: Model, names: Sequence[str] | None) -> None:
     """Raise ValueError if coefficients of a model have no standard errors."""
-    if model.bounded or model.l1_groups:
-        raise ValueError(NO_SUMMARY if model.bounded else NO_SUMMARY_OF_GROUPS)
+    if is_bounded(model, names):
+        raise ValueError(NO_SUMMARY)
+    if model.l1_groups:
+        raise ValueError(NO_SUMMARY_OF_GROUPS)
+    if model.ridge_matrix:
+        raise ValueError("a summary takes no ridge_matrix; train without it for standard errors")
+
+
+def is_bounded(model: Model, names: Sequence[str] | None) -> bool:
+    """Return whether coefficients have bounds: those of the model, or of monotone splines."""
+    return model.bounded or bool(monotone(names))
+
+
+def monotone(names: Sequence[str] | None) -> list[int]:
+    """Return the features of monotone splines, by their names; their coefficients are at least 0."""
+    return [j for j, name in enumerate(names or ()) if MONOTONE.search(name)]
+
+
+def refuse_path(names: Sequence[str] | None) -> None:
+    """Raise ValueError if a path would leave the bounds of monotone splines."""
+    if monotone(names):
+        raise ValueError(
+            "a path takes no monotone splines; choose l2 by a sweep with folds (mpiopt sweep), or leave shape out"
+        )
 
 
 def with_bounds(
@@ -48,10 +76,17 @@ def with_bounds(
     ValueError
         If a name is that of no column, bounds contradict each other, or the model has several outputs.
     """
-    if not model.bounded:
+    if not is_bounded(model, names):
         return objective
     if objective.outputs > 1:
-        raise ValueError(f"bounds on coefficients take losses with one output, not {objective.loss.name}")
+        raise ValueError(
+            f"bounds on coefficients take losses with one output, not {objective.loss.name}; train one class against "
+            "the others"
+        )
+    if not any(objective.penalty.strengths):
+        raise ValueError(NO_PENALTY)
+    if model.l1_groups:
+        raise ValueError("monotone splines take no l1_groups; leave out one of both")
     d = objective.shard.features
     of_file = bounds_of_file(model, d, names)
     lower, upper = (np.full(objective.width, end) for end in (-np.inf, np.inf))
@@ -61,7 +96,7 @@ def with_bounds(
 
 def kept_within(found: FittedModel, model: Model, names: Sequence[str] | None) -> FittedModel:
     """Return a model of the file's columns within its bounds: other units may have moved it by a rounding error."""
-    if not model.bounded:
+    if not is_bounded(model, names):
         return found
     bounds = bounds_of_file(model, found.coef.shape[1], names)
     return replace(found, coef=np.clip(found.coef, bounds.lower, bounds.upper))
@@ -77,11 +112,13 @@ def bounds_of_file(model: Model, d: int, names: Sequence[str] | None) -> Bounds:
         if not chosen:
             raise ValueError(f"bounds: no column is called {pattern!r}{nearest(pattern, titles)}")
         lower[chosen], upper[chosen] = low, high
+    shaped = monotone(names)
+    lower[shaped] = np.maximum(lower[shaped], 0.0)
     if model.nonnegative:
         lower = np.maximum(lower, 0.0)
-        below = np.flatnonzero(upper < 0.0)
-        if len(below):
-            raise ValueError(f"bounds: column {titles[below[0]]} is to be below 0 and nonnegative")
+    below = np.flatnonzero(upper < lower)
+    if len(below):
+        raise ValueError(f"bounds: column {titles[below[0]]} is to be below 0 and at least 0")
     return Bounds(lower, upper)
 
 

@@ -24,6 +24,7 @@ from mpiopt.objective import passes
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.metrics import deviance, metrics
 from mpiopt.objective.objective import Objective
+from mpiopt.results.fold_scores import LARGER_IS_BETTER
 from mpiopt.results.path_table import standard_error
 from mpiopt.training.folds import Folds
 
@@ -33,7 +34,6 @@ Models = NDArray[np.float64]  # (points, outputs, width)
 
 MOST_NUMBERS = 1 << 22  # of the margins of held-out rows at a time: 32 MiB
 EQUAL = 1e-12  # difference of a weight from 1 that is rounding
-LARGER_IS_BETTER = {"accuracy": True, "AUC": True, "average precision": True, "R²": True, "deviance explained": True}
 
 
 class FoldPath(NamedTuple):

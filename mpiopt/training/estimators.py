@@ -75,6 +75,10 @@ class Regressor(RegressorMixin, LinearEstimator):  # type: ignore[misc]
         The least and the largest coefficient of columns, by title, as in `mpiopt.fit`.
     l1_groups : sequence of sequences of str, or str, default None
         Columns whose coefficients are 0 together, as in `mpiopt.fit`.
+    ridge_matrix : array, (d, d), or str, default None
+        The matrix of a ridge, as in `mpiopt.fit`.
+    ridge_strength : float, default 1.0
+        Its strength.
     init : Fit, FittedModel or str, default None
         A model to start from, or the result file that has it.
     verbose : int, default 0
@@ -180,6 +184,10 @@ class Classifier(ClassifierMixin, LinearEstimator):  # type: ignore[misc]
         The least and the largest coefficient of columns, by title, as in `mpiopt.fit`.
     l1_groups : sequence of sequences of str, or str, default None
         Columns whose coefficients are 0 together, as in `mpiopt.fit`.
+    ridge_matrix : array, (d, d), or str, default None
+        The matrix of a ridge, as in `mpiopt.fit`.
+    ridge_strength : float, default 1.0
+        Its strength.
     init : Fit, FittedModel or str, default None
         A model to start from, or the result file that has it.
     verbose : int, default 0

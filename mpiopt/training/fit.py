@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
-from mpiopt.core.config.job import COORDINATES, SCALES, Job, Model, Stopping
+from mpiopt.core.config.job import COORDINATES, GIVEN, SCALES, Job, Model, Stopping
 from mpiopt.core.config.spec import parse_spec, spec_of
 from mpiopt.core.history import Clock, Event, HistoryRow
 from mpiopt.data.array_checks import check_sparse
@@ -37,6 +37,7 @@ from mpiopt.training.profile import profiled
 from mpiopt.training.progress import Lines, Progress
 from mpiopt.training.rates import as_rates
 from mpiopt.training.rehearsal import compile_kernels
+from mpiopt.training.ridge_matrix import ridge_basis
 from mpiopt.training.run_state import RunPlan, count_loop, mean_times
 from mpiopt.training.uncertified import warn_uncertified
 
@@ -179,7 +180,7 @@ class Fit:
         settings = self.settings
         if settings is None:
             raise ValueError("this fit does not say what it minimised: only fits of mpiopt.fit have a summary")
-        refuse_summary(settings.model)
+        refuse_summary(settings.model, self.names)
         from mpiopt.inference.clusters import coded
         from mpiopt.inference.summary import InferenceOptions, summarise
 
@@ -239,6 +240,8 @@ def fit(
     nonnegative: bool = False,
     bounds: Mapping[str, Pair] | str | None = None,
     l1_groups: Sequence[Sequence[str]] | str | None = None,
+    ridge_matrix: ArrayLike | str | None = None,
+    ridge_strength: float = 1.0,
     intercept: bool = True,
     scale: str = "none",
     coordinates: str = "standardised",
@@ -293,6 +296,12 @@ def fit(
     l1_groups : sequence of sequences of str, or str, optional
         Columns whose coefficients are 0 together: l1 is then the strength of a group lasso. Titles, with wildcards,
         as [["north", "south"], ["age*"]] or "north+south,age*"; "columns": the features of each column of a frame.
+    ridge_matrix : array, (d, d), or str, optional
+        S of the penalty (ridge_strength/2) wᵀSw beside (l2/2) ‖w‖², symmetric and without eigenvalues below 0, for a
+        smooth penalty without bounds; the name of a file that has it; or "splines": the sum of squares of second
+        differences of the coefficients of each spline of a frame.
+    ridge_strength : float
+        Strength of `ridge_matrix`, at least 0.
     intercept : bool
         Whether to fit the constants b, which are not penalised.
     scale : str
@@ -353,6 +362,8 @@ def fit(
     """
     loss = "poisson" if loss == "auto" and exposure is not None else loss
     model = Model(parse_spec(loss), l1, l2, nonnegative, text_of(bounds), text_of_groups(l1_groups))
+    named = ridge_matrix if isinstance(ridge_matrix, str) else ("" if ridge_matrix is None else GIVEN)
+    model = replace(model, ridge_matrix=named, ridge_strength=ridge_strength)
     settings, stopping = Settings(model, intercept, scale, coordinates), Stopping(tol, max_epochs, max_seconds)
     exchange = Job(compress=parse_spec(compress), memory=memory, downlink=downlink, seed=seed)
     for name, value, allowed in (("scale", scale, COLUMN_SCALES), ("coordinates", coordinates, COORDINATES)):
@@ -376,6 +387,9 @@ def fit(
             with ranks.agree_on_errors():
                 first = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
             objective = with_initial(objective, first, posed.units)
+        given_matrix = None if isinstance(ridge_matrix, str) else ridge_matrix
+        basis = ridge_basis(objective, model, titles, given_matrix, ranks)
+        objective = objective if basis is None else basis.posed
         objective, estimated = profiled(objective, stopping, ranks, StopSignal())
         if estimated:
             settings = replace(settings, model=replace(settings.model, loss=parse_spec(str(spec_of(objective.loss)))))
@@ -387,6 +401,8 @@ def fit(
         shown = Lines(stopping, print) if verbose and ranks.rank == 0 else Progress(stopping)
         now = run(RunPlan(stopping), objective, portfolio, channel, StopSignal(), clock, shown.show)
         shown.end()
+        if basis is not None:
+            now, objective = basis.ended(now)
         count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
         times = mean_times(clock, time.perf_counter() - began, ranks)
         fitted = in_file_units(now.state.w, d, intercept, posed.mean, posed.scale, posed.coordinates)

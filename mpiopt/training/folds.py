@@ -292,9 +292,3 @@ def check_count(count: int, total: int, repeats: int = 1) -> None:
         raise ValueError(f"repeats must be at least 1, not {repeats}")
     if not 2 <= count <= total:
         raise ValueError(f"folds must be at least 2 and at most the {total} rows, not {count}")
-
-
-def refuse_beside_time(groups: bool, repeats: int) -> None:
-    """Raise ValueError if folds by time are to be repeated, or to keep groups together."""
-    if groups or repeats != 1:
-        raise ValueError(f"folds by time take no {'groups' if groups else 'repeats'}: there is one order of the rows")

@@ -29,7 +29,7 @@ def with_groups(objective: Objective, model: Model, names: Sequence[str] | None)
     if not model.l1_groups:
         return objective
     if not objective.penalty.strengths[0] > 0.0:
-        raise ValueError("l1_groups need an l1 above 0, the strength of their penalty")
+        raise ValueError("l1_groups needs an l1 above 0, the strength of their penalty")
     found = grouped(objective, model, names)
     return replace(found, penalty=found.named_penalty)
 
@@ -39,7 +39,7 @@ def grouped(objective: Objective, model: Model, names: Sequence[str] | None) -> 
     if not model.l1_groups:
         return objective
     if objective.outputs > 1:
-        raise ValueError(f"l1_groups take losses with one output, not {objective.loss.name}")
+        raise ValueError(f"l1_groups takes losses with one output, not {objective.loss.name}")
     titles = list(names) if names is not None else [f"x{j + 1}" for j in range(objective.shard.features)]
     number = _of_table(titles) if model.l1_groups == COLUMNS else _of_names(model.l1_groups, titles)
     return replace(objective, groups=ColumnGroups.of(number, objective.rate))

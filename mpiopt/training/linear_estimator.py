@@ -50,6 +50,8 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
     nonnegative: bool = False
     bounds: Any = None
     l1_groups: Any = None
+    ridge_matrix: Any = None
+    ridge_strength: float = 1.0
     init: Any = None
     verbose: int = 0
 

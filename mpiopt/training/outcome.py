@@ -14,7 +14,7 @@ from mpiopt.algorithms.portfolio import course
 from mpiopt.algorithms.warm_start import first_of
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
-from mpiopt.core.config.job import Job
+from mpiopt.core.config.job import Job, Model
 from mpiopt.core.config.spec import spec_of
 from mpiopt.data.dataset import Dataset
 from mpiopt.inference.units import ColumnUnits
@@ -51,12 +51,13 @@ def say(job: Job, comm: Comm, *lines: str) -> None:
         logger.info("\n".join(lines))
 
 
-def data_lines(data: Dataset, objective: Objective) -> tuple[str, str]:
+def data_lines(data: Dataset, objective: Objective, model: Model) -> tuple[str, str]:
     """Return a line about the data and a line about the objective."""
     classes = f", {len(data.classes)} classes" if data.classes is not None else ""
+    more = bounded_line(objective) + matrix_line(model)
     return (
         f"{data.source}: {data.shard.total} rows, {data.shard.features} features{classes}",
-        f"{spec_of(objective.loss)} loss, {spec_of(objective.penalty)} penalty{bounded_line(objective)}",
+        f"{spec_of(objective.loss)} loss, {spec_of(objective.penalty)} penalty{more}",
     )
 
 
@@ -67,6 +68,11 @@ def bounded_line(objective: Objective) -> str:
     bounds = objective.bounds
     count = 0 if bounds is None else int((np.isfinite(bounds.lower) | np.isfinite(bounds.upper)).sum())
     return f", bounds on {count} coefficients" if count else ""
+
+
+def matrix_line(model: Model) -> str:
+    """Return in words which ridge with a matrix there is; "" for none."""
+    return f", ({model.ridge_strength:g}/2) wᵀSw with S = {model.ridge_matrix}" if model.ridge_matrix else ""
 
 
 def smoothing_line(objective: Objective, value: float) -> str:
@@ -97,7 +103,7 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
         return kept_within(found, job.model, data.names)
 
     model = converted()
-    if job.verify == "always" and finished.now.ending == "certified":
+    if job.verify == "always" and not job.model.ridge_matrix and finished.now.ending == "certified":
         units = ColumnUnits.of(data.mean, data.scale, data.coordinates, shard.intercept)
         w, again = (units.to_training(one, objective.width) for one in (model, converted()))
         if not confirm_written(finished.now, w, again, Channel(comm)) and comm.rank == 0:
@@ -156,6 +162,7 @@ def origin(job: Job, data: Dataset, objective: Objective, finished: Finished, co
         data_checksum=data.checksum,
         objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1"
         + bounded_line(objective)
+        + matrix_line(job.model)
         + (f"; F is 0 to {objective.loss.smoothing:g} above that of the loss that is smoothed" * smoothed),
         loss=str(spec_of(objective.loss)),
         penalty=str(spec_of(objective.penalty)),

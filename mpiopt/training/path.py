@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.config.folds import refuse_beside_time
 from mpiopt.core.config.job import Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
 from mpiopt.inference.clusters import coded
 from mpiopt.objective.objective import Objective
+from mpiopt.training.coefficient_bounds import refuse_path
 from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
 from mpiopt.training.fit import COLUMN_SCALES, communicator
 from mpiopt.training.folds import (
@@ -27,7 +29,6 @@ from mpiopt.training.folds import (
     check_count,
     given_folds,
     ordered_folds,
-    refuse_beside_time,
     repeated_folds,
     strata_of,
     times,
@@ -190,6 +191,7 @@ def path(
         order, parts = order_of_rows(x, y, seed, ranks)
         given = as_rates(y, sample_weight, exposure, offset, model, ranks)
         posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset, parts)
+        refuse_path(posed.names)
         posed = replace(posed, objective=grouped(posed.objective, model, posed.names))
         frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
         options, stop = options or PathOptions(), Stopping(tol, max_epochs)

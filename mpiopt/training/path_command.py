@@ -17,6 +17,7 @@ from mpiopt.comm.collective_io import check_writable, print_on_root, run_on_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.columns import ColumnOptions
 from mpiopt.core.config.flags import Settings, parse, typed
+from mpiopt.core.config.folds import FoldOptions
 from mpiopt.core.config.job import Job
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec
@@ -27,8 +28,8 @@ from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.coefficient_bounds import refuse_summary
-from mpiopt.training.fold_options import FoldOptions, Labels, folds_of_file, read_labels
+from mpiopt.training.coefficient_bounds import refuse_path, refuse_summary
+from mpiopt.training.fold_options import Labels, chosen_point, folds_of_file, read_labels
 from mpiopt.training.job_args import job_text, stem
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.lasso_groups import grouped
@@ -99,8 +100,9 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
     objective = grouped(objective, job.model, data.names)
+    refuse_path(data.names)
     if asked.answers.summary:
-        refuse_summary(job.model)
+        refuse_summary(job.model, data.names)
     if asked.answers.summary and objective.outputs > 1:
         raise ValueError("--summary is for models with one output: l1 chooses other columns for each class")
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
@@ -114,7 +116,7 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         *(objective, frame, asked.options, job.stop, job.algorithm, comm, validation, lines, saved.strengths)
     )
     found = replace(found, names=data.names)
-    chosen = asked.folds.point(found)
+    chosen = chosen_point(found, asked.folds.choose)
     tested = _tested(data, objective, found.points[chosen], comm)
     if FilePath(job.out).suffix == RESULT:
         drawn = diagnostics_of_path(data, objective, found, found.points[chosen], comm)
@@ -237,8 +239,12 @@ def _job(read: Read, settings: Settings, asked: Grids) -> Job:
     paths = [("path", joined(read.data))] if read.data else []
     source = read.source or "the job file"
     job = job_file.read(read.text, [*paths, *settings], source, own=SELECTION)
+    if job.model.ridge_matrix:
+        raise ValueError("a path takes no ridge_matrix; choose its strength by a sweep with folds (mpiopt sweep)")
     if job.model.bounded:
-        raise ValueError("a path takes no bounds on coefficients; train at one strength instead")
+        raise ValueError(
+            "a path takes no bounds on coefficients; choose l2 by a sweep with folds instead (mpiopt sweep)"
+        )
     if not job.path:
         raise ValueError("path needs a data file: mpiopt path DATA [job.toml] [flags]")
     named = job.out if job_file.table_of(read.text, SELECTION, source) else dict(settings).get("out", "")
@@ -253,17 +259,15 @@ def _job(read: Read, settings: Settings, asked: Grids) -> Job:
         raise ValueError(f"two outputs have one name: {', '.join(outputs)}")
     for output in outputs:
         refuse_onto(output, *sources)
-    columns, model = job.data.columns, job.model
-    if folds.groups and not FilePath(folds.groups).is_file() and folds.groups not in columns.drop:
-        columns = replace(columns, drop=(*columns.drop, folds.groups))  # a group is no feature
-    if columns.exposure and model.loss.name == "auto":
+    job, model = folds.without_groups(job), job.model
+    if job.data.columns.exposure and model.loss.name == "auto":
         model = replace(model, loss=PluginSpec("poisson"))
-    return replace(job, out=out, data=replace(job.data, columns=columns), model=model)
+    return replace(job, out=out, model=model)
 
 
 def _identity(job: Job, asked: Grids, data: Dataset, labels: Labels | None) -> str:
     """Return what a path must share with the one that it goes on from."""
-    folds = asked.folds.identity(labels)
+    folds = asked.folds.identity(None if labels is None else labels.tolist())
     return json.dumps([job.identity(), job.stop.tol, repr(asked.options), folds, data.checksum])
 
 

@@ -233,9 +233,13 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
         and (compressor == "none" or member.compressed_memory)
     }
     if not found and objective.groups is not None:
-        raise ValueError("l1_groups take no compressed exchanges and the options of working-set only")
+        raise ValueError(
+            "l1_groups takes no compressed exchanges and the options of working-set only; leave them out"
+        )
     if not found and objective.bounds is not None:
-        raise ValueError("bounds on coefficients take no compressed exchanges and the options of working-set only")
+        raise ValueError(
+            "bounds on coefficients take no compressed exchanges, and no options but those of working-set"
+        )
     if not found:
         raise ValueError(f"no algorithm fits this job with the options {', '.join(spec.options)}")
     return found

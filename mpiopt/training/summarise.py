@@ -125,7 +125,7 @@ def pose_again(result: Result, path: str, chosen: dict[str, str], comm: Comm) ->
     try:
         refuse_no_optimum(result.ending)
         job, schema = read(result.job), result.schema
-        refuse_summary(job.model)
+        refuse_summary(job.model, None if schema is None else schema.names)
     except ValueError as fault:
         raise ValueError(f"{path}: {fault}") from None
     data = prepare(

@@ -45,6 +45,7 @@ from mpiopt.training.problem import link_of, pick, refuse_infinite, refuse_unfit
 from mpiopt.training.profile import profiled
 from mpiopt.training.progress import progress
 from mpiopt.training.rehearsal import compile_compressor, compile_kernels
+from mpiopt.training.ridge_matrix import ridge_basis
 from mpiopt.training.run_recovery import RunRecovery
 from mpiopt.training.run_state import RunPlan, count_loop
 
@@ -102,6 +103,8 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     init = ""
     if job.init:
         objective, init = started_from(job.init, objective, data, comm)
+    basis = ridge_basis(objective, job.model, data.names, None, comm)
+    objective = objective if basis is None else basis.posed
     plan, store = make_plan(job, data, comm, recovery)
     with abandoned_on_error(store):
         objective, estimated = profiled(objective, job.stop, comm, stop)
@@ -114,7 +117,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
             job,
             comm,
             *data.notes,
-            *data_lines(data, objective),
+            *data_lines(data, objective if basis is None else basis.given, job.model),
             why,
             *filter(None, (init, estimated, exchanges, oversubscribed(comm))),
         )
@@ -138,6 +141,8 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
         if now.ending != "signal":
             store.settle()
         store.check()
+        if basis is not None:
+            now, objective = basis.ended(now)
         quality = write(job, data, objective, finished, comm)
         store.release(f"{now.ending}: {now.reason}", code)
         if data.test is not None:

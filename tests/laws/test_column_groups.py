@@ -196,14 +196,14 @@ def test_levels_of_a_column_of_a_table_go_in_or_out_as_a_whole(here, capsys):
     assert read_result("p.h5").provenance["penalty"].startswith("group-lasso[l1=")
     capsys.readouterr()
     for more, message in (
-        (["train", "--l1", "0"], "l1_groups need an l1 above 0"),
-        (["train", "--l1", "1", "--algorithm", "saga"], "saga takes no l1_groups; use --algorithm working-set"),
-        (["train", "--l1", "1", "--compress", "natural"], "l1_groups take no compressed exchanges"),
-        (["train", "--l1", "1", "--nonnegative"], "bounds on coefficients take no l1_groups"),
+        (["train", "--l1", "0"], "--l1-groups needs an l1 above 0"),
+        (["train", "--l1", "1", "--algorithm", "saga"], "saga takes no --l1-groups; use --algorithm working-set"),
+        (["train", "--l1", "1", "--compress", "natural"], "--l1-groups takes no compressed exchanges"),
+        (["train", "--l1", "1", "--nonnegative"], "bounds on coefficients take no --l1-groups"),
         (["train", "--l1", "1", "--l1-groups", "town[*]+age"], "no column is called 'town[*]'"),
         (["train", "--l1", "1", "--l1-groups", "city[*]+age,age"], "column age is in two groups"),
         (["train", "--l1", "1", "--drop", "city,zone"], "no column of the table has several features"),
-        (["path", "--summary", "s.txt", "--out", "q.csv"], "a summary takes no l1_groups"),
+        (["path", "--summary", "s.txt", "--out", "q.csv"], "a summary takes no --l1-groups"),
     ):
         assert command(more[0], "t.csv", *words, *more[1:], *(["--overwrite"] if more[0] == "train" else [])) == 2
         error = capsys.readouterr().err.strip()

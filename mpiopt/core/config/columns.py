@@ -13,7 +13,7 @@ GAPS = ("refuse", "drop", "mean", "median", "level")
 ENCODINGS: dict[str, dict[str, object]] = {
     "onehot": {"least": 1, "drop": "none"},
     "hash": {"bits": 14},
-    "spline": {"knots": 5, "degree": 3, "drop": "none"},
+    "spline": {"knots": 5, "degree": 3, "drop": "none", "shape": "free"},
     "ordered": {"levels": ""},
 }
 BELOW = "<"  # between the levels of an order
@@ -22,6 +22,9 @@ UNSEEN = ("ignore", "refuse")
 MOST_BITS = 26  # of a hash: 67 million columns
 MOST_COUNT = 2**63  # rows of a level
 MOST_KNOTS, MOST_DEGREE = 1000, 10  # beyond that a spline is noise
+RISING, FALLING = "rising", "falling"  # shapes of splines
+WORDS = {"drop": ("none", "first"), "shape": ("free", RISING, FALLING)}  # values of options that are no numbers
+SUM = "sum"  # of onehot, also a value of drop: the levels of a column sum to zero
 RANGES = {"bits": (1, MOST_BITS), "knots": (2, MOST_KNOTS), "degree": (1, MOST_DEGREE)}
 
 
@@ -61,7 +64,7 @@ class ColumnOptions:
     numeric: Names = ()
     """columns whose values are numbers, also if they are stored as text"""
     encode: Names = ("onehot",)
-    """onehot[least=10,drop=first], hash[bits=14]; for some: age=spline[knots=5],size=ordered[levels=S<M<L]"""
+    """onehot[least=10,drop=first], hash[bits=14]; for some: age=spline[shape=rising],size=ordered[levels=S<M<L]"""
     interactions: Names = ()
     """products of the features of columns, beside the features themselves: age:region,city:smoker"""
     gaps: Names = ("refuse",)
@@ -166,9 +169,10 @@ def encoding(text: str) -> PluginSpec:
             continue
         least, most = RANGES.get(key, (1, MOST_COUNT))
         whole = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-        if not (value in ("none", "first", None) if key == "drop" else whole):
+        words = (*WORDS.get(key, ()), *((SUM,) if spec.name == "onehot" else ()))
+        if not ((value or "none") in words if key in WORDS else whole):
             bounds = f"{least} to {most}" if key in RANGES else f"a whole number of at least {least}"
-            allowed = "none or first" if key == "drop" else bounds
+            allowed = f"{', '.join(words[:-1])} or {words[-1]}" if key in WORDS else bounds
             raise ValueError(f"encode: {spec.name}[{key}] must be {allowed}, not {value!r}")
     if spec.name == "ordered":
         levels = order_of(str(spec.options.get("levels", "")))

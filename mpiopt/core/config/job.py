@@ -20,7 +20,12 @@ from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.durations import read_duration
 
 # Keys that earlier versions did not have, and their defaults.
-LATER = {"init": "", "verify": "auto", "nonnegative": False, "bounds": "", "stream": "", "l1_groups": ""}
+LATER = {
+    **{"init": "", "verify": "auto", "nonnegative": False, "bounds": "", "stream": "", "l1_groups": ""},
+    **{"ridge_matrix": "", "ridge_strength": 1.0},
+}
+GIVEN = "(array)"  # as a matrix: the caller of `fit` has it
+NO_PENALTY = "bounds on coefficients need an l2 or an l1 above 0, for the certificate: set l2 to 1e-8"
 VERIFY = ("auto", "always", "never")
 CHECKPOINT_FORMS = ("auto", "parallel", "sharded", "background")
 SCALES = ("none", "standard", "maxabs", "unit-rows")
@@ -98,6 +103,10 @@ class Model:
     """bounds of coefficients by column: age=0:,income=-1:1; one end may be missing, and * stands for any letters"""
     l1_groups: str = ""
     """group lasso, coefficients 0 together: columns (all features of a column of a table), or names as a+b,c*+d"""
+    ridge_matrix: str = ""
+    """file (.npy, .csv, text) of a matrix S, or splines: (strength/2) wᵀSw beside the ridge; splines: smooth ones"""
+    ridge_strength: float = 1.0
+    """strength of ridge_matrix"""
 
     def __post_init__(self) -> None:
         at_least("l1", self.l1, 0)
@@ -105,13 +114,15 @@ class Model:
             raise ValueError(f"l2 must be a number >= 0 or 1/N, not {self.l2!r}")
         if not isinstance(self.l2, str):
             at_least("l2", self.l2, 0)
+        at_least("ridge_strength", self.ridge_strength, 0)
+        if self.ridge_matrix and (self.l1 or self.l2 == 0.0 or self.l1_groups or self.bounded):
+            lacks = "an l2 above 0: set l2 to 1e-8" if self.l2 == 0.0 else "a smooth penalty: no l1, groups or bounds"
+            raise ValueError(f"ridge_matrix needs {lacks}")
         named_bounds(self.bounds)
         if self.bounded and self.l1_groups:
-            raise ValueError("bounds on coefficients take no l1_groups")
+            raise ValueError("bounds on coefficients take no l1_groups; leave out one of both")
         if self.bounded and not (self.l1 or self.l2):
-            raise ValueError(
-                "bounds on coefficients need an l2 or an l1 above 0, for the certificate: set l2 to 1e-8"
-            )
+            raise ValueError(NO_PENALTY)
 
     @property
     def bounded(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mpiopt.core.config.columns import (
     MOST_BITS,
+    SUM,
     ColumnOptions,
     column_of_rule,
     encoding,
@@ -128,16 +129,29 @@ class Column:
         return int(str(self.spec.options["degree"]))
 
     @property
+    def shape(self) -> str:
+        """Shape of its spline: free, rising or falling."""
+        return str(self.spec.options["shape"])
+
+    @property
     def drops_first(self) -> bool:
         """Whether the first level, or the first function of a spline, has no feature."""
-        return self.spec.options["drop"] == "first"
+        return self.spec.options["drop"] == "first" or (self.is_spline and self.shape != "free")
+
+    @property
+    def sums_to_zero(self) -> bool:
+        """Whether its last level has no feature, and is -1 in all others."""
+        levels = self.kind == TEXT and self.role == FEATURE and not self.hash_bits
+        return levels and bool(self.encode) and self.spec.options["drop"] == SUM
 
     @property
     def entries(self) -> int:
         """Features of a row that are not zero, at most."""
         if self.kind == TEXT:
-            return 1
-        return self.degree + 1 if self.is_spline else 1 + self.indicator
+            return max(self.width, 1) if self.sums_to_zero else 1
+        if self.is_spline:
+            return self.degree + 1 if self.shape == "free" else self.width
+        return 1 + self.indicator
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -148,10 +162,11 @@ class Column:
             hashed = tuple(f"{self.title}[#{place}]" for place in range(1 << self.hash_bits))
             return hashed + ((f"{self.title}[{GAP}]",) if self.indicator else ())
         if self.kind == TEXT:
-            return tuple(f"{self.title}[{level}]" for level in self.levels)
+            return tuple(f"{self.title}[{level}]" for level in self.levels[: len(self.levels) - self.sums_to_zero])
         if self.is_spline:
             numbers = range(1 + self.drops_first, 1 + functions(self.knots, self.degree))
-            smooth = tuple(f"{self.title}[spline {number}]" for number in numbers)
+            kind = "spline" if self.shape == "free" else self.shape
+            smooth = tuple(f"{self.title}[{kind} {number}]" for number in numbers)
             return smooth + ((f"{self.title}[{GAP}]",) if self.indicator else ())
         return (self.title, f"{self.title}[{GAP}]") if self.indicator else (self.title,)
 
@@ -161,7 +176,7 @@ class Column:
         if self.hash_bits:
             return (1 << self.hash_bits) + self.indicator
         if self.kind == TEXT:
-            return len(self.levels) if self.role == FEATURE else 0
+            return len(self.levels) - self.sums_to_zero if self.role == FEATURE else 0
         return len(self.feature_names)
 
 
@@ -219,6 +234,9 @@ def _with_interactions(path: str, columns: Sequence[Column], wanted: Sequence[st
         refuse_unknown(path, titles, features, "--interactions", "among the features")
         if sum({*titles} == {*other} for other in every) > 1:
             raise ValueError(f"{path}: --interactions has {':'.join(titles)} twice")
+        shaped = [c.title for c in columns if c.title in titles and c.is_spline and c.shape != "free"]
+        if shaped:
+            raise ValueError(f"{path}: --interactions: {shaped[0]} is rising or falling, which a product need not be")
     return [
         replace(column, interactions=tuple(titles for titles in every if titles[0] == column.title))
         for column in columns

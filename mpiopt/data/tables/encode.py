@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.core.config.columns import FALLING
 from mpiopt.data.formats.base import RawRows
 from mpiopt.data.offsets import GIVEN, STAYS, summed, without_offset
 from mpiopt.data.shard import CsrRows, Vector
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.cells import Words
 from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, OFFSET, RARE, TARGET, WEIGHT, Column, interactions
-from mpiopt.data.tables.splines import basis_values
+from mpiopt.data.tables.splines import basis_values, shaped_values
 
 UNKNOWN_CLASS = -1.0  # the number of a class that the training had not
 NOWHERE = -1  # no feature
@@ -175,7 +176,7 @@ def _encode(column: Column, cells: Vector | Words, known: Mapping[str, int] | No
     """Return the features of a column."""
     if isinstance(cells, Words):
         place = level_places(column, cells.levels, known)[cells.code]
-        return Entries(place[:, None], np.ones((len(place), 1)))
+        return _contrasts(column, place) if column.sums_to_zero else Entries(place[:, None], np.ones((len(place), 1)))
     gap = np.isnan(cells)
     if column.hash_bits:
         last = column.width - 1 if column.indicator else NOWHERE
@@ -193,8 +194,22 @@ def _encode(column: Column, cells: Vector | Words, known: Mapping[str, int] | No
     return Entries(np.column_stack([found.places, place]), np.column_stack([found.values, gap.astype(np.float64)]))
 
 
+def _contrasts(column: Column, place: NDArray[np.int64]) -> Entries:
+    """Return the features of levels that sum to zero: the last level, of place `width`, is -1 in all of them."""
+    width = max(column.width, 1)
+    last = (place == column.width)[:, None]
+    places = np.where(last, np.arange(width), np.where(np.arange(width) == 0, place[:, None], NOWHERE))
+    return Entries(
+        places if column.width else np.full_like(places, NOWHERE), np.where(last, -1.0, 1.0) + 0.0 * places
+    )
+
+
 def _spline(column: Column, x: Vector, gap: NDArray[np.bool_]) -> Entries:
     """Return the functions of a spline; those of a gap that is a level of its own are all 0."""
+    if column.shape != "free":
+        values = shaped_values(x, column.knots, column.degree, column.shape == FALLING)
+        places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+        return Entries(places, np.where(gap[:, None], 0.0, values) if column.gaps == "level" else values)
     first, values = basis_values(x, column.knots, column.degree)
     places = first[:, None] + np.arange(column.degree + 1) - column.drops_first
     values = np.where(gap[:, None], 0.0, values) if column.gaps == "level" else values

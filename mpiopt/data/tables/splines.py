@@ -53,3 +53,15 @@ def basis_values(x: Vector, knots: Sequence[float], degree: int) -> BasisValues:
             carried = (x - below) * part
         values[order] = carried
     return BasisValues(first.astype(np.int64), np.ascontiguousarray(values.T))
+
+
+def shaped_values(x: Vector, knots: Sequence[float], degree: int, falls: bool) -> Vector:
+    """Compute the functions of a monotone spline, (n, functions - 1): sums of B-splines.
+
+    They rise from 0 to 1, or fall from 1 to 0, so that with coefficients of at least 0 a sum of them does (I-splines:
+    J. O. Ramsay, Monotone regression splines in action, Statistical Science 3 (1988)).
+    """
+    first, values = basis_values(x, knots, degree)
+    every = np.zeros((len(x), functions(knots, degree)))
+    np.put_along_axis(every, first[:, None] + np.arange(degree + 1), values, axis=1)
+    return np.cumsum(every, axis=1)[:, :-1] if falls else np.cumsum(every[:, ::-1], axis=1)[:, -2::-1]

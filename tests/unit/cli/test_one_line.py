@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mpiopt.cli.main import is_stale_kernel, run
+from mpiopt.cli.main import as_typed, is_stale_kernel, run
 from mpiopt.comm.threads import single, spmd
 from mpiopt.resilience.signals import StopSignal
 
@@ -50,3 +50,11 @@ def test_a_missing_file_is_not_of_rank_0(tmp_path, monkeypatch, capsys, command,
     assert codes == [2] * size
     assert capsys.readouterr().err == "mpiopt: nofile.h5: no such file\n"
     assert not list(Path().iterdir())
+
+
+def test_a_message_has_the_flag_that_was_typed_and_the_key_of_a_job_file():
+    text = "l1_groups needs an l1 above 0; l1_groups=a: no file l1_groups.csv, my_l1_groups"
+    typed = "--l1-groups needs an l1 above 0; --l1-groups=a: no file l1_groups.csv, my_l1_groups"
+    assert as_typed(text, ["train", "a.csv", "--l1-groups", "columns"]) == typed
+    assert as_typed(text, ["train", "a.csv", "--l1-groups=columns"]) == typed
+    assert as_typed(text, ["train", "job.toml", "--l1", "0"]) == text

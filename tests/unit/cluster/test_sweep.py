@@ -4,6 +4,7 @@ import csv
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mpiopt.cluster.sweep import parse_sweep, sweep_of
@@ -137,3 +138,68 @@ def test_a_job_without_a_sweep_is_none(sweep):
     assert sweep_of(["plain.toml"]) is None
     assert sweep_of(["data.svm"]) is None
     assert len(sweep_of(["s.toml", "--tol", "1e-3"]).members) == 4
+
+
+FOLDS = """path = "d.csv"
+out = "folds"
+format = "csv:label=first"
+loss = "squared"
+tol = 1e-10
+[sweep]
+l2 = [1e-3, 1.0]
+folds = 3
+time = "rows"
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_members_have_the_scores_of_folds_and_are_scored_once(tmp_path, monkeypatch, capsys, ranks):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(48, 3))
+    y = x @ [1.0, -2.0, 0.0] + rng.normal(size=48)
+    np.savetxt("d.csv", np.column_stack([y, x]), delimiter=",")
+    Path("s.toml").write_text(FOLDS)
+    assert mpiopt_on(ranks, "sweep", "s.toml", "--collect") == {3}
+    assert mpiopt_on(ranks, "sweep", "s.toml") == {0}
+    with monkeypatch.context() as patch:
+        patch.setattr("mpiopt.training.fold_scores.cross_validate", None)  # what is scored is not scored again
+        assert mpiopt_on(ranks, "sweep", "s.toml") == {0}
+    capsys.readouterr()
+    assert mpiopt("sweep", "s.toml", "--collect") == 0
+    shown = capsys.readouterr().out
+    with open("folds/sweep.csv") as file:
+        rows = list(csv.DictReader(file))
+    for row, l2 in zip(rows, (1e-3, 1.0), strict=True):
+        known = []
+        for end in (12, 24, 36):
+            a, b = x[:end], y[:end]
+            w = np.linalg.solve(a.T @ a / end + l2 * np.eye(3), a.T @ b / end)
+            known.append(float(((x[end : end + 12] @ w - y[end : end + 12]) ** 2).mean()))
+        assert [float(row[f"fold {k}"]) for k in range(3)] == pytest.approx(known, rel=1e-7)
+        assert float(row["score"]) == pytest.approx(np.mean(known), rel=1e-7)
+        assert float(row["score error"]) == pytest.approx(np.std(known, ddof=1) / np.sqrt(3), rel=1e-6)
+    assert "best: l2=0.001 (deviance " in shown
+    Path("s.toml").write_text(FOLDS.replace("folds = 3", "folds = 4"))  # scores of other folds do not count
+    assert mpiopt("sweep", "s.toml", "--collect") == 3
+    assert "no scores of the folds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('score = "AUC"', "the score must be deviance, RMSE, MAE, R²; not 'AUC'"),
+        ("folds = 100", "folds must be at least 2 and at most the 20 rows, not 100"),
+        ("folds = [2, 3]", "folds must be a whole number, not"),
+        ("repeats = 2", "folds by time take no repeats"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused_in_one_line(tmp_path, monkeypatch, capsys, line, says):
+    monkeypatch.chdir(tmp_path)
+    np.savetxt("d.csv", np.arange(60.0).reshape(20, 3) % 7.0, delimiter=",")
+    text = FOLDS.replace("folds = 3", "") if line.startswith("folds") else FOLDS
+    Path("s.toml").write_text(text.replace("l2 = [1e-3, 1.0]", "l2 = [1.0]") + line + "\n")
+    assert mpiopt("sweep", "s.toml") == 2
+    error = capsys.readouterr().err.strip()
+    assert says in error
+    assert "\n" not in error

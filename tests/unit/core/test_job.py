@@ -86,7 +86,7 @@ def test_every_key_has_a_flag_and_a_help():
     stable += (
         "exchange round-seconds staleness log checkpoint-form io-hints recovery spares coordinates overwrite init "
     )
-    stable += "nonnegative bounds l1-groups interactions titles stream "
+    stable += "nonnegative bounds l1-groups ridge-matrix ridge-strength interactions titles stream "
     stable += "verify target weights offset exposure drop columns categorical numeric encode gaps unseen max-levels"
     assert set(flags()) == set(stable.split())
 
