@@ -15,13 +15,17 @@ SEED ?= 0
 TORTURE ?= runs/torture.json
 PROBLEMS ?= 2000
 FUZZ ?= runs/fuzz.md
-DAMAGES ?= 10000
+DAMAGES ?= 100000
 FLIPS ?= 10000
 FLIPS_MPI ?= 200
 LIVES ?= 10000
 SEEDS ?= 10000
 POWER ?= 1500
 DEATHS ?= 100
+JOBS ?= 2
+# A long run goes on from its log when it is called again.
+LONG = $(PYTHON) -m tests.resilience.$(1) --seed $(SEED) --jobs $(JOBS) \
+	--log $(dir $(TORTURE))$(1)-$(SEED).log --out $(dir $(TORTURE))$(1).json
 FLAGS ?= --loss softmax --scale maxabs --l2 1e-3 --intercept --algorithm "saga[extrapolate=5]"
 
 ifndef MPICC
@@ -95,11 +99,11 @@ check: setup
 # runs for each recovery and algorithm. The counts go to TORTURE; a second call adds to them.
 torture: setup
 	@mkdir -p $(dir $(TORTURE)) $(dir $(FUZZ))
-	$(PYTHON) -m tests.resilience.damage --seed $(SEED) --count $(DAMAGES) --out $(dir $(TORTURE))damage.json
-	$(PYTHON) -m tests.resilience.flips --seed $(SEED) --count $(FLIPS) --out $(dir $(TORTURE))flips.json
+	$(call LONG,damage) --count $(DAMAGES)
+	$(call LONG,flips) --count $(FLIPS)
 	$(PYTHON) -m tests.resilience.flips_over_mpi --seed $(SEED) --count $(FLIPS_MPI) --out $(dir $(TORTURE))flips-mpi.json
 	LIVES=$(LIVES) $(PYTHON) -m pytest -q tests/laws/test_two_lives.py
-	$(PYTHON) -m tests.resilience.seeds --seed $(SEED) --count $(SEEDS) --out $(dir $(TORTURE))seeds.json
+	$(call LONG,seeds) --count $(SEEDS)
 	$(PYTHON) -m tests.resilience.power --seed $(SEED) --count $(POWER) --out $(dir $(TORTURE))power.json
 	$(PYTHON) -m tests.resilience.planted
 	MPIOPT_DEBUG_COMM=60 $(PYTHON) -m pytest -q -n 2 $(addprefix tests/laws/test_,algorithms.py certificates.py channel.py)

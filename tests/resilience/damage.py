@@ -2,28 +2,30 @@
 
     python -m tests.resilience.damage --count 1000 --seed 0 --out runs/damage.json
 
-A trial damages one file of a folder of good ones and runs one command on it, in a child process with a limit of time
-and of memory. It must end in one of two ways: the command says in one line what is damaged (and shows the other files
-of the folder), or its output is that of the undamaged file. All else is a fault: another output, a traceback, a
-signal, no end. Only foreign data whose format has no checksums may give another output. The same seed makes the same
-trials.
+A trial damages one file of a folder of good ones and runs one command on it, in a child process (`children`) with a
+limit of time and of memory. It must end in one of two ways: the command says in one line what is damaged (and shows
+the other files of the folder), or its output is that of the undamaged file. All else is a fault: another output, a
+traceback, a signal, no end. Only foreign data whose format has no checksums may give another output. The same seed
+makes the same trials.
 """
 
 from __future__ import annotations
 
 import bz2
 import collections
+import contextlib
 import gzip
+import io
 import lzma
 import os
 import re
 import resource
 import shutil
-import signal
 import sys
 import tempfile
-import time
 import traceback
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -41,11 +43,12 @@ from mpiopt.comm.threads import single, spmd
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.result_file import read_result
 from mpiopt.training.path_saved import SavedPoints
-from tests.resilience.trials import main
+from tests.resilience.children import Harness
+from tests.resilience.trials import main, tally_of
 
-SECONDS = 20.0  # of a trial; none should take more than one
 NBYTES = 2 << 30  # of memory, beyond what this process has
-FAULTS = ("wrong", "traceback", "signal", "hang", "unclear")
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where the folders are
+FAULTS = ("wrong", "traceback", "signal", "hang", "unclear", "broken")
 TIMES = re.compile(r"\d[\d.]*( s|m\d\ds|h\d\dm)( ago)?|\d\d:\d\d:\d\d|^.*(seconds|memory).*$|\s+|-{4,}", re.MULTILINE)
 TRAIN = ["--quiet", "--algorithm", "lbfgs", "--l2", "0.01", "--max-epochs", "6", "--tol", "1e-12"]
 
@@ -203,83 +206,61 @@ def damaged(content: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
 class Answer:
     """How a command ended, and what it left."""
 
-    code: int  # of the process; -number after a signal, -100 if it did not end
+    code: int
     out: str
     err: str
+    left: bytes  # the content of the file that it writes
 
     def same(self, other: Answer) -> bool:
         """Return whether the outputs are equal but for times."""
-        return (self.code, TIMES.sub("", self.out)) == (other.code, TIMES.sub("", other.out))
+        if (self.code, self.left) != (other.code, other.left):
+            return False
+        return self.out == other.out or TIMES.sub("", self.out) == TIMES.sub("", other.out)
 
 
 def answer(words: list[str]) -> Answer:
-    """Run a command in a child process; add the content of the file that it writes to its output."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if child == 0:
-            answer_and_leave(words, out.fileno(), err.fileno())
-        code = ended(child)
-        texts = []
+    """Run a command in this process, as in a new one: its own streams, and no warning that was given before."""
+    code, texts = 1, []
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, warnings.catch_warnings():
+        kept = [(number, os.dup(number)) for number in (1, 2)]
+        streams = sys.stdout, sys.stderr
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        try:
+            code = command(*words)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = streams
+            for number, copy in kept:
+                os.dup2(copy, number)
+                os.close(copy)
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
-    return Answer(code, texts[0] + left_behind(words), texts[1])
+    return Answer(code, texts[0], texts[1], left_behind(words))
 
 
-def answer_and_leave(words: list[str], out: int, err: int) -> None:
-    """Run a command as the child process, with limits, and end it."""
-    code = 1
-    try:
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-        limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + NBYTES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        code = command(*words)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def ended(child: int) -> int:
-    """Wait for a child; return its exit code, -number of its signal, or -100 if it was killed after SECONDS."""
-    late = time.monotonic() + SECONDS
-    while time.monotonic() < late:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -100
-
-
-def left_behind(words: list[str]) -> str:
+def left_behind(words: list[str]) -> bytes:
     """Return the content of what a command has written, without what depends on the time; remove the file."""
-    out = (
-        words[words.index("--out") + 1] if "--out" in words else {"export": "e.csv", "convert": "c.h5"}.get(words[0])
-    )
+    named = {"export": EXPORTED, "convert": CONVERTED}
+    out = words[words.index("--out") + 1] if "--out" in words else named.get(words[0])
     if out is None or not Path(out).exists():
-        return ""
+        return b""
 
     content = Path(out).read_bytes()
     if words[0] == "train":
         content = read_result(out).coef.tobytes()
     Path(out).unlink()
-    return content.hex()
+    return content
 
 
 def judged(found: Answer, good: Answer) -> str:
     """Return how a trial ended, in a word."""
     lines = found.err.splitlines()
-    if found.code == -100:
-        return "hang"
-    if found.code < 0:
-        return "signal"
     if "Traceback" in found.err:
         return "traceback"
     if found.code == 2:
@@ -290,38 +271,73 @@ def judged(found: Answer, good: Answer) -> str:
     return "told, an older one used" if told and found.code == good.code else "wrong"
 
 
-def trials(count: int, seed: int) -> dict[str, collections.Counter[str]]:
-    """Make so many trials in a folder of their own; return how they ended, by kind of file; print each fault."""
-    before, tally = os.getcwd(), {kind.name: collections.Counter() for kind in KINDS}
-    with tempfile.TemporaryDirectory() as folder:
+PAIRS = [(kind, words) for kind in KINDS for words in kind.commands]
+UNDAMAGED: dict[int, Answer] = {}  # by pair: the answer to the good file
+GOOD: list[Path] = []  # the folder of good files
+
+
+@contextlib.contextmanager
+def good_files() -> Iterator[None]:
+    """Make the folder of good files, and learn the answers to them: that loads and compiles all that trials call."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, contextlib.redirect_stdout(io.StringIO()):
         try:
             spmd(1, lambda comm: make_good(Path(folder)))
-            pairs = [(kind, words) for kind in KINDS for words in kind.commands]
+            GOOD[:] = [Path(folder)]
             restore()
-            plain = {}
-            for kind, words in pairs:
-                plain[kind.name, words] = answer([w.format(kind.file) for w in words])
+            for number, (kind, words) in enumerate(PAIRS):
+                UNDAMAGED[number] = answer([w.format(kind.file) for w in words])
                 restore()
-            for number in range(seed, seed + count):
-                rng = np.random.default_rng([number, 19])
-                kind, words = pairs[number % len(pairs)]
-                place = Path(kind.file)
-                content = place.read_bytes()
-                changed, what = damaged(content, rng)
-                place.write_bytes(changed)
-                found = answer([w.format(place) for w in words])
-                verdict = judged(found, plain[kind.name, words])
-                verdict = "other numbers" if verdict == "wrong" and not kind.checked else verdict
-                tally[kind.name][verdict] += 1
-                if verdict in FAULTS:
-                    shown = f"{verdict}: trial {number}, {kind.name}, {words[0]}, {what}, exit code {found.code}"
-                    print(f"{shown}\n{found.err[-1500:]}", flush=True)
-                place.write_bytes(content)
-                if words[0] in ("train", "path"):
-                    restore()
+            os.chdir(before)
+            with contextlib.redirect_stdout(sys.__stdout__):
+                yield
         finally:
             os.chdir(before)
-    return tally
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[None]:
+    """Work in a copy of the folder, with a limit of memory."""
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + NBYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        shutil.copytree(GOOD[0], folder, dirs_exist_ok=True)
+        os.chdir(folder)
+        yield
+
+
+def trial(number: int) -> tuple[str, str]:
+    """Make one trial; return how it ended, and what was damaged and said."""
+    rng = np.random.default_rng([number, 19])
+    kind, words = PAIRS[number % len(PAIRS)]
+    place = Path(kind.file)
+    content = place.read_bytes()
+    changed, what = damaged(content, rng)
+    place.write_bytes(changed)
+    found = answer([w.format(place) for w in words])
+    verdict = judged(found, UNDAMAGED[number % len(PAIRS)])
+    verdict = "other numbers" if verdict == "wrong" and not kind.checked else verdict
+    place.write_bytes(content)
+    if words[0] in ("train", "path"):
+        restore()
+    return verdict, f"{words[0]}, {what}, exit code {found.code}\n{found.err[-1000:]}" if verdict in FAULTS else ""
+
+
+HARNESS = Harness(
+    trial,
+    lambda number: PAIRS[number % len(PAIRS)][0].name,
+    FAULTS,
+    lambda code: "signal" if code < 0 else "broken",
+    good_files,
+    own_folder,
+    batch=330,
+)
+
+
+def trials(count: int, seed: int) -> dict[str, collections.Counter[str]]:
+    """Make so many trials; return how they ended, by kind of file; print each fault."""
+    return tally_of(HARNESS, range(seed, seed + count))
 
 
 def restore() -> None:
@@ -335,4 +351,4 @@ def restore() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(trials, FAULTS))
+    sys.exit(main(HARNESS))

@@ -10,14 +10,11 @@ on ranks of MPI.
 
 from __future__ import annotations
 
-import collections
-import faulthandler
+import contextlib
 import os
 import signal
 import sys
-import tempfile
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -36,10 +33,12 @@ from mpiopt.training.loop import run
 from mpiopt.training.problem import make_algorithm
 from mpiopt.training.run_state import RunPlan
 from tests.cases.problems import objective
-from tests.resilience.trials import main
+from tests.resilience.children import Harness
+from tests.resilience.trials import main, tally_of
 
 TOL = 1e-6
-SECONDS = 60.0  # after which the process of a trial is killed, and the trial counts as one that hangs
+SECONDS = 60.0  # after which a trial over MPI is killed, and counts as one that hangs
+PATIENCE = 1e6  # seconds that a rank waits for another: what does not come is found by a clock that a pause stops
 ROUND = 10.0  # seconds after which a round is ended; one takes milliseconds
 COMPILING = 600.0  # seconds for a round in which kernels are compiled
 ALGORITHMS = ("lbfgs", "saga", "newton")
@@ -129,7 +128,7 @@ def ending_on(comm, seed, told, seconds=ROUND):
 def trial(seed, told, seconds=ROUND):
     """Make one trial on ranks that are threads; return how it ended, in words."""
     try:
-        return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told, seconds), timeout=3.0 * seconds)[0]
+        return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told, seconds), timeout=PATIENCE)[0]
     except threading.BrokenBarrierError:
         return "hang"
     except Exception as error:
@@ -150,44 +149,6 @@ def best(kept={}):  # noqa: B006  computed once
     return kept["value"]
 
 
-def trial_in_child(seed):
-    """Make a trial in a child process, which a flipped index may end."""
-    with tempfile.TemporaryFile() as told:
-        child = os.fork()
-        if child == 0:
-            faulthandler.disable()  # a flipped index may end the child by SIGSEGV, which the parent tells
-            code = 1
-            try:
-                with open(os.devnull, "w") as stack:
-                    ending = trial(seed, stack)
-                os.write(told.fileno(), ending.encode())
-                code = 0
-            finally:
-                os._exit(code)
-        code = waited(child)
-        told.seek(0)
-        if code is None:
-            return "hang"
-        if code == AGAIN:
-            return "ended by the limit of a round"
-        if code < 0:
-            return f"ended by {signal.Signals(-code).name}"
-        return told.read().decode() if code == 0 else "broken"
-
-
-def waited(child):
-    """Return the exit code of a child process; None if it did not end in time and was killed."""
-    late = time.monotonic() + SECONDS
-    while time.monotonic() < late:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
 def compile_kernels():
     """Compile what the trials call, and compute the optimum, before the first round that has a limit."""
     best()
@@ -196,17 +157,40 @@ def compile_kernels():
             trial(kernel, stack, COMPILING)
 
 
+@contextlib.contextmanager
+def compiled():
+    """Compile what the trials call before the first of them."""
+    compile_kernels()
+    yield
+
+
+def trial_with_stack_apart(seed):
+    """Make a trial; the stack of one that takes too long goes nowhere."""
+    with open(os.devnull, "w") as stack:
+        return trial(seed, stack), ""
+
+
+def died(code):
+    """Return how a trial ended its process."""
+    if code == AGAIN:
+        return "ended by the limit of a round"
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else "broken"
+
+
+HARNESS = Harness(
+    trial_with_stack_apart,
+    lambda seed: PLACES[seed % len(PLACES)],
+    FAULTS,
+    died,
+    compiled,
+    spoils=lambda seed: PLACES[seed % len(PLACES)] == "rows",  # a flipped index may have written anywhere
+)
+
+
 def trials(count, seed):
     """Make so many trials; return how they ended, by place; print each fault."""
-    compile_kernels()
-    tally = {place: collections.Counter() for place in PLACES}
-    for number in range(seed, seed + count):
-        ending = trial_in_child(number)
-        tally[PLACES[number % len(PLACES)]][ending] += 1
-        if ending in FAULTS:
-            print(f"{ending}: trial {number}", flush=True)
-    return tally
+    return tally_of(HARNESS, range(seed, seed + count))
 
 
 if __name__ == "__main__":
-    sys.exit(main(trials, FAULTS))
+    sys.exit(main(HARNESS))

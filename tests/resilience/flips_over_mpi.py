@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.conftest import LAUNCH, ROOT, clean
 from tests.resilience import flips
-from tests.resilience.trials import main
+from tests.resilience.trials import main_of_tally
 
 RANKS = 2
 START = 60.0  # seconds that mpirun may take before the first trial
@@ -111,4 +111,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["on-ranks"]:
         on_ranks(sys.argv[2], list(map(int, sys.argv[3:])))
     else:
-        sys.exit(main(trials, flips.FAULTS))
+        sys.exit(main_of_tally(trials, flips.FAULTS))

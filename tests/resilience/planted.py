@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -25,6 +26,7 @@ from mpiopt.resilience.checkpoint import folder, store, writers
 from mpiopt.resilience.lease import FolderLease
 from mpiopt.training import agreement, loop
 from tests.resilience import damage, flips, power, seeds
+from tests.resilience.children import made
 from tests.resilience.trials import faults
 from tests.resilience.turns import Process
 
@@ -73,8 +75,9 @@ def by_power(form, count=400):
 def by_flips(*numbers):
     def look():
         flips.best()
-        with patch.object(flips, "SECONDS", 5.0):
-            return first(flips.trial_in_child(number) in flips.FAULTS for number in numbers)
+        quick = replace(flips.HARNESS, prepared=contextlib.nullcontext, awake=5.0)
+        with patch.object(flips, "ROUND", 60.0):
+            return first(ending in flips.FAULTS for _, ending, _ in made(quick, iter(numbers)))
 
     return look
 

@@ -32,7 +32,7 @@ from mpiopt.core.seal import check_seal, sealed
 from mpiopt.resilience.checkpoint.async_store import BackgroundCheckpoints
 from mpiopt.resilience.checkpoint.store import Checkpoints
 from tests.laws.test_checkpoints import JOB, Table, blank, shard_of, state_of
-from tests.resilience.trials import main
+from tests.resilience.trials import main_of_tally
 
 TOTAL, SAVES, RANKS = 37, 6, 2
 FORMS = ("parallel", "sharded", "background", "result")
@@ -319,4 +319,4 @@ def trials(count, seed):
 
 
 if __name__ == "__main__":
-    sys.exit(main(trials, FAULTS))
+    sys.exit(main_of_tally(trials, FAULTS))

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 
-SECONDS = 120.0  # of the real clock that a thread may take between two steps: compiling is the longest
+SECONDS = 600  # of the real clock that a thread may take between two steps, also where others compute
 STEP = 1e-3  # seconds of the clock of the world that a step takes in the mean
 
 
@@ -21,12 +21,24 @@ class Stuck(BaseException):
     """No thread can go on."""
 
 
+def closed():
+    """Return a lock that the first taker waits for."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def taken(turn, seconds):
+    """Take a turn that another thread gives; return False after so many seconds in which nothing was stopped."""
+    return any(turn.acquire(timeout=1.0) for _ in range(seconds))
+
+
 class Task:
     """A thread that takes turns."""
 
     def __init__(self, name, owner):
         self.name, self.owner = name, owner  # `owner`: the rank's process, whose death ends all its threads
-        self.turn = threading.Semaphore(0)
+        self.turn = closed()
         self.ready = None  # None: can run; else a function
         self.until = 0.0  # an end of the wait in any case, if not 0
         self.done = False
@@ -47,7 +59,7 @@ class Turns:
         self.rng, self.now = random.Random(seed), 0.0
         self.tasks, self.stuck, self.on_death = [], "", lambda process: None
         self._here = threading.local()
-        self._main = threading.Semaphore(0)
+        self._main = closed()
 
     @property
     def task(self):
@@ -77,7 +89,7 @@ class Turns:
     def run(self):
         """Give turns until all tasks are done; raise Stuck if none can go on."""
         self._pass_on()
-        assert self._main.acquire(timeout=10 * SECONDS), "a thread takes no turn"
+        assert taken(self._main, 10 * SECONDS), "a thread takes no turn"
         if self.stuck:
             raise Stuck(self.stuck)
 
@@ -110,7 +122,7 @@ class Turns:
         return ready is None or bool(ready())
 
     def _await(self, task):
-        if not task.turn.acquire(timeout=SECONDS):
+        if not taken(task.turn, SECONDS):
             self.stuck = self.stuck or f"{task.name} got no turn in {SECONDS} s"
 
     def _can_run(self, task):

@@ -122,7 +122,8 @@ def described_flags() -> str:
     return "\n".join([*lines, "  --set KEY=VALUE     any key of the job file"])
 
 
-def keys() -> dict[str, tuple[str, ...]]:
+@functools.cache
+def keys() -> Mapping[str, tuple[str, ...]]:
     """Return every key of a job by its last name, with its path: {"l2": ("model", "l2"), "seed": ("seed",), …}."""
     return _keys_of(Job, ())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import html
 import json
@@ -69,6 +70,7 @@ def asset(name: str) -> str:
     return (files("mpiopt.results.html") / name).read_text(encoding="utf-8")
 
 
+@functools.cache
 def library() -> str:
     """Return plotly.js (MIT licence, with its notice), compressed from 5 MB to 2."""
     try:
