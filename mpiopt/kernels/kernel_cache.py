@@ -34,6 +34,7 @@ from numba.core import config
 from numba.core import event as numba_event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.ccallback import CFunc
+from numba.core.runtime.nrt import rtsys
 
 _TEMPORARY = "mpiopt-kernels-"  # beginning of the name of a folder in that for temporary files
 PACKAGE = Path(__file__).parents[1]
@@ -164,6 +165,14 @@ class KernelCache(FunctionCache):
         self._cache_file = KernelCacheFile(self._cache_path, base, stamp)
         if beside != self._cache_path:
             self._cache_file.shipped = KernelCacheFile(beside, base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a compiled form, without what only a compilation needs: numba itself loads all of its typing first.
+
+        That is half of a process's first short fit. numba does it again where it compiles.
+        """
+        rtsys.initialize(target_context)  # the memory of arrays that a kernel makes
+        return self._load_overload(sig, target_context)
 
 
 class KernelCacheFile(IndexDataCacheFile):

@@ -14,6 +14,9 @@ TEXTS = (
     "gradient-tracking",
     "gt-saga[topology=star]",
     "push-saga[topology=random-k,batch=3]",
+    "datos[topology=star]",
+    "adgt",
+    "dgm-bb[mixings=2]",
 )
 
 

@@ -19,7 +19,9 @@ from mpiopt.consensus.topologies.base import Topology
 from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.studies.stepsize.synthetic import make
+from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy
+from mpiopt.studies.decentralised.simulation import follow
+from mpiopt.studies.stepsize.synthetic import data, make
 from mpiopt.training.loop import run
 from mpiopt.training.run_state import RunPlan
 from tests.cases.decentralised import TEXTS, begun, followed, made
@@ -345,3 +347,51 @@ def test_masses_are_what_ones_become(graph):
     if graph.undirected:
         np.testing.assert_allclose(masses(doubly_stochastic(graph)), 1.0, atol=1e-12)
     assert diameter(graph) <= max(0, graph.size - 1)
+
+
+RIVALS = ("adgt", "dgm-bb", "datos")
+
+
+@pytest.mark.parametrize("text", RIVALS)
+@pytest.mark.parametrize("spread", [1.0, 10.0])
+def test_rivals_that_choose_their_steps_reach_the_optimum_where_ranks_are_alike(text, spread):
+    parts = data(8, 50, 10, 5.0, spread, np.random.default_rng([0, 8]))
+    study = DecentralisedStudy(max_iterations=400)
+    cell = DecentralisedCell(8, "ring-both", spread, text)
+    outcome = lockstep.spmd(8, lambda comm: follow(cell, study, parts, comm))[0]
+    assert outcome.at(1e-9) is not None
+
+
+def test_steps_that_nobody_bounds_diverge_where_ranks_are_unlike_and_the_least_of_all_searches_does_not():
+    parts = data(5, 50, 10, 5.0, 100.0, np.random.default_rng([0, 5]))
+    study = DecentralisedStudy(max_iterations=400)
+    ended = {
+        text: lockstep.spmd(
+            5, lambda comm, t=text: follow(DecentralisedCell(5, "ring-both", 100.0, t), study, parts, comm)
+        )[0]
+        for text in RIVALS
+    }
+    assert [text for text, outcome in ended.items() if outcome.diverged] == ["adgt", "dgm-bb"]
+    assert ended["datos"].at(1e-9) is not None
+
+
+@pytest.mark.parametrize(("l1", "size"), [(0.0, 3), (0.05, 5)])
+def test_datos_keeps_the_sum_of_its_multipliers_and_one_step_and_takes_l1(l1, size):
+    def main(comm):
+        algorithm, state, target, channel = begun(comm, "datos[topology=torus]", l1=l1)
+        for k in range(400):
+            algorithm.step(k, state, target, channel)
+        total = comm.sum(state.tracker.reshape(-1))
+        assert np.abs(total).max() <= 1e-11 * max(1.0, np.abs(state.tracker).max())
+        assert np.all(np.abs(state.subgradient) <= target.threshold * (1.0 + 1e-9))
+        return state.own.copy(), float(state.steps[0])
+
+    found = lockstep.spmd(size, main)
+    assert len({step for _, step in found}) == 1
+    np.testing.assert_allclose(found[0][0], found[-1][0], atol=1e-6)
+    assert (found[0][0] == 0.0).any() == (l1 > 0.0 or (found[0][0][:, 7:] == 0.0).all())
+
+
+def test_datos_refuses_edges_that_go_one_way():
+    with pytest.raises(ValueError, match=r"datos on ring: .*symmetric"):
+        lockstep.spmd(3, lambda comm: begun(comm, "datos[topology=ring]"))

@@ -33,7 +33,7 @@ import numpy as np
 from mpiopt.algorithms.base import Algorithm, StepInfo
 from mpiopt.comm.base import Neighbours
 from mpiopt.compress.channel import Channel
-from mpiopt.consensus.coordinators.base import Array, Protocol
+from mpiopt.consensus.coordinators.base import Array, Protocol, RankView
 from mpiopt.consensus.digraph import Graph, Matrix, spectral_gap
 from mpiopt.consensus.discovery import Discovered, discover
 from mpiopt.consensus.mixing_weights import column_stochastic, masses
@@ -147,15 +147,18 @@ class GossipState(RankIterate):
     control: Annotated[GossipControl, Layout.REPLICATED]
     table: Sharded  # (n, outputs) s_i loss_i' at the last visit of row i; (n, 0) without SAGA
     average: PerRank  # (outputs, width) (1/N) Σ table_i x_i
+    steps: PerRank  # (2,) step of this rank, and its ratio to the last one; of algorithms that adapt steps
+    subgradient: PerRank  # (outputs, width) of l1 ‖x‖₁ at the model; (0,) of algorithms that know no l1
     loaded: PerRank  # (1,) 1 if the per-rank fields are those of this rank
     network: Derived  # GossipNetwork
 
 
 class GossipNetwork(NamedTuple):
-    """The neighbours of a rank, and the weights with which it mixes."""
+    """The neighbours of a rank, the weights with which it mixes, and how far ranks are from each other."""
 
     neighbours: Neighbours
     row: WeightRow
+    view: RankView
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,8 @@ class Gossip(Algorithm[GossipState]):
             control=GossipControl.zeros(),
             table=np.zeros((len(objective.shard), 0)),
             average=x.copy(),
+            steps=np.ones(2),
+            subgradient=np.zeros(0),
             loaded=np.zeros(1),
             network=None,
         )
@@ -242,7 +247,8 @@ class Gossip(Algorithm[GossipState]):
         own = np.array([self.lipschitz(objective, channel.size)])
         found = self._drive(discover(channel.rank, neighbours.incoming, own), "start", neighbours, channel)
         weights = self._weights(found)
-        state.network = GossipNetwork(neighbours, row_of(weights, found.graph, channel.rank))
+        view = RankView(channel.rank, channel.size, found.diameter, len(outgoing))
+        state.network = GossipNetwork(neighbours, row_of(weights, found.graph, channel.rank), view)
         if not state.loaded[0]:
             gamma = self.step_size or self.step_of(float(found.maximum[0]), weights)
             rows = float(channel.sum(float(self.rows(objective)))[0])

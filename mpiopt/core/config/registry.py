@@ -151,8 +151,14 @@ def _import_members(package: str, path: tuple[str, ...]) -> None:
 
 @functools.cache
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group; they are searched once for each `sys.path`."""
-    return tuple(entry_points(group=group))
+    """Return the entry points of a group."""
+    return tuple(_all_entry_points(path).select(group=group))
+
+
+@functools.cache
+def _all_entry_points(path: tuple[str, ...]) -> Any:
+    """Return those of all packages: for each `sys.path` they are read once, not once for each family."""
+    return entry_points()
 
 
 def _origin(point: EntryPoint) -> str:
