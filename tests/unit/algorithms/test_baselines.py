@@ -217,7 +217,7 @@ def test_baselines_are_never_chosen():
     baselines = [name for name, kind in Algorithm.known().items() if kind.baseline]
     assert baselines == [
         *("compressed-sgd", "dgd", "diana", "dlas", "ef21"),
-        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga"),
+        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga", "s-dane"),
     ]
 
     def main(comm):
