@@ -88,5 +88,8 @@ class RowHessians:
     def diagonal(self) -> Model:
         """Compute this rank's share of the diagonal of the Hessian, shape (outputs, width)."""
         shard = self.objective.shard
-        each = self.c[None] if self.objective.outputs == 1 else (self.c[:, None] * self.q * (1.0 - self.q)).T
-        return np.stack([passes.column_squares(shard.rows, c) for c in each]) / shard.total
+        return np.stack([passes.column_squares(shard.rows, c) for c in self.output_curvatures()]) / shard.total
+
+    def output_curvatures(self) -> Matrix:
+        """Return the diagonal of each row's C_i, shape (outputs, n)."""
+        return self.c[None] if self.objective.outputs == 1 else (self.c[:, None] * self.q * (1.0 - self.q)).T

@@ -10,9 +10,10 @@ STORED = {
     "CompressedSgdControl": "gamma done",
     "DlasControl": "largest begun",
     "GossipControl": "gamma since epochs",
-    "LbfgsControl": "sample_factor decrement unrecorded until_sample",
+    "LbfgsControl": "sample_factor decrement unrecorded until_sample steps renewals",
     "NewtonControl": "uses decrease unrecorded weak",
     "NewtonCgControl": "forcing made sample_factor unrecorded",
+    "SDaneControl": "proximity unrecorded",
     "StepControl": "scale value decrement since_refresh damping growth round_epochs start_epochs "
     "lengthened|rate_before trail_length mix rest wait adgd_step|chord adgd_ratio|local_rate adgd_curvature "
     "last_value last_fall",

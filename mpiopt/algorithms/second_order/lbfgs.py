@@ -5,7 +5,7 @@ algorithm 2.1; the line search is the bisection of A. S. Lewis, M. L. Overton, N
 quasi-Newton methods, Math. Prog. 141 (2013), algorithm 2.6. With l1: G. Andrew, J. Gao, Scalable training of
 L1-regularized log-linear models, ICML 2007 (OWL-QN). Where it saves time, the initial matrix is the inverse curvature
 of a sample of the rows (R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, SIAM J. Optim. 21 (2011)), elsewhere a
-diagonal.
+diagonal; with more than 2000 columns it is made anew after 3, 6, 12 … steps.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from mpiopt.objective.duality_gap import steepest
 from mpiopt.objective.evaluation import Evaluation
 from mpiopt.objective.gradient_trail import two_loop
 from mpiopt.objective.objective import Objective
+from mpiopt.objective.row_hessians import RowHessians
 
 Model = NDArray[np.float64]
 
@@ -46,6 +47,9 @@ class LbfgsTuning:
     slow: float = 0.2  # ratio of two successive gᵀH₀g above which H₀ is computed anew
     stale: float = 0.03  # of the rows' curvature: with a larger change since the anchor, H₀ is out of date
     least_curvature: float = 0.1  # of a row, as a part of its bound: Huber's loss has none far from its target
+    least_renewed: float = 0.01  # the same near the optimum, where most rows of a text have little
+    first_renewal: float = 3.0  # steps until the curvature of each column is computed anew
+    later_renewals: float = 2.0  # factor on the steps from the start to the next time: far off it changes most
     first_trial_part: int = 8  # 1/8 of the rows suffices to choose the length of the first step
     least_bend: float = 1e-16  # of ‖y‖²: a pair with a smaller s·y is rounding and is dropped
     trials: int = 40  # of a line search at most: 2^-40 of a step is below its rounding
@@ -103,6 +107,8 @@ class LbfgsControl(NamedVector):
     decrement = Slot(1)  # gᵀH₀g of the last step
     unrecorded = Slot(2)  # epochs spent before the first step
     until_sample = Slot(3)  # epochs until a sample is taken
+    steps = Slot(4)  # steps so far
+    renewals = Slot(5)  # how often the curvature of each column was computed anew
 
 
 @dataclass
@@ -215,7 +221,8 @@ class Lbfgs(Algorithm[LbfgsState]):
     def rebuild(self, state: LbfgsState, objective: Objective, channel: Channel) -> None:
         """Compute the curvature of the sample, or of each column over all rows, at the anchor again."""
         if not state.control.sample_factor:
-            state.inverse = _inverse_of_columns(objective, state.anchor, channel)
+            of_columns = _renewed_columns if state.control.renewals else _inverse_of_columns
+            state.inverse = of_columns(objective, state.anchor, channel)
             return
         part = warm_start.first_rows(objective, channel, int(state.control.sample_factor)) or objective
         state.inverse = preconditioner.inverse_curvature(part, state.anchor, channel)
@@ -248,7 +255,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         control = state.control
         if not control.sample_factor:
             if control.until_sample > 0.0:
-                return 0.0
+                return self._renew(state, objective, channel)
             if not _separate_blocks(objective):
                 state.anchor[...] = state.w
             self._choose_sample(state, objective)
@@ -266,6 +273,21 @@ class Lbfgs(Algorithm[LbfgsState]):
             state.pairs[0] = 0
         self.rebuild(state, objective, channel)
         return 1.0 / control.sample_factor
+
+    def _renew(self, state: LbfgsState, objective: Objective, channel: Channel) -> float:
+        """Compute the curvature of each column anew if it is time; return the epochs. The pairs stay.
+
+        Where the columns are many beside the pairs, H₀ decides about most directions.
+        """
+        control = state.control
+        control.steps += 1.0
+        due = TUNING.first_renewal * TUNING.later_renewals**control.renewals
+        if control.steps < due or not _is_renewed(objective):
+            return 0.0
+        control.renewals += 1.0
+        state.anchor[...] = state.w
+        self.rebuild(state, objective, channel)
+        return 1.0
 
     def _is_stale(self, state: LbfgsState, objective: Objective, channel: Channel) -> bool:
         """Return whether the curvature of the sample's rows has changed since the anchor; collective.
@@ -316,6 +338,13 @@ class Lbfgs(Algorithm[LbfgsState]):
         state.pairs[0] = kept + 1
 
 
+def _is_renewed(objective: Objective) -> bool:
+    """Return whether the curvature of the columns changes, is known, and will not be that of a sample."""
+    smooth = not (objective.loss.quadratic or objective.threshold.any())
+    known = objective.outputs == 1 or objective.loss.name == "softmax"
+    return smooth and known and used_columns(objective) > LARGEST_WIDTH
+
+
 def _separate_blocks(objective: Objective) -> bool:
     """Return whether H₀ has one block for each output instead of one for all together."""
     return not (objective.outputs == 1 or preconditioner.is_coupled(objective))
@@ -337,3 +366,14 @@ def _inverse_of_columns(objective: Objective, w: Model, channel: Channel) -> Mod
     squares = passes.column_squares(objective.shard.rows, np.maximum(c, least * objective.shard.weight))
     bend = channel.sum(squares / objective.shard.total) + objective.ridge
     return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)[None]
+
+
+def _renewed_columns(objective: Objective, w: Model, channel: Channel) -> Model:
+    """Return the inverse curvature of each column and output, shape (outputs, width); 0 for an empty column."""
+    hessians, least = RowHessians.at(objective, objective.predict(w)), TUNING.least_renewed
+    each = hessians.output_curvatures()
+    floor = least * (objective.loss.curvature_bound or 0.0) * objective.shard.weight
+    squares = [passes.column_squares(objective.shard.rows, np.maximum(c, floor)) for c in each]
+    total = channel.sum(np.stack(squares) / objective.shard.total).reshape(w.shape)
+    bend = total + objective.ridge
+    return np.divide(1.0, bend, out=np.zeros_like(bend), where=bend > 0)

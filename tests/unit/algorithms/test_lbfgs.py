@@ -1,13 +1,18 @@
 """The history of L-BFGS: the two loops equal the BFGS matrix, and the window keeps the newest pairs in order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import sparse
 
+from mpiopt.algorithms.second_order import lbfgs
 from mpiopt.algorithms.second_order.lbfgs import Lbfgs, PairWindow
-from mpiopt.comm.threads import single
+from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
-from mpiopt.core.state import layouts
-from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.core.partition import block
+from mpiopt.core.state import layouts, pack, unpack
+from mpiopt.data.shard import CsrRows, DenseRows, Shard
 from mpiopt.objective.gradient_trail import two_loop
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
@@ -73,3 +78,46 @@ def test_a_sample_that_is_not_out_of_date_stays_with_its_pairs():
     found = fit(x, y, l2=1 / n, intercept=False, algorithm="lbfgs", tol=1e-9)
     assert found.certified
     assert found.history[-1].epoch <= 19.0
+
+
+def wide_rows(comm):
+    """Return this rank's part of made-up text: 2400 columns, popular ones first, rows that are classified well."""
+    rng = np.random.default_rng(1)
+    columns = np.minimum((rng.pareto(0.6, (600, 30)) * 3).astype(np.int64), 2399)
+    values = sparse.csr_matrix(
+        (np.ones(columns.size), columns.ravel(), np.arange(0, columns.size + 1, 30)), (600, 2400)
+    )
+    y = np.where(values @ rng.standard_normal(2400) > 0.0, 1.0, -1.0)
+    first, last = block(600, comm.size, comm.rank)
+    return values[first:last], y[first:last]
+
+
+def test_renewed_columns_save_rounds_where_there_are_many(monkeypatch):
+    def rounds():
+        fitted = spmd(2, lambda c: fit(*wide_rows(c), c, l2=1 / 600, algorithm="lbfgs", tol=1e-6))[0]
+        assert fitted.certified
+        return fitted.history[-1].round
+
+    with_renewals = rounds()
+    monkeypatch.setattr(lbfgs, "TUNING", replace(lbfgs.TUNING, first_renewal=np.inf))
+    assert with_renewals <= 0.7 * rounds()
+
+
+def test_a_run_goes_on_with_the_same_bits_after_columns_were_renewed():
+    x, y = wide_rows(single())
+    rows = CsrRows(x.indptr.astype(np.int64), x.indices.astype(np.int32), x.data, 2400)
+    objective = Objective(
+        Loss.make("logistic"),
+        Penalty.make("ridge", {"l2": 1e-3}),
+        Shard(rows, y, np.ones(600), np.arange(600), 0, 600, 2400),
+    )
+    algorithm, channel = Lbfgs(), Channel(single())
+    state, other = algorithm.init(objective, channel), algorithm.blank(objective, 1)
+    for k in range(4):
+        algorithm.step(k, state, objective, channel)
+    assert state.control.renewals == 1.0
+    unpack(other, pack(state))
+    algorithm.rebuild(other, objective, channel)
+    for one in (state, other):
+        algorithm.step(4, one, objective, channel)
+    assert pack(state).tobytes() == pack(other).tobytes()
