@@ -216,13 +216,8 @@ def test_rows_are_taken_from_both_forms():
 def test_baselines_are_never_chosen():
     baselines = [name for name, kind in Algorithm.known().items() if kind.baseline]
     assert baselines == [
-<<<<<<< HEAD
         *("adgt", "compressed-sgd", "datos", "dgd", "dgm-bb", "diana", "dlas", "ef21"),
-        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga", "scaffnew"),
-=======
-        *("compressed-sgd", "dgd", "diana", "dlas", "ef21"),
-        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga", "s-dane"),
->>>>>>> ranks
+        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga", "s-dane", "scaffnew"),
     ]
 
     def main(comm):
