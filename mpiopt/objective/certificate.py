@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.data.offsets import labels_of
-from mpiopt.objective import decrement, decrement_by_root, recession, rounding
+from mpiopt.objective import decrement, recession, rounding
 from mpiopt.objective.curvature import column_curvatures, used_columns
+from mpiopt.objective.curvature_root import is_exchangeable
 from mpiopt.objective.dual_point import DualBound, bound_of_slopes
 from mpiopt.objective.duality_gap import (
     LEAST_SCALE,
@@ -207,7 +208,7 @@ class Certifier:
 
     def _keeps_curvature(self, ranks: int) -> bool:
         """Return whether rounding leaves what a decrement needs of the curvature: of far columns a root does."""
-        return self.objective.shard.far is None or decrement_by_root.is_possible(self.objective, ranks)
+        return self.objective.shard.far is None or is_exchangeable(self.objective, ranks)
 
     def falls_for_ever(self, exact: Evaluation) -> bool:
         """Return whether every row is on the right side, so that larger weights are always better."""
@@ -370,7 +371,7 @@ class Certifier:
         measured = self._kind() == DECREMENT and self._is_small() and self._keeps_curvature(channel.size)
         measures = [self._gap_with_noise(w, judged, noise.gradient)] if self._says_gap() else []
         if measured:
-            found = decrement.decrement(self.objective, w, judged.exact.gradient, channel)
+            found = decrement.decrement(self.objective, w, judged.exact.gradient, channel, by_root=True)
             cost += found.epochs
             if found.is_near:
                 size = noise.margins + 0.5 * float(((noise.products * found.noise) ** 2).sum())

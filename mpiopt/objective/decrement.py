@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import decrement_by_root
 from mpiopt.objective.curvature import curvature, used_columns
+from mpiopt.objective.curvature_root import is_exchangeable
 from mpiopt.objective.duality_gap import steepest
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.objective import Model, Objective
@@ -70,6 +71,8 @@ class Decrement(NamedTuple):
         Those of the weights, or of their steps from 0: with them l1 is linear.
     lost : bool
         Whether the curvature along some direction is rounding, so that the step has no part there.
+    by_root : bool
+        Whether the rows were to be factored in place of H.
     """
 
     value: float
@@ -80,6 +83,7 @@ class Decrement(NamedTuple):
     epochs: float = EPOCHS
     signs: Model = np.zeros((0, 0))
     lost: bool = False
+    by_root: bool = False
 
     @property
     def may_recede(self) -> bool:
@@ -98,7 +102,7 @@ def is_measurable(objective: Objective) -> bool:
     return free and (objective.outputs == 1 or objective.loss.name == "softmax")
 
 
-def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel) -> Decrement:
+def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel, by_root: bool = False) -> Decrement:
     """Compute the Newton decrement; collective.
 
     With l1 it is that of the unknowns that are not 0 or that the gradient moves away from 0: near the optimum the
@@ -112,13 +116,16 @@ def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel)
         The model, and the gradient of the loss part there.
     channel : Channel
         The ranks.
+    by_root : bool
+        Whether to factor the rows in place of H, where that is possible: for twice the price of H it knows
+        directions that H has lost. Far columns without an intercept are always factored so.
 
     Returns
     -------
     Decrement
         The same bits on all ranks.
     """
-    newton = _newton_step(objective, w, gradient, channel)
+    newton = _newton_step(objective, w, gradient, channel, by_root)
     if not np.isfinite(newton.value):
         return Decrement(np.inf, False, newton.step, newton.noise, epochs=newton.epochs)
     move = 0.0 if objective.loss.target == "real" else _longest_move(objective, newton.step, channel)
@@ -143,7 +150,7 @@ def contracts(
     there = w + found.step
     exact = evaluate_exact(objective, there, channel)
     z = None if objective.shard.far is None else objective.predict(w) + objective.predict(found.step)
-    after = _newton_step(objective, there, exact.gradient, channel, found.signs, z)
+    after = _newton_step(objective, there, exact.gradient, channel, found.by_root, found.signs, z)
     return after.value <= max(CONTRACTION * found.value, noise), 1.0 + after.epochs
 
 
@@ -163,6 +170,7 @@ def _newton_step(
     w: Model,
     gradient: Model,
     channel: Channel,
+    by_root: bool = False,
     held: Model | None = None,
     z: Matrix | None = None,
 ) -> _Newton:
@@ -176,10 +184,10 @@ def _newton_step(
         signs = np.where(held != 0.0, held, signs)
     moving = ((signs != 0.0) | (objective.threshold == 0.0)) & (np.arange(objective.width) < used_columns(objective))
     slope = objective.ridge * w + objective.threshold * signs
-    if objective.shard.far is not None and decrement_by_root.is_possible(objective, channel.size):
+    if (by_root or objective.shard.far is not None) and is_exchangeable(objective, channel.size):
         z = objective.predict(w) if z is None else z
         found = decrement_by_root.newton_step(objective, z, slope, moving, channel)
-        return _Newton(found.value, found.step, np.zeros_like(w), EPOCHS, signs, found.lost)
+        return _Newton(found.value, found.step, found.noise, EPOCHS, signs, found.lost)
     g = np.where(moving, gradient + slope, 0.0)
     if objective.outputs * used_columns(objective) <= LARGEST_HESSIAN:
         return _factored(objective, w, g, moving, channel)._replace(signs=signs)

@@ -16,8 +16,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
 from mpiopt.objective.centred_columns import CentredColumns
 from mpiopt.objective.curvature import used_columns
-from mpiopt.objective.curvature_root import LARGEST_EXCHANGE, CurvatureRoot
-from mpiopt.objective.losses.base import class_probabilities
+from mpiopt.objective.curvature_root import CurvatureRoot, curved_rows
 from mpiopt.objective.objective import Model, Objective
 
 Matrix = NDArray[np.float64]
@@ -30,12 +29,8 @@ class RootStep(NamedTuple):
 
     value: float  # ½ gᵀH⁻¹g
     step: Model
+    noise: Model  # √diag H⁻¹; 0 where columns are centred
     lost: bool  # whether there are directions in which nothing is known of H
-
-
-def is_possible(objective: Objective, ranks: int) -> bool:
-    """Return whether the factors of all ranks can be exchanged."""
-    return ranks * (objective.outputs * used_columns(objective)) ** 2 <= LARGEST_EXCHANGE
 
 
 def newton_step(
@@ -68,32 +63,13 @@ def newton_step(
         block = slice(begin, min(begin + length, len(z)))
         distances = passes.dense_block(objective.distances, block, d)
         parts = [one.rows(distances * used) for one, used in zip(centred, moving[:, :d], strict=True)]
-        rows, own = _curved_rows(objective, z, block, parts)
+        rows, slopes = curved_rows(objective, z[block], block, parts)
+        own = np.concatenate([part.T @ one for part, one in zip(parts, slopes.T, strict=True)])
         root, g = np.asarray(np.linalg.qr(np.vstack([root, rows]), mode="r")), g + own
     every = np.zeros((channel.size, len(g), len(g)))
     every[channel.rank, : len(root)] = root
     found = channel.sum(every, g)
     return _solve(found[: every.size].reshape(-1, len(g)), found[every.size :], centred, objective, channel)
-
-
-def _curved_rows(objective: Objective, z: Matrix, block: slice, parts: list[Matrix]) -> tuple[Matrix, Matrix]:
-    """Return rows R with the Hessian RᵀR of a block of rows, (k, unknowns), and the gradient of their loss.
-
-    Softmax: diag(p) − p pᵀ is L Lᵀ with L = diag(√p) − p √pᵀ.
-    """
-    shard, loss = objective.shard, objective.loss
-    y, s = shard.label[block], shard.weight[block] / shard.total
-    slopes = loss.slope(z[block], y)
-    g = np.concatenate([part.T @ (s * one) for part, one in zip(parts, slopes.T, strict=True)])
-    if objective.outputs == 1:
-        return parts[0] * np.sqrt(s * loss.curvature(z[block], y))[:, None], g
-    p = class_probabilities(slopes, y)
-    root = np.sqrt(np.maximum(p, 0.0))
-    rows = []
-    for m in range(len(parts)):
-        factor = ((np.arange(len(parts)) == m) - p) * (root[:, m] * np.sqrt(s))[:, None]
-        rows.append(np.hstack([part * one[:, None] for part, one in zip(parts, factor.T, strict=True)]))
-    return np.vstack(rows), g
 
 
 def _ridge_rows(root: Matrix, centred: list[CentredColumns]) -> Matrix:
@@ -110,12 +86,15 @@ def _solve(
     root: Matrix, g: Matrix, centred: list[CentredColumns], objective: Objective, channel: Channel
 ) -> RootStep:
     """Return the step by the root; all ranks take rank 0's answer."""
-    step, value, lost = objective.zeros(), np.inf, False
+    step, noise, value, lost = objective.zeros(), objective.zeros(), np.inf, False
     if channel.rank == 0 and np.isfinite(root).all() and np.isfinite(g).all():
         factor = CurvatureRoot(np.asarray(np.linalg.qr(root, mode="r")))
         p, lost = factor.solve(g), not factor.known.all()
         value = 0.5 * float(g @ p)
         parts = -p.reshape(len(centred), -1)
         step[:, : parts.shape[1]] = [one.weights(part) for one, part in zip(centred, parts, strict=True)]
-    found = channel.of_root(step, value, float(lost))
-    return RootStep(float(found[-2]), found[:-2].reshape(step.shape), bool(found[-1]))
+        if objective.shard.far is None:
+            noise[:, : parts.shape[1]] = factor.roots().reshape(parts.shape)
+    found = channel.of_root(np.stack([step, noise]), value, float(lost))
+    step, noise = found[:-2].reshape(2, *step.shape)
+    return RootStep(float(found[-2]), step, noise, bool(found[-1]))
