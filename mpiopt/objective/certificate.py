@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.data.offsets import labels_of
-from mpiopt.objective import decrement, rounding
+from mpiopt.objective import decrement, recession, rounding
 from mpiopt.objective.curvature import column_curvatures, used_columns
+from mpiopt.objective.curvature_root import is_exchangeable
 from mpiopt.objective.dual_point import DualBound, bound_of_slopes
 from mpiopt.objective.duality_gap import (
     LEAST_SCALE,
@@ -205,14 +206,9 @@ class Certifier:
         loss = self.objective.loss
         return loss.quadratic or loss.jumps or is_penalised(self.objective)
 
-    def _keeps_curvature(self) -> bool:
-        """Return whether rounding leaves what a decrement needs of the curvature.
-
-        Far columns without an intercept hide a ridge, which alone bends F where there are fewer rows than columns;
-        with several outputs they are not centred.
-        """
-        target, shard = self.objective, self.objective.shard
-        return shard.far is None or (target.outputs == 1 and shard.total >= used_columns(target))
+    def _keeps_curvature(self, ranks: int) -> bool:
+        """Return whether rounding leaves what a decrement needs of the curvature: of far columns a root does."""
+        return self.objective.shard.far is None or is_exchangeable(self.objective, ranks)
 
     def falls_for_ever(self, exact: Evaluation) -> bool:
         """Return whether every row is on the right side, so that larger weights are always better."""
@@ -314,15 +310,24 @@ class Certifier:
         certificate = Certificate(kind, found.value / scale)
         if found.unbounded and found.value <= scale and not self._is_attained():
             return self._no_optimum(found.step, exact, cost)
-        believed = found.is_near and self._keeps_curvature()
+        believed = found.is_near and self._keeps_curvature(channel.size)
         if believed and found.value <= self.tol * scale:
             believed, more = decrement.contracts(self.objective, w, found, scale, channel)
             cost += more
-        if believed and found.value <= self.tol * scale and self.objective.shard.far is not None:
-            of_value = rounding.evaluation_rounding(self.objective, w, channel).value
-            cost += rounding.EPOCHS
-            believed = of_value <= self.tol * scale  # else the curvature has lost the directions that matter
+        if found.value <= TUNING.first_look * self.tol * scale and (found.may_recede or not believed):
+            direction, more = self._recession(w, found.value, exact.value, channel)
+            cost += more
+            if direction is not None:
+                return self._no_optimum(direction, exact, cost)
         return Judgement(certificate, cost, exact, reason="measured" if believed else "")
+
+    def _recession(self, w: Model, small: float, value: float, channel: Channel) -> tuple[Model | None, float]:
+        """Return a direction along which the loss falls for ever, if there is one, and the epochs; collective."""
+        if self._is_attained():
+            return None, 0.0
+        if not recession.is_conceivable(self.objective, w, value - self.labels.floor, channel):
+            return None, 0.5
+        return recession.direction(self.objective, w, small, channel), recession.EPOCHS
 
     def _no_optimum(self, direction: Model, exact: Evaluation, epochs: float) -> Judgement:
         """Return that the loss falls for ever along a direction, with the columns that matter most in it.
@@ -361,18 +366,19 @@ class Certifier:
         doubled = progress.waits >= TUNING.patience and np.log2(progress.waits) % 1.0 == 0.0
         if not doubled or judged.exact.error:
             return judged
-        of_value, noise = rounding.evaluation_rounding(self.objective, w, channel)
+        noise = rounding.evaluation_rounding(self.objective, w, channel)
         cost, scale = judged.epochs + rounding.EPOCHS, self.scale(judged.exact.value)
-        measured = self._kind() == DECREMENT and self._is_small() and self._keeps_curvature()
-        measures = [self._gap_with_noise(w, judged, noise)] if self._says_gap() else []
+        measured = self._kind() == DECREMENT and self._is_small() and self._keeps_curvature(channel.size)
+        measures = [self._gap_with_noise(w, judged, noise.gradient)] if self._says_gap() else []
         if measured:
-            found = decrement.decrement(self.objective, w, judged.exact.gradient, channel)
+            found = decrement.decrement(self.objective, w, judged.exact.gradient, channel, by_root=True)
             cost += found.epochs
             if found.is_near:
-                measures.append((DECREMENT, found.value / scale, 0.5 * float(((noise * found.noise) ** 2).sum())))
+                size = noise.margins + 0.5 * float(((noise.products * found.noise) ** 2).sum())
+                measures.append((DECREMENT, found.value / scale, size))
         for name, value, size in measures:
             # A value that is known to fewer digits than the tolerance asks for is not certified by a small decrement.
-            if value <= self._believed() and name == DECREMENT and of_value <= self.tol * scale:
+            if value <= self._believed() and name == DECREMENT and noise.computed <= self.tol * scale:
                 rounded = TUNING.above_noise * size
                 believed, more = decrement.contracts(self.objective, w, found, scale, channel, rounded)
                 cost += more

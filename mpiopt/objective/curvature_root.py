@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used_columns
+from mpiopt.objective.losses.base import class_probabilities
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
@@ -86,23 +87,57 @@ class CurvatureRoot:
         parts, vectors = self.singular[self.known], self.vectors[self.known]
         return np.asarray(vectors.T @ ((vectors @ (b / self.size)) / parts**2) / self.size)
 
+    def roots(self) -> Vector:
+        """Return √diag H⁻¹, shape (d,), without these directions."""
+        parts, vectors = self.singular[self.known], self.vectors[self.known]
+        return np.asarray(np.sqrt(((vectors / parts[:, None]) ** 2).sum(axis=0)) / self.size)
+
+
+def is_exchangeable(objective: Objective, ranks: int) -> bool:
+    """Return whether the factors of all ranks can be exchanged."""
+    return ranks * (objective.outputs * used_columns(objective)) ** 2 <= LARGEST_EXCHANGE
+
 
 def is_affordable(objective: Objective, channel: Channel) -> bool:
     """Return whether the root can be had for about the price of H; collective."""
-    d = used_columns(objective)
+    d, outputs = used_columns(objective), objective.outputs
+    known = outputs == 1 or objective.loss.name == "softmax"
     most = float(channel.max(float(len(objective.shard)))[0])
-    return objective.outputs == 1 and channel.size * d * d <= LARGEST_EXCHANGE and most * d <= LARGEST_ROWS
+    return known and is_exchangeable(objective, channel.size) and most * outputs**2 * d <= LARGEST_ROWS
 
 
 def curvature_root(objective: Objective, w: Matrix, channel: Channel, majorise: float = 0.0) -> CurvatureRoot:
     """Compute the root of the Hessian of loss and ridge, with the arguments of `curvature`; collective.
 
-    One pass over the rows of each rank, and one exchange of d² numbers of every rank.
+    One pass over the rows of each rank, and one exchange of the square of the unknowns of every rank.
     """
     d, shard = used_columns(objective), objective.shard
+    rows, ridge = passes.dense_block(shard.rows, slice(0, len(shard)), d), objective.ridge[:d]
+    if objective.outputs > 1:
+        curved = curved_rows(objective, objective.predict(w), slice(0, len(shard)), [rows] * objective.outputs)[0]
+        return root_of_rows(curved, np.ones(len(curved)), np.tile(ridge, objective.outputs), channel)
     c = objective.row_majorants(w, majorise) if majorise else objective.row_curvatures(w)
-    rows = passes.dense_block(shard.rows, slice(0, len(shard)), d)
-    return root_of_rows(rows, c / shard.total, objective.ridge[:d], channel)
+    return root_of_rows(rows, c / shard.total, ridge, channel)
+
+
+def curved_rows(objective: Objective, z: Matrix, block: slice, parts: list[Matrix]) -> tuple[Matrix, Matrix]:
+    """Return rows R with the Hessian RᵀR of the loss of a block of rows, (k, unknowns), and the slopes there.
+
+    `z` are their margins, `parts` the columns of each output. Softmax: diag(p) − p pᵀ is L Lᵀ with
+    L = diag(√p) − p √pᵀ.
+    """
+    shard, loss = objective.shard, objective.loss
+    y, s = shard.label[block], shard.weight[block] / shard.total
+    slopes = loss.slope(z, y)
+    if objective.outputs == 1:
+        return parts[0] * np.sqrt(s * loss.curvature(z, y))[:, None], s[:, None] * slopes
+    p = class_probabilities(slopes, y)
+    root = np.sqrt(np.maximum(p, 0.0))
+    rows = []
+    for m in range(len(parts)):
+        factor = ((np.arange(len(parts)) == m) - p) * (root[:, m] * np.sqrt(s))[:, None]
+        rows.append(np.hstack([part * one[:, None] for part, one in zip(parts, factor.T, strict=True)]))
+    return np.vstack(rows), s[:, None] * slopes
 
 
 def root_of_rows(rows: Matrix, c: Vector, diagonal: Vector, ranks: Ranks) -> CurvatureRoot:

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
+from mpiopt.objective import decrement_by_root
 from mpiopt.objective.curvature import curvature, used_columns
+from mpiopt.objective.curvature_root import is_exchangeable
 from mpiopt.objective.duality_gap import steepest
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.objective import Model, Objective
@@ -38,6 +40,7 @@ LEAST_EIGENVALUE = 1e-15  # for each unknown, with a unit diagonal: smaller ones
 MOST_FLAT = 16  # directions without curvature that are looked at, the steepest ones
 FLATTEST = (64.0 * float(np.finfo(np.float64).eps)) ** 2  # curvature for each unknown: less is rounding of the rows
 OUTSIDE = 1e-9  # part of the gradient at columns without curvature: more is not rounding
+SOME_MOVE = 0.01  # of a margin: far out, where the curvature is nearly lost, a step that falls for ever has some part
 LONG_MOVE = 0.3  # of a margin: a Newton step near an optimum moves none so far
 NEAR_MOVE = 1.0  # of a margin: with a longer step the curvature changes by more than a factor e on the way
 CONTRACTION = 0.25  # largest ratio of two successive decrements that can be believed; e⁻¹ where F falls for ever
@@ -64,6 +67,12 @@ class Decrement(NamedTuple):
         By how much the step moves the margin of a row at most; 0 for real targets, whose losses have no such scale.
     epochs : float
         What it cost.
+    signs : ndarray, shape (outputs, width)
+        Those of the weights, or of their steps from 0: with them l1 is linear.
+    lost : bool
+        Whether the curvature along some direction is rounding, so that the step has no part there.
+    by_root : bool
+        Whether the rows were to be factored in place of H.
     """
 
     value: float
@@ -72,6 +81,14 @@ class Decrement(NamedTuple):
     noise: Model
     move: float = np.inf
     epochs: float = EPOCHS
+    signs: Model = np.zeros((0, 0))
+    lost: bool = False
+    by_root: bool = False
+
+    @property
+    def may_recede(self) -> bool:
+        """Whether the loss may fall for ever along some direction: the step moves a margin, or rounding hides it."""
+        return self.lost or self.move >= SOME_MOVE
 
     @property
     def is_near(self) -> bool:
@@ -85,7 +102,7 @@ def is_measurable(objective: Objective) -> bool:
     return free and (objective.outputs == 1 or objective.loss.name == "softmax")
 
 
-def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel) -> Decrement:
+def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel, by_root: bool = False) -> Decrement:
     """Compute the Newton decrement; collective.
 
     With l1 it is that of the unknowns that are not 0 or that the gradient moves away from 0: near the optimum the
@@ -99,18 +116,23 @@ def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel)
         The model, and the gradient of the loss part there.
     channel : Channel
         The ranks.
+    by_root : bool
+        Whether to factor the rows in place of H, where that is possible: for twice the price of H it knows
+        directions that H has lost. Far columns without an intercept are always factored so.
 
     Returns
     -------
     Decrement
         The same bits on all ranks.
     """
-    newton = _newton_step(objective, w, gradient, channel)
+    newton = _newton_step(objective, w, gradient, channel, by_root)
     if not np.isfinite(newton.value):
         return Decrement(np.inf, False, newton.step, newton.noise, epochs=newton.epochs)
     move = 0.0 if objective.loss.target == "real" else _longest_move(objective, newton.step, channel)
     unbounded = move >= LONG_MOVE and _falls_for_ever(objective, w, newton.step, channel)
-    return Decrement(newton.value, unbounded, newton.step, newton.noise, move, newton.epochs)
+    return Decrement(
+        newton.value, unbounded, newton.step, newton.noise, move, newton.epochs, newton.signs, newton.lost
+    )
 
 
 def contracts(
@@ -119,14 +141,16 @@ def contracts(
     """Return whether a decrement can be believed, and the epochs that it cost to know; collective.
 
     After the Newton step the decrement must be much smaller. It is not where the curvature changes on the way, as at
-    the knee of Huber's loss, or where no optimum exists. `scale` is what a decrement is compared with, `noise` what
+    the knee of Huber's loss, or where no optimum exists. A weight whose sign changes keeps its line of l1, which lies
+    below the penalty. `scale` is what a decrement is compared with, `noise` what
     rounding alone makes of it.
     """
     if objective.loss.quadratic or found.value <= FLAT * scale:
         return True, 0.0
     there = w + found.step
     exact = evaluate_exact(objective, there, channel)
-    after = _newton_step(objective, there, exact.gradient, channel)
+    z = None if objective.shard.far is None else objective.predict(w) + objective.predict(found.step)
+    after = _newton_step(objective, there, exact.gradient, channel, found.by_root, found.signs, z)
     return after.value <= max(CONTRACTION * found.value, noise), 1.0 + after.epochs
 
 
@@ -137,16 +161,37 @@ class _Newton(NamedTuple):
     step: Model
     noise: Model  # √diag H⁻¹; 0 where it is not known
     epochs: float
+    signs: Model = np.zeros((0, 0))
+    lost: bool = False  # whether the curvature along some direction is rounding
 
 
-def _newton_step(objective: Objective, w: Model, gradient: Model, channel: Channel) -> _Newton:
-    """Return the Newton step; collective."""
-    moving = np.broadcast_to((w != 0.0) | (objective.threshold == 0.0), w.shape)
-    g = steepest(objective, w, gradient)
-    moving = (moving | (g != 0.0)) & (np.arange(objective.width) < used_columns(objective))
+def _newton_step(
+    objective: Objective,
+    w: Model,
+    gradient: Model,
+    channel: Channel,
+    by_root: bool = False,
+    held: Model | None = None,
+    z: Matrix | None = None,
+) -> _Newton:
+    """Return the Newton step; collective.
+
+    `held` are signs of l1 that stay though the weights have others; `z` are margins that the rounding of w has not
+    moved.
+    """
+    signs = np.where(w != 0.0, np.sign(w), -np.sign(steepest(objective, w, gradient)))
+    if held is not None:
+        signs = np.where(held != 0.0, held, signs)
+    moving = ((signs != 0.0) | (objective.threshold == 0.0)) & (np.arange(objective.width) < used_columns(objective))
+    slope = objective.ridge * w + objective.threshold * signs
+    if (by_root or objective.shard.far is not None) and is_exchangeable(objective, channel.size):
+        z = objective.predict(w) if z is None else z
+        found = decrement_by_root.newton_step(objective, z, slope, moving, channel)
+        return _Newton(found.value, found.step, found.noise, EPOCHS, signs, found.lost)
+    g = np.where(moving, gradient + slope, 0.0)
     if objective.outputs * used_columns(objective) <= LARGEST_HESSIAN:
-        return _factored(objective, w, g, moving, channel)
-    return _by_products(objective, w, g, moving, channel)
+        return _factored(objective, w, g, moving, channel)._replace(signs=signs)
+    return _by_products(objective, w, g, moving, channel)._replace(signs=signs)
 
 
 def _factored(objective: Objective, w: Model, g: Model, moving: NDArray[np.bool_], channel: Channel) -> _Newton:
@@ -177,7 +222,7 @@ def _factored(objective: Objective, w: Model, g: Model, moving: NDArray[np.bool_
         parts = channel.sum(*shared)
         directions, slopes = parts[: shared[0].size].reshape(shared[0].shape), parts[shared[0].size :]
         value += _along_flat(objective, w, directions, slopes, channel)
-    return _Newton(value, step, noise, EPOCHS + 0.5 * count)
+    return _Newton(value, step, noise, EPOCHS + 0.5 * count, lost=count > 0)
 
 
 def _along_flat(objective: Objective, w: Model, directions: Model, slopes: Vector, channel: Channel) -> float:

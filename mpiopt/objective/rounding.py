@@ -10,8 +10,11 @@ Stability of Numerical Algorithms (2002), section 3.1). The factors that grow wi
 out, since errors of different signs cancel.
 
 Where columns lie far from 0 without an intercept, margins are computed from the distances to their middles, so that F
-is known better than that. Both errors keep all of Σ_k |w_k x_ik|: the last bits of w itself move F and gradient so,
-and the curvature, from which a decrement is computed, has lost what is smaller.
+at the numbers w is known better than that. The errors keep all of Σ_k |w_k x_ik|, since the last bits of w itself
+move F and gradient so; `computed` is the error of F without them.
+
+The errors of the margins are alike in all columns: they add at most ½ (1/N) Σ_i s_i c_i (ε Σ_k |w_k x_ik|)² to a
+decrement, whatever the columns are. Only the products with x_ij are rounded for each column apart.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ class Rounding(NamedTuple):
 
     value: float
     gradient: Model  # (outputs, width)
+    products: Model  # (outputs, width) the part of the gradient's error that each column has for itself
+    margins: float  # of F, to second order: what the errors of the margins add near an optimum
+    computed: float  # of F at exactly these numbers w
 
 
 def gradient_rounding(objective: Objective, w: Model, channel: Channel) -> NDArray[np.float64]:
@@ -60,22 +66,27 @@ def gradient_rounding(objective: Objective, w: Model, channel: Channel) -> NDArr
 
 def evaluation_rounding(objective: Objective, w: Model, channel: Channel) -> Rounding:
     """Estimate the rounding errors of F and of its gradient, ridge included, at a model; collective."""
-    shard, total, size, value = objective.shard, np.zeros_like(w), np.abs(w), 0.0
-    s = shard.weight / shard.total
-    common = 0.0 if shard.far is None else passes.exact_products(w, shard.far)
+    shard, total, size = objective.shard, np.zeros((2, *w.shape)), np.abs(w)
+    s, value, second, computed = shard.weight / shard.total, 0.0, 0.0, 0.0
+    common = np.zeros(len(w)) if shard.far is None else passes.exact_products(w, shard.far)
     for begin in range(0, len(shard), BLOCK):
         block = slice(begin, min(begin + BLOCK, len(shard)))
         y, (_, absolute) = shard.label[block], _block(shard.rows, block)
-        rows, _ = _block(objective.distances, block)
+        rows, near = _block(objective.distances, block)
         z, terms = passes.margins(rows, w) + common, passes.margins(absolute, size)
+        few = terms if shard.far is None else passes.margins(near, size) + np.abs(common)
         if y.ndim == 2:  # an offset is rounded with the margin
-            terms = terms + np.abs(y[:, 1:])
-        slope = np.abs(objective.loss.slope(z, y))
-        error = slope + objective.loss.curvature(z, y)[:, None] * terms
-        value += float(s[block] @ (np.abs(objective.loss.value(z, y)) + (slope * terms).sum(axis=1)))
-        total += passes.weighted_row_sum(absolute, error * s[block, None])
-    found = channel.sum(total, value)
-    return Rounding(UNIT * float(found[-1]), UNIT * (found[:-1].reshape(w.shape) + objective.ridge * size))
+            terms, few = terms + np.abs(y[:, 1:]), few + np.abs(y[:, 1:])
+        slope, bend = np.abs(objective.loss.slope(z, y)), objective.loss.curvature(z, y)[:, None]
+        loss = np.abs(objective.loss.value(z, y))
+        value += float(s[block] @ (loss + (slope * terms).sum(axis=1)))
+        computed += float(s[block] @ (loss + (slope * few).sum(axis=1)))
+        second += 0.5 * float(s[block] @ (bend * (UNIT * terms) ** 2).sum(axis=1))
+        for part, error in zip(total, (slope + bend * terms, slope), strict=True):
+            part += passes.weighted_row_sum(absolute, error * s[block, None])
+    found = channel.sum(total, value, second, computed)
+    gradient, products = UNIT * (found[:-3].reshape(total.shape) + objective.ridge * size)
+    return Rounding(UNIT * float(found[-3]), gradient, products, float(found[-2]), UNIT * float(found[-1]))
 
 
 def _block(rows: DenseRows | CsrRows, block: slice) -> tuple[DenseRows | CsrRows, DenseRows | CsrRows]:

@@ -36,8 +36,11 @@ def test_no_seed_gives_a_wrong_certificate(seed):
 
 # Columns far from 0 and no intercept, where F at the model is known and H is not: without a penalty, and with a ridge
 # on fewer rows than columns, or several outputs. Then rows that move so slowly that F rises only after a thousand
-# Newton steps and more; a hinge, which has an optimum always; and counts that only weights without end fit.
+# Newton steps and more; a hinge, which has an optimum always; and counts that only weights without end fit. Then the
+# decrement of far columns at a tolerance near rounding; a rounding of margins that is taken for one of each column;
+# and rows so far out that rounding hides that no optimum exists: Poisson, and logistic.
 ONCE_WRONG = (5179, 20392, 20480, 21724, 24917, 11891, 23201, 25818, 20707)
+ONCE_WRONG += (31413, 31772, 33284, 32129, 32278, 33803, 24320)
 
 
 @pytest.mark.parametrize("seed", ONCE_WRONG)
@@ -55,6 +58,16 @@ ONCE_OPEN = (5009, 5655, 5799, 5954, 5966, 6123, 6434, 6919, 6517, 6790, 5332, 2
 def test_a_problem_that_was_left_open_is_certified(seed):
     found = judge(draw(seed))
     assert found.verdict == verdicts.RIGHT, found.line()
+
+
+# No optimum exists: softmax, where the classes that a row does not have can be parted one by one.
+ONCE_UNSAID = (33803, 32129, 31141, 32358, 4608)
+
+
+@pytest.mark.parametrize("seed", ONCE_UNSAID)
+def test_that_no_optimum_exists_is_said(seed):
+    found = judge(draw(seed))
+    assert found.verdict == verdicts.SAID, found.line()
 
 
 def test_a_problem_is_beyond_float64_only_if_no_rounding_of_its_optimum_is_good_enough():

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mpiopt.objective.centred_columns import CentredColumns
 from mpiopt.objective.curvature_root import Ranks, root_of_rows
 from mpiopt.objective.losses.base import ClippedLine
 
@@ -224,3 +225,22 @@ def _central(z: Vector, inverse_bend: Vector, low: Vector, high: Vector, target:
         up = z - s * inverse_bend - above + below > 0.0
         left, right = np.where(up, s, left), np.where(up, right, s)
     return np.asarray(0.5 * left + 0.5 * right)
+
+
+def in_centred_columns(
+    problem: ClippedProblem, centred: CentredColumns, distances: Matrix, first: bool
+) -> ClippedProblem:
+    """Return a problem in the unknowns of centred columns; rank 0, the `first`, has the rows of w_k's penalty."""
+    n, k = len(problem.rows), centred.k
+    kinds = [(problem.ridge[k], np.inf), (np.inf, problem.l1[k])]  # bend and bound
+    kinds = [(bend, bound) for bend, bound in kinds if first and bend > 0.0 and bound > 0.0]
+    bends, bounds = (np.array([kind[i] for kind in kinds]) for i in range(2))
+    line = problem.line._replace(
+        bend=np.append(np.broadcast_to(problem.line.bend, n), bends),
+        centre=np.append(problem.line.centre, 0.0 * bounds.astype(bool)),
+        low=np.append(problem.line.low, -bounds),
+        high=np.append(problem.line.high, bounds),
+    )
+    rows = np.vstack([centred.rows(distances), *([centred.own] * len(kinds))])
+    weight, free = np.append(problem.weight, np.ones(len(kinds))), np.arange(len(centred.far)) != k
+    return ClippedProblem(rows, weight, line, problem.ridge * free, problem.l1 * free, problem.linear)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms import warm_start
 from mpiopt.algorithms.base import Algorithm, StepInfo
-from mpiopt.algorithms.second_order.centred_columns import CentredColumns
-from mpiopt.algorithms.second_order.interior_point import STEP_EPOCHS, ClippedProblem, minimise
+from mpiopt.algorithms.second_order.interior_point import STEP_EPOCHS, ClippedProblem, in_centred_columns, minimise
 from mpiopt.algorithms.second_order.l1_quadratic import DampedCholesky, QuadraticModel, first_order_change
 from mpiopt.algorithms.second_order.line_search import ROUNDING, backtracking_search, move_to
 from mpiopt.algorithms.second_order.margin_search import Line, search_length
@@ -25,6 +24,7 @@ from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, Replicated, Slot
 from mpiopt.data.coordinates import far_columns
 from mpiopt.objective import passes
+from mpiopt.objective.centred_columns import CentredColumns
 from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.curvature_root import curvature_root, is_affordable
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
@@ -209,8 +209,12 @@ class Newton(Algorithm[NewtonState]):
         if shard.far is None:
             found = minimise(problem, begin, level, channel)
         else:
-            centred = CentredColumns(shard.far)
-            problem, begin = centred.problem(problem, objective, channel.rank == 0), centred.unknowns(begin)
+            centred, distances = (
+                CentredColumns(shard.far),
+                passes.dense_block(objective.distances, slice(0, len(shard)), d),
+            )
+            problem = in_centred_columns(problem, centred, distances, channel.rank == 0)
+            begin = centred.unknowns(begin)
             found = minimise(problem, begin, level, channel)
             found = found._replace(w=centred.weights(found.w), slopes=found.slopes[: len(shard)])
         epochs = control.unrecorded + 1.0 + STEP_EPOCHS * found.steps

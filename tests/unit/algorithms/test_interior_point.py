@@ -7,12 +7,12 @@ import pytest
 
 import mpiopt
 from mpiopt.algorithms.second_order import newton
-from mpiopt.algorithms.second_order.centred_columns import CentredColumns
 from mpiopt.algorithms.second_order.interior_point import ClippedProblem, minimise
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.core.partition import block
 from mpiopt.data.shard import DenseRows, Shard
+from mpiopt.objective.centred_columns import CentredColumns
 from mpiopt.objective.curvature_root import ALONE
 from mpiopt.objective.dual_point import bound_of_slopes
 from mpiopt.objective.duality_gap import label_statistics
