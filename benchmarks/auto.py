@@ -37,7 +37,8 @@ from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare
 from mpiopt.data.shard import DenseRows
 from mpiopt.objective import certificate
-from mpiopt.training.fit import Fit, fit
+from mpiopt.training.fit import fit
+from mpiopt.training.fitted import Fit
 
 ROOT = Path(os.environ.get("MPIOPT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 NUMBERS = 1e5  # of a set, so that the table takes minutes

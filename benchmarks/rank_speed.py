@@ -16,7 +16,8 @@ from benchmarks.data import Problem, Scale, load
 from benchmarks.launching import mpirun, world
 from mpiopt.comm.base import Comm
 from mpiopt.core.partition import block
-from mpiopt.training.fit import Fit, fit
+from mpiopt.training.fit import fit
+from mpiopt.training.fitted import Fit
 
 
 def share(problem: Problem, comm: Comm) -> Problem:

@@ -33,7 +33,8 @@ from mpiopt.comm.threads import spmd
 from mpiopt.core.partition import block
 from mpiopt.objective import certificate
 from mpiopt.training.channel_setup import open_channel
-from mpiopt.training.fit import Fit, fit
+from mpiopt.training.fit import fit
+from mpiopt.training.fitted import Fit
 
 RANKS = (1, 2, 3, 4, 8, 16)
 SEEDS = 10

@@ -29,7 +29,8 @@ from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare
 from mpiopt.data.shard import DenseRows
-from mpiopt.training.fit import Fit, fit
+from mpiopt.training.fit import fit
+from mpiopt.training.fitted import Fit
 
 Vector = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library print
 
 _HOMES = {
     "fit": "mpiopt.training.fit",
-    "Fit": "mpiopt.training.fit",
+    "Fit": "mpiopt.training.fitted",
     "Classifier": "mpiopt.training.estimators",
     "Regressor": "mpiopt.training.estimators",
     "path": "mpiopt.training.path",

@@ -24,7 +24,7 @@ from mpiopt.data.offsets import GIVEN
 from mpiopt.data.row_checks import DENSE, FileStatistics, check_pieces, refuse_changed, rounded
 from mpiopt.data.row_formats import to_csr, to_dense, without_zeros
 from mpiopt.data.shard import CsrRows, Indices, Vector
-from mpiopt.data.tables.columns import EXPOSURE, OFFSET
+from mpiopt.data.tables.column import EXPOSURE, OFFSET
 from mpiopt.data.tables.files import TableFiles, find_table
 from mpiopt.data.tables.source import open_table
 

@@ -14,7 +14,7 @@ from mpiopt.data.formats.base import PIECE, RawRows, Source
 from mpiopt.data.offsets import GIVEN, STAYS, summed, without_offset
 from mpiopt.data.row_checks import FileStatistics, refuse_changed
 from mpiopt.data.schema import Schema
-from mpiopt.data.tables.columns import EXPOSURE, OFFSET, from_tree
+from mpiopt.data.tables.column import EXPOSURE, OFFSET, from_tree
 from mpiopt.data.tables.source import refuse_offsets
 
 

@@ -46,7 +46,7 @@ class Schema:
         Type in which the rows were stored: "float64" or "float32".
     table : mapping
         Of a table of columns: `columns` with types, levels, encodings and gaps, as
-        `mpiopt.data.tables.columns.to_tree` writes them; the `titles` given for a text without any; the `link` of an
+        `mpiopt.data.tables.column.to_tree` writes them; the `titles` given for a text without any; the `link` of an
         offset. Empty for other files.
 
     Examples

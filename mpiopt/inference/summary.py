@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import spec_of
-from mpiopt.data.tables.columns import GAP
+from mpiopt.data.tables.column import GAP
 from mpiopt.inference import table
 from mpiopt.inference.clusters import Clusters
 from mpiopt.inference.collinearity import variance_inflation

@@ -20,7 +20,7 @@ from mpiopt.core.hdf5 import FORMAT, LIBVER, RESULT, SEALED, NotHdf5, check_form
 from mpiopt.core.history import UNITS, Event, HistoryRow, table
 from mpiopt.core.seal import DamagedFile, sealed
 from mpiopt.data.schema import Schema, read_schema
-from mpiopt.data.tables.columns import from_tree
+from mpiopt.data.tables.column import from_tree
 from mpiopt.objective.diagnostics import Diagnostics
 from mpiopt.results.ending import Ending, ending_of
 from mpiopt.results.model import FittedModel

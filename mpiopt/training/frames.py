@@ -12,7 +12,7 @@ import numpy as np
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.columns import ColumnOptions, split_names
 from mpiopt.core.config.registry import nearest
-from mpiopt.data.tables.columns import Column
+from mpiopt.data.tables.column import Column
 
 if TYPE_CHECKING:
     from mpiopt.data.tables.frame import EncodedFrame

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.given import communicator
 from mpiopt.inference.summary import InferenceOptions, Summary
 from mpiopt.results.model import FittedModel
 from mpiopt.training import frame_names, validation
-from mpiopt.training.fit import Fit, communicator, fit
+from mpiopt.training.fit import fit
+from mpiopt.training.fitted import Fit
 from mpiopt.training.frames import has_words
 from mpiopt.training.initial import Columns, matched_model
 from mpiopt.training.sklearn_base import BaseEstimator

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.portfolio import EVENT, Portfolio
-from mpiopt.algorithms.second_order import row_space
 from mpiopt.compress.channel import Channel
 from mpiopt.core import history
 from mpiopt.core.history import ALL, Clock, Event, HistoryRow
-from mpiopt.core.state import layouts
 from mpiopt.data.coordinates import far_columns
-from mpiopt.objective.certificate import GAP, Certificate, Certifier, list_columns
+from mpiopt.objective.certificate import GAP, list_columns
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
-from mpiopt.objective.lower_bound import Progress
-from mpiopt.objective.objective import Model, Objective
-from mpiopt.resilience.checkpoint.base import FIELDS, CheckpointStore, LoadedState, Meta
+from mpiopt.objective.objective import Objective
+from mpiopt.resilience.checkpoint.base import CheckpointStore, Meta
 from mpiopt.resilience.consistency import content_sum
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.agreement import begin_anew, confirm, fingerprint, mend, note_evaluated
-from mpiopt.training.run_state import Guard, RunPlan, RunState, RunTimer, Spent, learned
+from mpiopt.training.agreement import begin_anew, confirm
+from mpiopt.training.beginning import begin
+from mpiopt.training.evaluating import Report, evaluate_if_due, record, refuse_infinite
+from mpiopt.training.run_state import RunPlan, RunState, RunTimer, learned
 
-Report = Callable[[HistoryRow], None]
 logger = logging.getLogger(__name__)
 
-EVALUATE_EVERY = 2.0  # epochs between exact evaluations, if the algorithm makes none; each costs a pass over the rows
-PATIENCE = 4  # such intervals: until then an algorithm may itself give up steps that were too long
 MOST_NAMED = 3  # columns in the line of an ending
 STALLED = 12  # evaluations without a better certificate; a run that still improves shows it within a few of them
 NO_PROGRESS = f"no progress in {STALLED} evaluations"
@@ -163,178 +158,6 @@ def keep_better(now: RunState, objective: Objective, channel: Channel) -> None:
         return
     if not evaluate_exact(objective, now.state.w, channel).value <= now.exact.value:
         now.state.w[...] = now.evaluated
-
-
-def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunTimer) -> RunState:
-    """Start at the best constants without features, or where the newest checkpoint was made; collective."""
-    channel = timer.channel
-    with timer.phase("evaluate"):
-        certifier = Certifier.begin(objective, plan.stop.tol, channel)
-    objective, start = certifier.objective, certifier.start
-    if plan.resume and plan.store is not None:
-        algorithm = portfolio.first
-
-        def blank(meta: Meta) -> object:
-            nonlocal algorithm
-            algorithm = algorithm_of(meta, portfolio, objective, channel.size)
-            return algorithm.blank(objective, channel.size)
-
-        loaded = plan.store.load(blank, objective.shard, str(plan.meta["job"]))
-        if loaded is not None:
-            state: Any = loaded.state
-            algorithm.rebuild(state, objective, channel)
-            exact = evaluate_exact(objective, state.w, channel)
-            now = RunState(state, certifier, exact, certifier.glance(state.w, exact), algorithm=algorithm)
-            return resumed(now, loaded, timer)
-    algorithm, origin = portfolio.first, objective.origin()
-    if objective.bounds is not None:  # a certificate is for a model within them
-        origin = objective.bounds.nearest(origin)
-        with timer.phase("evaluate"):
-            start = evaluate_exact(objective, origin, channel)
-    now = RunState(None, certifier, start, certifier.glance(origin, start), algorithm=algorithm)
-    judge(now, origin, timer)
-    begins = origin
-    if plan.row_space and now.judgement is not None and not now.judgement.ending:
-        with timer.phase("compute"):
-            objective, spent = row_space.with_start(objective, channel)
-        now.epochs += spent
-    if objective.initial is not None and now.judgement is not None and not now.judgement.ending:
-        begins = try_initial(now, objective, timer)
-    if now.judgement is not None and now.judgement.ending:
-        now.state = algorithm.blank(objective, channel.size)
-        now.state.w[...] = begins
-    else:
-        now.state = algorithm.init(objective, channel)
-    return now
-
-
-def algorithm_of(meta: Meta, portfolio: Portfolio, objective: Objective, size: int) -> Algorithm[Any]:
-    """Return the algorithm that was in use when the state was saved.
-
-    Checkpoints of earlier versions do not tell; then it is the first one whose state has the saved fields.
-    """
-    events = history.events_from_text(str(meta.get("events", "[]")))
-    saved = str(meta.get(FIELDS, "")).split()
-    if saved and not any(event.kind == EVENT for event in events):
-        for algorithm in portfolio.algorithms:
-            if list(layouts(algorithm.blank(objective, size))) == saved:
-                return algorithm
-    return portfolio.current(events)
-
-
-def try_initial(now: RunState, objective: Objective, timer: RunTimer) -> Model:
-    """Judge the model that the run was given, which may be good enough already; return it; collective."""
-    w = objective.beginning()
-    with timer.phase("evaluate"):
-        exact = evaluate_exact(objective, w, timer.channel)
-    now.epochs += 1.0
-    if is_finite(exact) and exact.value <= now.exact.value:
-        now.exact = exact
-        judge(now, w, timer)
-    return w
-
-
-def resumed(now: RunState, loaded: LoadedState, timer: RunTimer) -> RunState:
-    """Return the state with round, history, events, costs and what the certifier knew as they were saved."""
-    now.round, now.epochs = loaded.k, float(loaded.meta["epochs"])
-    now.rows = history.rows_from_text(str(loaded.meta["history"]))
-    now.certifier.progress[:] = progress_from_text(str(loaded.meta.get("certifier", "")), now)
-    if now.last.round == now.round:
-        now.certificate = Certificate(now.certificate.kind, now.last.certificate)
-    now.spent_before = Spent.before(float(loaded.meta["seconds"]), now.last)
-    now.events = history.events_from_text(str(loaded.meta.get("events", "[]")))
-    now.run_id = str(loaded.meta.get("run_id", ""))
-    text = f"went on from round {loaded.k}, {timer.channel.size} ranks"
-    now.events.append(Event(now.spent_before.seconds, loaded.k, "resumed", ALL, text))
-    timer.saved_round = loaded.k
-    return now
-
-
-def progress_from_text(text: str, now: RunState) -> Progress:
-    """Return what the certifier had learned; where nothing is saved, the best certificate of the history."""
-    progress = now.certifier.progress
-    if text:
-        known = [float(word) for word in text.split()]  # earlier versions knew less
-        progress[: len(known)] = known
-        return progress
-    for row in now.rows:
-        progress.best = min(progress.best, row.certificate)
-    return progress
-
-
-def evaluate_if_due(
-    now: RunState,
-    step: StepInfo,
-    objective: Objective,
-    timer: RunTimer,
-    report: Report,
-    guard: Guard | None = None,
-) -> None:
-    """Record the round's exact evaluation, or make one if none was made for some epochs; collective."""
-    exact = step.exact
-    if exact is None and now.epochs - now.last.epoch >= EVALUATE_EVERY:
-        with timer.phase("evaluate"):
-            exact = evaluate_exact(objective, now.state.w, timer.channel)
-        if not is_finite(exact) and now.epochs - now.last.epoch < PATIENCE * EVALUATE_EVERY:
-            return
-    if exact is None:
-        return
-    refuse_infinite(exact, now.round)
-    now.exact = exact
-    if step.slopes is not None:
-        with timer.phase("evaluate"):
-            now.certifier.learn(now.state.w, exact, step.slopes, timer.channel)
-    judge(now, now.state.w, timer)
-    record(now, step.step_size, timer, report, guard)
-    note_evaluated(now)
-
-
-def is_finite(exact: Evaluation) -> bool:
-    """Return whether objective and gradient are finite."""
-    return bool(np.isfinite(exact.value) and np.isfinite(exact.gradient).all())
-
-
-def refuse_infinite(exact: Evaluation, round_number: int) -> None:
-    """Raise ValueError if objective or gradient are not finite; on all ranks, since they are sums over the ranks."""
-    if not is_finite(exact):
-        what = f"the objective became {exact.value}" if not np.isfinite(exact.value) else "the gradient is not finite"
-        if round_number == 0:
-            raise ValueError(f"{what} at the start: values, labels or weights are too large; try --scale standard")
-        raise ValueError(
-            f"{what} in round {round_number}: the steps are too long for these data; "
-            "try --scale standard, or omit --step-size"
-        )
-
-
-def judge(now: RunState, w: Model, timer: RunTimer) -> None:
-    """Let the certifier judge the last evaluation, which is at `w`; collective."""
-    with timer.phase("evaluate"):
-        now.judgement = now.certifier.judge(w, now.exact, now.epochs, timer.channel)
-    now.exact, now.certificate = now.judgement.exact, now.judgement.certificate
-    now.epochs += now.judgement.epochs
-
-
-def record(now: RunState, step_size: float, timer: RunTimer, report: Report, guard: Guard | None = None) -> None:
-    """Add a row to the history and report it, once all ranks have the same evaluation; collective."""
-    spent = now.spent_before.plus(timer.spent(fingerprint(now)))
-    if timer.ranks_differ:
-        mend(guard, now, timer)
-    row = HistoryRow(
-        round=now.round,
-        epoch=now.epochs,
-        seconds=spent.seconds,
-        seconds_compute=spent.compute,
-        seconds_communicate=spent.communicate,
-        seconds_wait=spent.wait,
-        bytes_sent=round(spent.bytes_sent),
-        bytes_plain=round(spent.bytes_plain),
-        objective=now.exact.value,
-        certificate=now.certificate.value,
-        step_size=step_size,
-    )
-    now.rows.append(row)
-    timer.sample(now)
-    report(row)
 
 
 def decide(plan: RunPlan, now: RunState, timer: RunTimer) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.comm.given import communicator
 from mpiopt.core.config.folds import refuse_beside_time
 from mpiopt.core.config.job import Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
@@ -23,7 +24,7 @@ from mpiopt.inference.clusters import coded
 from mpiopt.objective.objective import Objective
 from mpiopt.training.coefficient_bounds import refuse_path
 from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
-from mpiopt.training.fit import COLUMN_SCALES, communicator
+from mpiopt.training.fit import COLUMN_SCALES
 from mpiopt.training.folds import (
     Folds,
     check_count,

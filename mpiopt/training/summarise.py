@@ -20,7 +20,7 @@ from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.files import mark_output, refuse_existing, refuse_onto, write_whole
 from mpiopt.data.dataset import Dataset, prepare
 from mpiopt.data.schema import Schema
-from mpiopt.data.tables.columns import EXPOSURE, OFFSET, WEIGHT, from_tree
+from mpiopt.data.tables.column import EXPOSURE, OFFSET, WEIGHT, from_tree
 from mpiopt.data.tables.source import class_names as classes_of_table
 from mpiopt.inference.chosen import chosen_errors
 from mpiopt.inference.clusters import Clusters, coded

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mpiopt.comm.threads import spmd
 from mpiopt.data.tables.cells import TEXT_GAPS, words
-from mpiopt.data.tables.columns import Column
+from mpiopt.data.tables.column import Column
 from mpiopt.data.tables.files import table_of
 from mpiopt.data.tables.source import open_files
 from mpiopt.data.tables.survey import read_cells

@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.work import counted
 from mpiopt.comm.threads import spmd
 from mpiopt.objective import certificate
-from mpiopt.training import loop
+from mpiopt.training import evaluating
 from mpiopt.training.fit import fit
 from tests.cases.small_sets import small_sets
 
@@ -51,7 +51,7 @@ def suits(algorithm, made):
 def trace(algorithm, made):
     """Run; return the fit and the counts of rank 0 at each evaluation."""
     rows, stored = [], float(made.x.nnz if hasattr(made.x, "nnz") else made.x.size)
-    n, record = made.x.shape[0], loop.record
+    n, record = made.x.shape[0], evaluating.record
     with counted() as work:
 
         def noted(now, step_size, timer, report, *more):
@@ -70,7 +70,11 @@ def trace(algorithm, made):
                 made.x[mine], made.y[mine], comm, algorithm=algorithm, tol=1e-9, max_epochs=EPOCHS, **made.model
             )
 
-        with mock.patch("mpiopt.training.loop.record", noted), mock.patch.object(certificate, "TUNING", NO_ROUNDING):
+        with (
+            mock.patch("mpiopt.training.loop.record", noted),
+            mock.patch("mpiopt.training.evaluating.record", noted),
+            mock.patch.object(certificate, "TUNING", NO_ROUNDING),
+        ):
             fits = spmd(RANKS, main)
     return fits[0], rows
 

@@ -31,7 +31,8 @@ from mpiopt.core.state import Layout, layouts
 from mpiopt.data.shard import Shard
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training import loop
+from mpiopt.training.beginning import begin
+from mpiopt.training.evaluating import evaluate_if_due, record
 from mpiopt.training.problem import pose
 from mpiopt.training.run_state import RunPlan, RunState, RunTimer
 
@@ -170,8 +171,8 @@ def _begun(
     objective: Objective, algorithm: Algorithm[Any], channel: Channel, tol: float = ONE_PERIOD.tol
 ) -> tuple[RunTimer, RunState]:
     watch = RunTimer(algorithm.run_channel(channel), Clock(), StopSignal())
-    now = loop.begin(RunPlan(Stopping(tol), row_space=False), objective, Portfolio((algorithm,)), watch)
-    loop.record(now, 0.0, watch, lambda row: None)
+    now = begin(RunPlan(Stopping(tol), row_space=False), objective, Portfolio((algorithm,)), watch)
+    record(now, 0.0, watch, lambda row: None)
     return watch, now
 
 
@@ -192,7 +193,7 @@ def _run_rounds(
         progress = algorithm.step(now.round, now.state, objective, watch.channel)
         now.round += 1
         now.epochs += progress.epochs
-        loop.evaluate_if_due(now, progress, objective, watch, lambda row: None)
+        evaluate_if_due(now, progress, objective, watch, lambda row: None)
         epochs.append(progress.epochs)
         spent = float(watch.channel.comm.max(np.array([time.perf_counter() - began]))[0])
         enough = spent >= until.most or (len(now.rows) > until.periods and spent >= until.least)

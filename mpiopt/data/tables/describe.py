@@ -16,7 +16,8 @@ from mpiopt.data.row_formats import padded_width
 from mpiopt.data.shard import Vector
 from mpiopt.data.tables.arrow import DATE, EMPTY, TEXT
 from mpiopt.data.tables.cells import Words
-from mpiopt.data.tables.columns import FEATURE, Column, columns_of, interactions, listed
+from mpiopt.data.tables.column import FEATURE, Column, interactions
+from mpiopt.data.tables.columns import columns_of, listed
 from mpiopt.data.tables.exact_sum import ExactSum
 from mpiopt.data.tables.files import table_of
 from mpiopt.data.tables.quantiles import quantiles

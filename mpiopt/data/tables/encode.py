@@ -18,7 +18,17 @@ from mpiopt.data.offsets import GIVEN, STAYS, summed, without_offset
 from mpiopt.data.shard import CsrRows, Vector
 from mpiopt.data.tables.arrow import TEXT
 from mpiopt.data.tables.cells import Words
-from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, OFFSET, RARE, TARGET, WEIGHT, Column, interactions
+from mpiopt.data.tables.column import (
+    EXPOSURE,
+    FEATURE,
+    GAP,
+    OFFSET,
+    RARE,
+    TARGET,
+    WEIGHT,
+    Column,
+    interactions,
+)
 from mpiopt.data.tables.splines import basis_values, shaped_values
 
 UNKNOWN_CLASS = -1.0  # the number of a class that the training had not

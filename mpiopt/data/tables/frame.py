@@ -15,7 +15,8 @@ from mpiopt.comm.threads import single
 from mpiopt.core.config.columns import ColumnOptions
 from mpiopt.data.shard import CsrRows, Vector
 from mpiopt.data.tables import arrow
-from mpiopt.data.tables.columns import Column, columns_of
+from mpiopt.data.tables.column import Column
+from mpiopt.data.tables.columns import columns_of
 from mpiopt.data.tables.encode import Encoder
 from mpiopt.data.tables.report import fit_lines
 from mpiopt.data.tables.source import refuse_other_columns_than

@@ -12,7 +12,7 @@ from mpiopt.comm.collective_io import allgather_json
 from mpiopt.core.config.columns import BELOW
 from mpiopt.data.tables.arrow import DATE, ORDERED, TEXT
 from mpiopt.data.tables.cells import Words
-from mpiopt.data.tables.columns import FEATURE, GAP, RARE, TARGET, Column, interactions
+from mpiopt.data.tables.column import FEATURE, GAP, RARE, TARGET, Column, interactions
 from mpiopt.data.tables.encode import NOWHERE, level_places
 from mpiopt.data.tables.survey import gaps_of, read_cells
 from mpiopt.data.tables.table import Table

@@ -18,18 +18,8 @@ from mpiopt.data.offsets import GIVEN
 from mpiopt.data.schema import Schema
 from mpiopt.data.tables import arrow
 from mpiopt.data.tables.binary import ArrowTable, ParquetTable
-from mpiopt.data.tables.columns import (
-    EXPOSURE,
-    FEATURE,
-    OFFSET,
-    TARGET,
-    Column,
-    from_tree,
-    listed,
-    plan_columns,
-    refuse_unknown,
-    to_tree,
-)
+from mpiopt.data.tables.column import EXPOSURE, FEATURE, OFFSET, TARGET, Column, from_tree, to_tree
+from mpiopt.data.tables.columns import listed, plan_columns, refuse_unknown
 from mpiopt.data.tables.csv_table import CsvTable
 from mpiopt.data.tables.encode import Encoder
 from mpiopt.data.tables.files import BINARY, TEXTS, TableFiles, plain_suffix, table_of

@@ -16,7 +16,8 @@ from mpiopt.data.labels import MAX_CLASSES
 from mpiopt.data.shard import Vector
 from mpiopt.data.tables.arrow import ORDERED, TEXT
 from mpiopt.data.tables.cells import TEXT_GAPS, NoNumber, Words, as_number, hashed, level_keys, numbers, words
-from mpiopt.data.tables.columns import EXPOSURE, FEATURE, GAP, RARE, TARGET, WEIGHT, Column, refuse_wide_interactions
+from mpiopt.data.tables.column import EXPOSURE, FEATURE, GAP, RARE, TARGET, WEIGHT, Column
+from mpiopt.data.tables.columns import refuse_wide_interactions
 from mpiopt.data.tables.csv_table import describe_word
 from mpiopt.data.tables.exact_sum import ExactSum
 from mpiopt.data.tables.hashed_levels import NONE, HashedLevels

@@ -10,7 +10,7 @@ from mpiopt.data.formats.columns import columns_like
 from mpiopt.data.matching import moved_sparse, open_like, source_columns
 from mpiopt.data.schema import Place, Schema, read_schema
 from mpiopt.data.shard import CsrRows
-from mpiopt.data.tables.columns import Column, from_tree, to_tree
+from mpiopt.data.tables.column import Column, from_tree, to_tree
 
 TITLED = Schema(
     "csv", {"label": "y"}, label=Place("y", 2), weight=Place("w", 4), columns=5, names=("a", "b", "c"), features=3

@@ -15,7 +15,7 @@ from mpiopt.core.history import Clock
 from mpiopt.kernels.kernel_cache import njit
 from mpiopt.objective.losses.base import Loss
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training import loop, rehearsal
+from mpiopt.training import evaluating, loop, rehearsal
 from mpiopt.training.rehearsal import compile_kernels, made_up, rehearse
 from tests.cases import problems
 from tests.conftest import ROOT
@@ -123,8 +123,8 @@ def test_what_is_compiled_in_the_loop_is_not_computing(monkeypatch):
         slow.append(njit()(lambda x: x * 3.0)(2.0))
         return ()
 
-    judge = loop.judge
-    monkeypatch.setattr(loop, "judge", lambda *words: (compiles(), judge(*words))[1])
+    judge = evaluating.judge
+    monkeypatch.setattr(evaluating, "judge", lambda *words: (compiles(), judge(*words))[1])
     fit = mpiopt.fit(np.arange(8.0)[:, None], np.arange(8.0), algorithm="lbfgs")
     assert slow
     assert fit.times["compile"] > fit.times["evaluate"] >= 0.0
