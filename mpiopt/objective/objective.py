@@ -187,7 +187,8 @@ class Objective:
 
     def row_curvatures(self, w: Model) -> Vector:
         """Compute s_i loss_i''(W x_i) for each row of this rank (several outputs: its bound), shape (n,)."""
-        return self.shard.weight * self.loss.curvature(self.predict(w), self.shard.label)
+        z = np.zeros((len(self.shard), len(w))) if self.loss.quadratic else self.predict(w)  # any: it is constant
+        return self.shard.weight * self.loss.curvature(z, self.shard.label)
 
     def row_majorants(self, w: Model, part: float = 1.0) -> Vector:
         """Compute s_i times the curvature, at least a part of that of a parabola above the loss (`Loss.majorant`)."""
