@@ -6,7 +6,8 @@ l1 without an intercept, on the sets of benchmarks.paths. A library takes the lo
 within 1e-6 (relative) of the optimum at all points; mpiopt takes its default, which certifies that. Libraries run one
 after the other in processes of their own, on one thread; kernels are compiled before. The best of three runs counts.
 MPIOPT_DATA names the folder of the real sets; what is not installed is left out, or installed by --install into an
-environment of its own.
+environment of its own. The file of --out is written after each set; sets that it has already are not raced again, so
+that a run that was cut goes on.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ LIBRARIES = ("mpiopt", "adelie", "celer", "skglm", "scikit-learn")
 ACCURACY = 1e-6
 LADDER = tuple(10.0**-k for k in range(2, 13))
 LONGEST = 20.0  # seconds of a path after which a library is left out
-HANGING = 1800.0  # seconds on the wall after which a library's process is ended
+HANGING = 120.0  # seconds on the wall after which a library's process is ended, its compiling included
 RUNS = 3
 HEAD = """# Paths beside other libraries
 
 `python -m benchmarks.path_peers --install --out runs/path-peers.md` writes this table: 100 points of an l1
 path without an intercept, F within 1e-6 of the optimum at every point, processor seconds of one thread, the best of
 three runs, kernels compiled before. The last column has the path beside its last point alone, both by mpiopt. A dash:
-the library has no such path, or is not as accurate in 20 seconds.
+the library has no such path, or is not as accurate in 20 seconds a path and two minutes for all its tolerances.
 
 """
 
@@ -191,6 +192,13 @@ def row(name: str, points: int) -> str:
     return f"| {name} | {coin(name)} | {size} | {one.loss} | {' | '.join(cells)} | {ahead} | {ratio} |"
 
 
+def rows_of(place: Path) -> dict[str, str]:
+    """Return the rows of a table that was written before, by the name of the set."""
+    lines = place.read_text().splitlines() if place.exists() else []
+    found = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+    return {name: line for name, line in found.items() if name != "set"}
+
+
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser()
@@ -215,12 +223,14 @@ def main() -> None:
     }
     heads = ["set", "coin", "rows × columns", "loss", *LIBRARIES, "best other / mpiopt", "path / last alone"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    kept = rows_of(Path(options.out)) if options.out else {}
     print("\n".join(lines), flush=True)
     for name in chosen.get(options.sets) or options.sets.split(","):
-        lines.append(row(name, options.points))
+        lines.append(kept.get(name) or row(name, options.points))
         print(lines[-1], flush=True)
-    if options.out:
-        Path(options.out).write_text(HEAD + "\n".join(lines) + "\n")
+        if options.out:
+            Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+            Path(options.out).write_text(HEAD + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

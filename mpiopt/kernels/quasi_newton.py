@@ -1,10 +1,12 @@
-"""The two loops of L-BFGS over the pairs of steps s_i and changes y_i of the gradient.
+"""BFGS: the update of a matrix, and the two loops of L-BFGS over pairs of steps s_i and changes y_i of the gradient.
 
 J. Nocedal, Updating quasi-Newton matrices with limited storage, Math. Comp. 35 (1980). Each loop reads a pair from
 memory once: the products s_i·q and s_i·y_i together, and y_i again while it is in the cache.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from mpiopt.kernels.arrays import Matrix, Vector
 from mpiopt.kernels.kernel_cache import njit
@@ -48,3 +50,19 @@ def oldest_first(steps: Matrix, changes: Matrix, q: Vector, bends: Vector, weigh
         part = weights[i] - along / bends[i]
         for j in range(d):
             q[j] += part * s[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def learn_step(h: Matrix, s: Vector, y: Vector) -> None:
+    """Change a curvature h (d, d) in place such that h s = y (BFGS); not at all where that is not positive."""
+    d, sy, shs = len(s), 0.0, 0.0
+    hs = np.zeros(d)
+    for i in range(d):
+        for j in range(d):
+            hs[i] += h[i, j] * s[j]
+        sy += s[i] * y[i]
+        shs += s[i] * hs[i]
+    if sy > 0.0 and shs > 0.0:
+        for i in range(d):
+            for j in range(d):
+                h[i, j] += y[i] * y[j] / sy - hs[i] * hs[j] / shs

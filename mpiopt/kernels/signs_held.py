@@ -129,7 +129,9 @@ def _violation(w: Vector, g: Vector, threshold: Vector, p: Vector, hp: Vector) -
 
 
 @njit(cache=True, nogil=True)
-def approach_by_signs(h: Vector, g: Vector, w: Vector, threshold: Vector, part: float, limits: SignLimits) -> Vector:
+def approach_by_signs(
+    h: Vector, g: Vector, w: Vector, threshold: Vector, start: Vector, part: float, limits: SignLimits
+) -> Vector:
     """Return p that leaves at most `part` of the violation of the optimality conditions.
 
     Parameters
@@ -138,6 +140,8 @@ def approach_by_signs(h: Vector, g: Vector, w: Vector, threshold: Vector, part: 
         Symmetric positive semidefinite, shape (d, d), C-contiguous, finite.
     g, w, threshold
         Gradient, model and l1 thresholds, shape (d,).
+    start
+        The p to begin with, shape (d,).
     part
         Of the violation at p = 0.
     limits
@@ -152,6 +156,8 @@ def approach_by_signs(h: Vector, g: Vector, w: Vector, threshold: Vector, part: 
     p, hp, exact, hx = np.zeros(d), np.zeros(d), np.empty(d), np.empty(d)
     clipped, hc = np.empty(d), np.empty(d)
     enough = part * _violation(w, g, threshold, p, hp)
+    p[:] = start
+    _times(h, p, hp)
     for _ in range(limits.tries):
         descend(h, g, w, threshold, p, hp, limits.sweeps)
         _solve_held(h, g, w, threshold, p, exact, limits)

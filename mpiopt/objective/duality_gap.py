@@ -32,6 +32,7 @@ from mpiopt.objective.losses.base import LabelStatistics
 from mpiopt.objective.objective import Model, Objective
 
 Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 LEAST_SCALE = 1e-9  # of F(0) − floor: a gap is relative to at least this, since F(w) may reach the floor
 VALUE_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)  # of F: error of a sum over the rows
@@ -194,10 +195,22 @@ def duality_gap(w: Model, v: Model, l1: Vector, l2: Vector, error: float = 0.0) 
     float
         The gap, or an upper bound on it if error > 0.
     """
-    u = np.sign(v) * np.maximum(np.abs(v) - l1, 0.0) / l2
+    gap = float(gap_terms(w, v, l1, l2).sum())
+    if error == 0.0:
+        return gap
+    return gap + error * (float(np.linalg.norm(_taking_on(v, l1, l2) - w)) + 0.5 * error / float(l2.min()))
+
+
+def gap_terms(w: Model, v: Model, l1: Vector, l2: Vector) -> Model:
+    """Compute h(w_j) + h*(v_j) − v_j w_j of each weight, as `duality_gap` does; l1 and l2 of any shape that fits."""
+    u = _taking_on(v, l1, l2)
     rest = v - l2 * u  # |rest| <= l1, so that l1|w| - rest w >= 0
-    gap = float((0.5 * l2 * (w - u) ** 2 + np.maximum(l1 * np.abs(w) - rest * w, 0.0)).sum())
-    return gap if error == 0.0 else gap + error * (float(np.linalg.norm(u - w)) + 0.5 * error / float(l2.min()))
+    return np.asarray(0.5 * l2 * (w - u) ** 2 + np.maximum(l1 * np.abs(w) - rest * w, 0.0))
+
+
+def _taking_on(v: Model, l1: Vector, l2: Vector) -> Model:
+    """Return the weights that take on the conjugate."""
+    return np.asarray(np.sign(v) * np.maximum(np.abs(v) - l1, 0.0) / l2)
 
 
 def expected_gap(objective: Objective, w: Model, exact: Evaluation, labels: LabelStatistics) -> float:
@@ -217,12 +230,19 @@ def expected_gap(objective: Objective, w: Model, exact: Evaluation, labels: Labe
         bounds = bounds_of_features(objective)
         alpha = bounds.scaling(v, l1, l2)
         return float(bounds.gaps(w, alpha * v, l1, l2).sum()) + (1.0 - alpha) ** 2 * (exact.value - labels.floor)
-    smooth = duality_gap(w, v, l1, l2) if (l2 > 0.0).all() else np.inf
+    l1, l2 = (np.tile(part, len(w))[None] for part in (l1, l2))
+    above = np.array([exact.value - labels.floor])
+    return float(expected_gaps(w.reshape(1, -1), v.reshape(1, -1), l1, l2, above)[0])
+
+
+def expected_gaps(w: Matrix, v: Matrix, l1: Matrix, l2: Matrix, above: Vector) -> Vector:
+    """Do as `expected_gap` for models (K, d) and penalties (K, d) without bounds and groups, F `above` its floor."""
+    smooth = gap_terms(w, v, l1, l2).sum(axis=1) if (l2 > 0.0).all() else np.full(len(w), np.inf)
     if not l1.any():
-        return smooth
-    alpha = float(np.min(np.divide(l1, np.abs(v), out=np.ones_like(v), where=np.abs(v) > l1), initial=1.0))
-    scaled = abs(float((l1 * np.abs(w) + 0.5 * l2 * w * w - alpha * v * w).sum()))
-    return min(smooth, scaled + (1.0 - alpha) ** 2 * (exact.value - labels.floor))
+        return np.asarray(smooth)
+    alpha = np.divide(l1, np.abs(v), out=np.ones_like(v), where=np.abs(v) > l1).min(axis=1, initial=1.0)
+    scaled = np.abs((l1 * np.abs(w) + 0.5 * l2 * w * w - alpha[:, None] * v * w).sum(axis=1))
+    return np.asarray(np.minimum(smooth, scaled + (1.0 - alpha) ** 2 * above))
 
 
 def gap_of_noise(objective: Objective, w: Model, noise: Model, above: float) -> float:

@@ -77,6 +77,16 @@ def margins(rows: Rows, w: Matrix) -> Matrix:
     return table
 
 
+def margins_by_model(rows: Rows, w: Matrix) -> Matrix:
+    """Compute w x_i for each model and row, shape (outputs, n)."""
+    if not isinstance(rows, DenseRows):
+        return np.ascontiguousarray(margins(rows, w).T)
+    out = np.empty((len(w), len(rows)))
+    for block, x in _chunks(rows):
+        out[:, block] = w @ x.T
+    return out
+
+
 def distances(rows: Rows, far: Vector) -> Rows:
     """Return new rows of float64 numbers x_ij - far_j, far (features,); 0 in columns beyond."""
     middle = np.append(far, np.zeros(rows.width - len(far)))

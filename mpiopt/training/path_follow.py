@@ -253,7 +253,7 @@ class Follower:
 
     def _alone(self, strength: float, before: Model | None) -> Found:
         """Fit one point from a model by an algorithm; collective."""
-        posed = replace(self.start.at(strength)[0], initial=before)
+        posed = replace(self.start.at(strength), initial=before)
         chosen, _ = pick(self.spec, posed, self.stop.tol, self.comm)
         now = run(RunPlan(self.stop), posed, chosen, self.channel, StopSignal(), Clock(), lambda row: None)
         kept = now.certificate.value if now.certificate.kind.startswith(GAP) else np.inf

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.objective.curvature import used_columns
-from mpiopt.objective.dual_point import EvaluatedRows, bound_at
-from mpiopt.objective.duality_gap import LEAST_SCALE, TINY, VALUE_ROUNDING, label_statistics
+from mpiopt.objective.dual_points import EvaluatedModels, gaps_at
+from mpiopt.objective.duality_gap import LEAST_SCALE, TINY, label_statistics
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.intercept import with_best_constants
 from mpiopt.objective.losses.base import LabelStatistics
@@ -79,20 +79,21 @@ class PathStart(NamedTuple):
         exact = evaluate_exact(unit, unit.origin(), channel)
         return cls(unit, exact, label_statistics(unit, channel), l1_ratio)
 
-    def at(self, strength: float) -> tuple[Objective, LabelStatistics]:
-        """Return the objective of a strength, and the statistics in units of its penalty."""
+    def at(self, strength: float) -> Objective:
+        """Return the objective of a strength."""
         unit = self.objective.penalty
-        size = 1.0 / math.sqrt(strength) if unit.strengths[1] else 1.0 / strength
-        labels = replace(
-            self.labels, largest_row=size * self.labels.largest_row, mean_row=size * self.labels.mean_row
-        )
         parts = {field.name: strength * getattr(unit, field.name) for field in fields(unit)}
-        return replace(self.objective, penalty=replace(unit, **parts)), labels
+        return replace(self.objective, penalty=replace(unit, **parts))
 
-    def scale(self, value: float) -> float:
-        """Return what a gap is relative to, as `Certifier.scale` does."""
+    def labels_at(self, strength: float) -> LabelStatistics:
+        """Return the statistics of the labels in units of the penalty of a strength."""
+        size = 1.0 / math.sqrt(strength) if self.objective.penalty.strengths[1] else 1.0 / strength
+        return replace(self.labels, largest_row=size * self.labels.largest_row, mean_row=size * self.labels.mean_row)
+
+    def scales(self, values: Vector) -> Vector:
+        """Return what gaps at some values are relative to, as `Certifier.scale` does."""
         floor = self.labels.floor
-        return max(value - floor, LEAST_SCALE * (self.exact.value - floor), TINY)
+        return np.maximum(values - floor, max(LEAST_SCALE * (self.exact.value - floor), TINY))
 
 
 class Solved(NamedTuple):
@@ -198,9 +199,11 @@ class PathGroups:
         if part is None or not np.array_equal(part.columns, columns):
             part = self.part = ColumnSet.of(self.start.objective, self.channel, columns)
         share = float(self.counts[columns].sum()) / self.stored
-        steps = SetSteps(part, group, share)
-        for k, point in enumerate(group):
-            point.wanted = point.wanted or TUNING.accuracy * self.tol * self._scale_of(steps, k)
+        steps = SetSteps(part, group, share, self.start.labels)
+        every = list(range(len(group)))
+        scales = self.start.scales(steps.values(every, steps.w, steps.loss))
+        for point, scale in zip(group, scales.tolist(), strict=True):
+            point.wanted = point.wanted or TUNING.accuracy * self.tol * scale
         steps.run()
         solved, left = self._check(steps)
         self._spend(part)
@@ -214,24 +217,22 @@ class PathGroups:
 
     def _point(self, number: int, strength: int, start: Point | None = None) -> Point:
         """Return a point that starts at another one."""
-        objective, labels = self.start.at(float(self.strengths[strength]))
+        size = float(self.strengths[strength])
         if start is None:
-            return Point(number, number, objective, labels, np.empty(0), np.empty(0), 0.0)
-        return Point(number, start.number, objective, labels, start.w, start.gradient, start.loss)
-
-    def _scale_of(self, steps: SetSteps, k: int) -> float:
-        return self.start.scale(steps.value(k, steps.w[k], float(steps.loss[k])))
+            return Point(number, number, size, np.empty(0), np.empty(0), 0.0)
+        return Point(number, start.number, size, start.w, start.gradient, start.loss)
 
     def _choose(self, group: list[Point]) -> NDArray[np.int64] | None:
         """Return the columns of the next set; None if there are too many."""
         objective = self.start.objective
         used = used_columns(objective)
-        free = self.last.objective.threshold[:used] == 0.0
+        unit = objective.threshold[:used]
+        free = unit == 0.0
         inside, score = free.copy(), np.zeros(used)
         for point in [self.last, *(point for point in group if point.start == point.number)]:
             inside |= point.w[:used] != 0.0
-            threshold = point.objective.threshold[:used]
-            np.maximum(score, np.abs(point.gradient[:used]) / np.where(free, 1.0, threshold), out=score, where=~free)
+            threshold = np.where(free, 1.0, point.strength * unit)
+            np.maximum(score, np.abs(point.gradient[:used]) / threshold, out=score, where=~free)
         support = int(np.count_nonzero(inside))
         if support > TUNING.most_columns:
             return None
@@ -254,25 +255,24 @@ class PathGroups:
             gradients = part.all_gradients(steps.slopes[seen])
         solved: list[Solved] = []
         left = [point for k, point in enumerate(steps.points) if not steps.evaluated[k]]
-        self.pending, checked = [], list[Solved]()
+        self.pending = []
+        if not seen:
+            return solved, left
+        w = np.zeros((len(seen), width))
+        w[:, part.columns] = steps.w[seen] + 0.0  # no -0.0, which a saved point would not have
+        which = slice(None) if len(seen) == len(steps.points) else seen  # of all of them no copy is made
+        at = EvaluatedModels(w, steps.margins[which], steps.slopes[which], steps.loss[which], gradients)
+        strengths = np.array([steps.points[k].strength for k in seen])
+        scales = self.start.scales(steps.values(seen, steps.w[seen], at.loss))
+        labels = [self.start.labels_at(float(strength)) for strength in strengths]
+        enough = self.tol * scales
+        value, gap = gaps_at(self.start.objective, strengths, at, labels, self.channel, enough)
+        certified = self.channel.of_root((gap <= enough).astype(np.float64)) > 0.0
         for i, k in enumerate(seen):
-            point, w = steps.points[k], np.zeros(width)
-            w[part.columns] = steps.w[k] + 0.0  # no -0.0, which a saved point would not have
-            z = steps.margins[k]
-            at = EvaluatedRows(
-                w[None], z[:, None], steps.slopes[k][:, None], float(steps.loss[k]), gradients[i : i + 1]
-            )
-            scale = self.start.scale(at.loss + point.objective.penalty_value(at.w))
-            bound = bound_at(point.objective, at, point.labels, self.channel, self.tol * scale)
-            gap = max(bound.value - bound.lower, 0.0) + VALUE_ROUNDING * abs(bound.value)
-            point.w, point.gradient, point.loss = w, gradients[i], at.loss
-            point.start = point.number
-            checked.append(Solved(point.number, w, bound.value, gap / scale, gap <= self.tol * scale))
-        certified = self.channel.of_root(np.array([one.certified for one in checked], float)) > 0.0
-        for k, one, good in zip(seen, checked, certified, strict=True):
             point = steps.points[k]
-            if good:
-                solved.append(one._replace(certified=True))
+            point.w, point.gradient, point.loss, point.start = w[i], gradients[i], float(at.loss[i]), point.number
+            if certified[i]:
+                solved.append(Solved(point.number, w[i], float(value[i]), float(gap[i] / scales[i]), True))
             elif self._is_hopeless(point, part):
                 left.append(point)
             else:
@@ -284,7 +284,7 @@ class PathGroups:
     def _is_hopeless(self, point: Point, part: ColumnSet) -> bool:
         """Note that a point has failed a check; return whether it is left to another method."""
         point.tries += 1
-        outside = np.abs(point.gradient) > point.objective.threshold
+        outside = np.abs(point.gradient) > point.strength * self.start.objective.threshold
         outside[part.columns] = False
         if point.finished and not outside.any():
             point.wanted *= TUNING.sharpened

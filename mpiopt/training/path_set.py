@@ -9,7 +9,7 @@ all points together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +19,12 @@ from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_or
 from mpiopt.algorithms.second_order.line_search import ARMIJO, ROUNDING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import symmetric_sum
-from mpiopt.data.shard import CsrRows, Rows, Shard
+from mpiopt.data.shard import CsrRows, Rows
+from mpiopt.kernels.quasi_newton import learn_step
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used_columns
-from mpiopt.objective.duality_gap import expected_gap
-from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.dual_points import blocks
+from mpiopt.objective.duality_gap import expected_gaps
 from mpiopt.objective.losses.base import LabelStatistics
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.restriction import SEARCH
@@ -43,6 +44,7 @@ class SetTuning:
     shortened: float = 0.25  # factor on a step after which F does not fall
     shortest: float = 1e-3  # of a step; a point that needs a shorter one is left to another method
     forcing: float = 1e-3  # violation that the solution of a quadratic model may leave, as a part of that before
+    exactly: float = 1e-9  # the same where F is its model: one step is enough, and the rows are read once
 
 
 TUNING = SetTuning()
@@ -58,10 +60,8 @@ class Point:
         Its number on the path.
     start : float
         The number of the point whose model it starts from; its own once it has been in a set.
-    objective : Objective
-        With its penalty.
-    labels : LabelStatistics
-        Those of its penalty.
+    strength : float
+        Of its penalty.
     w, gradient : ndarray, shape (width,)
         Model and gradient of the loss part, over all columns.
     loss : float
@@ -72,8 +72,7 @@ class Point:
 
     number: int
     start: float
-    objective: Objective
-    labels: LabelStatistics
+    strength: float
     w: Vector
     gradient: Vector
     loss: float
@@ -145,9 +144,12 @@ class ColumnSet:
                 shift = self._shifts(z, y, s)
                 w[:, np.searchsorted(self.columns, shard.features)] += shift
                 z += shift[:, None]
-            for k in range(count):
-                at = z[k][:, None]
-                slopes[k], values[k] = loss.slope(at, y)[:, 0], s @ loss.value(at, y)
+            for block in blocks(count, y):
+                part = z[block.models]
+                slopes[block.models], values[block.models] = (
+                    block.of(loss.slope, part),
+                    block.of(loss.value, part) @ s,
+                )
             own = passes.weighted_row_sum(self.rows, (slopes * s).T)[:, : w.shape[1]]
         self.numbers += 0.5 * self.rows.values.size
         total = self.channel.sum(values, own)
@@ -158,14 +160,14 @@ class ColumnSet:
         full = np.zeros((len(w), self.rows.width))
         full[:, : w.shape[1]] = w
         self.numbers += 0.5 * self.rows.values.size
-        return np.ascontiguousarray(passes.margins(self.rows, full).T)  # a loss reads the rows of one model in turn
+        return passes.margins_by_model(self.rows, full)  # a loss reads the rows of one model in turn
 
     def _shifts(self, z: Matrix, y: Vector, s: Vector) -> Vector:
         """Return a Newton step on each intercept, (K,): what is left of its slope falls quadratically; collective."""
         loss, sums = self.objective.loss, np.empty((2, len(z)))
-        for k in range(len(z)):
-            at = z[k][:, None]
-            sums[:, k] = s @ loss.slope(at, y)[:, 0], s @ loss.curvature(at, y)
+        for block in blocks(len(z), y):
+            part = z[block.models]
+            sums[:, block.models] = block.of(loss.slope, part) @ s, block.of(loss.curvature, part) @ s
         slope, bend = self.channel.sum(sums).reshape(2, -1)
         good = np.isfinite(slope) & np.isfinite(bend) & (bend > 0.0)
         step = np.divide(-slope, bend, out=np.zeros_like(slope), where=good)
@@ -214,9 +216,11 @@ class SetSteps:
         The points.
     share : float
         Numbers stored in the set over all stored numbers, on all ranks.
+    labels : LabelStatistics
+        Those of the path.
     """
 
-    def __init__(self, part: ColumnSet, points: list[Point], share: float) -> None:
+    def __init__(self, part: ColumnSet, points: list[Point], share: float, labels: LabelStatistics) -> None:
         self.part, self.points, self.share = part, points, share
         columns = part.columns
         self.w = np.array([point.w[columns] for point in points])
@@ -224,22 +228,28 @@ class SetSteps:
         self.loss = np.array([point.loss for point in points])
         self.margins = np.zeros((len(points), len(part.objective.shard)))  # of those that were evaluated
         self.slopes = np.zeros_like(self.margins)
-        self.threshold = np.array([point.objective.threshold[columns] for point in points])
-        self.ridge = np.array([point.objective.ridge[columns] for point in points])
+        strengths = np.array([point.strength for point in points])[:, None]
+        self.threshold = strengths * part.objective.threshold[columns]
+        self.ridge = strengths * part.objective.ridge[columns]
         self.evaluated = np.zeros(len(points), dtype=bool)  # in this set
         self.steps = 0
         self.curvatures: dict[int, Matrix] = {}
-        rows, self._labels = _restricted(points[0], part)
-        self._restricted = [replace(point.objective, shard=rows) for point in points]
+        self.features = int(np.searchsorted(columns, part.objective.shard.features))
+        self.labels = labels
 
-    def value(self, k: int, w: Vector, loss: float) -> float:
-        """Return F at a model of point k."""
-        return float(loss + (self.threshold[k] * np.abs(w)).sum() + 0.5 * (self.ridge[k] * w * w).sum())
+    def values(self, which: list[int], w: Matrix, loss: Vector) -> Vector:
+        """Return F at models of some points, (len(which),)."""
+        bent = 0.5 * self.ridge[which] * w * w
+        return np.asarray(loss + (self.threshold[which] * np.abs(w) + bent).sum(axis=1))
 
-    def gap(self, k: int) -> float:
-        """Estimate the duality gap of point k in the set."""
-        exact = Evaluation(self.value(k, self.w[k], float(self.loss[k])), self.gradient[k][None])
-        return expected_gap(self._restricted[k], self.w[k][None], exact, self._labels)
+    def gaps(self, which: list[int]) -> Vector:
+        """Estimate the duality gaps of some points in the set, (len(which),)."""
+        d, v = self.features, -self.gradient[which]
+        if self.part.objective.shard.intercept:
+            v = v - v[:, d : d + 1] * self.labels.mean_row_vector[self.part.columns]
+        above = self.values(which, self.w[which], self.loss[which]) - self.labels.floor
+        kept = self.w[which, :d], v[:, :d], self.threshold[which, :d], self.ridge[which, :d]
+        return expected_gaps(*kept, above)
 
     def run(self) -> None:
         """Step until every point has the gap that it wants, or its step becomes too short; collective."""
@@ -249,20 +259,20 @@ class SetSteps:
         length, step = np.ones(count), np.zeros_like(self.w)
         fresh = np.ones(count, dtype=bool)  # whether the step has to be computed
         gaps = np.full(count, np.inf)
+        wanted = np.array([point.wanted for point in self.points])
         going = list(range(count))
         for self.steps in range(1, TUNING.steps + 1):
             self._compute_steps([k for k in going if fresh[k]], step)
             found = part.evaluate(self.w[going] + length[going, None] * step[going])
-            falls = [self._falls(k, i, found, length[k] * step[k]) for i, k in enumerate(going)]
-            fresh[going] = part.channel.of_root(np.array(falls, float)) > 0.0
-            for i, k in enumerate(going):
-                if fresh[k]:
-                    self._take(k, i, found)
-                    gaps[k] = self.gap(k)
-                length[k] = 1.0 if fresh[k] else TUNING.shortened * length[k]
+            falls = self._falls(going, found, length[going, None] * step[going])
+            fresh[going] = part.channel.of_root(falls.astype(np.float64)) > 0.0
+            taken = [k for k in going if fresh[k]]
+            self._take(taken, [i for i, k in enumerate(going) if fresh[k]], found)
+            gaps[taken] = self.gaps(taken)
+            length[going] = np.where(fresh[going], 1.0, TUNING.shortened * length[going])
+            for k in going:
                 self.points[k].stuck |= length[k] < TUNING.shortest
-            wide = np.array([gaps[k] > self.points[k].wanted for k in going], float)
-            wide = part.channel.of_root(wide) > 0.0
+            wide = part.channel.of_root((gaps[going] > wanted[going]).astype(np.float64)) > 0.0
             going = [k for k, more in zip(going, wide, strict=True) if more and not self.points[k].stuck]
             if not going:
                 break
@@ -273,44 +283,49 @@ class SetSteps:
         for k, point in enumerate(self.points):
             point.finished = k not in going and not point.stuck
 
-    def _falls(self, k: int, i: int, found: Evaluated, step: Vector) -> bool:
-        """Return whether F of point k falls enough to model i of an evaluation; local."""
-        old = self.value(k, self.w[k], float(self.loss[k]))
-        new = self.value(k, found.w[i], float(found.loss[i]))
-        g = self.gradient[k] + self.ridge[k] * self.w[k]
-        foretold = float(first_order_change(self.w[k], g, step, self.threshold[k]).sum())
-        return new <= old + ARMIJO * min(foretold, 0.0) + ROUNDING * abs(old)
+    def _falls(self, which: list[int], found: Evaluated, step: Matrix) -> NDArray[np.bool_]:
+        """Return for some points whether F falls enough to the models of an evaluation; local."""
+        w = self.w[which]
+        old, new = self.values(which, w, self.loss[which]), self.values(which, found.w, found.loss)
+        g = self.gradient[which] + self.ridge[which] * w
+        foretold = first_order_change(w, g, step, self.threshold[which]).sum(axis=1)
+        return np.asarray(new <= old + ARMIJO * np.minimum(foretold, 0.0) + ROUNDING * np.abs(old))
 
-    def _take(self, k: int, i: int, found: Evaluated) -> None:
-        """Move point k to model i of an evaluation."""
-        self._learn(k, found.w[i] - self.w[k], found.gradient[i] - self.gradient[k])
-        self.w[k], self.loss[k], self.gradient[k] = found.w[i], found.loss[i], found.gradient[i]
-        self.margins[k], self.slopes[k] = found.margins[i], found.slopes[i]
-        self.evaluated[k] = True
+    def _take(self, which: list[int], models: list[int], found: Evaluated) -> None:
+        """Move some points to models of an evaluation."""
+        for k, i in zip(which, models, strict=True):
+            self._learn(k, found.w[i] - self.w[k], found.gradient[i] - self.gradient[k])
+        self.w[which], self.loss[which], self.gradient[which] = (
+            part[models] for part in (found.w, found.loss, found.gradient)
+        )
+        if len(which) == len(self.points):
+            self.margins, self.slopes = found.margins, found.slopes
+        else:
+            self.margins[which], self.slopes[which] = found.margins[models], found.slopes[models]
+        self.evaluated[which] = True
 
     def _learn(self, k: int, s: Vector, y: Vector) -> None:
         """Give the curvature of point k what the gradient shows of it along a step s (BFGS), on rank 0."""
         known = self.part.channel.rank or self.part.objective.loss.quadratic
         if known or self.w.size * self.w.shape[1] > TUNING.most_learned:
             return
-        h = self.curvatures.get(k)
-        h = self.part.curvature(self.points[k].number).copy() if h is None else h
-        hs, sy = h @ s, float(s @ y)
-        shs = float(s @ hs)
-        if sy > 0.0 and shs > 0.0:
-            self.curvatures[k] = h + np.outer(y / sy, y) - np.outer(hs / shs, hs)
+        if k not in self.curvatures:
+            self.curvatures[k] = self.part.curvature(self.points[k].number).copy()
+        learn_step(self.curvatures[k], s, y)
 
     def _compute_steps(self, which: list[int], step: Matrix) -> None:
         """Solve the quadratic models of some points; all ranks take rank 0's answers."""
-        first = self.part.channel.rank == 0
-        for k in which:
-            step[k] = 0.0
-            if first:
+        step[which] = 0.0
+        if self.part.channel.rank == 0:
+            g = self.gradient[which] + self.ridge[which] * self.w[which]
+            forcing = TUNING.exactly if self.part.objective.loss.quadratic else TUNING.forcing
+            for i, k in enumerate(which):
                 h = self.curvatures.get(k)
-                h = (self.part.curvature(self.points[k].number) if h is None else h).copy()
-                h[np.diag_indices_from(h)] += self.ridge[k]
-                g = self.gradient[k] + self.ridge[k] * self.w[k]
-                step[k] = QuadraticModel(h, self.threshold[k]).approach(g, self.w[k], TUNING.forcing)
+                h = self.part.curvature(self.points[k].number) if h is None else h
+                if self.ridge[k].any():
+                    h = h + np.diag(self.ridge[k])
+                first = None if not i else self.w[which[i - 1]] + step[which[i - 1]] - self.w[k]  # to its neighbour
+                step[k] = QuadraticModel(h, self.threshold[k]).approach(g[i], self.w[k], forcing, first)
         if which:
             step[which] = self.part.channel.of_root(step[which]).reshape(len(which), -1)
 
@@ -342,13 +357,3 @@ class SetSteps:
 
     def _most_anchors(self) -> int:
         return max(1, int(TUNING.anchors / max(self.share, 1e-6)))
-
-
-def _restricted(point: Point, part: ColumnSet) -> tuple[Shard, LabelStatistics]:
-    """Return what `expected_gap` reads of the rows and their labels in the columns of a set, alike for all points."""
-    shard, columns = point.objective.shard, part.columns
-    features = int(np.searchsorted(columns, shard.features))
-    scale = None if shard.column_scale is None else shard.column_scale[columns[:features]]
-    rows = replace(shard, rows=part.rows, features=features, column_scale=scale, far=None)
-    labels = replace(point.labels, mean_row_vector=point.labels.mean_row_vector[columns])
-    return rows, labels

@@ -82,8 +82,10 @@ class QuadraticModel:
             return -self.factor.solve(g)
         return self._composite(g, w) if self.root is None else self._by_interior_point(g, w, self.root.matrix)
 
-    def approach(self, g: Vector, w: Vector, part: float) -> Vector:
+    def approach(self, g: Vector, w: Vector, part: float, start: Vector | None = None) -> Vector:
         """Return p that leaves at most `part` of the violation of the optimality conditions; arguments as `minimise`.
+
+        With few unknowns it begins at `start`, which a model like this one had as its answer.
 
         Coordinate descent finds the signs; then the minimum with these signs held is solved for. If it has other
         signs, the step leads towards it as far as the model falls (feature-sign search: H. Lee, A. Battle, R. Raina,
@@ -93,8 +95,8 @@ class QuadraticModel:
         if self.factor is not None:
             return -self.factor.solve(g)
         if len(w) <= FEW:
-            h = np.ascontiguousarray(self.h)
-            return np.asarray(approach_by_signs(h, g, w, self.threshold, part, LIMITS))
+            h, first = np.ascontiguousarray(self.h), np.zeros_like(w) if start is None else start
+            return np.asarray(approach_by_signs(h, g, w, self.threshold, first, part, LIMITS))
         p, hp = np.zeros_like(w), np.zeros_like(w)
         enough = part * largest_violation(w, g, self.threshold)
         for _ in range(TRIES):
