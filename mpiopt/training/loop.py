@@ -82,7 +82,6 @@ def run(
     now = begin(plan, objective, portfolio, timer)
     now.run_id = now.run_id or str(plan.meta.get("run_id", ""))
     objective = now.certifier.objective
-    rows_before = content_sum(objective.shard)
     if not now.rows:
         record(now, 0.0, timer, report, plan.guard)
     decide(plan, now, timer)
@@ -117,7 +116,7 @@ def run(
         keep_better(now, objective, channel)
         name_far_columns(now, objective, channel)
     if now.ending == "certified":
-        confirm(now, rows_before, timer, plan.verify)
+        confirm(now, timer, plan.verify)
     return now
 
 
@@ -171,6 +170,7 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     with timer.phase("evaluate"):
         certifier = Certifier.begin(objective, plan.stop.tol, channel)
     objective, start = certifier.objective, certifier.start
+    rows_sum = content_sum(objective.shard)  # before the start in the space of the rows, which may be all of the run
     if plan.resume and plan.store is not None:
         algorithm = portfolio.first
 
@@ -184,14 +184,16 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
             state: Any = loaded.state
             algorithm.rebuild(state, objective, channel)
             exact = evaluate_exact(objective, state.w, channel)
-            now = RunState(state, certifier, exact, certifier.glance(state.w, exact), algorithm=algorithm)
+            seen = certifier.glance(state.w, exact)
+            now = RunState(state, certifier, exact, seen, algorithm=algorithm, rows_sum=rows_sum)
             return resumed(now, loaded, timer)
     algorithm, origin = portfolio.first, objective.origin()
     if objective.bounds is not None:  # a certificate is for a model within them
         origin = objective.bounds.nearest(origin)
         with timer.phase("evaluate"):
             start = evaluate_exact(objective, origin, channel)
-    now = RunState(None, certifier, start, certifier.glance(origin, start), algorithm=algorithm)
+    seen = certifier.glance(origin, start)
+    now = RunState(None, certifier, start, seen, algorithm=algorithm, rows_sum=rows_sum)
     judge(now, origin, timer)
     begins = origin
     if plan.row_space and now.judgement is not None and not now.judgement.ending:
