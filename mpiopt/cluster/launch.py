@@ -22,6 +22,7 @@ from typing import IO, cast
 from mpiopt.cluster.launch_args import USAGE as USAGE
 from mpiopt.cluster.launch_args import LaunchRequest, read, result_path
 from mpiopt.cluster.mpirun import Mpirun, allocated, find, reachable
+from mpiopt.cluster.resize import NUMBER
 from mpiopt.cluster.stderr_tail import StderrTail
 from mpiopt.comm.base import Comm
 from mpiopt.comm.membership import AGAIN
@@ -33,6 +34,7 @@ CHECKPOINTED = EXIT_CODES[StopLevel.SIGUSR1]  # exit code of ranks that saved an
 EXIT_SECONDS = 20.0  # seconds that mpirun may take to end after its last rank
 POLL_SECONDS = 0.2  # seconds between two checks of the job
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the next start after ranks were lost while MPI was starting
+LONGEST_REQUEST = 64  # characters of the file of `mpiopt resize` that are read
 MAX_FAILED_STARTS = 3  # starts in a row in which MPI did not initialise; a fourth would fail, too
 
 
@@ -221,11 +223,14 @@ class LaunchedJob:
     def _read_resize_file(self) -> None:
         """Let the ranks save and end if the resize file has another number of ranks."""
         try:
-            text = self._resize_file.read_text().strip()
+            if not self._resize_file.is_file():  # a pipe would be waited for
+                return
+            with self._resize_file.open(errors="replace") as file:
+                text = file.read(LONGEST_REQUEST).strip()
+            self._resize_file.unlink(missing_ok=True)
         except OSError:
             return
-        self._resize_file.unlink(missing_ok=True)
-        if not text.isdigit() or int(text) < 1:
+        if not NUMBER.fullmatch(text):
             _report(f"{self._resize_file}: the number of ranks must be a whole number of at least 1, not {text!r}")
         elif int(text) != self._request.ranks:
             self._new_ranks = int(text)

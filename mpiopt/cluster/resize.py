@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config.flags import parse
 from mpiopt.core.exit_note import LAUNCHED
+from mpiopt.core.files import write_whole
 from mpiopt.resilience import lease
 from mpiopt.resilience.lease import Lease
 from mpiopt.resilience.signals import StopSignal
 
 USAGE = "resize RUN.h5 --ranks N"
 LAUNCH = " -m mpiopt launch "  # stands in the script of a job under `mpiopt launch`
+NUMBER = re.compile(r"[1-9]\d{0,7}", re.ASCII)  # of ranks
 RESIZE = "RESIZE="  # begins the line of a script that can change its ranks, with the path of the file below
 
 
@@ -26,16 +29,16 @@ def resize(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     text = dict(settings).get("ranks", "")
     if len(positional) != 1 or not text:
         raise ValueError(f"resize needs one run and a number of ranks: mpiopt {USAGE}")
-    if not text.isdigit() or int(text) < 1:
+    if not NUMBER.fullmatch(text):
         raise ValueError(f"--ranks must be a whole number of at least 1, not {text!r}")
     folder = checkpoint_folder(positional[0])
     last = running(folder)
     script = folder.with_suffix(".sbatch")
     refuse_fixed(last, script)
-    folder.with_suffix(".ranks").write_text(f"{int(text)}\n")
+    write_whole(folder.with_suffix(".ranks"), f"{text}\n".encode())
     if last.job and LAUNCH not in script.read_text():  # launch signals the ranks when it has read the file
         signal_ranks(last.job)
-    print_on_root(comm, f"{folder}: will save, and go on with {int(text)} rank{'s' * (int(text) > 1)}")
+    print_on_root(comm, f"{folder}: will save, and go on with {text} rank{'s' * (int(text) > 1)}")
     return 0
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mpiopt.core import slurm_query
+from mpiopt.core.files import write_whole
 from mpiopt.resilience.signals import StopLevel
 
 RESERVE = 30.0  # seconds for the result, the tables and the end of MPI, which follow the last checkpoint
@@ -33,19 +33,18 @@ class Halt:
 
     def write(self, folder: Path) -> None:
         """Write the file, all or nothing."""
-        partial = folder / "halt.partial"
-        partial.write_text(json.dumps(asdict(self)))
-        os.replace(partial, folder / "halt")
+        write_whole(folder / "halt", json.dumps(asdict(self)).encode())
 
 
 def read_halt(folder: Path) -> Halt | None:
     """Return the content of the halt file, None without one; a file in another form (`touch halt`) means at once."""
     try:
-        text = (folder / "halt").read_text()
+        text = (folder / "halt").read_text(errors="replace")
     except OSError:
         return None
     try:
-        return Halt(**json.loads(text))
+        found = Halt(**json.loads(text))
+        return Halt(float(found.at), bool(found.after_checkpoint))
     except (ValueError, TypeError):
         return Halt()
 

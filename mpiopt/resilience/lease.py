@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_type_hints
 
 from mpiopt.core import slurm_query
 from mpiopt.core.exit_note import LAUNCHED
 from mpiopt.resilience.deadline import remove_stale_halt
 
 CONTINUED = (75, 130, 143)  # exit codes after which a run may go on: saved near the time limit, Ctrl-C, SIGTERM
+JOB = re.compile(r"\d*", re.ASCII)  # Slurm's number of a job, or none
 PATIENCE = 10.0  # seconds to wait for an earlier run on this host that is ending: a save and a result take less
 POLL = 0.2  # seconds between two checks whether that run has ended
 
@@ -49,6 +52,9 @@ class Lease:
         return bool(self.job) and (self.job, self.cluster) == (other.job, other.cluster)
 
 
+KINDS = get_type_hints(Lease)
+
+
 def new_lease(environment: Mapping[str, str]) -> Lease:
     """Return a lease for this process."""
     job, cluster = (environment.get(f"SLURM_{name}", "") for name in ("JOB_ID", "CLUSTER_NAME"))
@@ -70,9 +76,12 @@ def start_ticks(pid: int) -> int:
 def read_lease(folder: Path) -> Lease | None:
     """Return the lease that was written last; None if there is none, or if it cannot be read."""
     try:
-        return Lease(**json.loads((folder / "owner").read_text()))
+        found = Lease(**json.loads((folder / "owner").read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    sound = all(type(value) is KINDS[name] for name, value in asdict(found).items())
+    # The number of a job goes to commands of Slurm, where another word may mean all jobs of the user.
+    return found if sound and JOB.fullmatch(found.job) else None
 
 
 def is_running(lease: Lease) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import socket
 import sys
@@ -64,6 +65,8 @@ def gather(comm: Comm, known: Provenance) -> Provenance:
 
 
 ID_TIME = "%Y%m%dT%H%M%SZ"  # of a run id: the time of the first start, UTC; ids then sort as the runs began
+
+ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}", re.ASCII)  # a run id
 
 
 def new_run_id(comm: Comm) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mpiopt.results.ending import BUDGET, CERTIFIED, SIGNAL, ending_of
-from mpiopt.results.provenance import first_start
+from mpiopt.results.provenance import ID, first_start
 from mpiopt.results.run_record import RunRecord
 
 SUFFIX = ".mpiopt"  # of our files of events: those alone are replaced when a run is exported again
@@ -101,7 +102,7 @@ def scalars(record: RunRecord) -> Iterator[Scalar]:
     for row in record.history:
         at = began(record) + float(row["seconds"])
         for name in names:
-            if math.isfinite(row[name]):
+            if math.isfinite(row[name]) and math.isfinite(at):
                 yield Scalar(name, float(row[name]), int(row["round"]), at)
     last = record.history[-1]
     for name, value in record.test.items():
@@ -110,8 +111,12 @@ def scalars(record: RunRecord) -> Iterator[Scalar]:
 
 
 def run_id(record: RunRecord) -> str:
-    """Return the run's id; the name of the file for a run of an earlier version, which has none."""
-    return str(record.provenance.get("run_id") or record.path.stem)
+    """Return the run's id; a name made of the file's for a run of an earlier version, which has none.
+
+    It becomes a folder and a part of a query: an id that mpiopt does not make could be a path to anywhere.
+    """
+    mine = str(record.provenance.get("run_id", ""))
+    return mine if ID.fullmatch(mine) else re.sub(r"[^\w.-]", "_", record.path.stem)
 
 
 def began(record: RunRecord) -> float:

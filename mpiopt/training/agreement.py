@@ -74,15 +74,13 @@ def note_evaluated(now: RunState) -> None:
     now.evaluated_crc = crc_of(now.state.w)
 
 
-def confirm(now: RunState, rows_before: int, timer: RunTimer, verify: str = "auto") -> None:
+def confirm(now: RunState, timer: RunTimer, verify: str = "auto") -> None:
     """Check that the certified model and the rows are those of the evaluation, and note what was checked; collective.
 
     Parameters
     ----------
     now : RunState
         The run at its certificate.
-    rows_before : int
-        The sum of this rank's rows at the start of the run.
     timer : RunTimer
         It has the ranks.
     verify : str
@@ -96,7 +94,7 @@ def confirm(now: RunState, rows_before: int, timer: RunTimer, verify: str = "aut
     if now.evaluated is not None and crc_of(now.state.w) != now.evaluated_crc:
         now.state.w[...] = now.evaluated
     lost = now.evaluated is not None and crc_of(now.state.w) != now.evaluated_crc
-    changed = content_sum(now.certifier.objective.shard) != rows_before
+    changed = content_sum(now.certifier.objective.shard) != now.rows_sum
     lost_model, lost_rows = timer.channel.comm.max(np.array([lost, changed], np.int64)).tolist()
     now.verified = "rows, model"
     if not (lost_model or lost_rows) and (verify == "always" or (verify == "auto" and is_cheap(now))):

@@ -15,6 +15,7 @@ from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.lower_bound import Progress
 from mpiopt.objective.objective import Model, Objective
 from mpiopt.resilience.checkpoint.base import FIELDS, LoadedState, Meta
+from mpiopt.resilience.consistency import content_sum
 from mpiopt.training.evaluating import is_finite, judge
 from mpiopt.training.run_state import RunPlan, RunState, RunTimer, Spent
 
@@ -25,6 +26,7 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
     with timer.phase("evaluate"):
         certifier = Certifier.begin(objective, plan.stop.tol, channel)
     objective, start = certifier.objective, certifier.start
+    rows_sum = content_sum(objective.shard)  # before the start in the space of the rows, which may be all of the run
     if plan.resume and plan.store is not None:
         algorithm = portfolio.first
 
@@ -38,14 +40,16 @@ def begin(plan: RunPlan, objective: Objective, portfolio: Portfolio, timer: RunT
             state: Any = loaded.state
             algorithm.rebuild(state, objective, channel)
             exact = evaluate_exact(objective, state.w, channel)
-            now = RunState(state, certifier, exact, certifier.glance(state.w, exact), algorithm=algorithm)
+            seen = certifier.glance(state.w, exact)
+            now = RunState(state, certifier, exact, seen, algorithm=algorithm, rows_sum=rows_sum)
             return resumed(now, loaded, timer)
     algorithm, origin = portfolio.first, objective.origin()
     if objective.bounds is not None:  # a certificate is for a model within them
         origin = objective.bounds.nearest(origin)
         with timer.phase("evaluate"):
             start = evaluate_exact(objective, origin, channel)
-    now = RunState(None, certifier, start, certifier.glance(origin, start), algorithm=algorithm)
+    seen = certifier.glance(origin, start)
+    now = RunState(None, certifier, start, seen, algorithm=algorithm, rows_sum=rows_sum)
     judge(now, origin, timer)
     begins = origin
     if plan.row_space and now.judgement is not None and not now.judgement.ending:

@@ -18,7 +18,6 @@ from mpiopt.objective.certificate import GAP, list_columns
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.checkpoint.base import CheckpointStore, Meta
-from mpiopt.resilience.consistency import content_sum
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.agreement import begin_anew, confirm
 from mpiopt.training.beginning import begin
@@ -77,7 +76,6 @@ def run(
     now = begin(plan, objective, portfolio, timer)
     now.run_id = now.run_id or str(plan.meta.get("run_id", ""))
     objective = now.certifier.objective
-    rows_before = content_sum(objective.shard)
     if not now.rows:
         record(now, 0.0, timer, report, plan.guard)
     decide(plan, now, timer)
@@ -112,7 +110,7 @@ def run(
         keep_better(now, objective, channel)
         name_far_columns(now, objective, channel)
     if now.ending == "certified":
-        confirm(now, rows_before, timer, plan.verify)
+        confirm(now, timer, plan.verify)
     return now
 
 

@@ -144,6 +144,8 @@ class RunState:
         The one in use.
     evaluated_crc : int
         CRC-32 of `evaluated`.
+    rows_sum : int
+        The sum of this rank's rows, labels and weights, as integers, at the start.
     verified : str
         What was checked at the certificate; "" without one.
     run_id : str
@@ -171,6 +173,7 @@ class RunState:
     evaluated: NDArray[np.float64] | None = None
     algorithm: Any = None
     evaluated_crc: int = 0
+    rows_sum: int = 0
     verified: str = ""
     run_id: str = ""
 

@@ -41,11 +41,11 @@ def bounds(size, rank):
     return int(cuts[rank]), int(cuts[rank + 1])
 
 
-def sparse(x):
+def sparse(x, width=FEATURES + 1):
     """The same rows in CSR form, without padding."""
     rows, columns = np.nonzero(x)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(x)))]).astype(np.int64)
-    return CsrRows(indptr, columns.astype(np.int32), x[rows, columns], FEATURES + 1)
+    return CsrRows(indptr, columns.astype(np.int32), x[rows, columns], width)
 
 
 def objective(loss_name, l1, l2, form, comm):

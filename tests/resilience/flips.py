@@ -15,10 +15,14 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
+from mpiopt.algorithms.second_order import row_space
 from mpiopt.comm.membership import AGAIN, RollBack
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
@@ -26,23 +30,65 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.config.spec import parse_spec
 from mpiopt.core.history import Clock
 from mpiopt.core.state import layouts
-from mpiopt.data.shard import CsrRows
+from mpiopt.data.shard import CsrRows, DenseRows, Shard
+from mpiopt.objective.column_groups import ColumnGroups
+from mpiopt.objective.losses.base import Loss
+from mpiopt.objective.objective import Objective
+from mpiopt.objective.penalties.base import Penalty
 from mpiopt.resilience.round_limit import VARIABLE, RoundLimit
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.loop import run
 from mpiopt.training.problem import make_algorithm
 from mpiopt.training.run_state import RunPlan
-from tests.cases.problems import objective
+from tests.cases.problems import objective, sparse
 from tests.resilience.children import Harness
-from tests.resilience.trials import main, tally_of
+from tests.resilience.trials import main
 
 TOL = 1e-6
 SECONDS = 60.0  # after which a trial over MPI is killed, and counts as one that hangs
 PATIENCE = 1e6  # seconds that a rank waits for another: what does not come is found by a clock that a pause stops
 ROUND = 10.0  # seconds after which a round is ended; one takes milliseconds
 COMPILING = 600.0  # seconds for a round in which kernels are compiled
-ALGORITHMS = ("lbfgs", "saga", "newton")
+LATEST = 6  # rounds after the first of which a bit flips at the latest
 SIZES = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run in which a bit flips."""
+
+    algorithm: str
+    loss: str = "logistic"
+    l1: float = 0.0
+    wide: bool = False  # fewer rows than columns: the start in the space of the rows is all of the run
+    grouped: bool = False  # l1 is that of the norms of groups of columns
+
+    def objective(self, form, comm):
+        """Return the objective on the rows of this rank."""
+        if not self.wide:
+            found = objective(self.loss, self.l1, RIDGE, form, comm)
+            groups = ColumnGroups.of(np.arange(found.shard.features) // 2, found.rate) if self.grouped else None
+            return replace(found, groups=groups)
+        rng = np.random.default_rng(5)
+        x = rng.normal(size=(WIDE[0], WIDE[1])) * (rng.random(WIDE) < 0.5)
+        label = np.where(x[:, :3].sum(axis=1) + rng.normal(size=len(x)) > 0.0, 1.0, -1.0)
+        mine = np.array_split(np.arange(len(x)), comm.size)[comm.rank]
+        rows = DenseRows(x[mine]) if form == "dense" else sparse(x[mine], WIDE[1])
+        weight = np.ones(len(mine))
+        shard = Shard(rows, label[mine], weight, np.arange(len(mine)), int(mine[0]), len(x), WIDE[1])
+        return Objective(Loss.make(self.loss), Penalty.make("elastic-net", {"l1": 0.0, "l2": RIDGE}), shard)
+
+
+CASES = (
+    Case("lbfgs"),
+    Case("saga"),
+    Case("newton"),
+    Case("saga[exchange=async]"),
+    Case("newton", "quantile", l1=0.01),  # ended by the interior-point method
+    Case("working-set", l1=0.01, grouped=True),
+    Case("lbfgs", "squared-hinge", wide=True),
+)
+RIDGE, WIDE = 0.05, (16, 240)
 PLACES = ("w", "other state", "rows", "labels", "weights")
 FAULTS = ("certified and wrong", "hang", "broken")
 
@@ -68,31 +114,56 @@ def array_at(place, state, shard, rng):
     if place == "rows":
         names = ("values", "indices") if isinstance(shard.rows, CsrRows) else ("values",)
         return getattr(shard.rows, names[rng.integers(len(names))])
-    others = [name for name in layouts(state) if name != "w" and np.size(getattr(state, name))]
+    names = [] if isinstance(state, SimpleNamespace) else layouts(state)
+    others = [name for name in names if name != "w" and np.size(getattr(state, name))]
     return getattr(state, others[rng.integers(len(others))]) if others else state.w
 
 
 class Flipping:
-    """An algorithm that flips a bit on one rank after one round."""
+    """An algorithm that flips a bit on one rank after one round, or where there is none after the start."""
 
-    def __init__(self, inner, comm, target, seed):
+    def __init__(self, inner, comm, target, seed, rounds):
         self._inner, self._comm, self._target = inner, comm, target
         self.rng = np.random.default_rng([seed, 7])
         self.place = PLACES[seed % len(PLACES)]
-        self._round, self._rank = int(self.rng.integers(6)), int(self.rng.integers(comm.size))
+        self._round = int(self.rng.integers(min(rounds, LATEST))) if rounds else -1
+        self._rank = int(self.rng.integers(comm.size))
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
 
     def step(self, k, state, target, channel):
         step = self._inner.step(k, state, target, channel)
-        if k == self._round and self._comm.rank == self._rank:
-            raw = array_at(self.place, state, self._target.shard, self.rng)
-            if raw.size:
-                raw = raw.reshape(-1).view(np.uint8)
-                at = int(self.rng.integers(len(raw)))
-                raw[at] ^= np.uint8(1 << int(self.rng.integers(8)))
+        self.flip(k, state)
         return step
+
+    def flip(self, k, state):
+        """Flip the bit, if this is the round and the rank."""
+        if k != self._round or self._comm.rank != self._rank:
+            return
+        raw = array_at(self.place, state, self._target.shard, self.rng)
+        if raw.size:
+            raw = raw.reshape(-1).view(np.uint8)
+            at = int(self.rng.integers(len(raw)))
+            raw[at] ^= np.uint8(1 << int(self.rng.integers(8)))
+
+
+HERE = threading.local()  # `flipping` of the rank that runs in this thread
+
+
+@contextlib.contextmanager
+def flips_after_the_start():
+    """Let a bit flip between the start in the space of the rows and the first evaluation there, too."""
+    whole = row_space.with_start
+
+    def with_start(target, channel):
+        found = whole(target, channel)
+        if found.epochs:
+            HERE.flipping.flip(-1, SimpleNamespace(w=found.objective.initial))
+        return found
+
+    with mock.patch.object(row_space, "with_start", with_start):
+        yield
 
 
 def size_of(seed):
@@ -100,15 +171,22 @@ def size_of(seed):
     return SIZES[seed // len(PLACES) % len(SIZES)]
 
 
+def case_of(seed):
+    """Return the case of a trial, and the form of its rows."""
+    turn = seed // (len(PLACES) * len(SIZES))
+    return CASES[turn % len(CASES)], ("dense", "csr")[turn // len(CASES) % 2]
+
+
 def ending_on(comm, seed, told, seconds=ROUND):
     """Make one trial on this rank; return how it ended, in words. A round of so many seconds ends the process.
 
     `told` gets the stack of such a process.
     """
-    algorithm = ALGORITHMS[seed // (len(PLACES) * len(SIZES)) % len(ALGORITHMS)]
-    clean = objective("logistic", 0.0, 0.05, ("dense", "csr")[seed // 45 % 2], comm)
+    case, form = case_of(seed)
+    clean = case.objective(form, comm)
     target = writable(clean)
-    flipping = Flipping(make_algorithm(parse_spec(algorithm)), comm, target, seed)
+    best = undisturbed(case)
+    flipping = HERE.flipping = Flipping(make_algorithm(parse_spec(case.algorithm)), comm, target, seed, best.rounds)
     limit = RoundLimit(comm.rank, 0.0, {VARIABLE: str(seconds)}, os._exit, told)
     plan = RunPlan(Stopping(tol=TOL, max_epochs=200.0), limit=limit)
     try:
@@ -119,7 +197,7 @@ def ending_on(comm, seed, told, seconds=ROUND):
     if now.ending != "certified":
         return "not certified"
     value = float(comm.sum(np.array([clean.evaluate(now.state.w)[0]]))[0]) + clean.penalty_value(now.state.w)
-    if not value - best() <= 10.0 * TOL * abs(best()):
+    if not value - best.value <= 10.0 * TOL * abs(best.value):
         return "certified and wrong"
     repaired = "repaired" in [event.kind for event in now.events]
     return "repaired, certified and right" if repaired else "certified and right"
@@ -128,33 +206,43 @@ def ending_on(comm, seed, told, seconds=ROUND):
 def trial(seed, told, seconds=ROUND):
     """Make one trial on ranks that are threads; return how it ended, in words."""
     try:
-        return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told, seconds), timeout=PATIENCE)[0]
+        with flips_after_the_start():
+            return spmd(size_of(seed), lambda comm: ending_on(comm, seed, told, seconds), timeout=PATIENCE)[0]
     except threading.BrokenBarrierError:
         return "hang"
     except Exception as error:
         return "hang" if "BrokenBarrier" in repr(error) else f"ended with {type(error).__name__}"
 
 
-def best(kept={}):  # noqa: B006  computed once
-    """Return the optimum, by the same problem without a flip to a much smaller tolerance."""
-    if not kept:
+class Undisturbed(NamedTuple):
+    """What a run without a flip comes to."""
 
-        def main(comm):
-            target = objective("logistic", 0.0, 0.05, "dense", comm)
-            plan = RunPlan(Stopping(tol=1e-12, max_epochs=500.0))
-            algorithm = make_algorithm(parse_spec("newton"))
-            return run(plan, target, algorithm, Channel(comm), StopSignal(), Clock(), lambda row: None).exact.value
+    value: float  # the optimum, to a much smaller tolerance
+    rounds: int  # until the certificate
 
-        kept["value"] = spmd(1, main)[0]
-    return kept["value"]
+
+def undisturbed(case, kept={}):  # noqa: B006  computed once
+    """Return what the case comes to without a flip."""
+
+    def main(comm, algorithm, tol):
+        plan = RunPlan(Stopping(tol=tol, max_epochs=1000.0))
+        target, chosen = case.objective("dense", comm), make_algorithm(parse_spec(algorithm))
+        return run(plan, target, chosen, Channel(comm), StopSignal(), Clock(), lambda row: None)
+
+    if case not in kept:
+        exact = "working-set" if case.grouped else "newton"
+        best = spmd(1, lambda comm: main(comm, exact, 1e-12))[0].exact.value
+        kept[case] = Undisturbed(best, spmd(1, lambda comm: main(comm, case.algorithm, TOL))[0].round)
+    return kept[case]
 
 
 def compile_kernels():
-    """Compile what the trials call, and compute the optimum, before the first round that has a limit."""
-    best()
-    for kernel in range(0, 90, 15):
+    """Compile what the trials call, and compute the optima, before the first round that has a limit."""
+    step = len(PLACES) * len(SIZES)
+    for number in range(0, 2 * step * len(CASES), step):
+        undisturbed(case_of(number)[0])
         with open(os.devnull, "w") as stack:
-            trial(kernel, stack, COMPILING)
+            trial(number, stack, COMPILING)
 
 
 @contextlib.contextmanager
@@ -185,11 +273,6 @@ HARNESS = Harness(
     compiled,
     spoils=lambda seed: PLACES[seed % len(PLACES)] == "rows",  # a flipped index may have written anywhere
 )
-
-
-def trials(count, seed):
-    """Make so many trials; return how they ended, by place; print each fault."""
-    return tally_of(HARNESS, range(seed, seed + count))
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def on_ranks(told, chosen):
     comm.barrier()
     print(READY, READY, file=tell, flush=True)
     for number in chosen:
-        with open(os.devnull, "w") as stack:
+        with open(os.devnull, "w") as stack, flips.flips_after_the_start():
             ending = flips.ending_on(comm, number, stack)
         comm.barrier()
         print(number, ending, file=tell, flush=True)

@@ -74,7 +74,7 @@ def by_power(form, count=400):
 
 def by_flips(*numbers):
     def look():
-        flips.best()
+        flips.compile_kernels()
         quick = replace(flips.HARNESS, prepared=contextlib.nullcontext, awake=5.0)
         with patch.object(flips, "ROUND", 60.0):
             return first(ending in flips.FAULTS for _, ending, _ in made(quick, iter(numbers)))

@@ -1,12 +1,13 @@
 """One run from which ranks are taken again and again: trains of deaths, two at once, while the others recover.
 
     python -m tests.resilience.trains --deaths 100 --recovery stateless --seconds 900
-    python -m tests.resilience.trains --table --seconds 300
+    python -m tests.resilience.trains --table --seconds 120 --within 700
 
 The run is started by `mpiopt launch` on RANKS ranks and pauses after each round, so that it lasts. After the first
 round of each start, ranks are killed at instants of a Poisson process; in one of five two die at once. When there
 were as many deaths as asked for, the run is left alone. It must end certified, near the optimum. With `--table` the
-failures come every 1, 5 and 30 s in the mean, for each strategy, beside none.
+failures come every 1, 5 and 30 s in the mean, for each strategy, beside none; that takes ten minutes on an idle
+machine, and never longer than `--within`.
 """
 
 from __future__ import annotations
@@ -178,16 +179,20 @@ def main() -> int:
     parser.add_argument("--recovery", default="stateless")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--seconds", type=float, default=900.0, help="after which a run is given up")
+    parser.add_argument("--within", type=float, default=float("inf"), help="seconds that all runs may take together")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds that each round takes in addition")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="")
     asked = parser.parse_args()
     kinds = [(r, e) for e in INTERVALS for r in STRATEGIES] if asked.table else [(asked.recovery, asked.every)]
     print(HEADER, flush=True)
-    done = []
+    done, end_of_all = [], time.monotonic() + asked.within
     for recovery, every in kinds:
         deaths = 10**6 if asked.table else asked.deaths
-        done.append(ride(recovery, every, deaths, asked.seconds, asked.seed, asked.pause))
+        seconds = min(asked.seconds, end_of_all - time.monotonic())
+        if seconds <= 0.0:
+            break
+        done.append(ride(recovery, every, deaths, seconds, asked.seed, asked.pause))
         print(done[-1].line(), flush=True)
         if asked.out:
             Path(asked.out).write_text(json.dumps([asdict(one) for one in done], indent=1))

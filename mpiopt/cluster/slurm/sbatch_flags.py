@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mpiopt.cluster.slurm.scripts import refuse_control_characters
@@ -29,6 +30,7 @@ SHORT = {
     "w": "nodelist",
     "x": "exclude",
 }
+NAME = re.compile(r"[a-z][a-z0-9-]*")  # what else could stand there would end its line, and begin another
 # What asks sbatch itself for something, or holds for one submission alone.
 OF_ONE_CALL = ("dependency", "help", "parsable", "quiet", "test-only", "usage", "verbose", "version", "wait", "wrap")
 # What the small job that makes the table of a sweep needs as well.
@@ -62,7 +64,7 @@ def read(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 def long_form(word: str) -> tuple[str, str, str]:
     """Split a flag into its long name, "=" if a value follows in the same word, and the value."""
     name, equals, value = word.removeprefix("--").partition("=")
-    if word.startswith("--") and name:
+    if word.startswith("--") and NAME.fullmatch(name):
         return name, equals, value
     if word.startswith("-") and word[1:2] in SHORT:
         return SHORT[word[1]], "=" if word[2:] else "", word[2:]

@@ -19,6 +19,7 @@ from mpiopt.comm.collective_io import print_on_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import parse, typed
 from mpiopt.core.config.job import Job, at_least
+from mpiopt.core.files import write_whole
 from mpiopt.data.formats.synthetic import PREFIX
 from mpiopt.data.tables.files import is_several, table_of
 from mpiopt.resilience.signals import StopSignal
@@ -216,6 +217,9 @@ class Queue:
         if done.returncode:
             raise OSError(f"sbatch refuses {script}: {' '.join(done.stderr.split())}")
         number = done.stdout.strip().partition(";")[0]
+        if not (number.isascii() and number.isdigit()):  # a flag that asks sbatch itself, as --help
+            print_on_root(self.comm, done.stdout.rstrip())
+            return ""
         if noted:
             with script.open("a") as file:
                 file.write(f"{SUBMITTED}{number} on {datetime.now():%Y-%m-%d %H:%M} in {os.getcwd()}\n")
@@ -305,7 +309,7 @@ def write(new: Sequence[Script], options: SubmitOptions, words: Sequence[str]) -
             )
     for script, text in zip(new, texts, strict=True):
         script.path.parent.mkdir(parents=True, exist_ok=True)
-        script.path.write_text(text)
+        write_whole(script.path, text.encode())
         script.path.chmod(0o755)
 
 

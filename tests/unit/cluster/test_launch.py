@@ -250,6 +250,20 @@ def launched_job(folder, ranks, hosts=()):
     return launch.LaunchedJob(started, LaunchRequest(ranks, (), hosts=hosts), folder / "note", folder / "resize")
 
 
+@pytest.mark.parametrize("text", [b"\xff\xfe", "²".encode(), b"", b"0", b"1" * 5000, b"-1"])
+def test_what_is_no_number_of_ranks_does_not_end_the_launcher(tmp_path, capsys, text):
+    job = launched_job(tmp_path, 3)
+    (tmp_path / "resize").write_bytes(text)
+    job._read_resize_file()
+    assert "the number of ranks must be a whole number" in capsys.readouterr().err
+    assert (job._signals, (tmp_path / "resize").exists()) == ([], False)
+
+
+def test_a_pipe_in_place_of_the_number_of_ranks_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "resize")
+    launched_job(tmp_path, 3)._read_resize_file()
+
+
 def test_a_restart_leaves_out_hosts_that_do_not_answer(tmp_path, monkeypatch):
     agent = tmp_path / "agent"
     agent.write_text("#!/bin/sh\ntest $1 != b\n")

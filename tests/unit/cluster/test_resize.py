@@ -72,3 +72,27 @@ def test_what_cannot_be_resized_is_refused_in_one_line(waiting, capsys, fields, 
     assert says in error
     assert error.count("\n") == 1
     assert not Path("runs/a.ranks").exists()
+
+
+@pytest.mark.parametrize("life", [{"job": "--me"}, {"job": "7 8"}, {"job": {}}, {"pid": "1"}, {"ended": [1]}])
+def test_a_lease_with_other_than_its_values_reaches_no_command_of_slurm(waiting, here, life):
+    waiting(**life)
+    Path("runs/a.sbatch").write_text("#!/bin/bash\nRESIZE=runs/a.ranks\nset -u\n")
+    assert mpiopt("resize", "runs/a.h5", "--ranks", "3") == 2
+    assert not (here / "scancel.asked").exists()
+
+
+def test_a_link_in_place_of_the_number_is_replaced_and_not_followed(waiting, here):
+    waiting()
+    (here / "mine").write_text("text")
+    Path("runs/a.ranks").symlink_to(here / "mine")
+    assert mpiopt("resize", "runs/a.h5", "--ranks", "3") == 0
+    assert (here / "mine").read_text() == "text"
+    assert Path("runs/a.ranks").read_text() == "3\n"
+
+
+@pytest.mark.parametrize("ranks", ["²", "٣", "1" * 5000, "3.0", "-3"])
+def test_a_number_of_ranks_is_a_small_whole_number(waiting, capsys, ranks):
+    waiting()
+    assert mpiopt("resize", "runs/a.h5", "--ranks", ranks) == 2
+    assert "--ranks must be a whole number of at least 1" in capsys.readouterr().err

@@ -129,6 +129,29 @@ def test_what_a_site_asks_for_goes_into_the_script(here):
     assert "#SBATCH --signal=B:USR1@300\n" in head
 
 
+@pytest.mark.parametrize("flag", ["--a\nrm -rf x", "--a b", "--a\n", "--A", "--\u2028", "-"])
+def test_a_name_of_a_flag_of_sbatch_cannot_begin_a_line(here, capsys, flag):
+    for word in (flag, f"{flag}=1"):
+        assert mpiopt("submit", "job.toml", "--", word) == 2
+        assert "submit takes flags of sbatch" in capsys.readouterr().err
+    assert not (here / "runs" / "a.sbatch").exists()
+
+
+def test_an_answer_of_sbatch_that_is_no_number_is_shown_and_not_written_into_the_script(here, capsys):
+    (here / "sbatch.says").write_text("Usage: sbatch\nrm -rf x\n")
+    assert mpiopt("submit", "job.toml", "--", "--help") == 0
+    assert capsys.readouterr().out == "Usage: sbatch\nrm -rf x\n"
+    assert "rm -rf" not in (here / "runs" / "a.sbatch").read_text()
+
+
+def test_a_link_in_place_of_the_script_is_replaced_and_not_followed(here):
+    (here / "runs").mkdir(exist_ok=True)
+    (here / "mine").write_text("text")
+    (here / "runs" / "a.sbatch").symlink_to(here / "mine")
+    assert mpiopt("submit", "job.toml", "--dry-run", "--overwrite") == 0
+    assert (here / "mine").read_text() == "text"
+
+
 def test_where_requeues_are_forbidden_a_chain_of_jobs_goes_on(here, capsys):
     (here / "sbatch.says").write_text("12\n")
     assert mpiopt("submit", "job.toml", "--chain", "3") == 0
@@ -157,9 +180,31 @@ def test_a_script_says_where_slurm_refuses_to_requeue_and_keeps_the_environment_
     assert (here / "scontrol.asked").read_text() == f"requeue {'9_3' if template == 'sweep' else '9'}\n"
     assert "SLURM_JOB_ID=9\n" in (here / "a.env").read_text()
     assert "SLURM_ARRAY_TASK_ID" not in done.stdout
+    (here / "mine").write_text("text")
+    (here / "a.env").unlink()
+    (here / "a.env").symlink_to(here / "mine")
+    variables |= {"SLURM_JWT": "abc"}
     done = subprocess.run(call, env=variables | {"REQUEUE": "no"}, capture_output=True, text=True)
     assert done.returncode == 75
     assert "it goes on when this script is submitted again" in done.stdout
+    assert (here / "mine").read_text() == "text", "a link is not followed"
+    assert "SLURM_JOB_ID=9\n" in (here / "a.env").read_text()
+    assert "abc" not in (here / "a.env").read_text(), "Slurm's token is a secret"
+
+
+@pytest.mark.parametrize("text", ["a[$(touch executed)]", "08", "3; touch executed", "", "-3", "1" * 30])
+def test_what_is_no_number_of_ranks_is_told_and_never_run(here, text):
+    answers = {"scontrol": "exit 1", "srun": "exit 75", "squeue": "echo 1", "sleep": "exit 0"}
+    for name, answer in answers.items():
+        (here / "bin" / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (here / "bin" / name).chmod(0o755)
+    (here / "a.ranks").write_text(f"{text}\n")
+    variables = {"SLURM_JOB_ID": "9", "ENVIRONMENT": "a.env", "RESIZE": "a.ranks", "PYTHON": sys.executable}
+    call = ["bash", scripts.TEMPLATES / "elastic.sbatch", "job.toml"]
+    done = subprocess.run(call, env=os.environ | variables, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert "a.ranks has no number of ranks" in done.stdout
+    assert not (here / "executed").exists()
 
 
 def test_a_script_that_was_changed_is_not_written_over(here, capsys):

@@ -105,6 +105,9 @@ def test_a_halt_after_a_checkpoint_waits_for_one(tmp_path, clock):
 def test_a_file_that_says_nothing_means_at_once(tmp_path, clock):
     (tmp_path / "halt").touch()
     assert read_halt(tmp_path) == Halt()
+    for text in (b"\xff\xfe", b'{"at": "soon"}', b'{"at": null}', b"[1]", b"7"):
+        (tmp_path / "halt").write_bytes(text)
+        assert read_halt(tmp_path) == Halt(), "a run goes on until it has saved, whatever is in the file"
     assert deadline(tmp_path, clock).level(0.0) == StopLevel.HALT
 
 

@@ -137,3 +137,13 @@ def test_what_is_missing_or_refused_is_one_line(here, libraries, monkeypatch, ca
         assert mpiopt("export", "run.h5", "out", "--to", kind) == 2
         assert f"pip install mpiopt[{kind}]" in capsys.readouterr().err
     assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize("evil", ["../../elsewhere", "/tmp/elsewhere", "' or ''='", f"{ID[:17]}../x", "a\nb"])
+def test_an_id_that_is_none_of_ours_is_neither_a_path_nor_a_query(here, libraries, evil):
+    made_run("run.h5", rows(count=3), run_id=evil)
+    assert mpiopt("export", "run.h5", "board", "--to", "tensorboard") == 0
+    assert [place.name for place in (here / "board").iterdir()] == ["run"]
+    assert mpiopt("export", "run.h5", "runs", "--to", "mlflow") == 0
+    (run,) = Client.runs.values()
+    assert {tag.value for tag in run.tags if tag.key == "mpiopt.run_id"} <= {"run"}

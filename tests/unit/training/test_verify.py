@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpiopt.algorithms.second_order import row_space
 from mpiopt.comm.threads import spmd
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.result_file import read_result
@@ -79,3 +80,21 @@ def test_units_in_which_the_file_is_less_exact_are_told_and_the_result_is_writte
 def test_an_unknown_word_is_refused(tmp_path):
     with pytest.raises(ValueError, match="verify must be one of auto, always, never; not 'maybe'"):
         run(tmp_path, DATA, "--verify", "maybe")
+
+
+def test_a_label_that_changes_while_the_start_is_found_is_seen_at_the_certificate(tmp_path, monkeypatch):
+    whole, starts = row_space.with_start, []
+
+    def once_changed(objective, channel):
+        found = whole(objective, channel)
+        assert found.epochs, "this problem is solved in the space of its rows"
+        if not starts:
+            objective.shard.label.setflags(write=True)
+            objective.shard.label[3] *= -1.0
+        starts.append(found)
+        return found
+
+    monkeypatch.setattr(row_space, "with_start", once_changed)
+    codes, _ = run(tmp_path, "generate:n=20,d=100,task=binary", "--loss", "squared-hinge")
+    assert codes == [0]
+    assert len(starts) == 2, "the certificate of the changed label is refused, and the next life is right"
