@@ -88,6 +88,7 @@ ELSEWHERE = [
         ["python docs/examples/fit_in_python.py", "mpirun -n 2 python docs/examples/fit_in_python.py"],
     ),
     ("it starts MPI", "tests/mpi/test_doctor.py", ["mpiopt doctor", "mpirun -n 2 mpiopt doctor"]),
+    ("it starts MPI", "tests/integration/test_ulfm.py", ["mpiopt doctor --ulfm"]),
     (
         "its plug-ins are not there until they are added",
         "tests/unit/test_docs_plugins.py",
