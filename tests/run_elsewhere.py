@@ -62,7 +62,11 @@ ELSEWHERE = [
         "tests/unit/studies/test_stepsize.py",
         ["mpiopt study jobs/stepsize.toml", "mpiopt study jobs/stepsize-graphs.toml"],
     ),
-    ("the same", "tests/unit/studies/test_decentralised.py", ["mpiopt study jobs/stepsize-algorithms.toml"]),
+    (
+        "the same",
+        "tests/unit/studies/test_decentralised.py",
+        ["mpiopt study jobs/stepsize-algorithms.toml", "mpiopt study jobs/stepsize-mushrooms.toml"],
+    ),
     (
         "the same",
         "tests/unit/studies/test_failure.py",

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from typing import cast
 
 from mpiopt.cli.finding import Finding
 from mpiopt.cluster import mpirun
@@ -44,9 +45,10 @@ def ulfm(comm: Comm, write: Callable[[str], None]) -> int:
     Under mpirun the ranks are those of the call; the last one is killed, and the others end with this function.
     """
     if comm.size > 1:
+        from mpiopt.comm.mpi.comm import MpiComm
         from mpiopt.comm.mpi.ulfm_facts import leave, try_facts
 
-        facts = try_facts()
+        facts = try_facts(cast(MpiComm, comm))
         if comm.rank == 0:
             print("\n".join(f"{'ok      ' if held else 'PROBLEM '} ULFM: {text}" for text, held in facts), flush=True)
         leave()

@@ -1,4 +1,4 @@
-"""The five facts about ULFM on which recovery in place rests, tried on this world, whose last rank is killed."""
+"""The five facts about ULFM on which recovery in place rests, tried on ranks of which the last is killed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
+
+from mpiopt.comm.mpi.comm import MpiComm
 
 PATIENCE = 4.0  # seconds within which a fact must show itself; detection takes 0.03 to 0.3 s
 LIMIT = 20  # seconds after which a rank that still waits ends itself
@@ -23,18 +25,18 @@ class UlfmFact(NamedTuple):
     holds: bool
 
 
-def try_facts() -> list[UlfmFact]:
-    """Kill the last rank of the world and try the facts on the others; they return the same list.
+def try_facts(comm: MpiComm) -> list[UlfmFact]:
+    """Kill the last rank and try the facts on the others; they return the same list.
 
     Raises
     ------
     ValueError
         If there are fewer than three ranks.
     """
-    if MPI.COMM_WORLD.size < 3:
-        raise ValueError(f"ULFM needs at least 3 ranks to be tried, not {MPI.COMM_WORLD.size}")
+    if comm.size < 3:
+        raise ValueError(f"ULFM needs at least 3 ranks to be tried, not {comm.size}")
     signal.alarm(LIMIT)
-    world = MPI.COMM_WORLD.Dup()
+    world = comm.raw.Dup()
     world.Set_errhandler(MPI.ERRORS_RETURN)
     world.Barrier()
     if world.rank == world.size - 1:

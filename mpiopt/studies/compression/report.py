@@ -31,6 +31,28 @@ UNKNOWN = (
     "w_i are not known, and other draws of ours explain 0.1 of it only.",
     "The authors' figures are judged only where the number of steps is theirs: FULL=1.",
 )
+SYMBOLS = (
+    ("C1, C10", "1 client, 10 clients"),
+    ("P1, P4", "eigenvalues i^-1, i^-4 of the covariance of the features"),
+    ("diagonal, rotated", "its eigenvectors are the axes, or random"),
+    ("K", "steps; the excess risk is that of the mean of the iterates"),
+    ("ω", "variance of a compressor: E‖C(x) − x‖² ≤ ω ‖x‖²"),
+    ("γ", "step: 1/(2(ω + 1)R²), R² the mean of ‖x‖², if nothing else is said"),
+    ("memory", "difference: gradients are compressed as changes against a memory"),
+    ("participation", "a client sends its gradient whole, or nothing"),
+)
+
+
+def size_of(job: CompressionStudy) -> str:
+    """Return which panels have fewer steps than the authors'."""
+    theirs = [p for p in job.panels if p.authors_iterations]
+    fewer = [p.name for p in theirs if p.iterations < p.authors_iterations]
+    if not theirs:
+        return "Sizes: ours; the authors' data sets are others."
+    return (
+        f"Reduced: fewer steps than the authors' in {len(fewer)} of {len(theirs)} panels." if fewer else "Full size."
+    )
+
 
 HEAD = f"""log10 excess risk of the averaged iterate at the end: measured / predicted -low+high (authors' figure).
 The tolerance is {ERRORS:g} standard deviations of the mean of the runs, by the predicted spread of a run, plus
@@ -77,6 +99,8 @@ def report(job: CompressionStudy, outcomes: Sequence[CompressionOutcome]) -> Rep
         UNKNOWN,
         charts,
         [("all cells", lines), ("verdicts", facts_text(facts))],
+        size_of(job),
+        SYMBOLS,
     )
     more = {
         "panels": [vars(panel) | authors_of(panel) for panel in job.panels],
