@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -70,14 +71,23 @@ def table(cells: Sequence[CompressionOutcome]) -> str:
 
 
 def chart(name: str, memory: str, cells: Sequence[CompressionOutcome]) -> Chart:
-    """Return measured and predicted curves of a panel."""
+    """Return measured and predicted curves of a panel, and the authors' figures at their number of steps."""
     parts: list[Curve] = []
     for c in cells:
         series = COLUMNS.index(c.method)
         parts.append(curve(c.method, c.marks, np.mean(c.curves, axis=0), series))
         predicted = curve(c.method, c.marks, c.grown, series)
         parts.append(Curve(c.method, predicted.x, predicted.y, series, dash="dot", mode="lines"))
-    return Chart(name + (" with memory" if memory != "none" else ""), "steps", "excess risk", parts, xaxis="log")
+        if not math.isnan(c.authors):
+            at, value = [c.panel.authors_iterations], [10.0**c.authors]
+            parts.append(Curve(c.method, at, value, series, mode="markers", texts=[f"{c.method}, the authors'"]))
+    return Chart(
+        name + (" with memory" if memory != "none" else ""),
+        "steps (x: the authors')",
+        "excess risk",
+        parts,
+        xaxis="log",
+    )
 
 
 def report(job: CompressionStudy, outcomes: Sequence[CompressionOutcome]) -> Report:
@@ -94,7 +104,8 @@ def report(job: CompressionStudy, outcomes: Sequence[CompressionOutcome]) -> Rep
         "it is the covariance of the compression, not its variance ω alone, that decides the excess risk; "
         "compressors of like ω differ by orders of magnitude, and memories help where clients differ.",
         "Excess risk of the averaged iterate, log10: measured/predicted, the tolerance of the mean of the runs, and "
-        "in brackets the authors' figure. Curves: measured, and dotted the prediction.",
+        "in brackets the authors' figure. Curves: measured, and dotted the prediction; "
+        "crosses: the authors', at their number of steps.",
         CORRECTED,
         UNKNOWN,
         charts,
