@@ -79,8 +79,8 @@ def chart(name: str, memory: str, cells: Sequence[CompressionOutcome]) -> Chart:
         predicted = curve(c.method, c.marks, c.grown, series)
         parts.append(Curve(c.method, predicted.x, predicted.y, series, dash="dot", mode="lines"))
         if not math.isnan(c.authors):
-            at, value = [float(c.panel.authors_iterations)], [10.0**c.authors]
-            parts.append(Curve(c.method, at, value, series, mode="markers", texts=[f"{c.method}, the authors'"]))
+            at = curve(c.method, [c.panel.authors_iterations], [10.0**c.authors], series)
+            parts.append(Curve(c.method, at.x, at.y, series, mode="markers", texts=[f"{c.method}, the authors'"]))
     return Chart(
         name + (" with memory" if memory != "none" else ""),
         "steps (x: the authors')",
