@@ -55,7 +55,8 @@ def charts(outcomes: Sequence[DecentralisedOutcome]) -> list[Chart]:
     made = []
     for place in dict.fromkeys(o.cell._replace(algorithm="") for o in outcomes):
         here = [o for o in outcomes if not o.refused and o.cell._replace(algorithm="") == place]
-        title = f"{place.ranks} ranks, {place.topology}, smoothness differs by {place.spread:g}"
+        unlike = f", smoothness differs by {place.spread:g}" if place.spread > 1 else ""
+        title = f"{place.ranks} ranks, {place.topology}{unlike}"
         for axis, kind, x in (
             ("epochs", "linear", [o.epochs for o in here]),
             ("messages over all edges", "log", [[max(1.0, r * o.edges) for r in o.rounds] for o in here]),
