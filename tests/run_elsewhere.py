@@ -62,7 +62,11 @@ ELSEWHERE = [
         "tests/unit/studies/test_stepsize.py",
         ["mpiopt study jobs/stepsize.toml", "mpiopt study jobs/stepsize-graphs.toml"],
     ),
-    ("the same", "tests/unit/studies/test_decentralised.py", ["mpiopt study jobs/stepsize-algorithms.toml"]),
+    (
+        "the same",
+        "tests/unit/studies/test_decentralised.py",
+        ["mpiopt study jobs/stepsize-algorithms.toml", "mpiopt study jobs/stepsize-mushrooms.toml"],
+    ),
     (
         "the same",
         "tests/unit/studies/test_failure.py",
@@ -88,6 +92,7 @@ ELSEWHERE = [
         ["python docs/examples/fit_in_python.py", "mpirun -n 2 python docs/examples/fit_in_python.py"],
     ),
     ("it starts MPI", "tests/mpi/test_doctor.py", ["mpiopt doctor", "mpirun -n 2 mpiopt doctor"]),
+    ("it starts MPI", "tests/integration/test_ulfm.py", ["mpiopt doctor --ulfm"]),
     (
         "its plug-ins are not there until they are added",
         "tests/unit/test_docs_plugins.py",

@@ -12,19 +12,24 @@ from pathlib import Path
 
 import numpy as np
 
+from mpiopt.cli.doctor_network import network, ulfm
 from mpiopt.cli.doctor_resources import memory, run_folder, threads
 from mpiopt.cli.finding import Finding
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import allgather_json, print_on_root, text_from_root
+from mpiopt.core.config.flags import parse
 from mpiopt.core.launcher_env import refuse_mismatch
 
 Check = Callable[[Comm], Finding]
 
 
 def doctor(words: Sequence[str], comm: Comm, stop: object) -> int:
-    """Run all checks; return 0 if there is no problem, else 2; collective."""
-    if words:
-        raise ValueError(f"doctor takes no arguments, but was given {words[0]!r}")
+    """Run all checks, or with --ulfm those of ULFM; return 0 if there is no problem, else 2; collective."""
+    paths, flags = parse(words, {"ulfm": False})
+    if paths:
+        raise ValueError(f"doctor takes no arguments, but was given {paths[0]!r}")
+    if flags:
+        return ulfm(comm, lambda line: print_on_root(comm, line))
     return report(CHECKS, comm, lambda line: print_on_root(comm, line))
 
 
@@ -160,6 +165,7 @@ CHECKS: tuple[Check, ...] = (
     mpi,
     ranks,
     launcher,
+    network,
     one_mpi,
     hdf5,
     write_and_read,

@@ -88,7 +88,7 @@ def positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def draw(charts: Sequence[Chart], out: str | Path, columns: int) -> None:
-    """Draw charts of curves, `columns` side by side; the suffix of `out` is the format.
+    """Draw charts of curves, at most `columns` side by side; the suffix of `out` is the format.
 
     Raises
     ------
@@ -101,6 +101,7 @@ def draw(charts: Sequence[Chart], out: str | Path, columns: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    columns = max(1, min(columns, len(charts)))
     rows = max(1, -(-len(charts) // columns))
     figure = Figure(figsize=(columns * PANEL[0], rows * PANEL[1]), layout="constrained")
     kinds = FigureCanvasAgg(figure).get_supported_filetypes()

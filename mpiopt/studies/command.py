@@ -6,7 +6,8 @@ import importlib
 import json
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from mpiopt.core.files import refuse_existing
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies import storage
 from mpiopt.studies.report import SUFFIXES
+from mpiopt.studies.verdicts import over_seeds
 from mpiopt.training.job_args import job_text
 
 USAGE = "study takes one job file: mpiopt study JOB.toml [--overwrite]"
@@ -58,18 +60,44 @@ def study(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         if not flags:
             refuse_others_files(chosen)
     began = time.perf_counter()
-    outcomes = chosen.function("simulation", "run")(chosen.job, comm, stop)
-    stop.agreed(Channel(comm))
-    run_on_root(comm, lambda: publish(chosen, outcomes, began))
+    runs: dict[int, tuple[Any, Sequence[Any]]] = {}
+    for seed in seeds_of(chosen.job):
+        job = replace(chosen.job, seed=seed) if hasattr(chosen.job, "seeds") else chosen.job
+        outcomes = chosen.function("simulation", "run")(job, comm, stop)
+        stop.agreed(Channel(comm))
+        if outcomes and (not stop.level or not runs):
+            runs[seed] = (job, outcomes)
+    run_on_root(comm, lambda: publish(chosen, runs, began))
     return stop.exit_code
 
 
-def publish(chosen: StudyRun, outcomes: Sequence[Any], began: float) -> None:
-    """Print and write the report; OSError if a file cannot be written."""
-    if not outcomes:
+def seeds_of(job: Any) -> Sequence[int]:
+    """Return the seeds with which a study runs all its cells: its list `seeds`, or its one seed.
+
+    Raises
+    ------
+    ValueError
+        If they are not different whole numbers of at least 0.
+    """
+    given = tuple(getattr(job, "seeds", ()))
+    if len({int(one) for one in given if one >= 0 and one == int(one)}) < len(given):
+        raise ValueError(f"seeds must be different whole numbers of at least 0, not {list(given)}")
+    return tuple(map(int, given)) or (getattr(job, "seed", 0),)
+
+
+def publish(chosen: StudyRun, runs: Mapping[int, tuple[Any, Sequence[Any]]], began: float) -> None:
+    """Print and write the report: tables and charts of the first seed, verdicts over all.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    if not runs:
         print("no cell was run")
         return
-    report = chosen.function("report", "report")(chosen.job, outcomes)
+    reports = {seed: chosen.function("report", "report")(job, outcomes) for seed, (job, outcomes) in runs.items()}
+    report = replace(next(iter(reports.values())), facts=over_seeds({s: one.facts for s, one in reports.items()}))
     print(f"\n{report.text}\n")
     written = report.write(chosen.job.out, chosen.study, chosen.settings)
     print(f"{time.perf_counter() - began:.0f} s; written: {', '.join(written)}")
@@ -98,6 +126,8 @@ def read(path: str | Path) -> StudyRun:
         if name not in STUDIES:
             raise ValueError(f"unknown study {name!r}{nearest(str(name), STUDIES)}; known: {', '.join(STUDIES)}")
         chosen = StudyRun(name, None, json.dumps(tree, sort_keys=True, default=str))
-        return chosen._replace(job=chosen.function("job", "build")(tree))
+        chosen = chosen._replace(job=chosen.function("job", "build")(tree))
+        seeds_of(chosen.job)
+        return chosen
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -12,9 +12,14 @@ from mpiopt.core.files import write_whole
 from mpiopt.results.html.charts import Chart
 from mpiopt.results.html.document import Page
 from mpiopt.results.html.html import Cell, Markup, folded, paragraph, section, table, tag, text
+from mpiopt.studies.verdicts import SURE
 
 SHOWN = 6  # comparisons of a fact that are shown; a longer list is folded
 SMALLEST_GAP, LARGEST_GAP = 1e-16, 1e3  # relative suboptimality that charts show: rounding, a run that is lost
+HOW = (
+    "A claim holds if every row of ours agrees with it, or if the 95 % interval of the share of rows that do, taken "
+    f"as independent, lies above {100 * SURE:.0f} %; it fails if none does, or if the interval lies below 50 %."
+)
 CSS = {"holds": "holds", "partly": "partly", "FAILS": "fails"}
 
 
@@ -30,6 +35,8 @@ class StudySummary:
     unknown: Sequence[str]  # what could not be recovered or explained
     charts: Sequence[Chart] = ()
     tables: Sequence[tuple[str, str]] = ()  # title and aligned text
+    size: str = ""  # whether this is the paper's size or a reduced one
+    symbols: Sequence[tuple[str, str]] = ()  # each symbol of the page and what it is
 
     @property
     def drawn(self) -> list[Chart]:
@@ -58,10 +65,15 @@ def page(tree: Mapping[str, Any], summary: StudySummary) -> Page:
     result = Page(summary.title)
     facts = tree.get("facts", [])
     result.add(paragraph(summary.paper, css="note"), paragraph(f"The paper claims: {summary.claim}"))
-    result.add(paragraph(summary.question), paragraph(tag("strong", counted(facts))))
+    result.add(paragraph(summary.question), paragraph(summary.size, css="note"))
+    result.add(paragraph(tag("strong", counted(facts))))
     result.add(section("Claims, figures, verdicts", verdicts(facts)))
     if summary.drawn:
         result.add(section("Curves", legend(summary.drawn), result.grid(summary.drawn)))
+    if summary.symbols:
+        rows: list[list[Cell]] = [[symbol, meaning] for symbol, meaning in summary.symbols]
+        shown = table(["symbol", "what it is"], rows, identity="symbols").replace("<td>", '<td class="long">')
+        result.add(section("Symbols", Markup(shown)))
     for title, points in (("What was corrected", summary.corrected), ("What is not known", summary.unknown)):
         if points:
             result.add(section(title, tag("ul", *(tag("li", point) for point in points))))
@@ -80,11 +92,17 @@ def counted(facts: Sequence[Mapping[str, Any]]) -> str:
 def verdicts(facts: Sequence[Mapping[str, Any]]) -> Markup:
     """Return a table with a row for each claim."""
     rows: list[list[Cell]] = [
-        [fact["claim"], tag("span", fact["verdict"], css=CSS.get(fact["verdict"], "")), figures(fact["items"])]
+        [
+            fact["claim"],
+            fact.get("source", ""),
+            tag("span", fact["verdict"], css=CSS.get(fact["verdict"], "")),
+            fact.get("counts", ""),
+            figures(fact["items"]),
+        ]
         for fact in facts
     ]
-    result = table(["claim", "verdict", "our figure"], rows, identity="facts")
-    return Markup(result.replace("<td>", '<td class="long">'))
+    result = table(["claim", "whose claim", "verdict", "rows that hold", "our figure"], rows, identity="facts")
+    return Markup(result.replace("<td>", '<td class="long">') + paragraph(HOW, css="note"))
 
 
 def figures(items: Sequence[Sequence[Any]]) -> Markup:

@@ -212,3 +212,11 @@ def test_without_ulfm_a_fault_is_noted_so_that_the_launcher_does_not_bring_it_ag
     done = subprocess.run([sys.executable, "-c", FAULT, "train"], env=variables, capture_output=True, text=True)
     assert "ZeroDivisionError: made up" in done.stderr
     assert read_end(tmp_path / "ended") == 1
+
+
+def test_doctor_kills_a_rank_of_its_own_and_finds_the_five_facts(able):
+    done = subprocess.run(
+        [sys.executable, "-m", "mpiopt", "doctor", "--ulfm"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert [line[:15] for line in done.stdout.splitlines()] == ["ok       ULFM: "] * 5, done.stdout + done.stderr
+    assert done.returncode == 0

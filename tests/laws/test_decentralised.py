@@ -20,6 +20,7 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy
+from mpiopt.studies.decentralised.problems import Regression
 from mpiopt.studies.decentralised.simulation import follow
 from mpiopt.studies.stepsize.synthetic import data, make
 from mpiopt.training.loop import run
@@ -355,7 +356,7 @@ RIVALS = ("adgt", "dgm-bb", "datos")
 @pytest.mark.parametrize("text", RIVALS)
 @pytest.mark.parametrize("spread", [1.0, 10.0])
 def test_rivals_that_choose_their_steps_reach_the_optimum_where_ranks_are_alike(text, spread):
-    parts = data(8, 50, 10, 5.0, spread, np.random.default_rng([0, 8]))
+    parts = Regression(data(8, 50, 10, 5.0, spread, np.random.default_rng([0, 8])))
     study = DecentralisedStudy(max_iterations=400)
     cell = DecentralisedCell(8, "ring-both", spread, text)
     outcome = lockstep.spmd(8, lambda comm: follow(cell, study, parts, comm))[0]
@@ -363,7 +364,7 @@ def test_rivals_that_choose_their_steps_reach_the_optimum_where_ranks_are_alike(
 
 
 def test_steps_that_nobody_bounds_diverge_where_ranks_are_unlike_and_the_least_of_all_searches_does_not():
-    parts = data(5, 50, 10, 5.0, 100.0, np.random.default_rng([0, 5]))
+    parts = Regression(data(5, 50, 10, 5.0, 100.0, np.random.default_rng([0, 5])))
     study = DecentralisedStudy(max_iterations=400)
     ended = {
         text: lockstep.spmd(

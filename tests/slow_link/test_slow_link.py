@@ -40,6 +40,14 @@ def test_a_fit_over_the_link_has_the_bits_of_one_without(across, mpirun, tmp_pat
     assert link == here
 
 
+def test_doctor_sees_two_hosts_and_that_little_joins_them(across, tmp_path):
+    done = across(Link(2, 100.0), 2, "-m", "mpi4py", "-m", "mpiopt", "doctor", cwd=tmp_path)
+    network = next(line for line in done.stdout.splitlines() if " network" in line)
+    assert network.startswith("PROBLEM  network (rank 0): "), done.stdout
+    assert "between 2 ranks on 2 hosts; ask which network MPI uses here" in network
+    assert done.returncode == 2
+
+
 def test_the_programs_exit_code_comes_through(across):
     assert across(Link(2, 0.0), 2, "-c", "raise SystemExit(5)").returncode == 5
 

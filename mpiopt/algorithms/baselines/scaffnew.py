@@ -47,7 +47,7 @@ class Scaffnew(Algorithm[ScaffnewState]):
     ======  =========  =====================================
 
     f_k is K times the share of rank k in F, with the penalty. A round ends with an exchange; one coin for all ranks
-    says after how many steps. With γ = 1/L and p = √(μ/L) it takes about √(L/μ) log(1/ε) rounds, and as many
+    says after how many steps. With γ = 1/L and p = √(μ/L) it takes about √(L/μ) log(1/ε) rounds, for as many
     gradients as gradient descent, which exchanges after each of them.
 
     Parameters

@@ -38,11 +38,12 @@
     }
     const auto = part.dash === "auto" && part.series >= 0;
     const few = auto || (part.x.length <= 40 && part.series >= 0);
+    const cross = part.mode === "markers" && part.series >= 0;  // a failure; what is none is grey and round
     const drawn = { ...shown, type: "scatter", x: part.x, y: part.y, mode: part.mode === "lines" && few ? "lines+markers" : part.mode,
       line: { color: color(part.series), width: part.series < 0 ? 1 : 2, dash: dashOf(part) },
-      marker: { color: part.mode === "markers" ? style("--bad") : color(part.series), size: part.mode === "markers" ? 10 : auto ? 6 : 4,
-        symbol: part.mode === "markers" ? "x" : auto ? symbolOf(part.series) : "circle", maxdisplayed: auto ? 12 : 0 } };
-    if (part.series < 0) drawn.hoverinfo = "skip";
+      marker: { color: cross ? style("--bad") : color(part.series), size: part.mode === "markers" ? 10 : auto ? 6 : 4,
+        symbol: part.mode === "markers" ? (cross ? "x" : "circle-open") : auto ? symbolOf(part.series) : "circle", maxdisplayed: auto ? 12 : 0 } };
+    if (part.series < 0 && !part.texts.length) drawn.hoverinfo = "skip";
     if (part.texts.length) Object.assign(drawn, { text: part.texts, hovertemplate: "%{text}<extra></extra>" });
     else drawn.hovertemplate = "%{x:.4g}, %{y:.4g}<extra>%{fullData.name}</extra>";
     return drawn;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def convergence(made: Page, groups: Sequence[RunGroup]) -> Markup:
     series = [(g.name, i) for i, g in enumerate(groups) for _ in g.records]
     charts = plot.convergence(records, series, AXES)
     over_seconds = charts[2 * AXES.index("seconds")]
-    marked = [*over_seconds.parts, *filter(None, map(event_points, records))]
+    marked = [*over_seconds.parts, *(part for record in records for part in event_points(record))]
     charts[2 * AXES.index("seconds")] = replace(over_seconds, parts=marked)
     bands = outages(records)
     charts = [replace(chart, bands=bands) if chart.x == over_seconds.x else chart for chart in charts]
@@ -150,15 +150,16 @@ def outages(records: Sequence[RunRecord]) -> list[tuple[float, float]]:
     return sorted(found)
 
 
-def event_points(record: RunRecord) -> Curve | None:
-    """Return the events as points on the curve of the certificate over seconds; None without events."""
-    if not record.events:
-        return None
-    at = [np.searchsorted(record.history["seconds"], e.seconds, side="right") - 1 for e in record.events]
-    levels = record.history["certificate"][np.maximum(at, 0)]
-    words = [f"{e.kind}: {e.text}" for e in record.events]
-    seconds = short([e.seconds for e in record.events])
-    return Curve("events", seconds, short(levels.tolist()), 0, "markers", texts=words)
+def event_points(record: RunRecord) -> Iterable[Curve]:
+    """Yield the events as points on the certificate over seconds: those that cost time as red crosses."""
+    for series, costly in ((0, True), (-1, False)):
+        events = [event for event in record.events if (event.kind in OUTAGES) == costly]
+        if events:
+            at = [np.searchsorted(record.history["seconds"], e.seconds, side="right") - 1 for e in events]
+            levels = record.history["certificate"][np.maximum(at, 0)]
+            words = [f"{e.kind}: {e.text}" for e in events]
+            seconds = short([e.seconds for e in events])
+            yield Curve("events", seconds, short(levels.tolist()), series, "markers", texts=words)
 
 
 def small_multiples(made: Page, groups: Sequence[RunGroup], measure: str) -> Markup:

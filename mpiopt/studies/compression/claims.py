@@ -72,9 +72,12 @@ def judge(outcomes: Sequence[CompressionOutcome]) -> list[Fact]:
     """Judge all facts."""
     ordered = list(orderings(outcomes))
     sources = {
-        "predicted": "orderings outside the tolerances are as predicted",
-        "authors": "the authors' orderings that are predicted at this number of steps hold",
-        "claimed": "participation and quantisation do better than sparsification, sketch and rand-k",
+        "predicted": ("orderings outside the tolerances are as predicted", "ours"),
+        "authors": ("the authors' orderings that are predicted at this number of steps hold", "the paper's figures"),
+        "claimed": (
+            "participation and quantisation do better than sparsification, sketch and rand-k",
+            "the authors', in the notes to their code",
+        ),
     }
     theirs = [c for c in outcomes if c.authors_agree is not None]
     facts = [
@@ -82,10 +85,16 @@ def judge(outcomes: Sequence[CompressionOutcome]) -> list[Fact]:
             "a",
             "the excess risk is the predicted one, within 3 standard deviations",
             [Comparison(c.agrees, words(c)) for c in outcomes],
+            "our prediction, from the paper's theory",
         ),
-        Fact("b", "the excess risk is the authors'", [Comparison(bool(c.authors_agree), words(c)) for c in theirs]),
+        Fact(
+            "b",
+            "the excess risk is the authors'",
+            [Comparison(bool(c.authors_agree), words(c)) for c in theirs],
+            "the paper's figures, read from their pictures",
+        ),
     ]
     return facts + [
-        Fact(label, claim, [Comparison(p.holds or p.tied, p.text) for p in ordered if p.source == source])
-        for label, (source, claim) in zip("cde", sources.items(), strict=True)
+        Fact(label, claim, [Comparison(p.holds or p.tied, p.text) for p in ordered if p.source == source], whose)
+        for label, (source, (claim, whose)) in zip("cde", sources.items(), strict=True)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,28 @@ UNKNOWN = (
     "w_i are not known, and other draws of ours explain 0.1 of it only.",
     "The authors' figures are judged only where the number of steps is theirs: FULL=1.",
 )
+SYMBOLS = (
+    ("C1, C10", "1 client, 10 clients"),
+    ("P1, P4", "eigenvalues i^-1, i^-4 of the covariance of the features"),
+    ("diagonal, rotated", "its eigenvectors are the axes, or random"),
+    ("K", "steps; the excess risk is that of the mean of the iterates"),
+    ("ω", "variance of a compressor: E‖C(x) − x‖² ≤ ω ‖x‖²"),
+    ("γ", "step: 1/(2(ω + 1)R²), R² the mean of ‖x‖², if nothing else is said"),
+    ("memory", "difference: gradients are compressed as changes against a memory"),
+    ("participation", "a client sends its gradient whole, or nothing"),
+)
+
+
+def size_of(job: CompressionStudy) -> str:
+    """Return which panels have fewer steps than the authors'."""
+    theirs = [p for p in job.panels if p.authors_iterations]
+    fewer = [p.name for p in theirs if p.iterations < p.authors_iterations]
+    if not theirs:
+        return "Sizes: ours; the authors' data sets are others."
+    return (
+        f"Reduced: fewer steps than the authors' in {len(fewer)} of {len(theirs)} panels." if fewer else "Full size."
+    )
+
 
 HEAD = f"""log10 excess risk of the averaged iterate at the end: measured / predicted -low+high (authors' figure).
 The tolerance is {ERRORS:g} standard deviations of the mean of the runs, by the predicted spread of a run, plus
@@ -48,14 +71,23 @@ def table(cells: Sequence[CompressionOutcome]) -> str:
 
 
 def chart(name: str, memory: str, cells: Sequence[CompressionOutcome]) -> Chart:
-    """Return measured and predicted curves of a panel."""
+    """Return measured and predicted curves of a panel, and the authors' figures at their number of steps."""
     parts: list[Curve] = []
     for c in cells:
         series = COLUMNS.index(c.method)
         parts.append(curve(c.method, c.marks, np.mean(c.curves, axis=0), series))
         predicted = curve(c.method, c.marks, c.grown, series)
         parts.append(Curve(c.method, predicted.x, predicted.y, series, dash="dot", mode="lines"))
-    return Chart(name + (" with memory" if memory != "none" else ""), "steps", "excess risk", parts, xaxis="log")
+        if not math.isnan(c.authors):
+            at = curve(c.method, [c.panel.authors_iterations], [10.0**c.authors], series)
+            parts.append(Curve(c.method, at.x, at.y, series, mode="markers", texts=[f"{c.method}, the authors'"]))
+    return Chart(
+        name + (" with memory" if memory != "none" else ""),
+        "steps (x: the authors')",
+        "excess risk",
+        parts,
+        xaxis="log",
+    )
 
 
 def report(job: CompressionStudy, outcomes: Sequence[CompressionOutcome]) -> Report:
@@ -72,11 +104,14 @@ def report(job: CompressionStudy, outcomes: Sequence[CompressionOutcome]) -> Rep
         "it is the covariance of the compression, not its variance ω alone, that decides the excess risk; "
         "compressors of like ω differ by orders of magnitude, and memories help where clients differ.",
         "Excess risk of the averaged iterate, log10: measured/predicted, the tolerance of the mean of the runs, and "
-        "in brackets the authors' figure. Curves: measured, and dotted the prediction.",
+        "in brackets the authors' figure. Curves: measured, and dotted the prediction; "
+        "crosses: the authors', at their number of steps.",
         CORRECTED,
         UNKNOWN,
         charts,
         [("all cells", lines), ("verdicts", facts_text(facts))],
+        size_of(job),
+        SYMBOLS,
     )
     more = {
         "panels": [vars(panel) | authors_of(panel) for panel in job.panels],

@@ -31,10 +31,12 @@ class DecentralisedCell(NamedTuple):
 class DecentralisedStudy:
     """Synthetic least squares, budgets, and the cells."""
 
+    data: str = ""  # a file of two classes, for logistic regression; none: made-up least squares
     rows: int = 50  # of each rank
     features: int = 10
     condition: float = 20.0  # condition number of the curvature of each rank
     seed: int = 0
+    seeds: tuple[int, ...] = ()  # all cells with each of them; none: with `seed`
     tols: tuple[float, ...] = (1e-6, 1e-9)  # of (F − F*)/(F(0) − F*) at the worst rank
     max_iterations: int = 4000
     out: str = "decentralised"  # path of the files without their suffix
@@ -46,6 +48,8 @@ class DecentralisedStudy:
             raise ValueError(f"tols must be numbers between 0 and 1, not {list(self.tols)}")
         for cell in self.cells:
             at_least("spreads", cell.spread, 1)
+            if self.data and cell.spread != 1:
+                raise ValueError(f"spreads must be [1] with the rows of a file, not {cell.spread:g}")
             algorithm_of(cell)
             graph_of(cell)
 

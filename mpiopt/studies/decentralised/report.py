@@ -15,6 +15,24 @@ from mpiopt.studies.report import Report, aligned
 PAPER = "Beside the paper of the step sizes (DLAS-R-FTC, arXiv:2508.05887): its rivals, each cited in its own file"
 UNKNOWN = (
     "The paper's own comparison (sizes, constants, figures) was not available; data and rivals are our choice.",
+    "Of AdGT and DATOS only the abstracts were available: their equations here are our reconstruction.",
+)
+SYMBOLS = (
+    ("n", "ranks"),
+    ("spread", "smoothness of the ranks' objectives, the largest over the least"),
+    ("gap", "(F − F*)/(F(0) − F*) at the worst rank; F the objective, F* its minimum"),
+    (
+        "iterations/epochs/messages/MB",
+        "until the gap is reached, over all edges; an epoch is N gradients of rows",
+    ),
+    ("dlas, graph-saga", "exact sums along the graph: a common step, or SAGA with its preconditioner"),
+    ("dgd", "a step, and the mean with the neighbours"),
+    (
+        "gradient-tracking, gt-saga, push-saga",
+        "gradients are tracked, whole or by SAGA; one constant step",
+    ),
+    ("adgt, dgm-bb", "tracking with a step of each rank, by AdGD or by Barzilai and Borwein"),
+    ("datos", "splitting with a line search on each rank and the least step of all"),
 )
 
 
@@ -37,7 +55,8 @@ def charts(outcomes: Sequence[DecentralisedOutcome]) -> list[Chart]:
     made = []
     for place in dict.fromkeys(o.cell._replace(algorithm="") for o in outcomes):
         here = [o for o in outcomes if not o.refused and o.cell._replace(algorithm="") == place]
-        title = f"{place.ranks} ranks, {place.topology}, smoothness differs by {place.spread:g}"
+        unlike = f", smoothness differs by {place.spread:g}" if place.spread > 1 else ""
+        title = f"{place.ranks} ranks, {place.topology}{unlike}"
         for axis, kind, x in (
             ("epochs", "linear", [o.epochs for o in here]),
             ("messages over all edges", "log", [[max(1.0, r * o.edges) for r in o.rounds] for o in here]),
@@ -61,6 +80,8 @@ def report(job: DecentralisedStudy, outcomes: Sequence[DecentralisedOutcome]) ->
         UNKNOWN,
         charts(outcomes),
         [(f"to {tol:g}", table(outcomes, tol)) for tol in job.tols],
+        f"Logistic regression on {job.data}." if job.data else "Sizes: ours; the papers have others.",
+        SYMBOLS,
     )
     head = "iterations/epochs/messages over all edges/MB to {tol:g} of (F − F*)/(F(0) − F*), worst rank:"
     tables = [f"{head.format(tol=tol)}\n\n{table(outcomes, tol)}" for tol in job.tols]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,12 @@ from mpiopt.comm import lockstep
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
 from mpiopt.consensus.graph_channel import GraphChannel
-from mpiopt.data.row_formats import padded_width
-from mpiopt.data.shard import DenseRows, Shard
-from mpiopt.objective.losses.base import Loss
-from mpiopt.objective.objective import Model, Objective
-from mpiopt.objective.penalties.base import Penalty
+from mpiopt.objective.objective import Model
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.cells import run_cells
 from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy, algorithm_of, graph_of
-from mpiopt.studies.stepsize.synthetic import RankRows, Vector, data, regression_of
+from mpiopt.studies.decentralised.problems import GraphProblem, Regression, read
+from mpiopt.studies.stepsize.synthetic import data
 
 LOST = 1e12  # times the first suboptimality: the run has diverged
 
@@ -67,24 +64,35 @@ def run(job: DecentralisedStudy, comm: Comm, stop: StopSignal) -> list[Decentral
     def describe(o: DecentralisedOutcome, seconds: float) -> str:
         return f"{o.text(min(job.tols))}  ({seconds:.1f} s)"
 
+    if job.data and not Path(job.data).is_file():
+        if comm.rank == 0:
+            print(f"{job.data}: no such file; the study is skipped")
+        return []
     return run_cells(job.cells, lambda cell: solve(cell, job), describe, comm, stop)
 
 
 def solve(cell: DecentralisedCell, study: DecentralisedStudy) -> DecentralisedOutcome:
     """Run a cell."""
-    rng = np.random.default_rng([study.seed, cell.ranks])
-    parts = data(cell.ranks, study.rows, study.features, study.condition, cell.spread, rng)
+    problem = problem_of(cell, study)
     try:
-        return lockstep.spmd(cell.ranks, lambda comm: follow(cell, study, parts, comm), timeout=600.0)[0]
+        return lockstep.spmd(cell.ranks, lambda comm: follow(cell, study, problem, comm), timeout=600.0)[0]
     except ValueError as error:  # the graph has no weights that the algorithm needs
         return DecentralisedOutcome(cell, [1.0], [0.0], [0], 0, [0.0], str(error))
 
 
+def problem_of(cell: DecentralisedCell, study: DecentralisedStudy) -> GraphProblem:
+    """Return what the ranks of a cell minimise."""
+    if study.data:
+        return read(study.data, cell.ranks, study.seed)
+    rng = np.random.default_rng([study.seed, cell.ranks])
+    return Regression(data(cell.ranks, study.rows, study.features, study.condition, cell.spread, rng))
+
+
 def follow(
-    cell: DecentralisedCell, study: DecentralisedStudy, parts: Sequence[RankRows], comm: Comm
+    cell: DecentralisedCell, study: DecentralisedStudy, problem: GraphProblem, comm: Comm
 ) -> DecentralisedOutcome:
     """Run one rank. The exchanges by which the study observes all ranks are not counted."""
-    problem, objective, algorithm = regression_of(parts), objective_of(*parts[comm.rank], comm), algorithm_of(cell)
+    objective, algorithm = problem.objective(comm), algorithm_of(cell)
     channel = algorithm.run_channel(Channel(comm, study.seed))
     rounds, edges = channel.traffic.rounds, graph_of(cell).messages
     sent = channel.coordination.spent.bytes_sent if isinstance(channel, GraphChannel) else 0
@@ -93,7 +101,7 @@ def follow(
     while outcome.gaps[-1] > min(study.tols) and len(outcome.gaps) <= study.max_iterations and not outcome.diverged:
         try:
             epochs = algorithm.step(len(outcome.gaps) - 1, state, objective, channel).epochs
-            gap = problem.gap(model_of(state)[0, : study.features])
+            gap = problem.gap(model_of(state)[0, : problem.features])
         except ValueError:  # on all ranks alike: the steps are too long
             epochs, gap = 0.0, LOST
         every = np.array(comm.allgather(np.array([gap if gap < LOST else LOST, bytes_of(state) - sent])))
@@ -102,15 +110,6 @@ def follow(
         outcome.rounds.append(channel.traffic.rounds - rounds)
         outcome.megabytes.append(float(every[:, 1].sum()) / 1e6)
     return outcome
-
-
-def objective_of(a: Vector, b: Vector, comm: Comm) -> Objective:
-    """Return least squares on the rows of a rank; all ranks have equally many."""
-    n, d = a.shape
-    x = np.zeros((n, padded_width(d)))
-    x[:, :d] = a
-    shard = Shard(DenseRows(x), b, np.ones(n), np.arange(n), n * comm.rank, n * comm.size, d)
-    return Objective(Loss.make("squared"), Penalty.make("none"), shard)
 
 
 def model_of(state: Any) -> Model:

@@ -35,6 +35,30 @@ UNKNOWN = (
     "each task, not because of its consistency; gradients per second are shown separately.",
 )
 
+SYMBOLS = (
+    ("checkpoint", "the server saves its weights in a store; a new server starts from there"),
+    ("chain", "replicas of the server; the next one takes over"),
+    ("stateless", "weights and pending gradients are in stores; the server is a function"),
+    ("sync, async", "an update waits for all workers, or for none"),
+    ("before → after", "accuracy at the last evaluation before a kill and at the first one after the recovery"),
+    ("undone, +pending", "updates lost at a kill; gradients that waited for the server"),
+    ("down s", "seconds without updates"),
+    ("held MB", "the most that one store held"),
+)
+PAPER_ROWS, PAPER_SECONDS = 60000, 175.0  # of the paper's runs
+
+
+def size_of(job: FailureStudy) -> str:
+    """Return whether a job has the paper's sizes, and what another machine will see."""
+    full = job.rows >= PAPER_ROWS and job.seconds >= PAPER_SECONDS
+    name = "The paper's schedule and data." if full else f"Reduced: {job.rows} rows, {job.seconds:g} s."
+    if job.mode == "virtual":
+        return (
+            f"{name} Virtual time: the same bits in every run on one machine. Another processor rounds differently: "
+            "its accuracies differ by a few hundredths, and a row near the border of a fact may be off."
+        )
+    return f"{name} Real processes: accuracies, backlogs and times depend on the machine and its load."
+
 
 class PublishedRun(NamedTuple):
     """A run of the paper (logs of its figures 4 and 5): one worker, one seed, outages of 20 s at 30 and 80 s."""
@@ -202,6 +226,8 @@ def report(job: FailureStudy, outcomes: Sequence[FailureOutcome]) -> Report:
         UNKNOWN,
         charts(one),
         [(title, text or "one seed") for title, text in tables.items()],
+        size_of(job),
+        SYMBOLS,
     )
     return Report(
         list(tables.values()),

@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from mpiopt.algorithms.baselines.scaffnew import Scaffnew
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.core.config.job import at_least
 from mpiopt.studies.job_file import check_positive, read_cells, read_fields
 
 TEXTBOOK = Saga(preconditioner="none", batch=1, sampling="uniform", refresh=0.0, warm_start=False)
-METHODS = {
+METHODS: dict[str, Saga | Scaffnew] = {
     **{variant: replace(TEXTBOOK, variant=variant) for variant in "ABCDE"},
     "refresh": replace(TEXTBOOK, refresh=2.0),  # B; every two epochs the table is computed anew at w̄
     # As `train` runs them, but from 0: the rounds of a warm start are counted nowhere.
     "chosen": Saga(preconditioner="none", warm_start=False),
     "metric": Saga(preconditioner="full", warm_start=False),  # steps with the common preconditioner
+    "scaffnew": Scaffnew(),  # ProxSkip: whole gradients, H rows between exchanges on average
 }
 ADAPTIVE_ROUNDS = ("refresh", "chosen")  # H is that of the first rounds; rounds get shorter where ranks drift apart
-ADAPTIVE_STEP = ("chosen", "metric")  # methods that choose their step size themselves
+ADAPTIVE_STEP = ("chosen", "metric", "scaffnew")  # methods that choose their step size themselves
 ROUND = 0.25  # local epochs of a round without a preconditioner
 SHARDS = ("shuffled", "sorted-by-label")
 LOCAL_STEPS = re.compile(r"([1-9]\d*)|([1-9]\d*)?n(?:/([1-9]\d*))?")
@@ -55,10 +57,10 @@ def visits(text: str, n: int) -> int:
     return int(rows) if rows else max(1, int(factor or 1) * n // int(divisor or 1))
 
 
-def with_local_steps(cell: SagaCell, rows: int, method: Saga) -> Saga:
+def with_local_steps(cell: SagaCell, rows: int, method: Saga | Scaffnew) -> Saga | Scaffnew:
     """Return the method with the H of a cell, which is fixed or, with adaptive rounds, that of the first round."""
     h = cell.visits(rows)
-    if cell.method not in ADAPTIVE_ROUNDS or cell.ranks == 1:
+    if cell.method not in ADAPTIVE_ROUNDS or cell.ranks == 1 or isinstance(method, Scaffnew):
         return replace(method, local_steps=h)
     return replace(method, stretch=h * cell.ranks / (rows * ROUND))
 
@@ -71,8 +73,10 @@ class SagaStudy:
     features: int = 32
     ridge: float = 1.0  # l2 in units of 1/N
     seed: int = 0
+    seeds: tuple[int, ...] = ()  # all cells with each of them; none: with `seed`
     tol: float = 1e-8  # of (F − F*)/(F(0) − F*)
     max_epochs: float = 60.0
+    gradient_epochs: float = 6000.0  # of scaffnew, whose rounds count and whose gradients are many
     repeats: int = 5  # runs with the best step, each with other random orders; the median counts
     steps: tuple[float, ...] = (0.5, 1.0, 0.25, 2.0, 0.125, 4.0)  # γ in units of 1/(3L), in the order of trying
     out: str = "saga-facts"  # path of the files without their suffix
@@ -83,7 +87,7 @@ class SagaStudy:
         at_least("features", self.features, 1)
         at_least("repeats", self.repeats, 1)
         at_least("seed", self.seed, 0)
-        check_positive(self, "ridge", "tol", "max_epochs")
+        check_positive(self, "ridge", "tol", "max_epochs", "gradient_epochs")
         if not self.steps or min(self.steps) <= 0:
             raise ValueError(f"steps must be numbers greater than 0, not {list(self.steps)}")
         for cell in self.cells:

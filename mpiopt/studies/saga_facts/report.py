@@ -42,6 +42,20 @@ REFERENCE = {
     ("sorted-by-label", 16): ("13.2", "14.5", "32.2", "fails 2e-08", "fails"),
     ("sorted-by-label", 64): ("30.2", "24.5", "52.5", "fails", "fails"),
 }
+SYMBOLS = (
+    ("F, F*", "the objective, its minimum"),
+    ("N, K, n", "all rows, ranks, rows of a rank: n = N/K"),
+    ("H", "rows that a rank visits between two exchanges; n/4, n, 4n are parts and multiples of n"),
+    ("w̄", "the mean of the ranks' models after an exchange"),
+    ("L, γ", "smoothness of a row's term, step; steps are in units of 1/(3L)"),
+    ("A, B, C, D", "forms of the correction of a local step: docs/explanation/mathematics"),
+    ("E", "no correction, as a control that must fail"),
+    ("refresh", "B, and the table is filled again every two epochs"),
+    ("chosen", "the program chooses everything but the first H"),
+    ("metric", "steps in the curvature of the whole objective"),
+    ("scaffnew", "ProxSkip (arXiv 2202.09357): whole gradients, exchanges by a coin, H rows apart on average"),
+    ("epochs/rounds", "gradients of rows over N, exchanges, until the tolerance; the median of the orders"),
+)
 RATED = ("B", "refresh", "chosen", "metric")  # methods in the table of rates
 
 
@@ -103,6 +117,9 @@ def report(job: SagaStudy, outcomes: Sequence[SagaOutcome]) -> Report:
         UNKNOWN,
         charts,
         [("epochs/rounds", epochs), ("linear rates", rates)],
+        f"Sizes: the original's are not known; {job.rows} rows are ours. "
+        + ("The whole grid." if by_cell.at("shuffled", 64, "1") else "Reduced: without H = 1 and 64 ranks (FULL=1)."),
+        SYMBOLS,
     )
     cells = [o.as_plain() for o in outcomes]
     return Report(tables, judge(by_cell), as_plain(job), cells, summary, all_comparisons=True)

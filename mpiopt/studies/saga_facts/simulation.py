@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mpiopt.algorithms.baselines.scaffnew import Scaffnew
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.base import Comm
 from mpiopt.comm.lockstep import spmd
@@ -109,7 +110,8 @@ def describe(o: SagaOutcome, seconds: float) -> str:
 def solve(cell: SagaCell, study: SagaStudy, problem: SyntheticProblem) -> SagaOutcome:
     """Find the best step size, then repeat with other random orders at that step; the median run is the outcome."""
     best = search(cell, study, problem)
-    repeats = [run_once(cell, best.multiple, study, problem, study.max_epochs, r) for r in range(1, study.repeats)]
+    budget = budget_of(cell, study)
+    repeats = [run_once(cell, best.multiple, study, problem, budget, r) for r in range(1, study.repeats)]
     runs = sorted([best.trace, *repeats], key=lambda trace: sort_key(trace, study.tol))
     lowest = min(best.lowest, *(p.gap for trace in runs for p in trace))
     median = runs[len(runs) // 2]
@@ -133,7 +135,7 @@ def search(cell: SagaCell, study: SagaStudy, problem: SyntheticProblem) -> BestS
     Once a step has reached the tolerance, the others get no more epochs than it took.
     """
     tried = []
-    cap = study.max_epochs
+    cap = budget_of(cell, study)
     for multiple in multiples(cell, study):
         trace = run_once(cell, multiple, study, problem, cap, 0)
         tried.append((multiple, trace))
@@ -141,6 +143,11 @@ def search(cell: SagaCell, study: SagaStudy, problem: SyntheticProblem) -> BestS
             cap = min(cap, trace[-1].epochs)
     multiple, trace = min(tried, key=lambda one: sort_key(one[1], study.tol))
     return BestStep(multiple, trace, min(p.gap for _, points in tried for p in points))
+
+
+def budget_of(cell: SagaCell, study: SagaStudy) -> float:
+    """Return the epochs after which a run has failed."""
+    return study.gradient_epochs if cell.method == "scaffnew" else study.max_epochs
 
 
 def multiples(cell: SagaCell, study: SagaStudy) -> list[float]:
@@ -172,11 +179,17 @@ def run_once(
 
 
 def follow(
-    algorithm: Saga, objective: Objective, problem: SyntheticProblem, channel: Channel, tol: float, cap: float
+    algorithm: Saga | Scaffnew,
+    objective: Objective,
+    problem: SyntheticProblem,
+    channel: Channel,
+    tol: float,
+    cap: float,
 ) -> Trace:
     """Do the rounds of one rank and evaluate the objective about every quarter of an epoch; collective."""
-    state = algorithm.init(objective, channel)
-    trace, epochs, rounds = [CurvePoint(0.0, 0, 1.0)], -FIRST_PASS, 0
+    state: Any = algorithm.init(objective, channel)
+    trace, rounds = [CurvePoint(0.0, 0, 1.0)], 0
+    epochs = -FIRST_PASS if isinstance(algorithm, Saga) else 0.0
     while not done(trace[-1], tol, cap):
         epochs += algorithm.step(rounds, state, objective, channel).epochs
         rounds += 1

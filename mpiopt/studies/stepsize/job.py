@@ -40,6 +40,7 @@ class StepSizeStudy:
     features: int = 10
     condition: float = 20.0  # condition number of the curvature of each rank
     seed: int = 0
+    seeds: tuple[int, ...] = ()  # all cells with each of them; none: with `seed`
     first_step: float = 1e-3  # η_i of the first round, on all ranks
     tol: float = 1e-9  # of (F − F*)/(F(0) − F*)
     max_iterations: int = 1000

@@ -30,6 +30,19 @@ UNKNOWN = (
     "reconstruction.",
 )
 
+SYMBOLS = (
+    ("n", "ranks, each with its own rows"),
+    ("L, spread", "smoothness of a rank's objective; the largest over the least of the ranks"),
+    ("mean, harmonic, min", "the mean, the harmonic mean, the least of the ranks' own steps"),
+    ("global", "a step from the curvature of the mean gradient"),
+    ("fixed, theoretical", "1/L of F, and the step that a proof allows"),
+    ("none", "each rank takes its own step"),
+    ("α, κ", "step times measured curvature, at most; weight of the past in it"),
+    ("merged", "steps and gradients travel in one sum; unmerged: in two"),
+    ("finite-field, hankel, ratio, flooding", "ways to compute a sum along a graph: mpiopt list coordinators"),
+    ("F, F*", "the objective, its minimum"),
+)
+
 
 def largest(outcomes: Sequence[StepSizeOutcome]) -> list[StepSizeOutcome]:
     """Return the outcomes of the graph, coordinator and form that have most cells."""
@@ -80,5 +93,7 @@ def report(job: StepSizeStudy, outcomes: Sequence[StepSizeOutcome]) -> Report:
         UNKNOWN,
         charts,
         [("iterations/messages", lines)],
+        "Sizes: the paper's are not known; these are ours.",
+        SYMBOLS,
     )
     return Report([f"{head}\n\n{lines}"], judge(outcomes, job), as_plain(job), [vars(o) for o in outcomes], summary)

@@ -1,10 +1,13 @@
 """The part of a report about the models, and which runs it ranks together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mpiopt.core.history import ALL, Event
 from mpiopt.results.html.charts import Chart, curve
-from mpiopt.results.html.report import page
+from mpiopt.results.html.report import event_points, page
 from mpiopt.results.run_record import read_record
 from tests.cases.command import mpiopt
 
@@ -86,3 +89,12 @@ def test_a_chart_is_empty_without_points_that_differ():
     assert chart(curve("a", [0.0, 1.0], [np.nan, np.nan])).empty
     assert chart(curve("grey", [0.0, 1.0], [1.0, 2.0], -1)).empty
     assert not chart(curve("a", [0.0, 1.0], [1.0, 2.0])).empty
+
+
+def test_a_choice_of_the_algorithm_is_no_failure(here):
+    trained("two.h5", "generate:n=300,d=3,task=binary")
+    record = read_record("two.h5")
+    assert [event.kind for event in record.events] == ["algorithm"]
+    assert [(part.series, len(part.x)) for part in event_points(record)] == [(-1, 1)]
+    lost = replace(record, events=[*record.events, Event(0.0, 1, "failed", ALL, "rank 1 is lost")])
+    assert [(part.series, part.texts[0][:6]) for part in event_points(lost)] == [(0, "failed"), (-1, "algori")]

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpiopt.comm import threads
+from mpiopt.comm import lockstep, threads
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.studies.command import read, study
+from mpiopt.studies.decentralised import problems
 from mpiopt.studies.decentralised.claims import judge
 from mpiopt.studies.decentralised.job import DecentralisedCell, DecentralisedStudy
-from mpiopt.studies.decentralised.simulation import DecentralisedOutcome, solve
+from mpiopt.studies.decentralised.simulation import DecentralisedOutcome, follow, solve
 
 JOBS = Path(__file__).resolve().parents[3] / "jobs"
 TINY = """
@@ -29,10 +30,12 @@ algorithms = ["dlas", "graph-saga", "dgd", "gradient-tracking"]
 """
 
 
-def test_the_job_of_the_repository_is_read():
+def test_the_jobs_of_the_repository_are_read():
     job = read(JOBS / "stepsize-algorithms.toml").job
     assert {cell.ranks for cell in job.cells} == {4, 8, 16}
-    assert {cell.algorithm for cell in job.cells} >= {"graph-saga", "gt-saga", "push-saga", "dgd"}
+    assert {cell.algorithm for cell in job.cells} >= {"graph-saga", "gt-saga", "push-saga", "dgd", "datos", "adgt"}
+    job = read(JOBS / "stepsize-mushrooms.toml").job
+    assert (job.data, {cell.ranks for cell in job.cells}) == ("../shared/data/mushrooms/mushrooms", {5})
 
 
 def test_it_runs_prints_and_writes(tmp_path, capsys):
@@ -92,3 +95,17 @@ def test_verdicts():
     assert [f.verdict for f in judge(held, study_)] == ["holds"] * 4
     broken = [ended("graph-saga", bad), ended("graph-saga", good, "star"), ended("dgd", good), ended("dlas", good)]
     assert all(f.verdict != "holds" for f in judge(broken, study_))
+
+
+def test_rows_of_a_file_are_cut_by_label_and_have_the_optimum_that_is_claimed(tmp_path):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(203, 4))
+    y = np.where(x[:, 0] + rng.normal(size=203) > 0, 1, -1)
+    cells = [" ".join(f"{j + 1}:{v:.6f}" for j, v in enumerate(row)) for row in x]
+    (tmp_path / "rows.svm").write_text("".join(f"{a} {b}\n" for a, b in zip(y, cells, strict=True)))
+    problem = problems.read(str(tmp_path / "rows.svm"), 5, 3)
+    assert [len(b) for _, b in problem.parts] == [40] * 5
+    assert (np.diff(problem.whole.b) >= 0).all()
+    assert problem.gap(np.zeros(4)) == pytest.approx(1.0)
+    budget, cell = DecentralisedStudy(max_iterations=400, tols=(1e-9,)), DecentralisedCell(5, "ring-both", 1, "datos")
+    assert lockstep.spmd(5, lambda comm: follow(cell, budget, problem, comm))[0].at(1e-9) is not None

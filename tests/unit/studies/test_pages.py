@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,16 @@ from tests.cases.command import mpiopt
 
 ROOT = Path(__file__).resolve().parents[3]
 SUMMARY = page.StudySummary("A title", "A paper", "a < b", "Is it so?", ("an error",), ("a constant",))
+SUMMARY = replace(SUMMARY, size="a reduced size", symbols=(("x", "what x is"),))
 FACTS = [
     {"claim": "all <hold>", "verdict": "holds", "items": [[True, f"item {i}"] for i in range(9)]},
-    {"claim": "one fails", "verdict": "partly", "items": [[True, "good"]] * 8 + [[False, "bad & worse"]]},
+    {
+        "claim": "one fails",
+        "verdict": "partly",
+        "source": "the paper's, figure 3",
+        "counts": "8 of 9, 57 to 98 %",
+        "items": [[True, "good"]] * 8 + [[False, "bad & worse"]],
+    },
     {"claim": "none was run", "verdict": "not run", "items": []},
 ]
 SAGA = """
@@ -66,6 +74,10 @@ def test_a_page_escapes_counts_and_puts_what_fails_first():
     assert "1 of 2 claims hold, 1 in part." in text
     assert "all &lt;hold&gt;" in text
     assert "The paper claims: a &lt; b" in text
+    assert "the paper&#x27;s, figure 3" in text or "the paper's, figure 3" in text
+    assert "8 of 9, 57 to 98 %" in text
+    assert "a reduced size" in text
+    assert "what x is" in text
     assert text.index("✗ bad &amp; worse") < text.index("8 of 9 comparisons hold")
     assert "&quot;rows&quot;: 8" in text
     assert "<script src" not in text
@@ -114,7 +126,14 @@ def test_each_study_prints_tables_and_writes_its_files(tmp_path, capsys, job, ce
     tree = json.loads(out.with_suffix(".json").read_text())
     assert len(read_study(out.with_suffix(".h5"))) == len(tree["cells"]) == cells
     text = out.with_suffix(".html").read_text()
-    wanted = ("The paper claims", "What was corrected", "What is not known", 'class="chart"')
+    wanted = (
+        "The paper claims",
+        "whose claim",
+        "Symbols",
+        "What was corrected",
+        "What is not known",
+        'class="chart"',
+    )
     assert [words for words in wanted if words not in text] == []
     values = json.loads(text.partition('id="values">')[2].partition("</script>")[0].replace("<\\/", "</"))
     assert all(any(part["y"] for part in chart["parts"]) for chart in values)
@@ -131,7 +150,7 @@ def test_every_study_has_its_four_modules():
     [
         ("study-saga", "", ["saga-facts.toml"]),
         ("study-saga", "1", ["saga-facts-full.toml"]),
-        ("study-stepsize", "", ["stepsize-algorithms.toml", "stepsize-graphs.toml", "stepsize.toml"]),
+        ("study-stepsize", "", [f"stepsize{kind}.toml" for kind in ("-algorithms", "-graphs", "-mushrooms", "")]),
         ("study-compression", "1", ["compression-real.toml", "compression-synthetic-full.toml"]),
         ("study-failure", "", ["failure-small.toml"]),
     ],

@@ -46,7 +46,7 @@ def test_other_forms_of_local_steps_are_refused(text):
 
 
 def test_the_jobs_of_the_repository_are_read():
-    assert len(read(JOBS / "saga-facts.toml").job.cells) == 128
+    assert len(read(JOBS / "saga-facts.toml").job.cells) == 136
     assert {cell.ranks for cell in read(JOBS / "saga-facts-full.toml").job.cells} == {1, 4, 16, 64}
 
 

@@ -1,5 +1,7 @@
 """What a resumed run refuses and says, through the command line."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,22 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line(data, capsys):
     assert train(data, "--resume", "auto") == 0
     shown = capsys.readouterr().out
     assert f"{newest.name} is damaged: truncated HDF5 file; going on from " in shown
+
+
+@pytest.mark.parametrize("damaged", [None, "newest", "other"])
+def test_both_of_the_newest_checkpoints_move_on_and_each_alone_is_enough(data, capsys, damaged):
+    """Three lives, as after two requeues."""
+    write(data, 1)
+    kept, folder = [], data.parent / "run.ckpt"
+    for epochs in ("15", "30", "45"):
+        assert train(data, "--loss", "huber", "--max-epochs", epochs, "--tol", "1e-300", "--resume", "auto") == 3
+        kept.append([int(path.stem) for path in sorted(folder.glob("??????.h5"))])
+        if damaged:
+            broken = folder / f"{kept[-1][-1 if damaged == 'newest' else 0]:06d}.h5"
+            broken.write_bytes(broken.read_bytes()[:900])
+    assert [len(pair) for pair in kept] == [2, 2, 2]
+    assert all(max(before) < min(after) for before, after in itertools.pairwise(kept))
+    assert capsys.readouterr().out.count("is damaged: ") == (2 if damaged == "newest" else 0)
 
 
 def test_a_run_has_one_id_from_its_first_start_on(data):
