@@ -34,11 +34,11 @@ NOTES = """
 What is seen:
 
 * `s-dane` takes the fewest rounds of a method with local work: 17 on rcv1 and 11 on basehock (the goal was 20), 21
-  and 15 with rows sorted by label. There a rank has one class, and its own minimum is far from that of all; so the first
-  rounds, with a strong prox term, gain less. With the paper's update of the centre alone and λ = 2δ, δ measured from
-  centre to centre, sorted rows took more than 57 rounds: one direction in which ranks differ much made all steps
-  short. So the length of the step is searched on the margins, and it tells whether the prox term was strong enough. A
-  round costs 13 to 16 epochs of local work and two sums, though.
+  and 15 with rows sorted by label. There a rank has one class, and its own minimum is far from that of all; so the
+  first rounds, with a strong prox term, gain less. With the paper's update of the centre alone and λ = 2δ, δ
+  measured from centre to centre, sorted rows took more than 57 rounds: one direction in which ranks differ much
+  made all steps short. So the length of the step is searched on the margins, and it tells whether the prox term was
+  strong enough. A round costs 13 to 16 epochs of local work and two sums, though.
 * By exchanges and bytes `lbfgs` is the best: one sum a round. Its H₀ by columns is renewed; with that at 0 alone, it
   took 60 rounds on rcv1 and 42 on basehock.
 * `newton-cg` takes a round for a Newton step, and about 8 products of the Hessian in it, each with a sum. On one

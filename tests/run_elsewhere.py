@@ -20,6 +20,8 @@ BENCHMARKS += [
     "tightness",
     "tables",
     "large_table --folder DIR",
+    "rounds",
+    "links",
     "rounds > docs/benchmarks/rounds.md",
     "links > docs/benchmarks/links.md",
     "baselines > docs/benchmarks/baselines.md",
