@@ -30,6 +30,7 @@ from benchmarks.data import Vector, cover, gaussian, text, uniform
 from benchmarks.tightness import SETS, Data, strengths
 from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import spmd
+from mpiopt.compress.allreduce import exact_sum_bytes
 from mpiopt.core.partition import block
 from mpiopt.objective import certificate
 from mpiopt.training.channel_setup import open_channel
@@ -95,6 +96,7 @@ class Run:
     rounds: int | None
     exchanges: int
     course: str
+    vectors: float = 0.0  # exact bytes of these exchanges, over those of a sum of the model's size
 
 
 def problems(names: set[str]) -> Iterator[tuple[Data, str]]:
@@ -117,15 +119,25 @@ def ordered(data: Data, order: str) -> Data:
     return Data(data.name, data.x[chosen], data.y[chosen])
 
 
-def run(data: Data, loss: str, penalty: str, order: str, algorithm: str, ranks: int, tol: float, seed: int) -> Run:
-    """Fit on so many ranks in threads, and count."""
+def run(
+    data: Data,
+    loss: str,
+    penalty: str,
+    order: str,
+    algorithm: str,
+    ranks: int,
+    tol: float,
+    seed: int,
+    budget: float = EPOCHS,
+) -> Run:
+    """Fit on so many ranks in threads, for so many epochs at most, and count."""
     strength, rows, counters = strengths(data, loss, penalty, intercept=True), ordered(data, order), []
 
     def main(comm: Comm) -> Fit:
         first, last = block(len(rows.y), ranks, comm.rank)
         mine = slice(first, last)
         return fit(
-            rows.x[mine], rows.y[mine], comm, loss=loss, algorithm=algorithm, tol=tol, max_epochs=EPOCHS, seed=seed,
+            rows.x[mine], rows.y[mine], comm, loss=loss, algorithm=algorithm, tol=tol, max_epochs=budget, seed=seed,
             **strength,
         )  # fmt: skip
 
@@ -143,7 +155,9 @@ def run(data: Data, loss: str, penalty: str, order: str, algorithm: str, ranks: 
     last = fitted.history[-1]
     course = ", ".join(event.text.partition(":")[0] for event in fitted.events)
     reached = (last.epoch, last.round) if fitted.certified else (None, None)
-    return Run(data.name, loss, penalty, order, algorithm, ranks, tol, seed, *reached, counters[0].exchanges, course)
+    sent, one = counters[0].bytes_plain, exact_sum_bytes(fitted.coef.size, ranks)
+    counts = (*reached, counters[0].exchanges, course, sent / max(one, 1))
+    return Run(data.name, loss, penalty, order, algorithm, ranks, tol, seed, *counts)
 
 
 def suits(data: Data, loss: str, algorithm: str) -> bool:

@@ -77,6 +77,7 @@ class Passes:
     set_round: float = 1.5  # passes over the rows in a round: evaluation and search for the columns
     set_steps: float = 6.0  # in sets, each with an evaluation there and, unless the loss is quadratic, a curvature
     lbfgs_root: float = 0.05  # for each digit and √κ, without the sample (raw counts: 130 to 349 to 1e-6 at √κ = 400)
+    lbfgs_renewed: float = 0.7  # factor on that where the columns' curvature is renewed (31 for 42 on three sets)
     saga_condition: float = 2.3  # for each digit and κ/N, without the preconditioner: ln 10
     newton_cg_sampled_start: float = 6.0  # passes with the curvature of a sample
     newton_cg_sampled_digit: float = 1.5  # and for each digit
@@ -98,6 +99,7 @@ PROBE = 4.0  # epochs that show whether L-BFGS is fast with l1, which no size te
 PROBE_SHARE = 0.25  # of the seconds of the best other one: what these epochs may cost
 ALIKE = 1.5  # times the least estimate: a smaller difference says little
 USUAL = 2  # ranks on which algorithms are compared: latency there stands for what a call costs on one rank, too
+PRICES = 4.0  # between two prices of an exchange that are told apart: a smaller difference says little
 LISTED = 2  # estimates in the line that says what was chosen: more do not fit in 80 columns
 
 
@@ -117,6 +119,23 @@ class Size(NamedTuple):
     start: float = 1.0  # certificate where the algorithm begins
     knee: bool = False  # loss is linear beyond one, as Huber's
     rough: float = 1.0  # factor on the passes of methods whose steps are not exact: see `Passes`
+    latency: float = COSTS.latency  # as in `Costs`
+    byte: float = COSTS.byte
+
+    def with_link(self, latency: float, byte: float) -> Size:
+        """Return the size with the seconds of a message and of a byte of this network, where they are dearer.
+
+        They are rounded to `COSTS` times a power of `PRICES`: two measurements of one network mostly agree then, and
+        with them the choices of two runs.
+        """
+        return self._replace(
+            latency=COSTS.latency * _rounded(latency / COSTS.latency), byte=COSTS.byte * _rounded(byte / COSTS.byte)
+        )
+
+
+def _rounded(ratio: float) -> float:
+    """Return the nearest power of `PRICES`, at least 1."""
+    return PRICES ** max(0, round(math.log(ratio, PRICES))) if ratio > 0.0 else 1.0
 
 
 def choose(size: Size, able: Collection[str]) -> tuple[str, str]:
@@ -267,8 +286,14 @@ def plain_passes(size: Size) -> float:
     if not size.smooth:
         return PASSES.lbfgs_l1_digit * digits(size)
     digit = PASSES.lbfgs_sparse_digit if size.sparse else PASSES.lbfgs_dense_digit
-    root = min(PASSES.most_digit, PASSES.lbfgs_root * math.sqrt(size.condition))
+    root = PASSES.lbfgs_root * (PASSES.lbfgs_renewed if is_renewed(size) else 1.0) * math.sqrt(size.condition)
+    root = min(PASSES.most_digit, root)
     return roughness(size) * (PASSES.lbfgs_start + max(digit, root) * digits(size))
+
+
+def is_renewed(size: Size) -> bool:
+    """Return whether L-BFGS renews the curvature of each column: they are too many for that of a sample."""
+    return size.smooth and not size.quadratic and size.unknowns / size.outputs > LARGEST_WIDTH
 
 
 def newton_cg_passes(size: Size) -> float:
@@ -326,7 +351,7 @@ def preconditioner(size: Size) -> float:
 
 def exchange(size: Size, numbers: float) -> float:
     """Return the seconds of a sum of `numbers` float64 over the ranks; 0 on one rank."""
-    return 0.0 if size.ranks == 1 else COSTS.latency * math.log2(size.ranks) + 8 * COSTS.byte * numbers
+    return 0.0 if size.ranks == 1 else size.latency * math.log2(size.ranks) + 8 * size.byte * numbers
 
 
 def digits(size: Size) -> float:

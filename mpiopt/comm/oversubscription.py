@@ -37,6 +37,11 @@ def placements(comm: Comm) -> list[Placement]:
     return [Placement(*one) for one in allgather_json(comm, own_placement())]
 
 
+def on_several_hosts(comm: Comm) -> bool:
+    """Return whether the ranks run on more than one host; collective."""
+    return len(set(allgather_json(comm, platform.node()))) > 1
+
+
 def oversubscribed(comm: Comm) -> str:
     """Return a line about the host with the fewest cores for its ranks, "" if all have enough; collective."""
     return describe_worst(placements(comm))

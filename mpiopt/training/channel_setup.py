@@ -9,6 +9,7 @@ from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.portfolio import Portfolio
 from mpiopt.algorithms.saga.saga import Saga
 from mpiopt.comm.base import Comm
+from mpiopt.comm.oversubscription import on_several_hosts
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.compress.error_feedback import MEMORIES
@@ -46,8 +47,9 @@ def open_channel(job: Job, objective: Objective, portfolio: Portfolio, comm: Com
     if job.compress.name not in ("none", "auto"):
         refuse_unfit(job, algorithm, memory)
     chooses = job.compress.name == "auto" and algorithm.compressed_memory
-    if comm.size > 1 and (chooses or chooses_round_length(algorithm)):
-        channel, algorithm, description = choose_by_speed(job, objective, algorithm, memory, comm)
+    length = chooses_round_length(algorithm, objective, comm)
+    if comm.size > 1 and (chooses or length):
+        channel, algorithm, description = choose_by_speed(job, objective, algorithm, memory, comm, length)
         return ChannelSetup(channel, portfolio.with_first(algorithm, channel.compresses), description)
     compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
     channel = Channel(comm, job.seed, compressor, memory, job.downlink)
@@ -66,20 +68,21 @@ class ChosenBySpeed(NamedTuple):
 
 
 def choose_by_speed(
-    job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm
+    job: Job, objective: Objective, algorithm: Algorithm[Any], memory: str, comm: Comm, length: bool
 ) -> ChosenBySpeed:
-    """Choose what the job leaves open by the speeds of this machine; collective."""
+    """Choose what the job leaves open by the speeds of this machine; collective. `length`: that of a round, too."""
     speeds, d = network_model.measure(objective, comm), objective.zeros().size
-    candidates = network_model.candidates(d, comm)
     if job.compress.name == "none" or (isinstance(algorithm, Saga) and algorithm.exchange in EXACT):
-        candidates = candidates[:1]
+        candidates = [network_model.Candidate(None, False, 1.0, 0.0)]
     elif job.compress.name != "auto":
         candidates = [network_model.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
+    else:
+        candidates = network_model.candidates(d, comm)
     share = 1.0
     stretches: tuple[float, ...] = (1.0,)
     if isinstance(algorithm, Saga):
         share = algorithm.share(objective)
-        stretches = network_model.STRETCHES if chooses_round_length(algorithm) and share < 1.0 else stretches
+        stretches = network_model.STRETCHES if length and share < 1.0 else stretches
     choice = network_model.choose(speeds, d, share, comm.size, candidates, stretches)
     channel = Channel(comm, job.seed, choice.compressor, memory, choice.downlink or job.downlink)
     if isinstance(algorithm, Saga) and choice.stretch != 1.0:
@@ -88,9 +91,16 @@ def choose_by_speed(
     return ChosenBySpeed(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
 
 
-def chooses_round_length(algorithm: Algorithm[Any]) -> bool:
-    """Return whether measured speeds decide the length of the rounds: `--local-steps auto`."""
-    return isinstance(algorithm, Saga) and algorithm.local_steps < 0
+def chooses_round_length(algorithm: Algorithm[Any], objective: Objective, comm: Comm) -> bool:
+    """Return whether measured speeds decide the length of the rounds; collective.
+
+    They do with `--local-steps auto`, and by default where rounds are shorter than an epoch and cross a network.
+    """
+    if not isinstance(algorithm, Saga) or algorithm.local_steps > 0 or algorithm.name != Saga.name:
+        return False
+    if algorithm.local_steps < 0 or algorithm.exchange != "sync":
+        return algorithm.local_steps < 0
+    return algorithm.share(objective) < 1.0 and on_several_hosts(comm)
 
 
 def memory_of(job: Job, algorithm: Algorithm[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from mpiopt.objective.losses.tweedie import Tweedie
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.offset_loss import with_offsets
 from mpiopt.objective.penalties.base import Penalty
+from mpiopt.training import network_model
 from mpiopt.training.memory_needs import Room, needed_nbytes, room_of, without_matrix
 
 SMALL_MODEL = 5000  # unknowns: a Hessian of this size takes 200 MB
@@ -90,7 +92,12 @@ def refuse_infinite(objective: Objective, source: str, comm: Comm) -> None:
 
 
 def pick(
-    spec: PluginSpec, objective: Objective, tol: float, comm: Comm, compressor: str = "none"
+    spec: PluginSpec,
+    objective: Objective,
+    tol: float,
+    comm: Comm,
+    compressor: str = "none",
+    link: tuple[float, float] | None = None,
 ) -> tuple[Portfolio, str]:
     """Return the algorithm with those that may go on in its place, and a line that says why; collective.
 
@@ -106,6 +113,8 @@ def pick(
         The ranks.
     compressor : str
         Name of the compressor; with one, only an algorithm is chosen that can use it.
+    link : tuple of float, optional
+        Seconds of a message and of a byte; by default they are measured where the ranks are on several hosts.
 
     Raises
     ------
@@ -115,6 +124,10 @@ def pick(
     size = measure(objective, tol, comm)
     room = room_of(len(objective.shard), comm)
     if spec.name == "auto":
+        if link is None and room.sharing < comm.size:
+            latency, byte = network_model.link(size.unknowns, comm)
+            link = latency / math.log2(comm.size), byte
+        size = size if link is None else size.with_link(*link)
         return _pick_that_fits(spec, objective, size, compressor, room)
     algorithm, why = pick_for(spec, objective, size, compressor)
     fitted = _fitted(algorithm, objective, size.ranks, room)

@@ -11,6 +11,7 @@ STORED = {
     "DlasControl": "largest begun",
     "GossipControl": "gamma since epochs",
     "LbfgsControl": "sample_factor decrement unrecorded until_sample steps renewals",
+    "LocodlControl": "gamma probability mixing rate unrecorded",
     "NewtonControl": "uses decrease unrecorded weak",
     "NewtonCgControl": "forcing made sample_factor unrecorded",
     "SDaneControl": "proximity unrecorded",

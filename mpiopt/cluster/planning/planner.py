@@ -82,7 +82,8 @@ class Planner:
         objective = self.objective(ranks)
         here = measure(objective, self.request.job.stop.tol, single())
         part = self.rows.rows / len(objective.shard)
-        return here._replace(rows=self.rows.rows, numbers=round(here.numbers * part), ranks=ranks)
+        here = here._replace(rows=self.rows.rows, numbers=round(here.numbers * part), ranks=ranks)
+        return here.with_link(self.link.latency, self.link.byte)
 
     def algorithm(self, ranks: int) -> tuple[Algorithm[Any], str]:
         """Return the algorithm of the job on `ranks` ranks, and the reason for it."""

@@ -82,7 +82,8 @@ def simulate_job(job: Job, ranks: int, between: Link) -> SimulatedRun:
 def _rank(job: Job, comm: Comm, clocks: Clocks) -> SimulatedRun:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     objective = pose(job.model, data.shard, data.target, data.classes)
-    portfolio, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name)
+    price = clocks.link.latency, clocks.link.byte
+    portfolio, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name, price)
     if comm.rank == 0:
         probe.warm([objective], portfolio.first, job.seed)
     comm.barrier()

@@ -86,13 +86,30 @@ def test_ef21_converges_linearly_on_different_shards(compressor):
     assert half < 1e-4
 
 
+@pytest.mark.parametrize("compressor", ["none", "quantised[levels=4]", "rand-k[share=0.5]", "natural"])
+def test_locodl_converges_linearly_on_different_shards(compressor):
+    half, whole = gaps(Algorithm.make("locodl"), 3, (60, 120), compressor)[0]
+    assert whole < 1e-9
+    assert half < 1e-4
+
+
+def test_locodl_needs_fewer_exchanges_with_local_steps():
+    often, seldom = (gaps(Algorithm.make("locodl", {"probability": p}), 3, (20,), l2=0.01)[0][0] for p in (1.0, 0.25))
+    assert seldom < 0.01 * often
+
+
 def test_without_a_memory_the_noise_stays():
     """The same step with `--memory none` ends far from the optimum."""
     assert gaps(Algorithm.make("diana"), 3, (800,), "rand-k[share=0.5]", memory="none")[0][0] > 1e-5
 
 
 def test_a_memory_that_is_not_theirs_is_refused():
-    for name, memory in (("diana", "error-feedback"), ("ef21", "difference"), ("compressed-sgd", "error-feedback")):
+    for name, memory in (
+        ("diana", "error-feedback"),
+        ("ef21", "difference"),
+        ("compressed-sgd", "error-feedback"),
+        ("locodl", "difference"),
+    ):
         algorithm = Algorithm.make(name)
 
         def main(comm, algorithm=algorithm, memory=memory):
@@ -216,8 +233,19 @@ def test_rows_are_taken_from_both_forms():
 def test_baselines_are_never_chosen():
     baselines = [name for name, kind in Algorithm.known().items() if kind.baseline]
     assert baselines == [
-        *("adgt", "compressed-sgd", "datos", "dgd", "dgm-bb", "diana", "dlas", "ef21"),
-        *("gradient-tracking", "gt-saga", "local-sgd", "push-saga", "s-dane", "scaffnew"),
+        *(
+            "adgt",
+            "compressed-sgd",
+            "datos",
+            "dgd",
+            "dgm-bb",
+            "diana",
+            "dlas",
+            "ef21",
+            "gradient-tracking",
+            "gt-saga",
+        ),
+        *("local-sgd", "locodl", "push-saga", "s-dane", "scaffnew"),
     ]
 
     def main(comm):

@@ -74,3 +74,15 @@ def test_more_ranks_never_cost_more_work():
         estimate = getattr(cost_model, name.replace("-", "_"))
         large = Size(10**8, 100, 1, 10**10, False, 1, 1e-6, False, True)
         assert estimate(large._replace(ranks=64)) < estimate(large) / 50
+
+
+def test_a_dear_exchange_counts_in_the_choice():
+    size = Size(2000, 9948, 1, 96790, True, 4, 1e-6, False, True, condition=16608.0)  # rcv1
+    assert choose(size, ALL)[0] == "newton-cg"  # fast work, many exchanges
+    assert choose(size.with_link(1e-3, 8e-8), ALL)[0] == "lbfgs"  # 100 Mbit/s, 1 ms
+
+
+@pytest.mark.parametrize(("latency", "wanted"), [(0.0, 20e-6), (5e-6, 20e-6), (30e-6, 20e-6), (1.1e-3, 1.28e-3)])
+def test_prices_are_rounded_and_never_below_those_of_this_machine(latency, wanted):
+    size = SMALL.with_link(latency, 1e-10)
+    assert (size.latency, size.byte) == (pytest.approx(wanted), SMALL.byte)

@@ -1,6 +1,7 @@
 """An algorithm is chosen only if its memory is available; what does not fit is one line with the numbers."""
 
 import resource
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from mpiopt.algorithms.base import Algorithm
+from mpiopt.algorithms.cost_model import COSTS
 from mpiopt.cli import main
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
@@ -18,6 +20,7 @@ from mpiopt.core.memory import Available
 from mpiopt.core.partition import block
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.resilience.signals import StopSignal
+from mpiopt.training import memory_needs, network_model
 from mpiopt.training.memory_needs import needed_nbytes
 from mpiopt.training.problem import make_algorithm, pick, pose
 
@@ -202,3 +205,17 @@ def test_a_limit_of_the_process(monkeypatch):
     assert (1 << 49) < memory.available().own < (1 << 50)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (1 << 20, resource.RLIM_INFINITY))
     assert memory.available().own == 0.0
+
+
+def test_on_several_hosts_auto_is_told_the_measured_price_of_an_exchange(monkeypatch):
+    monkeypatch.setattr(network_model, "link", lambda d, comm: (1e-2, 1e-7))
+    assert picked(size=2)[0][0].size.latency == COSTS.latency
+    names = threading.local()
+
+    def main(comm):
+        names.here = f"node{comm.rank}"
+        return pick(parse_spec("auto"), posed(comm), 1e-6, comm)
+
+    monkeypatch.setattr(memory_needs.platform, "node", lambda: getattr(names, "here", "node"))
+    priced = [portfolio.size.latency for portfolio, _ in spmd(2, main)]
+    assert priced[0] == priced[1] > 100 * COSTS.latency

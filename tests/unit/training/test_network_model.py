@@ -8,7 +8,7 @@ from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.core.config import job_file
-from mpiopt.training import network_model
+from mpiopt.training import channel_setup, network_model
 from mpiopt.training.channel_setup import open_channel
 from mpiopt.training.network_model import Candidate, Speeds
 from tests.cases.problems import objective
@@ -62,6 +62,23 @@ def test_auto_opens_the_same_channel_on_all_ranks(size):
     seen = spmd(size, main)
     assert len({repr(s) for s in seen}) == 1
     assert (size == 1) == (seen[0][-1] == "")
+
+
+@pytest.mark.parametrize(
+    ("speeds", "several", "l1", "longer"),
+    [(SLOW, True, 0.1, True), (FAST, True, 0.1, False), (SLOW, False, 0.1, False), (SLOW, True, 0.0, False)],
+)
+def test_the_length_of_a_round_follows_the_price_of_a_network(monkeypatch, speeds, several, l1, longer):
+    """By default on several hosts, where a round is shorter than an epoch: not with the preconditioner."""
+    monkeypatch.setattr(channel_setup, "on_several_hosts", lambda comm: several)
+    monkeypatch.setattr(network_model, "measure", lambda objective, comm: speeds._replace(epoch=1e-3))
+    job = job_file.read("", [("algorithm", "saga")])
+
+    def main(comm):
+        opened = open_channel(job, objective("logistic", l1, 0.1, "dense", comm), Portfolio((Saga(),)), comm)
+        return opened.portfolio.first.stretch
+
+    assert {stretch > 1.0 for stretch in spmd(2, main)} == {longer}
 
 
 @pytest.mark.parametrize(
