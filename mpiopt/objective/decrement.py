@@ -73,6 +73,8 @@ class Decrement(NamedTuple):
         Whether the curvature along some direction is rounding, so that the step has no part there.
     by_root : bool
         Whether the rows were to be factored in place of H.
+    flat : float
+        The part of the value along directions without curvature, which the step leaves.
     """
 
     value: float
@@ -84,6 +86,7 @@ class Decrement(NamedTuple):
     signs: Model = np.zeros((0, 0))
     lost: bool = False
     by_root: bool = False
+    flat: float = 0.0
 
     @property
     def may_recede(self) -> bool:
@@ -145,13 +148,14 @@ def contracts(
     below the penalty. `scale` is what a decrement is compared with, `noise` what
     rounding alone makes of it.
     """
-    if objective.loss.quadratic or found.value <= FLAT * scale:
+    if (objective.loss.quadratic and not objective.threshold.any()) or found.value <= FLAT * scale:
         return True, 0.0
     there = w + found.step
     exact = evaluate_exact(objective, there, channel)
     z = None if objective.shard.far is None else objective.predict(w) + objective.predict(found.step)
     after = _newton_step(objective, there, exact.gradient, channel, found.by_root, found.signs, z)
-    return after.value <= max(CONTRACTION * found.value, noise), 1.0 + after.epochs
+    left, before = after.value - after.flat, found.value - found.flat
+    return left <= max(CONTRACTION * before, noise), 1.0 + after.epochs
 
 
 class _Newton(NamedTuple):
@@ -163,6 +167,7 @@ class _Newton(NamedTuple):
     epochs: float
     signs: Model = np.zeros((0, 0))
     lost: bool = False  # whether the curvature along some direction is rounding
+    flat: float = 0.0  # the part of the value along such directions
 
 
 def _newton_step(
@@ -186,8 +191,8 @@ def _newton_step(
     slope = objective.ridge * w + objective.threshold * signs
     if (by_root or objective.shard.far is not None) and is_exchangeable(objective, channel.size):
         z = objective.predict(w) if z is None else z
-        found = decrement_by_root.newton_step(objective, z, slope, moving, channel)
-        return _Newton(found.value, found.step, found.noise, EPOCHS, signs, found.lost)
+        found = decrement_by_root.newton_step(objective, w, z, slope, moving, channel)
+        return _Newton(found.value, found.step, found.noise, EPOCHS, signs, found.lost, found.flat)
     g = np.where(moving, gradient + slope, 0.0)
     if objective.outputs * used_columns(objective) <= LARGEST_HESSIAN:
         return _factored(objective, w, g, moving, channel)._replace(signs=signs)

@@ -21,20 +21,22 @@ from mpiopt.objective.objective import Model, Objective
 
 Matrix = NDArray[np.float64]
 
+NOISE = 64.0 * float(np.finfo(np.float64).eps)  # of the sizes of its terms: a slope that is larger is not rounding
 LARGEST_BLOCK = 1 << 21  # float64 numbers of the rows that are factored at a time: 16 MiB
 
 
 class RootStep(NamedTuple):
     """A Newton step; the same bits on all ranks."""
 
-    value: float  # ½ gᵀH⁻¹g
+    value: float  # ½ gᵀH⁻¹g, and what F falls along directions without curvature
     step: Model
     noise: Model  # √diag H⁻¹; 0 where columns are centred
+    flat: float  # the part of the value along directions without curvature, which the step leaves
     lost: bool  # whether there are directions in which nothing is known of H
 
 
 def newton_step(
-    objective: Objective, z: Matrix, slope: Model, moving: NDArray[np.bool_], channel: Channel
+    objective: Objective, w: Model, z: Matrix, slope: Model, moving: NDArray[np.bool_], channel: Channel
 ) -> RootStep:
     """Solve with a root of the Hessian; collective, one pass over the rows and an exchange.
 
@@ -42,6 +44,8 @@ def newton_step(
     ----------
     objective : Objective
         This rank's share of the objective: one output, or softmax.
+    w : ndarray, shape (outputs, width)
+        The model.
     z : ndarray, shape (n, outputs)
         Margins of this rank's rows.
     slope : ndarray, shape (outputs, width)
@@ -54,22 +58,25 @@ def newton_step(
     d, first = used_columns(objective), channel.rank == 0
     far = np.zeros(d) if objective.shard.far is None else objective.shard.far
     centred = [CentredColumns(far * used) for used in moving[:, :d]]
-    root, g = np.zeros((0, len(moving) * d)), np.zeros(len(moving) * d)
+    root, g = np.zeros((0, len(moving) * d)), np.zeros((2, len(moving) * d))  # the gradient, and its terms' sizes
     if first:
         root = _ridge_rows(np.sqrt(objective.ridge[:d]) * moving[:, :d], centred)
-        g += np.concatenate([one.gradient(part) for one, part in zip(centred, (slope * moving)[:, :d], strict=True)])
+        of_penalty = [one.gradient(part) for one, part in zip(centred, (slope * moving)[:, :d], strict=True)]
+        g += np.concatenate(of_penalty) * [[1.0], [0.0]] + np.abs(np.concatenate(of_penalty)) * [[0.0], [1.0]]
     length = max(1, LARGEST_BLOCK // (len(moving) * root.shape[1]))
     for begin in range(0, len(z), length):
         block = slice(begin, min(begin + length, len(z)))
         distances = passes.dense_block(objective.distances, block, d)
         parts = [one.rows(distances * used) for one, used in zip(centred, moving[:, :d], strict=True)]
         rows, slopes = curved_rows(objective, z[block], block, parts)
-        own = np.concatenate([part.T @ one for part, one in zip(parts, slopes.T, strict=True)])
-        root, g = np.asarray(np.linalg.qr(np.vstack([root, rows]), mode="r")), g + own
-    every = np.zeros((channel.size, len(g), len(g)))
+        terms = [(part.T @ one, np.abs(part).T @ np.abs(one)) for part, one in zip(parts, slopes.T, strict=True)]
+        g += np.hstack(terms)
+        root = np.asarray(np.linalg.qr(np.vstack([root, rows]), mode="r"))
+    every = np.zeros((channel.size, g.shape[1], g.shape[1]))
     every[channel.rank, : len(root)] = root
     found = channel.sum(every, g)
-    return _solve(found[: every.size].reshape(-1, len(g)), found[every.size :], centred, objective, channel)
+    root, g = found[: every.size].reshape(-1, g.shape[1]), found[every.size :].reshape(g.shape)
+    return _solve(root, g, w, centred, objective, channel)
 
 
 def _ridge_rows(root: Matrix, centred: list[CentredColumns]) -> Matrix:
@@ -83,18 +90,26 @@ def _ridge_rows(root: Matrix, centred: list[CentredColumns]) -> Matrix:
 
 
 def _solve(
-    root: Matrix, g: Matrix, centred: list[CentredColumns], objective: Objective, channel: Channel
+    root: Matrix, g: Matrix, w: Model, centred: list[CentredColumns], objective: Objective, channel: Channel
 ) -> RootStep:
-    """Return the step by the root; all ranks take rank 0's answer."""
-    step, noise, value, lost = objective.zeros(), objective.zeros(), np.inf, False
+    """Return the step by the root; all ranks take rank 0's answer.
+
+    Along a direction without curvature F falls to the next kink of l1, about as far as w is long: that is added.
+    """
+    step, noise, value, of_flat, lost = objective.zeros(), objective.zeros(), np.inf, 0.0, False
+    d = used_columns(objective)
     if channel.rank == 0 and np.isfinite(root).all() and np.isfinite(g).all():
         factor = CurvatureRoot(np.asarray(np.linalg.qr(root, mode="r")))
-        p, lost = factor.solve(g), not factor.known.all()
-        value = 0.5 * float(g @ p)
-        parts = -p.reshape(len(centred), -1)
-        step[:, : parts.shape[1]] = [one.weights(part) for one, part in zip(centred, parts, strict=True)]
+        p, lost = factor.solve(g[0]), not factor.known.all()
+        flat = factor.vectors[~factor.known]
+        slopes = np.abs(flat @ (g[0] / factor.size)) - NOISE * (np.abs(flat) @ (g[1] / factor.size))
+        used = np.concatenate([one.unknowns(part) for one, part in zip(centred, w[:, :d], strict=True)])
+        of_flat = float(np.maximum(slopes, 0.0).sum() * np.linalg.norm(used * factor.size))
+        value = 0.5 * float(g[0] @ p) + of_flat
+        parts = -p.reshape(len(centred), d)
+        step[:, :d] = [one.weights(part) for one, part in zip(centred, parts, strict=True)]
         if objective.shard.far is None:
-            noise[:, : parts.shape[1]] = factor.roots().reshape(parts.shape)
-    found = channel.of_root(np.stack([step, noise]), value, float(lost))
-    step, noise = found[:-2].reshape(2, *step.shape)
-    return RootStep(float(found[-2]), step, noise, bool(found[-1]))
+            noise[:, :d] = factor.roots().reshape(parts.shape)
+    found = channel.of_root(np.stack([step, noise]), value, of_flat, float(lost))
+    step, noise = found[:-3].reshape(2, *step.shape)
+    return RootStep(float(found[-3]), step, noise, float(found[-2]), bool(found[-1]))

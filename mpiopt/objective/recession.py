@@ -94,7 +94,9 @@ def direction(objective: Objective, w: Model, small: float, channel: Channel) ->
     if channel.max(float(wrong.any()))[0] or not channel.max(float(right.any()))[0]:
         return None
     found = objective.zeros()
-    found[:, :d] = [centred.weights(part) for part in p.reshape(objective.outputs, d)]
+    p = p.reshape(objective.outputs, d)
+    p = p - p.mean(axis=0) if objective.outputs > 1 else p  # what all outputs share moves nothing
+    found[:, :d] = [centred.weights(part) for part in p]
     return found
 
 
@@ -110,7 +112,8 @@ def _rest(objective: Objective, z: Matrix) -> Matrix:
         p[np.arange(len(p)), labels_of(shard.label).astype(np.int64)] = np.inf
         return np.where(np.isfinite(s)[:, None], np.maximum(p, 1e-300) * s[:, None], np.inf)
     least = loss.lowest(shard.label)
-    ends = loss.value(FAR_MARGIN * _signs(objective)[:, None], shard.label) - least <= REACHED
+    signs = _signs(objective)
+    ends = (loss.value(FAR_MARGIN * signs[:, None], shard.label) - least <= REACHED) & (signs != 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         rest = s * np.maximum(loss.value(z, shard.label) - least, loss.curvature(z, shard.label))
     return np.where(ends & np.isfinite(s), rest, np.inf)[:, None]

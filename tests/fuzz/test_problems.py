@@ -38,9 +38,10 @@ def test_no_seed_gives_a_wrong_certificate(seed):
 # on fewer rows than columns, or several outputs. Then rows that move so slowly that F rises only after a thousand
 # Newton steps and more; a hinge, which has an optimum always; and counts that only weights without end fit. Then the
 # decrement of far columns at a tolerance near rounding; a rounding of margins that is taken for one of each column;
-# and rows so far out that rounding hides that no optimum exists: Poisson, and logistic.
+# rows so far out that rounding hides that no optimum exists: Poisson, and logistic; and directions without curvature
+# along which only l1 has a slope.
 ONCE_WRONG = (5179, 20392, 20480, 21724, 24917, 11891, 23201, 25818, 20707)
-ONCE_WRONG += (31413, 31772, 33284, 32129, 32278, 33803, 24320)
+ONCE_WRONG += (31413, 31772, 33284, 32129, 32278, 33803, 24320, 60121)
 
 
 @pytest.mark.parametrize("seed", ONCE_WRONG)
@@ -50,8 +51,10 @@ def test_a_problem_that_was_judged_wrongly_is_not(seed):
 
 
 # Of problems that short steps, a lost curvature, or the rounding of a gap left without a certificate: losses whose
-# curvature jumps with l2, l1 and both, l1 on columns with outlying rows, and columns far from 0 without an intercept.
+# curvature jumps with l2, l1 and both, l1 on columns with outlying rows, columns far from 0 without an intercept, and
+# softmax whose curvature is singular to rounding.
 ONCE_OPEN = (5009, 5655, 5799, 5954, 5966, 6123, 6434, 6919, 6517, 6790, 5332, 2396, 1425)
+ONCE_OPEN += (734, 30525, 5797, 50170)
 
 
 @pytest.mark.parametrize("seed", ONCE_OPEN)

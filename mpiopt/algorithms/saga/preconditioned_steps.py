@@ -96,7 +96,8 @@ class PreconditionedSteps:
             share=1.0 / objective.shard.total,
             eta=self.eta(blocks, state.control.scale),
         )
-        rest = state.average - theta * scale * state.shared
+        with np.errstate(invalid="ignore"):  # after a step that was too long, which is refused later
+            rest = state.average - theta * scale * state.shared
         wanted = max(1, round((epochs or state.control.round_epochs) * blocks))
 
         def order_of(epoch: int) -> Integers:
