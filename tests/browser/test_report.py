@@ -111,14 +111,26 @@ def test_a_run_by_itself(page, opened, tmp_path):
 @pytest.mark.parametrize("view", [(1400, "light"), (390, "dark")], ids=lambda view: f"{view[0]}-{view[1]}")
 def test_the_page_of_a_study(opened, tmp_path, view):
     parts = [curve("a <b>", [1, 2, 3, 4], [1, 0.1, 0.01, 1e-3]), curve("c", [1, 2, 3], [1, 0.5, 0.2], 1)]
-    facts = [{"claim": "It holds", "verdict": "holds", "items": [[True, "1.0 x"]]}]
+    facts = [
+        {"claim": "It holds", "source": "ours", "verdict": "holds", "counts": "1 of 1", "items": [[True, "1.0 x"]]}
+    ]
     summary = page_of_study.StudySummary(
-        "T", "P", "C", "Q", ("x",), ("y",), (Chart("curves", "steps", "gap", parts, "log"),)
+        "T",
+        "P",
+        "C",
+        "Q",
+        ("x",),
+        ("y",),
+        (Chart("curves", "steps", "gap", parts, "log"),),
+        symbols=(("s" * 60, "w " * 99),),
     )
     page_of_study.write(str(tmp_path / "s"), {"facts": facts, "job": {}}, summary)
     with opened(tmp_path / "s.html", *view) as shown:
         assert shown.evaluate(DRAWN) == [2]
         assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        assert shown.inner_text("#facts tbody tr") == "It holds\tholds\t\n1.0 x"
+        assert shown.inner_text("#facts tbody tr") == "It holds\tours\tholds\t1 of 1\t\n1.0 x"
+        assert shown.evaluate(
+            "(t => t.scrollWidth <= t.clientWidth)(document.querySelector('#symbols').parentElement)"
+        )
         shown.click("text=a <b>")
         shown.wait_for_function("document.querySelectorAll('#chart-0 path.js-line').length === 1")

@@ -34,8 +34,8 @@ class Adgt(Gossip):
     α_i ← min(√(1 + α_i/α_i before) α_i, ‖Δx_i‖/(2 ‖Δ∇f_i‖)); nothing is agreed on. A reconstruction: the abstract was
     available (tracking, a step of each rank by the smoothness that it sees, linear convergence), the listing was not.
     Not exact: with these equations it ends at the optimum where the ranks' smoothness is alike, and diverges where it
-    differs by 100. With
-    the step after the mixing, x_i ← Σ_j W_ij x_j − α_i y_i, it diverged among equal ranks already.
+    differs by 100 (on a directed graph of 4 ranks by 10 already). With the step after the mixing,
+    x_i ← Σ_j W_ij x_j − α_i y_i, it diverged among equal ranks.
 
     Parameters
     ----------
