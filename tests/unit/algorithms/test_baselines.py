@@ -263,3 +263,11 @@ def test_options_out_of_range_are_refused(text, message):
     chosen = parse_spec(text)
     with pytest.raises(ValueError, match=message):
         Algorithm.make(chosen.name, chosen.options)
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+def test_s_dane_takes_few_rounds_of_local_work(order):
+    """Its prox term follows how unlike the ranks are; one that is far too strong takes many more."""
+    free, strong = (Algorithm.make("s-dane", {"proximity": p}) for p in (0.0, 10.0))
+    assert gaps(free, 4, (20,), l2=1e-3, order=order)[0][0] < 1e-6
+    assert gaps(strong, 4, (20,), l2=1e-3, order=order)[0][0] > 1e-4
