@@ -41,6 +41,12 @@ SETTINGS = (
     ("locodl", "natural"),
     ("locodl", "rand-k"),
 )
+NOTES = """
+`saga` sends the fewest bytes, because its preconditioner leaves few rounds. Of the published methods `locodl` is
+the best, by local steps: with 4 bits it needs 2.4 to 3.9 times fewer bytes than `diana` and `ef21` where these
+arrive, and 520 to 2300 times the epochs of `saga`. "–" is not in 4000 rounds; `locodl` with rand-k was not run to
+its end.
+"""
 RANKS, TARGET, ROUNDS, L2 = 4, 1e-10, 4000, 1e-3
 LOOKS = 50  # the judge looks after each of the first so many rounds, then after each further fiftieth
 
@@ -98,6 +104,7 @@ def main() -> None:
         cells = ["–" if c is None else f"{c.kilobytes:.4g} ({c.rounds}, {c.epochs:.0f})" for c in found]
         print(f"| {name} | {compressor} |", " | ".join(cells), "|", flush=True)
         print(name, compressor, file=sys.stderr, flush=True)
+    print(NOTES.rstrip())
 
 
 if __name__ == "__main__":

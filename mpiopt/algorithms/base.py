@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -56,6 +57,8 @@ class Algorithm(Plugin, ABC, Generic[S]):
         Whether it reaches the optimum. If not, its docstring says how far from it it ends.
     compressed_memory
         The error compensation that --memory auto stands for; "" if it always exchanges exact sums.
+    largest_variance
+        The largest ω of a compressor that it takes (`Compressor.variance`).
     takes_bounds
         Whether it keeps the weights within `Objective.bounds`.
     takes_groups
@@ -89,6 +92,7 @@ class Algorithm(Plugin, ABC, Generic[S]):
     baseline: ClassVar[bool] = False
     exact: ClassVar[bool] = True
     compressed_memory: ClassVar[str] = ""
+    largest_variance: ClassVar[float] = math.inf
     takes_bounds: ClassVar[bool] = False
     takes_groups: ClassVar[bool] = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from mpiopt.training import network_model
 from mpiopt.training.problem import make_algorithm
 
 EXACT = ("overlap", "async")  # ways to exchange that do not compress
+LARGE = 1_000_000  # numbers of a vector for which a compressor's error is judged
+WHY_16 = "conjugate gradients need products of the Hessian that are right to a hundredth"
 
 
 class ChannelSetup(NamedTuple):
@@ -46,7 +49,7 @@ def open_channel(job: Job, objective: Objective, portfolio: Portfolio, comm: Com
     memory = memory_of(job, algorithm)
     if job.compress.name not in ("none", "auto"):
         refuse_unfit(job, algorithm, memory)
-    chooses = job.compress.name == "auto" and algorithm.compressed_memory
+    chooses = job.compress.name == "auto" and takes_any_compressor(algorithm)
     length = chooses_round_length(algorithm, objective, comm)
     if comm.size > 1 and (chooses or length):
         channel, algorithm, description = choose_by_speed(job, objective, algorithm, memory, comm, length)
@@ -54,8 +57,8 @@ def open_channel(job: Job, objective: Objective, portfolio: Portfolio, comm: Com
     compressor = None if job.compress.name in ("none", "auto") else make_compressor(job.compress)
     channel = Channel(comm, job.seed, compressor, memory, job.downlink)
     description = f"exchanges: {described(channel)}" if channel.compresses else ""
-    if job.compress.name == "auto" and not algorithm.compressed_memory:
-        description = f"exchanges: none; {algorithm.name} sends exact sums only"
+    if job.compress.name == "auto" and not takes_any_compressor(algorithm):
+        description = f"exchanges: none; {algorithm.name} sends exact sums" + by_name(algorithm)
     return ChannelSetup(channel, portfolio.with_first(algorithm, channel.compresses), description)
 
 
@@ -103,6 +106,16 @@ def chooses_round_length(algorithm: Algorithm[Any], objective: Objective, comm: 
     return algorithm.share(objective) < 1.0 and on_several_hosts(comm)
 
 
+def takes_any_compressor(algorithm: Algorithm[Any]) -> bool:
+    """Return whether `--compress auto` may choose for the algorithm."""
+    return bool(algorithm.compressed_memory) and math.isinf(algorithm.largest_variance)
+
+
+def by_name(algorithm: Algorithm[Any]) -> str:
+    """Return what can be named where nothing is chosen."""
+    return "; it takes float16 and bfloat16 by name" if algorithm.compressed_memory else " only"
+
+
 def memory_of(job: Job, algorithm: Algorithm[Any]) -> str:
     """Return the error compensation of a job: its own, or that of the algorithm."""
     return algorithm.compressed_memory if job.memory == "auto" else job.memory
@@ -115,6 +128,8 @@ def refuse_unfit(job: Job, algorithm: Algorithm[Any], memory: str) -> None:
         known: dict[str, type[Algorithm[Any]]] = Algorithm.known()
         able = ", ".join(name for name, kind in known.items() if kind.compressed_memory)
         raise ValueError(f"--compress {job.compress}: {algorithm.name} sends exact sums only; use one of {able}")
+    if compressor.variance(LARGE) > algorithm.largest_variance:
+        raise ValueError(f"--compress {job.compress}: {algorithm.name} takes float16 and bfloat16 only: {WHY_16}")
     if isinstance(algorithm, Saga) and algorithm.exchange in EXACT:
         raise ValueError(f"--compress {job.compress}: --exchange {algorithm.exchange} sends exact sums only")
     if not compressor.unbiased and memory != "error-feedback":

@@ -243,7 +243,7 @@ def candidates(spec: PluginSpec, objective: Objective, compressor: str) -> set[s
         and (member.takes_bounds or objective.bounds is None)
         and (member.takes_groups or objective.groups is None)
         and spec.options.keys() <= member.options().keys()
-        and (compressor == "none" or member.compressed_memory)
+        and (compressor == "none" or (member.compressed_memory and math.isinf(member.largest_variance)))
     }
     if not found and objective.groups is not None:
         raise ValueError(

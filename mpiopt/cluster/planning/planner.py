@@ -22,7 +22,7 @@ from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
 from mpiopt.objective.objective import Objective
 from mpiopt.training import network_model
-from mpiopt.training.channel_setup import make_compressor
+from mpiopt.training.channel_setup import make_compressor, takes_any_compressor
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.network_model import Candidate
 from mpiopt.training.problem import link_of, measure, pick_for, target_of
@@ -208,7 +208,7 @@ class Planner:
         algorithm, objective, size = self.algorithm(ranks)[0], self.objective(ranks), self.size(ranks)
         measured = self.work(ranks)
         plain = predict(self.case(ranks), measured, self.link)
-        if ranks == 1 or not algorithm.compressed_memory:
+        if ranks == 1 or not takes_any_compressor(algorithm):
             return BestExchange(None, 1.0, plain)
         free = network_model.candidates(size.unknowns, single())
         share = algorithm.share(objective) if isinstance(algorithm, Saga) else 1.0

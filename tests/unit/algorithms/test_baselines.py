@@ -295,3 +295,11 @@ def test_scaffnews_controls_sum_to_0_and_few_exchanges_do():
 
     few, many = spmd(2, main)[0]
     assert 10 * few < many < 4000
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+def test_s_dane_takes_few_rounds_of_local_work(order):
+    """Its prox term follows how unlike the ranks are; one that is far too strong takes many more."""
+    free, strong = (Algorithm.make("s-dane", {"proximity": p}) for p in (0.0, 10.0))
+    assert gaps(free, 4, (20,), l2=1e-3, order=order)[0][0] < 1e-6
+    assert gaps(strong, 4, (20,), l2=1e-3, order=order)[0][0] > 1e-4

@@ -9,6 +9,7 @@ from mpiopt.algorithms.second_order.margin_search import Line, search_length
 from mpiopt.algorithms.second_order.newton_cg import positive, product_alike
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
 from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.losses.base import Loss
@@ -179,3 +180,33 @@ def prepared(algorithm, state, target, channel):
     hessians = RowHessians.at(target, state.margins)
     algorithm._precondition(state, hessians, target, channel)
     return hessians, target
+
+
+@pytest.mark.parametrize("compressor", ["float16", "bfloat16"])
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_products_in_16_bits_cost_few_more_and_the_certificate_holds(loss, compressor):
+    algorithm = Algorithm.make("newton-cg", {"sampled": False})
+
+    def main(comm, made):
+        target, channel = objective(loss, 0.0, 0.01, "csr", comm), Channel(comm, 3, made, "none")
+        state, epochs = algorithm.init(target, channel), 0.0
+        for k in range(30):
+            info = algorithm.step(k, state, target, channel)
+            epochs += info.epochs
+            g = info.exact.gradient + target.ridge * state.w
+            if float(np.abs(g).max()) < 1e-8:
+                return epochs, float(state.value[0])
+        raise AssertionError("not there after 30 rounds")
+
+    (exact, best), *_ = spmd(3, lambda comm: main(comm, None))
+    (rounded, value), *others = spmd(3, lambda comm: main(comm, Compressor.make(compressor)))
+    assert others == [(rounded, value)] * 2
+    assert value == pytest.approx(best, rel=1e-12)
+    assert rounded <= 1.3 * exact + 3.0
+
+
+def test_coarser_products_are_refused_with_the_reason():
+    x, y = np.eye(8), np.tile([-1.0, 1.0], 4)
+    with pytest.raises(ValueError, match="newton-cg takes float16 and bfloat16 only: conjugate gradients need"):
+        fit(x, y, l2=0.1, compress="quantised")
+    assert fit(x, y, l2=0.1, compress="float16").certified
