@@ -72,9 +72,7 @@ class Passes:
     lbfgs_l1_digit: float = 20.0  # for each digit with an l1 penalty
     set_size: int = 200  # unknowns in a working set with one output
     set_part: float = 0.6  # of all unknowns at most: twice the support
-    l1_factors: float = (
-        2.0  # factorisations of a matrix with l1: on some supports on the way (a lasso: 5 in 3 rounds)
-    )
+    l1_factors: float = 3.0  # factorisations of a matrix with l1, each on a support (a lasso: 5 of 2 matrices)
     set_rounds: float = 4.0  # over all columns
     set_round: float = 1.5  # passes over the rows in a round: evaluation and search for the columns
     set_steps: float = 6.0  # in sets, each with an evaluation there and, unless the loss is quadratic, a curvature
