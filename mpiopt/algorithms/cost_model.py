@@ -48,8 +48,7 @@ class Passes:
     """Counts of work to a tolerance, from measured runs to 1e-6 and 1e-10."""
 
     newton_quadratic: int = 1  # rounds for a quadratic loss
-    newton_smooth: int = 4  # rounds for another loss, from a certificate of 1
-    newton_l1: int = 5  # rounds with an l1 penalty
+    newton_l1: int = 1  # more rounds with an l1 penalty
     newton_near: float = 0.25  # certificate from which the convergence is quadratic
     newton_digits: float = 0.6  # of the certificate in a round before
     newton_evaluations: float = 1.5  # in a round
@@ -63,7 +62,7 @@ class Passes:
     saga_plain_dense_digit: float = 7.0  # and for each digit, dense rows
     saga_l1_digit: float = 16.0  # and for each digit of the certificate with an l1 penalty (1e-9: 35 to 330)
     saga_plain_pass: float = 1.7  # cost of such a pass, in evaluations
-    lbfgs_pairs: float = 20.0  # in use on average at most: half of 40
+    lbfgs_pairs: float = 40.0  # in use at most
     lbfgs_sampled_start: float = 6.0  # passes with the curvature of a sample
     lbfgs_sampled_digit: float = 1.0  # and for each digit
     lbfgs_curvatures: float = 1.5  # curvatures that the sample costs
@@ -73,6 +72,7 @@ class Passes:
     lbfgs_l1_digit: float = 20.0  # for each digit with an l1 penalty
     set_size: int = 200  # unknowns in a working set with one output
     set_part: float = 0.6  # of all unknowns at most: twice the support
+    l1_factors: float = 3.0  # factorisations of a matrix with l1, each on a support (a lasso: 5 of 2 matrices)
     set_rounds: float = 4.0  # over all columns
     set_round: float = 1.5  # passes over the rows in a round: evaluation and search for the columns
     set_steps: float = 6.0  # in sets, each with an evaluation there and, unless the loss is quadratic, a curvature
@@ -96,7 +96,7 @@ class Passes:
 COSTS = Costs()
 PASSES = Passes()
 PROBE = 4.0  # epochs that show whether L-BFGS is fast with l1, which no size tells
-PROBE_SHARE = 0.25  # of the seconds of the best other one: what these epochs may cost
+PROBE_SHARE = 0.18  # of the seconds of the best other one: what these may cost (above, they were mostly lost)
 ALIKE = 1.5  # times the least estimate: a smaller difference says little
 USUAL = 2  # ranks on which algorithms are compared: latency there stands for what a call costs on one rank, too
 PRICES = 4.0  # between two prices of an exchange that are told apart: a smaller difference says little
@@ -169,8 +169,7 @@ def models() -> dict[str, Callable[[Size], float]]:
 def newton(size: Size) -> float:
     """Estimate the seconds of Newton's method."""
     all_outputs = (size.outputs + 1) / 2 * curvature(size)
-    factored = size.unknowns if size.smooth else set_size(size)  # with l1 the support alone
-    factorisation = COSTS.factor * factored**3 / 3
+    factorisation = COSTS.factor * size.unknowns**3 / 3 if size.smooth else factorisations(size)
     evaluations = PASSES.newton_evaluations * evaluation(size)
     return newton_rounds(size) * (all_outputs + factorisation + exchange(size, size.unknowns**2) + evaluations)
 
@@ -194,7 +193,9 @@ def lbfgs(size: Size) -> float:
 
 def lbfgs_step(size: Size, steps: float) -> float:
     """Estimate the seconds of one of so many steps of L-BFGS without a sample: an evaluation and the pairs."""
-    return evaluation(size) + COSTS.history * min(PASSES.lbfgs_pairs, steps / 2.0) * size.unknowns
+    most = PASSES.lbfgs_pairs
+    in_use = steps / 2.0 if steps <= most else most * (1.0 - most / (2.0 * steps))  # on average
+    return evaluation(size) + COSTS.history * in_use * size.unknowns
 
 
 def is_worth_a_try(size: Size, best: float) -> bool:
@@ -211,7 +212,7 @@ def working_set(size: Size) -> float:
     """Estimate the seconds of proximal Newton on a working set, with an l1 penalty."""
     inside = set_size(size)
     small = size._replace(numbers=int(set_share(size) * size.numbers), unknowns=inside)
-    matrix = curvature(small) + exchange(size, inside**2 / 2) + COSTS.factor * inside**3 / 3
+    matrix = curvature(small) + exchange(size, inside**2 / 2) + factorisations(size)
     matrices = PASSES.set_rounds if size.quadratic else PASSES.set_steps
     passes = PASSES.set_rounds * PASSES.set_round * evaluation(size) + PASSES.set_steps * evaluation(small)
     return passes + matrices * matrix
@@ -226,6 +227,11 @@ def set_share(size: Size) -> float:
 def set_size(size: Size) -> int:
     """Return the unknowns in a working set: with more outputs there are fewer for each."""
     return math.ceil(min(PASSES.set_part * size.unknowns, PASSES.set_size * math.sqrt(size.outputs)))
+
+
+def factorisations(size: Size) -> float:
+    """Estimate the seconds to factor a matrix with l1, on the support alone: half of a working set."""
+    return PASSES.l1_factors * COSTS.factor * (0.5 * set_size(size)) ** 3 / 3
 
 
 def newton_cg(size: Size) -> float:
@@ -263,12 +269,14 @@ def epoch_seconds(name: str, size: Size) -> float:
 
 
 def newton_rounds(size: Size) -> int:
-    """Return the rounds of Newton's method: some to come near, then it is quadratic."""
+    """Return the rounds of Newton's method: some to come near, then each squares the certificate."""
     if size.quadratic:
         return PASSES.newton_quadratic
     far = math.ceil(max(0.0, math.log10(size.start / PASSES.newton_near)) / PASSES.newton_digits)
-    near = PASSES.newton_smooth if size.smooth else PASSES.newton_l1
-    return math.ceil((PASSES.newton_knee if size.knee and not size.smooth else 1.0) * (near - 1 + far))
+    begin, end = min(size.start, PASSES.newton_near), min(size.tol, 0.5 * PASSES.newton_near)
+    near = max(1, round(math.log2(max(1.0, math.log(end) / math.log(begin)))))
+    near += 0 if size.smooth else PASSES.newton_l1
+    return math.ceil((PASSES.newton_knee if size.knee and not size.smooth else 1.0) * (near + far))
 
 
 def saga_epochs(size: Size) -> float:
@@ -310,8 +318,11 @@ def newton_cg_sample(size: Size) -> float:
     """Return the passes that the curvature of its sample costs; inf if none is taken."""
     if not has_preconditioner(size):
         return math.inf
-    rows = min(1.0, max(1.0 / (curvature(size) / evaluation(size)), 10.0 * size.unknowns / max(size.rows, 1)))
-    work = rows * curvature(size) + COSTS.inverse * (size.unknowns / size.outputs) ** 3 * size.outputs
+    coupled = size.outputs > 1 and size.unknowns <= LARGEST_COUPLED
+    columns = size.unknowns if coupled else size.unknowns / size.outputs  # of a matrix
+    whole = curvature(size) * ((size.outputs + 1) / 2 if coupled else 1.0)
+    rows = min(1.0, max(evaluation(size) / whole, 10.0 * columns / max(size.rows, 1)))
+    work = rows * whole + COSTS.inverse * columns**3 * (1 if coupled else size.outputs)
     passes = work / evaluation(size)
     return passes if passes <= PASSES.newton_cg_dearest else math.inf
 

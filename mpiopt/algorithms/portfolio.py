@@ -38,6 +38,7 @@ class PortfolioTuning:
     linear: float = 0.75  # the same of the others, but with l1, where the expectation says little
     rounds: int = 5  # of such an algorithm: its start may cost much, and the first steps say nothing of the last
     long: float = 1.5  # times the expected epochs: fewer rounds than these say enough if they took longer
+    first: int = 2  # rounds at least, however long they took: the first one alone says nothing of the convergence
     behind: float = 1.5  # times the seconds of the best other one: what the algorithm in use may still need
     again: float = 2.0  # factor on the patience, and on the expectation, for another time of the same algorithm
     largest: float = 1e6  # certificate from which digits are counted
@@ -122,6 +123,7 @@ class Portfolio:
         patience = max(patience, own * last.expected * second)
         patience *= TUNING.again ** sum(one.name == last.name for one in stints[:-1])
         early = last.rounds < TUNING.rounds and last.epochs < TUNING.long * last.expected
+        early |= last.rounds < TUNING.first
         if last.name not in LINEAR and early:
             return None
         if last.epochs * second < patience or rest[last.name] <= TUNING.behind * rest[other]:

@@ -174,6 +174,7 @@ def test_a_costly_start_of_newton_is_not_taken_for_its_pace():
     assert TWO.next(rows[:4], events) is None
     assert TWO.next(rows, events).name == "lbfgs"
     assert TWO.next(rows_of([1e3] * 4, epochs=60.0), events).name == "lbfgs", "it took much longer than expected"
+    assert TWO.next(rows_of([1e3] * 2, epochs=240.0), events) is None, "one round says nothing of the next"
 
 
 def test_one_algorithm_stays():

@@ -139,7 +139,7 @@ class NewtonCg(Algorithm[NewtonCgState]):
     def blank(self, objective: Objective, size: int) -> NewtonCgState:
         """Return a state at w = 0 without an evaluation."""
         w, control = objective.zeros(), NewtonCgControl.zeros()
-        control.forcing = TUNING.largest_forcing
+        control.forcing = TUNING.least_forcing if objective.loss.quadratic else TUNING.largest_forcing
         margins = np.zeros((len(objective.shard), objective.outputs))
         return NewtonCgState(w, np.zeros(1), w.copy(), margins, np.zeros(1), w.copy(), w.copy(), control, None)
 
@@ -236,8 +236,11 @@ class NewtonCg(Algorithm[NewtonCgState]):
         """Return how nearly to solve for the next step: as nearly as the quadratic model will be right there.
 
         Along p the model foretold the slope (1 - t) g·p. Its error, relative to the slope at the start, grows with
-        the step; so that of the next one is smaller by the ratio of the gradients.
+        the step; so that of the next one is smaller by the ratio of the gradients. That of a quadratic loss is
+        exact from the first round on: to solve it in several rounds would only lose the conjugate directions.
         """
+        if objective.loss.quadratic:
+            return TUNING.least_forcing
         g, start = state.gradient + objective.ridge * state.w, found.line.slope
         size = float((g * times(state.inverse, g)).sum()) if channel.rank == 0 else 0.0
         ratio = max(float(channel.sum(size)[0]), 0.0) / found.norm if found.norm > 0.0 else 0.0

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from mpiopt.algorithms import cost_model
@@ -62,6 +64,17 @@ def test_newton_is_chosen_where_inexact_steps_are_bad():
     assert choose(size, ALL)[0] == "lbfgs"
     assert choose(size._replace(rough=cost_model.PASSES.rough_hinge), ALL)[0] == "newton"
     assert not cost_model.is_worth_a_try(size._replace(smooth=False, rough=2.0), 1e9)
+
+
+def test_the_sample_of_newton_cg_costs_a_matrix_over_all_classes_where_they_are_coupled():
+    letters = Size(5000, 17 * 26, 26, 120_000, False, 1, 1e-6, False, True)
+    assert cost_model.newton_cg_sample(letters) == math.inf
+    assert cost_model.newton_cg_sample(letters._replace(unknowns=17 * 4, outputs=4)) < 10.0
+
+
+def test_near_the_optimum_newton_takes_few_rounds():
+    size = SMALL._replace(quadratic=False)
+    assert [cost_model.newton_rounds(size._replace(start=start)) for start in (1.0, 0.1, 1e-3, 1e-5)] == [5, 3, 1, 1]
 
 
 def test_only_what_is_able_is_chosen():

@@ -6,7 +6,7 @@ import pytest
 import mpiopt
 from mpiopt.algorithms.base import Algorithm
 from mpiopt.algorithms.second_order.margin_search import Line, search_length
-from mpiopt.algorithms.second_order.newton_cg import positive, product_alike
+from mpiopt.algorithms.second_order.newton_cg import TUNING, positive, product_alike
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
@@ -132,17 +132,22 @@ def test_nearly_separable_rows_never_raise_the_objective():
     assert max(np.diff(values)) <= 1e-14 * values[0]
 
 
-def test_least_squares_keeps_its_preconditioner():
+def test_least_squares_keeps_its_preconditioner_and_solves_accurately_from_the_first_round_on():
     def main(comm):
         target, channel = objective("squared", 0.0, 0.05, "dense", comm), Channel(comm)
         algorithm = Algorithm.make("newton-cg")
         state = algorithm.init(target, channel)
         algorithm.step(0, state, target, channel)
-        first = state.inverse
+        first, forcing = state.inverse, [state.control.forcing]
         algorithm.step(1, state, target, channel)
-        return state.inverse is first
+        return (
+            state.inverse is first,
+            [*forcing, state.control.forcing],
+            algorithm.init(target, channel).control.forcing,
+        )
 
-    assert spmd(1, main) == [True]
+    least = TUNING.least_forcing
+    assert spmd(1, main) == [(True, [least, least], least)]
 
 
 def test_products_must_be_positive():
