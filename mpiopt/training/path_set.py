@@ -160,7 +160,7 @@ class ColumnSet:
         full = np.zeros((len(w), self.rows.width))
         full[:, : w.shape[1]] = w
         self.numbers += 0.5 * self.rows.values.size
-        return passes.margins_by_model(self.rows, full)  # a loss reads the rows of one model in turn
+        return passes.margins(self.rows, full, by_model=True)  # a loss reads the rows of one model in turn
 
     def _shifts(self, z: Matrix, y: Vector, s: Vector) -> Vector:
         """Return a Newton step on each intercept, (K,): what is left of its slope falls quadratically; collective."""
