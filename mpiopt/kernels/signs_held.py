@@ -195,3 +195,37 @@ def approach_by_signs(
         if _violation(w, g, threshold, p, hp) <= enough:
             break
     return p
+
+
+@njit(cache=True, nogil=True)
+def approach_each_by_signs(
+    h: Vector, ridge: Vector, g: Vector, w: Vector, threshold: Vector, part: float, limits: SignLimits
+) -> Vector:
+    """Do as `approach_by_signs` for neighbouring models (K, d), each begun where the one before has ended.
+
+    Parameters
+    ----------
+    h
+        Shape (K, d, d), or (1, d, d) if it is the same for all.
+    ridge
+        What is added to the diagonal, shape (K, d).
+    g, w, threshold
+        Shape (K, d).
+    part, limits
+        As of `approach_by_signs`.
+
+    Returns
+    -------
+    ndarray
+        The p, shape (K, d).
+    """
+    count, d = w.shape
+    found, bent, start = np.zeros((count, d)), np.empty((d, d)), np.zeros(d)
+    for k in range(count):
+        bent[:] = h[min(k, len(h) - 1)]
+        for j in range(d):
+            bent[j, j] += ridge[k, j]
+            if k > 0:
+                start[j] = w[k - 1, j] + found[k - 1, j] - w[k, j]
+        found[k] = approach_by_signs(bent, g[k], w[k], threshold[k], start, part, limits)
+    return found

@@ -83,27 +83,39 @@ def gaps_at(
     Gaps
         Rounding of F included; inf where the penalty bounds nothing.
     """
-    d, size = objective.shard.features, strengths[:, None]
-    w, v = at.w[:, :d], -at.gradient[:, :d]
-    l1, l2 = size * objective.threshold[:d], size * objective.ridge[:d]
-    value = at.loss + (l1 * np.abs(w)).sum(axis=1) + 0.5 * (l2 * w * w).sum(axis=1)
+    d = objective.shard.features
     lone = objective.ridge[:d] == 0.0  # columns without a ridge
+    value, alpha = np.empty(len(strengths)), np.empty(len(strengths))
+    each = max(1, BLOCK // max(d, 1))  # models at a time: their numbers stay in the cache
+    every = [slice(begin, begin + each) for begin in range(0, len(strengths), each)]
+
+    def penalties(models: slice) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+        size = strengths[models, None]
+        l1, l2 = size * objective.threshold[:d], size * objective.ridge[:d]
+        return at.w[models, :d], -at.gradient[models, :d], l1, l2
 
     def penalty_part(alpha: Vector) -> Vector:
-        scaled = alpha[:, None] * v
-        if lone.all():
-            return np.asarray(np.maximum(l1 * np.abs(w) - scaled * w, 0.0).sum(axis=1))
-        kept = gap_terms(w[:, ~lone], scaled[:, ~lone], l1[:, ~lone], l2[:, ~lone]).sum(axis=1)
-        return np.asarray(kept + np.maximum(l1 * np.abs(w) - scaled * w, 0.0)[:, lone].sum(axis=1))
+        found = np.empty(len(alpha))
+        for models in every:
+            w, v, l1, l2 = penalties(models)
+            v *= alpha[models, None]
+            terms = np.maximum(l1 * np.abs(w) - v * w, 0.0)
+            if not lone.all():
+                terms[:, ~lone] = gap_terms(w[:, ~lone], v[:, ~lone], l1[:, ~lone], l2[:, ~lone])
+            found[models] = terms.sum(axis=1)
+        return found
 
     loss_part = _LossPart(objective, at, channel)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        ratio = np.divide(l1, np.abs(v), out=np.ones_like(v), where=(np.abs(v) > l1) & lone)
-        alpha = ratio.min(axis=1, initial=1.0)
+        for models in every:
+            w, v, l1, l2 = penalties(models)
+            value[models] = at.loss[models] + (l1 * np.abs(w) + 0.5 * l2 * w * w).sum(axis=1)
+            ratio = np.divide(l1, np.abs(v), out=np.ones_like(v), where=(np.abs(v) > l1) & lone)
+            alpha[models] = ratio.min(axis=1, initial=1.0)
         gap = penalty_part(alpha)
         if lone.any():
             gap = gap + np.where(alpha < 1.0, loss_part(alpha), 0.0)
-        elif l1.any() and channel.of_root((gap > enough).astype(np.float64)).any():
+        elif objective.threshold.any() and channel.of_root((gap > enough).astype(np.float64)).any():
             gap = _search(lambda alpha: penalty_part(alpha) + loss_part(alpha), gap, enough, channel)
         gap = gap + _intercept_parts(objective, at, value, labels)
         gap = gap + VALUE_ROUNDING * (2.0 * np.abs(value) + gap)

@@ -63,28 +63,21 @@ def hessian_vector(rows: Rows, c: Vector, p: Matrix) -> Matrix:
     return _pass(rows, c, c, p, np.empty((0, len(p))), _identity())[1]
 
 
-def margins(rows: Rows, w: Matrix) -> Matrix:
-    """Compute w x_i for each row, shape (n, outputs)."""
+def margins(rows: Rows, w: Matrix, by_model: bool = False) -> Matrix:
+    """Compute w x_i for each row, shape (n, outputs), or (outputs, n) with `by_model`."""
     if isinstance(rows, DenseRows):
-        out = np.empty((len(rows), len(w)))
+        out = np.empty((len(w), len(rows)) if by_model else (len(rows), len(w)))
         for block, x in _chunks(rows):
-            out[block] = x @ w.T
+            if by_model:
+                out[:, block] = w @ x.T
+            else:
+                out[block] = x @ w.T
         return out
     if w.shape[1] != rows.width:
         raise ValueError(f"model {w.shape} does not fit rows of width {rows.width}")
     table = np.empty((len(rows), len(w)))
     csr_kernels.margins_csr(arrays(rows), by_column(w), table)
-    return table
-
-
-def margins_by_model(rows: Rows, w: Matrix) -> Matrix:
-    """Compute w x_i for each model and row, shape (outputs, n)."""
-    if not isinstance(rows, DenseRows):
-        return np.ascontiguousarray(margins(rows, w).T)
-    out = np.empty((len(w), len(rows)))
-    for block, x in _chunks(rows):
-        out[:, block] = w @ x.T
-    return out
+    return np.ascontiguousarray(table.T) if by_model else table
 
 
 def distances(rows: Rows, far: Vector) -> Rows:

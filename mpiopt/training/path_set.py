@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpiopt.algorithms.second_order.l1_quadratic import QuadraticModel, first_order_change
+from mpiopt.algorithms.second_order.l1_quadratic import approach_each, first_order_change
 from mpiopt.algorithms.second_order.line_search import ARMIJO, ROUNDING
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import symmetric_sum
@@ -160,7 +160,7 @@ class ColumnSet:
         full = np.zeros((len(w), self.rows.width))
         full[:, : w.shape[1]] = w
         self.numbers += 0.5 * self.rows.values.size
-        return passes.margins_by_model(self.rows, full)  # a loss reads the rows of one model in turn
+        return passes.margins(self.rows, full, by_model=True)  # a loss reads the rows of one model in turn
 
     def _shifts(self, z: Matrix, y: Vector, s: Vector) -> Vector:
         """Return a Newton step on each intercept, (K,): what is left of its slope falls quadratically; collective."""
@@ -310,7 +310,7 @@ class SetSteps:
         if known or self.w.size * self.w.shape[1] > TUNING.most_learned:
             return
         if k not in self.curvatures:
-            self.curvatures[k] = self.part.curvature(self.points[k].number).copy()
+            self.curvatures[k] = self._curvature(k).copy()
         learn_step(self.curvatures[k], s, y)
 
     def _compute_steps(self, which: list[int], step: Matrix) -> None:
@@ -319,15 +319,16 @@ class SetSteps:
         if self.part.channel.rank == 0:
             g = self.gradient[which] + self.ridge[which] * self.w[which]
             forcing = TUNING.exactly if self.part.objective.loss.quadratic else TUNING.forcing
-            for i, k in enumerate(which):
-                h = self.curvatures.get(k)
-                h = self.part.curvature(self.points[k].number) if h is None else h
-                if self.ridge[k].any():
-                    h = h + np.diag(self.ridge[k])
-                first = None if not i else self.w[which[i - 1]] + step[which[i - 1]] - self.w[k]  # to its neighbour
-                step[k] = QuadraticModel(h, self.threshold[k]).approach(g[i], self.w[k], forcing, first)
+            shared = self.part.objective.loss.quadratic and not self.curvatures
+            h = [self._curvature(k) for k in (which[:1] if shared else which)]
+            if which:
+                step[which] = approach_each(h, self.ridge[which], g, self.w[which], self.threshold[which], forcing)
         if which:
             step[which] = self.part.channel.of_root(step[which]).reshape(len(which), -1)
+
+    def _curvature(self, k: int) -> Matrix:
+        """Return the curvature of the loss at point k as far as it is known."""
+        return self.curvatures[k] if k in self.curvatures else self.part.curvature(self.points[k].number)
 
     def _anchor_starts(self) -> None:
         """Compute the curvature where the points start; points that start together share it."""

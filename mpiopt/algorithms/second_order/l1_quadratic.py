@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mpiopt.algorithms.second_order.interior_point import ClippedProblem, minimise
 from mpiopt.kernels.coordinate_descent import descend, solve_cholesky
-from mpiopt.kernels.signs_held import SignLimits, approach_by_signs
+from mpiopt.kernels.signs_held import SignLimits, approach_by_signs, approach_each_by_signs
 from mpiopt.objective.curvature import refuse_infinite
 from mpiopt.objective.curvature_root import ALONE, CurvatureRoot
 from mpiopt.objective.duality_gap import least_subgradient
@@ -82,10 +82,8 @@ class QuadraticModel:
             return -self.factor.solve(g)
         return self._composite(g, w) if self.root is None else self._by_interior_point(g, w, self.root.matrix)
 
-    def approach(self, g: Vector, w: Vector, part: float, start: Vector | None = None) -> Vector:
+    def approach(self, g: Vector, w: Vector, part: float) -> Vector:
         """Return p that leaves at most `part` of the violation of the optimality conditions; arguments as `minimise`.
-
-        With few unknowns it begins at `start`, which a model like this one had as its answer.
 
         Coordinate descent finds the signs; then the minimum with these signs held is solved for. If it has other
         signs, the step leads towards it as far as the model falls (feature-sign search: H. Lee, A. Battle, R. Raina,
@@ -95,8 +93,8 @@ class QuadraticModel:
         if self.factor is not None:
             return -self.factor.solve(g)
         if len(w) <= FEW:
-            h, first = np.ascontiguousarray(self.h), np.zeros_like(w) if start is None else start
-            return np.asarray(approach_by_signs(h, g, w, self.threshold, first, part, LIMITS))
+            h = np.ascontiguousarray(self.h)
+            return np.asarray(approach_by_signs(h, g, w, self.threshold, np.zeros_like(w), part, LIMITS))
         p, hp = np.zeros_like(w), np.zeros_like(w)
         enough = part * largest_violation(w, g, self.threshold)
         for _ in range(TRIES):
@@ -167,6 +165,29 @@ class QuadraticModel:
     def _value(self, g: Vector, w: Vector, p: Vector) -> float:
         """Return the model's value at p."""
         return float(g @ p + 0.5 * p @ (self.h @ p) + self.threshold @ np.abs(w + p))
+
+
+def approach_each(h: list[Matrix], ridge: Matrix, g: Matrix, w: Matrix, threshold: Matrix, part: float) -> Matrix:
+    """Return the p of `QuadraticModel.approach` for neighbouring models, (K, d), each begun where the last has ended.
+
+    Parameters
+    ----------
+    h
+        The curvature of the losses: K matrices (d, d), or one for all.
+    ridge, g, w, threshold
+        Diagonal to be added, gradients, points and l1 penalties, shape (K, d).
+    part
+        Of the violation.
+    """
+    if w.shape[1] <= FEW and threshold.any(axis=1).all():
+        every = np.stack(h)
+        refuse_infinite(every)
+        return np.asarray(approach_each_by_signs(every, ridge, g, w, threshold, part, LIMITS))
+    found = np.zeros_like(w)
+    for k in range(len(w)):
+        bent = h[min(k, len(h) - 1)] + np.diag(ridge[k])
+        found[k] = QuadraticModel(bent, threshold[k]).approach(g[k], w[k], part)
+    return found
 
 
 def first_order_change(w: Vector, g: Vector, p: Vector, threshold: Vector) -> Vector:

@@ -6,6 +6,7 @@ import pytest
 from mpiopt.algorithms.second_order import l1_quadratic
 from mpiopt.algorithms.second_order.l1_quadratic import (
     QuadraticModel,
+    approach_each,
     first_order_change,
     largest_violation,
 )
@@ -53,3 +54,16 @@ def test_the_exact_solution_is_the_same_by_both_ways(level):
 def test_the_least_subgradient_vanishes_where_the_threshold_allows():
     w, g = np.array([0.0, 0.0, 1.0, -1.0]), np.array([0.4, -2.0, -1.0, 0.5])
     assert least_subgradient(w, g, np.ones(4)).tolist() == [0.0, -1.0, 0.0, -0.5]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_neighbours_are_solved_one_after_the_other_as_well_as_alone(shared):
+    made = [model(seed, 0.0, 0.05) for seed in range(3)]
+    h = [made[0 if shared else k][0].h * (1.0 if shared else 1.0 + k) for k in range(1 if shared else 3)]
+    g, w = (np.array([one[part] for one in made]) for part in (1, 2))
+    ridge, threshold = np.full_like(w, 1e-2), np.array([level * made[0][0].threshold for level in (1.0, 0.5, 0.2)])
+    found = approach_each(h, ridge, g, w, threshold, 1e-9)
+    for k in range(3):
+        bent = h[min(k, len(h) - 1)] + np.diag(ridge[k])
+        before = largest_violation(w[k], g[k], threshold[k])
+        assert largest_violation(w[k] + found[k], g[k] + bent @ found[k], threshold[k]) <= 1e-9 * before + 1e-12

@@ -191,9 +191,9 @@ def test_a_path_that_was_cut_goes_on_as_if_it_had_not_been(here, capsys, monkeyp
     words = ["path", "d.csv", "--format", "csv:label=first", "--points", "24", "--min-ratio", "0.02", "--tol", "1e-9"]
     words += ["--folds", "2", "--groups", "g.txt", "--loss", loss]
     Path("g.txt").write_text("".join(f"{i}\n" for i in range(len(rows))))
-    assert mpiopt_on(ranks, *words, "--out", "whole.csv") == {0}
+    assert mpiopt_on(ranks, *words, "--out", "whole.csv", "--oof", "whole.txt") == {0}
     assert not Path("whole.csv.points").exists()
-    resumed = [*words, "--out", "p.csv", "--overwrite", "--resume", "auto"]
+    resumed = [*words, "--out", "p.csv", "--oof", "p.txt", "--overwrite", "--resume", "auto"]
 
     def cut():
         """Go on to the next saving, and die after it; return whether the path came to its end before."""
@@ -216,6 +216,7 @@ def test_a_path_that_was_cut_goes_on_as_if_it_had_not_been(here, capsys, monkeyp
     assert cuts >= 6  # in the path over all rows and in those of the folds
     assert not Path("p.csv.points").exists()
     assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
+    assert Path("p.txt").read_bytes() == Path("whole.txt").read_bytes()
     if ranks == 2:
         return
     cut()
