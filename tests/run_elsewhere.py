@@ -143,13 +143,16 @@ ELSEWHERE = [
     (
         "minutes of trials; a few are there",
         "tests/resilience/test_damage.py",
-        ["python -m tests.resilience.damage --count 3100 --seed 1000"],
+        [
+            "python -m tests.resilience.damage --count 100000 --jobs 2 --log runs/damage.log",
+            "python -m tests.resilience.damage --count 100000 --log runs/damage.log --counts --page docs/trust.md",
+        ],
     ),
     (
         "the same",
         "tests/resilience/test_flips.py",
         [
-            "python -m tests.resilience.flips --count 1000 --seed 20000",
+            "python -m tests.resilience.flips --count 10000 --jobs 2 --log runs/flips.log",
             "python -m tests.resilience.flips_over_mpi --count 200 --seed 1000",
         ],
     ),
@@ -157,7 +160,7 @@ ELSEWHERE = [
         "the same",
         "tests/resilience/test_seeds.py",
         [
-            "python -m tests.resilience.seeds --count 600 --seed 2000",
+            "python -m tests.resilience.seeds --seed 20000 --count 10000 --jobs 2 --log runs/seeds.log",
             "python -m tests.resilience.seeds --show 2004",
         ],
     ),
@@ -176,7 +179,7 @@ ELSEWHERE = [
         "tests/resilience/test_deaths.py",
         [
             "python -m tests.resilience.trains --deaths 105 --every 1 --pause 0.3",
-            "python -m tests.resilience.trains --table --seconds 200",
+            "python -m tests.resilience.trains --table --seconds 120 --within 700",
         ],
     ),
     (

@@ -7,6 +7,7 @@ The run itself is not contacted.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,10 +138,11 @@ def newest_checkpoint(folder: Path, faults: list[str]) -> tuple[Head | None, flo
 def submitted_job(script: Path) -> str:
     """Return Slurm's number of the job as which a script was submitted last; "" if it was not."""
     try:
-        lines = [text for text in script.read_text().splitlines() if text.startswith(SUBMITTED)]
-    except (OSError, UnicodeDecodeError):
+        text = script.read_text(errors="replace") if script.is_file() else ""  # a pipe would be waited for
+    except OSError:
         return ""
-    return lines[-1].removeprefix(SUBMITTED).split()[0] if lines else ""
+    numbers = re.findall(rf"^{SUBMITTED}([0-9]+) ", text, re.MULTILINE)
+    return numbers[-1] if numbers else ""
 
 
 def line(view: RunView, states: Mapping[str, str], now: float) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ SECONDS = 10.0  # for the headers of a file: thousands of datasets take less tha
 NBYTES = 2 << 30  # of memory beyond what the process has
 PAUSE = 0.0005  # seconds between two looks whether the child has ended, at first; they grow
 LONGEST_PAUSE = 0.05  # seconds
+NOTICED = 1.0  # seconds between two looks that count at most
 MESSAGE = 4000  # bytes of a message: a pipe holds as many without a reader
 
 
@@ -52,7 +53,7 @@ def fault_of_trial(work: Callable[[], object], seconds: float = SECONDS, nbytes:
     if child == 0:
         _work_and_leave(work, writer, seconds, nbytes)
     os.close(writer)
-    status = _ended(child, time.monotonic() + seconds)
+    status = _ended(child, seconds)
     try:
         return _in_words(status, os.read(reader, MESSAGE) if status is not None else b"", seconds)
     finally:
@@ -89,14 +90,20 @@ def _address_space() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def _ended(child: int, late: float) -> int | None:
-    """Wait for the child; return its status, or None if it did not end in time and was killed."""
-    pause = PAUSE
+def _ended(child: int, seconds: float) -> int | None:
+    """Wait for the child; return its status, or None if it did not end in time and was killed.
+
+    Time in which this process was stopped, too (a suspended job), does not count.
+    """
+    pause, waited, last = PAUSE, 0.0, time.monotonic()
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             return status
-        if time.monotonic() > late:
+        now = time.monotonic()
+        waited += min(now - last, NOTICED)
+        last = now
+        if waited > seconds:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return None

@@ -159,8 +159,13 @@ class SpilledBuffers(BufferFactory):
 
     def read(self, place: int, into: NDArray[np.uint8]) -> None:
         """Read bytes from their place."""
-        self._file.seek(place)
-        self._file.readinto(into.data)
+        try:
+            self._file.seek(place)
+            count, why = self._file.readinto(into.data), "the file is shorter than what was written"
+        except OSError as error:
+            count, why = 0, str(error.strerror)
+        if count != into.size:  # what is lacking would be rows of whatever lies in memory
+            raise ValueError(f"--stream {self._folder}: rows cannot be read back: {why}; name another folder")
 
 
 class SpilledBuffer:

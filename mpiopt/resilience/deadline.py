@@ -38,8 +38,11 @@ class Halt:
 
 def read_halt(folder: Path) -> Halt | None:
     """Return the content of the halt file, None without one; a file in another form (`touch halt`) means at once."""
+    file = folder / "halt"
+    if not file.exists():
+        return None
     try:
-        text = (folder / "halt").read_text(errors="replace")
+        text = file.read_text(errors="replace") if file.is_file() else ""  # a pipe would be waited for
     except OSError:
         return None
     try:

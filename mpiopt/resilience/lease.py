@@ -75,8 +75,9 @@ def start_ticks(pid: int) -> int:
 
 def read_lease(folder: Path) -> Lease | None:
     """Return the lease that was written last; None if there is none, or if it cannot be read."""
+    owner = folder / "owner"
     try:
-        found = Lease(**json.loads((folder / "owner").read_text()))
+        found = Lease(**json.loads(owner.read_text() if owner.is_file() else ""))  # a pipe would be waited for
     except (OSError, ValueError, TypeError):
         return None
     sound = all(type(value) is KINDS[name] for name, value in asdict(found).items())

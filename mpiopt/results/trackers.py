@@ -75,7 +75,8 @@ def as_mlflow(record: RunRecord, out: str) -> str:
         if record.finished:
             ending = ending_of(record.provenance).kind
             ended = began(record) + float(record.history["seconds"][-1])
-            client.set_terminated(mine, STATUS.get(ending, "FAILED"), round(ended * MILLI))
+            when = round(ended * MILLI) if math.isfinite(ended) else None
+            client.set_terminated(mine, STATUS.get(ending, "FAILED"), when)
     except MlflowException as error:
         raise ValueError(f"{out}: MLflow refuses the run: {' '.join(str(error).split())}") from None
     return f"{out}, run {mine}"

@@ -14,12 +14,14 @@ import json
 import os
 import select
 import signal
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a folder in memory for the files of trials
 TICK = 0.5  # seconds between two looks at children that tell nothing
 HERTZ = os.sysconf("SC_CLK_TCK")
 CPU = slice(11, 15)  # of /proc/PID/stat behind the name: user and system time, its own and that of ended children
@@ -44,18 +46,19 @@ class Harness:
 class Child:
     """A process that makes some trials."""
 
-    def __init__(self, harness: Harness, batch: list[int]) -> None:
+    def __init__(self, harness: Harness, batch: list[int], folder: str) -> None:
         self.harness, self.batch, self.first = harness, batch, batch[0]
         self.pipe, told = os.pipe()
         self.pid = os.fork()
         if not self.pid:
-            self._work(told)
+            self._work(told, folder)
         os.close(told)
         os.set_blocking(self.pipe, False)
         self._text, self._cpu, self._awake, self._looked, self._ended = b"", 0.0, 0.0, time.monotonic(), False
 
-    def _work(self, told: int) -> None:
-        code = 1
+    def _work(self, told: int, folder: str) -> None:
+        global MEMORY
+        code, MEMORY = 1, folder  # it goes with the run, also where this process is killed
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             faulthandler.disable()  # the parent tells of a signal
@@ -120,10 +123,11 @@ class Child:
 def made(harness: Harness, numbers: Iterator[int], jobs: int = 1) -> Iterator[tuple[int, str, str]]:
     """Make the trials of these numbers, in so many children at once; yield number, ending, and what is to be told."""
     children: list[Child] = []
-    try:
+    with tempfile.TemporaryDirectory(prefix="mpiopt-trials-", dir=MEMORY) as folder, contextlib.ExitStack() as end:
+        end.callback(lambda: [child.kill() for child in children])
         while True:
             while len(children) < jobs and (batch := list(itertools.islice(numbers, harness.batch))):
-                children.append(Child(harness, batch))
+                children.append(Child(harness, batch, folder))
             if not children:
                 return
             select.select([child.pipe for child in children], [], [], TICK)
@@ -137,6 +141,3 @@ def made(harness: Harness, numbers: Iterator[int], jobs: int = 1) -> Iterator[tu
                 if ending and child.batch:
                     yield child.batch.pop(0), ending, f"in the process that began with trial {child.first}"
                 numbers = itertools.chain(child.batch, numbers)
-    finally:
-        for child in children:
-            child.kill()

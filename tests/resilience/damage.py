@@ -1,6 +1,7 @@
 """Flip bits, zero blocks and cut ends of every kind of file, and let every command read them.
 
-    python -m tests.resilience.damage --count 1000 --seed 0 --out runs/damage.json
+    python -m tests.resilience.damage --count 1000 --seed 0 --jobs 2 --log runs/damage.log
+    python -m tests.resilience.damage --count 1000 --seed 0 --log runs/damage.log --counts --page docs/trust.md
 
 A trial damages one file of a folder of good ones and runs one command on it, in a child process (`children`) with a
 limit of time and of memory. It must end in one of two ways: the command says in one line what is damaged (and shows
@@ -43,11 +44,11 @@ from mpiopt.comm.threads import single, spmd
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.result_file import read_result
 from mpiopt.training.path_saved import SavedPoints
+from tests.resilience import children
 from tests.resilience.children import Harness
 from tests.resilience.trials import main, tally_of
 
 NBYTES = 2 << 30  # of memory, beyond what this process has
-MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where the folders are
 FAULTS = ("wrong", "traceback", "signal", "hang", "unclear", "broken")
 TIMES = re.compile(r"\d[\d.]*( s|m\d\ds|h\d\dm)( ago)?|\d\d:\d\d:\d\d|^.*(seconds|memory).*$|\s+|-{4,}", re.MULTILINE)
 TRAIN = ["--quiet", "--algorithm", "lbfgs", "--l2", "0.01", "--max-epochs", "6", "--tol", "1e-12"]
@@ -280,7 +281,7 @@ GOOD: list[Path] = []  # the folder of good files
 def good_files() -> Iterator[None]:
     """Make the folder of good files, and learn the answers to them: that loads and compiles all that trials call."""
     before = os.getcwd()
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory(dir=children.MEMORY) as folder, contextlib.redirect_stdout(io.StringIO()):
         try:
             spmd(1, lambda comm: make_good(Path(folder)))
             GOOD[:] = [Path(folder)]
@@ -301,7 +302,7 @@ def own_folder() -> Iterator[None]:
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + NBYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=children.MEMORY) as folder:
         shutil.copytree(GOOD[0], folder, dirs_exist_ok=True)
         os.chdir(folder)
         yield

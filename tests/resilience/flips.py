@@ -1,6 +1,7 @@
 """Flip one bit in the memory of a rank while a run goes on, and judge its model by an independent evaluation.
 
-    python -m tests.resilience.flips --count 1000 --seed 0 --out runs/flips.json
+    python -m tests.resilience.flips --count 1000 --seed 0 --jobs 2 --log runs/flips.log
+    python -m tests.resilience.flips --count 1000 --seed 0 --log runs/flips.log --counts --page docs/trust.md
 
 The ranks are threads. After a round that the seed draws, one bit of one number changes on one rank: in the model, in
 another field of the state, in the rows, the labels or the weights. The model of a run that says "certified" is

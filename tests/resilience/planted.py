@@ -30,6 +30,8 @@ from tests.resilience.children import made
 from tests.resilience.trials import faults
 from tests.resilience.turns import Process
 
+QUICK = 30.0  # seconds that a flip may take before it counts as one that hangs; one takes milliseconds
+
 # ---- the harnesses: each returns the number of faults that it found
 
 
@@ -75,7 +77,7 @@ def by_power(form, count=400):
 def by_flips(*numbers):
     def look():
         flips.compile_kernels()
-        quick = replace(flips.HARNESS, prepared=contextlib.nullcontext, awake=5.0)
+        quick = replace(flips.HARNESS, prepared=contextlib.nullcontext, awake=QUICK)
         with patch.object(flips, "ROUND", 60.0):
             return first(ending in flips.FAULTS for _, ending, _ in made(quick, iter(numbers)))
 

@@ -1,6 +1,7 @@
 """Jobs whose faults a seed draws: deaths, slow ranks, lost spares, failing calls, wrong bits, full disks, bad files.
 
-    python -m tests.resilience.seeds --count 1000 --seed 0 --out runs/seeds.json
+    python -m tests.resilience.seeds --count 1000 --seed 0 --jobs 2 --log runs/seeds.log
+    python -m tests.resilience.seeds --count 1000 --seed 0 --log runs/seeds.log --counts --page docs/trust.md
 
 The ranks are threads that take turns (`turns`), and the program under test is all of `train`: a job is started
 again until it ends, as `launch` and Slurm do. The last start has no faults. A model of the run (`journal`) looks on,
@@ -34,6 +35,7 @@ from mpiopt.results.result_file import read_result
 from mpiopt.training import train as train_module
 from mpiopt.training.job_args import job_of
 from mpiopt.training.run_recovery import RunRecovery
+from tests.resilience import children
 from tests.resilience.children import Harness
 from tests.resilience.crew import live
 from tests.resilience.journal import Journal
@@ -236,7 +238,7 @@ def damage(place, plan, journal):
 def trial(seed, show=False):
     """Run the job of a seed to its end; return how it ended in words, and its journal."""
     plan, journal = Plan(seed), Journal()
-    place = Path(tempfile.mkdtemp(prefix="mpiopt-seeds-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    place = Path(tempfile.mkdtemp(prefix="mpiopt-seeds-", dir=children.MEMORY))
     journal.note(*plan.words("run.h5")[1:], plan.ranks)
     try:
         ending = run_job(seed, plan, journal, place / "run.h5")

@@ -51,6 +51,7 @@ def main(harness):
     asked = arguments()
     wanted = range(asked.seed, asked.seed + asked.count)
     done = {number: found for number, found in logged(asked.log).items() if number in wanted}
+    name = Path(sys.argv[0]).stem
     if not asked.counts:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         with open(asked.log or "/dev/null", "a", buffering=1) as log:
@@ -64,7 +65,10 @@ def main(harness):
     tally = collections.defaultdict(collections.Counter)
     for kind, ending in done.values():
         tally[kind][ending] += 1
-    return told(tally, harness.faults, len(done), asked)
+    code = told(tally, harness.faults, len(done), asked)
+    if asked.page:
+        write_page(Path(asked.page), name, table_of(tally), done, asked.log)
+    return code
 
 
 def arguments():
@@ -75,19 +79,46 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--log", default="", help="notes each trial; the next call goes on from it")
     parser.add_argument("--counts", action="store_true", help="print the counts of the log, and make no trial")
+    parser.add_argument("--page", default="", help="a page of Markdown whose table of these trials is replaced")
     parser.add_argument("--out", default="")
     return parser.parse_args()
 
 
 def told(tally, names, count, asked):
     """Print the counts, write them to the file that was asked for, and return the exit code."""
-    for kind, counts in sorted(tally.items()):
-        print(f"{kind:<26}", ", ".join(f"{ending}: {n}" for ending, n in sorted(counts.items())))
+    print(table_of(tally))
     found = faults(tally, names)
     print(f"{found} faults in {count} trials")
     if asked.out:
         Path(asked.out).write_text(json.dumps({"seed": asked.seed, "count": count, "endings": tally}, indent=1))
     return 1 if found else 0
+
+
+def table_of(tally):
+    """Return the counts as a table of Markdown: a row for each kind, a column for each ending."""
+    endings = sorted({ending for counts in tally.values() for ending in counts})
+    every = collections.Counter()
+    for counts in tally.values():
+        every.update(counts)
+    lines = ["| | " + " | ".join(endings) + " |", "|---|" + "---|" * len(endings)]
+    for kind, counts in [*sorted(tally.items()), ("all", every)]:
+        lines.append(f"| {kind} | " + " | ".join(str(counts[ending]) for ending in endings) + " |")
+    return "\n".join(lines)
+
+
+def write_page(page, name, table, done, log):
+    """Put the table, and what it counts, between the two marks of these trials in a page."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, rest = page.read_text().split(begin)
+    revisions = ", ".join(f"`{text[:7]}`" for text in revisions_of(log))
+    what = f"{len(done)} trials, seeds {min(done)} to {max(done)}, revision {revisions}:"
+    page.write_text(f"{before}{begin}{what}\n\n{table}\n{end}{rest.split(end)[1]}")
+
+
+def revisions_of(log):
+    """Return the revisions of the runs that wrote a log, each once."""
+    lines = map(json.loads, Path(log).read_text().splitlines())
+    return list(dict.fromkeys(ending for number, _, ending, _ in lines if number < 0))
 
 
 def main_of_tally(trials, names):

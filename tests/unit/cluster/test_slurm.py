@@ -11,6 +11,7 @@ import pytest
 
 from mpiopt.cluster.slurm import requeue, scripts
 from mpiopt.core import slurm_query
+from mpiopt.resilience.deadline import Halt, read_halt
 from mpiopt.resilience.lease import FolderLease, new_lease
 from mpiopt.resilience.signals import StopLevel, StopSignal
 from tests.cases.command import mpiopt
@@ -314,6 +315,16 @@ def test_status_says_what_it_takes(here, capsys):
         (here / "runs").mkdir(exist_ok=True)
         assert mpiopt("status", place) == 2
         assert message in capsys.readouterr().err
+
+
+def test_status_waits_for_no_pipe_and_reads_a_script_that_was_cut(here, capsys):
+    (here / "runs" / "a.ckpt").mkdir(parents=True)
+    for name in ("a.sbatch", "b.h5", "a.ckpt/owner", "a.ckpt/halt", "a.ckpt/000001.h5"):
+        os.mkfifo(here / "runs" / name)
+    (here / "runs" / "c.sbatch").write_text("#!/bin/bash\n# submitted as job ")
+    assert read_halt(here / "runs" / "a.ckpt") == Halt()
+    assert mpiopt("status", "runs") == 0
+    assert capsys.readouterr().out == "runs: no runs\n"
 
 
 def test_status_without_slurm(here, capsys):

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import time
 from pathlib import Path
 
 import h5py
@@ -156,3 +157,9 @@ def test_a_trial_ends_with_its_work(here):
     assert fault_of_trial(os.abort) == "a program that reads it is ended by SIGABRT"
     assert "did not end within 0.2 s" in fault_of_trial(lambda: os.read(os.pipe()[0], 1), seconds=0.2)
     assert "memory" in fault_of_trial(lambda: np.ones(1 << 40))
+
+
+def test_time_in_which_a_job_is_suspended_does_not_count_as_that_of_its_file(monkeypatch):
+    clock, looks = time.monotonic, []
+    monkeypatch.setattr(time, "monotonic", lambda: looks.append(1) or clock() + 1000.0 * (len(looks) > 1))
+    assert fault_of_trial(lambda: time.sleep(0.05)) == ""

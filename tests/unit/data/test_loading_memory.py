@@ -1,5 +1,7 @@
 """Peaks of processes of their own: rows are in memory once while they are loaded."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare
 from mpiopt.data.growable_buffer import GrowableBuffer
-from mpiopt.data.row_storage import mapped_file, memory_note
+from mpiopt.data.row_storage import SpilledBuffers, mapped_file, memory_note
 
 LOAD = """
 import sys
@@ -53,6 +55,27 @@ def test_a_buffer_returns_what_was_appended_and_is_empty_then():
         np.testing.assert_array_equal(found, np.concatenate(parts).astype(np.float32))
     with buffer.taken() as found:
         assert found.size == 0
+
+
+@pytest.mark.parametrize("fault", ["short", "error"])
+def test_rows_that_cannot_be_read_back_from_their_file_are_told(tmp_path, fault):
+    files = SpilledBuffers(str(tmp_path))
+    buffer = files.make(np.float64)
+    buffer.append(np.arange(100_000.0))
+
+    class Broken:
+        def seek(self, place):
+            return place
+
+        def readinto(self, into):
+            if fault == "error":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return len(into) - 8
+
+    files._file = Broken()
+    why = "Input/output error" if fault == "error" else "shorter than what was written"
+    with pytest.raises(ValueError, match=f"^--stream {tmp_path}: rows cannot be read back: .*{why}"), buffer.taken():
+        pass
 
 
 FIT = """

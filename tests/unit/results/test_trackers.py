@@ -1,6 +1,7 @@
 """What TensorBoard and MLflow are told of a run; `python -m tests.real_trackers` asks the libraries themselves."""
 
 import ast
+import math
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -147,3 +148,12 @@ def test_an_id_that_is_none_of_ours_is_neither_a_path_nor_a_query(here, librarie
     assert mpiopt("export", "run.h5", "runs", "--to", "mlflow") == 0
     (run,) = Client.runs.values()
     assert {tag.value for tag in run.tags if tag.key == "mpiopt.run_id"} <= {"run"}
+
+
+def test_a_history_with_seconds_that_are_no_number_is_no_traceback(here, libraries):
+    history = [row._replace(seconds=math.inf) for row in rows(count=3)]
+    made_run("run.h5", history, run_id=ID, ending="certified")
+    assert mpiopt("export", "run.h5", "board", "--to", "tensorboard") == 0
+    assert mpiopt("export", "run.h5", "runs", "--to", "mlflow") == 0
+    (run,) = Client.runs.values()
+    assert (run.metrics, run.status) == ([], "FINISHED")
