@@ -314,7 +314,7 @@ class Certifier:
         if believed and found.value <= self.tol * scale:
             believed, more = decrement.contracts(self.objective, w, found, scale, channel)
             cost += more
-        if found.value <= TUNING.first_look * self.tol * scale and (found.may_recede or not believed):
+        if found.may_recede or not believed:
             direction, more = self._recession(w, found.value, exact.value, channel)
             cost += more
             if direction is not None:
@@ -322,12 +322,18 @@ class Certifier:
         return Judgement(certificate, cost, exact, reason="measured" if believed else "")
 
     def _recession(self, w: Model, small: float, value: float, channel: Channel) -> tuple[Model | None, float]:
-        """Return a direction along which the loss falls for ever, if there is one, and the epochs; collective."""
-        if self._is_attained():
+        """Return a direction along which the loss falls for ever, if there is one, and the epochs; collective.
+
+        A decrement of `small` may have lost what falls, so that the tolerance is a second guess.
+        """
+        if self._is_attained() or small > TUNING.first_look * self.tol * self.scale(value):
             return None, 0.0
         if not recession.is_conceivable(self.objective, w, value - self.labels.floor, channel):
             return None, 0.5
-        return recession.direction(self.objective, w, small, channel), recession.EPOCHS
+        found = recession.direction(self.objective, w, small, channel)
+        if found is not None or small > self.tol * self.scale(value):
+            return found, recession.EPOCHS
+        return recession.direction(self.objective, w, self.tol * self.scale(value), channel), 2.0 * recession.EPOCHS
 
     def _no_optimum(self, direction: Model, exact: Evaluation, epochs: float) -> Judgement:
         """Return that the loss falls for ever along a direction, with the columns that matter most in it.
@@ -373,6 +379,11 @@ class Certifier:
         if measured:
             found = decrement.decrement(self.objective, w, judged.exact.gradient, channel, by_root=True)
             cost += found.epochs
+            if found.may_recede:
+                direction, more = self._recession(w, found.value, judged.exact.value, channel)
+                cost += more
+                if direction is not None:
+                    return self._no_optimum(direction, judged.exact, cost)
             if found.is_near:
                 size = noise.margins + 0.5 * float(((noise.products * found.noise) ** 2).sum())
                 measures.append((DECREMENT, found.value / scale, size))

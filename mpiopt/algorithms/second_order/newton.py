@@ -287,6 +287,8 @@ class Newton(Algorithm[NewtonState]):
         lost = found.singular and (slow or hides(objective, channel))
         if objective.threshold.any():
             lost = state.control.weak >= TUNING.weak
+        elif objective.outputs > 1 and not objective.ridge.any():
+            lost = False  # what all classes share is always singular, and far out a root stops at what it has lost
         if not (lost and is_affordable(objective, channel)):
             return found, 1.0
         root = curvature_root(objective, state.anchor, channel, majorise)
