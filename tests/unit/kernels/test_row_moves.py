@@ -1,4 +1,4 @@
-"""Dense rows that are copied in an order are looked at for numbers that are not finite, whatever vectors hold them."""
+"""Dense rows copied in an order are looked at for numbers that are not finite, whatever vectors hold them."""
 
 import numpy as np
 import pytest
