@@ -112,7 +112,7 @@ def write_page(page, name, table, done, log):
     before, rest = page.read_text().split(begin)
     revisions = ", ".join(f"`{text[:7]}`" for text in revisions_of(log))
     what = f"{len(done)} trials, seeds {min(done)} to {max(done)}, revision {revisions}:"
-    page.write_text(f"{before}{begin}{what}\n\n{table}\n{end}{rest.split(end)[1]}")
+    page.write_text(f"{before}{begin}{what}\n\n{table}\n\n{end}{rest.split(end)[1]}")
 
 
 def revisions_of(log):
