@@ -77,7 +77,7 @@ class Passes:
     set_round: float = 1.5  # passes over the rows in a round: evaluation and search for the columns
     set_steps: float = 6.0  # in sets, each with an evaluation there and, unless the loss is quadratic, a curvature
     lbfgs_root: float = 0.05  # for each digit and √κ, without the sample (raw counts: 130 to 349 to 1e-6 at √κ = 400)
-    lbfgs_renewed: float = 0.7  # factor on that where the columns' curvature is renewed (31 for 42 on three sets)
+    lbfgs_renewed: float = 0.7  # factor on that where the columns' curvature is renewed (31 for 42 on two sets)
     saga_condition: float = 2.3  # for each digit and κ/N, without the preconditioner: ln 10
     newton_cg_sampled_start: float = 6.0  # passes with the curvature of a sample
     newton_cg_sampled_digit: float = 1.5  # and for each digit
