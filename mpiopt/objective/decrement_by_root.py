@@ -68,10 +68,11 @@ def newton_step(
         block = slice(begin, min(begin + length, len(z)))
         distances = passes.dense_block(objective.distances, block, d)
         parts = [one.rows(distances * used) for one, used in zip(centred, moving[:, :d], strict=True)]
-        rows, slopes = curved_rows(objective, z[block], block, parts)
-        terms = [(part.T @ one, np.abs(part).T @ np.abs(one)) for part, one in zip(parts, slopes.T, strict=True)]
-        g += np.hstack(terms)
-        root = np.asarray(np.linalg.qr(np.vstack([root, rows]), mode="r"))
+        with np.errstate(over="ignore", invalid="ignore"):  # of a model that is too far out: the step is none
+            rows, slopes = curved_rows(objective, z[block], block, parts)
+            terms = [(part.T @ one, np.abs(part).T @ np.abs(one)) for part, one in zip(parts, slopes.T, strict=True)]
+            g += np.hstack(terms)
+            root = np.asarray(np.linalg.qr(np.vstack([root, rows]), mode="r"))
     every = np.zeros((channel.size, g.shape[1], g.shape[1]))
     every[channel.rank, : len(root)] = root
     found = channel.sum(every, g)
