@@ -11,9 +11,7 @@ All certificates are relative to F(w) − floor, where floor is a lower bound of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +32,13 @@ from mpiopt.objective.duality_gap import (
 )
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.intercept import with_best_constants
+from mpiopt.objective.judgement import DECREMENT, EXACT, GAP, STANDARDISED, Certificate, Judgement, list_columns
 from mpiopt.objective.losses.base import LabelStatistics
 from mpiopt.objective.lower_bound import LowerBound, Progress, inverse, is_spare, suffices
 from mpiopt.objective.objective import Model, Objective
 
 Vector = NDArray[np.float64]
 
-GAP, DECREMENT, STANDARDISED = "duality gap", "Newton decrement", "standardised gradient"
-EXACT = "exact to rounding"
 ADVICE = "add a penalty, for example l2 = 1/N"  # where no optimum exists
 LEAVE_OUT = "train without an intercept"  # where none exists because of it: a penalty does not act on it
 
@@ -61,34 +58,6 @@ class CertificateTuning:
 
 
 TUNING = CertificateTuning()
-
-
-class Certificate(NamedTuple):
-    """A bound on how far a model is from the optimum; training stops when it is below the tolerance.
-
-    Attributes
-    ----------
-    kind : str
-        "duality gap": F − F* is at most this. "Newton decrement": F − F* is this, to first order. "standardised
-        gradient": the decrement with the diagonal of the curvature only. With ", exact to rounding" where rounding
-        ends all progress.
-    value : float
-        Relative to F(w) − floor.
-    """
-
-    kind: str
-    value: float
-
-
-class Judgement(NamedTuple):
-    """What the certifier says of a model."""
-
-    certificate: Certificate
-    epochs: float  # that it cost
-    exact: Evaluation  # of the model, which may be a better one now
-    ending: str = ""  # "certified", "no optimum"
-    reason: str = ""
-    columns: tuple[int, ...] = ()  # whose weights grow for ever where no optimum exists
 
 
 @dataclass
@@ -422,19 +391,6 @@ class Certifier:
 def _column_bends(objective: Objective, channel: Channel) -> Vector:
     """Return the curvature of each column at the origin, over all rows; collective, two passes."""
     return channel.sum(column_curvatures(objective, objective.origin()))
-
-
-def list_columns(columns: Sequence[int], names: Sequence[str] | None = None) -> str:
-    """Return columns in words: by their names, or by their numbers from 0.
-
-    Examples
-    --------
-    >>> list_columns([1, 0]), list_columns([1, 0], ["age", "income"])
-    ('columns 1, 0 (from 0)', 'columns income, age')
-    """
-    if names is None:
-        return f"columns {', '.join(map(str, columns))} (from 0)"
-    return f"columns {', '.join(names[j] for j in columns)}"
 
 
 def is_penalised(objective: Objective) -> bool:

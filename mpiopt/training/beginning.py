@@ -10,8 +10,9 @@ from mpiopt.algorithms.second_order import row_space
 from mpiopt.core import history
 from mpiopt.core.history import ALL, Event
 from mpiopt.core.state import layouts
-from mpiopt.objective.certificate import Certificate, Certifier
+from mpiopt.objective.certificate import Certifier
 from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.judgement import Certificate
 from mpiopt.objective.lower_bound import Progress
 from mpiopt.objective.objective import Model, Objective
 from mpiopt.resilience.checkpoint.base import FIELDS, LoadedState, Meta

@@ -14,8 +14,8 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core import history
 from mpiopt.core.history import ALL, Clock, Event, HistoryRow
 from mpiopt.data.coordinates import far_columns
-from mpiopt.objective.certificate import GAP, list_columns
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
+from mpiopt.objective.judgement import GAP, list_columns
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.checkpoint.base import CheckpointStore, Meta
 from mpiopt.resilience.signals import StopSignal

@@ -14,7 +14,7 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.history import Clock
 from mpiopt.data.coordinates import Coordinates
-from mpiopt.objective.certificate import GAP
+from mpiopt.objective.judgement import GAP
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import FittedModel, in_file_units

@@ -18,8 +18,8 @@ from mpiopt.core.files import mark_output, write_whole
 from mpiopt.core.history import HistoryRow
 from mpiopt.data.dataset import Dataset
 from mpiopt.data.offsets import apart
-from mpiopt.objective.certificate import GAP
 from mpiopt.objective.diagnostics import Diagnostics
+from mpiopt.objective.judgement import GAP
 from mpiopt.objective.objective import Objective
 from mpiopt.results.model import class_names
 from mpiopt.results.path_table import PathTable

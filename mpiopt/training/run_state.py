@@ -17,8 +17,9 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.history import Clock, Event, HistoryRow, PhaseSample
 from mpiopt.data.shard import Shard
 from mpiopt.kernels.kernel_cache import compile_seconds
-from mpiopt.objective.certificate import Certificate, Certifier, Judgement, list_columns
+from mpiopt.objective.certificate import Certifier
 from mpiopt.objective.evaluation import Evaluation
+from mpiopt.objective.judgement import Certificate, Judgement, list_columns
 from mpiopt.resilience.checkpoint.base import CheckpointStore, Meta
 from mpiopt.resilience.round_limit import RoundLimit
 from mpiopt.resilience.signals import ExternalStop, StopSignal
