@@ -30,6 +30,13 @@ STABLE_SHARE = 0.9  # of the θ at which S − θ S_k + R becomes singular: the 
 FIRST_JITTER = 1e-14  # of the diagonal: the first ε that is tried; about the rounding of a sum of curvatures
 JITTER_GROWTH = 100.0  # factor on ε where the factorisation fails
 POWER_ITERATIONS = 30  # enough for some per cent
+LARGEST_STRETCH = (
+    3.0  # of a column of a part: with 9 times its curvature in all rows the part's correlations are chance
+)
+RARE = 0.03  # of the median column's curvature: a column that has less in a part of the rows may have more in all
+FREE = (
+    1e4  # times the median column's diagonal of P⁻¹: such a column is not held by the part's rows, but by the ridge
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,23 +91,50 @@ def build(objective: Objective, w: Model, channel: Channel, largest_share: float
     return Preconditioner(inverse, own, share, whitened)
 
 
-def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> Matrix:
-    """Return P⁻¹ as a stack (blocks, m, m): one block for all outputs together, or one for each; collective.
+class InverseCurvature(NamedTuple):
+    """P⁻¹ of an objective, or of a part of its rows."""
+
+    inverse: Matrix  # (blocks, m, m)
+    diagonal: Matrix  # (blocks, columns) of P, without padding
+    of_inverse: Matrix  # the same of P⁻¹
+
+    def lacks_a_column(self, channel: Channel) -> bool:
+        """Return whether a column is 0 or constant in these rows: rare, and its weight nearly free; collective."""
+        held = self.diagonal > 0.0
+        if not held.any():
+            return False
+        rare = held & (self.diagonal < RARE * np.median(self.diagonal[held]))
+        if not rare.any():
+            return False
+        free = float(self.of_inverse[rare].max()) > FREE * float(np.median(self.of_inverse[held]))
+        return bool(channel.of_root(float(free))[0])  # inverses may differ in their last bits
+
+
+def inverse_curvature(objective: Objective, w: Model, channel: Channel) -> InverseCurvature:
+    """Return P⁻¹ with one block for all outputs together, or one for each, and the diagonal of P; collective.
 
     One by one the outputs have the curvature s_i p_c (1 − p_c) x_i x_iᵀ, the blocks on the diagonal.
     """
+    columns = used_columns(objective)
     if objective.outputs == 1 or is_coupled(objective):
-        root = _curvature(objective, w, channel, 0.0).root.inverse
-        return _padded(root.T @ root, used_columns(objective), objective.width)[None]
-    own = _block_curvatures(objective, w)
-    return np.stack([_inverse_of_block(symmetric_sum(block, channel), objective) for block in own])
+        found = _curvature(objective, w, channel, 0.0)
+        root, whole = found.root.inverse, found.whole[None]
+        inverse = _padded(root.T @ root, columns, objective.width)[None]
+    else:
+        whole = np.stack([symmetric_sum(block, channel) for block in _block_curvatures(objective, w)])
+        inverse = np.stack([_inverse_of_block(block, objective) for block in whole])
+    ridge = np.tile(objective.ridge[:columns], whole.shape[1] // columns)
+    diagonal = whole.diagonal(axis1=1, axis2=2) + ridge
+    free = inverse.diagonal(axis1=1, axis2=2).reshape(-1, objective.width)[:, :columns]
+    return InverseCurvature(inverse, diagonal, free.reshape(diagonal.shape))
 
 
 def corrected_inverse(part: Objective, w: Model, diagonal: Model, channel: Channel) -> Matrix:
     """Do as `inverse_curvature` for some of the rows, with the diagonal of all rows; collective.
 
     The curvature S of the part becomes E S E with a diagonal E, so that it has the given diagonal: it keeps the
-    correlations of the columns, and a column that no row of the part has is not taken for one without curvature.
+    correlations of the columns. A column that the part hardly has is not taken for one without curvature, nor for one
+    that is a multiple of the intercept's.
 
     Parameters
     ----------
@@ -109,22 +143,32 @@ def corrected_inverse(part: Objective, w: Model, diagonal: Model, channel: Chann
     w : ndarray, shape (outputs, width)
         Where the curvature is taken.
     diagonal : ndarray, shape (outputs, width)
-        The diagonal of the curvature over all rows, without the ridge; not 0 in a column in use.
+        The diagonal of the curvature over all rows, without the ridge; a 0 is taken for the largest.
     channel : Channel
         The ranks.
     """
     columns = used_columns(part)
     coupled = is_coupled(part)
     own = across_classes(part, w)[None] if coupled else np.stack(_block_curvatures(part, w))
-    wanted, inverses = diagonal[:, :columns].reshape(len(own), -1), []
+    wanted, inverses = positive(diagonal)[:, :columns].reshape(len(own), -1), []
     for block, column in zip(own, wanted, strict=True):
         s = symmetric_sum(block, channel)
         found = s.diagonal()
         e = np.sqrt(np.divide(column, found, out=np.zeros_like(column), where=found > 0.0))
+        e = np.minimum(e, LARGEST_STRETCH)
         s = s * e * e[:, None]
         s[np.diag_indices_from(s)] = column
         inverses.append(_inverse_of_block(s + _common_part(s, columns) if coupled else s, part))
     return np.stack(inverses)
+
+
+def positive(diagonal: Model) -> Model:
+    """Return the diagonal with its largest entry, or 1, where it is 0: there a short step is safe.
+
+    A column has no curvature where it is empty, and where the loss is linear on all its rows.
+    """
+    largest = float(diagonal.max(initial=0.0))
+    return np.where(diagonal > 0.0, diagonal, largest if largest > 0.0 else 1.0)
 
 
 def _block_curvatures(objective: Objective, w: Model) -> list[Matrix]:

@@ -20,8 +20,8 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from mpiopt.algorithms.base import Algorithm, StepInfo
+from mpiopt.algorithms.preconditioner import positive
 from mpiopt.algorithms.second_order.margin_search import Length, Line, search_length
-from mpiopt.algorithms.second_order.newton_cg import positive
 from mpiopt.comm.threads import single
 from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least

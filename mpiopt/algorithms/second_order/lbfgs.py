@@ -177,7 +177,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         """Start at the optimum on a part of the rows, or at 0."""
         start = warm_start.begin(self, objective, channel)
         state = self._begin(start.w, start.exact, objective.zeros(), objective, channel)
-        state.control.unrecorded = start.epochs
+        state.control.unrecorded += start.epochs
         return state
 
     def go_on(self, w: Model, exact: Evaluation, objective: Objective, channel: Channel) -> LbfgsState:
@@ -195,7 +195,7 @@ class Lbfgs(Algorithm[LbfgsState]):
         state.control.until_sample = self._sample_cost(objective, channel)
         if state.control.until_sample <= TUNING.cheap_sample:
             self._choose_sample(state, objective)
-        self.rebuild(state, objective, channel)
+        state.control.unrecorded = self._invert(state, objective, channel)
         return state
 
     def _sample_cost(self, objective: Objective, channel: Channel) -> float:
@@ -219,13 +219,29 @@ class Lbfgs(Algorithm[LbfgsState]):
         state.pairs[0] = 0
 
     def rebuild(self, state: LbfgsState, objective: Objective, channel: Channel) -> None:
-        """Compute the curvature of the sample, or of each column over all rows, at the anchor again."""
+        """Compute the initial matrix at the anchor again."""
+        self._invert(state, objective, channel)
+
+    def _invert(self, state: LbfgsState, objective: Objective, channel: Channel) -> float:
+        """Compute the curvature of the sample, or of each column over all rows, at the anchor.
+
+        Return the epochs that a sample cost because it lacks a column, of which all rows are then asked.
+        """
         if not state.control.sample_factor:
             of_columns = _renewed_columns if state.control.renewals else _inverse_of_columns
             state.inverse = of_columns(objective, state.anchor, channel)
-            return
+            return 0.0
         part = warm_start.first_rows(objective, channel, int(state.control.sample_factor)) or objective
-        state.inverse = preconditioner.inverse_curvature(part, state.anchor, channel)
+        found = preconditioner.inverse_curvature(part, state.anchor, channel)
+        state.inverse = found.inverse
+        if (
+            part is not objective and _is_known(objective) and found.lacks_a_column(channel)
+        ):  # else a step along the column would be much too long
+            hessians = RowHessians.at(objective, objective.predict(state.anchor))
+            diagonal = channel.sum(hessians.diagonal()).reshape(state.w.shape)
+            state.inverse = preconditioner.corrected_inverse(part, state.anchor, diagonal, channel)
+            return 1.0
+        return 0.0
 
     def step(self, k: int, state: LbfgsState, objective: Objective, channel: Channel) -> StepInfo:
         """Move along the quasi-Newton direction to a point with sufficient decrease."""
@@ -271,8 +287,7 @@ class Lbfgs(Algorithm[LbfgsState]):
             control.sample_factor = max(least, control.sample_factor // TUNING.sample_growth)
             state.anchor[...] = state.w
             state.pairs[0] = 0
-        self.rebuild(state, objective, channel)
-        return 1.0 / control.sample_factor
+        return self._invert(state, objective, channel) + 1.0 / control.sample_factor
 
     def _renew(self, state: LbfgsState, objective: Objective, channel: Channel) -> float:
         """Compute the curvature of each column anew if it is time; return the epochs. The pairs stay.
@@ -341,8 +356,12 @@ class Lbfgs(Algorithm[LbfgsState]):
 def _is_renewed(objective: Objective) -> bool:
     """Return whether the curvature of the columns changes, is known, and will not be that of a sample."""
     smooth = not (objective.loss.quadratic or objective.threshold.any())
-    known = objective.outputs == 1 or objective.loss.name == "softmax"
-    return smooth and known and used_columns(objective) > LARGEST_WIDTH
+    return smooth and _is_known(objective) and used_columns(objective) > LARGEST_WIDTH
+
+
+def _is_known(objective: Objective) -> bool:
+    """Return whether the curvature of each row is that of one output, or of softmax."""
+    return objective.outputs == 1 or objective.loss.name == "softmax"
 
 
 def _separate_blocks(objective: Objective) -> bool:

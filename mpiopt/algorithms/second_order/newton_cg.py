@@ -296,13 +296,11 @@ class NewtonCg(Algorithm[NewtonCgState]):
         if factor:
             part = objective if factor == 1 else warm_start.first_rows(objective, channel, factor) or objective
             if factor <= TUNING.enough:
-                state.inverse = preconditioner.inverse_curvature(part, state.anchor, channel)
+                state.inverse = preconditioner.inverse_curvature(part, state.anchor, channel).inverse
             else:
-                state.inverse = preconditioner.corrected_inverse(
-                    part, state.anchor, positive(state.diagonal), channel
-                )
+                state.inverse = preconditioner.corrected_inverse(part, state.anchor, state.diagonal, channel)
             return
-        state.inverse = 1.0 / positive(state.diagonal + objective.ridge)
+        state.inverse = 1.0 / preconditioner.positive(state.diagonal + objective.ridge)
 
 
 def _sum_of_products(share: Model, q: Model, number: int, channel: Channel) -> tuple[Model, float]:
@@ -327,12 +325,3 @@ def product_alike(r: Model, z: Model) -> float:
     whole = len(products) - len(products) % LANES
     lanes = products[:whole].reshape(-1, LANES).sum(axis=0)  # row by row, in each lane by itself
     return math.fsum(lanes.tolist() + products[whole:].tolist())
-
-
-def positive(diagonal: Model) -> Model:
-    """Return the diagonal with its largest entry, or 1, where it is 0: there a short step is safe.
-
-    A column has no curvature where it is empty, and where the loss is linear on all its rows.
-    """
-    largest = float(diagonal.max(initial=0.0))
-    return np.where(diagonal > 0.0, diagonal, largest if largest > 0.0 else 1.0)

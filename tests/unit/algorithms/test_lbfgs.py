@@ -121,3 +121,20 @@ def test_a_run_goes_on_with_the_same_bits_after_columns_were_renewed():
     for one in (state, other):
         algorithm.step(4, one, objective, channel)
     assert pack(state).tobytes() == pack(other).tobytes()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_column_that_the_sample_lacks_costs_no_trials(size):
+    """Nonzero in one row of 100, it is constant in a sample, and only the ridge would bound its weight."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(6000, 5))
+    x[:, 4] *= 400.0 * (rng.random(6000) < 0.01)
+    y = rng.random(6000) < 1 / (1 + np.exp(-(x @ [1.0, -0.5, 0.3, 0.0, 0.002] - 1.0)))
+
+    def main(comm):
+        mine = slice(comm.rank * 6000 // size, (comm.rank + 1) * 6000 // size)
+        return fit(x[mine], y[mine], comm, algorithm="lbfgs")
+
+    found = spmd(size, main)[0]
+    assert found.certified
+    assert found.history[-1].epoch < 20.0

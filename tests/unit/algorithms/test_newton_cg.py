@@ -5,8 +5,9 @@ import pytest
 
 import mpiopt
 from mpiopt.algorithms.base import Algorithm
+from mpiopt.algorithms.preconditioner import positive
 from mpiopt.algorithms.second_order.margin_search import Line, search_length
-from mpiopt.algorithms.second_order.newton_cg import TUNING, positive, product_alike
+from mpiopt.algorithms.second_order.newton_cg import TUNING, product_alike
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
@@ -171,7 +172,7 @@ def test_a_product_of_the_hessian_costs_one_exchange_with_a_diagonal():
             state = algorithm.init(target, channel)
             state.control.forcing = 0.0
             before = channel.traffic.exchanges
-            done = algorithm._direction(state, *prepared(algorithm, state, target, channel), channel)
+            done = algorithm._direction(0, state, *prepared(algorithm, state, target, channel), channel)
             exchanges.append((done.products, channel.traffic.exchanges - before))
 
     spmd(1, main)
