@@ -80,6 +80,7 @@ def test_rows_that_cannot_be_read_back_from_their_file_are_told(tmp_path, fault)
 
 FIT = """
 import re, resource, sys
+import scipy.linalg  # OpenBLAS never comes back from its start where its buffers do not fit
 from mpiopt.comm.threads import single
 from mpiopt.core.config.job import DataOptions
 from mpiopt.data.dataset import prepare

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiopt.results.html import document
 from mpiopt.results.html.charts import Chart, curve
 from mpiopt.results.html.document import Page
 from mpiopt.studies import page, storage
@@ -86,6 +87,7 @@ def test_a_page_escapes_counts_and_puts_what_fails_first():
 
 def test_a_page_without_plotly_is_a_word(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
+    document.library.cache_clear()  # of a page before
     summary = page.StudySummary("A", "B", "C", "D", (), (), (Chart("c", "x", "y", [curve("a", [1, 2], [1, 2])]),))
     written = page.write(str(tmp_path / "a"), {"facts": FACTS}, summary)
     assert written == "no page: pages need plotly: pip install mpiopt[analysis]"
