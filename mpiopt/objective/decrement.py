@@ -134,7 +134,16 @@ def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel,
     move = 0.0 if objective.loss.target == "real" else _longest_move(objective, newton.step, channel)
     unbounded = move >= LONG_MOVE and _falls_for_ever(objective, w, newton.step, channel)
     return Decrement(
-        newton.value, unbounded, newton.step, newton.noise, move, newton.epochs, newton.signs, newton.lost
+        newton.value,
+        unbounded,
+        newton.step,
+        newton.noise,
+        move,
+        newton.epochs,
+        newton.signs,
+        newton.lost,
+        by_root,
+        newton.flat,
     )
 
 
