@@ -236,7 +236,8 @@ def _factored(objective: Objective, w: Model, g: Model, moving: NDArray[np.bool_
         parts = channel.sum(*shared)
         directions, slopes = parts[: shared[0].size].reshape(shared[0].shape), parts[shared[0].size :]
         value += _along_flat(objective, w, directions, slopes, channel)
-    return _Newton(value, step, noise, EPOCHS + 0.5 * count, lost=count > 0)
+    bare = bool((np.diag(h)[used] <= 0.0).any())  # so far out, exp of a margin is 0
+    return _Newton(value, step, noise, EPOCHS + 0.5 * count, lost=count > 0 or bare)
 
 
 def _along_flat(objective: Objective, w: Model, directions: Model, slopes: Vector, channel: Channel) -> float:

@@ -115,3 +115,22 @@ def test_what_a_step_leaves_does_not_make_a_decrement_believed():
     assert found.by_root
     assert found.flat > 0.5 * found.value
     assert not believed
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_column_without_curvature_may_recede(size):
+    """So far out the gradient is 0 exactly, as at an optimum."""
+    x, y = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0, 1.0])
+
+    def main(comm):
+        target, channel = objective("logistic", x, y, comm), Channel(comm)
+        w = target.zeros()
+        w[0, 1] = 1125.0
+        exact = evaluate_exact(target, w, channel)
+        found = decrement.decrement(target, w, exact.gradient, channel)
+        return found.value, found.may_recede, recession.direction(target, w, found.value, channel)
+
+    for value, may_recede, found in spmd(size, main):
+        assert value == 0.0
+        assert may_recede
+        assert found[0, 1] > 0.0
