@@ -70,7 +70,7 @@ class Decrement(NamedTuple):
     signs : ndarray, shape (outputs, width)
         Those of the weights, or of their steps from 0: with them l1 is linear.
     lost : bool
-        Whether the curvature along some direction is rounding, so that the step has no part there.
+        Whether the curvature along some direction is rounding, or 0 for a column, so that the step has no part there.
     by_root : bool
         Whether the rows were to be factored in place of H.
     flat : float
@@ -154,8 +154,8 @@ def contracts(
 
     After the Newton step the decrement must be much smaller. It is not where the curvature changes on the way, as at
     the knee of Huber's loss, or where no optimum exists. A weight whose sign changes keeps its line of l1, which lies
-    below the penalty. `scale` is what a decrement is compared with, `noise` what
-    rounding alone makes of it.
+    below the penalty. What F has along directions without curvature counts neither before nor after: the step leaves
+    it. `scale` is what a decrement is compared with, `noise` what rounding alone makes of it.
     """
     if (objective.loss.quadratic and not objective.threshold.any()) or found.value <= FLAT * scale:
         return True, 0.0
@@ -175,7 +175,7 @@ class _Newton(NamedTuple):
     noise: Model  # √diag H⁻¹; 0 where it is not known
     epochs: float
     signs: Model = np.zeros((0, 0))
-    lost: bool = False  # whether the curvature along some direction is rounding
+    lost: bool = False  # whether the curvature along some direction is rounding, or 0 for a column
     flat: float = 0.0  # the part of the value along such directions
 
 
