@@ -70,7 +70,7 @@ class Decrement(NamedTuple):
     signs : ndarray, shape (outputs, width)
         Those of the weights, or of their steps from 0: with them l1 is linear.
     lost : bool
-        Whether the curvature along some direction is rounding, so that the step has no part there.
+        Whether the curvature along some direction is rounding, or 0 for a column, so that the step has no part there.
     by_root : bool
         Whether the rows were to be factored in place of H.
     flat : float
@@ -134,7 +134,16 @@ def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel,
     move = 0.0 if objective.loss.target == "real" else _longest_move(objective, newton.step, channel)
     unbounded = move >= LONG_MOVE and _falls_for_ever(objective, w, newton.step, channel)
     return Decrement(
-        newton.value, unbounded, newton.step, newton.noise, move, newton.epochs, newton.signs, newton.lost
+        newton.value,
+        unbounded,
+        newton.step,
+        newton.noise,
+        move,
+        newton.epochs,
+        newton.signs,
+        newton.lost,
+        by_root,
+        newton.flat,
     )
 
 
@@ -145,8 +154,8 @@ def contracts(
 
     After the Newton step the decrement must be much smaller. It is not where the curvature changes on the way, as at
     the knee of Huber's loss, or where no optimum exists. A weight whose sign changes keeps its line of l1, which lies
-    below the penalty. `scale` is what a decrement is compared with, `noise` what
-    rounding alone makes of it.
+    below the penalty. What F has along directions without curvature counts neither before nor after: the step leaves
+    it. `scale` is what a decrement is compared with, `noise` what rounding alone makes of it.
     """
     if (objective.loss.quadratic and not objective.threshold.any()) or found.value <= FLAT * scale:
         return True, 0.0
@@ -166,7 +175,7 @@ class _Newton(NamedTuple):
     noise: Model  # √diag H⁻¹; 0 where it is not known
     epochs: float
     signs: Model = np.zeros((0, 0))
-    lost: bool = False  # whether the curvature along some direction is rounding
+    lost: bool = False  # whether the curvature along some direction is rounding, or 0 for a column
     flat: float = 0.0  # the part of the value along such directions
 
 
@@ -227,7 +236,8 @@ def _factored(objective: Objective, w: Model, g: Model, moving: NDArray[np.bool_
         parts = channel.sum(*shared)
         directions, slopes = parts[: shared[0].size].reshape(shared[0].shape), parts[shared[0].size :]
         value += _along_flat(objective, w, directions, slopes, channel)
-    return _Newton(value, step, noise, EPOCHS + 0.5 * count, lost=count > 0)
+    bare = bool((np.diag(h)[used] <= 0.0).any())  # so far out, exp of a margin is 0
+    return _Newton(value, step, noise, EPOCHS + 0.5 * count, lost=count > 0 or bare)
 
 
 def _along_flat(objective: Objective, w: Model, directions: Model, slopes: Vector, channel: Channel) -> float:

@@ -88,7 +88,7 @@ def _matrix_numbers(algorithm: Algorithm[Any], objective: Objective) -> float:
         return squares * float(min(unknowns, algorithm.limit)) ** 2
     sampled = isinstance(algorithm, Lbfgs | NewtonCg) and algorithm.sampled
     if sampled and smooth and columns <= preconditioner.LARGEST_WIDTH:
-        return (squares + unknowns / side) * float(side) ** 2
+        return (squares * side + unknowns) * float(side)
     return 0.0
 
 

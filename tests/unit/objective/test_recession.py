@@ -97,3 +97,40 @@ def test_the_decrement_of_far_columns_is_that_of_the_columns_without_their_middl
 
     w = np.array([0.25, -0.5])  # w·far is 0
     assert measured(x, w, far * np.array([1.0, 0.5])) == pytest.approx(measured(span, [0.25, 0.0], None), rel=1e-6)
+
+
+def test_what_a_step_leaves_does_not_make_a_decrement_believed():
+    """Along a column without curvature F falls by much; along the other one Newton's step overshoots."""
+    x, y = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]]), np.array([1.0, 1.0, -1.0, -1.0])
+
+    def main(comm):
+        target, channel = objective("logistic", x, y, comm), Channel(comm)
+        w = target.zeros()
+        w[0, :2] = 2.0, 800.0
+        target.shard.weight[-1:] *= 1e-3
+        found = decrement.decrement(target, w, evaluate_exact(target, w, channel).gradient, channel, by_root=True)
+        return found, decrement.contracts(target, w, found, 1.0, channel)[0]
+
+    found, believed = spmd(1, main)[0]
+    assert found.by_root
+    assert found.flat > 0.5 * found.value
+    assert not believed
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_column_without_curvature_may_recede(size):
+    """So far out the gradient is 0 exactly, as at an optimum."""
+    x, y = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0, 1.0])
+
+    def main(comm):
+        target, channel = objective("logistic", x, y, comm), Channel(comm)
+        w = target.zeros()
+        w[0, 1] = 1125.0
+        exact = evaluate_exact(target, w, channel)
+        found = decrement.decrement(target, w, exact.gradient, channel)
+        return found.value, found.may_recede, recession.direction(target, w, found.value, channel)
+
+    for value, may_recede, found in spmd(size, main):
+        assert value == 0.0
+        assert may_recede
+        assert found[0, 1] > 0.0

@@ -219,3 +219,8 @@ def test_on_several_hosts_auto_is_told_the_measured_price_of_an_exchange(monkeyp
     monkeypatch.setattr(memory_needs.platform, "node", lambda: getattr(names, "here", "node"))
     priced = [portfolio.size.latency for portfolio, _ in spmd(2, main)]
     assert priced[0] == priced[1] > 100 * COSTS.latency
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "newton-cg"])
+def test_rows_without_a_column_need_no_matrix(name):
+    assert needed_nbytes(make_algorithm(parse_spec(name)), posed(single(), width=0), 600, 1) > 0.0
