@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -17,7 +18,9 @@ from mpiopt.comm.collective_io import allgather_json
 NUMBERS = 125_000  # of a measured message: 1 MB
 SLOW = 50e6  # bytes a second between hosts; Ethernet of 1 Gbit/s has twice as much
 ULFM_RANKS = 3  # one dies; two are needed to see who waits for whom
-ULFM_SECONDS = 30.0  # for mpirun and the five facts; they take about 3
+ULFM_SECONDS = 60.0  # for mpirun and the five facts; they take about 3, on a loaded machine more
+HUNG = 20.0  # seconds after which ranks that wait for each other end themselves (`ulfm_facts.LIMIT`)
+ADVICE = "they hang after a loss, or began late: try on an idle machine, else use launch --ulfm off"
 
 
 def network(comm: Comm) -> Finding:
@@ -66,15 +69,16 @@ def tried(launcher: mpirun.Mpirun) -> list[str]:
     """Start ranks, one of which dies, and return their lines; one line if they did not end."""
     command = launcher.command(ULFM_RANKS, (), ["doctor", "--ulfm"])
     environment = launcher.environment(os.environ, ())
+    began = time.monotonic()
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=ULFM_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return [
-            f"PROBLEM  ULFM: a rank was killed, and the others hung for {ULFM_SECONDS:.0f} s; use launch --ulfm off"
-        ]
+        return [f"PROBLEM  ULFM: no answer in {ULFM_SECONDS:.0f} s; {ADVICE}"]
     lines = [line for line in done.stdout.splitlines() if " ULFM: " in line]
+    if not lines and time.monotonic() - began >= HUNG:
+        lines = [f"PROBLEM  ULFM: no answer before the ranks ended themselves (code {done.returncode}); {ADVICE}"]
     return lines or [
         f"PROBLEM  ULFM: the loss of a rank ended all of them (code {done.returncode}); launch starts again"
     ]

@@ -150,8 +150,16 @@ def parse_sweep(name: str, text: str, settings: Settings) -> Sweep:
 
 def _folds(grids: list[dict[str, Any]]) -> FoldOptions:
     """Take the keys of the folds out of the grids; they are of all members."""
-    found = {key: str(grid.pop(key)) for grid in grids for key in FOLDS if key in grid}
-    return FoldOptions(**typed(FoldOptions, [*found.items()]))
+    found: dict[str, str] = {}
+    for key, text in [(key, str(grid.pop(key))) for grid in grids for key in FOLDS if key in grid]:
+        if found.setdefault(key, text) != text:
+            raise ValueError(
+                f"{key} is {found[key]} and {text}: all grids of a sweep have one; leave out one of both"
+            )
+    try:
+        return FoldOptions(**typed(FoldOptions, [*found.items()]))
+    except ValueError as error:  # it may name flags of `path`, where these are keys
+        raise ValueError(str(error).replace("--", "")) from None
 
 
 def _product(grid: Mapping[str, Any]) -> list[dict[str, object]]:

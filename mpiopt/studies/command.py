@@ -80,7 +80,7 @@ def seeds_of(job: Any) -> Sequence[int]:
         If they are not different whole numbers of at least 0.
     """
     given = tuple(getattr(job, "seeds", ()))
-    if len({int(one) for one in given if one >= 0 and one == int(one)}) < len(given):
+    if len({one for one in given if one >= 0 and float(one).is_integer()}) < len(given):
         raise ValueError(f"seeds must be different whole numbers of at least 0, not {list(given)}")
     return tuple(map(int, given)) or (getattr(job, "seed", 0),)
 

@@ -22,11 +22,13 @@ from mpiopt.resilience.checkpoint.folder import CheckpointFolder
 from mpiopt.resilience.checkpoint.header import difference
 from mpiopt.results.contents import contents, read_head
 from mpiopt.results.result_file import read_result
+from mpiopt.training import ridge_matrix
 
 
 def identity(job: Job, checksum: str) -> str:
     """Return the text of what all starts of a job share, as its checkpoints hold it."""
-    return f'data_checksum = "{checksum}"\n{job.identity()}'
+    matrix = ridge_matrix.checksum(job.model)
+    return f'data_checksum = "{checksum}"\n' + f'ridge_matrix_checksum = "{matrix}"\n' * bool(matrix) + job.identity()
 
 
 def refuse_others_result(job: Job, comm: Comm, checksum: str = "") -> None:

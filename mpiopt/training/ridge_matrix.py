@@ -6,8 +6,10 @@ algorithm and certificate for a ridge is one for S as well. Columns of L⁻¹x g
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +102,8 @@ def ridge_basis(
         s = _checked(_read(model.ridge_matrix, d, names) if matrix is None else np.asarray(matrix, np.float64), d)
     rate = objective.rate[:d]
     a = rate[:, None] * (model.ridge_strength * s + objective.penalty.strengths[1] * np.eye(d)) * rate
-    turn = np.linalg.inv(np.linalg.cholesky(a)).T  # w = turn θ
+    with comm.agree_on_errors():
+        turn = _inverse_root(a, model.ridge_strength * float(np.abs(s).max(initial=0.0)) * d * ROUNDING)  # w = turn θ
     turn = comm.broadcast(np.ascontiguousarray(turn)).copy()  # machines may round in other ways
     rows = _turned(objective.shard.rows, turn)
     squares = comm.sum((rows.values[:, :d].astype(np.float64) ** 2 * objective.shard.weight[:, None]).sum(axis=0))
@@ -112,7 +115,7 @@ def ridge_basis(
         rows.values[:, d] = 1.0
     shard = replace(objective.shard, rows=rows, column_scale=size, far=None)
     posed = replace(objective, shard=shard, penalty=Penalty.make("ridge", {"l2": 1.0}))
-    found = RidgeBasis(objective, turn, np.linalg.inv(turn), posed)
+    found = RidgeBasis(objective, turn, np.asarray(np.linalg.inv(turn), np.float64), posed)
     if objective.initial is None:
         return found
     first = posed.zeros()
@@ -120,6 +123,22 @@ def ridge_basis(
     if objective.shard.intercept:
         first[:, d] = objective.initial[:, d]
     return replace(found, posed=replace(posed, initial=first))
+
+
+def checksum(model: Model) -> str:
+    """Return a checksum of the file of a model's matrix, "" without one: checkpoints are in its basis."""
+    file = Path(model.ridge_matrix)
+    return f"{zlib.crc32(file.read_bytes()):08x}" if model.ridge_matrix and file.is_file() else ""
+
+
+def _inverse_root(a: Matrix, enough: float) -> Matrix:
+    """Return L⁻ᵀ of L Lᵀ = a; ValueError if rounding hides the ridge, which it does not where l2 is `enough`."""
+    try:
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(a)).T, np.float64)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"ridge_matrix has so large elements that rounding hides l2; set l2 to {enough:.1g}"
+        ) from None
 
 
 def _turned(rows: Rows, turn: Matrix) -> DenseRows:
@@ -150,16 +169,19 @@ def _read(name: str, d: int, names: Sequence[str] | None) -> Matrix:
         return _of_splines(d, names)
     refuse_special(name)
     try:
-        found: Any = (
-            np.load(name)
-            if name.endswith(".npy")
-            else np.loadtxt(name, delimiter="," * name.endswith(".csv") or None)
-        )
+        if name.endswith(".npy"):
+            found: Any = np.load(name)
+        else:
+            with open(name, encoding="utf-8") as file:
+                lines = [line for line in file if line.strip()]
+            found = np.loadtxt(lines or ["nothing"], delimiter="," * name.endswith(".csv") or None)
+        if np.iscomplexobj(found):
+            raise ValueError("its numbers are complex")
+        return np.atleast_2d(np.asarray(found, np.float64))
     except FileNotFoundError:
         raise ValueError(f"ridge_matrix: {name}: no such file; give .npy, .csv, a text, or {SPLINES}") from None
-    except (OSError, ValueError) as fault:
+    except (EOFError, OSError, ValueError) as fault:
         raise ValueError(f"ridge_matrix: {name}: holds no matrix of numbers ({fault})") from None
-    return np.atleast_2d(np.asarray(found, np.float64))
 
 
 def _of_splines(d: int, names: Sequence[str] | None) -> Matrix:

@@ -171,17 +171,40 @@ def test_splines_are_smoothed_and_a_sweep_chooses_how_much(here, capsys, size):
     assert command("predict", "runs/ridge-strength=0.001.h5", "t.csv", "--out", "p.txt") == 0
 
 
+def test_a_run_does_not_go_on_with_another_matrix(here, capsys):
+    table(np.random.default_rng(8), 40).to_csv("t.csv", index=False)
+    np.save("s.npy", np.eye(4))
+    words = ("train", "t.csv", *FLAGS, "--loss", "huber", "--l2", "1e-3", "--ridge-matrix", "s.npy", "--out", "m.h5")
+    assert command(*words, "--max-epochs", "2", "--checkpoint-every", "1rounds") == 3
+    np.save("s.npy", 1e3 * np.eye(4))  # the checkpoint is in the basis of the other one
+    capsys.readouterr()
+    assert command(*words, "--resume", "m.h5") == 2
+    assert "ridge_matrix_checksum is " in capsys.readouterr().err
+
+
 def test_what_a_matrix_does_not_go_with_is_refused_in_one_line(here, capsys):
     table(np.random.default_rng(6), 40).to_csv("t.csv", index=False)
     for name, matrix in (("small", np.eye(3)), ("low", -np.eye(4)), ("skew", np.triu(np.ones((4, 4))))):
         np.savetxt(f"{name}.csv", matrix, delimiter=",")
     Path("text.csv").write_text("a,b\n")
+    Path("empty.npy").touch()
+    Path("empty.txt").touch()
+    np.save("words.npy", np.full((4, 4), "a"))
+    np.save("imaginary.npy", np.eye(4) * 1j)
+    np.save("rounded.npy", np.diag([1e12, 1e12, 1.0, -1e2]))
     for words, message in (
         (
             ["train", "--ridge-matrix", "none.npy"],
             "--ridge-matrix: none.npy: no such file; give .npy, .csv, a text, or",
         ),
         (["train", "--ridge-matrix", "text.csv"], "text.csv: holds no matrix of numbers"),
+        (["train", "--ridge-matrix", "empty.npy"], "--ridge-matrix: empty.npy: holds no matrix of numbers"),
+        (["train", "--ridge-matrix", "empty.txt"], "--ridge-matrix: empty.txt: holds no matrix of numbers"),
+        (["train", "--ridge-matrix", "words.npy"], "--ridge-matrix: words.npy: holds no matrix of numbers"),
+        (["train", "--ridge-matrix", "imaginary.npy"], "holds no matrix of numbers (its numbers are complex)"),
+        (["train", "--ridge-matrix", "rounded.npy"], "so large elements that rounding hides l2; set l2 to 4e+02"),
+        (["train", "--ridge-matrix", "a.npy", "--ridge-strength", "inf"], "--ridge-strength must be finite"),
+        (["train", "--ridge-strength", "2"], "--ridge-strength needs a ridge_matrix: its file, or splines"),
         (["train", "--ridge-matrix", "small.csv"], "--ridge-matrix is 3 × 3; it must be 4 × 4"),
         (["train", "--ridge-matrix", "low.csv"], "has the eigenvalue -1; none may be below 0"),
         (["train", "--ridge-matrix", "skew.csv"], "must be symmetric and finite"),

@@ -34,7 +34,7 @@ def try_facts(comm: MpiComm) -> list[UlfmFact]:
         If there are fewer than three ranks.
     """
     if comm.size < 3:
-        raise ValueError(f"ULFM needs at least 3 ranks to be tried, not {comm.size}")
+        raise ValueError(f"ULFM needs at least 3 ranks to be tried, not {comm.size}; leave mpirun out")
     signal.alarm(LIMIT)
     world = comm.raw.Dup()
     world.Set_errhandler(MPI.ERRORS_RETURN)

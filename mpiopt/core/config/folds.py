@@ -33,6 +33,8 @@ class FoldOptions:
             raise ValueError(f"--{without or f'choose {self.choose}'} needs folds: --folds 5")
         if not self.folds and self.repeats != 1:
             raise ValueError("--repeats needs folds: --folds 5")
+        if self.folds and self.folds < 2:  # before anything is fitted
+            raise ValueError(f"folds must be at least 2, not {self.folds}")
         if self.time:
             refuse_beside_time(bool(self.groups), self.repeats)
 

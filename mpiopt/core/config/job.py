@@ -115,6 +115,12 @@ class Model:
         if not isinstance(self.l2, str):
             at_least("l2", self.l2, 0)
         at_least("ridge_strength", self.ridge_strength, 0)
+        if math.isinf(self.ridge_strength):
+            raise ValueError("ridge_strength must be finite, not inf")
+        if self.ridge_strength != 1.0 and not self.ridge_matrix:
+            raise ValueError(
+                "ridge_strength needs a ridge_matrix: its file, or splines; the strength of a ridge is l2"
+            )
         if self.ridge_matrix and (self.l1 or self.l2 == 0.0 or self.l1_groups or self.bounded):
             lacks = "an l2 above 0: set l2 to 1e-8" if self.l2 == 0.0 else "a smooth penalty: no l1, groups or bounds"
             raise ValueError(f"ridge_matrix needs {lacks}")

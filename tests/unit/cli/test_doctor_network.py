@@ -47,12 +47,17 @@ LAUNCHER = Fake(("",), "Open MPI", True, 2)
         ),
         (
             "import time; time.sleep(60)",
-            ["PROBLEM  ULFM: a rank was killed, and the others hung for 1 s; use launch --ulfm off"],
+            [f"PROBLEM  ULFM: no answer in 1 s; {doctor_network.ADVICE}"],
+        ),
+        (
+            "raise SystemExit(142)",
+            ["PROBLEM  ULFM: no answer before the ranks ended themselves (code 142); " + doctor_network.ADVICE],
         ),
     ],
 )
 def test_the_ranks_tell_die_or_hang(program, want, monkeypatch):
     monkeypatch.setattr(doctor_network, "ULFM_SECONDS", 1.0)
+    monkeypatch.setattr(doctor_network, "HUNG", 0.0 if "142" in program else 20.0)
     assert doctor_network.tried(dataclasses.replace(LAUNCHER, program=(program,))) == want
 
 

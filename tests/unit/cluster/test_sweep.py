@@ -191,15 +191,25 @@ def test_members_have_the_scores_of_folds_and_are_scored_once(tmp_path, monkeypa
         ('score = "AUC"', "the score must be deviance, RMSE, MAE, R²; not 'AUC'"),
         ("folds = 100", "folds must be at least 2 and at most the 20 rows, not 100"),
         ("folds = [2, 3]", "folds must be a whole number, not"),
+        ("folds = 1", "s.toml: folds must be at least 2, not 1"),
         ("repeats = 2", "folds by time take no repeats"),
+        ("[[sweep]]\nfolds = 4", "folds is 3 and 4: all grids of a sweep have one"),
     ],
 )
 def test_folds_that_cannot_be_are_refused_in_one_line(tmp_path, monkeypatch, capsys, line, says):
     monkeypatch.chdir(tmp_path)
     np.savetxt("d.csv", np.arange(60.0).reshape(20, 3) % 7.0, delimiter=",")
     text = FOLDS.replace("folds = 3", "") if line.startswith("folds") else FOLDS
-    Path("s.toml").write_text(text.replace("l2 = [1e-3, 1.0]", "l2 = [1.0]") + line + "\n")
+    text = text.replace("l2 = [1e-3, 1.0]", "l2 = [1.0]") + line + "\n"
+    Path("s.toml").write_text(text.replace("\n[sweep]", "\n[[sweep]]") if "[[sweep]]" in line else text)
     assert mpiopt("sweep", "s.toml") == 2
     error = capsys.readouterr().err.strip()
     assert says in error
     assert "\n" not in error
+
+
+def test_keys_of_folds_are_not_called_flags(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text('path = "d.csv"\n[sweep]\nl2 = [1.0]\nrepeats = 2\n')
+    assert mpiopt("sweep", "s.toml") == 2
+    assert capsys.readouterr().err == "mpiopt: s.toml: repeats needs folds: folds 5\n"

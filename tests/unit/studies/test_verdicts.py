@@ -80,6 +80,6 @@ def test_rows_of_a_file_have_one_spread_and_a_study_without_seeds_has_one():
     with pytest.raises(ValueError, match=r"spreads must be \[1\] with the rows of a file, not 4"):
         build({"data": "x", "grid": [cell]})
     assert seeds_of(build({"seed": 9, "grid": [cell]})) == (9,)
-    for wrong in ([0, -1], [1.5], [1, 1], [float("nan")]):
+    for wrong in ([0, -1], [1.5], [1, 1], [float("nan")], [float("inf")]):
         with pytest.raises(ValueError, match="seeds must be different whole numbers"):
             seeds_of(build({"seeds": wrong, "grid": [cell]}))
