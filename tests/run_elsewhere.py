@@ -196,6 +196,7 @@ ELSEWHERE = [
         [
             "python -m tests.fuzz.problems --seed 30000 --count 5000 --out docs/benchmarks/fuzz.md",
             "python -m tests.fuzz.problems --only SEED",
+            "python -m tests.fuzz.problems --default --seed 64000 --count 1500",
         ],
     ),
     (
