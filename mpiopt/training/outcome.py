@@ -103,7 +103,10 @@ def write(job: Job, data: Dataset, objective: Objective, finished: Finished, com
         return kept_within(found, job.model, data.names)
 
     model = converted()
-    if job.verify == "always" and not job.model.ridge_matrix and finished.now.ending == "certified":
+    wanted = job.verify == "always" and finished.now.ending == "certified"
+    if wanted and job.model.ridge_matrix and comm.rank == 0:
+        logger.warning("--verify always: with a ridge matrix the model in the file's units is not evaluated again")
+    if wanted and not job.model.ridge_matrix:
         units = ColumnUnits.of(data.mean, data.scale, data.coordinates, shard.intercept)
         w, again = (units.to_training(one, objective.width) for one in (model, converted()))
         if not confirm_written(finished.now, w, again, Channel(comm)) and comm.rank == 0:

@@ -182,6 +182,15 @@ def test_a_run_does_not_go_on_with_another_matrix(here, capsys):
     assert "ridge_matrix_checksum is " in capsys.readouterr().err
 
 
+def test_verify_says_what_it_leaves_out_with_a_matrix(here, capsys):
+    table(np.random.default_rng(8), 40).to_csv("t.csv", index=False)
+    np.save("s.npy", np.eye(4))
+    words = ("train", "t.csv", *FLAGS, "--l2", "1e-3", "--ridge-matrix", "s.npy", "--out", "m.h5")
+    assert command(*words, "--verify", "always") == 0
+    assert "with a ridge matrix the model in the file's units is not evaluated again" in capsys.readouterr().err
+    assert "file" not in read_result("m.h5").provenance["verified"]
+
+
 def test_what_a_matrix_does_not_go_with_is_refused_in_one_line(here, capsys):
     table(np.random.default_rng(6), 40).to_csv("t.csv", index=False)
     for name, matrix in (("small", np.eye(3)), ("low", -np.eye(4)), ("skew", np.triu(np.ones((4, 4))))):
