@@ -132,7 +132,8 @@ def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel,
     if not np.isfinite(newton.value):
         return Decrement(np.inf, False, newton.step, newton.noise, epochs=newton.epochs)
     move = 0.0 if objective.loss.target == "real" else _longest_move(objective, newton.step, channel)
-    unbounded = move >= LONG_MOVE and _falls_for_ever(objective, w, newton.step, channel)
+    with np.errstate(over="ignore", invalid="ignore"):  # nothing need be finite after some long steps
+        unbounded = move >= LONG_MOVE and _falls_for_ever(objective, w, newton.step, channel)
     return Decrement(
         newton.value,
         unbounded,
@@ -160,9 +161,10 @@ def contracts(
     if (objective.loss.quadratic and not objective.threshold.any()) or found.value <= FLAT * scale:
         return True, 0.0
     there = w + found.step
-    exact = evaluate_exact(objective, there, channel)
-    z = None if objective.shard.far is None else objective.predict(w) + objective.predict(found.step)
-    after = _newton_step(objective, there, exact.gradient, channel, found.by_root, found.signs, z)
+    with np.errstate(over="ignore", invalid="ignore"):  # a step that is too long: nothing is finite there
+        exact = evaluate_exact(objective, there, channel)
+        z = None if objective.shard.far is None else objective.predict(w) + objective.predict(found.step)
+        after = _newton_step(objective, there, exact.gradient, channel, found.by_root, found.signs, z)
     left, before = after.value - after.flat, found.value - found.flat
     return left <= max(CONTRACTION * before, noise), 1.0 + after.epochs
 

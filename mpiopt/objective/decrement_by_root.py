@@ -58,11 +58,11 @@ def newton_step(
     d, first = used_columns(objective), channel.rank == 0
     far = np.zeros(d) if objective.shard.far is None else objective.shard.far
     centred = [CentredColumns(far * used) for used in moving[:, :d]]
-    root, g = np.zeros((0, len(moving) * d)), np.zeros((2, len(moving) * d))  # the gradient, and its terms' sizes
+    root, g = np.zeros((0, len(moving) * d)), np.zeros((3, len(moving) * d))  # of F, sizes, of the loss
     if first:
         root = _ridge_rows(np.sqrt(objective.ridge[:d]) * moving[:, :d], centred)
         of_penalty = [one.gradient(part) for one, part in zip(centred, (slope * moving)[:, :d], strict=True)]
-        g += np.concatenate(of_penalty) * [[1.0], [0.0]] + np.abs(np.concatenate(of_penalty)) * [[0.0], [1.0]]
+        g[:2] += np.concatenate(of_penalty), np.abs(np.concatenate(of_penalty))
     length = max(1, LARGEST_BLOCK // (len(moving) * root.shape[1]))
     for begin in range(0, len(z), length):
         block = slice(begin, min(begin + length, len(z)))
@@ -71,7 +71,7 @@ def newton_step(
         with np.errstate(over="ignore", invalid="ignore"):  # of a model that is too far out: the step is none
             rows, slopes = curved_rows(objective, z[block], block, parts)
             terms = [(part.T @ one, np.abs(part).T @ np.abs(one)) for part, one in zip(parts, slopes.T, strict=True)]
-            g += np.hstack(terms)
+            g += np.hstack(terms)[[0, 1, 0]]
             root = np.asarray(np.linalg.qr(np.vstack([root, rows]), mode="r"))
     every = np.zeros((channel.size, g.shape[1], g.shape[1]))
     every[channel.rank, : len(root)] = root
@@ -93,9 +93,11 @@ def _ridge_rows(root: Matrix, centred: list[CentredColumns]) -> Matrix:
 def _solve(
     root: Matrix, g: Matrix, w: Model, centred: list[CentredColumns], objective: Objective, channel: Channel
 ) -> RootStep:
-    """Return the step by the root; all ranks take rank 0's answer.
+    """Return the step by the root; all ranks take rank 0's answer. `g` is the gradient of F, the sizes of its terms,
+    and the gradient of the loss.
 
-    Along a direction without curvature F falls to the next kink of l1, about as far as w is long: that is added.
+    Along a direction without curvature in which the loss has no slope, F falls to the next kink of l1, about as far
+    as w is long: that is added. Where the loss has one, as beyond the knee of Huber's, nothing bounds its fall.
     """
     step, noise, value, of_flat, lost = objective.zeros(), objective.zeros(), np.inf, 0.0, False
     d = used_columns(objective)
@@ -103,9 +105,13 @@ def _solve(
         factor = CurvatureRoot(np.asarray(np.linalg.qr(root, mode="r")))
         p, lost = factor.solve(g[0]), not factor.known.all()
         flat = factor.vectors[~factor.known]
-        slopes = np.abs(flat @ (g[0] / factor.size)) - NOISE * (np.abs(flat) @ (g[1] / factor.size))
+        rounding = NOISE * (np.abs(flat) @ (g[1] / factor.size))
+        slopes, of_loss = (np.abs(flat @ (part / factor.size)) - rounding for part in (g[0], g[2]))
         used = np.concatenate([one.unknowns(part) for one, part in zip(centred, w[:, :d], strict=True)])
-        of_flat = float(np.maximum(slopes, 0.0).sum() * np.linalg.norm(used * factor.size))
+        length = float(np.linalg.norm(used * factor.size))
+        if length == 0.0 or (objective.loss.jumps and (of_loss > 0.0).any()):
+            length = np.inf
+        of_flat = float(np.maximum(slopes, 0.0).sum() * length) if (slopes > 0.0).any() else 0.0
         value = 0.5 * float(g[0] @ p) + of_flat
         parts = -p.reshape(len(centred), d)
         step[:, :d] = [one.weights(part) for one, part in zip(centred, parts, strict=True)]

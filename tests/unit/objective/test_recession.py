@@ -1,4 +1,7 @@
-"""A direction of recession is found exactly where there is one, however far out the model is."""
+"""A direction of recession is found exactly where there is one, however far out the model is.
+
+Nor is a decrement believed where directions without curvature hide how far F falls.
+"""
 
 import numpy as np
 import pytest
@@ -115,6 +118,21 @@ def test_what_a_step_leaves_does_not_make_a_decrement_believed():
     assert found.by_root
     assert found.flat > 0.5 * found.value
     assert not believed
+
+
+@pytest.mark.parametrize("by_root", [True, False])
+@pytest.mark.parametrize("size", [1, 3])
+def test_where_huber_has_a_slope_and_no_curvature_no_decrement_is_small(size, by_root):
+    x = np.random.default_rng(1).normal(size=(ROWS, 2))
+
+    def main(comm):
+        target, channel = objective("huber", x, np.full(ROWS, 1e6), comm), Channel(comm)
+        for w in (target.zeros(), target.zeros() + (np.arange(target.width) < 2)):
+            found = decrement.decrement(target, w, evaluate_exact(target, w, channel).gradient, channel, by_root)
+            assert found.value == np.inf
+        return True
+
+    assert all(spmd(size, main))
 
 
 @pytest.mark.parametrize("size", [1, 3])
