@@ -14,6 +14,7 @@ moves some margin by about 1. So where H is small but the step is not, F is comp
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -218,7 +219,7 @@ def _factored(objective: Objective, w: Model, g: Model, moving: NDArray[np.bool_
     h = h * used * used[:, None]
     found, solved = np.zeros((2, *w.shape)), None
     if channel.rank == 0 and np.isfinite(h).all() and np.isfinite(g).all():  # all ranks take rank 0's answer
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), suppress(np.linalg.LinAlgError):  # of numbers too unlike
             solved = _solve(h, g[:, :d].reshape(-1), ridge)
     if solved is not None and np.isfinite(solved.step).all() and np.isfinite(solved.square):
         found[:, :, :d] = np.stack([solved.step, solved.noise]).reshape(2, len(w), d)

@@ -7,6 +7,7 @@ rest to as many digits as the rows (G. Golub, C. Van Loan, Matrix Computations (
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -102,21 +103,22 @@ def _solve(
     step, noise, value, of_flat, lost = objective.zeros(), objective.zeros(), np.inf, 0.0, False
     d = used_columns(objective)
     if channel.rank == 0 and np.isfinite(root).all() and np.isfinite(g).all():
-        factor = CurvatureRoot(np.asarray(np.linalg.qr(root, mode="r")))
-        p, lost = factor.solve(g[0]), not factor.known.all()
-        flat = factor.vectors[~factor.known]
-        rounding = NOISE * (np.abs(flat) @ (g[1] / factor.size))
-        slopes, of_loss = (np.abs(flat @ (part / factor.size)) - rounding for part in (g[0], g[2]))
-        used = np.concatenate([one.unknowns(part) for one, part in zip(centred, w[:, :d], strict=True)])
-        length = float(np.linalg.norm(used * factor.size))
-        if length == 0.0 or (objective.loss.jumps and (of_loss > 0.0).any()):
-            length = np.inf
-        of_flat = float(np.maximum(slopes, 0.0).sum() * length) if (slopes > 0.0).any() else 0.0
-        value = 0.5 * float(g[0] @ p) + of_flat
-        parts = -p.reshape(len(centred), d)
-        step[:, :d] = [one.weights(part) for one, part in zip(centred, parts, strict=True)]
-        if objective.shard.far is None:
-            noise[:, :d] = factor.roots().reshape(parts.shape)
+        with suppress(np.linalg.LinAlgError):  # of numbers too unlike
+            factor = CurvatureRoot(np.asarray(np.linalg.qr(root, mode="r")))
+            p, lost = factor.solve(g[0]), not factor.known.all()
+            flat = factor.vectors[~factor.known]
+            rounding = NOISE * (np.abs(flat) @ (g[1] / factor.size))
+            slopes, of_loss = (np.abs(flat @ (part / factor.size)) - rounding for part in (g[0], g[2]))
+            used = np.concatenate([one.unknowns(part) for one, part in zip(centred, w[:, :d], strict=True)])
+            length = float(np.linalg.norm(used * factor.size))
+            if length == 0.0 or (objective.loss.jumps and (of_loss > 0.0).any()):
+                length = np.inf
+            of_flat = float(np.maximum(slopes, 0.0).sum() * length) if (slopes > 0.0).any() else 0.0
+            value = 0.5 * float(g[0] @ p) + of_flat
+            parts = -p.reshape(len(centred), d)
+            step[:, :d] = [one.weights(part) for one, part in zip(centred, parts, strict=True)]
+            if objective.shard.far is None:
+                noise[:, :d] = factor.roots().reshape(parts.shape)
     found = channel.of_root(np.stack([step, noise]), value, of_flat, float(lost))
     step, noise = found[:-3].reshape(2, *step.shape)
     return RootStep(float(found[-3]), step, noise, float(found[-2]), bool(found[-1]))
