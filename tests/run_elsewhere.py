@@ -194,9 +194,8 @@ ELSEWHERE = [
         "it takes minutes to hours; 200 problems are a test",
         "tests/fuzz/test_problems.py",
         [
-            "python -m tests.fuzz.problems --seed 30000 --count 5000 --out docs/benchmarks/fuzz.md",
+            "python -m tests.fuzz.problems --seed 70000 --count 10000 --out docs/benchmarks/fuzz.md",
             "python -m tests.fuzz.problems --only SEED",
-            "python -m tests.fuzz.problems --default --seed 64000 --count 1500",
         ],
     ),
     (
