@@ -261,7 +261,9 @@ def test_what_is_no_number_of_ranks_does_not_end_the_launcher(tmp_path, capsys, 
 
 def test_a_pipe_in_place_of_the_number_of_ranks_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "resize")
-    launched_job(tmp_path, 3)._read_resize_file()
+    job = launched_job(tmp_path, 3)
+    job._read_resize_file()
+    assert job._signals == []
 
 
 def test_a_restart_leaves_out_hosts_that_do_not_answer(tmp_path, monkeypatch):
