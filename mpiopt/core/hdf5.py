@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import h5py
+from h5py._objects import phil
 
 from mpiopt.core.files import cause, describe_missing, refuse_special
 from mpiopt.core.seal import DamagedFile, check_seal
@@ -20,6 +21,9 @@ CHECKPOINT = "mpiopt checkpoint"
 LIBVER = ("v108", "v110")
 SEALED = "sealed"  # attribute of the root of a file that ends with a seal (`mpiopt.core.seal`)
 EXAMINED = 64 << 20  # bytes of a dataset that are read in the trial of a file without a seal
+# Threads that have the same text open share HDF5's record of it, which points to the file of the first. HDF5 1.10
+# reads freed memory when that file is closed meanwhile. So text is opened and read under the lock that h5py takes.
+text_lock = phil
 _told: set[Path] = set()  # files without a seal for which a line was printed
 
 

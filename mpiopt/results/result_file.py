@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import run_on_root
 from mpiopt.core.files import write_whole
-from mpiopt.core.hdf5 import FORMAT, LIBVER, RESULT, SEALED, NotHdf5, check_format, open_read
+from mpiopt.core.hdf5 import FORMAT, LIBVER, RESULT, SEALED, NotHdf5, check_format, open_read, text_lock
 from mpiopt.core.history import UNITS, Event, HistoryRow, table
 from mpiopt.core.seal import DamagedFile, sealed
 from mpiopt.data.schema import Schema, read_schema
@@ -154,7 +154,7 @@ def read_result(path: str | Path) -> Result:
         opened = open_read(place)
     except NotHdf5 as other:
         raise ValueError(f"{other}; the result of a run is expected, RUN.h5 of mpiopt train") from None
-    with opened as f:
+    with text_lock, opened as f:
         check_format(f, place, RESULT)
         try:
             found = _result(f)

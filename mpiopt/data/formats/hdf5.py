@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Array
 from mpiopt.core.config.registry import nearest
-from mpiopt.core.hdf5 import refuse_lost_seal
+from mpiopt.core.hdf5 import refuse_lost_seal, text_lock
 from mpiopt.core.seal import DamagedFile, check_seal
 from mpiopt.core.trial_run import fault_of_trial
 from mpiopt.data.formats.base import RawRows, unused_note
@@ -296,11 +296,13 @@ def stated(path: str, file: h5py.File, ranks: int, n: int, d: int | None, linked
 
 def _table(path: str, file: h5py.File) -> dict[str, Any]:
     """Return the schema that `convert` has written of a table, {} if there is none."""
-    found = file.get("schema")
-    if file.attrs.get("format") != FORMAT or not isinstance(found, h5py.Dataset):
-        return {}
+    with text_lock:
+        found = file.get("schema")
+        if file.attrs.get("format") != FORMAT or not isinstance(found, h5py.Dataset):
+            return {}
+        stored = found[()]
     try:
-        tree = json.loads(text(found[()]))
+        tree = json.loads(text(stored))
         if {*tree} >= {"columns", "titles", "link"}:
             return dict(tree)
     except (ValueError, TypeError):
@@ -341,14 +343,15 @@ def names_in(path: str, file: h5py.File, name: str, d: int | None = None, linked
     ValueError
         If it has another shape or type, or lies in another file: names are shown, and kept with the model.
     """
-    found = get_object(file, name)
-    if found is None:
-        return None
-    word = isinstance(found, h5py.Dataset) and (h5py.check_string_dtype(found.dtype) or found.dtype.kind in "iuf")
-    if not word or found.ndim != 1:
-        raise ValueError(f"{path}: {name!r} must be a dataset with one axis: a name for each column")
-    refuse_linked(path, file, found, linked)
-    if len(found) > MOST_NAMES or (d is not None and len(found) != d):
-        wanted = f"the {d} features" if d is not None else "the features"
-        raise ValueError(f"{path}: has {len(found)} names in {name!r} for {wanted}; one each is needed")
-    return [text(name) for name in found[:].tolist()]
+    with text_lock:
+        found = get_object(file, name)
+        if found is None:
+            return None
+        word = isinstance(found, h5py.Dataset) and (h5py.check_string_dtype(found.dtype) or found.dtype.kind in "iuf")
+        if not word or found.ndim != 1:
+            raise ValueError(f"{path}: {name!r} must be a dataset with one axis: a name for each column")
+        refuse_linked(path, file, found, linked)
+        if len(found) > MOST_NAMES or (d is not None and len(found) != d):
+            wanted = f"the {d} features" if d is not None else "the features"
+            raise ValueError(f"{path}: has {len(found)} names in {name!r} for {wanted}; one each is needed")
+        return [text(name) for name in found[:].tolist()]
