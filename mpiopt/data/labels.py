@@ -111,12 +111,13 @@ def _describe_misfit(
     path: str, values: Vector, names: Sequence[object], target: str, losses: Mapping[str, str]
 ) -> str:
     wanted = ", ".join(name for name, takes in losses.items() if takes == target) or target
+    one = "" if "," in wanted else "s"
     fitting = _fitting(values)
     others = ", ".join(name for name, takes in losses.items() if takes in fitting) or ", ".join(fitting)
     many = f"more than {MAX_CLASSES}" if len(values) > MAX_CLASSES else str(len(values))
     some = ", ".join(_shown(values, names)) + (", …" if len(values) > FEW else "")
     return (
-        f"{path}: {many} distinct labels ({some}) do not fit {wanted}, which takes {NEEDS[target]}; "
+        f"{path}: {many} distinct labels ({some}) do not fit {wanted}, which take{one} {NEEDS[target]}; "
         f"losses that fit: {others}"
     )
 

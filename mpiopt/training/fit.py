@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpiopt.comm.given import communicator
 from mpiopt.core.config.job import COORDINATES, GIVEN, SCALES, Job, Model, Stopping
 from mpiopt.core.config.spec import parse_spec, spec_of
 from mpiopt.core.history import Clock
@@ -30,6 +29,7 @@ from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
 from mpiopt.training.problem import pick, refuse_infinite
 from mpiopt.training.profile import profiled
 from mpiopt.training.progress import Lines, Progress
+from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
 from mpiopt.training.rehearsal import compile_kernels
 from mpiopt.training.ridge_matrix import ridge_basis
@@ -187,7 +187,9 @@ def fit(
     for name, value, allowed in (("scale", scale, COLUMN_SCALES), ("coordinates", coordinates, COORDINATES)):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {value!r}")
-    with communicator(comm) as ranks:
+    if not isinstance(intercept, bool | np.bool_):
+        raise ValueError(f"intercept must be True or False, not {intercept!r}")
+    with called(comm) as ranks:
         began, compiled, clock = time.perf_counter(), compile_seconds(), Clock()
         frame = encoded_frame(x, columns, ranks)
         x = x if frame is None else frame.matrix

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpiopt.comm.given import communicator
 from mpiopt.compress.channel import Channel
 from mpiopt.core.history import Event, HistoryRow
 from mpiopt.data.array_checks import check_sparse
@@ -21,6 +20,7 @@ from mpiopt.results.model import FittedModel
 from mpiopt.training.coefficient_bounds import refuse_summary
 from mpiopt.training.frames import applied_frame
 from mpiopt.training.posed_rows import Settings, canonical, posed_rows
+from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Fit:
         from mpiopt.inference.clusters import coded
         from mpiopt.inference.summary import InferenceOptions, summarise
 
-        with communicator(comm) as ranks:
+        with called(comm) as ranks:
             with ranks.agree_on_errors():
                 x = applied_frame(x, self.columns)
                 n = np.shape(x)[0] if np.ndim(y) else 0

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.given import communicator
 from mpiopt.inference.summary import InferenceOptions, Summary
 from mpiopt.results.model import FittedModel
 from mpiopt.training import frame_names, validation
@@ -21,6 +20,7 @@ from mpiopt.training.fit import fit
 from mpiopt.training.fitted import Fit
 from mpiopt.training.frames import has_words
 from mpiopt.training.initial import Columns, matched_model
+from mpiopt.training.python_call import called
 from mpiopt.training.sklearn_base import BaseEstimator
 
 Vector = NDArray[np.float64]
@@ -94,7 +94,7 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
         ConvergenceWarning
             On rank 0: the fit is not certified. The warning says why and what to do.
         """
-        with communicator(self.comm) as ranks:
+        with called(self.comm) as ranks:
             with ranks.agree_on_errors():
                 names = frame_names.feature_names(X)
                 frame = self.columns is not None or has_words(X)
@@ -139,7 +139,7 @@ class LinearEstimator(BaseEstimator):  # type: ignore[misc]
             raise validation.not_fitted(type(self).__name__)
         frame = frame_names.matched(X, getattr(self, "feature_names_in_", None), type(self).__name__)
         rows, target = validation.checked_rows(frame, self.n_features_in_, type(self).__name__), np.asarray(y)
-        with communicator(self.comm) as ranks:
+        with called(self.comm) as ranks:
             weight = self._weights(target, sample_weight, ranks)
             return self.fit_.summary(rows, target, ranks, sample_weight=weight, groups=groups, options=options)
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.comm.given import communicator
 from mpiopt.core.config.folds import refuse_beside_time
 from mpiopt.core.config.job import Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
@@ -46,6 +45,7 @@ from mpiopt.training.path_follow import (
     first_strength,
 )
 from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
+from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
 
 Matrix = NDArray[np.float64]
@@ -188,7 +188,7 @@ def path(
     loss = "poisson" if loss == "auto" and exposure is not None else loss
     model = Model(parse_spec(loss), 0.0, 0.0, l1_groups=text_of_groups(l1_groups))
     settings = Settings(model, intercept, scale, "standardised")
-    with communicator(comm) as ranks:
+    with called(comm) as ranks:
         order, parts = order_of_rows(x, y, seed, ranks)
         given = as_rates(y, sample_weight, exposure, offset, model, ranks)
         posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset, parts)

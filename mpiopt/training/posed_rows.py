@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,7 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
 
     The classes are None for real targets.
     """
+    ranks.agree(_unlike_labels(y))
     mine_numbers = y.dtype.kind in "fiub"
     finite = not mine_numbers or np.isfinite(y).all()
     ranks.agree(None if finite else ValueError("y holds values that are not finite numbers"))
@@ -223,6 +225,16 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     find_classes("y", codes, target, loss_targets(), () if numbers else values.tolist())
     number = np.searchsorted(values, y).astype(np.float64)
     return target, values, 2.0 * number - 1.0 if target == "binary" else number
+
+
+def _unlike_labels(y: NDArray[Any]) -> ValueError | None:
+    """Return an error for labels of which some are words and others numbers."""
+    if y.dtype.kind != "O":
+        return None
+    kinds = {"number" if isinstance(label, Real) else type(label).__name__ for label in y.tolist()}
+    if len(kinds) <= 1:
+        return None
+    return ValueError(f"y holds labels of several kinds: {', '.join(sorted(kinds))}; give words or numbers alone")
 
 
 def _are_numbers(y: NDArray[Any], target: str, ranks: Comm) -> bool:

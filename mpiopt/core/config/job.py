@@ -12,6 +12,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, NamedTuple
 
 from mpiopt.core.config.columns import ColumnOptions, split_names
@@ -174,6 +175,8 @@ class Stopping:
     """budget of seconds as the history counts them: without reading and compiling"""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tol, Real):
+            raise ValueError(f"tol must be a number, not {self.tol!r}")
         if not self.tol > 0:
             raise ValueError(f"tol must be greater than 0, not {self.tol}")
         at_least("max_epochs", self.max_epochs, 0)
@@ -298,7 +301,9 @@ def parse_io_hints(text: str) -> dict[str, str]:
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """Raise ValueError if a value is below `least`, or NaN."""
+    """Raise ValueError if a value is below `least`, NaN, or no number."""
+    if not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, not {value!r}")
     if not value >= least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
 

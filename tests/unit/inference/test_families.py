@@ -253,9 +253,9 @@ def test_predictions_are_expected_targets():
 def test_wrong_labels_options_and_families_are_one_line():
     y = FAMILIES["gamma"][0]
     for loss, labels, message in (
-        ("gamma", y - y.min(), "do not fit gamma, inverse-gaussian, which takes labels above 0"),
+        ("gamma", y - y.min(), "do not fit gamma, inverse-gaussian, which take labels above 0"),
         ("binomial", y, "do not fit binomial, which takes labels from 0 to 1"),
-        ("tweedie", -y, "which takes no negative labels"),
+        ("tweedie", -y, "which take no negative labels"),
         ("tweedie[power=2]", y, "use poisson for 1 and gamma for 2"),
         ("negative-binomial[theta=0]", y, "theta must be a positive number"),
         ("quantile[tau=1]", y, "tau must be between 0 and 1"),

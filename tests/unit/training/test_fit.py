@@ -2,6 +2,7 @@ import os
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from scipy.optimize import linprog
@@ -9,6 +10,7 @@ from scipy.optimize import linprog
 import mpiopt
 from mpiopt.comm.threads import spmd
 from mpiopt.results.result_file import read_result
+from mpiopt.training.python_call import in_keywords
 from tests.cases.command import mpiopt as command
 
 RNG = np.random.default_rng(4)
@@ -91,6 +93,11 @@ def test_ranks_with_unequal_and_no_rows_give_the_same_model(kind, form):
         ({"scale": "unit-rows"}, "scale must be one of none, standard, maxabs"),
         ({"comm": 3}, "not int"),
         ({"tol": 0}, "tol must be greater than 0"),
+        ({"tol": "1e-6"}, "tol must be a number, not '1e-6'"),
+        ({"l1": "0.1"}, "l1 must be a number, not '0.1'"),
+        ({"intercept": "no"}, "intercept must be True or False, not 'no'"),
+        ({"y": np.array([1, "a"] * 60, dtype=object)}, "y holds labels of several kinds: number, str"),
+        ({"y": -np.arange(120.0), "loss": "poisson"}, "tweedie, which take no negative labels"),
         ({"algorithm": "sagaa"}, "did you mean 'saga'?"),
     ],
 )
@@ -99,6 +106,26 @@ def test_what_does_not_fit_is_refused(change, message):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         mpiopt.fit(**arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("of_a_command", "of_python"),
+    [
+        ("try --scale standard, or omit --step-size", 'try scale="standard", or omit step_size'),
+        ("--compress sign: newton sends exact sums only", 'compress="sign": newton sends exact sums only'),
+        ("choose --gaps level, drop, mean or median", 'choose columns={"gaps": "level"}, drop, mean or median'),
+        ("hash it (--encode city=hash)", 'hash it (columns={"encode": "city=hash"})'),
+        ("a - b -- c: -1", "a - b -- c: -1"),
+    ],
+)
+def test_messages_name_keywords_of_python(of_a_command, of_python):
+    assert in_keywords(of_a_command) == of_python
+
+
+def test_an_error_inside_a_call_from_python_names_keywords():
+    frame = pd.DataFrame({"city": ["Rom", None] * 60})
+    with pytest.raises(ValueError, match=r'columns have gaps: city 60; choose columns=\{"gaps": "level"\}'):
+        mpiopt.fit(frame, LABELS["text"])
 
 
 def test_a_bad_rank_is_an_error_on_all():
