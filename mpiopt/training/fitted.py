@@ -31,7 +31,7 @@ Matrix = NDArray[np.float64]
 SAME_ROWS = 1e-4  # relative difference of F at the model: rounding makes less on rows that are the same
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted model, equal on all ranks, and how the fit ended.
 
@@ -111,6 +111,14 @@ class Fit:
     ending: str = ""
     times: Mapping[str, float] = field(default_factory=dict)
     smoothing: float = 0.0
+
+    def __repr__(self) -> str:
+        """Return one line, however many columns and rounds there are."""
+        outputs, d = self.coef.shape
+        shape = f"{d} columns" + (f", {outputs} classes" if outputs > 1 else "")
+        word = "certified" if self.certified else "NOT certified"
+        end = self.history[-1]
+        return f"<Fit {self.loss}, {shape}; {word}: {self.reason}; F = {end.objective:.6g}, {end.epoch:g} epochs>"
 
     def margins(self, x: Any) -> Matrix:
         """Compute the margins of rows, (n, outputs); local.

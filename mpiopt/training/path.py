@@ -52,7 +52,7 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Path:
     """The models of a path, from the strongest penalty to the weakest.
 
@@ -78,6 +78,13 @@ class Path:
     points: list[PathPoint]
     names: list[str] | None = None
     cross_validation: CrossValidation | None = None
+
+    def __repr__(self) -> str:
+        """Return one line, however many points and columns there are."""
+        ends = f"λ = {self.points[0].strength:.3g} … {self.points[-1].strength:.3g}" if self.points else "none"
+        word = "certified" if self.certified else "NOT certified"
+        best = "" if self.cross_validation is None else f"; best λ = {self.best.strength:.3g}"
+        return f"<Path of {len(self.points)} points, {ends}; {word}{best}>"
 
     @property
     def strengths(self) -> Vector:

@@ -1,4 +1,5 @@
 import os
+import re
 import threading
 
 import numpy as np
@@ -126,6 +127,13 @@ def test_an_error_inside_a_call_from_python_names_keywords():
     frame = pd.DataFrame({"city": ["Rom", None] * 60})
     with pytest.raises(ValueError, match=r'columns have gaps: city 60; choose columns=\{"gaps": "level"\}'):
         mpiopt.fit(frame, LABELS["text"])
+
+
+def test_fits_and_paths_are_shown_in_one_line():
+    shown = repr(mpiopt.fit(X, LABELS["classes"]))
+    assert re.fullmatch(r"<Fit softmax, 5 columns, 3 classes; certified: .*; F = 0\.\d+, [\d.]+ epochs>", shown)
+    path = mpiopt.path(X, LABELS["real"], options=mpiopt.PathOptions(points=3), folds=2)
+    assert re.fullmatch(r"<Path of 3 points, λ = \S+ … \S+; certified; best λ = \S+>", repr(path))
 
 
 def test_a_bad_rank_is_an_error_on_all():
