@@ -7,6 +7,11 @@ from typing import Any
 __all__ = ["open"]
 
 
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return list(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """Import the reader at its first use: training does not need it."""
     if name != "open":

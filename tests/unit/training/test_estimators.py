@@ -132,6 +132,7 @@ def test_the_package_shows_its_public_names_alone():
     shown = {name for name in dir(mpiopt) if not name.startswith("__")}
     assert {"fit", "path", "results", "Classifier", "Regressor", "Summary"} <= shown == set(mpiopt.__all__)
     assert all(getattr(mpiopt, name) is not None for name in shown)
+    assert dir(mpiopt.results) == ["open"]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
