@@ -28,10 +28,17 @@ def distinct(label: Vector, comm: Comm) -> Vector:
     return np.unique(np.concatenate(comm.allgather(mine)))[: MAX_CLASSES + 1]
 
 
+def are_many(label: Vector) -> bool:
+    """Return whether more than MAX_GUESSED labels are distinct; the first rows show it of most real targets."""
+    return any(len(np.unique(part)) > MAX_GUESSED for part in (label[: 10 * MAX_GUESSED], label))
+
+
 def target_and_classes(
     path: str, label: Vector, target: str, losses: Mapping[str, str], comm: Comm, names: Sequence[object] = ()
 ) -> tuple[str, Vector | None]:
     """Return the target, guessed if it is "auto", and the classes in the labels of all ranks; collective."""
+    if target == "auto" and comm.max(np.array([float(are_many(label))]))[0]:
+        return "real", None
     values = distinct(label, comm)
     target = guess_target(values) if target == "auto" else target
     return target, find_classes(path, values, target, losses, [names[int(v)] for v in values] if names else ())

@@ -6,6 +6,7 @@ sample sort over all ranks.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from mpiopt.core.rng import seed_of
 from mpiopt.data.formats.base import RawRows, Source
 from mpiopt.data.row_checks import check_pieces
 from mpiopt.data.shard import Indices, Vector
-from mpiopt.kernels.row_moves import feistel, hashes
+from mpiopt.kernels.row_moves import ascending, feistel, hashes
 
 Order = Callable[[Indices], Indices]  # from numbers of rows to their positions
 _SHUFFLE, _HOLDOUT, _DRAW = 101, 102, 109  # streams of randomness
@@ -103,12 +104,16 @@ def drawn_order(start: int, n: int, seed: int) -> tuple[Indices, Indices]:
     >>> parts[[1, 2, 8]].tolist()
     [1000, 507, 125]
     """
-    draws = hashes(start, n, seed_of(seed, _DRAW, 0, 0))
-    order = np.argsort(draws)
-    limits = np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
-    parts = np.searchsorted(draws[order], limits)
+    order, draws = ascending(hashes(start, n, seed_of(seed, _DRAW, 0, 0)))
+    parts = np.searchsorted(draws, _limits())
     parts[:2] = n
     return order, parts
+
+
+@functools.cache
+def _limits() -> NDArray[np.uint64]:
+    """Return 2^64/f for each factor f, and 2^63 for those below 2."""
+    return np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
 
 
 def shuffled(total: int, seed: int) -> Order:

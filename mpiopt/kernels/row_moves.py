@@ -25,6 +25,47 @@ def hashes(start, n, seed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def ascending(draws):  # type: ignore[no-untyped-def]
+    """Sort numbers that are spread evenly over all of 64 bits, in linear time.
+
+    Each goes to the bucket of its leading bits, of which there are as many as numbers; then neighbours are exchanged.
+
+    Parameters
+    ----------
+    draws : ndarray of uint64, shape (n,)
+        The numbers.
+
+    Returns
+    -------
+    order : ndarray of int64, shape (n,)
+        The positions of the numbers, the least first.
+    values : ndarray of uint64, shape (n,)
+        The numbers, ascending.
+    """
+    n, bits = len(draws), 1
+    while (1 << bits) < n:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    begin = np.zeros((1 << bits) + 1, np.int64)
+    for i in range(n):
+        begin[np.int64(draws[i] >> shift) + 1] += 1
+    for bucket in range(1 << bits):
+        begin[bucket + 1] += begin[bucket]
+    order, values = np.empty(n, np.int64), np.empty(n, np.uint64)
+    for i in range(n):
+        bucket = np.int64(draws[i] >> shift)
+        order[begin[bucket]], values[begin[bucket]] = i, draws[i]
+        begin[bucket] += 1
+    for i in range(1, n):
+        row, value, j = order[i], values[i], i
+        while j > 0 and values[j - 1] > value:
+            order[j], values[j] = order[j - 1], values[j - 1]
+            j -= 1
+        order[j], values[j] = row, value
+    return order, values
+
+
+@njit(cache=True, nogil=True)
 def feistel(numbers, total, seed):  # type: ignore[no-untyped-def]
     """Permute 0 … total - 1 pseudo-randomly, point by point: a Feistel network of 6 rounds with cycle walking.
 

@@ -16,7 +16,7 @@ from mpiopt.core.config.job import Model
 from mpiopt.data import row_formats, scaling
 from mpiopt.data.array_checks import check_labels, check_numbers, check_sparse
 from mpiopt.data.coordinates import Coordinates, as_given, standardised
-from mpiopt.data.labels import MAX_CLASSES, NUMBERS, find_classes, fits, guess_target
+from mpiopt.data.labels import MAX_CLASSES, NUMBERS, are_many, find_classes, fits, guess_target
 from mpiopt.data.offsets import beside
 from mpiopt.data.row_order import drawn_order
 from mpiopt.data.shard import CsrRows, DenseRows, Rows, Shard, Vector
@@ -206,6 +206,7 @@ def labelled(y: NDArray[Any], target: str, ranks: Comm) -> tuple[str, NDArray[An
     mine_numbers = y.dtype.kind in "fiub"
     finite = not mine_numbers or np.isfinite(y).all()
     ranks.agree(None if finite else ValueError("y holds values that are not finite numbers"))
+    target = "real" if target == "auto" and _are_many_numbers(y, ranks) else target
     if target in NUMBERS and _are_numbers(y, target, ranks):
         return target, None, y.astype(np.float64)
     mine = json.dumps([mine_numbers or len(y) == 0, np.unique(y)[: MAX_CLASSES + 1].tolist()]).encode()
@@ -235,6 +236,13 @@ def _unlike_labels(y: NDArray[Any]) -> ValueError | None:
     if len(kinds) <= 1:
         return None
     return ValueError(f"y holds labels of several kinds: {', '.join(sorted(kinds))}; give words or numbers alone")
+
+
+def _are_many_numbers(y: NDArray[Any], ranks: Comm) -> bool:
+    """Return whether the labels of all ranks are numbers, and too many for classes that are guessed; collective."""
+    mine = y.dtype.kind in "fiub"
+    words, many = ranks.max(np.array([float(not mine and len(y) > 0), float(mine and are_many(y))]))
+    return bool(many > words)
 
 
 def _are_numbers(y: NDArray[Any], target: str, ranks: Comm) -> bool:

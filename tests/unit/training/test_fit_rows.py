@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import mpiopt
+from mpiopt.comm.threads import spmd
 from mpiopt.training.posed_rows import COPY_ROWS, dense_rows
 
 
@@ -44,3 +46,16 @@ def test_a_number_that_is_not_finite_is_refused(form, bad):
     x[4, 2] = bad
     with pytest.raises(ValueError, match="NaN or infinite"):
         dense_rows(FORMS[form](x), False, np.arange(7))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_many_distinct_numbers_are_real_targets_wherever_they_lie(size):
+    y = np.repeat(np.arange(3.0), 400)
+    y[-150:] = np.arange(150)  # behind those that are looked at first, and on one rank alone
+    x = np.column_stack([y, y**2])
+
+    def main(comm):
+        mine = np.array_split(np.arange(len(y)), size)[comm.rank]
+        return mpiopt.fit(x[mine], y[mine], comm).loss
+
+    assert spmd(size, main) == ["squared"] * size
