@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,12 @@ def check_labels(values: Any) -> NDArray[Any]:
     if array.dtype.kind == "S":
         raise ValueError("y holds bytes; text or numbers are needed: decode it")
     if array.dtype.kind == "O":
-        wrong = [v for v in array.reshape(-1).tolist() if not isinstance(v, str | int | float | np.generic)]
-        wrong += [v for v in array.reshape(-1).tolist() if isinstance(v, float) and not np.isfinite(v)]
+        labels = array.reshape(-1).tolist()
+        kinds = {*map(type, labels)}  # of which there are few, whatever the number of labels
+        allowed = tuple(kind for kind in kinds if issubclass(kind, str | int | float | np.generic))
+        wrong = [v for v in labels if not isinstance(v, allowed)] if len(allowed) < len(kinds) else []
+        if any(issubclass(kind, float) for kind in kinds):
+            wrong += [v for v in labels if isinstance(v, float) and not math.isfinite(v)]
         if wrong:
             raise ValueError(f"y holds {wrong[0]!r}; text or finite numbers are needed")
     elif array.dtype.kind not in NUMBERS + "U":

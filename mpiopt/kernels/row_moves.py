@@ -49,8 +49,8 @@ def ascending(draws):  # type: ignore[no-untyped-def]
     begin = np.zeros((1 << bits) + 1, np.int64)
     for i in range(n):
         begin[np.int64(draws[i] >> shift) + 1] += 1
-    for bucket in range(1 << bits):
-        begin[bucket + 1] += begin[bucket]
+    for k in range(1 << bits):
+        begin[k + 1] += begin[k]
     order, values = np.empty(n, np.int64), np.empty(n, np.uint64)
     for i in range(n):
         bucket = np.int64(draws[i] >> shift)

@@ -232,7 +232,7 @@ def _unlike_labels(y: NDArray[Any]) -> ValueError | None:
     """Return an error for labels of which some are words and others numbers."""
     if y.dtype.kind != "O":
         return None
-    kinds = {"number" if isinstance(label, Real) else type(label).__name__ for label in y.tolist()}
+    kinds = {"number" if issubclass(kind, Real) else kind.__name__ for kind in {*map(type, y.tolist())}}
     if len(kinds) <= 1:
         return None
     return ValueError(f"y holds labels of several kinds: {', '.join(sorted(kinds))}; give words or numbers alone")
