@@ -9,12 +9,14 @@ too large.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.data.offsets import largest_offset
+from mpiopt.kernels.class_sums import class_sums
 from mpiopt.objective.losses.base import Loss, class_probabilities
 from mpiopt.objective.objective import Objective
 
@@ -51,7 +53,7 @@ def minimise_intercept(loss: Loss, z: Matrix, y: Vector, s: Vector, channel: Cha
     """
     if z.shape[1] == 1:
         return np.array([_one_output(loss, z, y, s, channel)])
-    found = _newton(loss, z, y, s, channel) if z.shape[1] <= MOST_OUTPUTS else _fitting(loss, z, y, s, channel)
+    found = _newton(z, y, s, channel) if z.shape[1] <= MOST_OUTPUTS else _fitting(loss, z, y, s, channel)
     return channel.of_root(found)
 
 
@@ -102,54 +104,49 @@ def _derivatives(
     return (np.inf if np.isnan(slope) else slope), 0.0, 1.0
 
 
-def _newton(loss: Loss, z: Matrix, y: Vector, s: Vector, channel: Channel) -> Vector:
+class _Sums(NamedTuple):
+    """What Newton's method needs to know of constants, summed over the rows of all ranks."""
+
+    slope: Vector  # (outputs,)
+    size: Vector  # (outputs,), of the rows' slopes
+    value: float
+    margin: float  # the largest of a row, in the mean
+    bend: Matrix  # (outputs, outputs)
+
+
+def _class_sums(z: Matrix, at: Vector, y: Vector, s: Vector, channel: Channel) -> _Sums:
+    """Sum over the rows of all ranks; collective."""
+    k = len(at)
+    slope, size, (value, margin), bend = np.split(channel.sum(class_sums(z, at, y, s)), [k, 2 * k, 2 * k + 2])
+    return _Sums(slope, size, float(value), float(margin), bend.reshape(k, k))
+
+
+def _newton(z: Matrix, y: Vector, s: Vector, channel: Channel) -> Vector:
     """Return δ of several outputs whose slopes are probabilities minus indicators (softmax)."""
     outputs = z.shape[1]
-    at, value = np.zeros(outputs), np.inf
+    z, y = np.ascontiguousarray(z, np.float64), np.ascontiguousarray(y, np.float64)
+    at = np.zeros(outputs)
+    here = _class_sums(z, at, y, s, channel)
     for _ in range(ITERATIONS):
-        slopes = loss.slope(z + at, y)
-        p = class_probabilities(slopes, y)
-        weighted = slopes * s[:, None]
-        curvature = np.diag(p.T @ s) - (p * s[:, None]).T @ p
-        values = [float(s @ loss.value(z + at, y)), float(s @ np.abs(z + at).max(axis=1))]
-        total = channel.sum(weighted.sum(axis=0), np.abs(weighted).sum(axis=0), np.array(values), curvature)
-        slope, size, (value, margin) = np.split(total[: 2 * outputs + 2], [outputs, 2 * outputs])
-        if np.all(np.abs(slope) <= EXACT * size):
+        if np.all(np.abs(here.slope) <= EXACT * here.size):
             break
-        bend = total[2 + 2 * outputs :].reshape(outputs, outputs)
-        floor = np.finfo(np.float64).eps * np.trace(bend) + np.finfo(np.float64).tiny
-        step = -np.linalg.solve(bend + np.trace(bend) / outputs**2 + floor * np.eye(outputs), slope)
+        size = np.trace(here.bend)
+        floor = np.finfo(np.float64).eps * size + np.finfo(np.float64).tiny
+        step = -np.linalg.solve(here.bend + size / outputs**2 + floor * np.eye(outputs), here.slope)
         step = np.clip(step - step.mean(), -1.0, 1.0)
-        rounding = LAST_GAIN * (abs(float(value)) + float(margin))
-        if -float(slope @ step) <= rounding:  # such a gain cannot be seen in values
+        gain = -float(here.slope @ step)
+        if gain <= LAST_GAIN * (abs(here.value) + here.margin):  # such a gain cannot be seen in values
             at = at + step
             break
-        t = _backtrack(loss, z, y, s, at, step, float(value), float(slope @ step), channel)
-        if t == 0.0 or np.abs(at).max() > LARGEST_SHIFT:
+        for _ in range(HALVINGS):
+            there = _class_sums(z, at + step, y, s, channel)
+            if there.value <= here.value - 0.1 * gain:
+                break
+            step, gain = 0.5 * step, 0.5 * gain
+        if not there.value <= here.value - 0.1 * gain or np.abs(at).max() > LARGEST_SHIFT:
             break
-        at = at + t * step
+        at, here = at + step, there
     return at
-
-
-def _backtrack(
-    loss: Loss,
-    z: Matrix,
-    y: Vector,
-    s: Vector,
-    at: Vector,
-    step: Vector,
-    value: float,
-    slope: float,
-    channel: Channel,
-) -> float:
-    """Return the first of 1, ½, ¼ … at which the loss does not rise; 0 if there is none; collective."""
-    t = 1.0
-    for _ in range(HALVINGS):
-        new = float(channel.sum(float(s @ loss.value(z + at + t * step, y)))[0])
-        if new <= value + 0.1 * t * slope:
-            return t
-        t *= 0.5
-    return 0.0
 
 
 def _fitting(loss: Loss, z: Matrix, y: Vector, s: Vector, channel: Channel) -> Vector:
