@@ -67,12 +67,13 @@ def chosen_errors(
     kind: str = "model",
     level: float = 0.95,
     rates: Rates | None = None,
+    matrix: Matrix | None = None,
 ) -> ChosenErrors:
     """Return the errors of the coefficients of these names; collective.
 
     Parameters
     ----------
-    objective, w, units, channel, names, level, rates
+    objective, w, units, channel, names, level, rates, matrix
         As of `mpiopt.inference.summary.summarise`; the loss has one output, and weights are frequencies.
     wanted : sequence of str
         Names of coefficients; "const" is the constant.
@@ -82,8 +83,8 @@ def chosen_errors(
     Raises
     ------
     ValueError
-        On all ranks: no such name, a coefficient that l1 has set to 0, columns that depend on each other, or a loss
-        without these errors.
+        On all ranks: no such name, a coefficient that l1 has set to 0 or that is at a bound, columns that depend on
+        each other, or a loss without these errors.
     """
     _refuse(objective, kind)
     d, loss = objective.shard.features, objective.loss
@@ -91,23 +92,33 @@ def chosen_errors(
     rows = WeightedRows(objective, w, frequency=rates is None or not rates.weighted, channel=channel)
     free = (w[0] != 0.0) | (objective.threshold == 0.0)
     free &= np.arange(objective.width) < rows.used
+    held = np.zeros(objective.width, bool) if objective.bounds is None else objective.bounds.reached(w)[0]
+    free &= ~held
     whole = objective.shard.total * objective.shard.weight_unit
     bends = objective.row_curvatures(w)
     ridge = objective.ridge * whole
-    scale = np.where(free, channel.sum(column_curvatures(objective, w)) * whole + ridge, 1.0)
-    scale = np.where(scale > 0.0, scale, 1.0)
+    scale = channel.sum(column_curvatures(objective, w)) * whole + ridge
+    scale[:d] += 0.0 if matrix is None else np.diag(matrix) * whole
+    scale = np.where(free & (scale > 0.0), scale, 1.0)
 
     def bent(x: Vector) -> Vector:
         share = channel.sum(objective.hessian_vector(bends, x[None])).reshape(-1)
         return np.where(free, share * whole, 0.0)
+
+    def penalised(x: Vector) -> Vector:
+        turned = ridge * x
+        if matrix is not None:
+            turned[:d] += whole * (matrix @ x[:d])
+        return bent(x) + np.where(free, turned, 0.0)
 
     fit = goodness(rows, float(free.sum()), rates)
     coef, errors, passes = [], [], 0
     for name in wanted:
         c = _row(name, features, units, objective.width)
         if name != INTERCEPT and not free[features.index(name)]:
-            raise ValueError(f"l1 has set the coefficient of {name} to 0: it has no standard error")
-        x, steps = _solve(lambda p: bent(p) + ridge * p, np.where(free, c, 0.0), scale)
+            why = "is at a bound" if held[features.index(name)] else "was set to 0 by l1"
+            raise ValueError(f"the coefficient of {name} {why}: it has no standard error")
+        x, steps = _solve(penalised, np.where(free, c, 0.0), scale)
         if steps > MOST_STEPS:
             raise ValueError(f"the error of {name} is not found: columns depend on each other; use l2")
         coef.append(float(c @ w[0]) + (units.label_origin if name == INTERCEPT else 0.0))

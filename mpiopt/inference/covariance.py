@@ -54,15 +54,15 @@ class DependentColumns(ValueError):
         self.parameters = parameters
 
 
-def inverted(loss: Matrix, ridge: Vector, ignored: Matrix, free: NDArray[np.int64]) -> Curvature:
+def inverted(loss: Matrix, ridge: Matrix, ignored: Matrix, free: NDArray[np.int64]) -> Curvature:
     """Return the curvature of the parameters `free` and its inverse.
 
     Parameters
     ----------
     loss : ndarray, shape (m, m)
         H of all parameters.
-    ridge : ndarray, shape (m,)
-        What the penalty adds on its diagonal.
+    ridge : ndarray, shape (m, m)
+        What the penalty adds to it.
     ignored : ndarray, shape (m, m)
         Projection onto directions that change no prediction and no penalty; contrasts do not see them.
     free : ndarray of int64, shape (k,)
@@ -75,7 +75,7 @@ def inverted(loss: Matrix, ridge: Vector, ignored: Matrix, free: NDArray[np.int6
     """
     square = np.ix_(free, free)
     kept = loss[square]
-    whole = kept + np.diag(ridge[free])
+    whole = kept + ridge[square]
     size = np.sqrt(np.maximum(np.diag(whole), np.finfo(np.float64).tiny))
     unit = whole / np.outer(size, size) + ignored[square]
     values, vectors = np.linalg.eigh(unit)

@@ -171,6 +171,7 @@ def summarise(
     clusters: Clusters | None = None,
     ending: Ending | None = None,
     rates: Rates | None = None,
+    matrix: Matrix | None = None,
 ) -> Summary:
     """Summarise a model from its rows; collective.
 
@@ -196,6 +197,8 @@ def summarise(
         How the run ended that found the model; certified by default.
     rates : Rates, optional
         How the targets are weighted, if they are rates: of an exposure, or of an offset on a logarithmic scale.
+    matrix : ndarray, shape (d, d), optional
+        Second derivatives of a ridge with a matrix, without those of l2.
 
     Raises
     ------
@@ -211,8 +214,11 @@ def summarise(
     features = list(names) if names is not None else [f"x{j + 1}" for j in range(objective.shard.features)]
     chosen = w[:, :d].ravel() != 0.0  # with l1, the columns whose coefficients are 0 are left out
     chosen |= np.tile(objective.threshold[:d] == 0.0, outputs)
+    held = np.zeros(len(chosen), bool) if objective.bounds is None else objective.bounds.reached(w)[0, :d]
+    chosen &= ~held
     free = np.flatnonzero(chosen)
-    found = _curvature(objective, rows, free, options, [*features, INTERCEPT])
+    ridge = _ridge(objective, matrix)
+    found = _curvature(objective, rows, free, ridge, options, [*features, INTERCEPT])
     fit = goodness(rows, found.freedom, rates)
     inner = covariance(kind, rows, found, fit.dispersion, fit.observations, clusters)
     reported = _reported(units, features, classes, outputs)
@@ -220,7 +226,7 @@ def summarise(
     to_file = reported.map[np.ix_(kept, free)]
     of_file = to_file @ inner @ to_file.T
     inflation = _inflation(rows, reported.features[kept])
-    steps = to_file @ (found.inverse @ _gradient(objective, rows)[free])
+    steps = to_file @ (found.inverse @ _gradient(objective, rows, ridge)[free])
     shown = [reported.names[i] for i in kept]
     return Summary(
         names=tuple(shown),
@@ -238,7 +244,7 @@ def summarise(
         notes=(
             *_notes_on_weights(rows, rates),
             *([ESTIMATED] if loss.own_parameters else []),
-            *_notes_on_penalty(objective, len(kept)),
+            *_notes_on_penalty(objective, len(kept), int(held.sum()), matrix is not None),
             *_notes_on_estimates(steps / np.sqrt(np.diag(of_file)), inflation, shown),
         ),
         warning="" if ending is None or ending.kind == CERTIFIED else f"{ending.text}. {UNCERTIFIED}",
@@ -255,6 +261,7 @@ def _curvature(
     objective: Objective,
     rows: WeightedRows,
     free: NDArray[np.int64],
+    ridge: Matrix,
     options: InferenceOptions,
     names: Sequence[str],
 ) -> Curvature:
@@ -262,13 +269,21 @@ def _curvature(
     if len(free) > LARGEST:
         raise ValueError(f"a summary is for up to {LARGEST} parameters; this model has {len(free)}")
     d, outputs = used_columns(objective), objective.outputs
-    ridge = np.tile(objective.ridge[:d], outputs) * objective.shard.total * objective.shard.weight_unit
     loss_part = rows.hessian(options.information == "expected")
     refuse_infinite(loss_part)
     try:
-        return inverted(loss_part, ridge, _ignored(ridge, outputs), free)
+        return inverted(loss_part, ridge, _ignored(np.diag(ridge), outputs), free)
     except DependentColumns as fault:
         raise ValueError(_dependent(fault.parameters, names, d)) from None
+
+
+def _ridge(objective: Objective, matrix: Matrix | None) -> Matrix:
+    """Return the second derivatives of the penalty, times the sum of the weights, output by output."""
+    one = np.diag(objective.ridge[: used_columns(objective)])
+    if matrix is not None:
+        one[: len(matrix), : len(matrix)] += matrix
+    whole = objective.shard.total * objective.shard.weight_unit
+    return np.asarray(np.kron(np.eye(objective.outputs), one * whole), np.float64)
 
 
 def _kind(objective: Objective, options: InferenceOptions, clusters: Clusters | None) -> str:
@@ -332,11 +347,11 @@ def _inflation(rows: WeightedRows, features: NDArray[np.int64]) -> Vector:
     return found
 
 
-def _gradient(objective: Objective, rows: WeightedRows) -> Vector:
+def _gradient(objective: Objective, rows: WeightedRows, ridge: Matrix) -> Vector:
     """Return the gradient of the whole objective, times the sum of the weights, as far as it has one; collective."""
     d, whole = rows.used, objective.shard.total * objective.shard.weight_unit
     w = rows.w[:, :d]
-    return rows.gradient() + whole * (objective.ridge[:d] * w + objective.threshold[:d] * np.sign(w)).ravel()
+    return rows.gradient() + ridge @ w.ravel() + whole * (objective.threshold[:d] * np.sign(w)).ravel()
 
 
 def _are_frequencies(options: InferenceOptions, loss: Loss, rates: Rates | None) -> bool:
@@ -362,8 +377,13 @@ def _notes_on_weights(rows: WeightedRows, rates: Rates | None) -> list[str]:
     ]
 
 
-def _notes_on_penalty(objective: Objective, parameters: int) -> list[str]:
+def _notes_on_penalty(objective: Objective, parameters: int, held: int, matrix: bool) -> list[str]:
     notes = []
+    if held:
+        notes.append(
+            f"{held} coefficient{'s are' if held > 1 else ' is'} at a bound and left out. Errors and intervals are "
+            "those of a model that had them there beforehand: they are too small, and p values too."
+        )
     if objective.threshold.any():
         notes.append(
             f"l1 has chosen these {parameters} parameters. Errors and intervals are those of a model with these "
@@ -371,8 +391,9 @@ def _notes_on_penalty(objective: Objective, parameters: int) -> list[str]:
         )
     if objective.ridge.any() or objective.threshold.any():
         notes.append(
-            "The penalty shrinks the coefficients. Standard errors are about their own mean, which is not the true "
-            "value; intervals do not cover that with the level stated. Degrees of freedom are effective ones."
+            f"The penalty{', with its matrix,' if matrix else ''} shrinks the coefficients. Standard errors are "
+            "about their own mean, which is not the true value; intervals do not cover that with the level stated. "
+            "Degrees of freedom are effective ones."
         )
     return notes
 

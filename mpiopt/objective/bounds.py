@@ -50,6 +50,11 @@ class Bounds:
         at_upper = np.isfinite(self.upper) & (self.upper - w <= ULPS * np.abs(self.upper))
         return np.where(at_lower, self.lower, np.where(at_upper, self.upper, w))
 
+    def reached(self, w: Vector) -> NDArray[np.bool_]:
+        """Return which weights are at a bound, up to rounding."""
+        near = self.nearest(w)
+        return np.asarray((near == self.lower) | (near == self.upper))
+
     def allowed(self, w: Vector, g: Vector) -> Vector:
         """Return the least subgradients g of weights, 0 where a step along −g would leave the bounds."""
         blocked = ((w <= self.lower) & (g > 0.0)) | ((w >= self.upper) & (g < 0.0))

@@ -20,21 +20,13 @@ from mpiopt.results.model import FittedModel
 Pair = tuple[float | None, float | None]
 
 MONOTONE = re.compile(rf"\[({RISING}|{FALLING}) \d+\]$")  # ends the name of a feature of a monotone spline
-NO_SUMMARY = (
-    "there are no standard errors of coefficients with bounds: a summary takes none; train without bounds on the "
-    "columns whose coefficients are not at one"
-)
 NO_SUMMARY_OF_GROUPS = "a summary takes no l1_groups: train without l1 on the columns that they chose"
 
 
-def refuse_summary(model: Model, names: Sequence[str] | None) -> None:
+def refuse_summary(model: Model) -> None:
     """Raise ValueError if coefficients of a model have no standard errors."""
-    if is_bounded(model, names):
-        raise ValueError(NO_SUMMARY)
     if model.l1_groups:
         raise ValueError(NO_SUMMARY_OF_GROUPS)
-    if model.ridge_matrix:
-        raise ValueError("a summary takes no ridge_matrix; train without it for standard errors")
 
 
 def is_bounded(model: Model, names: Sequence[str] | None) -> bool:
@@ -45,14 +37,6 @@ def is_bounded(model: Model, names: Sequence[str] | None) -> bool:
 def monotone(names: Sequence[str] | None) -> list[int]:
     """Return the features of monotone splines, by their names; their coefficients are at least 0."""
     return [j for j, name in enumerate(names or ()) if MONOTONE.search(name)]
-
-
-def refuse_path(names: Sequence[str] | None) -> None:
-    """Raise ValueError if a path would leave the bounds of monotone splines."""
-    if monotone(names):
-        raise ValueError(
-            "a path takes no monotone splines; choose l2 by a sweep with folds (mpiopt sweep), or leave shape out"
-        )
 
 
 def with_bounds(

@@ -182,7 +182,9 @@ def fit(
     model = Model(parse_spec(loss), l1, l2, nonnegative, text_of(bounds), text_of_groups(l1_groups))
     named = ridge_matrix if isinstance(ridge_matrix, str) else ("" if ridge_matrix is None else GIVEN)
     model = replace(model, ridge_matrix=named, ridge_strength=ridge_strength)
-    settings, stopping = Settings(model, intercept, scale, coordinates), Stopping(tol, max_epochs, max_seconds)
+    given_matrix = None if isinstance(ridge_matrix, str) else ridge_matrix
+    settings = Settings(model, intercept, scale, coordinates, given_matrix)
+    stopping = Stopping(tol, max_epochs, max_seconds)
     exchange = Job(compress=parse_spec(compress), memory=memory, downlink=downlink, seed=seed)
     for name, value, allowed in (("scale", scale, COLUMN_SCALES), ("coordinates", coordinates, COORDINATES)):
         if value not in allowed:
@@ -207,7 +209,6 @@ def fit(
             with ranks.agree_on_errors():
                 first = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
             objective = with_initial(objective, first, posed.units)
-        given_matrix = None if isinstance(ridge_matrix, str) else ridge_matrix
         basis = ridge_basis(objective, model, titles, given_matrix, ranks)
         objective = objective if basis is None else basis.posed
         objective, estimated = profiled(objective, stopping, ranks, StopSignal())

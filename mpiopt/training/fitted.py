@@ -17,11 +17,12 @@ from mpiopt.data.tables.column import Column
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.results.ending import Ending
 from mpiopt.results.model import FittedModel
-from mpiopt.training.coefficient_bounds import refuse_summary
+from mpiopt.training.coefficient_bounds import refuse_summary, with_bounds
 from mpiopt.training.frames import applied_frame
 from mpiopt.training.posed_rows import Settings, canonical, posed_rows
 from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
+from mpiopt.training.ridge_matrix import curvature_of_matrix
 
 if TYPE_CHECKING:
     from mpiopt.inference.summary import InferenceOptions, Summary
@@ -169,7 +170,7 @@ class Fit:
         settings = self.settings
         if settings is None:
             raise ValueError("this fit does not say what it minimised: only fits of mpiopt.fit have a summary")
-        refuse_summary(settings.model, self.names)
+        refuse_summary(settings.model)
         from mpiopt.inference.clusters import coded
         from mpiopt.inference.summary import InferenceOptions, summarise
 
@@ -185,7 +186,12 @@ class Fit:
             short = groups is not None and len(np.asarray(groups)) != n
             ranks.agree(ValueError("groups must have one entry for each row of x") if short else None)
             channel, w = Channel(ranks, 0), posed.units.to_training(self.model(), objective.width)
+            names = self.names or posed.names
+            objective = with_bounds(objective, settings.model, posed.units.size, names)
+            matrix = curvature_of_matrix(objective, settings.model, names, settings.matrix, ranks)
             value = evaluate_exact(objective, w, channel).value
+            if matrix is not None:
+                value += 0.5 * float(((w[:, : len(matrix)] @ matrix) * w[:, : len(matrix)]).sum())
             if not abs(value - self.objective) <= SAME_ROWS * max(abs(value), abs(self.objective)):
                 raise ValueError(
                     f"the rows are not those of the fit: F is {value:g} here, and was {self.objective:g}"
@@ -196,11 +202,12 @@ class Fit:
                 posed.units,
                 channel,
                 options or InferenceOptions(),
-                names=self.names or posed.names,
+                names=names,
                 classes=[] if self.classes is None else [str(label) for label in self.classes.tolist()],
                 clusters=None if groups is None else coded(np.asarray(groups), ranks),
                 ending=None if self.certified else Ending(self.ending, self.reason),
                 rates=given.rates,
+                matrix=matrix,
             )
 
     def model(self) -> FittedModel:

@@ -16,15 +16,13 @@ from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.fold_scores import FoldScores, write_scores
-from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.cross_validation import FoldModels, cross_validate
 from mpiopt.training.fold_options import folds_of_file, read_labels
 from mpiopt.training.label_origin import posed_data
-from mpiopt.training.lasso_groups import with_groups
 from mpiopt.training.loop import run
 from mpiopt.training.problem import link_of, pick, target_of
-from mpiopt.training.ridge_matrix import ridge_basis
 from mpiopt.training.run_state import RunPlan
+from mpiopt.training.structure import structured
 
 
 def score_folds(job: Job, asked: FoldOptions, comm: Comm, stop: StopSignal) -> int:
@@ -41,17 +39,15 @@ def score_folds(job: Job, asked: FoldOptions, comm: Comm, stop: StopSignal) -> i
     if objective.loss.own_parameters:
         raise ValueError("folds take a theta that is given; estimate it by a fit without folds, profile=true")
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
-    objective = with_groups(with_bounds(objective, job.model, units.size, data.names), job.model, data.names)
+    objective, basis = structured(objective, job.model, units, data.names, comm)
+    objective = objective if basis is None else basis.posed
     folds, channel = folds_of_file(job, asked, labels, objective, comm), Channel(comm, 0)
 
     def fitted(number: int, posed: Objective) -> FoldModels:
-        basis = ridge_basis(posed, job.model, data.names, None, comm)
-        posed = posed if basis is None else basis.posed
         portfolio, _ = pick(job.algorithm, posed, job.stop.tol, comm)
         now = run(RunPlan(job.stop), posed, portfolio, channel, stop, Clock(), lambda row: None)
         if now.ending == "signal":
             raise _Stopped
-        now = now if basis is None else basis.ended(now)[0]
         return FoldModels.of([now.state.w], now.ending == "certified", now.epochs)
 
     try:

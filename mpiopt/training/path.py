@@ -8,7 +8,7 @@ of them. The rows are read, scaled and moved once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.core.config.folds import refuse_beside_time
-from mpiopt.core.config.job import Model, Stopping
+from mpiopt.core.config.job import GIVEN, Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
 from mpiopt.inference.clusters import coded
 from mpiopt.objective.objective import Objective
-from mpiopt.training.coefficient_bounds import refuse_path
+from mpiopt.training.coefficient_bounds import Pair, text_of
 from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
 from mpiopt.training.fit import COLUMN_SCALES
 from mpiopt.training.folds import (
@@ -33,7 +33,7 @@ from mpiopt.training.folds import (
     strata_of,
     times,
 )
-from mpiopt.training.lasso_groups import grouped, text_of_groups
+from mpiopt.training.lasso_groups import text_of_groups
 from mpiopt.training.path_follow import (
     Follower,
     Found,
@@ -44,6 +44,7 @@ from mpiopt.training.path_follow import (
     Watch,
     first_strength,
 )
+from mpiopt.training.path_posed import posed_path, refuse_l1_beside_matrix
 from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
 from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
@@ -133,7 +134,11 @@ def path(
     exposure: ArrayLike | None = None,
     offset: ArrayLike | None = None,
     loss: str = "auto",
+    nonnegative: bool = False,
+    bounds: Mapping[str, Pair] | str | None = None,
     l1_groups: Sequence[Sequence[str]] | str | None = None,
+    ridge_matrix: ArrayLike | str | None = None,
+    ridge_strength: float = 1.0,
     intercept: bool = True,
     scale: str = "none",
     tol: float = 1e-6,
@@ -151,6 +156,11 @@ def path(
     ----------
     x, y, comm, sample_weight, exposure, offset, loss, l1_groups, intercept, scale, seed
         As of `mpiopt.fit`.
+    nonnegative, bounds
+        As of `mpiopt.fit`; every coefficient may be 0.
+    ridge_matrix, ridge_strength
+        As of `mpiopt.fit`, for options with l1_ratio 0: the penalty of a strength λ is
+        (λ/2) (ridge_strength wᵀSw + ‖w‖²).
     options : PathOptions, optional
         The strengths.
     tol : float
@@ -193,19 +203,22 @@ def path(
     if scale not in COLUMN_SCALES:
         raise ValueError(f"scale must be one of {', '.join(COLUMN_SCALES)}; not {scale!r}")
     loss = "poisson" if loss == "auto" and exposure is not None else loss
-    model = Model(parse_spec(loss), 0.0, 0.0, l1_groups=text_of_groups(l1_groups))
+    options = options or PathOptions()
+    named = ridge_matrix if isinstance(ridge_matrix, str) else ("" if ridge_matrix is None else GIVEN)
+    structure = nonnegative, text_of(bounds), text_of_groups(l1_groups), named, ridge_strength
+    model = Model(parse_spec(loss), 0.0, 1.0, *structure)  # its l2 stands for any
+    refuse_l1_beside_matrix(model, options.l1_ratio)
     settings = Settings(model, intercept, scale, "standardised")
     with called(comm) as ranks:
         order, parts = order_of_rows(x, y, seed, ranks)
         given = as_rates(y, sample_weight, exposure, offset, model, ranks)
         posed = posed_rows(x, given.y, given.sample_weight, settings, order, ranks, given.offset, parts)
-        refuse_path(posed.names)
-        posed = replace(posed, objective=grouped(posed.objective, model, posed.names))
-        frame = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes)
-        options, stop = options or PathOptions(), Stopping(tol, max_epochs)
+        frame, stop = Frame(posed.mean, posed.scale, posed.coordinates, posed.classes), Stopping(tol, max_epochs)
+        matrix = None if isinstance(ridge_matrix, str) else ridge_matrix
+        problem = posed_path(posed.objective, model, frame, posed.names, options.l1_ratio, ranks, matrix)
         dealt = _folds_of_rows(folds, FoldRules(groups, repeats, time), order, posed.objective, seed, ranks)
         asked = Validation(dealt, score)
-        found = find_path(posed.objective, frame, options, stop, PluginSpec(), ranks, asked)
+        found = find_path(problem.posed, problem.frame, options, stop, PluginSpec(), ranks, asked)
     validated = found.cross_validation
     if validated is not None:
         inverse, margins = np.argsort(order), validated.margins + posed.coordinates.label_origin
@@ -277,7 +290,7 @@ def find_path(
         nonlocal strengths
         follower = Follower(posed, frame, options, stop, algorithm, comm)
         if strengths is None:
-            strengths = options.strengths(first_strength(follower.start))
+            strengths = options.strengths(first_strength(follower.start, follower.channel))
         if watches is None:
             return follower.follow(strengths)
         return follower.follow(strengths, watches.of(number, strengths), watches.known(number, follower))

@@ -28,22 +28,24 @@ from mpiopt.objective.losses.base import loss_targets
 from mpiopt.objective.metrics import metrics
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.training.coefficient_bounds import refuse_path, refuse_summary
+from mpiopt.training import ridge_matrix
+from mpiopt.training.coefficient_bounds import refuse_summary
 from mpiopt.training.fold_options import Labels, chosen_point, folds_of_file, read_labels
 from mpiopt.training.job_args import job_text, stem
 from mpiopt.training.label_origin import posed_data
-from mpiopt.training.lasso_groups import grouped
 from mpiopt.training.path import Validation, find_path
 from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, Progress
 from mpiopt.training.path_output import (
     CERTIFIED,
     NOT_CERTIFIED,
     as_csv,
+    model_at,
     told,
     write_csv,
     write_out_of_fold,
     write_path_result,
 )
+from mpiopt.training.path_posed import posed_path, refuse_l1_beside_matrix
 from mpiopt.training.path_report import (
     RESULT,
     AnswerOptions,
@@ -66,6 +68,10 @@ OF_JOB = (
         "loss",
         "algorithm",
         "l1-groups",
+        "nonnegative",
+        "bounds",
+        "ridge-matrix",
+        "ridge-strength",
     ),
     *("tol", "max-epochs", "seed", "out", "overwrite", "quiet", "test", "holdout", "resume"),
     *(field.name.replace("_", "-") for field in fields(ColumnOptions)),
@@ -99,10 +105,11 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
-    objective = grouped(objective, job.model, data.names)
-    refuse_path(data.names)
+    frame = Frame(data.mean, data.scale, data.coordinates, data.class_labels)
+    problem = posed_path(objective, job.model, frame, data.names, asked.options.l1_ratio, comm)
+    objective = problem.given
     if asked.answers.summary:
-        refuse_summary(job.model, data.names)
+        refuse_summary(job.model)
     if asked.answers.summary and objective.outputs > 1:
         raise ValueError("--summary is for models with one output: l1 chooses other columns for each class")
     validation = Validation(folds_of_file(job, asked.folds, labels, objective, comm), asked.folds.score)
@@ -111,10 +118,8 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if job.resume:
         saved.load(job.resume != "auto")
     lines = Lines(saved, job.quiet, comm)
-    frame = Frame(data.mean, data.scale, data.coordinates, data.class_labels)
-    found = find_path(
-        *(objective, frame, asked.options, job.stop, job.algorithm, comm, validation, lines, saved.strengths)
-    )
+    posed = problem.posed, problem.frame, asked.options, job.stop, job.algorithm, comm
+    found = find_path(*posed, validation, lines, saved.strengths)
     found = replace(found, names=data.names)
     chosen = chosen_point(found, asked.folds.choose)
     tested = _tested(data, objective, found.points[chosen], comm)
@@ -126,7 +131,11 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     if asked.folds.oof and found.cross_validation is not None:
         write_out_of_fold(asked.folds.oof, job, data, objective, found, comm)
     saved.remove()
-    summary = summary_of_path(data, objective, found.points[chosen], comm) if asked.answers.summary else None
+    summary = (
+        summary_of_path(data, objective, model_at(job.model, found.points[chosen]), found.points[chosen], comm)
+        if asked.answers.summary
+        else None
+    )
     run_on_root(comm, lambda: write_answers(asked.answers, job.out, summary))
     if not job.quiet:
         said = [
@@ -239,12 +248,7 @@ def _job(read: Read, settings: Settings, asked: Grids) -> Job:
     paths = [("path", joined(read.data))] if read.data else []
     source = read.source or "the job file"
     job = job_file.read(read.text, [*paths, *settings], source, own=SELECTION)
-    if job.model.ridge_matrix:
-        raise ValueError("a path takes no ridge_matrix; choose its strength by a sweep with folds (mpiopt sweep)")
-    if job.model.bounded:
-        raise ValueError(
-            "a path takes no bounds on coefficients; choose l2 by a sweep with folds instead (mpiopt sweep)"
-        )
+    refuse_l1_beside_matrix(job.model, asked.options.l1_ratio)
     if not job.path:
         raise ValueError("path needs a data file: mpiopt path DATA [job.toml] [flags]")
     named = job.out if job_file.table_of(read.text, SELECTION, source) else dict(settings).get("out", "")
@@ -268,7 +272,8 @@ def _job(read: Read, settings: Settings, asked: Grids) -> Job:
 def _identity(job: Job, asked: Grids, data: Dataset, labels: Labels | None) -> str:
     """Return what a path must share with the one that it goes on from."""
     folds = asked.folds.identity(None if labels is None else labels.tolist())
-    return json.dumps([job.identity(), job.stop.tol, repr(asked.options), folds, data.checksum])
+    files = [data.checksum, ridge_matrix.checksum(job.model)]
+    return json.dumps([job.identity(), job.stop.tol, repr(asked.options), folds, *files])
 
 
 def _tested(data: Dataset, objective: Objective, point: PathPoint, comm: Comm) -> dict[str, float]:

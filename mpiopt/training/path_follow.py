@@ -14,13 +14,15 @@ from mpiopt.core.config.job import Stopping
 from mpiopt.core.config.spec import PluginSpec
 from mpiopt.core.history import Clock
 from mpiopt.data.coordinates import Coordinates
+from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.judgement import GAP
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.loop import run
-from mpiopt.training.path_points import PathGroups, PathStart, least_strength, takes_groups
+from mpiopt.training.path_points import PathGroups, PathStart, least_strength, one_degree, takes_groups
 from mpiopt.training.problem import pick
+from mpiopt.training.ridge_matrix import RidgeBasis
 from mpiopt.training.run_state import RunPlan
 
 Vector = NDArray[np.float64]
@@ -36,9 +38,10 @@ class PathOptions:
     Parameters
     ----------
     l1_ratio : float
-        Share of the strength λ that is l1: l1 = λ l1_ratio, l2 = λ (1 - l1_ratio). Above 0 and at most 1.
+        Share of the strength λ that is l1: l1 = λ l1_ratio, l2 = λ (1 - l1_ratio). From 0 to 1.
     points : int
-        Number of strengths, from the least one at which all coefficients are 0 downwards, equal factors apart.
+        Number of strengths, equal factors apart, from the least one at which all coefficients are 0 downwards. With
+        l1_ratio 0 there is none: from one at which less than one effective parameter is left beside the constants.
     min_ratio : float
         The last strength over the first, above 0 and below 1.
 
@@ -53,8 +56,8 @@ class PathOptions:
     min_ratio: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.l1_ratio <= 1.0:
-            raise ValueError(f"l1_ratio must be above 0 and at most 1, not {self.l1_ratio}")
+        if not 0.0 <= self.l1_ratio <= 1.0:
+            raise ValueError(f"l1_ratio must be from 0 to 1, not {self.l1_ratio}")
         if self.points < 2:
             raise ValueError(f"points must be at least 2, not {self.points}")
         if not 0.0 < self.min_ratio < 1.0:
@@ -117,6 +120,8 @@ class Frame(NamedTuple):
     scale: Vector
     coordinates: Coordinates
     classes: NDArray[Any] | None
+    bounds: Bounds | None = None  # of the columns as they were given
+    basis: RidgeBasis | None = None  # in which the algorithm works
 
 
 class Found(NamedTuple):
@@ -188,8 +193,9 @@ class Follower:
     ) -> None:
         self.frame, self.stop, self.comm, self.channel = frame, stop, comm, Channel(comm, 0)
         self.start = PathStart.of(objective, options.l1_ratio, self.channel)
-        self.in_groups = algorithm.name == "auto" and takes_groups(objective)
-        self.spec = PluginSpec("working-set", algorithm.options) if algorithm.name == "auto" else algorithm
+        auto, sparse = algorithm.name == "auto", options.l1_ratio > 0.0
+        self.in_groups = auto and sparse and takes_groups(objective)
+        self.spec = PluginSpec("working-set", algorithm.options) if auto and sparse else algorithm
         self.l1_ratio = options.l1_ratio
 
     def follow(self, strengths: Vector, watch: Watch | None = None, progress: Progress | None = None) -> list[Found]:
@@ -248,7 +254,10 @@ class Follower:
         """Return a point as it is reported, from what was found of it."""
         l1, l2 = (strength * part for part in self.start.objective.penalty.strengths)
         shard, frame = self.start.objective.shard, self.frame
-        model = in_file_units(w, shard.features, shard.intercept, *frame[:3], classes=frame.classes)
+        given = w if frame.basis is None else frame.basis.in_given_columns(w)
+        model = in_file_units(given, shard.features, shard.intercept, *frame[:3], classes=frame.classes)
+        if frame.bounds is not None:  # other units may have moved it by a rounding error
+            model = replace(model, coef=np.clip(model.coef, frame.bounds.lower, frame.bounds.upper))
         return Found(PathPoint(strength, l1, l2, model, value, certificate, certified, epochs), w)
 
     def _alone(self, strength: float, before: Model | None) -> Found:
@@ -261,15 +270,15 @@ class Follower:
         return self.restored(strength, now.exact.value, kept, certified, now.epochs, w)
 
 
-def first_strength(start: PathStart) -> float:
-    """Return the least λ at which all coefficients are 0.
+def first_strength(start: PathStart, channel: Channel) -> float:
+    """Return the least λ at which all coefficients are 0; without l1 that of `one_degree`; collective.
 
     Raises
     ------
     ValueError
         If they are 0 without a penalty.
     """
-    least = least_strength(start)
+    least = least_strength(start) if start.l1_ratio else one_degree(start, channel)
     if not least > 0.0:
         raise ValueError("all coefficients are 0 without a penalty: the columns say nothing about the labels")
     return least * FIRST

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import run_on_root
-from mpiopt.core.config.job import Job
+from mpiopt.core.config.job import Job, Model
 from mpiopt.core.config.spec import spec_of
 from mpiopt.core.files import mark_output, write_whole
 from mpiopt.core.history import HistoryRow
@@ -27,7 +27,9 @@ from mpiopt.results.provenance import Provenance, gather
 from mpiopt.results.result_file import write_result
 from mpiopt.results.summary import metrics_line, wrapped
 from mpiopt.training.cross_validation import CrossValidation
+from mpiopt.training.outcome import bounded_line, matrix_line
 from mpiopt.training.path import Path
+from mpiopt.training.path_follow import PathPoint
 from mpiopt.training.predict import predictions, write_lines
 from mpiopt.training.problem import penalty
 from mpiopt.training.row_numbers import in_file_order, numbers_in_file, offsets_in_file
@@ -83,6 +85,12 @@ def as_table(found: Path, chosen: int) -> PathTable:
     )
 
 
+def model_at(model: Model, point: PathPoint) -> Model:
+    """Return what a point minimises."""
+    strength = model.ridge_strength * (point.strength if model.ridge_matrix else 1.0)
+    return replace(model, l1=point.l1, l2=point.l2, ridge_strength=strength)
+
+
 def write_path_result(
     job: Job,
     data: Dataset,
@@ -97,11 +105,13 @@ def write_path_result(
     """Write the result file, whose model is that of the chosen point; collective."""
     point = found.points[chosen]
     known = Provenance(
-        job=replace(job, model=replace(job.model, l1=point.l1, l2=point.l2)).text(),
+        job=replace(job, model=model_at(job.model, point)).text(),
         seed=job.seed,
         data=data.source,
         data_checksum=data.checksum,
-        objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1",
+        objective="(1/N) sum_i s_i loss_i(W x_i + b) + l1 |W|_1 + (l2/2) |W|^2, weights s_i of mean 1"
+        + bounded_line(objective)
+        + matrix_line(model_at(job.model, point)),
         loss=str(spec_of(objective.loss)),
         penalty=str(spec_of(replace(objective, penalty=penalty(point.l1, point.l2)).named_penalty)),
         exit_status=CERTIFIED if found.certified else NOT_CERTIFIED,

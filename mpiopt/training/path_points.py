@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
-from mpiopt.objective.curvature import used_columns
+from mpiopt.objective.curvature import column_curvatures, used_columns
 from mpiopt.objective.dual_points import EvaluatedModels, gaps_at
 from mpiopt.objective.duality_gap import LEAST_SCALE, TINY, label_statistics
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
@@ -109,7 +109,8 @@ class Solved(NamedTuple):
 def takes_groups(objective: Objective) -> bool:
     """Return whether the points of a path can be solved in groups: one output, and curvature wherever the loss is."""
     smooth = objective.loss.quadratic or objective.loss.link != "identity"
-    return objective.outputs == 1 and smooth and objective.loss.knee is None and objective.groups is None
+    plain = objective.groups is None and objective.bounds is None
+    return objective.outputs == 1 and smooth and objective.loss.knee is None and plain
 
 
 class PathGroups:
@@ -298,9 +299,21 @@ class PathGroups:
 
 def least_strength(start: PathStart) -> float:
     """Return the least λ at which all coefficients are 0; 0 if they are 0 without a penalty."""
-    d = start.objective.shard.features
-    gradient = start.exact.gradient[:, :d]
-    if start.objective.groups is not None:
-        return start.objective.groups.largest(start.exact.gradient) / start.l1_ratio
-    largest = float(np.abs(gradient / start.objective.rate[:d]).max(initial=0.0)) if d else 0.0
+    objective, d = start.objective, start.objective.shard.features
+    gradient = start.exact.gradient
+    if objective.groups is not None:
+        return objective.groups.largest(gradient) / start.l1_ratio
+    if objective.bounds is not None:
+        gradient = objective.bounds.allowed(objective.zeros(), gradient)
+    largest = float(np.abs(gradient[:, :d] / objective.rate[:d]).max(initial=0.0)) if d else 0.0
     return largest / start.l1_ratio
+
+
+def one_degree(start: PathStart, channel: Channel) -> float:
+    """Return a λ at which a ridge leaves less than one effective parameter beside the constants; collective.
+
+    With the curvature H at the constants that number is tr H (H + λ)⁻¹ < tr H / λ.
+    """
+    objective, d = start.objective, start.objective.shard.features
+    bends = channel.sum(column_curvatures(objective, objective.origin()))[:d]
+    return float((bends / objective.rate[:d] ** 2).sum())

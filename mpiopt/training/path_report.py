@@ -9,6 +9,7 @@ import numpy as np
 
 from mpiopt.comm.base import Comm
 from mpiopt.compress.channel import Channel
+from mpiopt.core.config.job import Model
 from mpiopt.core.files import mark_output, write_whole
 from mpiopt.data.dataset import Dataset
 from mpiopt.inference.summary import InferenceOptions, Summary, summarise
@@ -20,6 +21,7 @@ from mpiopt.training.outcome import diagnostics
 from mpiopt.training.path import Path
 from mpiopt.training.path_follow import PathPoint
 from mpiopt.training.problem import penalty
+from mpiopt.training.ridge_matrix import curvature_of_matrix
 from mpiopt.training.summarise import SUFFIXES, content, rates_of
 
 RESULT = ".h5"
@@ -59,8 +61,8 @@ def diagnostics_of_path(
     return diagnose(objective.loss, z, label, shard.weight[seen], words, comm)
 
 
-def summary_of_path(data: Dataset, objective: Objective, point: PathPoint, comm: Comm) -> Summary:
-    """Return the summary of a point, from the rows at hand; collective.
+def summary_of_path(data: Dataset, objective: Objective, model: Model, point: PathPoint, comm: Comm) -> Summary:
+    """Return the summary of a point, which is a model's optimum, from the rows at hand; collective.
 
     Raises
     ------
@@ -71,7 +73,9 @@ def summary_of_path(data: Dataset, objective: Objective, point: PathPoint, comm:
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
     w = units.to_training(point.model, objective.width)
     rates = rates_of(data.schema)
-    return summarise(posed, w, units, Channel(comm, 0), InferenceOptions(), names=data.names, rates=rates)
+    matrix = curvature_of_matrix(posed, model, data.names, None, comm)
+    told = InferenceOptions()
+    return summarise(posed, w, units, Channel(comm, 0), told, names=data.names, rates=rates, matrix=matrix)
 
 
 def write_answers(asked: AnswerOptions, out: str, found: Summary | None) -> None:

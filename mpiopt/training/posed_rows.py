@@ -40,6 +40,7 @@ class Settings:
     intercept: bool
     scale: str
     coordinates: str
+    matrix: ArrayLike | None = None  # of a ridge, in place of a file
 
 
 @dataclass(frozen=True, eq=False)

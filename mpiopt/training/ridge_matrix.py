@@ -99,7 +99,7 @@ def ridge_basis(
                 "no bounds or monotone splines" if objective.bounds is not None else f"at most {MOST_COLUMNS} columns"
             )
             raise ValueError(f"ridge_matrix takes {lacks}; leave out one of both")
-        s = _checked(_read(model.ridge_matrix, d, names) if matrix is None else np.asarray(matrix, np.float64), d)
+        s = _given(model, d, names, matrix)
     rate = objective.rate[:d]
     a = rate[:, None] * (model.ridge_strength * s + objective.penalty.strengths[1] * np.eye(d)) * rate
     with comm.agree_on_errors():
@@ -123,6 +123,27 @@ def ridge_basis(
     if objective.shard.intercept:
         first[:, d] = objective.initial[:, d]
     return replace(found, posed=replace(posed, initial=first))
+
+
+def curvature_of_matrix(
+    objective: Objective, model: Model, names: Sequence[str] | None, matrix: ArrayLike | None, comm: Comm
+) -> Matrix | None:
+    """Return the second derivatives of a model's ridge with a matrix in the columns that came, without l2, (d, d).
+
+    Arguments are those of `ridge_basis`; None without a matrix; collective.
+    """
+    if not model.ridge_matrix:
+        return None
+    d = objective.shard.features
+    with comm.agree_on_errors():
+        s = _given(model, d, names, matrix)
+    rate = objective.rate[:d]
+    return np.asarray(model.ridge_strength * rate[:, None] * s * rate, np.float64)
+
+
+def _given(model: Model, d: int, names: Sequence[str] | None, matrix: ArrayLike | None) -> Matrix:
+    """Return the matrix of the caller, of a file or of splines; ValueError if it is none for d columns."""
+    return _checked(_read(model.ridge_matrix, d, names) if matrix is None else np.asarray(matrix, np.float64), d)
 
 
 def checksum(model: Model) -> str:

@@ -31,9 +31,10 @@ from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.model import class_names
 from mpiopt.results.result_file import Result, read_result
-from mpiopt.training.coefficient_bounds import refuse_summary
+from mpiopt.training.coefficient_bounds import refuse_summary, with_bounds
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.problem import link_of, target_of
+from mpiopt.training.ridge_matrix import curvature_of_matrix
 from mpiopt.training.row_numbers import lines_of, numbers_in_file, refuse_length
 
 FLAGS = dict.fromkeys(
@@ -98,6 +99,7 @@ def _only(result: Result, path: str, chosen: dict[str, str], options: InferenceO
         kind,
         options.level,
         rates_of(result.schema),
+        posed.matrix,
     )
     print_on_root(comm, found.text())
     return 0
@@ -112,6 +114,7 @@ class PosedAgain(NamedTuple):
     units: ColumnUnits
     w: NDArray[np.float64]  # the model in the columns of the objective
     names: Sequence[str] | None
+    matrix: NDArray[np.float64] | None  # second derivatives of the ridge with a matrix
 
 
 def pose_again(result: Result, path: str, chosen: dict[str, str], comm: Comm) -> PosedAgain:
@@ -125,7 +128,7 @@ def pose_again(result: Result, path: str, chosen: dict[str, str], comm: Comm) ->
     try:
         refuse_no_optimum(result.ending)
         job, schema = read(result.job), result.schema
-        refuse_summary(job.model, None if schema is None else schema.names)
+        refuse_summary(job.model)
     except ValueError as fault:
         raise ValueError(f"{path}: {fault}") from None
     data = prepare(
@@ -139,7 +142,9 @@ def pose_again(result: Result, path: str, chosen: dict[str, str], comm: Comm) ->
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
     w = units.to_training(result.model, objective.width)
     names = data.names if schema is None or schema.names is None else schema.names
-    return PosedAgain(job, data, objective, units, w, names)
+    objective = with_bounds(objective, job.model, units.size, names)
+    matrix = curvature_of_matrix(objective, job.model, names, None, comm)
+    return PosedAgain(job, data, objective, units, w, names, matrix)
 
 
 def summary_of_result(
@@ -152,7 +157,7 @@ def summary_of_result(
     ValueError
         On all ranks: the file has other rows than the model was trained on, or there is no summary of this model.
     """
-    job, data, objective, units, w, names = pose_again(result, path, chosen, comm)
+    job, data, objective, units, w, names, matrix = pose_again(result, path, chosen, comm)
     schema = result.schema
     words = classes_of_table(schema)
     classes = data.classes if words is None else words
@@ -168,6 +173,7 @@ def summary_of_result(
         clusters=clusters,
         ending=result.ending,
         rates=rates_of(schema),
+        matrix=matrix,
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.optimize import lsq_linear, minimize, minimize_scalar, nnls
+from sklearn.linear_model import lasso_path
 
 import mpiopt
 from mpiopt.algorithms.second_order.working_set import WorkingSet
@@ -228,9 +229,50 @@ def test_what_bounds_do_not_go_with_is_refused_in_one_line():
         with pytest.raises(ValueError, match=message) as found:
             on_ranks(2, y, loss, **{"nonnegative": True, **options})
         assert "\n" not in str(found.value)
-    fit = on_ranks(1, REAL, "squared", nonnegative=True)
-    with pytest.raises(ValueError, match="a summary takes none"):
-        fit.summary(X, REAL)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_path_of_nonnegative_coefficients_is_that_of_scikit_learn(size):
+    options = mpiopt.PathOptions(points=5, min_ratio=1e-2)
+
+    def main(comm):
+        part = slice(comm.rank, None, comm.size)
+        more = {"loss": "squared", "tol": 1e-12, "options": options, "folds": 2}
+        return mpiopt.path(X[part], REAL[part], comm, nonnegative=True, **more)
+
+    found = spmd(size, main)[0]
+    moved = {"alphas": found.strengths, "positive": True, "tol": 1e-14, "max_iter": 100_000}
+    _, theirs, _ = lasso_path(X - X.mean(axis=0), REAL - REAL.mean(), **moved)
+    np.testing.assert_allclose(found.coef[:, 0], theirs.T, atol=1e-7)
+    assert found.certified
+    assert found.points[0].nonzeros == 0
+    assert found.points[1].nonzeros > 0  # the first strength is the least one
+    boxed = mpiopt.path(X, REAL, loss="squared", bounds="x*=-0.05:0.1", options=options, scale="standard")
+    assert boxed.certified
+    assert boxed.coef.min() == -0.05
+    assert boxed.coef.max() == 0.1
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_summary_is_of_the_coefficients_that_are_not_at_a_bound(size):
+    bounds = {"x1": (-0.1, 0.1), "x*": (-0.3, 0.3)}
+
+    def main(comm):
+        part = slice(comm.rank, None, comm.size)
+        fit = mpiopt.fit(X[part], REAL[part], comm, loss="squared", l2=0.01, bounds=bounds, tol=1e-13)
+        return fit, fit.summary(X[part], REAL[part], comm)
+
+    fit, found = spmd(size, main)[0]
+    held = np.isin(np.abs(fit.coef[0]), [0.1, 0.3])
+    assert 0 < held.sum() < 8
+    rest = REAL - X[:, held] @ fit.coef[0, held]
+    alone = mpiopt.fit(X[:, ~held], rest, loss="squared", l2=0.01, tol=1e-13)
+    free = alone.summary(X[:, ~held], rest)
+    assert found.names == ("const", *(f"x{j + 1}" for j in np.flatnonzero(~held)))
+    np.testing.assert_allclose(found.coef, free.coef, rtol=1e-6)
+    np.testing.assert_allclose(found.standard_errors, free.standard_errors, rtol=1e-6)
+    assert f"{held.sum()} coefficient" in found.notes[0]
+    assert "at a bound and left out" in found.notes[0]
 
 
 def test_the_command_the_job_file_and_the_estimator_keep_to_bounds(here, capsys):
@@ -242,6 +284,8 @@ def test_the_command_the_job_file_and_the_estimator_keep_to_bounds(here, capsys)
     )
     assert mpiopt_on(2, "train", "j.toml", "--tol", "1e-12") == {0}
     assert "bounds on 2 coefficients" in capsys.readouterr().out
+    assert command("plan", "j.toml", "--ranks", "2", "--link", "10Gbit/s,1us") == 0
+    assert "working-set" in capsys.readouterr().out
     found = read_result("j.h5")
     fit = mpiopt.fit(X, REAL, loss="squared", l2=0.01, bounds={"x1": (-0.1, 0.1), "x2": (None, 0)}, tol=1e-12)
     np.testing.assert_allclose(found.coef, fit.coef, atol=1e-8)
@@ -253,8 +297,12 @@ def test_the_command_the_job_file_and_the_estimator_keep_to_bounds(here, capsys)
         (["train", "j.toml", "--bounds", "z=0:", "--overwrite"], "bounds: no column is called 'z'"),
         (["train", "j.toml", "--algorithm", "newton", "--overwrite"], "newton takes no bounds"),
         (["train", "j.toml", "--l2", "0", "--overwrite"], "need an l2 or an l1 above 0"),
-        (["path", "j.toml", "--out", "p.csv"], "a path takes no bounds on coefficients"),
-        (["summary", "j.h5"], "a summary takes none"),
+        (["path", "j.toml", "--bounds", "a=0.1:", "--out", "p.csv"], "coefficients 0, which the bounds of a forbid"),
+        (
+            ["summary", "j.h5", "--only", "a", "--covariance", "HC0"],
+            "the coefficient of a is at a bound: it has no standard error",
+        ),
+        (["plan", "j.toml", "--ranks", "2", "--algorithm", "newton"], "newton takes no bounds"),
     ):
         assert command(*words) == 2
         error = capsys.readouterr().err.strip()

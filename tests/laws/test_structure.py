@@ -29,6 +29,7 @@ Y = {
 DIFFERENCES = np.diff(np.eye(D), 2, axis=0)
 S = DIFFERENCES.T @ DIFFERENCES  # singular
 STRENGTH, L2 = 0.7, 1e-3
+FEW = mpiopt.PathOptions(l1_ratio=0.0, points=4)
 
 
 def value(loss, coef, intercept):
@@ -237,18 +238,81 @@ def test_what_a_matrix_does_not_go_with_is_refused_in_one_line(here, capsys):
             ["train", "--encode", "age=spline[shape=rising]", "--interactions", "age:city"],
             "age is rising or falling, which a product need not be",
         ),
-        (["path", "--encode", "age=spline[shape=rising]"], "a path takes no monotone splines; choose l2 by a sweep"),
+        (["path", "--encode", "age=spline", "--ridge-matrix", "splines"], "set l1_ratio to 0, not 1"),
+        (["path", "--l1-ratio", "0", "--l1-groups", "columns"], "l1-groups needs an l1 above 0"),
     ):
         given = FLAGS if words[0] == "train" else FLAGS[:4]
         assert command(words[0], "t.csv", *given, *words[1:]) == 2, words
         error = capsys.readouterr().err.strip()
         assert message in error
         assert "\n" not in error
-    assert command("train", "t.csv", *FLAGS, "--encode", "age=spline[shape=rising]", "--out", "m.h5") == 0
-    assert command("summary", "m.h5") == 2
-    assert "a summary takes none; train without bounds" in capsys.readouterr().err
-    assert (
-        command("train", "t.csv", *FLAGS, "--ridge-matrix", "splines", "--encode", "age=spline", "--out", "s.h5") == 0
-    )
-    assert command("summary", "s.h5") == 2
-    assert "a summary takes no ridge_matrix; train without it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("loss", "size"), [("logistic", 1), ("softmax", 2), ("squared", 3)])
+def test_each_point_of_a_path_with_a_matrix_is_the_fit_of_its_penalty(loss, size):
+    options = {"loss": loss, "ridge_matrix": S, "tol": 1e-9, "folds": 2, "options": FEW}
+
+    def main(comm):
+        part = slice(comm.rank, None, comm.size)
+        return mpiopt.path(X[part], Y[loss][part], comm, ridge_strength=STRENGTH, **options)
+
+    found = spmd(size, main)[0]
+    assert found.certified
+    for point in found.points[1:]:
+        matrix = {"ridge_matrix": S, "ridge_strength": STRENGTH * point.strength}
+        alone = on_ranks(1, X, Y[loss], loss=loss, l2=point.l2, **matrix)
+        assert point.objective == pytest.approx(alone.objective, rel=2e-9)
+        np.testing.assert_allclose(point.model.coef, alone.coef, atol=1e-3 * abs(alone.coef).max())
+    curvature = {"squared": 1.0, "logistic": np.mean(Y["logistic"]) * (1.0 - np.mean(Y["logistic"]))}.get(loss)
+    if curvature:  # fewer than one effective parameter is left by the first penalty
+        moved = X - X.mean(axis=0)
+        a = found.strengths[0] * (STRENGTH * S + np.eye(D))
+        h = curvature * moved.T @ moved / N
+        assert 0.1 < np.trace(np.linalg.solve(h + a, h)) < 1.0
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_errors_of_a_ridge_with_a_matrix_are_those_of_its_curvature(size):
+    options = {"loss": "logistic", "l2": L2, "ridge_matrix": S, "ridge_strength": STRENGTH, "tol": 1e-12}
+
+    def main(comm):
+        part = slice(comm.rank, None, comm.size)
+        fit = mpiopt.fit(X[part], Y["logistic"][part], comm, **options)
+        return fit, fit.summary(X[part], Y["logistic"][part], comm)
+
+    fit, found = spmd(size, main)[0]
+    ones = np.column_stack([np.ones(N), X])
+    p = 1.0 / (1.0 + np.exp(-ones @ np.append(fit.intercept, fit.coef)))
+    h = (ones.T * (p * (1.0 - p))) @ ones
+    m = h.copy()
+    m[1:, 1:] += N * (STRENGTH * S + L2 * np.eye(D))
+    inverse = np.linalg.inv(m)
+    np.testing.assert_allclose(found.covariance, inverse @ h @ inverse, rtol=1e-6, atol=1e-12)
+    assert "The penalty, with its matrix, shrinks the coefficients" in " ".join(found.notes)
+    assert found.goodness.parameters == pytest.approx(np.trace(inverse @ h))
+
+
+def test_a_path_with_a_matrix_is_chosen_cut_explained_and_planned_by_the_commands(here, capsys):
+    table(np.random.default_rng(6), 60).to_csv("t.csv", index=False)
+    np.save("s.npy", np.diag([1.0, 0.0, 0.0, 2.0]))
+    words = ["t.csv", *FLAGS[:4], "--intercept", "--l1-ratio", "0", "--points", "4", "--folds", "2", "--overwrite"]
+    words += ["--ridge-matrix", "s.npy", "--ridge-strength", "3", "--tol", "1e-9"]
+    assert mpiopt_on(2, "path", *words, "--out", "p.h5", "--summary", "s.txt") == {0}
+    chosen = read_result("p.h5")
+    point = float(chosen.path.strength[chosen.path.chosen])
+    assert "with its matrix, shrinks" in Path("s.txt").read_text().replace("\n", " ")
+    capsys.readouterr()
+    assert command("summary", "p.h5") == 0
+    upto = "Columns are collinear"  # by how much is rounding
+    assert capsys.readouterr().out.split(upto)[0] == Path("s.txt").read_text().split(upto)[0]
+    more = ["--l2", repr(point), "--ridge-matrix", "s.npy", "--ridge-strength", repr(3 * point), "--tol", "1e-11"]
+    assert command("train", "t.csv", *FLAGS[:4], "--intercept", *more, "--out", "m.h5") == 0
+    np.testing.assert_allclose(read_result("m.h5").coef, chosen.coef, atol=1e-4)
+    for model in ("p.h5", "m.h5"):
+        capsys.readouterr()
+        assert command("summary", model, "--only", "age", "--covariance", "HC0") == 0
+    capsys.readouterr()
+    plan = ["--intercept", *more[:6], "--link", "10Gbit/s,1us"]
+    assert command("plan", "t.csv", *FLAGS[:4], *plan, "--simulate", "1") == 0
+    assert command("plan", "t.csv", *FLAGS[:4], *plan, "--ridge-matrix", "none.npy", "--ranks", "2") == 2
+    assert "none.npy: no such file" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def program_of(request: PlanRequest, comm: Comm) -> Program:
     rows = sample.take(
         job.path, target_of(job.model), job.data, request.rows, job.seed, most=1, link=link_of(job.model)
     )
-    small = Planner(request, rows, link.read(link.ASSUMED, 1), comm)
+    small = Planner(request, rows, job.model, link.read(link.ASSUMED, 1), comm)
     objective, algorithm, first_calls = small.objective(1), small.algorithm(1)[0], 0.0
     for turn in (True, False):  # rank 0 compiles alone, then the others load from the cache
         if turn == (comm.rank == 0):

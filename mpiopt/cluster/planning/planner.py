@@ -20,12 +20,15 @@ from mpiopt.cluster.planning.probe import Measurement, MemoryNeeds, ProbeLimits
 from mpiopt.cluster.planning.sample import Sample
 from mpiopt.comm.base import Comm
 from mpiopt.comm.threads import single
+from mpiopt.core.config.job import Model
+from mpiopt.inference.units import ColumnUnits
 from mpiopt.objective.objective import Objective
 from mpiopt.training import network_model
 from mpiopt.training.channel_setup import make_compressor, takes_any_compressor
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.network_model import Candidate
-from mpiopt.training.problem import link_of, measure, pick_for, target_of
+from mpiopt.training.problem import link_of, measure, pick_for, pose, target_of
+from mpiopt.training.structure import structured
 
 SPAN = 5  # the table goes from 2^−SPAN to 2^(SPAN − 2) times the ranks
 SECONDS_TO_TOLERANCE = 6.0  # upper limit of the run that counts the epochs to the tolerance
@@ -47,6 +50,7 @@ class Planner:
 
     request: PlanRequest
     rows: Sample
+    model: Model  # of these rows
     link: Link
     comm: Comm
     first_calls: float = 0.0  # seconds to load kernels and libraries
@@ -58,10 +62,19 @@ class Planner:
         """Read the sample and measure the link."""
         job, began = request.job, time.perf_counter()
         rows = sample.take(job.path, target_of(job.model), job.data, request.rows, job.seed, link=link_of(job.model))
-        took, shard = time.perf_counter() - began, rows.data.shard
-        rows = replace(rows, data=posed_data(job, job.model, rows.data, single())[0])
-        between = link.measure(shard.rows.width, comm) if request.link == "measured" else None
-        return cls(request, rows, between or link.read(request.link, request.ranks_per_node), comm, first_calls, took)
+        took = time.perf_counter() - began
+        model, data = job.model, posed_data(job, job.model, rows.data, single())[0]
+        if model.ridge_matrix:  # in its basis the rows have a plain ridge
+            given = pose(replace(model, l2=model.ridge(rows.rows)), data.shard, data.target, data.classes)
+            units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+            _, basis = structured(given, model, units, data.names, single())
+            if basis is not None:
+                data = replace(data, shard=basis.posed.shard)
+                model = replace(model, l2=1.0, ridge_matrix="", ridge_strength=1.0)
+        rows = replace(rows, data=data)
+        between = link.measure(data.shard.rows.width, comm) if request.link == "measured" else None
+        between = between or link.read(request.link, request.ranks_per_node)
+        return cls(request, rows, model, between, comm, first_calls, took)
 
     def scan(self) -> list[int]:
         """Return the numbers of ranks in the table: one, those of the job, and more and fewer."""
@@ -71,7 +84,7 @@ class Planner:
 
     def objectives(self, ranks: int) -> list[Objective]:
         """Return the objectives of two ranks out of `ranks`, or of the only one."""
-        return [probe.objective_of(self.request.job.model, self.rows, part) for part in self.rows.shares(ranks)]
+        return [probe.objective_of(self.model, self.rows, part) for part in self.rows.shares(ranks)]
 
     def objective(self, ranks: int) -> Objective:
         """Return the objective of the first rank."""

@@ -29,10 +29,13 @@ from mpiopt.core.config.job import Model, Stopping
 from mpiopt.core.history import Clock
 from mpiopt.core.state import Layout, layouts
 from mpiopt.data.shard import Shard
+from mpiopt.inference.units import ColumnUnits
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.beginning import begin
+from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.evaluating import evaluate_if_due, record
+from mpiopt.training.lasso_groups import with_groups
 from mpiopt.training.problem import pose
 from mpiopt.training.run_state import RunPlan, RunState, RunTimer
 
@@ -80,9 +83,11 @@ class MemoryNeeds(NamedTuple):
 
 
 def objective_of(model: Model, sample: Sample, shard: Shard) -> Objective:
-    """Pose the problem on a part of the rows, with the penalty of all of them."""
-    penalised = replace(model, l2=model.ridge(sample.rows))
-    return pose(penalised, shard, sample.data.target, sample.data.classes)
+    """Pose the problem on a part of the rows, with the penalty of all of them; a matrix has no part in it."""
+    data, penalised = sample.data, replace(model, l2=model.ridge(sample.rows))
+    objective = pose(penalised, shard, data.target, data.classes)
+    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, shard.intercept)
+    return with_groups(with_bounds(objective, model, units.size, data.names), model, data.names)
 
 
 def probe(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int, until: ProbeLimits) -> Measurement:

@@ -15,13 +15,16 @@ from mpiopt.comm.lockstep import spmd
 from mpiopt.core.config.job import Job
 from mpiopt.core.history import Clock
 from mpiopt.data.dataset import prepare
+from mpiopt.inference.units import ColumnUnits
 from mpiopt.objective.losses.base import loss_targets
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.summary import size
 from mpiopt.training.channel_setup import open_channel
+from mpiopt.training.label_origin import posed_data
 from mpiopt.training.loop import run
-from mpiopt.training.problem import link_of, pick, pose, target_of
+from mpiopt.training.problem import link_of, pick, target_of
 from mpiopt.training.run_state import RunPlan
+from mpiopt.training.structure import structured
 
 MAX_RANKS = 1024  # each is a thread
 TURN_SECONDS = 600.0  # a rank that waits longer for its turn fails
@@ -81,7 +84,10 @@ def simulate_job(job: Job, ranks: int, between: Link) -> SimulatedRun:
 
 def _rank(job: Job, comm: Comm, clocks: Clocks) -> SimulatedRun:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
-    objective = pose(job.model, data.shard, data.target, data.classes)
+    data, objective = posed_data(job, job.model, data, comm)
+    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    objective, basis = structured(objective, job.model, units, data.names, comm)
+    objective = objective if basis is None else basis.posed
     price = clocks.link.latency, clocks.link.byte
     portfolio, _ = pick(job.algorithm, objective, job.stop.tol, comm, job.compress.name, price)
     if comm.rank == 0:
