@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mpiopt.cli.doctor_network import network, ulfm
+from mpiopt.cli.doctor_placement import placement
 from mpiopt.cli.doctor_resources import memory, run_folder, threads
 from mpiopt.cli.finding import Finding
 from mpiopt.comm.base import Comm
@@ -164,6 +165,7 @@ def kernel_cache(comm: Comm) -> Finding:
 CHECKS: tuple[Check, ...] = (
     mpi,
     ranks,
+    placement,
     launcher,
     network,
     one_mpi,

@@ -155,9 +155,10 @@ class Comm(Protocol):
     """Ranks 0 … size-1 of one program, like an MPI communicator.
 
     Every method is collective, and all ranks call the methods in the same order, except `send` and
-    `receive_available`. `sum` adds in rank order: its result has the same bits on all ranks, in every run on the same
-    number of ranks, over threads and over MPI. MPI_Allreduce promises none of this. Implementations are
-    `mpiopt.comm.threads.ThreadComm` and `mpiopt.comm.mpi.comm.MpiComm`.
+    `receive_available`. `sum` adds pairwise: two neighbours, then two pairs, and so on. Its result has the same
+    bits on all ranks, in every run on the same number of ranks, over threads and over MPI, on any hosts.
+    MPI_Allreduce promises none of this. Implementations are `mpiopt.comm.threads.ThreadComm` and
+    `mpiopt.comm.mpi.comm.MpiComm`.
 
     Attributes
     ----------
@@ -193,7 +194,7 @@ class Comm(Protocol):
     messages: int
 
     def sum(self, x: Array) -> Array:
-        """Return the elementwise sum over the ranks (MPI_Allreduce with MPI_SUM, in rank order).
+        """Return the elementwise sum over the ranks (MPI_Allreduce with MPI_SUM, added pairwise).
 
         Parameters
         ----------

@@ -14,7 +14,8 @@ from mpiopt.comm.base import Array, Comm, Message
 from mpiopt.comm.debug import debugged
 from mpiopt.comm.errors import raise_first
 from mpiopt.comm.neighbours import GraphEdges, find_sources, shaped_like, with_header
-from mpiopt.comm.reduction import TrafficCounters, in_order, signature
+from mpiopt.comm.nodes import pairwise
+from mpiopt.comm.reduction import TrafficCounters, signature
 
 R = TypeVar("R")
 PAUSE = 2e-5  # seconds that a thread sleeps while it waits for the others
@@ -132,14 +133,14 @@ class ThreadSum:
         return self._result is not None or all(part is not None for part in self._parts)
 
     def wait(self) -> Array:
-        """Return the sum in rank order; RuntimeError if shapes or types differ."""
+        """Return the sum, added pairwise; RuntimeError if shapes or types differ."""
         wait_until(self._done, self._world, self._rank)
         if self._result is None:
             parts = [part for part in self._parts if part is not None]
             kinds = sorted({f"{part.dtype.str}{list(part.shape)}" for part in parts})
             if len(kinds) > 1:
                 raise RuntimeError(f"ranks disagree on the parts of a sum: {', '.join(kinds)}")
-            self._result = in_order(np.add, parts)
+            self._result = pairwise(np.add, parts)
         return self._result
 
 
@@ -161,10 +162,10 @@ class ThreadComm(TrafficCounters):
         return [value for _, value in values]
 
     def sum(self, x: Array) -> Array:
-        """Return the sum over the ranks, in rank order."""
+        """Return the sum over the ranks, added pairwise."""
         parts = self.swap(f"sum {x.dtype.str}{list(x.shape)}", x.copy())
         self.count_sum(x)
-        return in_order(np.add, parts)
+        return pairwise(np.add, parts)
 
     def start_sum(self, x: Array) -> ThreadSum:
         """Start a sum; it is done when the last rank has started it."""
@@ -176,7 +177,7 @@ class ThreadComm(TrafficCounters):
         parts = self.swap(f"max {x.dtype.str}{list(x.shape)}", x.copy())
         self.count_to_all(x.nbytes)
         self.count_from_each([x.nbytes] * self.size)
-        return in_order(np.maximum, parts)
+        return pairwise(np.maximum, parts)
 
     def allgather(self, x: Array) -> list[Array]:
         """Return every rank's array in rank order."""

@@ -29,7 +29,7 @@ def symmetric_sum(own: Matrix, channel: Channel) -> Matrix:
     return from_lower_triangle(channel.sum(lower_triangle(own)))
 
 
-def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
+def curvature_sum(own: Matrix, extra: Matrix, channel: Channel, largest_error: float = LARGEST_ERROR) -> Matrix:
     """Sum positive semi-definite matrices over the ranks in 16 or 32 bits an entry; collective.
 
     Without compression the sum is exact.
@@ -42,12 +42,14 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
         What is added to the sum to make the preconditioner; the same on all ranks.
     channel : Channel
         The ranks.
+    largest_error : float
+        Of the sum, relative to the sum + `extra`.
 
     Returns
     -------
     ndarray, shape (d, d)
-        The sum, the same bits on all ranks. Its error is estimated to be at most LARGEST_ERROR relative to
-        the sum + `extra`, unless 32 bits are too few.
+        The sum, the same bits on all ranks. Its error is estimated to be at most `largest_error`, unless 32 bits are
+        too few.
     """
     if not channel.compresses or channel.size > MOST_RANKS:
         return symmetric_sum(own, channel)
@@ -69,7 +71,7 @@ def curvature_sum(own: Matrix, extra: Matrix, channel: Channel) -> Matrix:
         unit *= channel.size / (2.0 * LARGEST)
         summed: Matrix = from_lower_triangle(total) / LARGEST * np.outer(size, size)
         summed[np.diag_indices_from(summed)] = diagonal
-        if error_norm(summed + extra, sigma) <= LARGEST_ERROR:
+        if error_norm(summed + extra, sigma) <= largest_error:
             break
     return summed
 

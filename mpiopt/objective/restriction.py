@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
-from mpiopt.compress.symmetric_sum import symmetric_sum
+from mpiopt.compress.symmetric_sum import curvature_sum, symmetric_sum
 from mpiopt.data.shard import CsrRows, Rows
 from mpiopt.objective import passes
 from mpiopt.objective.column_groups import ColumnGroups
@@ -129,7 +129,7 @@ class Restriction:
             return self.held + l1 * self.groups.value(w) + 0.5 * float((self.ridge * w * w).sum())
         return self.held + float((self.threshold * np.abs(w)).sum() + 0.5 * (self.ridge * w * w).sum())
 
-    def curvature(self, margins: Matrix, least: float) -> Matrix:
+    def curvature(self, margins: Matrix, least: float, error: float = 0.0) -> Matrix:
         """Compute the Hessian of loss and ridge in the chosen weights, output by output; collective.
 
         Parameters
@@ -138,6 +138,8 @@ class Restriction:
             Where, shape (n, outputs).
         least
             Curvature that a row of weight 1 counts with at least.
+        error
+            Of the result, relative to it, where the channel compresses; 0: the sum is exact.
 
         Returns
         -------
@@ -150,10 +152,12 @@ class Restriction:
         else:
             c = shard.weight * np.maximum(loss.curvature(margins, shard.label), least)
             share = _blocks(passes.gram(self.rows, c), self.chosen)
-        total = share / shard.total
-        if self.channel.size > 1:
+        total, ridge = share / shard.total, np.broadcast_to(self.ridge, self.chosen.shape)[self.chosen]
+        if self.channel.size > 1 and error:
+            total = curvature_sum(total, np.diag(ridge), self.channel, error)
+        elif self.channel.size > 1:
             total = symmetric_sum(total, self.channel)
-        total[np.diag_indices_from(total)] += np.broadcast_to(self.ridge, self.chosen.shape)[self.chosen]
+        total[np.diag_indices_from(total)] += ridge
         return total
 
     def _across_classes(self, slopes: Matrix, least: float) -> Matrix:

@@ -23,7 +23,7 @@ from mpiopt.training.problem import make_algorithm
 
 EXACT = ("overlap", "async")  # ways to exchange that do not compress
 LARGE = 1_000_000  # numbers of a vector for which a compressor's error is judged
-WHY_16 = "conjugate gradients need products of the Hessian that are right to a hundredth"
+WHY_16 = "its steps need curvature that is right to a hundredth"
 
 
 class ChannelSetup(NamedTuple):

@@ -8,7 +8,6 @@ import pytest
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.reduction import SMALL
-from mpiopt.comm.threads import spmd
 from tests.cases.comm import CASES, MISMATCHES, await_messages, vector
 
 pytestmark = pytest.mark.mpi
@@ -27,6 +26,23 @@ def test_case_in_small_pieces(case, comm):
     case(MpiComm(comm.raw, piece=SMALL if "sum" in case.__name__ or "count" in case.__name__ else 40))
 
 
+@pytest.mark.mpi(min_size=3)
+@pytest.mark.parametrize(
+    ("host", "piece"),
+    [(lambda rank: rank // 2, 1 << 30), (lambda rank: min(rank, 1), SMALL), (lambda rank: rank % 2 * rank, SMALL)],
+)
+def test_sums_over_nodes_have_the_bits_of_flat_sums(host, piece, comm):
+    """On made-up hosts; what is sent is received."""
+    from mpiopt.comm.mpi.comm import MpiComm
+
+    with MpiComm(comm.raw.Dup(), piece=piece, host=str(host(comm.rank))) as ours:
+        assert (ours.nodes is not None) == (host(2) != 0)
+        for case in CASES:
+            if "sum" in case.__name__ or "received" in case.__name__:
+                case(ours)
+        assert everything(ours)[0] == everything(comm)[0]
+
+
 def everything(comm):
     """Make many calls in a row; return their results as bytes, and the counters."""
     results = [comm.sum(vector(comm.rank, n)) for n in (1, 17, SMALL // 8, SMALL // 2 + 3)]
@@ -38,8 +54,8 @@ def everything(comm):
     return [r.tobytes() for r in results], comm.bytes_sent, comm.bytes_received, comm.messages
 
 
-def test_threads_give_the_same_bits_and_counts(comm):
-    assert everything(comm) == spmd(comm.size, everything)[comm.rank]
+def test_threads_give_the_same_bits_and_counts(comm, on_threads):
+    assert everything(comm) == on_threads(everything)
 
 
 @pytest.mark.mpi(min_size=2)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mpiopt.algorithms.saga.saga import Saga
-from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from mpiopt.compress.compressors.base import Compressor
 from mpiopt.compress.symmetric_sum import curvature_sum
@@ -40,8 +39,8 @@ def sums(name, comm):
 
 
 @pytest.mark.parametrize("name", sorted(Compressor.known()))
-def test_threads_give_the_same_sums_and_counts(name, comm):
-    assert sums(name, comm) == spmd(comm.size, lambda c: sums(name, c))[comm.rank]
+def test_threads_give_the_same_sums_and_counts(name, comm, on_threads):
+    assert sums(name, comm) == on_threads(lambda c: sums(name, c))
 
 
 def training(name, steps, comm):
@@ -56,8 +55,8 @@ def training(name, steps, comm):
 
 @pytest.mark.parametrize("steps", ["auto", "none"])
 @pytest.mark.parametrize("name", ["quantised", "participation", "rand-k", "top-k"])
-def test_training_is_that_of_threads(name, steps, comm):
-    assert training(name, steps, comm) == spmd(comm.size, lambda c: training(name, steps, c))[comm.rank]
+def test_training_is_that_of_threads(name, steps, comm, on_threads):
+    assert training(name, steps, comm) == on_threads(lambda c: training(name, steps, c))
 
 
 def curvatures(comm):
@@ -70,5 +69,5 @@ def curvatures(comm):
     return results
 
 
-def test_curvatures_in_short_numbers_are_those_of_threads(comm):
-    assert curvatures(comm) == spmd(comm.size, curvatures)[comm.rank]
+def test_curvatures_in_short_numbers_are_those_of_threads(comm, on_threads):
+    assert curvatures(comm) == on_threads(curvatures)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mpiopt.comm.lockstep import spmd
 from tests.cases.coordination import CASES, COORDINATORS, made, numbers
 
 pytestmark = pytest.mark.mpi
@@ -24,8 +23,8 @@ def everything(comm):
     return found, comm.bytes_sent, comm.messages
 
 
-def test_threads_give_the_same_bits_and_costs(comm):
-    assert everything(comm) == spmd(comm.size, everything)[comm.rank]
+def test_threads_give_the_same_bits_and_costs(comm, on_threads):
+    assert everything(comm) == on_threads(everything)
 
 
 @pytest.mark.mpi(min_size=2)

@@ -26,10 +26,10 @@ def parts(data):
 
 @pytest.mark.parametrize("form", RECIPES)
 @pytest.mark.parametrize("shards", ["shuffled", "sorted-by-label"])
-def test_shards_are_those_of_threads(form, shards, comm):
+def test_shards_are_those_of_threads(form, shards, comm, on_threads):
     options = DataOptions(scale="standard", shards=shards, holdout=0.1, intercept=True)
     mine = parts(prepare(RECIPES[form], "binary", options, 3, comm))
-    assert mine == parts(spmd(comm.size, lambda c: prepare(RECIPES[form], "binary", options, 3, c))[comm.rank])
+    assert mine == on_threads(lambda c: parts(prepare(RECIPES[form], "binary", options, 3, c)))
 
 
 @pytest.mark.parametrize("form", RECIPES)
@@ -52,13 +52,13 @@ def test_parallel_hdf5_holds_what_one_writer_writes(form, comm, mpi_tmp_path):
     assert sum(len(p) for p in stream(out, DataOptions(), comm, 4096)) > 0
 
 
-def test_text_is_read_in_ranges_and_its_errors_end_on_all_ranks(comm, mpi_tmp_path):
+def test_text_is_read_in_ranges_and_its_errors_end_on_all_ranks(comm, mpi_tmp_path, on_threads):
     path = mpi_tmp_path / "a.svm"
     if comm.rank == 0:
         path.write_text("".join(f"{i % 2} 1:{i}.5 {2 + i % 5}:1\n" for i in range(500)))
     comm.barrier()
     mine = parts(prepare(str(path), "binary", DataOptions(), 3, comm))
-    assert mine == parts(spmd(comm.size, lambda c: prepare(str(path), "binary", DataOptions(), 3, c))[comm.rank])
+    assert mine == on_threads(lambda c: parts(prepare(str(path), "binary", DataOptions(), 3, c)))
     comm.barrier()
     if comm.rank == 0:
         with path.open("a") as file:

@@ -2,12 +2,11 @@
 
 import pytest
 
-from mpiopt.comm.threads import spmd
 from tests.cases.decentralised import TEXTS, followed
 
 pytestmark = pytest.mark.mpi
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_over_mpi_it_is_the_run_over_threads(comm, text):
-    assert followed(comm, text) == spmd(comm.size, lambda threads: followed(threads, text))[comm.rank]
+def test_over_mpi_it_is_the_run_over_threads(comm, text, on_threads):
+    assert followed(comm, text) == on_threads(lambda threads: followed(threads, text))

@@ -3,7 +3,6 @@
 import pytest
 
 from mpiopt.algorithms.base import Algorithm
-from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
 from tests.cases.problems import objective
 
@@ -21,9 +20,9 @@ def models(comm, rule, coordinator):
 
 @pytest.mark.parametrize("coordinator", ["finite-field", "ratio", "central"])
 @pytest.mark.parametrize("rule", ["harmonic", "min", "global", "theoretical", "none"])
-def test_over_mpi_it_is_the_run_over_threads(comm, rule, coordinator):
-    want = spmd(comm.size, lambda threads: models(threads, rule, coordinator))
+def test_over_mpi_it_is_the_run_over_threads(comm, rule, coordinator, on_threads):
+    want = on_threads(lambda threads: models(threads, rule, coordinator))
     found = models(comm, rule, coordinator)
-    assert found[0] == want[comm.rank][0]
+    assert found[0] == want[0]
     if coordinator != "central":
-        assert found[1:] == want[comm.rank][1:]
+        assert found[1:] == want[1:]

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 
-from mpiopt.comm.threads import spmd
 from tests.cases.comm import vector
 from tests.cases.graphs import CASES, MISMATCHES, NAMES, neighbours_of
 
@@ -35,8 +34,8 @@ def everything(comm):
     return results, comm.bytes_sent, comm.messages
 
 
-def test_threads_give_the_same_bits_and_counts(comm):
-    assert everything(comm) == spmd(comm.size, everything)[comm.rank]
+def test_threads_give_the_same_bits_and_counts(comm, on_threads):
+    assert everything(comm) == on_threads(everything)
 
 
 @pytest.mark.mpi(min_size=2)

@@ -52,6 +52,7 @@ class WorkingSetTuning:
     settled_accuracy: float = 0.01  # the same on a set that was large enough in the last round
     forcing: float = 0.01  # violation that the solution of a quadratic model may leave, as a part of that before
     whole_accuracy: float = 1e-4  # the same on a set of all columns, where a round saves no pass
+    rounding: float = 0.05  # relative error of a curvature in 16 bits: a step still contracts by more than the next
     contraction: float = 0.1  # of the violation by a step; a factor that contracts less is computed anew
     least_curvature: float = 0.1  # of the bound, that a row counts with in the first step: Huber's may have none
     fading: float = 0.1  # factor on that curvature after a whole step; its inverse after a short one
@@ -118,6 +119,8 @@ class WorkingSet(Algorithm[WorkingSetState]):
     """
 
     name: ClassVar[str] = "working-set"
+    compressed_memory: ClassVar[str] = "none"
+    largest_variance: ClassVar[float] = 1e-4  # 16 bits, for the curvature alone
     takes_bounds: ClassVar[bool] = True
     takes_groups: ClassVar[bool] = True
     limit: int = 2000
@@ -279,7 +282,7 @@ class SetSolver:
         """Search on the line to the minimum of the quadratic model; return the point and the step length."""
         if self.model is None:
             bound = self.part.objective.loss.curvature_bound or 0.0
-            h = self.part.curvature(point.margins, self.control.least * bound)
+            h = self.part.curvature(point.margins, self.control.least * bound, TUNING.rounding)
             if self.groups is not None:
                 self.model = GroupQuadraticModel(h, self.groups, self.l1)
             elif self.of_chosen is None:

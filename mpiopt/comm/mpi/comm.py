@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import platform
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +16,11 @@ from mpiopt.comm.base import Array, Message
 from mpiopt.comm.errors import decode, encode, raise_first
 from mpiopt.comm.mpi.mailbox import MpiMailbox
 from mpiopt.comm.mpi.neighbours import MpiNeighbours
+from mpiopt.comm.mpi.node_sums import NodeSums, find_nodes
 from mpiopt.comm.mpi.nonblocking import MpiSum, SumQueue
 from mpiopt.comm.neighbours import find_sources
-from mpiopt.comm.reduction import TrafficCounters, in_order, is_small, signature
+from mpiopt.comm.nodes import pairwise
+from mpiopt.comm.reduction import TrafficCounters, is_small, signature
 
 # Bytes. Counts of MPI 3 are 32-bit numbers, and some transports fail from 2 GiB on: longer messages go in pieces.
 PIECE = 1 << 30
@@ -47,29 +50,40 @@ class MpiComm(TrafficCounters):
         Bytes from which on a message is sent in pieces.
     tolerant : bool
         Whether the loss of a rank is an error of the methods (ULFM) and not the end of the job.
+    host : str or None
+        Name of this rank's host; None: the machine's. Sums are added within a host first.
 
     Attributes
     ----------
+    nodes : Nodes or None
+        Which ranks share a host, where there are several and one of them has several ranks in a row.
     raw : mpi4py.MPI.Intracomm
         The communicator `comm`, for parallel HDF5.
     communicators : list of mpi4py.MPI.Comm
         `comm` and all communicators made from it, to be revoked (`mpiopt.comm.mpi.ulfm`) or freed.
     """
 
-    def __init__(self, comm: MPI.Intracomm, piece: int = PIECE, tolerant: bool = False) -> None:
-        super().__init__(comm.rank, comm.size)
+    def __init__(
+        self, comm: MPI.Intracomm, piece: int = PIECE, tolerant: bool = False, host: str | None = None
+    ) -> None:
+        super().__init__(comm.rank, comm.size, find_nodes(comm, platform.node() if host is None else host))
         self.raw, self._piece, self.tolerant = comm, piece, tolerant
         self.library = MPI.Get_library_version()
         for_sums, for_messages = comm.Dup(), comm.Dup()
         self.communicators: list[MPI.Comm] = [comm, for_sums, for_messages]
-        self._sums = SumQueue(for_sums, piece)
+        self._small_sums = SumQueue(comm, piece, NodeSums(comm, self.nodes)) if self.nodes else None
+        self._sums = SumQueue(for_sums, piece, NodeSums(for_sums, self.nodes) if self.nodes else None)
+        for sums in filter(None, (self._sums, self._small_sums)):
+            self.communicators += sums.over_nodes.communicators if sums.over_nodes else []
         self._mailbox = MpiMailbox(for_messages, piece)
 
     def sum(self, x: Array) -> Array:
-        """Return the sum over the ranks, in rank order."""
+        """Return the sum over the ranks, added pairwise."""
         if not is_small(x.nbytes, self.size):
             return self.start_sum(x).wait()
         self.count_sum(x)
+        if self._small_sums is not None:
+            return self._small_sums.start(x).wait()
         return self._reduce_small(np.add, x)
 
     def start_sum(self, x: Array) -> MpiSum:
@@ -86,7 +100,7 @@ class MpiComm(TrafficCounters):
     def _reduce_small(self, operation: Callable[..., Array], x: Array) -> Array:
         every = np.empty((self.size, *x.shape), x.dtype)
         self.raw.Allgather(np.ascontiguousarray(x), every)
-        return in_order(operation, list(every)).reshape(x.shape)
+        return pairwise(operation, list(every)).reshape(x.shape)
 
     def allgather(self, x: Array) -> list[Array]:
         """Return every rank's array in rank order."""

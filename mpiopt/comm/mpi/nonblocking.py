@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
 
 import numpy as np
 from mpi4py import MPI
 
 from mpiopt.comm.base import Array
-from mpiopt.comm.reduction import in_order, is_small, slice_of
+from mpiopt.comm.mpi.node_sums import NodeSums, Requests
+from mpiopt.comm.nodes import pairwise
+from mpiopt.comm.reduction import is_small, slice_of
 
 
 class SumQueue:
@@ -19,14 +20,14 @@ class SumQueue:
     only when the older ones are done, and nothing else uses this communicator.
     """
 
-    def __init__(self, comm: MPI.Intracomm, piece: int) -> None:
-        self._comm, self._piece = comm, piece
+    def __init__(self, comm: MPI.Intracomm, piece: int, over_nodes: NodeSums | None = None) -> None:
+        self._comm, self._piece, self.over_nodes = comm, piece, over_nodes
         self._queue: deque[MpiSum] = deque()
 
     def start(self, x: Array) -> MpiSum:
         """Start the sum of a copy of `x`."""
         own = np.array(x, order="C", copy=True)
-        pending = MpiSum(own, _exchange(own, self._comm, self._piece), self._queue)
+        pending = MpiSum(own, self._exchange(own), self._queue)
         self._queue.append(pending)
         pending.poll()
         return pending
@@ -36,11 +37,21 @@ class SumQueue:
         while self._queue:
             self._queue[-1].wait()
 
+    def _exchange(self, x: Array) -> Requests:
+        """Put the sum over the ranks into `x`; each request must be done before the next one is taken."""
+        flat, step, nodes = x.reshape(-1), max(1, self._piece // x.itemsize), self.over_nodes
+        if is_small(x.nbytes, self._comm.size):
+            yield from nodes.gather(flat) if nodes else _gather(flat, self._comm)
+            return
+        for start in range(0, flat.size, step):
+            piece = flat[start : start + step]
+            yield from nodes.exchange_slices(piece) if nodes else _exchange_slices(piece, self._comm)
+
 
 class MpiSum:
     """A sum under way: a generator of requests, resumed whenever its last request is done."""
 
-    def __init__(self, x: Array, stages: Generator[MPI.Request, None, None], queue: deque[MpiSum]) -> None:
+    def __init__(self, x: Array, stages: Requests, queue: deque[MpiSum]) -> None:
         self._result, self._stages = x, stages
         self._request: MPI.Request | None = None
         self._queue = queue
@@ -68,23 +79,16 @@ class MpiSum:
         return self._done
 
 
-def _exchange(x: Array, comm: MPI.Intracomm, piece: int) -> Generator[MPI.Request, None, None]:
-    """Put the sum over the ranks into `x`; each request must be done before the next one is taken."""
-    flat = x.reshape(-1)
-    if is_small(x.nbytes, comm.size):
-        every = np.empty((comm.size, flat.size), x.dtype)
-        yield comm.Iallgather(flat, every)
-        flat[...] = in_order(np.add, list(every))
-        return
-    step = max(1, piece // x.itemsize)
-    for start in range(0, flat.size, step):
-        yield from _exchange_slices(flat[start : start + step], comm)
+def _gather(x: Array, comm: MPI.Intracomm) -> Requests:
+    every = np.empty((comm.size, x.size), x.dtype)
+    yield comm.Iallgather(x, every)
+    x[...] = pairwise(np.add, list(every))
 
 
-def _exchange_slices(x: Array, comm: MPI.Intracomm) -> Generator[MPI.Request, None, None]:
+def _exchange_slices(x: Array, comm: MPI.Intracomm) -> Requests:
     counts = [slice_of(x, comm.size, r).size for r in range(comm.size)]
     own = slice_of(x, comm.size, comm.rank)
     parts = np.empty((comm.size, own.size), x.dtype)
     yield comm.Ialltoallv([x, (counts, None)], [parts, ([own.size] * comm.size, None)])
-    total = in_order(np.add, list(parts))
+    total = pairwise(np.add, list(parts))
     yield comm.Iallgatherv(total, [x, (counts, None)])

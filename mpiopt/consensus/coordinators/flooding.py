@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpiopt.comm.nodes import pairwise
 from mpiopt.consensus.coordinators.base import AnyLength, Coordinator, Estimate, Protocol, RankView, Vector
 from mpiopt.consensus.coordinators.max_consensus import NOT_FINITE_RANK, finite
 
 
 @dataclass(frozen=True)
 class Flooding(Coordinator):
-    """Relays what is new: D rounds, each vector once along each edge; added in rank order, the bits of Comm.sum.
+    """Relays what is new: D rounds, each vector once along each edge; added as Comm.sum does, to the same bits.
 
     No coordinator takes fewer rounds. The price: each rank holds the vectors of all ranks.
     """
@@ -39,11 +40,7 @@ class Flooding(Coordinator):
 
 
 def _added(parts: list[Vector], divisor: int) -> Vector:
-    """Return the sum of the ranks' vectors, added in rank order, over the divisor."""
+    """Return the sum of the ranks' vectors, added pairwise, over the divisor."""
     if not all(np.isfinite(part).all() for part in parts):
         raise ArithmeticError(NOT_FINITE_RANK)
-    total = parts[0].copy()
-    with np.errstate(over="ignore"):
-        for part in parts[1:]:
-            total += part
-    return finite(total / divisor)
+    return finite(pairwise(np.add, parts) / divisor)

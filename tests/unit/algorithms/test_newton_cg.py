@@ -213,6 +213,6 @@ def test_products_in_16_bits_cost_few_more_and_the_certificate_holds(loss, compr
 
 def test_coarser_products_are_refused_with_the_reason():
     x, y = np.eye(8), np.tile([-1.0, 1.0], 4)
-    with pytest.raises(ValueError, match="newton-cg takes float16 and bfloat16 only: conjugate gradients need"):
+    with pytest.raises(ValueError, match="newton-cg takes float16 and bfloat16 only: its steps need"):
         fit(x, y, l2=0.1, compress="quantised")
     assert fit(x, y, l2=0.1, compress="float16").certified

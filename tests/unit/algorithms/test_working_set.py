@@ -10,6 +10,7 @@ from mpiopt.algorithms.second_order import working_set
 from mpiopt.algorithms.second_order.working_set import WorkingSet
 from mpiopt.comm.threads import single, spmd
 from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
 from mpiopt.data.shard import CsrRows, DenseRows, Shard
 from mpiopt.objective import passes
 from mpiopt.objective.evaluation import evaluate_exact
@@ -63,9 +64,9 @@ def violation(target, w, exact):
     return np.where(w == 0, outside, np.abs(g + np.sign(w) * target.threshold)).max() / target.threshold.max()
 
 
-def run(algorithm, target, comm, rounds=25, enough=1e-10):
+def run(algorithm, target, comm, rounds=25, enough=1e-10, compressor=None):
     """Run until the optimality conditions hold; return the state, the rounds, the epochs and the values."""
-    channel = Channel(comm)
+    channel = Channel(comm, 3, compressor, "none")
     state, epochs, values = algorithm.init(target, channel), 0.0, []
     for k in range(rounds):
         info = algorithm.step(k, state, target, channel)
@@ -119,6 +120,20 @@ def test_every_number_of_ranks_gives_the_same_model():
     ]
     for w in answers[1:]:
         np.testing.assert_allclose(w, answers[0], atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+def test_a_curvature_in_16_bits_gives_the_model_for_fewer_bytes(loss):
+    def main(comm, compressor):
+        state, rounds, *_ = run(WorkingSet(), wide(loss, 0.05, comm, 1e-3), comm, compressor=compressor)
+        return state.w, rounds, comm.bytes_sent
+
+    (exact, rounds, whole), *_ = spmd(3, lambda comm: main(comm, None))
+    (rounded, more, less), *others = spmd(3, lambda comm: main(comm, Compressor.make("float16")))
+    assert all(found[0].tobytes() == rounded.tobytes() for found in others)
+    np.testing.assert_allclose(rounded, exact, atol=1e-8)
+    assert more <= rounds + 1
+    assert less < 0.7 * whole
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits_as_the_set_grows():
