@@ -15,29 +15,30 @@ from mpiopt.core.config.spec import parse_spec, spec_of
 from mpiopt.core.history import Clock
 from mpiopt.data.shard import Vector
 from mpiopt.kernels.kernel_cache import compile_seconds
+from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.results.ending import CERTIFIED
 from mpiopt.results.model import FittedModel, in_file_units
 from mpiopt.training.channel_setup import open_channel
-from mpiopt.training.coefficient_bounds import Pair, kept_within, text_of, with_bounds
+from mpiopt.training.coefficient_bounds import Pair, kept_within, text_of
 from mpiopt.training.fitted import Fit
 from mpiopt.training.frames import encoded_frame
 from mpiopt.training.initial import Columns, matched_model, with_initial
-from mpiopt.training.lasso_groups import text_of_groups, with_groups
+from mpiopt.training.lasso_groups import text_of_groups
 from mpiopt.training.loop import run
-from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
+from mpiopt.training.posed_rows import PosedRows, Settings, order_of_rows, posed_rows
 from mpiopt.training.problem import pick, refuse_infinite
 from mpiopt.training.profile import profiled
 from mpiopt.training.progress import Lines, Progress
 from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
 from mpiopt.training.rehearsal import compile_kernels
-from mpiopt.training.ridge_matrix import ridge_basis
-from mpiopt.training.run_state import RunPlan, count_loop, mean_times
+from mpiopt.training.run_state import RunPlan, RunState, count_loop, mean_times
+from mpiopt.training.structure import structured
 from mpiopt.training.uncertified import warn_uncertified
 
 if TYPE_CHECKING:
-    pass
+    from mpiopt.data.tables.frame import EncodedFrame
 
 Matrix = NDArray[np.float64]
 
@@ -201,15 +202,12 @@ def fit(
         objective, d = posed.objective, posed.objective.shard.features
         refuse_infinite(objective, "y", ranks)
         titles = posed.names if frame is None else frame.names
-        with ranks.agree_on_errors():
-            objective = with_bounds(objective, settings.model, posed.units.size, titles)
-            objective = with_groups(objective, settings.model, titles)
         if init is not None:
             wanted = Columns(d, titles, posed.classes, objective.outputs)
             with ranks.agree_on_errors():
                 first = matched_model(model_of(init), wanted, init if isinstance(init, str) else "init")
             objective = with_initial(objective, first, posed.units)
-        basis = ridge_basis(objective, model, titles, given_matrix, ranks)
+        objective, basis = structured(objective, model, posed.units, titles, ranks, given_matrix)
         objective = objective if basis is None else basis.posed
         objective, estimated = profiled(objective, stopping, ranks, StopSignal())
         if estimated:
@@ -226,32 +224,46 @@ def fit(
             now, objective = basis.ended(now)
         count_loop(clock, channel, time.perf_counter() - started, compile_seconds() - compiled)
         times = mean_times(clock, time.perf_counter() - began, ranks)
-        fitted = in_file_units(now.state.w, d, intercept, posed.mean, posed.scale, posed.coordinates)
-        fitted = kept_within(fitted, settings.model, titles)
-        at_centre = fitted.intercept if fitted.intercept_at_centre is None else fitted.intercept_at_centre
-        result = Fit(
-            coef=fitted.coef,
-            intercept=centred(fitted.intercept),
-            centre=np.zeros(d) if fitted.centre is None else fitted.centre,
-            intercept_at_centre=centred(at_centre),
-            classes=posed.classes,
-            loss=objective.loss.name,
-            objective=now.exact.value,
-            certificate=now.certificate.value,
-            certificate_kind=now.certificate.kind,
-            certified=now.ending == CERTIFIED,
-            reason=now.reason_in_names(titles),
-            history=now.rows,
-            events=now.events,
-            settings=settings,
-            names=titles,
-            columns=() if frame is None else frame.columns,
-            ending=now.ending,
-            times=times,
-            smoothing=objective.loss.smoothing,
-        )
+        result = _in_units_of_the_caller(now, objective, posed, settings, titles, frame, times)
         warn_uncertified(result, tol, ranks)
     return result
+
+
+def _in_units_of_the_caller(
+    now: RunState,
+    objective: Objective,
+    posed: PosedRows,
+    settings: Settings,
+    titles: list[str] | None,
+    frame: EncodedFrame | None,
+    times: Mapping[str, float],
+) -> Fit:
+    """Return what a run has found, for the columns and labels as the caller has them."""
+    d = posed.objective.shard.features
+    fitted = in_file_units(now.state.w, d, settings.intercept, posed.mean, posed.scale, posed.coordinates)
+    fitted = kept_within(fitted, settings.model, titles)
+    at_centre = fitted.intercept if fitted.intercept_at_centre is None else fitted.intercept_at_centre
+    return Fit(
+        coef=fitted.coef,
+        intercept=centred(fitted.intercept),
+        centre=np.zeros(d) if fitted.centre is None else fitted.centre,
+        intercept_at_centre=centred(at_centre),
+        classes=posed.classes,
+        loss=objective.loss.name,
+        objective=now.exact.value,
+        certificate=now.certificate.value,
+        certificate_kind=now.certificate.kind,
+        certified=now.ending == CERTIFIED,
+        reason=now.reason_in_names(titles),
+        history=now.rows,
+        events=now.events,
+        settings=settings,
+        names=titles,
+        columns=() if frame is None else frame.columns,
+        ending=now.ending,
+        times=times,
+        smoothing=objective.loss.smoothing,
+    )
 
 
 def model_of(init: Fit | FittedModel | str) -> FittedModel:

@@ -33,11 +33,9 @@ from mpiopt.results.jsonl_log import open_log
 from mpiopt.results.phases import gather_phases
 from mpiopt.results.result_file import RunCosts
 from mpiopt.training.channel_setup import check_exchange_options, open_channel
-from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.initial import started_from
 from mpiopt.training.job_args import agreed_job
 from mpiopt.training.label_origin import posed_data
-from mpiopt.training.lasso_groups import with_groups
 from mpiopt.training.loop import run
 from mpiopt.training.outcome import Finished, data_lines, print_tables, say, write
 from mpiopt.training.ownership import identity, refuse_others_files, refuse_others_result
@@ -45,9 +43,9 @@ from mpiopt.training.problem import link_of, pick, refuse_infinite, refuse_unfit
 from mpiopt.training.profile import profiled
 from mpiopt.training.progress import progress
 from mpiopt.training.rehearsal import compile_compressor, compile_kernels
-from mpiopt.training.ridge_matrix import ridge_basis
 from mpiopt.training.run_recovery import RunRecovery
 from mpiopt.training.run_state import RunPlan, count_loop
+from mpiopt.training.structure import structured
 
 EXIT = {"certified": 0, "budget": 3, "no optimum": 3}
 
@@ -98,13 +96,11 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
-    objective = with_bounds(objective, job.model, units.size, data.names)
-    objective = with_groups(objective, job.model, data.names)
     init = ""
     if job.init:
         objective, init = started_from(job.init, objective, data, comm)
-    basis = ridge_basis(objective, job.model, data.names, None, comm)
-    objective = objective if basis is None else basis.posed
+    given, basis = structured(objective, job.model, units, data.names, comm)
+    objective = given if basis is None else basis.posed
     plan, store = make_plan(job, data, comm, recovery)
     with abandoned_on_error(store):
         objective, estimated = profiled(objective, job.stop, comm, stop)
@@ -117,7 +113,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
             job,
             comm,
             *data.notes,
-            *data_lines(data, objective if basis is None else basis.given, job.model),
+            *data_lines(data, given, job.model),
             why,
             *filter(None, (init, estimated, exchanges, oversubscribed(comm))),
         )
