@@ -27,20 +27,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mpiopt.cluster.sweep_results import (
+    is_finished,
+    is_scored,
+    newer_data,
+    result_of,
+    stored_scores,
+    within_tolerance,
+)
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import print_on_root, run_on_root, text_from_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.flags import Settings, parse, typed
-from mpiopt.core.config.folds import FoldOptions
+from mpiopt.core.config.folds import DEVIANCE, FoldOptions, check_score
 from mpiopt.core.config.job import Job
 from mpiopt.core.durations import duration
-from mpiopt.core.files import OVERWRITE, refuse_existing, write_whole
+from mpiopt.core.files import refuse_existing, write_whole
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.results.fold_scores import FoldScores, scores_of
+from mpiopt.results.fold_scores import FoldScores
 from mpiopt.results.inspect import columns
-from mpiopt.results.result_file import Result, read_result
 from mpiopt.results.summary import size
-from mpiopt.training.job_args import is_result, job_text
+from mpiopt.training.job_args import job_text
 
 logger = logging.getLogger(__name__)
 
@@ -197,19 +204,25 @@ def run(members: Sequence[Member], folds: FoldOptions, comm: Comm, stop: StopSig
 
     A member whose job is refused does not stop the others.
     """
-    from mpiopt.training.fold_scores import (
-        score_folds,
-    )  # loads numba, for which `status` and `submit` should not wait
+    # these load numba, for which `status` and `submit` should not wait
+    from mpiopt.training.fold_scores import score_folds
+    from mpiopt.training.problem import target_of
     from mpiopt.training.train import train_job
 
+    if folds.folds:
+        for target in sorted({target_of(member.job.model) for member in members}):
+            check_score(folds.score, target)
     codes = [0]
     for member in members:
         try:
             done = is_finished(member.job, comm)
             if comm.rank == 0 and not member.job.quiet:
                 logger.info("%s: %s", member.description, "already certified" if done else member.job.out)
-            codes.append(0 if done else train_job(member.job, comm, stop))
-            if folds.folds and not stop.exit_code and not _is_scored(member.job, folds, comm):
+            unknown = member.job.model.loss.name == "auto" and folds.score != DEVIANCE
+            if folds.folds and unknown and not done:  # a score that the loss has not is refused before training
+                codes.append(score_folds(member.job, folds, comm, stop))
+            codes.append(0 if done or stop.exit_code else train_job(member.job, comm, stop))
+            if folds.folds and not stop.exit_code and not is_scored(member.job, folds, comm):
                 codes.append(score_folds(member.job, folds, comm, stop))
         except (ValueError, OSError) as error:
             if len(members) == 1:
@@ -220,51 +233,6 @@ def run(members: Sequence[Member], folds: FoldOptions, comm: Comm, stop: StopSig
         if stop.exit_code:
             return stop.exit_code
     return next(code for code in (2, 3, 0) if code in codes)
-
-
-def is_finished(job: Job, comm: Comm) -> bool:
-    """Return, on all ranks, whether the certified result of a job exists; collective."""
-
-    def certified() -> str:
-        result = result_of(job)
-        return (
-            "yes" if result and result.provenance.get("exit_status") == 0 and _within_tolerance(result, job) else ""
-        )
-
-    return bool(text_from_root(comm, certified))
-
-
-def _is_scored(job: Job, folds: FoldOptions, comm: Comm) -> bool:
-    """Return, on all ranks, whether the certified scores of the folds of a job exist; collective."""
-
-    def scored() -> str:
-        found = scores_of(job, folds)
-        return "yes" if found is not None and found.certified else ""
-
-    return bool(text_from_root(comm, scored))
-
-
-def result_of(job: Job) -> Result | None:
-    """Return the result of a job, certified or not; None if there is no file, or one that it may write over.
-
-    Raises
-    ------
-    ValueError
-        If the file is the result of another job.
-    """
-    if not Path(job.out).exists() or (job.overwrite and not is_result(job.out)):
-        return None
-    result = read_result(job.out)
-    stored = job_file.read(result.job)
-    if (stored.identity(), stored.path) == (job.identity(), job.path):
-        return result
-    if job.overwrite:
-        return None
-    raise ValueError(f"{job.out} is the result of another job; remove it, change `out` of the sweep, or {OVERWRITE}")
-
-
-def _within_tolerance(result: Result, job: Job) -> bool:
-    return float(result.provenance["certificate"]) <= job.stop.tol
 
 
 # ---- the table ----
@@ -284,7 +252,7 @@ FORMATS = {
 
 def collect(grid: Sweep, comm: Comm) -> int:
     """Print the table of all members and write it as CSV; return 0 if all are certified, else 3."""
-    every = [scores_of(member.job, grid.folds) if grid.folds.folds else None for member in grid.members]
+    every = [stored_scores(member.job, grid.folds) for member in grid.members]
     rows = [table_row(member, scores, grid.folds) for member, scores in zip(grid.members, every, strict=True)]
     folds = [MEAN, ERROR] if grid.folds.folds else []
     names = [*dict.fromkeys(key for member in grid.members for key in member.chosen), *FOUND, *folds]
@@ -321,10 +289,12 @@ def table_row(member: Member, scores: FoldScores | None, folds: FoldOptions) -> 
     if result is None:
         return row
     code, last = result.provenance["exit_status"], result.history[-1]
-    certified = code == 0 and _within_tolerance(result, member.job)
+    certified = code == 0 and within_tolerance(result, member.job)
     state = result.ending.state if certified or code != 0 else "not to this tol"
     if certified and folds.folds and not (scores is not None and scores.certified):
         state = "no scores of the folds" if scores is None else "folds not certified"
+    if certified and newer_data(member.job):
+        state = "the data are newer"  # another run of the sweep looks into them
     if scores is not None:
         row |= {MEAN: scores.mean, ERROR: scores.error}
         row |= {f"{FOLD}{k}": score for k, score in enumerate(scores.scores)}

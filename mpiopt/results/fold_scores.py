@@ -60,11 +60,11 @@ class FoldScores:
         return -self.mean if LARGER_IS_BETTER.get(self.score) else self.mean
 
 
-def scores_of(job: Job, asked: FoldOptions) -> FoldScores | None:
-    """Return the scores that are stored beside the result of a job; None without those of the job and the folds."""
+def scores_of(job: Job, asked: FoldOptions, checksum: str) -> FoldScores | None:
+    """Return the scores that are stored beside the result of a job; None without those of the job, folds and data."""
     try:
         kept: dict[str, Any] = json.loads(_place(job).read_text())
-        if kept.pop("identity") != _identity(job, asked):
+        if kept.pop("identity") != _identity(job, asked, checksum):
             return None
         lists: dict[str, Any] = {name: tuple(kept.pop(name)) for name in ("scores", "share")}
         return FoldScores(**kept, **lists)
@@ -72,17 +72,17 @@ def scores_of(job: Job, asked: FoldOptions) -> FoldScores | None:
         return None
 
 
-def write_scores(found: FoldScores, job: Job, asked: FoldOptions) -> None:
-    """Write scores beside the result of a job, all or nothing; local."""
-    write_whole(_place(job), json.dumps({"identity": _identity(job, asked), **asdict(found)}).encode())
+def write_scores(found: FoldScores, job: Job, asked: FoldOptions, checksum: str) -> None:
+    """Write scores beside the result of a job on data of this checksum, all or nothing; local."""
+    write_whole(_place(job), json.dumps({"identity": _identity(job, asked, checksum), **asdict(found)}).encode())
 
 
 def _place(job: Job) -> Path:
     return Path(job.out).with_suffix(SUFFIX)
 
 
-def _identity(job: Job, asked: FoldOptions) -> str:
+def _identity(job: Job, asked: FoldOptions, checksum: str) -> str:
     """Return what the scores depend on; of a file of groups or times also its content."""
     files = [Path(name) for name in (asked.groups, asked.time) if name and Path(name).is_file()]
     content = [zlib.crc32(file.read_bytes()) for file in files]
-    return json.dumps([job.identity(), job.path, job.stop.tol, repr(asked), content])
+    return json.dumps([job.identity(), job.path, job.stop.tol, repr(asked), content, checksum])

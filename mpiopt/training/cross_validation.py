@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
+from mpiopt.core.config.folds import check_score
 from mpiopt.data.offsets import labels_of
 from mpiopt.data.row_formats import select
 from mpiopt.data.shard import CsrRows, DenseRows, Rows
@@ -146,14 +147,6 @@ class FoldModels(NamedTuple):
             used |= (w != 0.0).any(axis=0)
         columns = np.flatnonzero(used)
         return cls(columns, np.stack([w[:, columns] for w in models]), certified, epochs)
-
-
-def check_score(score: str, target: str) -> None:
-    """Raise ValueError unless a score is known for a target."""
-    binary = ("log loss", "accuracy", "AUC", "average precision", "Brier")
-    known = {"binary": binary, "multiclass": ("log loss", "accuracy", "Brier")}.get(target, ("RMSE", "MAE", "R²"))
-    if score not in ("deviance", *known):
-        raise ValueError(f"the score must be deviance, {', '.join(known)}; not {score!r}")
 
 
 def without_fold(objective: Objective, folds: Folds, number: int, comm: Comm) -> Objective:

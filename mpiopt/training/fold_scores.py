@@ -62,7 +62,7 @@ def score_folds(job: Job, asked: FoldOptions, comm: Comm, stop: StopSignal) -> i
         found.certified,
         found.epochs,
     )
-    run_on_root(comm, lambda: write_scores(scores, job, asked))
+    run_on_root(comm, lambda: write_scores(scores, job, asked, data.checksum))
     return 0 if found.certified else 3
 
 

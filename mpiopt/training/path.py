@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.core.config.folds import refuse_beside_time
+from mpiopt.core.config.folds import check_score, refuse_beside_time
 from mpiopt.core.config.job import GIVEN, Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
 from mpiopt.inference.clusters import coded
 from mpiopt.objective.objective import Objective
 from mpiopt.training.coefficient_bounds import Pair, text_of
-from mpiopt.training.cross_validation import CrossValidation, FoldModels, check_score, cross_validate, without_fold
+from mpiopt.training.cross_validation import CrossValidation, FoldModels, cross_validate, without_fold
 from mpiopt.training.fit import COLUMN_SCALES
 from mpiopt.training.folds import (
     Folds,
@@ -46,6 +46,7 @@ from mpiopt.training.path_follow import (
 )
 from mpiopt.training.path_posed import posed_path, refuse_l1_beside_matrix
 from mpiopt.training.posed_rows import Settings, order_of_rows, posed_rows
+from mpiopt.training.problem import target_of
 from mpiopt.training.python_call import called
 from mpiopt.training.rates import as_rates
 
@@ -208,6 +209,7 @@ def path(
     structure = nonnegative, text_of(bounds), text_of_groups(l1_groups), named, ridge_strength
     model = Model(parse_spec(loss), 0.0, 1.0, *structure)  # its l2 stands for any
     refuse_l1_beside_matrix(model, options.l1_ratio)
+    check_score(score, target_of(model))
     settings = Settings(model, intercept, scale, "standardised")
     with called(comm) as ranks:
         order, parts = order_of_rows(x, y, seed, ranks)

@@ -17,7 +17,7 @@ from mpiopt.comm.collective_io import check_writable, print_on_root, run_on_root
 from mpiopt.core.config import job_file
 from mpiopt.core.config.columns import ColumnOptions
 from mpiopt.core.config.flags import Settings, parse, typed
-from mpiopt.core.config.folds import FoldOptions
+from mpiopt.core.config.folds import FoldOptions, check_score
 from mpiopt.core.config.job import Job
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import PluginSpec
@@ -266,6 +266,7 @@ def _job(read: Read, settings: Settings, asked: Grids) -> Job:
     job, model = folds.without_groups(job), job.model
     if job.data.columns.exposure and model.loss.name == "auto":
         model = replace(model, loss=PluginSpec("poisson"))
+    check_score(folds.score, target_of(model))
     return replace(job, out=out, model=model)
 
 

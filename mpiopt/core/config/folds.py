@@ -8,8 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpiopt.core.config.job import Job
+from mpiopt.core.config.registry import nearest
 
+DEVIANCE = "deviance"
 CHOICES = ("best", "simplest", "last")
+NUMBERS = ("RMSE", "MAE", "R²")  # scores of predictions that are numbers
+CLASSES = {
+    "binary": ("log loss", "accuracy", "AUC", "average precision", "Brier"),
+    "multiclass": ("log loss", "accuracy", "Brier"),
+}  # scores by the target of the loss
 ROWS = "rows"  # as a time: the order of the rows in the file
 
 
@@ -21,14 +28,17 @@ class FoldOptions:
     repeats: int = 1
     groups: str = ""
     time: str = ""
-    score: str = "deviance"
+    score: str = DEVIANCE
     choose: str = ""
     oof: str = ""
 
     def __post_init__(self) -> None:
         if self.choose not in ("", *CHOICES):
             raise ValueError(f"choose must be one of {', '.join(CHOICES)}; not {self.choose!r}")
-        without = not self.folds and next((name for name in ("groups", "time", "oof") if getattr(self, name)), "")
+        check_score(self.score)
+        given = [name for name in ("groups", "time", "oof") if getattr(self, name)]
+        given += ["score"] if self.score != DEVIANCE else []
+        without = "" if self.folds or not given else given[0]
         if without or (not self.folds and self.choose in CHOICES[:2]):
             raise ValueError(f"--{without or f'choose {self.choose}'} needs folds: --folds 5")
         if not self.folds and self.repeats != 1:
@@ -50,6 +60,14 @@ class FoldOptions:
         if not self.groups or Path(self.groups).is_file() or self.groups in columns.drop:
             return job
         return replace(job, data=replace(job.data, columns=replace(columns, drop=(*columns.drop, self.groups))))
+
+
+def check_score(score: str, target: str = "auto") -> None:
+    """Raise ValueError unless a score is one of a loss with this target; "auto": of some loss."""
+    every = tuple(dict.fromkeys([*CLASSES["binary"], *NUMBERS]))
+    known = every if target == "auto" else CLASSES.get(target, NUMBERS)
+    if score not in (DEVIANCE, *known):
+        raise ValueError(f"the score must be deviance, {', '.join(known)}; not {score!r}{nearest(score, known)}")
 
 
 def refuse_beside_time(groups: bool, repeats: int) -> None:

@@ -180,15 +180,48 @@ def test_members_have_the_scores_of_folds_and_are_scored_once(tmp_path, monkeypa
         assert float(row["score"]) == pytest.approx(np.mean(known), rel=1e-7)
         assert float(row["score error"]) == pytest.approx(np.std(known, ddof=1) / np.sqrt(3), rel=1e-6)
     assert "best: l2=0.001 (deviance " in shown
+    os.utime("d.csv")  # as if it were written again: the rows are compared, and nothing is trained
+    assert mpiopt("sweep", "s.toml", "--collect") == 3
+    assert "the data are newer" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr("mpiopt.training.train.train_job", None)
+        assert mpiopt_on(ranks, "sweep", "s.toml") == {0}
+    assert mpiopt("sweep", "s.toml", "--collect") == 0
+    capsys.readouterr()
     Path("s.toml").write_text(FOLDS.replace("folds = 3", "folds = 4"))  # scores of other folds do not count
     assert mpiopt("sweep", "s.toml", "--collect") == 3
     assert "no scores of the folds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_results_and_scores_of_rows_that_have_changed_do_not_count(tmp_path, monkeypatch, capsys, ranks):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(4).normal(size=(24, 3))
+    np.savetxt("d.csv", rows, delimiter=",")
+    Path("s.toml").write_text(FOLDS.replace("1e-3, 1.0", "1.0"))
+    assert mpiopt_on(ranks, "sweep", "s.toml") == {0}
+    scores = Path("folds/l2=1.0.folds").read_text()
+    times = (os.stat("d.csv").st_mtime_ns,) * 2
+    np.savetxt("d.csv", rows + 1.0, delimiter=",")
+    os.utime("d.csv", ns=times)  # as cp -p leaves it
+    capsys.readouterr()
+    assert mpiopt_on(ranks, "sweep", "s.toml") == {2}
+    error = capsys.readouterr().err.strip()
+    assert "is the result of other rows: d.csv has changed since (checksum " in error
+    assert "\n" not in error
+    assert mpiopt("sweep", "s.toml", "--collect") == 3
+    assert "the data are newer" in capsys.readouterr().out
+    assert mpiopt_on(ranks, "sweep", "s.toml", "--overwrite") == {0}
+    assert Path("folds/l2=1.0.folds").read_text() != scores
+    assert mpiopt("sweep", "s.toml", "--collect") == 0
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
         ('score = "AUC"', "the score must be deviance, RMSE, MAE, R²; not 'AUC'"),
+        ('score = "auc"', "s.toml: the score must be deviance, log loss, accuracy, AUC, average precision, Brier, "),
+        ('score = "AUC"\nloss = ["auto"]', "the score must be deviance, log loss, accuracy, Brier; not 'AUC'"),
         ("folds = 100", "folds must be at least 2 and at most the 20 rows, not 100"),
         ("folds = [2, 3]", "folds must be a whole number, not"),
         ("folds = 1", "s.toml: folds must be at least 2, not 1"),
@@ -206,6 +239,7 @@ def test_folds_that_cannot_be_are_refused_in_one_line(tmp_path, monkeypatch, cap
     error = capsys.readouterr().err.strip()
     assert says in error
     assert "\n" not in error
+    assert "score" not in line or not list(Path("folds").glob("*"))  # nothing was trained
 
 
 def test_keys_of_folds_are_not_called_flags(tmp_path, monkeypatch, capsys):

@@ -129,6 +129,20 @@ def test_an_estimated_theta_is_that_of_statsmodels(size):
         assert "theta was estimated" in mine.text()
 
 
+@pytest.mark.parametrize("theta", [0.5, 2.0, 8.0])
+def test_a_small_and_a_large_theta_are_those_of_statsmodels(theta):
+    rng = np.random.default_rng(int(2 * theta))
+    x = rng.normal(size=(400, 3))
+    y = rng.negative_binomial(theta, theta / (theta + np.exp(0.5 + x @ [0.4, -0.3, 0.2]))).astype(float)
+    model = sm.NegativeBinomial(y, sm.add_constant(x))
+    theirs = model.fit(method="newton", maxiter=300, disp=0, tol=1e-14)
+    assert np.abs(model.score(theirs.params)).max() < 1e-8  # they are not the limit
+    mine = mpiopt.fit(x, y, loss="negative-binomial[profile=true]", l2=0.0, tol=1e-12).summary(x, y)
+    found = float(mine.loss.partition("theta=")[2].partition(",")[0])
+    assert found == pytest.approx(1.0 / theirs.params[-1], rel=2e-8)
+    np.testing.assert_allclose(mine.coef, theirs.params[:-1], rtol=1e-6, atol=1e-7)
+
+
 def test_a_theta_is_estimated_with_a_penalty_too():
     y = FAMILIES["negative-binomial[theta=2]"][0]
     fit = mpiopt.fit(X, y, loss="negative-binomial[profile=true]", l1=0.02, l2=0.1, tol=1e-10)

@@ -175,6 +175,21 @@ def test_classes_are_compared_with_the_first(kind):
     np.testing.assert_allclose(figures, (other.llf, other.llnull, other.aic, other.bic), rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_multinomial_logits_of_columns_of_any_size_are_those_of_statsmodels(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(300, 4)) * np.exp(rng.normal(size=4)) + rng.normal(size=4)
+    margins = np.column_stack([np.zeros(300), x @ rng.normal(size=4) / 3, x @ rng.normal(size=4) / 3])
+    y = np.argmax(margins + rng.gumbel(size=margins.shape), axis=1)
+    model = sm.MNLogit(y, sm.add_constant(x))
+    other = model.fit(disp=0, method="newton", tol=1e-14)
+    assert np.abs(model.score(other.params.ravel(order="F"))).max() < 1e-12  # they are not the limit
+    mine = mpiopt.fit(x, y, l2=0.0, tol=EXACT).summary(x, y)
+    assert np.abs(model.score(mine.coef)).max() < 1e-10
+    np.testing.assert_allclose(mine.coef, other.params.T.ravel(), rtol=1e-10)
+    np.testing.assert_allclose(mine.standard_errors, other.bse.T.ravel(), rtol=1e-10)
+
+
 def test_a_ridge_has_the_covariance_of_its_formula():
     y, l2 = TARGETS["squared"], 0.3
     fit = mpiopt.fit(SHAPE, y, loss="squared", l2=l2, tol=EXACT)

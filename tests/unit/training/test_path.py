@@ -85,7 +85,10 @@ def test_the_command_writes_the_same_models_on_any_number_of_ranks(here, capsys)
     alone = mpiopt.fit(X, Y["logistic"], l1=last[1], l2=0.0, tol=1e-10)
     np.testing.assert_allclose(last[9:], alone.coef[0], atol=1e-4)
     for words, message in (
-        (["d.csv", "--l1-ratio", "0"], "--l1-ratio must be above 0"),
+        (["d.csv", "--l1-ratio", "1.5"], "--l1-ratio must be from 0 to 1, not 1.5"),
+        (["none.csv", "--folds", "3", "--score", "AUCC"], "Brier, RMSE, MAE, R²; not 'AUCC' (did you mean 'AUC'?)"),
+        (["none.csv", "--folds", "3", "--loss", "huber", "--score", "AUC"], "deviance, RMSE, MAE, R²; not 'AUC'"),
+        (["none.csv", "--score", "AUC"], "--score needs folds: --folds 5"),
         (["d.csv", "--points", "x"], "--points must be a whole number"),
         (["d.csv", "--min-ratio", "2"], "--min-ratio must be above 0 and below 1"),
         (["d.csv", "--out", "p.txt"], "a path is written as .csv or .h5"),
