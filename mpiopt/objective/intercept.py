@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.data.offsets import largest_offset
-from mpiopt.objective.losses.base import Loss, class_probabilities
+from mpiopt.objective.losses.base import Loss, class_complements, class_probabilities
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
@@ -110,7 +110,8 @@ def _newton(loss: Loss, z: Matrix, y: Vector, s: Vector, channel: Channel) -> Ve
         slopes = loss.slope(z + at, y)
         p = class_probabilities(slopes, y)
         weighted = slopes * s[:, None]
-        curvature = np.diag(p.T @ s) - (p * s[:, None]).T @ p
+        curvature = -(p * s[:, None]).T @ p
+        np.fill_diagonal(curvature, (p * class_complements(slopes, y)).T @ s)
         values = [float(s @ loss.value(z + at, y)), float(s @ np.abs(z + at).max(axis=1))]
         total = channel.sum(weighted.sum(axis=0), np.abs(weighted).sum(axis=0), np.array(values), curvature)
         slope, size, (value, margin) = np.split(total[: 2 * outputs + 2], [outputs, 2 * outputs])
