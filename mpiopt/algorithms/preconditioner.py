@@ -18,8 +18,8 @@ from mpiopt.compress.channel import Channel
 from mpiopt.compress.symmetric_sum import curvature_sum, symmetric_sum
 from mpiopt.compress.whitening import Whitened
 from mpiopt.objective.curvature import across_classes, refuse_infinite, used_columns
-from mpiopt.objective.losses.base import class_probabilities
 from mpiopt.objective.objective import Objective
+from mpiopt.objective.row_hessians import RowHessians
 
 Matrix = NDArray[np.float64]
 Model = NDArray[np.float64]  # (outputs, width)
@@ -173,14 +173,8 @@ def positive(diagonal: Model) -> Model:
 
 def _block_curvatures(objective: Objective, w: Model) -> list[Matrix]:
     """Return this rank's curvature of each output by itself, without padding."""
-    columns, margins = used_columns(objective), objective.predict(w)
-    if objective.outputs == 1:
-        each = [objective.shard.weight * objective.loss.curvature(margins, objective.shard.label)]
-    else:
-        label = objective.shard.label
-        p = class_probabilities(objective.loss.slope(margins, label), label)
-        each = [objective.shard.weight * q * (1.0 - q) for q in p.T]
-    return [objective.weighted_gram(c)[:columns, :columns] for c in each]
+    columns, hessians = used_columns(objective), RowHessians.at(objective, objective.predict(w))
+    return [objective.weighted_gram(c)[:columns, :columns] for c in hessians.output_curvatures()]
 
 
 def _inverse_of_block(block: Matrix, objective: Objective) -> Matrix:

@@ -36,42 +36,33 @@ def class_sums(z: Matrix, at: Vector, y: Vector, s: Vector) -> Vector:
     n, classes = z.shape
     sums = np.zeros(2 * classes + 2 + classes * classes)
     p, rest = np.empty((classes, BLOCK)), np.empty((classes, BLOCK))
-    top, total, weight = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    likely = np.empty(BLOCK, np.int64)  # the class with the largest margin
+    top, others, weight = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     for start in range(0, n, BLOCK):
         rows = min(BLOCK, n - start)
-        far = 0.0
+        value, far = 0.0, 0.0
         for r in range(rows):
-            top[r], weight[r] = -np.inf, s[start + r]
+            weight[r], others[r], likely[r] = s[start + r], 0.0, 0
             largest = 0.0
             for c in range(classes):
                 p[c, r] = z[start + r, c] + at[c]
-                top[r] = max(top[r], p[c, r])
+                likely[r] = c if p[c, r] > p[likely[r], r] else likely[r]
                 largest = max(largest, abs(p[c, r]))
+            top[r] = p[likely[r], r]
             far += weight[r] * largest
-            total[r] = -p[int(y[start + r]), r] + top[r]  # for the moment: the loss without its logarithm
-        value = 0.0
-        for r in range(rows):
-            value += weight[r] * total[r]
-            total[r] = 0.0
+            value += weight[r] * (top[r] - p[int(y[start + r]), r])
         for c in range(classes):
             for r in range(rows):
                 p[c, r] = exponential(p[c, r] - top[r])
-                total[r] += p[c, r]
+                others[r] += p[c, r] if likely[r] != c else 0.0
         for r in range(rows):
-            value += weight[r] * math.log(total[r])
-            total[r] = 1.0 / total[r]
+            value += weight[r] * math.log1p(others[r])
         for c in range(classes):
             for r in range(rows):
-                p[c, r] *= total[r]
+                p[c, r] /= 1.0 + others[r]
                 rest[c, r] = 1.0 - p[c, r]
         for r in range(rows):
-            likely = 0
-            for c in range(classes):
-                likely = c if p[c, r] > p[likely, r] else likely
-            others = 0.0
-            for c in range(classes):
-                others += p[c, r] if c != likely else 0.0
-            rest[likely, r] = others
+            rest[likely[r], r] = others[r] / (1.0 + others[r])
         _add_block(sums, p, rest, y[start : start + rows], weight, rows)
         sums[2 * classes] += value
         sums[2 * classes + 1] += far

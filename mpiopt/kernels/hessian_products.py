@@ -25,11 +25,16 @@ def _bend(c: float, q: Matrix, i: int, z: Vector, first: int, outputs: int, e: V
     if outputs == 1:
         e[first] = c * z[first]
         return
-    mean = 0.0
+    surest = 0
+    for k in range(1, outputs):
+        if q[i, k] > q[i, surest]:
+            surest = k
+    at = z[first + surest]
+    mean = 0.0  # of the distances from the surest class: where q is nearly 1 nothing cancels
     for k in range(outputs):
-        mean += q[i, k] * z[first + k]
+        mean += q[i, k] * (z[first + k] - at)
     for k in range(outputs):
-        e[first + k] = c * q[i, k] * (z[first + k] - mean)
+        e[first + k] = c * q[i, k] * ((z[first + k] - at) - mean)
 
 
 @njit(fastmath=FAST, cache=True, nogil=True, error_model="numpy")

@@ -101,7 +101,9 @@ class Certifier:
         objective = with_best_constants(objective, channel)
         start = evaluate_exact(objective, objective.origin(), channel)
         labels = label_statistics(objective, channel)
-        bends = np.empty(0) if is_penalised(objective) else _column_bends(objective, channel)
+        bends = (
+            np.empty(0) if is_penalised(objective) else channel.sum(column_curvatures(objective, objective.origin()))
+        )
         return cls(objective, start, labels, tol, bends, LowerBound(objective, labels, Progress.begin()))
 
     def judge(self, w: Model, exact: Evaluation, epochs: float, channel: Channel) -> Judgement:
@@ -281,8 +283,12 @@ class Certifier:
             return self._no_optimum(found.step, exact, cost)
         believed = found.is_near and self._keeps_curvature(channel.size)
         if believed and found.value <= self.tol * scale:
-            believed, more = decrement.contracts(self.objective, w, found, scale, channel)
-            cost += more
+            after = decrement.contraction(self.objective, w, exact, found, scale, channel, 0.0)
+            believed, distance, cost = after.believed, after.distance, cost + after.epochs
+            if believed and distance > self.tol * scale:  # the model after the step is nearer
+                w += found.step
+                exact, distance = after.exact, after.left
+            certificate = Certificate(kind, distance / scale)
         if found.may_recede or not believed:
             direction, more = self._recession(w, found.value, exact.value, channel)
             cost += more
@@ -359,13 +365,13 @@ class Certifier:
         for name, value, size in measures:
             # A value that is known to fewer digits than the tolerance asks for is not certified by a small decrement.
             if value <= self._believed() and name == DECREMENT and noise.computed <= self.tol * scale:
-                rounded = TUNING.above_noise * size
-                believed, more = decrement.contracts(self.objective, w, found, scale, channel, rounded)
-                cost += more
-                if not believed:
+                rounded, exact = TUNING.above_noise * size, judged.exact
+                after = decrement.contraction(self.objective, w, exact, found, scale, channel, rounded)
+                cost, value = cost + after.epochs, after.distance / scale
+                if not after.believed or value > self.tol:
                     continue
                 certificate = Certificate(name, value)
-                return Judgement(certificate, cost, judged.exact, "certified", f"{name} {value:.1e} <= {self.tol:g}")
+                return Judgement(certificate, cost, exact, "certified", f"{name} {value:.1e} <= {self.tol:g}")
             size += VALUE_ROUNDING * abs(judged.exact.value)
             if value * scale <= TUNING.above_noise * size and value <= TUNING.near_rounding:
                 certificate = Certificate(f"{name}, {EXACT}", value)
@@ -386,11 +392,6 @@ class Certifier:
         if is_penalised(objective):
             return kind, value, gap_of_noise(objective, w, noise, judged.exact.value - self.labels.floor)
         return STANDARDISED, value, 0.5 * float((noise**2 * inverse(self.bends)).sum())
-
-
-def _column_bends(objective: Objective, channel: Channel) -> Vector:
-    """Return the curvature of each column at the origin, over all rows; collective, two passes."""
-    return channel.sum(column_curvatures(objective, objective.origin()))
 
 
 def is_penalised(objective: Objective) -> bool:

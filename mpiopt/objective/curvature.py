@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
+from mpiopt.objective.losses.base import class_complements, class_probabilities
 from mpiopt.objective.objective import Objective
 
 Matrix = NDArray[np.float64]
@@ -58,25 +59,28 @@ def curvature(objective: Objective, w: Matrix, channel: Channel, majorise: float
 
 
 def across_classes(objective: Objective, w: Matrix) -> Matrix:
-    """Compute this rank's share of (1/N) Σ s_i (diag(p_i) - p_i p_iᵀ) ⊗ x_i x_iᵀ, p_i the class probabilities."""
+    """Compute this rank's share of (1/N) Σ s_i (diag(p_i) - p_i p_iᵀ) ⊗ x_i x_iᵀ, p_i the class probabilities.
+
+    A block of one class has p (1 - p) from the other probabilities: what p - p² loses is more than a weak ridge.
+    """
     if objective.loss.name != "softmax":
         raise ValueError(
             f"newton takes losses with one output, or softmax, not {objective.loss.name}; try --algorithm saga"
         )
     d, classes, shard = used_columns(objective), objective.outputs, objective.shard
-    margins = objective.predict(w)
-    p = np.exp(margins - margins.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    slopes = objective.loss.slope(objective.predict(w), shard.label)
+    p, rest = class_probabilities(slopes, shard.label), class_complements(slopes, shard.label)
     share = np.zeros((classes, d, classes, d))
     length = max(1, LARGEST_BLOCK // (classes * d))
     for begin in range(0, len(shard), length):
         block = slice(begin, min(begin + length, len(shard)))
         x, s, q = passes.dense_block(shard.rows, block, d), shard.weight[block] / shard.total, p[block]
-        for c in range(classes):
-            share[c, :, c, :] += (x * (s * q[:, c])[:, None]).T @ x
         scaled = (np.sqrt(s)[:, None] * q)[:, :, None] * x[:, None, :]
         scaled = scaled.reshape(len(x), classes * d)
-        share -= (scaled.T @ scaled).reshape(share.shape)
+        squares = (scaled.T @ scaled).reshape(share.shape)
+        for c in range(classes):
+            squares[c, :, c, :] = -((x * (s * q[:, c] * rest[block, c])[:, None]).T @ x)
+        share -= squares
     return share.reshape(classes * d, classes * d)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpiopt.compress.channel import Channel
 from mpiopt.objective import passes
 from mpiopt.objective.curvature import used_columns
-from mpiopt.objective.losses.base import class_probabilities
+from mpiopt.objective.losses.base import class_complements, class_probabilities
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
@@ -131,11 +131,11 @@ def curved_rows(objective: Objective, z: Matrix, block: slice, parts: list[Matri
     slopes = loss.slope(z, y)
     if objective.outputs == 1:
         return parts[0] * np.sqrt(s * loss.curvature(z, y))[:, None], s[:, None] * slopes
-    p = class_probabilities(slopes, y)
+    p, rest = class_probabilities(slopes, y), class_complements(slopes, y)
     root = np.sqrt(np.maximum(p, 0.0))
     rows = []
     for m in range(len(parts)):
-        factor = ((np.arange(len(parts)) == m) - p) * (root[:, m] * np.sqrt(s))[:, None]
+        factor = np.where(np.arange(len(parts)) == m, rest, -p) * (root[:, m] * np.sqrt(s))[:, None]
         rows.append(np.hstack([part * one[:, None] for part, one in zip(parts, factor.T, strict=True)]))
     return np.vstack(rows), s[:, None] * slopes
 

@@ -25,7 +25,7 @@ from mpiopt.objective import decrement_by_root
 from mpiopt.objective.curvature import curvature, used_columns
 from mpiopt.objective.curvature_root import is_exchangeable
 from mpiopt.objective.duality_gap import steepest
-from mpiopt.objective.evaluation import evaluate_exact
+from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.objective import Model, Objective
 from mpiopt.objective.row_hessians import RowHessians
 
@@ -135,24 +135,27 @@ def decrement(objective: Objective, w: Model, gradient: Model, channel: Channel,
     move = 0.0 if objective.loss.target == "real" else _longest_move(objective, newton.step, channel)
     with np.errstate(over="ignore", invalid="ignore"):  # nothing need be finite after some long steps
         unbounded = move >= LONG_MOVE and _falls_for_ever(objective, w, newton.step, channel)
-    return Decrement(
-        newton.value,
-        unbounded,
-        newton.step,
-        newton.noise,
-        move,
-        newton.epochs,
-        newton.signs,
-        newton.lost,
-        by_root,
-        newton.flat,
-    )
+    value, step, noise, epochs, signs, lost, flat = newton
+    return Decrement(value, unbounded, step, noise, move, epochs, signs, lost, by_root, flat)
 
 
-def contracts(
-    objective: Objective, w: Model, found: Decrement, scale: float, channel: Channel, noise: float = 0.0
-) -> tuple[bool, float]:
-    """Return whether a decrement can be believed, and the epochs that it cost to know; collective.
+class Contraction(NamedTuple):
+    """What a Newton step left of a decrement; equal on all ranks."""
+
+    believed: bool  # whether the decrement measures the distance to the optimum
+    distance: float  # in units of F: the decrement, or what F falls by along the step and the decrement after it
+    epochs: float
+    exact: Evaluation  # after the step
+    left: float  # the decrement there
+
+
+def contraction(
+    objective: Objective, w: Model, exact: Evaluation, found: Decrement, scale: float, channel: Channel, noise: float
+) -> Contraction:
+    """Take the Newton step, and return whether a decrement can be believed, and how far the optimum is; collective.
+
+    The decrement is the distance to first order, and may be too small: the larger of two distances counts. Where
+    columns lie far from 0 it is the decrement, since the last bits of the step move F by more.
 
     After the Newton step the decrement must be much smaller. It is not where the curvature changes on the way, as at
     the knee of Huber's loss, or where no optimum exists. A weight whose sign changes keeps its line of l1, which lies
@@ -160,14 +163,20 @@ def contracts(
     it. `scale` is what a decrement is compared with, `noise` what rounding alone makes of it.
     """
     if (objective.loss.quadratic and not objective.threshold.any()) or found.value <= FLAT * scale:
-        return True, 0.0
+        return Contraction(True, found.value, 0.0, exact, found.value)
     there = w + found.step
     with np.errstate(over="ignore", invalid="ignore"):  # a step that is too long: nothing is finite there
-        exact = evaluate_exact(objective, there, channel)
+        moved = evaluate_exact(objective, there, channel)
         z = None if objective.shard.far is None else objective.predict(w) + objective.predict(found.step)
-        after = _newton_step(objective, there, exact.gradient, channel, found.by_root, found.signs, z)
+        after = _newton_step(objective, there, moved.gradient, channel, found.by_root, found.signs, z)
+        lowered = float((objective.threshold * (np.abs(there) - found.signs * there)).sum())
     left, before = after.value - after.flat, found.value - found.flat
-    return left <= max(CONTRACTION * before, noise), 1.0 + after.epochs
+    believed = left <= max(CONTRACTION * before, noise)
+    distance = found.value
+    if believed and objective.shard.far is None:
+        fall = exact.value - (moved.value - lowered) - ROUNDING * abs(exact.value)
+        distance = max(distance, fall + left + found.flat)
+    return Contraction(believed, distance, 1.0 + after.epochs, moved, after.value)
 
 
 class _Newton(NamedTuple):

@@ -18,7 +18,7 @@ from mpiopt.data.shard import CsrRows, Rows
 from mpiopt.objective import passes
 from mpiopt.objective.column_groups import ColumnGroups
 from mpiopt.objective.curvature import used_columns
-from mpiopt.objective.losses.base import class_probabilities
+from mpiopt.objective.losses.base import class_complements, class_probabilities
 from mpiopt.objective.objective import Objective
 
 Vector = NDArray[np.float64]
@@ -163,7 +163,7 @@ class Restriction:
     def _across_classes(self, slopes: Matrix, least: float) -> Matrix:
         """Compute this rank's share of Σ s_i (diag(p_i) - p_i p_iᵀ + least) ⊗ x_i x_iᵀ, p_i the probabilities."""
         shard = self.objective.shard
-        p = class_probabilities(slopes, shard.label)
+        p, rest = class_probabilities(slopes, shard.label), class_complements(slopes, shard.label)
         output, column = np.nonzero(self.chosen)
         share = np.zeros((len(output), len(output)))
         length = max(1, LARGEST_BLOCK // max(1, len(output)))
@@ -171,12 +171,14 @@ class Restriction:
             block = slice(begin, min(begin + length, len(shard)))
             x = passes.dense_block(self.rows, block, len(self.columns))
             s, q = shard.weight[block], p[block]
+            scaled = x[:, column] * q[:, output] * np.sqrt(s)[:, None]
+            squares = scaled.T @ scaled
             for c in range(len(self.chosen)):
                 one = output == c
                 part = x[:, column[one]]
-                share[np.ix_(one, one)] += (part * (s * (q[:, c] + least))[:, None]).T @ part
-            scaled = x[:, column] * q[:, output] * np.sqrt(s)[:, None]
-            share -= scaled.T @ scaled
+                bends = s * (q[:, c] * rest[block, c] + least)
+                squares[np.ix_(one, one)] = -((part * bends[:, None]).T @ part)
+            share -= squares
         return share
 
 

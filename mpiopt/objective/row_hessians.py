@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpiopt.data.shard import DenseRows
 from mpiopt.kernels import hessian_products
 from mpiopt.objective import passes
-from mpiopt.objective.losses.base import class_probabilities
+from mpiopt.objective.losses.base import class_complements, class_probabilities
 from mpiopt.objective.objective import Model, Objective
 
 Vector = NDArray[np.float64]
@@ -37,6 +37,8 @@ class RowHessians:
         s_i loss_i'' with one output, s_i with several.
     q : ndarray, shape (n, outputs), or (0, 1) with one output
         Class probabilities.
+    rest : ndarray, shape (n, outputs), or (0, 1) with one output
+        1 − q, to all digits where q is near 1.
 
     Examples
     --------
@@ -54,16 +56,19 @@ class RowHessians:
     objective: Objective
     c: Vector
     q: Matrix
+    rest: Matrix
 
     @classmethod
     def at(cls, objective: Objective, margins: Matrix) -> RowHessians:
         """Return the curvature of this rank's rows at a model with these margins, shape (n, outputs)."""
         loss, shard = objective.loss, objective.shard
         if objective.outputs == 1:
-            return cls(objective, shard.weight * loss.curvature(margins, shard.label), np.empty((0, 1)))
+            none = np.empty((0, 1))
+            return cls(objective, shard.weight * loss.curvature(margins, shard.label), none, none)
         if loss.name != "softmax":
             raise ValueError(f"Hessian products take losses with one output, or softmax, not {loss.name}")
-        return cls(objective, shard.weight, class_probabilities(loss.slope(margins, shard.label), shard.label))
+        slopes, y = loss.slope(margins, shard.label), shard.label
+        return cls(objective, shard.weight, class_probabilities(slopes, y), class_complements(slopes, y))
 
     def product(self, p: Model) -> Product:
         """Compute this rank's share of (1/N) Σ C_i (P x_i) x_iᵀ, in one pass over the rows."""
@@ -92,4 +97,4 @@ class RowHessians:
 
     def output_curvatures(self) -> Matrix:
         """Return the diagonal of each row's C_i, shape (outputs, n)."""
-        return self.c[None] if self.objective.outputs == 1 else (self.c[:, None] * self.q * (1.0 - self.q)).T
+        return self.c[None] if self.objective.outputs == 1 else (self.c[:, None] * self.q * self.rest).T

@@ -311,6 +311,14 @@ def class_probabilities(slopes: Vector, y: Vector) -> Vector:
     return p
 
 
+def class_complements(slopes: Vector, y: Vector) -> Vector:
+    """Return 1 − p for softmax's slopes p − e_y, to all digits where the row's own class has p near 1."""
+    rest = 1.0 - slopes
+    own = np.arange(len(y)), y.astype(np.int64)
+    rest[own] = -slopes[own]
+    return rest
+
+
 def x_log_x(x: Vector) -> Vector:
     """Compute x log x for x >= 0, with 0 log 0 = 0."""
     return np.asarray(x * np.log(np.where(x > 0.0, x, 1.0)))

@@ -47,9 +47,9 @@ class Logistic(Loss):
     def conjugate(self, u: Any, y: Any) -> Any:
         """Compute q log q + (1 − q) log(1 − q) with q = −y u in [0, 1]."""
         q = -y * u[:, 0]
-        return np.where(
-            (q >= 0.0) & (q <= 1.0), x_log_x(np.clip(q, 0.0, 1.0)) + x_log_x(np.clip(1.0 - q, 0.0, 1.0)), np.inf
-        )
+        inside = np.where((q >= 0.0) & (q < 1.0), q, 0.0)
+        entropy = x_log_x(inside) + (1.0 - inside) * np.log1p(-inside)
+        return np.where((q >= 0.0) & (q <= 1.0), entropy, np.inf)
 
     def intercept_bound(self, labels: LabelStatistics, above: float, size: float) -> float:
         """Bound |b*|: a margin of −t costs a row of the rarer class at least t."""

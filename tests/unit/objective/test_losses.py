@@ -86,6 +86,27 @@ def test_softmax_curvature_bounds_the_hessian():
         assert (bound <= 0.5).all()
 
 
+@pytest.mark.parametrize("name", ["softmax", "logistic"])
+def test_of_a_sure_row_every_digit_is_known(name):
+    # Margins far ahead of the others: 1 - p_y is so small that a difference from 1 would leave rounding alone.
+    loss, ahead = Loss.make(name), np.array([1.0, 10.0, 20.0, 30.0, 36.0, 60.0])
+    z = np.stack([ahead, np.zeros(6), -np.ones(6)], axis=1) if name == "softmax" else ahead[:, None]
+    y = np.zeros(6) if name == "softmax" else np.ones(6)
+    exact = z.astype(np.longdouble)
+    others = np.exp(exact[:, 1:] - exact[:, :1]) if name == "softmax" else np.exp(-exact)
+    rest = others.sum(axis=1) / (1 + others.sum(axis=1))
+    value, slopes = loss.value(z, y), loss.slope(z, y)
+    np.testing.assert_allclose(value, np.log1p(others.sum(axis=1)).astype(float), rtol=1e-15)
+    np.testing.assert_allclose(slopes[:, 0], -rest.astype(float), rtol=1e-15)
+    assert loss.conjugate(slopes, y) == pytest.approx((slopes * z).sum(axis=1) - value, rel=1e-14, abs=0.0)
+    if name == "softmax":
+        assert np.abs(slopes.sum(axis=1) / slopes[:, 0]).max() <= 1e-15  # no dual point otherwise
+        p = others / (1 + others.sum(axis=1))[:, None]
+        mean = ((1 - rest) * rest + (p * (1 - p)).sum(axis=1)) / 2
+        np.testing.assert_allclose(loss.mean_curvature(z, y), mean.astype(float), rtol=1e-15)
+        np.testing.assert_allclose(loss.curvature(z, y), np.minimum(2 * (1 - rest) * rest, 1 - rest), rtol=1e-14)
+
+
 def test_curvature_bound_holds_and_is_reached(loss):
     if loss.curvature_bound is None:
         assert loss.name in ("poisson", "gamma", "tweedie", "negative-binomial", "inverse-gaussian")

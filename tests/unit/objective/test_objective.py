@@ -5,11 +5,17 @@ import functools
 import numpy as np
 import pytest
 
+from mpiopt.comm.threads import single
+from mpiopt.compress.channel import Channel
 from mpiopt.data.shard import CsrRows, DenseRows, Shard
+from mpiopt.objective.curvature import across_classes
+from mpiopt.objective.curvature_root import curved_rows
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
 from mpiopt.objective.passes import column_squares, squared_norms
 from mpiopt.objective.penalties.base import Penalty
+from mpiopt.objective.restriction import restrict
+from mpiopt.objective.row_hessians import RowHessians
 from tests.unit.objective.test_losses import labels
 
 SIZES = [0, 1, 7, 8, 9, 1001]
@@ -127,3 +133,33 @@ def test_padding_and_intercept_are_not_penalised():
     w = model(objective)
     h = 0.01 * np.abs(w[:, :21]).sum() + 0.05 * (w[:, :21] ** 2).sum()
     assert objective.penalty_value(w) == pytest.approx(h, rel=1e-14)
+
+
+def test_the_curvature_of_sure_rows_keeps_its_digits():
+    # Margins 30 ahead: what 1 - p loses beside 1 would be a thousandth of p (1 - p), and the rest of it indefinite.
+    x = np.array([[1.0, 2.0], [-3.0, 1.0]])
+    shard = Shard(DenseRows(np.pad(x, [(0, 0), (0, 6)])), np.array([0.0, 2.0]), np.ones(2), np.arange(2), 0, 2, 2)
+    objective = Objective(Loss.make("softmax"), Penalty.make("none"), shard, classes=3)
+    w = np.zeros((3, 8))
+    w[:, :2] = np.linalg.solve(x, [[30.0, 0.0, 1.0], [-1.0, 0.0, 30.0]]).T
+    z = objective.predict(w).astype(np.longdouble)
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    off = -p[:, :, None] * p[:, None, :] * (1 - np.eye(3))
+    each = off - np.eye(3) * off.sum(axis=2, keepdims=True)
+    expected = np.einsum("ncd,ni,nj->cidj", each, x, x).astype(float).reshape(6, 6) / 2
+    margins = objective.predict(w)
+    hessians = RowHessians.at(objective, margins)
+    chosen = np.tile(np.arange(8) < 2, (3, 1))
+    rows, _ = curved_rows(objective, margins, slice(0, 2), [x] * 3)
+    found = {
+        "whole": across_classes(objective, w),
+        "restricted": restrict(objective, Channel(single()), w, chosen).curvature(margins, 0.0),
+        "by a root": rows.T @ rows,
+    }
+    units = np.zeros((6, 3, 8))
+    units[np.arange(6), np.arange(6) // 2, np.arange(6) % 2] = 1.0
+    found["by products"] = np.stack([hessians.product(unit).share[:, :2].reshape(-1) for unit in units])
+    for name, matrix in found.items():
+        np.testing.assert_allclose(matrix, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+    np.testing.assert_allclose(hessians.diagonal()[:, :2].reshape(-1), np.diag(expected), rtol=1e-9)

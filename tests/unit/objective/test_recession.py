@@ -11,6 +11,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.partition import block
 from mpiopt.data.shard import DenseRows, Shard
 from mpiopt.objective import decrement, recession
+from mpiopt.objective.certificate import Certifier
 from mpiopt.objective.evaluation import evaluate_exact
 from mpiopt.objective.losses.base import Loss
 from mpiopt.objective.objective import Objective
@@ -102,6 +103,30 @@ def test_the_decrement_of_far_columns_is_that_of_the_columns_without_their_middl
     assert measured(x, w, far * np.array([1.0, 0.5])) == pytest.approx(measured(span, [0.25, 0.0], None), rel=1e-6)
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_no_decrement_certifies_a_larger_distance(side):
+    """To first order the distance is a decrement, which is too small on one side of the optimum."""
+    best, y = np.log(3.0), np.array([1.0, 1.0, 1.0, -1.0])
+
+    def value(w):
+        return 0.75 * np.log1p(np.exp(-w)) + 0.25 * np.log1p(np.exp(w))
+
+    def main(comm):
+        target, channel = objective("logistic", np.ones((4, 1)), y, comm), Channel(comm)
+        w = target.zeros()
+        w[0, 0] = best + 0.3 * side
+        exact = evaluate_exact(target, w, channel)
+        first = decrement.decrement(target, w, exact.gradient, channel).value
+        tol = first * 1.0001 / exact.value
+        return w, first, tol, Certifier.begin(target, tol, channel).judge(w, exact, 0.0, channel)
+
+    w, first, tol, judged = spmd(1, main)[0]
+    assert (first < 0.97 * (value(best + 0.3 * side) - value(best))) == (side < 0.0)
+    assert judged.ending == "certified"
+    assert judged.exact.value == pytest.approx(value(w[0, 0]), rel=1e-12)
+    assert value(w[0, 0]) - value(best) <= tol * value(w[0, 0])
+
+
 def test_what_a_step_leaves_does_not_make_a_decrement_believed():
     """Along a column without curvature F falls by much; along the other one Newton's step overshoots."""
     x, y = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]]), np.array([1.0, 1.0, -1.0, -1.0])
@@ -111,8 +136,9 @@ def test_what_a_step_leaves_does_not_make_a_decrement_believed():
         w = target.zeros()
         w[0, :2] = 2.0, 800.0
         target.shard.weight[-1:] *= 1e-3
-        found = decrement.decrement(target, w, evaluate_exact(target, w, channel).gradient, channel, by_root=True)
-        return found, decrement.contracts(target, w, found, 1.0, channel)[0]
+        exact = evaluate_exact(target, w, channel)
+        found = decrement.decrement(target, w, exact.gradient, channel, by_root=True)
+        return found, decrement.contraction(target, w, exact, found, 1.0, channel, 0.0).believed
 
     found, believed = spmd(1, main)[0]
     assert found.by_root
