@@ -81,17 +81,25 @@ def choose_by_speed(
         candidates = [network_model.Candidate(make_compressor(job.compress), job.downlink, 1.0, 0.0)]
     else:
         candidates = network_model.candidates(d, comm)
-    share = 1.0
+    share, metric = 1.0, 0
     stretches: tuple[float, ...] = (1.0,)
     if isinstance(algorithm, Saga):
+        metric = metric_of(algorithm, objective)
         share = algorithm.share(objective)
         stretches = network_model.STRETCHES if length and share < 1.0 else stretches
-    choice = network_model.choose(speeds, d, share, comm.size, candidates, stretches)
+    choice = network_model.choose(speeds, d, share, comm.size, candidates, stretches, metric)
     channel = Channel(comm, job.seed, choice.compressor, memory, choice.downlink or job.downlink)
     if isinstance(algorithm, Saga) and choice.stretch != 1.0:
         algorithm = replace(algorithm, stretch=choice.stretch)
     longer = f", rounds {choice.stretch:g} times as long" if choice.stretch != 1.0 else ""
     return ChosenBySpeed(channel, algorithm, f"exchanges: {described(channel)}{longer}; {choice.why}")
+
+
+def metric_of(algorithm: Saga, objective: Objective) -> int:
+    """Return how many numbers a sum of the full preconditioner has, 0 where a run has none or no exact steps."""
+    if algorithm.exchange != "sync" or not algorithm.fully_preconditioned(objective):
+        return 0
+    return objective.zeros().size * (objective.zeros().size + 1) // 2
 
 
 def chooses_round_length(algorithm: Algorithm[Any], objective: Objective, comm: Comm) -> bool:

@@ -29,7 +29,7 @@ from mpiopt.objective.duality_gap import prox_gradient
 from mpiopt.objective.evaluation import Evaluation, Model
 from mpiopt.objective.objective import Objective
 
-MODELS, TABLES = 11, 12  # streams of randomness; those after the last are for repetitions
+PLACES, MODELS, TABLES = 10, 11, 12  # streams of randomness; those after the last are for repetitions
 
 # ---- Modes: when the ranks exchange
 
@@ -103,18 +103,22 @@ class Timed:
         visited = work.visited - before
         state.place[0] += min(1.0, visited / max(1, rows)) * (state.local - state.place[0])
         work.speed = visited / (spent * rows) if spent else 0.0
-        epochs = agree_on_speed(visited, state, objective, channel) / objective.shard.total
+        epochs = agree_on_speed(k, visited, state, objective, channel) / objective.shard.total
         state.control.since_refresh += epochs
         share(k, state, objective, channel)
         return RoundResult(epochs)
 
 
-def agree_on_speed(visited: float, state: SagaState, objective: Objective, channel: Channel) -> float:
-    """Agree on the seconds of the next timed round and of a pass; return the rows of this one; collective."""
+def agree_on_speed(k: int, visited: float, state: SagaState, objective: Objective, channel: Channel) -> float:
+    """Agree on s, the seconds of the next timed round and of a pass; return the rows of this one; collective."""
     speeds = np.zeros(channel.size)
     speeds[channel.rank] = state.work.speed
-    total = channel.sum(part_of(objective) * state.place[0], speeds, visited)
-    state.place[1] = total[: -1 - channel.size].reshape(state.w.shape)
+    if channel.compresses:
+        total = channel.sum(speeds, visited)
+        state.place[1] += compressed_move(k, PLACES, state.place[0] - state.place[1], state, objective, channel)
+    else:
+        total = channel.sum(part_of(objective) * state.place[0], speeds, visited)
+        state.place[1] = total[: -1 - channel.size].reshape(state.w.shape)
     *found, rows = total[-1 - channel.size :].tolist()
     working = [speed for speed in found if speed > 0.0]
     state.work.seconds_since_refresh += state.work.round_seconds
@@ -144,11 +148,18 @@ def share(k: int, state: SagaState, objective: Objective, channel: Channel) -> N
 
 def average_models(k: int, state: SagaState, objective: Objective, channel: Channel) -> None:
     """Make w̄ from w_k by compressed differences; all ranks go on from w̄; collective."""
+    state.go_on_from(state.w + compressed_move(k, MODELS, state.local - state.w, state, objective, channel))
+
+
+def compressed_move(
+    k: int, stream: int, own: Model, state: SagaState, objective: Objective, channel: Channel
+) -> Model:
+    """Return the mean of the ranks' differences from what all know, compressed; collective."""
     here = state.steps.coordinates()
-    difference = here.of_model((state.local - state.w) * part_of(objective))
-    moved = channel.compress(difference.reshape(-1), k, MODELS).total.reshape(difference.shape)
+    difference = here.of_model(own * part_of(objective))
+    moved = channel.compress(difference.reshape(-1), k, stream).total.reshape(difference.shape)
     step = here.model(state.control.mix * moved)
-    state.go_on_from(state.w + (step if objective.threshold.any() else _centred(step, objective)))
+    return step if objective.threshold.any() else _centred(step, objective)
 
 
 def sum_tables(k: int, state: SagaState, objective: Objective, channel: Channel, stream: int) -> None:

@@ -24,7 +24,7 @@ from mpiopt.core.config.job import Model
 from mpiopt.inference.units import ColumnUnits
 from mpiopt.objective.objective import Objective
 from mpiopt.training import network_model
-from mpiopt.training.channel_setup import make_compressor, takes_any_compressor
+from mpiopt.training.channel_setup import make_compressor, metric_of, takes_any_compressor
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.network_model import Candidate
 from mpiopt.training.problem import link_of, measure, pick_for, pose, target_of
@@ -227,7 +227,8 @@ class Planner:
         share = algorithm.share(objective) if isinstance(algorithm, Saga) else 1.0
         stretches = network_model.STRETCHES if isinstance(algorithm, Saga) and share < 1.0 else (1.0,)
         now = self.link.speeds(plain.compute, ranks)
-        chosen = network_model.choose(now, size.unknowns, share, ranks, free, stretches)
+        metric = metric_of(algorithm, objective) if isinstance(algorithm, Saga) else 0
+        chosen = network_model.choose(now, size.unknowns, share, ranks, free, stretches, metric)
         candidate = next(c for c in free if (c.compressor, c.downlink) == (chosen.compressor, chosen.downlink))
         if candidate.compressor is None and chosen.stretch == 1.0:
             return BestExchange(None, 1.0, plain)

@@ -13,6 +13,7 @@ from mpiopt.algorithms.saga.tuning import TUNING
 from mpiopt.comm import lockstep
 from mpiopt.comm.threads import spmd
 from mpiopt.compress.channel import Channel
+from mpiopt.compress.compressors.base import Compressor
 from mpiopt.core.state import Layout, layouts
 from mpiopt.objective.evaluation import evaluate_exact
 from tests.cases.certified import relative_gap
@@ -98,6 +99,30 @@ def test_options_on_ranks_of_which_one_has_no_rows(saga):
         return False
 
     assert all(all(spmd(size, main)) for size in (1, 2, 5))
+
+
+@pytest.mark.parametrize("preconditioner", ["full", "none"])
+def test_timed_rounds_that_are_compressed_send_no_exact_model_and_reach_the_optimum(preconditioner):
+    saga = Saga(exchange="timed", preconditioner=preconditioner, local_steps=30)
+
+    def main(comm):
+        target = made(comm, rows=1200)
+        channel, exact = Channel(comm, 1, Compressor.make("quantised")), []
+        state = saga.init(target, channel)
+        channel.sum = lambda *parts: exact.append(sum(map(np.size, parts))) or Channel.sum(channel, *parts)
+        for k in range(400):
+            progress = saga.step(k, state, target, channel)
+            if progress.exact is None:
+                assert all(numbers <= comm.size + 1 for numbers in exact)
+            elif (
+                np.linalg.norm(evaluate_exact(target, state.w, Channel(comm)).gradient + target.ridge * state.w)
+                < 1e-9
+            ):
+                return k
+            exact.clear()
+        return None
+
+    assert all(k is not None for k in spmd(2, main))
 
 
 @pytest.mark.parametrize("exchange", ["timed", "async"])
