@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,12 @@ def partition_rows(source: Source, order: str, fraction: float, seed: int, comm:
     return Partition(totals, orders[order]() if order in orders else contiguous, holdout)
 
 
+@cache
+def _limits() -> NDArray[np.uint64]:
+    """Return 2⁶⁴/f for each factor f from 0; those below 2 have that of 2."""
+    return np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
+
+
 def drawn_order(start: int, n: int, seed: int) -> tuple[Indices, Indices]:
     """Return a random order of rows in memory in which the parts of all rows come first.
 
@@ -105,8 +112,7 @@ def drawn_order(start: int, n: int, seed: int) -> tuple[Indices, Indices]:
     """
     draws = hashes(start, n, seed_of(seed, _DRAW, 0, 0))
     order = np.argsort(draws)
-    limits = np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
-    parts = np.searchsorted(draws[order], limits)
+    parts = np.searchsorted(draws[order], _limits())
     parts[:2] = n
     return order, parts
 

@@ -18,7 +18,7 @@ from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.judgement import GAP
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.results.model import FittedModel, in_file_units
+from mpiopt.results.model import FileUnits, FittedModel
 from mpiopt.training.loop import run
 from mpiopt.training.path_points import PathGroups, PathStart, least_strength, one_degree, takes_groups
 from mpiopt.training.problem import pick
@@ -196,7 +196,7 @@ class Follower:
         auto, sparse = algorithm.name == "auto", options.l1_ratio > 0.0
         self.in_groups = auto and sparse and takes_groups(objective)
         self.spec = PluginSpec("working-set", algorithm.options) if auto and sparse else algorithm
-        self.l1_ratio = options.l1_ratio
+        self.l1_ratio, self.units = options.l1_ratio, FileUnits(*frame[:3])
 
     def follow(self, strengths: Vector, watch: Watch | None = None, progress: Progress | None = None) -> list[Found]:
         """Fit the points of some strengths, descending; collective.
@@ -255,7 +255,7 @@ class Follower:
         l1, l2 = (strength * part for part in self.start.objective.penalty.strengths)
         shard, frame = self.start.objective.shard, self.frame
         given = w if frame.basis is None else frame.basis.in_given_columns(w)
-        model = in_file_units(given, shard.features, shard.intercept, *frame[:3], classes=frame.classes)
+        model = self.units.model(given, shard.features, shard.intercept, frame.classes)
         if frame.bounds is not None:  # other units may have moved it by a rounding error
             model = replace(model, coef=np.clip(model.coef, frame.bounds.lower, frame.bounds.upper))
         return Found(PathPoint(strength, l1, l2, model, value, certificate, certified, epochs), w)
