@@ -153,8 +153,16 @@ class Progress:
     alone: bool = False
 
 
+class StoppedPath(Exception):
+    """A signal has ended a path; on all ranks."""
+
+
 class Watch(Protocol):
     """Sees the points of a path as they are found; collective."""
+
+    @property
+    def stop(self) -> StopSignal:
+        """The signals that end the path, with `StoppedPath`."""
 
     def note(self, found: list[Found]) -> None:
         """Take note of one more point."""
@@ -196,6 +204,7 @@ class Follower:
         auto, sparse = algorithm.name == "auto", options.l1_ratio > 0.0
         self.in_groups = auto and sparse and takes_groups(objective)
         self.spec = PluginSpec("working-set", algorithm.options) if auto and sparse else algorithm
+        self.signal = StopSignal()
         self.l1_ratio, self.units = options.l1_ratio, FileUnits(*frame[:3])
 
     def follow(self, strengths: Vector, watch: Watch | None = None, progress: Progress | None = None) -> list[Found]:
@@ -211,12 +220,18 @@ class Follower:
             How far the path has come already.
         """
         progress = Progress() if progress is None else progress
+        self.signal = StopSignal() if watch is None else watch.stop
         found = progress.found
         if self.in_groups and not progress.alone:
             self._in_groups(strengths, progress, watch)
         progress.alone = True
         for k in range(len(found), len(strengths)):
-            found.append(self._alone(float(strengths[k]), found[-1].w if found else None))
+            try:
+                found.append(self._alone(float(strengths[k]), found[-1].w if found else None))
+            except StoppedPath:
+                if watch is not None and found:
+                    watch.save(progress)
+                raise
             if watch is not None:
                 watch.note(found)
                 watch.save(progress)
@@ -264,7 +279,9 @@ class Follower:
         """Fit one point from a model by an algorithm; collective."""
         posed = replace(self.start.at(strength), initial=before)
         chosen, _ = pick(self.spec, posed, self.stop.tol, self.comm)
-        now = run(RunPlan(self.stop), posed, chosen, self.channel, StopSignal(), Clock(), lambda row: None)
+        now = run(RunPlan(self.stop), posed, chosen, self.channel, self.signal, Clock(), lambda row: None)
+        if now.ending == "signal":
+            raise StoppedPath
         kept = now.certificate.value if now.certificate.kind.startswith(GAP) else np.inf
         certified, w = now.ending == "certified", now.state.w + 0.0  # no -0.0, which a saved point would not have
         return self.restored(strength, now.exact.value, kept, certified, now.epochs, w)
