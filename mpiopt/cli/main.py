@@ -66,7 +66,7 @@ def run_command(words: Sequence[str], comm: Comm, stop: StopSignal, library: str
             refuse_mismatch(os.environ, comm.size, library)
         own_words, level = read_log_level(words)
         with console_log(comm, level):
-            code = dispatch(own_words, comm, stop)
+            code = _dispatch_until_left(own_words, comm, stop)
         if prints_all_it_makes(own_words):
             comm.agree(output_fault())
         return CommandEnd(code)
@@ -131,6 +131,19 @@ def dispatch(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
         raise unknown_command(words[0], COMMANDS)
     with input_as_file(words, comm) as given:
         return COMMANDS[words[0]].load()(given[1:], comm, stop)
+
+
+def _dispatch_until_left(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
+    """Call the function of the command; leave by the code of a signal, also if a library has swallowed it."""
+    try:
+        code = dispatch(words, comm, stop)
+    except Exception:
+        if stop.left:
+            raise SystemExit(stop.left) from None
+        raise
+    if stop.left:
+        raise SystemExit(stop.left)
+    return code
 
 
 def unknown_command(word: str, known: Collection[str]) -> ValueError:

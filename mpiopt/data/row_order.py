@@ -6,11 +6,11 @@ sample sort over all ranks.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +78,12 @@ def partition_rows(source: Source, order: str, fraction: float, seed: int, comm:
     return Partition(totals, orders[order]() if order in orders else contiguous, holdout)
 
 
+@cache
+def _limits() -> NDArray[np.uint64]:
+    """Return 2⁶⁴/f for each factor f from 0; those below 2 have that of 2."""
+    return np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
+
+
 def drawn_order(start: int, n: int, seed: int) -> tuple[Indices, Indices]:
     """Return a random order of rows in memory in which the parts of all rows come first.
 
@@ -108,12 +114,6 @@ def drawn_order(start: int, n: int, seed: int) -> tuple[Indices, Indices]:
     parts = np.searchsorted(draws, _limits())
     parts[:2] = n
     return order, parts
-
-
-@functools.cache
-def _limits() -> NDArray[np.uint64]:
-    """Return 2^64/f for each factor f, and 2^63 for those below 2."""
-    return np.array([(1 << 64) // max(f, 2) for f in range(LARGEST_FACTOR + 1)], np.uint64)
 
 
 def shuffled(total: int, seed: int) -> Order:

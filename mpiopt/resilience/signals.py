@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from enum import IntEnum
@@ -60,6 +61,9 @@ NAMES = {
 # mpirun turns a Ctrl-C or SIGTERM of its own into SIGTERM for the ranks and kills them 0.25 s later, with any
 # options: the ranks must have agreed well before that.
 SECONDS_BETWEEN = 0.05
+# Seconds that a command which ends at once has for removing temporary files. pyarrow and the like, in whose calls a
+# signal is received, swallow SystemExit or turn it into an error of their own: the command would go on.
+SECONDS_TO_LEAVE = 2.0
 
 
 class ExternalStop(Protocol):
@@ -87,6 +91,8 @@ class StopSignal:
     elapsed : float
         Seconds since `restart_clock` at the last agreement, on the slowest rank. All ranks have the same number, so
         they may decide by it.
+    left : int
+        Exit code of a signal that ends a command without a state to save; 0 before it.
 
     Examples
     --------
@@ -105,7 +111,7 @@ class StopSignal:
         self._rounds, self._period, self._since = 0, 1, now()
         self._agreed, self._start = 0, now()
         self._interrupted = False
-        self.elapsed = 0.0
+        self.elapsed, self.left = 0.0, 0
 
     def install(self) -> None:
         """Handle SIGINT, SIGTERM and SIGUSR1; call it in the main thread."""
@@ -121,7 +127,17 @@ class StopSignal:
             Whether to print the name of the signal on stderr.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: _leave(number, tell))
+            signal.signal(number, lambda number, frame: self._leave(number, tell))
+
+    def _leave(self, number: int, tell: bool) -> None:
+        """Raise SystemExit; end the process a little later if a library swallows it."""
+        if tell and not self.left:
+            print(f"mpiopt: stopped by {NAMES[LEVELS[signal.Signals(number)]]}", file=sys.stderr, flush=True)
+        self.left = EXIT_CODES[LEVELS[signal.Signals(number)]]
+        last = threading.Timer(SECONDS_TO_LEAVE, os._exit, [self.left])
+        last.daemon = True
+        last.start()
+        raise SystemExit(self.left)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._interrupted:
@@ -187,12 +203,6 @@ class StopSignal:
     def reason(self) -> str:
         """The agreed level in words; "" for none."""
         return NAMES.get(StopLevel(self._agreed), "")
-
-
-def _leave(number: int, tell: bool) -> None:
-    if tell:
-        print(f"mpiopt: stopped by {NAMES[LEVELS[signal.Signals(number)]]}", file=sys.stderr, flush=True)
-    raise SystemExit(EXIT_CODES[LEVELS[signal.Signals(number)]])
 
 
 def _next_period(period: int, seconds: float) -> int:

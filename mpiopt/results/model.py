@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,55 @@ class FittedModel:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class FileUnits:
+    """From the columns in which algorithms work to those of the file; arguments as of `in_file_units`."""
+
+    mean: Vector
+    scale: Vector
+    coordinates: Coordinates
+
+    @cached_property
+    def centre(self) -> Vector:
+        """What training subtracted from the columns, (d,)."""
+        return np.asarray(self.mean + self.scale * self.coordinates.centre)
+
+    @cached_property
+    def lost(self) -> Vector:
+        """How far the rounded centre is from the exact one, in scaled columns, (d,)."""
+        return np.asarray(self.coordinates.centre - (self.centre - self.mean) / self.scale)
+
+    @cached_property
+    def changes(self) -> tuple[bool, bool]:
+        """Whether columns were scaled, and whether some were centred."""
+        return bool(np.any(self.mean != 0.0) or np.any(self.scale != 1.0)), bool(self.centre.any())
+
+    def model(
+        self,
+        w: Matrix,
+        features: int,
+        intercept: bool,
+        classes: NDArray[np.generic] | None = None,
+        names: list[str] | None = None,
+    ) -> FittedModel:
+        """Return a model in the columns of the file."""
+        scaled, far = self.changes
+        of_scaled = w[:, :features] / self.coordinates.scale
+        coef = of_scaled / self.scale
+        constant = w[:, features] + self.coordinates.label_origin if intercept else np.zeros(len(w))
+        constant -= of_scaled @ self.lost
+        return FittedModel(
+            coef=coef,
+            intercept=constant - coef @ self.centre,
+            classes=classes,
+            feature_mean=self.mean if scaled else None,
+            feature_scale=self.scale if scaled else None,
+            feature_names=names,
+            centre=self.centre if far else None,
+            intercept_at_centre=constant if far else None,
+        )
+
+
 def in_file_units(
     w: Matrix,
     features: int,
@@ -93,22 +143,7 @@ def in_file_units(
     names : list of str, optional
         Names of the columns.
     """
-    of_scaled = w[:, :features] / coordinates.scale
-    coef = of_scaled / scale
-    constant = w[:, features] + coordinates.label_origin if intercept else np.zeros(len(w))
-    centre = mean + scale * coordinates.centre
-    constant -= of_scaled @ (coordinates.centre - (centre - mean) / scale)
-    scaled, far = bool(np.any(mean != 0.0) or np.any(scale != 1.0)), bool(centre.any())
-    return FittedModel(
-        coef=coef,
-        intercept=constant - coef @ centre,
-        classes=classes,
-        feature_mean=mean if scaled else None,
-        feature_scale=scale if scaled else None,
-        feature_names=names,
-        centre=centre if far else None,
-        intercept_at_centre=constant if far else None,
-    )
+    return FileUnits(mean, scale, coordinates).model(w, features, intercept, classes, names)
 
 
 def class_names(classes: NDArray[np.generic]) -> NDArray[np.generic]:

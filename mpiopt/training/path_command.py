@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from mpiopt.comm.base import Comm
 from mpiopt.comm.collective_io import check_writable, print_on_root, run_on_root
+from mpiopt.compress.channel import Channel
 from mpiopt.core.config import job_file
 from mpiopt.core.config.columns import ColumnOptions
 from mpiopt.core.config.flags import Settings, parse, typed
@@ -34,7 +36,7 @@ from mpiopt.training.fold_options import Labels, chosen_point, folds_of_file, re
 from mpiopt.training.job_args import job_text, stem
 from mpiopt.training.label_origin import posed_data
 from mpiopt.training.path import Validation, find_path
-from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, Progress
+from mpiopt.training.path_follow import Follower, Found, Frame, PathOptions, PathPoint, Progress, StoppedPath
 from mpiopt.training.path_output import (
     CERTIFIED,
     NOT_CERTIFIED,
@@ -117,9 +119,14 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
     saved = SavedPoints(before, _identity(job, asked, data, labels), comm)
     if job.resume:
         saved.load(job.resume != "auto")
-    lines = Lines(saved, job.quiet, comm)
+    lines = Lines(saved, job.quiet, comm, stop)
     posed = problem.posed, problem.frame, asked.options, job.stop, job.algorithm, comm
-    found = find_path(*posed, validation, lines, saved.strengths)
+    try:
+        found = find_path(*posed, validation, lines, saved.strengths)
+    except StoppedPath:
+        kept = f"; go on with --resume {job.out}" if saved.arrays and saved.writable else ""
+        run_on_root(comm, lambda: print(f"mpiopt: stopped by {stop.reason}{kept}", file=sys.stderr, flush=True))
+        return stop.exit_code
     found = replace(found, names=data.names)
     chosen = chosen_point(found, asked.folds.choose)
     tested = _tested(data, objective, found.points[chosen], comm)
@@ -150,8 +157,9 @@ def path(words: Sequence[str], comm: Comm, stop: StopSignal) -> int:
 class Lines:
     """Prints a line for each point of the path over all rows, a line for each fold, and saves the points."""
 
-    def __init__(self, saved: SavedPoints, quiet: bool, comm: Comm) -> None:
-        self.saved, self.quiet, self.comm, self.shown = saved, quiet, comm, 0
+    def __init__(self, saved: SavedPoints, quiet: bool, comm: Comm, stop: StopSignal) -> None:
+        self.saved, self.quiet, self.comm, self.shown, self.stop = saved, quiet, comm, 0, stop
+        self.channel = Channel(comm, 0)
 
     def known(self, fold: int, follower: Follower) -> Progress:
         """Return what was saved."""
@@ -185,8 +193,16 @@ class PathLines(NamedTuple):
             print_on_root(lines.comm, f"fold {self.fold}: {len(found)} points, {epochs:.1f} epochs")
 
     def save(self, progress: Progress) -> None:
-        """Save how far the path has come."""
-        self.lines.saved.save(self.fold, progress, self.strengths)
+        """Save how far the path has come; `StoppedPath` if a signal ends it there."""
+        last = bool(self.stop.agreed(self.lines.channel))
+        self.lines.saved.save(self.fold, progress, self.strengths, last)
+        if last:
+            raise StoppedPath
+
+    @property
+    def stop(self) -> StopSignal:
+        """The signals that end the path."""
+        return self.lines.stop
 
 
 def own_flags() -> dict[str, type]:

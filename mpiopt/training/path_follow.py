@@ -18,7 +18,7 @@ from mpiopt.objective.bounds import Bounds
 from mpiopt.objective.judgement import GAP
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
-from mpiopt.results.model import FittedModel, in_file_units
+from mpiopt.results.model import FileUnits, FittedModel
 from mpiopt.training.loop import run
 from mpiopt.training.path_points import PathGroups, PathStart, least_strength, one_degree, takes_groups
 from mpiopt.training.problem import pick
@@ -153,8 +153,16 @@ class Progress:
     alone: bool = False
 
 
+class StoppedPath(Exception):
+    """A signal has ended a path; on all ranks."""
+
+
 class Watch(Protocol):
     """Sees the points of a path as they are found; collective."""
+
+    @property
+    def stop(self) -> StopSignal:
+        """The signals that end the path, with `StoppedPath`."""
 
     def note(self, found: list[Found]) -> None:
         """Take note of one more point."""
@@ -196,7 +204,8 @@ class Follower:
         auto, sparse = algorithm.name == "auto", options.l1_ratio > 0.0
         self.in_groups = auto and sparse and takes_groups(objective)
         self.spec = PluginSpec("working-set", algorithm.options) if auto and sparse else algorithm
-        self.l1_ratio = options.l1_ratio
+        self.signal = StopSignal()
+        self.l1_ratio, self.units = options.l1_ratio, FileUnits(*frame[:3])
 
     def follow(self, strengths: Vector, watch: Watch | None = None, progress: Progress | None = None) -> list[Found]:
         """Fit the points of some strengths, descending; collective.
@@ -211,12 +220,18 @@ class Follower:
             How far the path has come already.
         """
         progress = Progress() if progress is None else progress
+        self.signal = StopSignal() if watch is None else watch.stop
         found = progress.found
         if self.in_groups and not progress.alone:
             self._in_groups(strengths, progress, watch)
         progress.alone = True
         for k in range(len(found), len(strengths)):
-            found.append(self._alone(float(strengths[k]), found[-1].w if found else None))
+            try:
+                found.append(self._alone(float(strengths[k]), found[-1].w if found else None))
+            except StoppedPath:
+                if watch is not None and found:
+                    watch.save(progress)
+                raise
             if watch is not None:
                 watch.note(found)
                 watch.save(progress)
@@ -255,7 +270,7 @@ class Follower:
         l1, l2 = (strength * part for part in self.start.objective.penalty.strengths)
         shard, frame = self.start.objective.shard, self.frame
         given = w if frame.basis is None else frame.basis.in_given_columns(w)
-        model = in_file_units(given, shard.features, shard.intercept, *frame[:3], classes=frame.classes)
+        model = self.units.model(given, shard.features, shard.intercept, frame.classes)
         if frame.bounds is not None:  # other units may have moved it by a rounding error
             model = replace(model, coef=np.clip(model.coef, frame.bounds.lower, frame.bounds.upper))
         return Found(PathPoint(strength, l1, l2, model, value, certificate, certified, epochs), w)
@@ -264,7 +279,9 @@ class Follower:
         """Fit one point from a model by an algorithm; collective."""
         posed = replace(self.start.at(strength), initial=before)
         chosen, _ = pick(self.spec, posed, self.stop.tol, self.comm)
-        now = run(RunPlan(self.stop), posed, chosen, self.channel, StopSignal(), Clock(), lambda row: None)
+        now = run(RunPlan(self.stop), posed, chosen, self.channel, self.signal, Clock(), lambda row: None)
+        if now.ending == "signal":
+            raise StoppedPath
         kept = now.certificate.value if now.certificate.kind.startswith(GAP) else np.inf
         certified, w = now.ending == "certified", now.state.w + 0.0  # no -0.0, which a saved point would not have
         return self.restored(strength, now.exact.value, kept, certified, now.epochs, w)

@@ -107,13 +107,13 @@ class SavedPoints:
                 progress.ready[int(number)] = one
         return progress
 
-    def save(self, fold: int, progress: Progress, strengths: NDArray[np.float64]) -> None:
+    def save(self, fold: int, progress: Progress, strengths: NDArray[np.float64], last: bool = False) -> None:
         """Save how far a path has come: after each group, else every few points, and at its end; collective.
 
-        A file that cannot be written is told once, and the path goes on.
+        A file that cannot be written is told once, and the path goes on. `last`: nothing will be saved after this.
         """
         count, ended = len(progress.found), len(progress.found) == len(strengths)
-        if not self.writable or (progress.alone and count % EVERY and not ended):
+        if not self.writable or (progress.alone and count % EVERY and not (ended or last)):
             return
         numbers, every = [*range(count), *progress.ready], [*progress.found, *progress.ready.values()]
         inside = [(one.w != 0.0).any(axis=0) for one in every]

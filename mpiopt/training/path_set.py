@@ -236,6 +236,8 @@ class SetSteps:
         self.curvatures: dict[int, Matrix] = {}
         self.features = int(np.searchsorted(columns, part.objective.shard.features))
         self.labels = labels
+        known = part.channel.rank or part.objective.loss.quadratic
+        self.learns = not known and self.w.size * self.w.shape[1] <= TUNING.most_learned
 
     def values(self, which: list[int], w: Matrix, loss: Vector) -> Vector:
         """Return F at models of some points, (len(which),)."""
@@ -293,8 +295,9 @@ class SetSteps:
 
     def _take(self, which: list[int], models: list[int], found: Evaluated) -> None:
         """Move some points to models of an evaluation."""
-        for k, i in zip(which, models, strict=True):
-            self._learn(k, found.w[i] - self.w[k], found.gradient[i] - self.gradient[k])
+        if self.learns:
+            for k, i in zip(which, models, strict=True):
+                self._learn(k, found.w[i] - self.w[k], found.gradient[i] - self.gradient[k])
         self.w[which], self.loss[which], self.gradient[which] = (
             part[models] for part in (found.w, found.loss, found.gradient)
         )
@@ -306,9 +309,6 @@ class SetSteps:
 
     def _learn(self, k: int, s: Vector, y: Vector) -> None:
         """Give the curvature of point k what the gradient shows of it along a step s (BFGS), on rank 0."""
-        known = self.part.channel.rank or self.part.objective.loss.quadratic
-        if known or self.w.size * self.w.shape[1] > TUNING.most_learned:
-            return
         if k not in self.curvatures:
             self.curvatures[k] = self._curvature(k).copy()
         learn_step(self.curvatures[k], s, y)

@@ -42,6 +42,7 @@ COMMANDS = {
         "mpiopt.training.path_command:path",
         "fit models over a grid of strengths of the penalty",
         "path DATA [--l1-ratio R]",
+        handles_signals=True,
     ),
     "predict": Command(
         "mpiopt.training.predict:predict", "apply a model", "predict MODEL.h5 DATA [--out FILE]", prints=True

@@ -95,6 +95,30 @@ while True:
 """
 
 
+@pytest.mark.parametrize("fault", ["pass", "raise AttributeError from None", "time.sleep(30)"])
+def test_a_signal_that_a_library_swallows_ends_the_command(fault):
+    program = f"""
+import os, signal, time
+from mpiopt.cli import main
+from mpiopt.comm.threads import single
+from mpiopt.resilience import signals
+signals.SECONDS_TO_LEAVE = 0.2
+stop = signals.StopSignal()
+stop.end_at_once(tell=True)
+def command(words, comm, stop):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1.0)
+    except SystemExit:
+        {fault}
+    return 0
+main.dispatch = command
+raise SystemExit(main.run(["describe"], single(), stop))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "mpiopt: stopped by SIGTERM\n")
+
+
 def test_the_second_ctrl_c_ends_at_once():
     child = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"

@@ -11,10 +11,13 @@ from sklearn.linear_model import enet_path
 
 import mpiopt
 from benchmarks.paths import counting
+from mpiopt.cli.main import run
 from mpiopt.comm.threads import spmd
+from mpiopt.resilience.signals import StopLevel, StopSignal
 from mpiopt.results.result_file import read_result
 from mpiopt.training import path_points
 from mpiopt.training.path import PathOptions
+from mpiopt.training.path_follow import Follower
 from mpiopt.training.path_saved import SavedPoints
 from tests.cases.command import mpiopt as command
 from tests.cases.command import mpiopt_on
@@ -249,3 +252,34 @@ def test_a_path_costs_less_than_five_times_its_last_point_alone(shape, loss):
     assert found.certified
     assert whole.passes < 5.0 * alone.passes
     assert whole.passes < 60  # not a pass for each point
+
+
+@pytest.mark.parametrize(("loss", "ranks"), [("squared", 1), ("huber", 1), ("squared", 2), ("huber", 2)])
+def test_a_signal_ends_a_path_whose_points_are_saved(here, capsys, monkeypatch, loss, ranks):
+    rows = np.column_stack([Y["squared"], X[:, :8]]).tolist()
+    (here / "d.csv").write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
+    words = ["path", "d.csv", "--format", "csv:label=first", "--points", "12", "--min-ratio", "0.02", "--loss", loss]
+    assert mpiopt_on(ranks, *words, "--out", "whole.csv", "--quiet") == {0}
+    saves = []
+
+    def on_rank(comm):
+        stop, restored = StopSignal(), Follower.restored
+
+        def and_interrupt(self, *given):
+            if comm.rank == ranks - 1:  # one rank is enough; in the third point
+                saves.append(given)
+                stop.level = StopLevel.SIGTERM if len(saves) > 2 else 0
+            return restored(self, *given)
+
+        with monkeypatch.context() as patch:
+            if comm.rank == ranks - 1:
+                patch.setattr(Follower, "restored", and_interrupt)
+            comm.barrier()
+            return run([*words, "--out", "p.csv", "--quiet"], comm, stop)
+
+    assert set(spmd(ranks, on_rank)) == {143}
+    assert capsys.readouterr().err == "mpiopt: stopped by SIGTERM; go on with --resume p.csv\n"
+    assert not Path("p.csv").exists()
+    assert mpiopt_on(ranks, *words, "--out", "p.csv", "--resume", "p.csv") == {0}
+    assert "p.csv.points: goes on after " in capsys.readouterr().out
+    assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
