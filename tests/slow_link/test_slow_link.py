@@ -15,7 +15,7 @@ from tools import slow_link
 from tools.slow_link import Link
 
 HERE = Path(__file__).parent
-TRAIN = ("-m", "mpi4py", "-m", "mpiopt", "train", "generate:n=3000,d=40,task=binary", "--tol", "1e-9", "--quiet")
+TRAIN = ("-m", "mpi4py", "-m", "mpiopt", "train", "generate:n=1000,d=20,task=binary", "--tol", "1e-9", "--quiet")
 
 
 @pytest.mark.parametrize(("rate", "megabytes"), [(100.0, 4.0), (20.0, 1.0)])
@@ -45,6 +45,9 @@ def test_doctor_sees_two_hosts_and_that_little_joins_them(across, tmp_path):
     network = next(line for line in done.stdout.splitlines() if " network" in line)
     assert network.startswith("PROBLEM  network (rank 0): "), done.stdout
     assert "between 2 ranks on 2 hosts; ask which network MPI uses here" in network
+    placement = next(line for line in done.stdout.splitlines() if " placement: " in line)
+    assert "0 on node1 not bound" in placement
+    assert "1 on node2 not bound" in placement
     assert done.returncode == 2
 
 
