@@ -14,7 +14,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.registry import nearest
 from mpiopt.core.config.spec import spec_of
 from mpiopt.data.tables.column import GAP
-from mpiopt.inference import table
+from mpiopt.inference import notes, table
 from mpiopt.inference.clusters import Clusters
 from mpiopt.inference.collinearity import variance_inflation
 from mpiopt.inference.covariance import KINDS, Curvature, DependentColumns, covariance, inverted
@@ -32,8 +32,6 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 LARGEST = 5000  # parameters: their curvature takes 200 MB
-FAR = 0.01  # standard errors from the optimum from which a summary says so
-INFLATED = 10.0  # variance inflation from which a summary names the column
 INTERCEPT = "const"
 GAP_LEVEL = f"[{GAP}]"  # end of the name of a feature that says where gaps are
 ESTIMATED = "theta was estimated: AIC and BIC count it; errors are those for a theta that is given."
@@ -242,10 +240,10 @@ def summarise(
         goodness=fit,
         inflation=inflation,
         notes=(
-            *_notes_on_weights(rows, rates),
+            *notes.on_weights(rows, rates),
             *([ESTIMATED] if loss.own_parameters else []),
-            *_notes_on_penalty(objective, len(kept), int(held.sum()), matrix is not None),
-            *_notes_on_estimates(steps / np.sqrt(np.diag(of_file)), inflation, shown),
+            *notes.on_penalty(objective, len(kept), int(held.sum()), matrix is not None),
+            *notes.on_estimates(steps / np.sqrt(np.diag(of_file)), inflation, shown),
         ),
         warning="" if ending is None or ending.kind == CERTIFIED else f"{ending.text}. {UNCERTIFIED}",
     )
@@ -360,51 +358,3 @@ def _are_frequencies(options: InferenceOptions, loss: Loss, rates: Rates | None)
     if exposures and options.weights == "frequency":
         raise ValueError("the weights are exposures, and no frequencies: a row of exposure 2 is one row")
     return options.weights == "frequency" or (options.weights == "auto" and loss.target != "rate" and not exposures)
-
-
-def _notes_on_weights(rows: WeightedRows, rates: Rates | None) -> list[str]:
-    notes = []
-    if rates is not None:
-        one = "; a row is one observation" if rates.weighted else ""
-        known = rates.weighted and rates.alone
-        unknown = "" if known else " The log likelihood is not computed: weights do not tell the exposures."
-        notes.append(f"Targets are rates of an exposure or an offset{one}.{unknown}")
-    if rows.total(rows.weight != 1.0) == 0.0 or (rates is not None and rates.weighted):
-        return notes
-    return [
-        *notes,
-        "Weights are " + ("frequencies: 2 is two rows." if rows.frequency else "precisions: 2 is half the variance."),
-    ]
-
-
-def _notes_on_penalty(objective: Objective, parameters: int, held: int, matrix: bool) -> list[str]:
-    notes = []
-    if held:
-        notes.append(
-            f"{held} coefficient{'s are' if held > 1 else ' is'} at a bound and left out. Errors and intervals are "
-            "those of a model that had them there beforehand: they are too small, and p values too."
-        )
-    if objective.threshold.any():
-        notes.append(
-            f"l1 has chosen these {parameters} parameters. Errors and intervals are those of a model with these "
-            "columns given beforehand: they are too small, and p values too."
-        )
-    if objective.ridge.any() or objective.threshold.any():
-        notes.append(
-            f"The penalty{', with its matrix,' if matrix else ''} shrinks the coefficients. Standard errors are "
-            "about their own mean, which is not the true value; intervals do not cover that with the level stated. "
-            "Degrees of freedom are effective ones."
-        )
-    return notes
-
-
-def _notes_on_estimates(steps: Vector, inflation: Vector, names: Sequence[str]) -> list[str]:
-    """Return notes on the distance to the optimum, in standard errors, and on collinear columns."""
-    notes = []
-    far = float(np.abs(steps).max(initial=0.0))
-    if far > FAR:
-        notes.append(f"The optimum is up to {far:.2g} standard errors away: train with a smaller --tol.")
-    if np.nanmax(inflation, initial=0.0) > INFLATED:
-        worst = int(np.nanargmax(inflation))
-        notes.append(f"Columns are collinear: the variance inflation of {names[worst]} is {inflation[worst]:.3g}.")
-    return notes

@@ -234,19 +234,21 @@ def test_what_bounds_do_not_go_with_is_refused_in_one_line():
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_path_of_nonnegative_coefficients_is_that_of_scikit_learn(size):
     options = mpiopt.PathOptions(points=5, min_ratio=1e-2)
+    slopes = (X - X.mean(axis=0)).T @ (REAL - REAL.mean()) / len(X)
+    sign = -1.0 if slopes.max() > -slopes.min() else 1.0  # so that the largest slope is of a column that stays 0
 
     def main(comm):
         part = slice(comm.rank, None, comm.size)
         more = {"loss": "squared", "tol": 1e-12, "options": options, "folds": 2}
-        return mpiopt.path(X[part], REAL[part], comm, nonnegative=True, **more)
+        return mpiopt.path(X[part], sign * REAL[part], comm, nonnegative=True, **more)
 
     found = spmd(size, main)[0]
     moved = {"alphas": found.strengths, "positive": True, "tol": 1e-14, "max_iter": 100_000}
-    _, theirs, _ = lasso_path(X - X.mean(axis=0), REAL - REAL.mean(), **moved)
+    _, theirs, _ = lasso_path(X - X.mean(axis=0), sign * (REAL - REAL.mean()), **moved)
     np.testing.assert_allclose(found.coef[:, 0], theirs.T, atol=1e-7)
     assert found.certified
     assert found.points[0].nonzeros == 0
-    assert found.points[1].nonzeros > 0  # the first strength is the least one
+    assert found.strengths[0] == pytest.approx((sign * slopes).max(), rel=1e-8)
     boxed = mpiopt.path(X, REAL, loss="squared", bounds="x*=-0.05:0.1", options=options, scale="standard")
     assert boxed.certified
     assert boxed.coef.min() == -0.05

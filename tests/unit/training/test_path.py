@@ -15,7 +15,7 @@ from mpiopt.cli.main import run
 from mpiopt.comm.threads import spmd
 from mpiopt.resilience.signals import StopLevel, StopSignal
 from mpiopt.results.result_file import read_result
-from mpiopt.training import path_points
+from mpiopt.training import path_follow, path_points
 from mpiopt.training.path import PathOptions
 from mpiopt.training.path_follow import Follower
 from mpiopt.training.path_saved import SavedPoints
@@ -260,20 +260,24 @@ def test_a_signal_ends_a_path_whose_points_are_saved(here, capsys, monkeypatch, 
     (here / "d.csv").write_text("".join(",".join(map(repr, row)) + "\n" for row in rows))
     words = ["path", "d.csv", "--format", "csv:label=first", "--points", "12", "--min-ratio", "0.02", "--loss", loss]
     assert mpiopt_on(ranks, *words, "--out", "whole.csv", "--quiet") == {0}
-    saves = []
+    # of a group when a point is found, else in the steps of the third point
+    place, name = (Follower, "restored") if loss == "squared" else (path_follow, "run")
+    call, saves = getattr(place, name), []
 
     def on_rank(comm):
-        stop, restored = StopSignal(), Follower.restored
+        stop = StopSignal()
 
-        def and_interrupt(self, *given):
-            if comm.rank == ranks - 1:  # one rank is enough; in the third point
-                saves.append(given)
-                stop.level = StopLevel.SIGTERM if len(saves) > 2 else 0
-            return restored(self, *given)
+        def and_interrupt(*given):
+            saves.append(given)
+            stop.level = StopLevel.SIGTERM if len(saves) > 2 * ranks else 0
+            found = call(*given)
+            if stop.level and name == "run":
+                found.ending = "signal"
+            return found
 
         with monkeypatch.context() as patch:
-            if comm.rank == ranks - 1:
-                patch.setattr(Follower, "restored", and_interrupt)
+            if comm.rank == ranks - 1:  # one rank is enough
+                patch.setattr(place, name, and_interrupt)
             comm.barrier()
             return run([*words, "--out", "p.csv", "--quiet"], comm, stop)
 
