@@ -165,13 +165,25 @@ class Portfolio:
         mine = [one for one in stints if one.name == name]
         expected = cost_model.models()[name](self._size._replace(start=self._finite(certificate)))
         if not mine:
-            return expected
+            return expected * self._delay(name, certificate, stints[-1])
         measured = math.inf
         if mine[-1].rate > 0.0:
             measured = self._digits(certificate) / mine[-1].rate * self._epoch_seconds(name, certificate)
         if name in LINEAR or name == stints[-1].name:
             return measured
         return min(measured, TUNING.again ** len(mine) * expected)
+
+    def _delay(self, name: str, certificate: float, last: Stint) -> float:
+        """Return the factor by which a method is expected to take longer, for what a like one has shown, at least 1.
+
+        Where κ is worse than the model thinks, conjugate gradients without a matrix of curvature are slow by √κ. So
+        would L-BFGS be, and SAGA by κ.
+        """
+        alike = last.name == "newton-cg" and name in LINEAR and self._size.smooth
+        if not alike or cost_model.has_preconditioner(self._size) or not last.expected:
+            return 1.0
+        rest = self._digits(certificate) / last.rate if last.rate > 0.0 else math.inf
+        return max(1.0, (last.epochs + rest) / last.expected)
 
     def _expected_epochs(self, name: str, certificate: float) -> float:
         return cost_model.epochs(name, self._size._replace(start=self._finite(certificate)))

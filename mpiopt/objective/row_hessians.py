@@ -81,7 +81,8 @@ class RowHessians:
             columns, sums = passes.by_column(p), passes.zero_columns(*p.shape)
             hessian_products.product_csr(passes.arrays(rows), self.c, self.q, columns, sums, table)
             total = passes.by_output(sums, len(p))
-        return Product(total / self.objective.shard.total, table)
+        total /= self.objective.shard.total  # in place: with many columns a copy costs as much as rows do
+        return Product(total, table)
 
     def form(self, one: Matrix, other: Matrix) -> float:
         """Compute Σ z_i C_i z'_i over this rank's rows, for moves z and z' of the margins, shape (n, outputs)."""

@@ -164,6 +164,15 @@ def test_where_nothing_gains_newton_goes_on_again():
     assert TWO.next(rows_of([1e6] * 200), events).name == "newton"
 
 
+@pytest.mark.parametrize(("unknowns", "stays"), [(40_000, True), (1000, False)])
+def test_where_conjugate_gradients_are_slow_by_the_condition_others_would_be_too(unknowns, stays):
+    size = Size(4000, unknowns, 1, 250_000, True, 1, 1e-6, False, True, condition=1e4)
+    portfolio = Portfolio(tuple(Algorithm.make(name) for name in ("newton-cg", "lbfgs", "saga")), size)
+    rows, events = rows_of(1e4 * 0.6 ** np.arange(12.0), epochs=20.0), [begun("newton-cg")]
+    chosen = portfolio.next(rows, events)
+    assert (chosen is None) == stays
+
+
 def test_certificates_that_are_not_finite_are_no_progress():
     rows = rows_of([np.inf] * 60)
     assert TWO.next(rows, [begun("lbfgs")]).name == "newton"

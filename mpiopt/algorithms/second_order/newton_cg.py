@@ -33,6 +33,7 @@ from mpiopt.compress.channel import Channel
 from mpiopt.core.config.job import at_least
 from mpiopt.core.state import Derived, Layout, NamedVector, PerRank, Replicated, Sharded, Slot
 from mpiopt.data.shard import CsrRows
+from mpiopt.kernels.conjugate_gradients import LANES, close_product, go_along, next_direction, products_by_lane
 from mpiopt.objective.curvature import used_columns
 from mpiopt.objective.evaluation import Evaluation, evaluate_exact
 from mpiopt.objective.intercept import minimise_intercept
@@ -41,6 +42,7 @@ from mpiopt.objective.row_hessians import RowHessians
 
 Model = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class NewtonCgTuning:
 
 TUNING = NewtonCgTuning()
 PRODUCT_STREAM = 26  # of the random numbers that compress products
-LANES = 64  # sums side by side in `product_alike`: far more than a vector unit has, far fewer than there are columns
 
 
 class NewtonCgControl(NamedVector):
@@ -209,21 +210,24 @@ class NewtonCg(Algorithm[NewtonCgState]):
         forcing, size = state.control.forcing, norm
         for j in range(1, self.products + 1):
             product = hessians.product(q)
-            share = product.share + ridge * q if first else product.share
-            hq, bend = _sum_of_products(share, q, k * self.products + j, channel)
+            joined = np.empty(q.size + 1)
+            close_product(product.share, ridge if first else np.zeros_like(ridge), q, joined)
+            hq, bend = _sum_of_products(joined, q, k * self.products + j, channel)
             if not bend > TUNING.least_bend * size:  # no curvature along q: the line search finds how far to go
                 if j == 1:
                     p, along = q, product.margins
                 break
             length = rz / bend
-            p, along, r = p + length * q, along + length * product.margins, r - length * hq
+            go_along(p.reshape(-1), r.reshape(-1), q.reshape(-1), hq, length)
+            along += length * product.margins
             z = times(state.inverse, r)
             before, rz = rz, _agreed_product(r, z, state.inverse, channel)
             gain = 0.5 * length * before
             gained += gain
             if j * gain <= forcing**2 * gained or rz <= forcing**2 * norm:
                 break
-            q, size = z + (rz / before) * q, rz + (rz / before) ** 2 * size  # size is qᵀPq
+            next_direction(q.reshape(-1), z.reshape(-1), rz / before)
+            size = rz + (rz / before) ** 2 * size  # qᵀPq
         w = state.w
         numbers = [float(x.sum()) for x in (g * p, ridge * w * w, ridge * w * p, ridge * p * p)]
         agreed = channel.sum(p if first else np.zeros_like(p), np.array(numbers if first else [0.0] * 4))
@@ -303,13 +307,13 @@ class NewtonCg(Algorithm[NewtonCgState]):
         state.inverse = 1.0 / preconditioner.positive(state.diagonal + objective.ridge)
 
 
-def _sum_of_products(share: Model, q: Model, number: int, channel: Channel) -> tuple[Model, float]:
-    """Return H q and qᵀHq from the ranks' shares, the same on all ranks; collective."""
+def _sum_of_products(joined: Vector, q: Model, number: int, channel: Channel) -> tuple[Vector, float]:
+    """Return H q, flat, and qᵀHq from the ranks' shares with their products, the same on all ranks; collective."""
     if channel.compresses:
-        hq = channel.compress(share.reshape(-1), number, PRODUCT_STREAM).total.reshape(q.shape)
+        hq = channel.compress(joined[:-1], number, PRODUCT_STREAM).total
         return hq, product_alike(q, hq)
-    total = channel.sum(share, float((share * q).sum()))
-    return total[:-1].reshape(q.shape), float(total[-1])
+    total = channel.sum(joined)
+    return total[:-1], float(total[-1])
 
 
 def _agreed_product(r: Model, z: Model, inverse: Matrix, channel: Channel) -> float:
@@ -321,7 +325,6 @@ def _agreed_product(r: Model, z: Model, inverse: Matrix, channel: Channel) -> fl
 
 def product_alike(r: Model, z: Model) -> float:
     """Return r·z with the same bits on every processor: in an order that does not depend on its vector units."""
-    products = (r * z).reshape(-1)
-    whole = len(products) - len(products) % LANES
-    lanes = products[:whole].reshape(-1, LANES).sum(axis=0)  # row by row, in each lane by itself
-    return math.fsum(lanes.tolist() + products[whole:].tolist())
+    sums = np.empty(2 * LANES)
+    products_by_lane(r.reshape(-1), z.reshape(-1), sums)
+    return math.fsum(sums.tolist())
