@@ -53,6 +53,7 @@ class NewtonCgTuning:
     slow_forcing: float = 0.1  # above it the forcing falls slowly from round to round: one lucky step proves little
     power: float = 1.618  # of the last forcing, the least that follows it then: the golden ratio, of the paper
     forcing: float = 1.0  # for each unit of the error in the slope that the model is expected to have
+    of_diagonal: float = 2.0  # factor on that without a sample, one output: rounds cost little (classes: more with 2)
     least_forcing: float = 0.01  # of any round: nearer to the Newton step than the quadratic model is to F
     least_bend: float = 1e-10  # qᵀHq as a part of qᵀPq: less is rounding, or no curvature at all
     gram_passes: float = 1.0  # passes over the rows that the curvature of the sample may cost
@@ -249,7 +250,8 @@ class NewtonCg(Algorithm[NewtonCgState]):
         size = float((g * times(state.inverse, g)).sum()) if channel.rank == 0 else 0.0
         ratio = max(float(channel.sum(size)[0]), 0.0) / found.norm if found.norm > 0.0 else 0.0
         error = abs(length.slope / start - (1.0 - length.t)) if start < 0.0 else 1.0
-        forcing, slowly = TUNING.forcing * error * math.sqrt(ratio), state.control.forcing**TUNING.power
+        unit = TUNING.forcing * (1.0 if state.control.sample_factor or objective.outputs > 1 else TUNING.of_diagonal)
+        forcing, slowly = unit * error * math.sqrt(ratio), state.control.forcing**TUNING.power
         if slowly > TUNING.slow_forcing:
             forcing = max(forcing, slowly)
         return min(TUNING.largest_forcing, max(TUNING.least_forcing, forcing))
