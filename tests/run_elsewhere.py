@@ -35,6 +35,7 @@ BENCHMARKS += [
     "peers --install --out docs/benchmarks/peers.md",
     "ranks --store FILE",
     "stream",
+    "word_counts",
     "criteo --install --out docs/benchmarks/criteo.md",
     "plan_counts --store FILE",
 ]
