@@ -1,9 +1,9 @@
 """`python -m benchmarks.word_counts`: epochs of `auto` on made-up raw counts of words, logistic with l2 = 1/N.
 
 Words follow Zipf's law, documents have lognormal lengths and one of twenty topics, and words that were used come
-again. The labels are those of a planted sparse model. A coin, a bit of the SHA-256 of the name, puts each set into the tuned
-or the judged half. Epochs are those of `mpiopt.fit` with default options until certified to 1e-6, so the table is the
-same on a busy machine.
+again. The labels are those of a planted sparse model. A coin, a bit of the SHA-256 of the name, puts each set into
+the tuned or the judged half. Epochs are those of `mpiopt.fit` with default options until certified to 1e-6, so the
+table is the same on a busy machine.
 """
 
 from __future__ import annotations
