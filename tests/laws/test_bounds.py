@@ -204,7 +204,7 @@ def test_a_model_of_zeros_that_the_bounds_forbid_is_not_certified(l1, l2, size):
 def test_what_bounds_do_not_go_with_is_refused_in_one_line():
     three = np.arange(150) % 3
     for y, loss, options, message in (
-        (REAL, "squared", {"algorithm": "saga"}, "saga takes no bounds on coefficients; use --algorithm working-set"),
+        (REAL, "squared", {"algorithm": "saga"}, 'saga takes no bounds on coefficients; use algorithm="working-set"'),
         (REAL, "squared", {"l2": 0.0}, "bounds on coefficients need an l2 or an l1 above 0"),
         (three, "softmax", {}, "take losses with one output, not softmax"),
         (REAL, "squared", {"compress": "natural"}, "bounds on coefficients take no compressed exchanges"),
