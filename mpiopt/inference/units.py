@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpiopt.data.coordinates import Coordinates
+from mpiopt.data.dataset import Dataset
 from mpiopt.results.model import FittedModel
 
 Vector = NDArray[np.float64]
@@ -27,6 +28,11 @@ class ColumnUnits:
     def of(cls, mean: Vector, scale: Vector, coordinates: Coordinates, intercept: bool) -> ColumnUnits:
         """Return the units of columns that were scaled, then moved to the coordinates of the algorithm."""
         return cls(mean + scale * coordinates.centre, scale * coordinates.scale, intercept, coordinates.label_origin)
+
+    @classmethod
+    def of_dataset(cls, data: Dataset) -> ColumnUnits:
+        """Return the units of the columns of a data set that was read to train on."""
+        return cls.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
 
     def to_training(self, model: FittedModel, width: int) -> Matrix:
         """Return the model of the file's columns as training saw it, (outputs, width)."""

@@ -38,7 +38,7 @@ def score_folds(job: Job, asked: FoldOptions, comm: Comm, stop: StopSignal) -> i
     data, objective = posed_data(job, job.model, data, comm)
     if objective.loss.own_parameters:
         raise ValueError("folds take a theta that is given; estimate it by a fit without folds, profile=true")
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     objective, basis = structured(objective, job.model, units, data.names, comm)
     objective = objective if basis is None else basis.posed
     folds, channel = folds_of_file(job, asked, labels, objective, comm), Channel(comm, 0)

@@ -51,7 +51,7 @@ def started_from(path: str, objective: Objective, data: Dataset, comm: Comm) -> 
     with comm.agree_on_errors():
         given = read_result(path).model
         model = matched_model(given, wanted, path)
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, objective.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     return Started(with_initial(objective, model, units), _told(path, given, wanted))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpiopt.comm.base import Comm
-from mpiopt.core.config.folds import check_score, refuse_beside_time
+from mpiopt.core.config.folds import check_score, refuse_beside_time, score_named
 from mpiopt.core.config.job import GIVEN, Model, Stopping
 from mpiopt.core.config.spec import PluginSpec, parse_spec
 from mpiopt.inference.clusters import coded
@@ -209,6 +209,7 @@ def path(
     structure = nonnegative, text_of(bounds), text_of_groups(l1_groups), named, ridge_strength
     model = Model(parse_spec(loss), 0.0, 1.0, *structure)  # its l2 stands for any
     refuse_l1_beside_matrix(model, options.l1_ratio)
+    score = score_named(score)
     check_score(score, target_of(model))
     settings = Settings(model, intercept, scale, "standardised")
     with called(comm) as ranks:

@@ -299,7 +299,7 @@ def _tested(data: Dataset, objective: Objective, point: PathPoint, comm: Comm) -
         return {}
     from mpiopt.inference.units import ColumnUnits
 
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     z = replace(objective, shard=data.test).predict(units.to_training(point.model, objective.width))
     return metrics(data.target, z, data.test.label, data.test.weight, comm, objective.loss)
 

@@ -70,7 +70,7 @@ def summary_of_path(data: Dataset, objective: Objective, model: Model, point: Pa
         On all ranks: there is no summary of this model.
     """
     posed = replace(objective, penalty=penalty(point.l1, point.l2))
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     w = units.to_training(point.model, objective.width)
     rates = rates_of(data.schema)
     matrix = curvature_of_matrix(posed, model, data.names, None, comm)

@@ -46,5 +46,12 @@ def structured(
         On all ranks: as `with_bounds`, `with_groups` and `ridge_basis`.
     """
     with comm.agree_on_errors():
-        objective = with_groups(with_bounds(objective, model, units.size, names), model, names)
+        objective = bounded_and_grouped(objective, model, units, names)
     return objective, ridge_basis(objective, model, names, matrix, comm)
+
+
+def bounded_and_grouped(
+    objective: Objective, model: Model, units: ColumnUnits, names: Sequence[str] | None
+) -> Objective:
+    """Return the objective with the bounds and groups of a model; local."""
+    return with_groups(with_bounds(objective, model, units.size, names), model, names)

@@ -139,7 +139,7 @@ def pose_again(result: Result, path: str, chosen: dict[str, str], comm: Comm) ->
         raise ValueError(f"{data.source}: is not what {path} was trained on: checksum {data.checksum}, not {known}")
     model = Model(parse_spec(str(result.provenance["loss"])), job.model.l1, job.model.l2)
     data, objective = posed_data(job, model, data, comm)
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     w = units.to_training(result.model, objective.width)
     names = data.names if schema is None or schema.names is None else schema.names
     objective = with_bounds(objective, job.model, units.size, names)

@@ -95,7 +95,7 @@ def train_once(job_on: Callable[[Comm], Job], assignment: Assignment, stop: Stop
     clock.add("load", time.perf_counter() - began - clock.seconds["compile"])
     data, objective = posed_data(job, job.model, data, comm)
     refuse_infinite(objective, job.path, comm)
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     init = ""
     if job.init:
         objective, init = started_from(job.init, objective, data, comm)

@@ -209,7 +209,7 @@ def test_what_bounds_do_not_go_with_is_refused_in_one_line():
         (three, "softmax", {}, "take losses with one output, not softmax"),
         (REAL, "squared", {"compress": "natural"}, "bounds on coefficients take no compressed exchanges"),
         (REAL, "squared", {"bounds": "x9=0:"}, "no column is called 'x9'"),
-        (REAL, "squared", {"bounds": "x1=1:0"}, "bounds must be like"),
+        (REAL, "squared", {"bounds": "x1=1:0"}, "bounds: the least of x1, 1, is above the largest, 0"),
         (REAL, "squared", {"bounds": {"x1": (None, -1.0)}}, "column x1 is to be below 0 and at least 0"),
         (REAL, "squared", {"bounds": {"x1": 5}}, r"bounds are pairs \(least, largest\), not 5 for x1"),
         (

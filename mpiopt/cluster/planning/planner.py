@@ -66,7 +66,7 @@ class Planner:
         model, data = job.model, posed_data(job, job.model, rows.data, single())[0]
         if model.ridge_matrix:  # in its basis the rows have a plain ridge
             given = pose(replace(model, l2=model.ridge(rows.rows)), data.shard, data.target, data.classes)
-            units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+            units = ColumnUnits.of_dataset(data)
             _, basis = structured(given, model, units, data.names, single())
             if basis is not None:
                 data = replace(data, shard=basis.posed.shard)

@@ -33,11 +33,10 @@ from mpiopt.inference.units import ColumnUnits
 from mpiopt.objective.objective import Objective
 from mpiopt.resilience.signals import StopSignal
 from mpiopt.training.beginning import begin
-from mpiopt.training.coefficient_bounds import with_bounds
 from mpiopt.training.evaluating import evaluate_if_due, record
-from mpiopt.training.lasso_groups import with_groups
 from mpiopt.training.problem import pose
 from mpiopt.training.run_state import RunPlan, RunState, RunTimer
+from mpiopt.training.structure import bounded_and_grouped
 
 R = TypeVar("R")
 
@@ -87,7 +86,7 @@ def objective_of(model: Model, sample: Sample, shard: Shard) -> Objective:
     data, penalised = sample.data, replace(model, l2=model.ridge(sample.rows))
     objective = pose(penalised, shard, data.target, data.classes)
     units = ColumnUnits.of(data.mean, data.scale, data.coordinates, shard.intercept)
-    return with_groups(with_bounds(objective, model, units.size, data.names), model, data.names)
+    return bounded_and_grouped(objective, model, units, data.names)
 
 
 def probe(objectives: Sequence[Objective], algorithm: Algorithm[Any], seed: int, until: ProbeLimits) -> Measurement:

@@ -85,7 +85,7 @@ def simulate_job(job: Job, ranks: int, between: Link) -> SimulatedRun:
 def _rank(job: Job, comm: Comm, clocks: Clocks) -> SimulatedRun:
     data = prepare(job.path, target_of(job.model), job.data, job.seed, comm, loss_targets(), link_of(job.model))
     data, objective = posed_data(job, job.model, data, comm)
-    units = ColumnUnits.of(data.mean, data.scale, data.coordinates, data.shard.intercept)
+    units = ColumnUnits.of_dataset(data)
     objective, basis = structured(objective, job.model, units, data.names, comm)
     objective = objective if basis is None else basis.posed
     price = clocks.link.latency, clocks.link.byte

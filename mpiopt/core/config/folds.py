@@ -35,7 +35,7 @@ class FoldOptions:
     def __post_init__(self) -> None:
         if self.choose not in ("", *CHOICES):
             raise ValueError(f"choose must be one of {', '.join(CHOICES)}; not {self.choose!r}")
-        check_score(self.score)
+        object.__setattr__(self, "score", score_named(self.score))
         given = [name for name in ("groups", "time", "oof") if getattr(self, name)]
         given += ["score"] if self.score != DEVIANCE else []
         without = "" if self.folds or not given else given[0]
@@ -60,6 +60,20 @@ class FoldOptions:
         if not self.groups or Path(self.groups).is_file() or self.groups in columns.drop:
             return job
         return replace(job, data=replace(job.data, columns=replace(columns, drop=(*columns.drop, self.groups))))
+
+
+def score_named(text: str) -> str:
+    """Return the score of a name as people type it: auc, log-loss, r2; ValueError if there is none.
+
+    Examples
+    --------
+    >>> score_named("auc"), score_named("log-loss"), score_named("r2")
+    ('AUC', 'log loss', 'R²')
+    """
+    typed = text.lower().replace("-", " ").replace("_", " ").replace("r2", "r²")
+    score = next((name for name in (DEVIANCE, *CLASSES["binary"], *NUMBERS) if name.lower() == typed), text)
+    check_score(score)
+    return score
 
 
 def check_score(score: str, target: str = "auto") -> None:

@@ -156,7 +156,9 @@ def named_bounds(text: str) -> dict[str, tuple[float, float]]:
         try:
             pair = float(low or "-inf"), float(high or "inf")
         except ValueError:
-            pair = (1.0, 0.0)
+            pair = (math.nan, math.nan)
+        if name and colon and -math.inf < pair[1] < pair[0] < math.inf:
+            raise ValueError(f"bounds: the least of {name}, {pair[0]:g}, is above the largest, {pair[1]:g}")
         if not (name and colon and pair[0] <= pair[1] and pair[0] < math.inf and pair[1] > -math.inf):
             raise ValueError(f"bounds must be like age=0:,income=-1:1 (least:largest), not {rule!r}")
         found[name.strip()] = pair

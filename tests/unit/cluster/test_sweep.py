@@ -220,7 +220,7 @@ def test_results_and_scores_of_rows_that_have_changed_do_not_count(tmp_path, mon
     ("line", "says"),
     [
         ('score = "AUC"', "the score must be deviance, RMSE, MAE, R²; not 'AUC'"),
-        ('score = "auc"', "s.toml: the score must be deviance, log loss, accuracy, AUC, average precision, Brier, "),
+        ('score = "auk"', "s.toml: the score must be deviance, log loss, accuracy, AUC, average precision, Brier, "),
         ('score = "AUC"\nloss = ["auto"]', "the score must be deviance, log loss, accuracy, Brier; not 'AUC'"),
         ("folds = 100", "folds must be at least 2 and at most the 20 rows, not 100"),
         ("folds = [2, 3]", "folds must be a whole number, not"),

@@ -13,6 +13,8 @@ import mpiopt
 from benchmarks.paths import counting
 from mpiopt.cli.main import run
 from mpiopt.comm.threads import spmd
+from mpiopt.core.config.folds import FoldOptions
+from mpiopt.core.config.job import named_bounds
 from mpiopt.resilience.signals import StopLevel, StopSignal
 from mpiopt.results.result_file import read_result
 from mpiopt.training import path_follow, path_points
@@ -287,3 +289,15 @@ def test_a_signal_ends_a_path_whose_points_are_saved(here, capsys, monkeypatch, 
     assert mpiopt_on(ranks, *words, "--out", "p.csv", "--resume", "p.csv") == {0}
     assert "p.csv.points: goes on after " in capsys.readouterr().out
     assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"), [("auc", "AUC"), ("log-loss", "log loss"), ("r2", "R²"), ("Deviance", "deviance")]
+)
+def test_scores_are_known_as_people_type_them(typed, name):
+    assert FoldOptions(folds=3, score=typed).score == name
+
+
+def test_bounds_of_no_numbers_are_not_called_reversed():
+    with pytest.raises(ValueError, match="bounds must be like"):
+        named_bounds("age=a:b")
